@@ -1,0 +1,292 @@
+"""Reading ImgEdit's annotation JSON: which regions a photo has, in the photo's own pixels.
+
+One object per photo: `path, cap, resolution, tags, segmentation{object, background}` with regions of
+`class_name, bbox, mask, score, clip_score, aes_score` (the reference's fields, papers.md 3.3). What is
+unusable is refused region by region with a reason, so one broken mask does not cost the photo.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from . import photos, rle
+
+Kind = Literal["object", "background"]
+KINDS: tuple[Kind, ...] = ("object", "background")
+
+
+class AnnotationError(ValueError):
+    """An annotation that cannot be used at all; the message says what is wrong with it."""
+
+
+class Region(BaseModel):
+    """A part of a photo that an edit can be about.
+
+    `bbox` is (x1, y1, x2, y2) in pixels, x2 and y2 exclusive. `mask` covers the whole photo.
+    `score` is whatever the annotation's author called so, `clip_score` the similarity of the crop to
+    the name, `aes_score` its aesthetic score; null where nobody measured it.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    class_name: str | None
+    kind: Kind = "object"
+    bbox: tuple[float, float, float, float]
+    mask: rle.Rle | None = None
+    score: float | None = None
+    clip_score: float | None = None
+    aes_score: float | None = None
+
+    def area_share(self, width: int, height: int) -> float:
+        """Share of a width x height photo that the box covers, 0 to 1."""
+        x1, y1, x2, y2 = self.bbox
+        return (x2 - x1) * (y2 - y1) / (width * height)
+
+
+class Provenance(BaseModel):
+    """Where a sample comes from; the driver sends it along and every record carries it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    key: str
+    slot: str = ""
+    subtask: str = ""
+    source_id: str
+    source_path: str
+    source_sha256: str
+    source_licence: str | None = None
+    source_url: str | None = None
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """One photo's annotation."""
+
+    path: str
+    size: tuple[int, int] | None
+    """(width, height) in pixels that the boxes and masks refer to; None where the author left it out."""
+    regions: tuple[Region, ...]
+    refusals: tuple[str, ...] = ()
+    """One line for each region that cannot be used."""
+    source_licence: str | None = None
+    source_url: str | None = None
+    provenance: Provenance | None = None
+
+
+def parse_annotation(item: Any) -> Annotation:
+    """Reads one photo's annotation.
+
+    Args:
+        item: a decoded JSON object in ImgEdit's schema. Extra keys are ignored but for
+            `source_licence`, `source_url` and the driver's own `editpairs`.
+
+    Raises:
+        AnnotationError: not an object, or `segmentation` or `resolution` of another shape.
+    """
+    if not isinstance(item, dict):
+        raise AnnotationError(f"an annotation is a JSON object with path and segmentation, not {_kind_of(item)}")
+    path = item.get("path")
+    if not isinstance(path, str) or not path:
+        raise AnnotationError("the annotation has no path (a non-empty string)")
+    size = _size(item.get("resolution"), path)
+    regions, refusals = _regions(item.get("segmentation"), size, path)
+    return Annotation(
+        path=path,
+        size=size,
+        regions=tuple(regions),
+        refusals=tuple(refusals),
+        source_licence=_optional_text(item, "source_licence"),
+        source_url=_optional_text(item, "source_url"),
+        provenance=_provenance(item.get("editpairs")),
+    )
+
+
+def to_json(annotation: Annotation, provenance: Provenance) -> dict[str, Any]:
+    """The annotation in ImgEdit's schema with the driver's provenance: what travels to `Load Edit Sample`."""
+    segmentation: dict[str, Any] = {kind: [] for kind in KINDS}
+    for region in annotation.regions:
+        segmentation[region.kind].append(region.model_dump(mode="json", exclude={"kind"}))
+    item: dict[str, Any] = {"path": annotation.path, "segmentation": segmentation}
+    if annotation.size:
+        item["resolution"] = {"width": annotation.size[0], "height": annotation.size[1]}
+    item["editpairs"] = provenance.model_dump(mode="json")
+    return item
+
+
+def align(annotation: Annotation, size: tuple[int, int], exif_orientation: int) -> Annotation:
+    """Brings boxes and masks into the pixels of the upright photo.
+
+    An annotation made on the stored pixels of an EXIF-rotated photo is recognised by its size (or its
+    masks' size) and turned with the photo; of a photo turned by a half, which keeps its size, it is
+    taken to be upright, as ImgEdit's own is. Boxes are clipped to the photo.
+
+    Args:
+        size: (width, height) of the upright photo in pixels.
+        exif_orientation: 1 to 8.
+
+    Returns:
+        The annotation with `size` set; regions that don't fit are moved to `refusals`.
+    """
+    stored = (size[1], size[0]) if exif_orientation >= 5 else size
+    regions: list[Region] = []
+    refusals = list(annotation.refusals)
+    for number, region in enumerate(annotation.regions):
+        try:
+            regions.append(_align_region(region, annotation.size, size, stored, exif_orientation))
+        except AnnotationError as error:
+            refusals.append(f"{_label(region.class_name, number)}: {error}")
+    return replace(annotation, size=size, regions=tuple(regions), refusals=tuple(refusals))
+
+
+def region_of_mask(mask: np.ndarray, class_name: str | None = None) -> Region:
+    """The region that a mask [H, W] marks; its box is tight around the mask.
+
+    Raises:
+        AnnotationError: nothing is marked.
+    """
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not rows.size:
+        raise AnnotationError("the mask marks nothing (white is the object)")
+    box = (float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))
+    return Region(class_name=class_name, bbox=box, mask=rle.encode(mask))
+
+
+def _align_region(
+    region: Region,
+    annotated: tuple[int, int] | None,
+    size: tuple[int, int],
+    stored: tuple[int, int],
+    exif_orientation: int,
+) -> Region:
+    mask_size = (region.mask.size[1], region.mask.size[0]) if region.mask else None
+    frame = mask_size or annotated or size
+    if annotated and mask_size and annotated != mask_size:
+        raise AnnotationError(f"its mask is {_by(mask_size)}, the annotation's resolution {_by(annotated)}")
+    if frame not in (size, stored):
+        raise AnnotationError(f"annotated on {_by(frame)} pixels, but the photo has {_by(size)}")
+    if frame != size:
+        region = _turn(region, stored, exif_orientation)
+    x1, y1, x2, y2 = region.bbox
+    width, height = size
+    clipped = (max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height)))
+    if clipped[2] <= clipped[0] or clipped[3] <= clipped[1]:
+        raise AnnotationError(f"its box {list(region.bbox)} has no area inside the photo of {_by(size)}")
+    if region.mask is not None:
+        try:
+            marked = rle.decode(region.mask)
+        except ValueError as error:
+            raise AnnotationError(str(error)) from None
+        if not marked.any():
+            raise AnnotationError("its mask marks nothing")
+    return region.model_copy(update={"bbox": clipped})
+
+
+def _turn(region: Region, stored: tuple[int, int], exif_orientation: int) -> Region:
+    """A quarter turn of mask and box: the box's corners travel through the same transposition as pixels."""
+    width, height = stored
+    x1, y1, x2, y2 = region.bbox
+    left, right = (x1, x2) if exif_orientation in (5, 6) else (x1, x2)
+    flip_rows = exif_orientation in (6, 7)
+    flip_columns = exif_orientation in (7, 8)
+    new_x1, new_x2 = (height - y2, height - y1) if flip_rows else (y1, y2)
+    new_y1, new_y2 = (width - right, width - left) if flip_columns else (left, right)
+    mask = region.mask
+    if mask is not None:
+        try:
+            mask = rle.encode(photos.turn_like(rle.decode(mask), exif_orientation))
+        except ValueError as error:
+            raise AnnotationError(str(error)) from None
+    return region.model_copy(update={"bbox": (new_x1, new_y1, new_x2, new_y2), "mask": mask})
+
+
+def _regions(segmentation: Any, size: tuple[int, int] | None, path: str) -> tuple[list[Region], list[str]]:
+    if segmentation is None:
+        return [], []
+    if not isinstance(segmentation, dict):
+        raise AnnotationError(f"{path}: segmentation is {_kind_of(segmentation)}, not an object with lists of regions")
+    box_format = segmentation.get("box_format", "xyxy")
+    if box_format != "xyxy":
+        raise AnnotationError(f"{path}: box_format is {box_format!r}; only xyxy is read")
+    unknown = set(segmentation) - {*KINDS, "box_format"}
+    regions: list[Region] = []
+    refusals = [f"segmentation group {name!r}: unknown, use object or background" for name in sorted(unknown)]
+    for kind in KINDS:
+        entries = segmentation.get(kind) or []
+        if not isinstance(entries, list):
+            raise AnnotationError(f"{path}: segmentation.{kind} is {_kind_of(entries)}, not a list of regions")
+        for entry in entries:
+            try:
+                regions.append(_region(entry, kind, size))
+            except AnnotationError as error:
+                name = entry.get("class_name") if isinstance(entry, dict) else None
+                refusals.append(f"{_label(name, len(regions) + len(refusals))}: {error}")
+    return regions, refusals
+
+
+def _region(entry: Any, kind: Kind, size: tuple[int, int] | None) -> Region:
+    if not isinstance(entry, dict):
+        raise AnnotationError(f"a region is a JSON object, not {_kind_of(entry)}")
+    class_name = entry.get("class_name")
+    if class_name is not None and (not isinstance(class_name, str) or not class_name.strip()):
+        raise AnnotationError("class_name is not the name of a class (a non-empty string)")
+    mask = entry.get("mask")
+    if isinstance(mask, str) and mask:
+        # ImgEdit stores the counts alone; the size is the photo's resolution.
+        if size is None:
+            raise AnnotationError("its mask has no size and the annotation no resolution")
+        mask = {"size": (size[1], size[0]), "counts": mask}
+    try:
+        region = Region.model_validate({**entry, "kind": kind, "class_name": class_name, "mask": mask or None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "region"
+        raise AnnotationError(f"{where}: {first['msg']}") from None
+    if not all(math.isfinite(value) for value in region.bbox):
+        raise AnnotationError(f"bbox {list(region.bbox)} holds a number that is not finite")
+    return region
+
+
+def _size(resolution: Any, path: str) -> tuple[int, int] | None:
+    if resolution is None:
+        return None
+    try:
+        width, height = int(resolution["width"]), int(resolution["height"])
+    except (TypeError, KeyError, ValueError):
+        raise AnnotationError(f"{path}: resolution is not an object with width and height in pixels") from None
+    if width < 1 or height < 1:
+        raise AnnotationError(f"{path}: resolution {width} x {height} has no area")
+    return width, height
+
+
+def _provenance(item: Any) -> Provenance | None:
+    if item is None:
+        return None
+    try:
+        return Provenance.model_validate(item)
+    except ValidationError as error:
+        raise AnnotationError(f"editpairs.{error.errors()[0]['loc'][0]}: {error.errors()[0]['msg']}") from None
+
+
+def _optional_text(item: dict[str, Any], field: str) -> str | None:
+    value = item.get(field)
+    if value is not None and not isinstance(value, str):
+        raise AnnotationError(f"{item['path']}: {field} is {_kind_of(value)}, not a string")
+    return value
+
+
+def _label(class_name: object, number: int) -> str:
+    return f"region {number}" + (f" ({class_name})" if isinstance(class_name, str) and class_name else "")
+
+
+def _kind_of(value: Any) -> str:
+    names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", type(None): "null"}
+    return names.get(type(value), "a number")
+
+
+def _by(size: tuple[int, int]) -> str:
+    return f"{size[0]} x {size[1]}"

@@ -1,0 +1,180 @@
+"""Reading a photograph into the one form that everything downstream works on.
+
+Upright 8-bit sRGB without alpha, whatever the file was. The driver calls it to check a file before
+it is sent, `Load Edit Sample` to make pixels of it, so both refuse the same files with the same words.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".gif")
+"""File names that a folder scan takes for photos. GIFs are read when they hold one frame."""
+
+REFUSED_SUFFIXES = {".heic": "HEIC", ".heif": "HEIF"}
+"""Formats that Pillow does not read: refused by name instead of being overlooked."""
+
+MAX_PIXELS = 178_956_970
+"""Largest photo that is decoded, in pixels: the bound at which Pillow itself raises DecompressionBombError."""
+
+_ORIENTATION_TAG = 0x0112
+
+
+class PhotoError(ValueError):
+    """The file cannot be used as a photo; the message says why and what to do."""
+
+
+def open_photo(data: bytes, name: str) -> Image.Image:
+    """Decodes a photo to upright 8-bit sRGB.
+
+    EXIF rotation is applied, an embedded ICC profile is converted to sRGB, 16-bit and palette and
+    CMYK and grey images become 8-bit RGB, and alpha is laid over white.
+
+    Args:
+        data: the file's bytes.
+        name: what to call the file in errors.
+
+    Returns:
+        A loaded image of mode RGB.
+
+    Raises:
+        PhotoError: empty, truncated, not an image, animated, HEIC, or too large.
+    """
+    with _photo_errors(name):
+        image = _identify(data, name)
+        image.load()
+        return _upright_srgb(image)
+
+
+def photo_size(data: bytes, name: str) -> tuple[tuple[int, int], bool]:
+    """Upright (width, height) in pixels and whether EXIF turns the stored pixels by a quarter.
+
+    Reads the header only.
+
+    Raises:
+        PhotoError: as `open_photo`, for what the header shows.
+    """
+    with _photo_errors(name):
+        image = _identify(data, name)
+        width, height = image.size
+        turned = orientation(image) >= 5
+        return ((height, width) if turned else (width, height)), turned
+
+
+def orientation(image: Image.Image) -> int:
+    """EXIF orientation, 1 to 8; 1 where there is none or it is out of range."""
+    value = image.getexif().get(_ORIENTATION_TAG, 1)
+    return value if value in range(1, 9) else 1
+
+
+def open_mask(data: bytes, name: str) -> np.ndarray:
+    """Reads a mask file: white is the object. Alpha and colour profiles are ignored.
+
+    Returns:
+        bool array [H, W]; True where the grey value is at least half of the range.
+
+    Raises:
+        PhotoError: as `open_photo`.
+    """
+    with _photo_errors(name):
+        image = _identify(data, name)
+        image.load()
+        return np.asarray(_eight_bit(image).convert("L")) >= 128
+
+
+def turn_like(mask: np.ndarray, exif_orientation: int) -> np.ndarray:
+    """Applies the EXIF orientation of a photo to a mask [H, W] that was drawn on its stored pixels."""
+    image = Image.fromarray(mask.astype(np.uint8) * 255)
+    exif = image.getexif()
+    exif[_ORIENTATION_TAG] = exif_orientation
+    return np.asarray(ImageOps.exif_transpose(image)) >= 128
+
+
+def read_bytes(path: Path) -> bytes:
+    """The file's bytes.
+
+    Raises:
+        PhotoError: missing or not readable.
+    """
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise PhotoError(f"{path.name}: the file is missing; check the path in the annotation or the folder") from None
+    except OSError as error:
+        raise PhotoError(f"{path.name}: cannot be read ({error.strerror}); check its permissions") from None
+
+
+@contextmanager
+def _photo_errors(name: str) -> Iterator[None]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            yield
+    except PhotoError:
+        raise
+    except UnidentifiedImageError:
+        raise PhotoError(f"{name}: not an image that can be read; use JPEG, PNG, WebP, AVIF, TIFF or BMP") from None
+    except Image.DecompressionBombError:
+        raise _too_large(name) from None
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError) as error:
+        # Pillow's decoders raise any of these on damaged data.
+        raise PhotoError(f"{name}: the image data is damaged or cut off ({error}); export it again") from None
+
+
+def _identify(data: bytes, name: str) -> Image.Image:
+    if not data:
+        raise PhotoError(f"{name}: the file is empty")
+    if data[4:8] == b"ftyp" and data[8:12] in (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"):
+        raise PhotoError(f"{name}: HEIC is not read; convert it to JPEG or PNG")
+    image = Image.open(io.BytesIO(data))
+    if image.width * image.height > MAX_PIXELS:
+        raise _too_large(name)
+    # A phone's JPEG with an embedded preview is an MPO of several frames: the first is the photo.
+    if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
+        raise PhotoError(f"{name}: animated or of several pages ({image.n_frames} frames); give one still picture")
+    return image
+
+
+def _too_large(name: str) -> PhotoError:
+    return PhotoError(f"{name}: larger than {MAX_PIXELS / 1e6:.0f} megapixels (or a decompression bomb); scale it down")
+
+
+def _upright_srgb(image: Image.Image) -> Image.Image:
+    profile = image.info.get("icc_profile")
+    upright = _eight_bit(ImageOps.exif_transpose(image))
+    if upright.mode in ("P", "1") and "transparency" not in upright.info:
+        upright = upright.convert("RGB")
+    if "A" in upright.getbands() or "transparency" in upright.info:
+        upright = upright.convert("RGBA")
+        upright = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright)
+        upright = upright.convert("RGB")
+    if profile:
+        upright = _to_srgb(upright, profile)
+    return upright.convert("RGB")
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """Pillow clips 16-bit grey on conversion instead of scaling it; float pixels have no known range."""
+    if image.mode in ("I;16", "I;16B", "I;16L", "I;16N", "I"):
+        values = np.asarray(image).astype(np.int64)
+        return Image.fromarray((np.clip(values, 0, 65535) >> 8).astype(np.uint8))
+    if image.mode == "F":
+        raise PhotoError("floating-point pixels have no stated range; export it with 8 or 16 bits per channel")
+    return image
+
+
+def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError):
+        # A profile that does not fit its pixels says nothing about them; every viewer shows them as they are.
+        return image
+    return converted or image

@@ -1,0 +1,101 @@
+"""The record of one edit: what `Save Edit Pair` writes beside its images and the driver turns into a row."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from .annotation import Region
+from .rle import Rle
+from .verdicts import Verdict
+
+SCHEMA_VERSION = 1
+
+
+class ImageFile(BaseModel):
+    """An image that a sink saved, addressed as ComfyUI's `/view` does."""
+
+    model_config = ConfigDict(frozen=True)
+
+    filename: str
+    subfolder: str
+    type: str
+    sha256: str
+
+
+class Score(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    value: float
+
+
+class Judge(BaseModel):
+    """The judge's raw words, and who spoke them."""
+
+    model_config = ConfigDict(frozen=True)
+
+    model: str
+    prompt_version: str
+    reply: str
+
+
+class Model(BaseModel):
+    """A set of weights that took part."""
+
+    model_config = ConfigDict(frozen=True)
+
+    role: str
+    name: str
+    sha256: str | None = None
+    revision: str | None = None
+    licence: str | None = None
+
+
+class RegionRecord(BaseModel):
+    """A region that the edit is about and the operation done to it, in the output's coordinates."""
+
+    model_config = ConfigDict(frozen=True)
+
+    op: str
+    class_name: str | None
+    bbox: tuple[float, float, float, float]
+    mask: Rle | None
+
+    @classmethod
+    def of(cls, op: str, region: Region) -> RegionRecord:
+        return cls(op=op, class_name=region.class_name, bbox=region.bbox, mask=region.mask)
+
+
+class EditRecord(BaseModel):
+    """One edit pair. Field by field the columns of a dataset row that are known where the edit was made."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    schema_version: int = SCHEMA_VERSION
+    key: str
+    task: str
+    subtask: str = ""
+    slot: str = ""
+    lang: str = "en"
+    input_images: tuple[ImageFile, ...]
+    output_images: tuple[ImageFile, ...]
+    prompt: str
+    initial_prompt: str | None = None
+    restated_prompt: str | None = None
+    editor_prompt: str | None = None
+    verdict: Verdict
+    reject_reason: str = ""
+    scores: tuple[Score, ...] = ()
+    judge: Judge | None = None
+    regions: tuple[RegionRecord, ...] = ()
+    edit_mask: Rle | None = None
+    models: tuple[Model, ...] = ()
+    source_id: str
+    source_path: str
+    source_sha256: str
+    source_licence: str | None = None
+    source_url: str | None = None
+    crop: tuple[float, float, float, float] | None = None
+    seed: int = Field(ge=0)
+    width: int
+    height: int

@@ -1,0 +1,45 @@
+"""The edit tasks by name: the only task table of the project."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+RegionNeed = Literal["object", "background", "none"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One edit task of ImgEdit (arXiv 2505.20275, its ten single-turn tasks)."""
+
+    name: str
+    region: RegionNeed
+    """Which kind of annotated region the task edits; `none` where it takes the whole photo."""
+
+
+_TASKS = (
+    Task("add", "object"),
+    Task("remove", "object"),
+    Task("replace", "object"),
+    Task("alter", "object"),
+    Task("background", "background"),
+    Task("motion", "none"),
+    Task("style", "none"),
+    Task("extract", "object"),
+    Task("visual", "object"),
+    Task("hybrid", "object"),
+)
+
+TASKS: dict[str, Task] = {task.name: task for task in _TASKS}
+
+
+def task_named(name: str) -> Task:
+    """The task called `name`.
+
+    Raises:
+        ValueError: no such task; the message lists the known ones.
+    """
+    try:
+        return TASKS[name]
+    except KeyError:
+        raise ValueError(f"unknown task {name!r}; known tasks: {', '.join(TASKS)}") from None
