@@ -106,15 +106,19 @@ def parse_annotation(item: Any) -> Annotation:
     )
 
 
-def to_json(annotation: Annotation, provenance: Provenance) -> dict[str, Any]:
-    """The annotation in ImgEdit's schema with the driver's provenance: what travels to `Load Edit Sample`."""
+def to_json(annotation: Annotation, provenance: Provenance | None = None) -> dict[str, Any]:
+    """The annotation in ImgEdit's schema; with the driver's provenance, what travels to `Load Edit Sample`."""
     segmentation: dict[str, Any] = {kind: [] for kind in KINDS}
     for region in annotation.regions:
         segmentation[region.kind].append(region.model_dump(mode="json", exclude={"kind"}))
     item: dict[str, Any] = {"path": annotation.path, "segmentation": segmentation}
     if annotation.size:
         item["resolution"] = {"width": annotation.size[0], "height": annotation.size[1]}
-    item["editpairs"] = provenance.model_dump(mode="json")
+    for field in ("source_licence", "source_url"):
+        if getattr(annotation, field) is not None:
+            item[field] = getattr(annotation, field)
+    if provenance:
+        item["editpairs"] = provenance.model_dump(mode="json")
     return item
 
 
@@ -190,11 +194,8 @@ def _turn(region: Region, stored: tuple[int, int], exif_orientation: int) -> Reg
     """A quarter turn of mask and box: the box's corners travel through the same transposition as pixels."""
     width, height = stored
     x1, y1, x2, y2 = region.bbox
-    left, right = (x1, x2) if exif_orientation in (5, 6) else (x1, x2)
-    flip_rows = exif_orientation in (6, 7)
-    flip_columns = exif_orientation in (7, 8)
-    new_x1, new_x2 = (height - y2, height - y1) if flip_rows else (y1, y2)
-    new_y1, new_y2 = (width - right, width - left) if flip_columns else (left, right)
+    new_x1, new_x2 = (height - y2, height - y1) if exif_orientation in (6, 7) else (y1, y2)
+    new_y1, new_y2 = (width - x2, width - x1) if exif_orientation in (7, 8) else (x1, x2)
     mask = region.mask
     if mask is not None:
         try:

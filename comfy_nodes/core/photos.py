@@ -10,16 +10,17 @@ import io
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".gif")
-"""File names that a folder scan takes for photos. GIFs are read when they hold one frame."""
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".gif", ".heic", ".heif")
+"""File names that a folder scan takes for photos. Animated ones and HEIC are refused by name, not overlooked."""
 
-REFUSED_SUFFIXES = {".heic": "HEIC", ".heif": "HEIF"}
-"""Formats that Pillow does not read: refused by name instead of being overlooked."""
+_HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 
 MAX_PIXELS = 178_956_970
 """Largest photo that is decoded, in pixels: the bound at which Pillow itself raises DecompressionBombError."""
@@ -48,30 +49,48 @@ def open_photo(data: bytes, name: str) -> Image.Image:
         PhotoError: empty, truncated, not an image, animated, HEIC, or too large.
     """
     with _photo_errors(name):
-        image = _identify(data, name)
+        image = _identify(io.BytesIO(data), name)
         image.load()
         return _upright_srgb(image)
 
 
-def photo_size(data: bytes, name: str) -> tuple[tuple[int, int], bool]:
-    """Upright (width, height) in pixels and whether EXIF turns the stored pixels by a quarter.
+def open_painted(data: bytes, name: str) -> tuple[Image.Image, np.ndarray]:
+    """Reads what ComfyUI's mask editor saves: colours as they are, and a mask where alpha is under half.
 
-    Reads the header only.
+    Returns:
+        A loaded image of mode RGB, and a bool array [H, W] that is True where the mask was painted.
+
+    Raises:
+        PhotoError: as `open_photo`.
+    """
+    with _photo_errors(name):
+        image = _identify(io.BytesIO(data), name)
+        image.load()
+        upright = ImageOps.exif_transpose(image).convert("RGBA")
+        return upright.convert("RGB"), np.asarray(upright.getchannel("A")) < 128
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a photo's header says."""
+
+    size: tuple[int, int]
+    """(width, height) of the upright photo in pixels."""
+    orientation: int
+    """EXIF orientation, 1 to 8."""
+
+
+def read_header(file: BinaryIO, name: str) -> Header:
+    """Size and orientation of a photo without reading its pixels.
 
     Raises:
         PhotoError: as `open_photo`, for what the header shows.
     """
     with _photo_errors(name):
-        image = _identify(data, name)
+        image = _identify(file, name)
+        turn = _orientation(image)
         width, height = image.size
-        turned = orientation(image) >= 5
-        return ((height, width) if turned else (width, height)), turned
-
-
-def orientation(image: Image.Image) -> int:
-    """EXIF orientation, 1 to 8; 1 where there is none or it is out of range."""
-    value = image.getexif().get(_ORIENTATION_TAG, 1)
-    return value if value in range(1, 9) else 1
+        return Header(size=(height, width) if turn >= 5 else (width, height), orientation=turn)
 
 
 def open_mask(data: bytes, name: str) -> np.ndarray:
@@ -84,7 +103,7 @@ def open_mask(data: bytes, name: str) -> np.ndarray:
         PhotoError: as `open_photo`.
     """
     with _photo_errors(name):
-        image = _identify(data, name)
+        image = _identify(io.BytesIO(data), name)
         image.load()
         return np.asarray(_eight_bit(image).convert("L")) >= 128
 
@@ -128,12 +147,20 @@ def _photo_errors(name: str) -> Iterator[None]:
         raise PhotoError(f"{name}: the image data is damaged or cut off ({error}); export it again") from None
 
 
-def _identify(data: bytes, name: str) -> Image.Image:
-    if not data:
+def _orientation(image: Image.Image) -> int:
+    """EXIF orientation, 1 to 8; 1 where there is none or it is out of range."""
+    value = image.getexif().get(_ORIENTATION_TAG, 1)
+    return value if value in range(1, 9) else 1
+
+
+def _identify(file: BinaryIO, name: str) -> Image.Image:
+    start = file.read(12)
+    file.seek(0)
+    if not start:
         raise PhotoError(f"{name}: the file is empty")
-    if data[4:8] == b"ftyp" and data[8:12] in (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"):
+    if start[4:8] == b"ftyp" and start[8:12] in _HEIC_BRANDS:
         raise PhotoError(f"{name}: HEIC is not read; convert it to JPEG or PNG")
-    image = Image.open(io.BytesIO(data))
+    image = Image.open(file)
     if image.width * image.height > MAX_PIXELS:
         raise _too_large(name)
     # A phone's JPEG with an embedded preview is an MPO of several frames: the first is the photo.

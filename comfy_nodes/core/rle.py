@@ -52,9 +52,7 @@ def decode(rle: Rle) -> np.ndarray:
     for i in range(3, len(runs)):
         runs[i] += runs[i - 2]
     if any(run < 0 for run in runs) or sum(runs) != height * width:
-        raise ValueError(
-            f"broken mask RLE: its runs cover {sum(runs)} pixels, its size is {width}x{height}"
-        )
+        raise ValueError(f"broken mask RLE: its runs cover {sum(runs)} pixels, its size is {width}x{height}")
     values = np.arange(len(runs)) % 2 == 1
     return np.repeat(values, runs).reshape((height, width), order="F")
 

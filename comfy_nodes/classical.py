@@ -1,0 +1,138 @@
+"""Classical image processing through OpenCV: what a machine without a GPU edits with.
+
+OpenCV is loaded by the first call, so the pack loads without it; where it is missing, or is a build
+without the contrib modules, the call says what to install.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Literal
+
+import numpy as np
+
+Method = Literal["shift-map", "telea", "navier-stokes"]
+METHODS: tuple[Method, ...] = ("shift-map", "telea", "navier-stokes")
+
+GRABCUT_SIDE = 640
+"""Longest side, in pixels, at which GrabCut works; larger crops are segmented at this size. Ours."""
+
+CONTEXT = 1.0
+"""Photo kept round the hole on each side for filling it, in hole widths and heights. Ours."""
+
+MIN_CONTEXT = 48
+"""Least context on each side in pixels. Ours."""
+
+INSTALL = "pip install opencv-contrib-python-headless"
+
+
+class MissingLibrary(RuntimeError):
+    """A library that only some nodes need is not installed; the message says how to get it."""
+
+
+def segment_box(image: np.ndarray, box: tuple[float, float, float, float], seed: int, iterations: int) -> np.ndarray:
+    """GrabCut (Rother et al. 2004) from a box.
+
+    Args:
+        image: uint8 [H, W, 3], RGB.
+        box: (x1, y1, x2, y2) in pixels; clipped to the image.
+        seed: for the colour clustering; same seed, same mask.
+        iterations: rounds of refinement, at least 1.
+
+    Returns:
+        bool [H, W]; True on the object, never outside the box. All False where no object stands out.
+    """
+    cv2 = _opencv()
+    height, width = image.shape[:2]
+    x1, y1 = max(0, round(box[0])), max(0, round(box[1]))
+    x2, y2 = min(width, round(box[2])), min(height, round(box[3]))
+    found = np.zeros((height, width), dtype=bool)
+    if x2 - x1 < 2 or y2 - y1 < 2:
+        return found
+    left, top, right, bottom = _grown(x1, y1, x2, y2, 0.5, 8, width, height)
+    crop = image[top:bottom, left:right]
+    scale = min(1.0, GRABCUT_SIDE / max(crop.shape[:2]))
+    small = cv2.resize(crop, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else crop
+    labels = np.full(small.shape[:2], cv2.GC_BGD, dtype=np.uint8)
+    rows = slice(round((y1 - top) * scale), max(1, round((y2 - top) * scale)))
+    columns = slice(round((x1 - left) * scale), max(1, round((x2 - left) * scale)))
+    labels[rows, columns] = cv2.GC_PR_FGD
+    if (labels == cv2.GC_PR_FGD).all() or not (labels == cv2.GC_PR_FGD).any():
+        # GrabCut learns the background from outside the box; a box that is the whole image has none.
+        return found
+    cv2.setRNGSeed(seed & 0x7FFFFFFF)
+    model = np.zeros((1, 65)), np.zeros((1, 65))
+    cv2.grabCut(small[..., ::-1].copy(), labels, None, *model, iterations, cv2.GC_INIT_WITH_MASK)
+    inside = ((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)).astype(np.float32)
+    full = cv2.resize(inside, (right - left, bottom - top), interpolation=cv2.INTER_LINEAR) > 0.5
+    found[y1:y2, x1:x2] = full[y1 - top : y2 - top, x1 - left : x2 - left]
+    return found
+
+
+def grow(mask: np.ndarray, pixels: int) -> np.ndarray:
+    """Grows a mask, bool [H, W], by `pixels` in every direction."""
+    if pixels < 1 or not mask.any():
+        return mask
+    cv2 = _opencv()
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * pixels + 1, 2 * pixels + 1))
+    return cv2.dilate(mask.astype(np.uint8), kernel).astype(bool)
+
+
+def inpaint(image: np.ndarray, mask: np.ndarray, method: Method) -> np.ndarray:
+    """Fills the masked pixels from what surrounds them; all others are returned as they came.
+
+    `shift-map` copies patches from elsewhere in the picture (He and Sun 2012, OpenCV contrib's xphoto),
+    `telea` and `navier-stokes` spread the border inwards (OpenCV).
+
+    Args:
+        image: uint8 [H, W, 3], RGB.
+        mask: bool [H, W]; True is filled.
+
+    Raises:
+        ValueError: the mask leaves nothing to fill from.
+        MissingLibrary: no OpenCV, or one without xphoto for `shift-map`.
+    """
+    if not mask.any():
+        return image.copy()
+    if mask.all():
+        raise ValueError("the mask covers the whole image: there is nothing to fill it from")
+    cv2 = _opencv()
+    height, width = mask.shape
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    hole = int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+    left, top, right, bottom = _grown(*hole, CONTEXT, MIN_CONTEXT, width, height)
+    crop, crop_mask = image[top:bottom, left:right], mask[top:bottom, left:right]
+    if method == "shift-map":
+        filled = _shift_map(crop, crop_mask)
+    else:
+        flag = cv2.INPAINT_TELEA if method == "telea" else cv2.INPAINT_NS
+        filled = cv2.inpaint(crop, crop_mask.astype(np.uint8), 3, flag)
+    result = image.copy()
+    result[top:bottom, left:right][crop_mask] = filled[crop_mask]
+    return result
+
+
+def _shift_map(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    cv2 = _opencv()
+    if not hasattr(cv2, "xphoto"):
+        raise MissingLibrary(f"this OpenCV build lacks xphoto, which shift-map inpainting needs: {INSTALL}")
+    lab = cv2.cvtColor(image, cv2.COLOR_RGB2Lab)
+    filled = np.zeros_like(lab)
+    cv2.xphoto.inpaint(lab, np.where(mask, 0, 255).astype(np.uint8), filled, cv2.xphoto.INPAINT_SHIFTMAP)
+    return cv2.cvtColor(filled, cv2.COLOR_Lab2RGB)
+
+
+def _grown(
+    x1: int, y1: int, x2: int, y2: int, factor: float, least: int, width: int, height: int
+) -> tuple[int, int, int, int]:
+    """A box grown by `factor` of its own size and by `least` pixels at the least, clipped to the image."""
+    dx, dy = max(least, round((x2 - x1) * factor)), max(least, round((y2 - y1) * factor))
+    return max(0, x1 - dx), max(0, y1 - dy), min(width, x2 + dx), min(height, y2 + dy)
+
+
+def _opencv() -> ModuleType:
+    try:
+        import cv2
+    except ImportError:
+        raise MissingLibrary(f"OpenCV is not installed, which this node needs: {INSTALL}") from None
+    return cv2

@@ -1,0 +1,190 @@
+"""Save Edit Pair: the sink. Writes images and record durably and hands the record to whoever submitted the graph."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from comfy.cli_args import args
+from comfy_api.latest import io
+
+from ..core import pixels, rle, verdicts
+from ..core.annotation import Region, region_of_mask
+from ..core.records import EditRecord, RegionRecord, Score
+from ..pair_files import PairFiles
+from ..sockets import EditSample, Sample, Scores
+from ..tensors import batch_size, item, marked, masks_of, to_bytes
+
+MAX_SCORES = 20
+
+
+class SaveEditPair(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="EditPairsSavePair",
+            display_name="Save Edit Pair",
+            category="editpairs",
+            description="Saves the photo before and after the edit with a record of instruction, region, verdict and origin.",
+            search_aliases=["edit pairs sink", "save dataset", "training pair", "export pair"],
+            is_output_node=True,
+            inputs=[
+                Sample.Input("sample", tooltip="What Load Edit Sample gave out."),
+                io.Image.Input("edited", tooltip="The edited photo. A batch gives a pair each."),
+                io.String.Input(
+                    "instruction",
+                    default="",
+                    multiline=True,
+                    tooltip="The edit instruction. Empty: the one typed into Load Edit Sample.",
+                ),
+                io.Mask.Input(
+                    "edit_mask",
+                    optional=True,
+                    tooltip="Where pixels may differ. A pair that differs elsewhere is rejected. Without it the whole image may change.",
+                ),
+                io.Mask.Input(
+                    "region_mask",
+                    optional=True,
+                    tooltip="The object's mask, where this graph segmented it and the annotation has only a box.",
+                ),
+                io.Image.Input(
+                    "source",
+                    optional=True,
+                    tooltip="The photo as it went into the edit, where the graph scaled or cropped it. Without it, the sample's photo.",
+                ),
+                io.Autogrow.Input(
+                    "scores",
+                    optional=True,
+                    template=io.Autogrow.TemplatePrefix(
+                        Scores.Input("score", optional=True, tooltip="What a verify node found."),
+                        "score",
+                        0,
+                        MAX_SCORES,
+                    ),
+                    tooltip="What verify nodes found, any number. Without one the pair is saved as unscored.",
+                ),
+                io.String.Input(
+                    "folder",
+                    default="editpairs",
+                    optional=True,
+                    tooltip="Subfolder of ComfyUI's output folder.",
+                ),
+            ],
+            hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        sample: EditSample,
+        edited: torch.Tensor,
+        instruction: str = "",
+        edit_mask: torch.Tensor | None = None,
+        region_mask: torch.Tensor | None = None,
+        source: torch.Tensor | None = None,
+        scores: dict[str, object] | None = None,
+        folder: str = "editpairs",
+    ) -> io.NodeOutput:
+        prompt = instruction.strip() or sample.instruction
+        if not prompt:
+            raise ValueError("the pair has no instruction: wire a writer node to instruction or type one in")
+        sources = sample.source if source is None else source
+        edit_masks = None if edit_mask is None else masks_of(edit_mask)
+        given = [one for one in (scores or {}).values() if one is not None]
+        count = batch_size(
+            edited=edited.shape[0],
+            source=sources.shape[0],
+            edit_mask=1 if edit_masks is None else edit_masks.shape[0],
+            **{f"score {number}": len(one) for number, one in enumerate(given)},
+        )
+        files = PairFiles(folder, _metadata(cls.hidden))
+        records = []
+        for index in range(count):
+            before, after = to_bytes(item(sources, index)), to_bytes(item(edited, index))
+            if before.shape != after.shape:
+                raise ValueError(
+                    f"source is {before.shape[1]} x {before.shape[0]}, edited {after.shape[1]} x {after.shape[0]}: "
+                    "a pair needs equal sizes; wire the scaled photo to source"
+                )
+            mask = None if edit_masks is None else marked(item(edit_masks, index), *before.shape[:2])
+            verdict = verdicts.combine([_of(one, index) for one in given] + _contract(before, after, mask))
+            record = _record(sample, prompt, verdict, _region(sample, region_mask, before), mask, before)
+            if count > 1:
+                record = record.model_copy(update={"key": f"{record.key}~{index}"})
+            records.append(files.write(record, before, after))
+        shown = [
+            image.model_dump(include={"filename", "subfolder", "type"})
+            for one in records
+            for image in one.output_images
+        ]
+        return io.NodeOutput(ui={"editpairs": [one.model_dump(mode="json") for one in records], "images": shown})
+
+
+def _of(scores: list[verdicts.Scores], index: int) -> verdicts.Scores:
+    return scores[index if len(scores) > 1 else 0]
+
+
+def _contract(before: np.ndarray, after: np.ndarray, mask: np.ndarray | None) -> list[verdicts.Scores]:
+    """A rejection where the edit left its mask: what a row promises holds whoever made the graph."""
+    if mask is None:
+        return []
+    change = pixels.measure(before, after, mask)
+    if change.outside_max == 0:
+        return []
+    reason = f"changed outside edit_mask by up to {change.outside_max} of 255 levels"
+    return [verdicts.Scores({"pixel.outside_max": float(change.outside_max)}, "reject", reason)]
+
+
+def _region(sample: EditSample, region_mask: torch.Tensor | None, before: np.ndarray) -> Region | None:
+    """The region in the output's pixels; None where the graph moved them and nobody says where to."""
+    height, width = before.shape[:2]
+    if region_mask is not None:
+        found = marked(item(masks_of(region_mask), 0), height, width)
+        if found.any():
+            known = sample.region
+            region = region_of_mask(found, known.class_name if known else None)
+            return region.model_copy(update={"kind": known.kind}) if known else region
+    return sample.region if sample.size == (width, height) else None
+
+
+def _record(
+    sample: EditSample,
+    prompt: str,
+    verdict: verdicts.Scores,
+    region: Region | None,
+    mask: np.ndarray | None,
+    before: np.ndarray,
+) -> EditRecord:
+    origin = sample.provenance
+    return EditRecord(
+        key=origin.key,
+        task=sample.task,
+        subtask=origin.subtask,
+        slot=origin.slot,
+        input_images=(),
+        output_images=(),
+        prompt=prompt,
+        initial_prompt=prompt,
+        verdict=verdict.verdict,
+        reject_reason=verdict.reason,
+        scores=tuple(Score(name=name, value=value) for name, value in verdict.values.items()),
+        regions=(RegionRecord.of(sample.task, region),) if region else (),
+        edit_mask=None if mask is None else rle.encode(mask),
+        source_id=origin.source_id,
+        source_path=origin.source_path,
+        source_sha256=origin.source_sha256,
+        source_licence=origin.source_licence,
+        source_url=origin.source_url,
+        seed=sample.seed,
+        width=before.shape[1],
+        height=before.shape[0],
+    )
+
+
+def _metadata(hidden: io.HiddenHolder) -> dict[str, object]:
+    """What goes into the PNGs so that a picture opens as its workflow: only for graphs run from the browser.
+
+    The driver sends no `extra_pnginfo`, and thousands of copies of one graph would only cost space.
+    """
+    if args.disable_metadata or not hidden.extra_pnginfo:
+        return {}
+    return {"prompt": hidden.prompt, **hidden.extra_pnginfo}

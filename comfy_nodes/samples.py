@@ -1,0 +1,54 @@
+"""The bundled photos, where ComfyUI's image widgets and mask editor can open them.
+
+They are copied into a subfolder of the input folder, never into its root: every file there slows
+down each prompt (`LoadImage` lists it), whoever uses it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from functools import cache
+from pathlib import Path
+
+import folder_paths
+
+from .core.annotation import Annotation, parse_annotation
+
+FOLDER = "editpairs-samples"
+_BUNDLED = Path(__file__).resolve().parent.parent / "samples"
+
+
+def names() -> list[str]:
+    """The photos as `Load Edit Sample` lists them."""
+    return [f"{FOLDER}/{Path(path).name}" for path in annotations()]
+
+
+def annotation_of(image: str) -> Annotation | None:
+    """The hand-made annotation of a bundled photo, by the name that the widget holds."""
+    folder, _, name = image.removesuffix(" [input]").rpartition("/")
+    if folder != FOLDER:
+        return None
+    return next((one for path, one in annotations().items() if Path(path).name == name), None)
+
+
+@cache
+def annotations() -> dict[str, Annotation]:
+    """Annotations by path, in the file's order."""
+    lines = (_BUNDLED / "annotation.jsonl").read_text(encoding="utf-8").splitlines()
+    parsed = (parse_annotation(json.loads(line)) for line in lines)
+    return {annotation.path: annotation for annotation in parsed}
+
+
+def place_in_input() -> None:
+    """Copies the photos that are not there yet. A read-only input folder costs only the samples."""
+    folder = Path(folder_paths.get_input_directory()) / FOLDER
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in annotations():
+            target = folder / Path(path).name
+            if not target.exists():
+                shutil.copyfile(_BUNDLED / path, target)
+    except OSError as error:
+        logging.warning("EditPairs: the bundled samples are not available: %s", error)

@@ -1,0 +1,35 @@
+"""EditPairs' own socket types and what travels through them. Everything else uses core's types."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from comfy_api.latest import io
+
+from .core.annotation import Provenance, Region
+
+Sample = io.Custom("EDITPAIRS_SAMPLE")
+Scores = io.Custom("EDITPAIRS_SCORES")
+"""Carries a `core.verdicts.Scores`, or a list of them, one for each image of a batch."""
+
+
+@dataclass(frozen=True)
+class EditSample:
+    """One thing to edit: the photo, the region, the task and where all of it comes from."""
+
+    source: torch.Tensor
+    """IMAGE [1, H, W, 3], float 0 to 1: the photo upright, in sRGB."""
+    task: str
+    region: Region | None
+    instruction: str
+    """What the user wrote; empty where an instruction is still to be written."""
+    seed: int
+    provenance: Provenance
+    images: dict[str, torch.Tensor] = field(default_factory=dict)
+    """Further images by role (reference, frame2), each IMAGE [1, H, W, 3]."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of the photo in pixels."""
+        return self.source.shape[2], self.source.shape[1]

@@ -1,0 +1,47 @@
+// Shows what Verify Pixels found on the node's own face. Core shows `ui.text` for its own text nodes only.
+
+import { app } from "../../scripts/app.js";
+
+const NODE = "EditPairsVerifyPixels";
+const WIDGET = "verdict";
+const MARKS = { keep: "✔", reject: "✘" };
+
+function addVerdict(node) {
+  const { widget } = app.widgets.STRING(node, WIDGET, ["STRING", { multiline: true, placeholder: "Run to see the verdict" }], app);
+  widget.serialize = false; // not in saved workflows, where it would shift the widgets' values
+  Object.assign(widget.options, { serialize: false, read_only: true, getMinHeight: () => 110 });
+  widget.element.readOnly = true;
+  node.setSize([node.size[0], node.computeSize()[1]]);
+}
+
+function showVerdict(node, texts) {
+  const widget = node?.widgets?.find(({ name }) => name === WIDGET);
+  if (!widget || !texts) return;
+  const marked = texts.map((text) => `${MARKS[/^\w+/.exec(text)?.[0]] ?? ""} ${text}`.trim());
+  widget.value = marked.join("\n\n");
+  node.setDirtyCanvas(true);
+}
+
+app.registerExtension({
+  name: "EditPairs.Verdict",
+
+  nodeCreated(node) {
+    if (node.comfyClass !== NODE) return;
+    addVerdict(node);
+    const onExecuted = node.onExecuted;
+    node.onExecuted = function (output) {
+      onExecuted?.call(this, output);
+      showVerdict(this, output.text);
+    };
+  },
+
+  // A workflow tab that is opened again, or a job from the queue: nothing runs, the outputs are put back.
+  onNodeOutputsUpdated(outputs) {
+    for (const [locator, output] of Object.entries(outputs)) {
+      const [id, subgraph] = locator.split(":").reverse();
+      const graph = subgraph ? app.rootGraph.subgraphs.get(subgraph) : app.rootGraph;
+      const node = graph?.getNodeById(id);
+      if (node?.comfyClass === NODE) showVerdict(node, output.text);
+    }
+  },
+});

@@ -1,0 +1,242 @@
+"""The one place that knows ComfyUI's HTTP API and socket (0.30). HTTP is the truth, the socket a hint.
+
+Called by the scheduler and the preflight. Knows nothing of samples, journals or datasets.
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import threading
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+import urllib3
+import websocket
+
+from comfy_nodes.core.records import ImageFile
+
+from .failures import RunError, ServerFault, ServerGone
+
+TIMEOUT = urllib3.Timeout(connect=5, read=60)
+_RETRIES = urllib3.Retry(total=3, backoff_factor=0.2, status_forcelist=(502, 503, 504), raise_on_status=False)
+_FINAL = {"completed", "failed", "cancelled"}
+
+
+class PromptRefused(Exception):
+    """ComfyUI validated the graph and refused it, or would have dropped an output of it."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A prompt as `/api/jobs/{id}` shows it."""
+
+    status: str
+    """pending, in_progress, completed, failed or cancelled."""
+    outputs: dict[str, Any] = field(default_factory=dict)
+    """What nodes returned as `ui`, by node id."""
+    error: dict[str, Any] = field(default_factory=dict)
+    """Of a failed job: exception_type, exception_message, node_id, node_type."""
+    seconds: float | None = None
+    """Execution time on the server."""
+
+    @property
+    def finished(self) -> bool:
+        return self.status in _FINAL
+
+
+class ComfyServer:
+    """A running ComfyUI at an HTTP address."""
+
+    def __init__(self, url: str):
+        """
+        Raises:
+            RunError: `url` is not an http(s) address.
+        """
+        parts = urlsplit(url if "//" in url else f"http://{url}")
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise RunError(f"--server {url}: not an address such as http://127.0.0.1:8188")
+        self.url = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+        self._pool = urllib3.PoolManager(maxsize=8, timeout=TIMEOUT, retries=_RETRIES)
+
+    def system_stats(self) -> dict[str, Any]:
+        """Version and devices.
+
+        Raises:
+            ServerGone: nothing answers.
+            ServerFault: what answers is not a ComfyUI.
+        """
+        try:
+            stats = self._json("GET", "/system_stats")
+            stats["system"]["comfyui_version"]
+        except (ServerGone, PromptRefused):
+            raise
+        except (ServerFault, KeyError, TypeError):
+            raise ServerFault(f"{self.url} answers, but it is not a ComfyUI (no /system_stats)") from None
+        return stats
+
+    def object_info(self) -> dict[str, Any]:
+        """Schemas of all nodes that the server has, by class."""
+        return self._json("GET", "/object_info")
+
+    def upload(self, data: bytes, filename: str, subfolder: str) -> str:
+        """Puts a file into the server's temp folder, which ComfyUI empties when it starts.
+
+        Returns:
+            The name under which an image widget finds it.
+        """
+        fields = {
+            "image": (filename, data, "application/octet-stream"),
+            "type": "temp",
+            "subfolder": subfolder,
+            "overwrite": "true",
+        }
+        answer = self._json("POST", "/upload/image", fields=fields)
+        return f"{answer['subfolder']}/{answer['name']} [temp]"
+
+    def submit(self, prompt: dict[str, Any], prompt_id: str, client_id: str) -> None:
+        """Queues a graph under an id of ours. Never repeated blindly: ComfyUI runs a repeated id twice.
+
+        Raises:
+            PromptRefused: the graph is not valid there.
+            ServerFault: no clear answer; `job` tells whether the prompt arrived all the same.
+        """
+        body = json.dumps({"prompt": prompt, "prompt_id": prompt_id, "client_id": client_id}).encode()
+        answer = self._json("POST", "/prompt", body=body)
+        if answer.get("node_errors"):
+            raise PromptRefused(_refusal(answer))
+
+    def job(self, prompt_id: str) -> Job | None:
+        """The prompt's state; None where the server does not know it."""
+        response = self._request("GET", f"/api/jobs/{prompt_id}")
+        if response.status == 404:
+            return None
+        item = self._decoded(response)
+        start, end = item.get("execution_start_time"), item.get("execution_end_time")
+        return Job(
+            status=item["status"],
+            outputs=item.get("outputs") or {},
+            error=item.get("execution_error") or {},
+            seconds=(end - start) / 1000 if start and end else None,
+        )
+
+    def fetch(self, image: ImageFile) -> bytes:
+        """A saved file's bytes.
+
+        Raises:
+            FileNotFoundError: the server does not have it.
+        """
+        query = urlencode({"filename": image.filename, "subfolder": image.subfolder, "type": image.type})
+        response = self._request("GET", f"/view?{query}")
+        if response.status == 404:
+            raise FileNotFoundError(f"{self.url} no longer has {image.subfolder}/{image.filename}")
+        if response.status != 200:
+            raise ServerFault(f"{self.url} answered {response.status} for {image.filename}")
+        return response.data
+
+    def forget(self, prompt_id: str) -> None:
+        """Deletes the prompt from the server's history, whose memory it holds."""
+        self._request("POST", "/history", body=json.dumps({"delete": [prompt_id]}).encode())
+
+    def cancel(self, prompt_ids: list[str]) -> None:
+        """Cancels prompts of ours, queued or running; nobody else's."""
+        self._request("POST", "/api/jobs/cancel", body=json.dumps({"job_ids": prompt_ids}).encode())
+
+    def _json(self, method: str, path: str, **request: Any) -> Any:
+        return self._decoded(self._request(method, path, **request))
+
+    def _request(self, method: str, path: str, **request: Any) -> urllib3.BaseHTTPResponse:
+        headers = {"Content-Type": "application/json"} if "body" in request else {}
+        try:
+            # urllib3 repeats only what may be repeated: GETs, and connections that were never made.
+            return self._pool.request(method, self.url + quote(path, safe="/?&=%+"), headers=headers, **request)
+        except (urllib3.exceptions.MaxRetryError, urllib3.exceptions.HTTPError) as error:
+            reason = getattr(error, "reason", None) or error
+            if isinstance(reason, urllib3.exceptions.ReadTimeoutError):
+                raise ServerFault(f"{self.url} did not answer {path} within {TIMEOUT.read_timeout:.0f} s") from None
+            raise ServerGone(f"no ComfyUI answers at {self.url} ({type(reason).__name__})") from None
+
+    def _decoded(self, response: urllib3.BaseHTTPResponse) -> Any:
+        if response.status == 400:
+            try:
+                raise PromptRefused(_refusal(response.json()))
+            except (ValueError, AttributeError, KeyError):
+                pass
+        if response.status == 413:
+            raise PromptRefused(f"larger than {self.url} takes; start that ComfyUI with a higher --max-upload-size")
+        if response.status != 200:
+            raise ServerFault(f"{self.url} answered {response.status}: {response.data[:200].decode(errors='replace')}")
+        try:
+            return response.json()
+        except ValueError:
+            raise ServerFault(f"{self.url} answered with something that is not JSON") from None
+
+
+class FinishedPrompts:
+    """Listens on a server's socket and hands out ids of prompts that are done there.
+
+    Every connection has an id of its own: ComfyUI may deafen a second socket with the same id. Losing
+    messages is no harm, as whoever waits polls too.
+    """
+
+    def __init__(self, server: ComfyServer):
+        self._url = server.url.replace("http", "ws", 1)
+        self._ids: queue.Queue[str] = queue.Queue()
+        self._closed = threading.Event()
+        self._socket: websocket.WebSocket | None = None
+        self._connected = threading.Event()
+        self.client_id = ""
+        self._thread = threading.Thread(target=self._listen, name="comfy-socket", daemon=True)
+        self._thread.start()
+        self._connected.wait(5)
+
+    def wait(self, seconds: float) -> str | None:
+        """The id of a prompt that ended, or None after `seconds`."""
+        try:
+            return self._ids.get(timeout=seconds)
+        except queue.Empty:
+            return None
+
+    def close(self) -> None:
+        self._closed.set()
+        if self._socket is not None:
+            self._socket.abort()
+        self._thread.join(timeout=2)
+
+    def _listen(self) -> None:
+        while not self._closed.is_set():
+            self.client_id = uuid.uuid4().hex
+            try:
+                self._socket = websocket.create_connection(
+                    f"{self._url}/ws?clientId={self.client_id}", timeout=10, suppress_origin=True
+                )
+                self._socket.settimeout(None)
+                self._connected.set()
+                while not self._closed.is_set():
+                    self._read(self._socket.recv())
+            except (OSError, websocket.WebSocketException, AttributeError, ValueError):
+                self._closed.wait(1)
+
+    def _read(self, message: str | bytes) -> None:
+        if not isinstance(message, str):
+            return
+        event = json.loads(message)
+        # `execution_success` comes before the history is written; a null node comes after it.
+        if event.get("type") == "executing" and event["data"].get("node") is None:
+            self._ids.put(event["data"].get("prompt_id", ""))
+
+
+def _refusal(answer: dict[str, Any]) -> str:
+    """ComfyUI's validation errors as one line."""
+    found = [
+        f"{node['class_type']} #{node_id}: {error['message']}"
+        + (f" ({error['details']})" if error.get("details") else "")
+        for node_id, node in (answer.get("node_errors") or {}).items()
+        for error in node["errors"]
+    ]
+    if not found:
+        error = answer["error"]
+        found = [error if isinstance(error, str) else f"{error['message']} {error.get('details', '')}".strip()]
+    return "; ".join(found)

@@ -1,0 +1,36 @@
+"""What can go wrong, in three sizes: the run cannot go on, a server cannot, a sample cannot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class RunError(Exception):
+    """The run cannot start or go on. The message is one line: what is wrong and what to do.
+
+    `status` is the command's exit status: 2 where nothing was started, 1 where the run broke off.
+    """
+
+    def __init__(self, message: str, status: int = 2):
+        super().__init__(message)
+        self.status = status
+
+
+class ServerFault(Exception):
+    """A server did not do what it was asked, for a reason that lies with it or the network."""
+
+
+class ServerGone(ServerFault):
+    """Nothing answers there any more."""
+
+
+@dataclass(frozen=True)
+class SampleFailure:
+    """Why a sample has no row: one line of `failed.parquet`."""
+
+    stage: str
+    """`input`, `edit` or `output`."""
+    error_type: str
+    message: str
+    node: str = ""
+    """Id and class of the node that failed, where one did."""

@@ -1,0 +1,145 @@
+"""The output folder: one run's at a time, one workflow's for good, finished in one sweep."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import uuid
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from .dataset import (
+    FAILED_SCHEMA,
+    TELEMETRY_SCHEMA,
+    RunFacts,
+    restore,
+    write_dataset,
+    write_table,
+)
+from .failures import RunError
+from .journal import Journal
+from .report import Summary, reasons, write_report
+from .spool import Spool, disk_error
+from .workflow import BatchGraph, WorkflowFile
+
+JOURNAL = "run.sqlite"
+
+
+class OutputFolder:
+    """A run's folder, held under a lock while the run lasts."""
+
+    def __init__(self, path: Path):
+        """
+        Raises:
+            RunError: it cannot be written, another run is using it, or it holds something else.
+        """
+        self.path = path
+        self.work = path / ".work"
+        if path.is_dir() and any(path.iterdir()) and not (path / JOURNAL).exists() and not self.work.exists():
+            raise RunError(f"--output {path}: holds files that no run left there; choose a new or empty folder")
+        try:
+            self.work.mkdir(parents=True, exist_ok=True)
+            self._lock = FileLock(self.work / "lock", blocking=False)
+            self._lock.acquire()
+        except Timeout:
+            raise RunError(f"--output {path}: another run is using it; wait for it or choose another folder") from None
+        except OSError as error:
+            raise RunError(f"--output {path}: cannot be written ({error.strerror}); choose another folder") from None
+        restore(path, self.work)
+        self.journal = Journal(path / JOURNAL)
+        self.spool = Spool(self.work / "spool")
+
+    def claim(self, graph: BatchGraph, file: WorkflowFile, seed: int) -> None:
+        """Makes the folder this workflow's and seed's, or sees that it is.
+
+        Raises:
+            RunError: it belongs to another; the message says what differs.
+        """
+        wanted = {"graph": json.dumps(graph.canonical(), ensure_ascii=False), "seed": str(seed)}
+        for name, value in wanted.items():
+            known = self.journal.get(name)
+            if known is not None and known != value:
+                raise RunError(
+                    f"--output {self.path}: holds a run of another {name} ({_difference(name, known, value)}); "
+                    "choose another folder"
+                )
+        for name, value in wanted.items():
+            self.journal.set(name, value)
+        if self.journal.get("run_id") is None:
+            self.journal.set("run_id", uuid.uuid4().hex)
+        if file.ui is not None:
+            self._write_json("workflow.json", file.ui)
+        self._write_json("workflow_api.json", graph.api)
+
+    def finish(self, facts: RunFacts, task: str, seconds: float, edited: int, environment: dict[str, Any]) -> Summary:
+        """Turns what is done into a dataset with its report.
+
+        Args:
+            seconds: how long this run edited.
+            edited: samples that it finished.
+        """
+        write_dataset(self.journal, self.spool, self.path, self.work, facts)
+        failures = self.journal.failures()
+        write_table(self.path / "failed.parquet", failures, FAILED_SCHEMA)
+        write_table(self.path / "telemetry.parquet", self.journal.telemetry(), TELEMETRY_SCHEMA)
+        self._write_json("environment.json", environment)
+        counts = self.journal.counts()
+        rejected = [
+            record.reject_reason for record, _ in self.journal.records(kept=False) if record.verdict == "reject"
+        ]
+        summary = Summary(
+            workflow=facts.workflow,
+            profile=facts.profile,
+            task=task,
+            samples=counts["pending"] + counts["done"] + counts["failed"],
+            kept=counts["keep"],
+            rejected=counts["reject"],
+            unscored=counts["unscored"],
+            failed=counts["failed"],
+            pending=counts["pending"],
+            failures=reasons([str(row["error_type"]) for row in failures]),
+            reasons=reasons(rejected),
+            seconds=round(seconds, 2),
+            images_per_second=round(edited / seconds, 3) if edited and seconds else 0.0,
+        )
+        write_report(self.path, summary, failures, environment)
+        return summary
+
+    def close(self) -> None:
+        """Gives the folder free; what only a run needs goes, unless rows are still waiting in it."""
+        self.journal.close()
+        waiting = any(self.spool.folder.iterdir())
+        for path in self.work.iterdir():
+            if path.is_dir() and not (waiting and path == self.spool.folder):
+                shutil.rmtree(path, ignore_errors=True)
+        self._lock.release()
+        if not waiting:
+            shutil.rmtree(self.work, ignore_errors=True)
+
+    def _write_json(self, name: str, value: Any) -> None:
+        path = self.path / name
+        temporary = path.with_name(f".{name}.part")
+        try:
+            temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            temporary.rename(path)
+        except OSError as error:
+            raise disk_error(error, self.path) from None
+
+
+def _difference(name: str, known: str, value: str) -> str:
+    if name != "graph":
+        return f"{known} there, {value} now"
+    then, now = json.loads(known), json.loads(value)
+    if [node[0] for node in then] != [node[0] for node in now]:
+        gone = [node[0] for node in then if node[0] not in {other[0] for other in now}]
+        new = [node[0] for node in now if node[0] not in {other[0] for other in then}]
+        return f"nodes gone: {', '.join(gone) or 'none'}; new: {', '.join(new) or 'none'}, or wired otherwise"
+    changes = [
+        f"{class_type}.{name}: {before.get(name)!r} there, {after.get(name)!r} now"
+        for (class_type, before), (_, after) in zip(then, now, strict=True)
+        for name in sorted({*before, *after})
+        if before.get(name) != after.get(name)
+    ]
+    return "; ".join(changes[:4])

@@ -1,0 +1,111 @@
+"""What a finished run shows: `report.html` for people, `summary.json` for programs, the dataset card."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from PIL import Image
+
+MAX_PAIRS = {"data": 60, "rejected": 30}
+"""Pairs shown of each config; spread evenly over more."""
+
+THUMBNAIL = 440
+"""Longest side of a picture in the report, in pixels."""
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_COLUMNS = ["key", "task", "prompt", "class_name", "bbox", "reject_reason", "scores", "source_path", "width",
+            "height"]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A run in figures."""
+
+    workflow: str
+    profile: str
+    task: str
+    samples: int
+    kept: int
+    rejected: int
+    unscored: int
+    failed: int
+    pending: int
+    failures: dict[str, int]
+    """Failed samples by error type."""
+    reasons: dict[str, int]
+    """Rejected rows by reason, without its figures."""
+    seconds: float
+    images_per_second: float
+
+    def as_json(self) -> str:
+        return json.dumps(vars(self), indent=2, ensure_ascii=False) + "\n"
+
+
+def write_report(output: Path, summary: Summary, failures: list[dict[str, Any]], environment: dict[str, Any]) -> None:
+    """Writes `report.html`, `summary.json` and `README.md` beside the dataset."""
+    import jinja2
+
+    templates = jinja2.Environment(loader=jinja2.FileSystemLoader(_TEMPLATES), autoescape=True, trim_blocks=True)
+    pairs = {folder: list(_pairs(output / folder, most)) for folder, most in MAX_PAIRS.items()}
+    page = templates.get_template("report.html").render(
+        summary=summary, failures=failures[:100], pairs=pairs, environment=environment
+    )
+    card = templates.get_template("card.md").render(summary=summary, environment=environment)
+    for name, text in (("report.html", page), ("summary.json", summary.as_json()), ("README.md", card)):
+        _write(output / name, text)
+
+
+def reasons(texts: list[str]) -> dict[str, int]:
+    """How often each reason stands there, by its words before the first colon."""
+    return dict(Counter(text.partition(":")[0] for text in texts).most_common())
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.rename(path)
+
+
+def _pairs(folder: Path, most: int) -> Iterator[dict[str, Any]]:
+    """Up to `most` rows of a config, spread evenly over it, with small pictures."""
+    files = sorted(folder.glob("*.parquet"))
+    total = sum(pq.read_metadata(path).num_rows for path in files)
+    chosen = {round(number * (total - 1) / max(1, min(most, total) - 1)) for number in range(min(most, total))}
+    position = -1
+    for path in files:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=8, columns=[*_COLUMNS, "input_images", "output_images"]):
+                for index in range(batch.num_rows):
+                    position += 1
+                    if position in chosen:
+                        yield _shown(batch.slice(index, 1).to_pylist()[0])
+
+
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
+    scale = 100 / row["width"], 100 / row["height"]
+    box = row["bbox"]
+    return {
+        **{name: row[name] for name in _COLUMNS},
+        "before": _thumbnail(row["input_images"][0]["bytes"]),
+        "after": _thumbnail(row["output_images"][0]["bytes"]),
+        "box": box and {
+            "left": box[0] * scale[0], "top": box[1] * scale[1],
+            "width": (box[2] - box[0]) * scale[0], "height": (box[3] - box[1]) * scale[1],
+        },
+    }  # fmt: skip
+
+
+def _thumbnail(data: bytes) -> str:
+    image = Image.open(io.BytesIO(data))
+    image.thumbnail((THUMBNAIL, THUMBNAIL))
+    buffer = io.BytesIO()
+    image.convert("RGB").save(buffer, "JPEG", quality=88)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -1,0 +1,409 @@
+"""A workflow file as something to submit: read, converted, addressed, bound to samples, checked.
+
+Nodes are found by class, never by id, so an artist may rebuild the graph as they like. Conversion
+from the UI format is comfy-cli's, which ComfyUI's makers keep.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import hashlib
+import json
+import logging
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .failures import RunError
+
+Api = dict[str, dict[str, Any]]
+"""ComfyUI's API format: {node id: {class_type, inputs, _meta}}; an input is a value or [node id, output]."""
+
+SOURCE_CLASS = "EditPairsLoadSample"
+SINK_CLASSES = frozenset({"EditPairsSavePair"})
+WORKFLOWS = Path(__file__).resolve().parent.parent / "workflows"
+
+SAMPLE_INPUTS = ("image", "annotation", "region_index", "class_name", "instruction", "seed")
+"""What the driver fills into the source node for each sample."""
+
+
+@dataclass(frozen=True)
+class WorkflowFile:
+    """A workflow as it lies on disk, in whichever of the three forms."""
+
+    path: Path
+    sha256: str
+    ui: dict[str, Any] | None
+    api: Api | None
+
+    @classmethod
+    def read(cls, path: Path) -> WorkflowFile:
+        """
+        Raises:
+            RunError: missing, or neither UI JSON, API JSON nor a PNG that ComfyUI wrote.
+        """
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise RunError(f"{path}: cannot be read ({error.strerror})") from None
+        text = _png_text(path) if data.startswith(b"\x89PNG") else data.decode("utf-8", errors="replace")
+        try:
+            content = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise RunError(f"{path}: not JSON ({error}); save the workflow from ComfyUI again") from None
+        digest = hashlib.sha256(data).hexdigest()
+        if isinstance(content, dict) and isinstance(content.get("nodes"), list):
+            return cls(path=path, sha256=digest, ui=content, api=None)
+        if isinstance(content, dict) and content and all(_is_api_node(node) for node in content.values()):
+            return cls(path=path, sha256=digest, ui=None, api=content)
+        raise RunError(f"{path}: not a ComfyUI workflow (neither nodes and links, nor class_type and inputs)")
+
+    def to_api(self, object_info: dict[str, Any]) -> Api:
+        """The graph in API format, without nodes that only the browser knows.
+
+        Raises:
+            RunError: a node class is unknown to the server, or comfy-cli cannot convert the graph.
+        """
+        if self.api is not None:
+            return copy.deepcopy(self.api)
+        assert self.ui is not None
+        # Imported late: it takes longer than printing the help.
+        from comfy_cli.workflow_to_api import WorkflowConversionError, convert_ui_to_api
+
+        errors = _CollectedErrors()
+        logger = logging.getLogger("comfy_cli.workflow_to_api")
+        logger.addHandler(errors)
+        logger.propagate = False
+        try:
+            api = convert_ui_to_api(self.ui, object_info)
+        except WorkflowConversionError as error:
+            raise RunError(f"{self.path}: cannot be converted ({error})") from None
+        finally:
+            logger.removeHandler(errors)
+            logger.propagate = True
+        if errors.lines:
+            raise RunError(f"{self.path}: cannot be converted ({errors.lines[0]})")
+        return api
+
+
+def find_workflow(name: str, profile: str) -> Path:
+    """The file that `--workflow` means.
+
+    A name is looked up in `workflows/`, for the classical profile with `-classical` behind it; anything
+    with a folder in it, or any other existing file, is a path and taken as it is.
+
+    Args:
+        profile: `full` or `classical`.
+
+    Raises:
+        RunError: there is no such workflow.
+    """
+    given = Path(name)
+    if given.name != name or given.suffix.lower() == ".png":
+        return given
+    stem = given.stem if given.suffix == ".json" else name
+    wanted = WORKFLOWS / f"{stem}-classical.json" if profile == "classical" else WORKFLOWS / f"{stem}.json"
+    if wanted.is_file():
+        return wanted
+    if (WORKFLOWS / f"{stem}.json").is_file():
+        return WORKFLOWS / f"{stem}.json"
+    if given.is_file():
+        return given
+    if (WORKFLOWS / f"{stem}-classical.json").is_file():
+        raise RunError(f"workflow {stem} has no model graph yet; use --profile classical for the one without weights")
+    known = sorted({path.stem.removesuffix("-classical") for path in WORKFLOWS.glob("*.json")})
+    raise RunError(f"no workflow called {name}{_guess(stem, known)}; there are: {', '.join(known)}, or give a path")
+
+
+@dataclass(frozen=True)
+class BatchGraph:
+    """A graph with one source and one sink, ready to take samples."""
+
+    api: Api
+    source: str
+    sink: str
+    seeds: tuple[str, ...]
+    """Addresses of seed inputs elsewhere in the graph that get the sample's seed."""
+    left_out: tuple[str, ...]
+    """Nodes that no sink needs, as `Class #id`."""
+
+    @classmethod
+    def bind(cls, api: Api, object_info: dict[str, Any]) -> BatchGraph:
+        """Finds the end nodes and keeps what the sink needs.
+
+        Raises:
+            RunError: not exactly one source and one sink, or they aren't connected.
+        """
+        sink = _only(api, SINK_CLASSES, "Save Edit Pair")
+        source = _only(api, frozenset({SOURCE_CLASS}), "Load Edit Sample")
+        needed = ancestors(api, sink)
+        if source not in needed:
+            raise RunError("Save Edit Pair does not depend on Load Edit Sample: wire them")
+        kept = {node_id: node for node_id, node in api.items() if node_id in needed}
+        left_out = tuple(f"{node['class_type']} #{node_id}" for node_id, node in api.items() if node_id not in needed)
+        check(kept, object_info)
+        return cls(kept, source, sink, _free_seeds(kept, source, object_info), left_out)
+
+    @property
+    def task(self) -> str:
+        """The task that the source node names."""
+        return self.api[self.source]["inputs"]["task"]
+
+    def prompt(self, values: dict[str, Any], seed: int, folder: str) -> Api:
+        """The graph for one sample.
+
+        Args:
+            values: the source node's inputs (`SAMPLE_INPUTS` but the seed); inputs that the artist wired stay wired.
+            seed: goes into the source node and every free seed.
+            folder: where the sink saves.
+        """
+        filled = copy.deepcopy(self.api)
+        inputs = filled[self.source]["inputs"]
+        for name, value in {**values, "seed": seed}.items():
+            if not is_link(inputs.get(name)):
+                inputs[name] = value
+        for address in self.seeds:
+            node_id, name = address.removeprefix("#").split(".", 1)
+            filled[node_id]["inputs"][name] = seed
+        filled[self.sink]["inputs"]["folder"] = folder
+        return filled
+
+    def canonical(self) -> list[Any]:
+        """The graph without ids, titles and what differs from sample to sample: what the stage hash is made of."""
+        return _canonical(self.api, self.sink, exclude_inputs={"folder"})
+
+    def edit_sha256(self) -> str:
+        """Hash of the part that decides pixels and words; verifiers and their thresholds are not in it."""
+        sink = copy.deepcopy(self.api[self.sink])
+        sink["inputs"] = {name: value for name, value in sink["inputs"].items() if not name.startswith("scores")}
+        return _digest(_canonical({**self.api, self.sink: sink}, self.sink, exclude_inputs={"folder"}))
+
+
+def apply_settings(api: Api, settings: list[str], object_info: dict[str, Any]) -> None:
+    """Carries out `--set ADDRESS=VALUE` in place: `@Title.input`, `#id.input` or `Class.input`.
+
+    A node inside a subgraph is addressed by its own title, or by its expanded id.
+
+    Raises:
+        RunError: malformed, no node or several match, no such input, or it is wired.
+    """
+    for setting in settings:
+        address, equals, value = setting.partition("=")
+        node_part, dot, name = address.rpartition(".")
+        if not (equals and dot and node_part and name):
+            raise RunError(f"--set {setting}: write it as @Title.input=value, #id.input=value or Class.input=value")
+        node_id = _addressed(api, node_part, setting)
+        node = api[node_id]
+        spec = _inputs_of(node["class_type"], object_info).get(name)
+        if spec is None:
+            known = sorted(_inputs_of(node["class_type"], object_info))
+            raise RunError(f"--set {setting}: {node['class_type']} has no input {name}{_guess(name, known)}")
+        if is_link(node["inputs"].get(name)):
+            raise RunError(f"--set {setting}: this input is wired to another node; unwire it or set it there")
+        node["inputs"][name] = _typed(value, spec, setting)
+
+
+def check(api: Api, object_info: dict[str, Any]) -> None:
+    """Compares a graph with the server's nodes: classes, required inputs, combo values, links.
+
+    Raises:
+        RunError: with every finding in one line.
+    """
+    findings: list[str] = []
+    for node_id, node in api.items():
+        where = f"{node['class_type']} #{node_id}"
+        if node["class_type"] not in object_info:
+            findings.append(f"{where}: the server has no such node{_guess(node['class_type'], list(object_info))}")
+            continue
+        required = object_info[node["class_type"]].get("input", {}).get("required", {})
+        for name, spec in required.items():
+            if name not in node["inputs"]:
+                if not _is_dynamic(spec):
+                    findings.append(f"{where}: input {name} is missing")
+                continue
+            options = _options(spec)
+            value = node["inputs"][name]
+            if options is not None and not is_link(value) and value not in options and name != "image":
+                findings.append(
+                    f"{where}: {name} {value!r} is not there{_guess(str(value), [str(o) for o in options])}"
+                )
+        findings += [
+            f"{where}: {name} is wired to node #{value[0]}, which is not there"
+            for name, value in node["inputs"].items()
+            if is_link(value) and value[0] not in api
+        ]
+    if findings:
+        raise RunError("the workflow does not fit the server: " + "; ".join(findings))
+
+
+def ancestors(api: Api, node_id: str) -> set[str]:
+    """The node and all that it depends on."""
+    found: set[str] = set()
+    waiting = [node_id]
+    while waiting:
+        current = waiting.pop()
+        if current in found or current not in api:
+            continue
+        found.add(current)
+        waiting += [value[0] for value in api[current]["inputs"].values() if is_link(value)]
+    return found
+
+
+def is_link(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], int)
+
+
+class _CollectedErrors(logging.Handler):
+    """comfy-cli logs a node that it cannot convert and leaves it out; a graph with a hole is not the user's graph."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+
+def _only(api: Api, classes: frozenset[str], display: str) -> str:
+    found = [node_id for node_id, node in api.items() if node["class_type"] in classes]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise RunError(f"the workflow has no {display} node: a graph needs one to be batched")
+    raise RunError(f"the workflow has {len(found)} {display} nodes (#{', #'.join(found)}): keep one of them")
+
+
+def _free_seeds(api: Api, source: str, object_info: dict[str, Any]) -> tuple[str, ...]:
+    """Unwired inputs that the server flags as seeds, outside the source node."""
+    return tuple(
+        f"#{node_id}.{name}"
+        for node_id, node in api.items()
+        if node_id != source
+        for name, spec in _inputs_of(node["class_type"], object_info).items()
+        if _flagged_seed(spec) and name in node["inputs"] and not is_link(node["inputs"][name])
+    )
+
+
+def _flagged_seed(spec: Any) -> bool:
+    return (
+        isinstance(spec, list)
+        and len(spec) > 1
+        and isinstance(spec[1], dict)
+        and bool(spec[1].get("control_after_generate"))
+    )
+
+
+def _inputs_of(class_type: str, object_info: dict[str, Any]) -> dict[str, Any]:
+    groups = object_info[class_type].get("input", {}) if class_type in object_info else {}
+    return {**groups.get("required", {}), **groups.get("optional", {})}
+
+
+def _options(spec: Any) -> list[Any] | None:
+    """A combo's choices; None for other inputs and for lists that the browser fetches by itself."""
+    if not isinstance(spec, list) or not spec:
+        return None
+    if isinstance(spec[0], list):
+        return spec[0]
+    if spec[0] == "COMBO" and len(spec) > 1 and not spec[1].get("remote") and not spec[1].get("multiselect"):
+        return spec[1].get("options")
+    return None
+
+
+def _is_dynamic(spec: Any) -> bool:
+    return isinstance(spec, list) and bool(spec) and isinstance(spec[0], str) and spec[0].startswith("COMFY_")
+
+
+def _addressed(api: Api, node_part: str, setting: str) -> str:
+    if node_part.startswith("#"):
+        found = [node_id for node_id in api if node_id == node_part[1:]]
+    elif node_part.startswith("@"):
+        found = [node_id for node_id, node in api.items() if node.get("_meta", {}).get("title") == node_part[1:]]
+    else:
+        found = [node_id for node_id, node in api.items() if node["class_type"] == node_part]
+    if len(found) == 1:
+        return found[0]
+    listed = ", ".join(
+        f"#{node_id} @{node.get('_meta', {}).get('title', node['class_type'])} ({node['class_type']})"
+        for node_id, node in api.items()
+        if not found or node_id in found
+    )
+    how_many = "no node matches" if not found else f"{len(found)} nodes match"
+    raise RunError(f"--set {setting}: {how_many}; candidates: {listed}")
+
+
+def _typed(text: str, spec: Any, setting: str) -> Any:
+    kind = spec[0] if isinstance(spec, list) and spec else None
+    try:
+        if kind == "INT":
+            return int(text)
+        if kind == "FLOAT":
+            return float(text)
+        if kind == "BOOLEAN":
+            return {"true": True, "false": False}[text.lower()]
+    except (ValueError, KeyError):
+        raise RunError(f"--set {setting}: {text!r} is not of type {kind}") from None
+    options = _options(spec)
+    if options is not None:
+        for option in options:
+            if str(option) == text:
+                return option
+        raise RunError(f"--set {setting}: {text!r} is not a choice{_guess(text, [str(o) for o in options])}")
+    return text
+
+
+def _canonical(api: Api, sink: str, exclude_inputs: set[str]) -> list[Any]:
+    """Nodes in the order in which they are reached from the sink, links as positions in that order."""
+    order: dict[str, int] = {}
+
+    def visit(node_id: str) -> None:
+        if node_id in order:
+            return
+        order[node_id] = -1
+        for _name, value in sorted(api[node_id]["inputs"].items()):
+            if is_link(value):
+                visit(value[0])
+        order[node_id] = sum(1 for place in order.values() if place >= 0)
+
+    visit(sink)
+    nodes: list[Any] = [None] * len(order)
+    for node_id, place in order.items():
+        node = api[node_id]
+        skipped = exclude_inputs | (set(SAMPLE_INPUTS) if node["class_type"] == SOURCE_CLASS else set())
+        nodes[place] = [
+            node["class_type"],
+            {
+                name: ["link", order[value[0]], value[1]] if is_link(value) else value
+                for name, value in sorted(node["inputs"].items())
+                if is_link(value) or name not in skipped
+            },
+        ]
+    return nodes
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def _is_api_node(node: Any) -> bool:
+    return isinstance(node, dict) and isinstance(node.get("class_type"), str) and isinstance(node.get("inputs"), dict)
+
+
+def _png_text(path: Path) -> str:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as image:
+            text = getattr(image, "text", {})
+    except (UnidentifiedImageError, OSError):
+        raise RunError(f"{path}: a damaged PNG") from None
+    if "prompt" not in text:
+        raise RunError(f"{path}: this PNG carries no workflow; ComfyUI embeds one unless --disable-metadata is set")
+    # Python writes NaN where a node's fingerprint was one; JSON has no such word.
+    return re.sub(r"\bNaN\b", "null", text["prompt"])
+
+
+def _guess(word: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f" (did you mean {close[0]}?)" if close else ""
