@@ -28,6 +28,7 @@ if __package__ in (None, ""):
 from driver.failures import RunError
 
 if TYPE_CHECKING:
+    from driver.dataset import RunFacts
     from driver.output import OutputFolder
     from driver.report import Summary
     from driver.scheduler import StopRequest
@@ -148,22 +149,20 @@ def _dry_run(options: argparse.Namespace) -> int:
 @contextmanager
 def _stage(options: argparse.Namespace, work: Path) -> Iterator[Stage]:
     """Finds or starts the server and checks the workflow against it."""
-    from driver.workflow import BatchGraph, WorkflowFile, apply_settings, find_workflow
+    from driver.workflow import SOURCE_CLASS, BatchGraph, WorkflowFile, apply_settings, find_workflow
 
-    profile = _profile(options)
-    if profile:
-        WorkflowFile.read(find_workflow(options.workflow, profile))
+    wanted = _profile(options)
+    if wanted:
+        WorkflowFile.read(find_workflow(options.workflow, wanted)[0])
     with _host(options.server, work) as host:
         stats = host.server.system_stats()
-        profile = profile or ("full" if any(one["type"] != "cpu" for one in stats["devices"]) else "classical")
+        wanted = wanted or ("full" if any(one["type"] != "cpu" for one in stats["devices"]) else "classical")
         object_info = host.server.object_info()
-        if "EditPairsLoadSample" not in object_info:
+        if SOURCE_CLASS not in object_info:
             raise RunError(f"{host.server.url} has no EditPairs nodes: install this pack there and restart it")
-        path = find_workflow(options.workflow, profile)
-        if path.stem.endswith("-classical"):
-            profile = "classical"
-            if options.profile == "auto" and path.stem != Path(options.workflow).stem:
-                _say(f"NO GPU: taking {path.name}, which edits by classical image processing without any model")
+        path, profile = find_workflow(options.workflow, wanted)
+        if options.profile == "auto" and profile == "classical" and path.stem != Path(options.workflow).stem:
+            _say(f"NO GPU: taking {path.name}, which edits by classical image processing without any model")
         file = WorkflowFile.read(path)
         api = file.to_api(object_info)
         apply_settings(api, options.set, object_info)
@@ -214,17 +213,17 @@ def _source(options: argparse.Namespace) -> Source:
 
 
 def _profile(options: argparse.Namespace) -> str | None:
-    """The profile, where it can be known before a server answers."""
+    """`full` or `classical`, where it can be known before a server answers."""
     from driver.server import has_gpu
 
     if options.profile != "auto":
-        return options.profile
+        return str(options.profile)
     if options.server:
         return None
     return "full" if has_gpu() else "classical"
 
 
-def _facts(stage: Stage):  # type: ignore[no-untyped-def]
+def _facts(stage: Stage) -> RunFacts:
     from driver.dataset import RunFacts
 
     return RunFacts(stage.file.path.stem, stage.file.sha256, stage.graph.edit_sha256(), stage.profile)
@@ -245,7 +244,6 @@ def _environment(stage: Stage) -> dict[str, Any]:
         "workflow": stage.file.path.name,
         "workflow_sha256": stage.file.sha256,
         "graph_sha256": stage.graph.edit_sha256(),
-        "models": "none" if stage.profile == "classical" else "see the workflow",
     }
 
 

@@ -75,11 +75,11 @@ class ComfyServer:
             raise
         except (ServerFault, KeyError, TypeError):
             raise ServerFault(f"{self.url} answers, but it is not a ComfyUI (no /system_stats)") from None
-        return stats
+        return dict(stats)
 
     def object_info(self) -> dict[str, Any]:
         """Schemas of all nodes that the server has, by class."""
-        return self._json("GET", "/object_info")
+        return dict(self._json("GET", "/object_info"))
 
     def upload(self, data: bytes, filename: str, subfolder: str) -> str:
         """Puts a file into the server's temp folder, which ComfyUI empties when it starts.

@@ -239,7 +239,7 @@ class _Shards:
                 self._table = file.read_row_group(group, columns=["input_images", "output_images"])
             self._group = (path, group)
         assert self._table is not None
-        return self._table[column][row].as_py()
+        return list(self._table[column][row].as_py())
 
 
 def _row(record: EditRecord, attempt: int, facts: RunFacts, spool: Spool, earlier: _Shards) -> dict[str, Any]:

@@ -6,6 +6,7 @@ process group is ended. Standard library only.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -24,22 +25,18 @@ def main() -> int:
 def _end_with_parent(child: subprocess.Popen[bytes]) -> None:
     sys.stdin.buffer.read()
     _signal(child, signal.SIGTERM)
-    try:
+    with contextlib.suppress(subprocess.TimeoutExpired):
         child.wait(timeout=GRACE_SECONDS)
-    except subprocess.TimeoutExpired:
-        pass
     if os.name == "posix":
         _signal(child, signal.SIGKILL)
 
 
 def _signal(child: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         if os.name == "posix":
             os.killpg(child.pid, number)
         else:
             child.terminate()
-    except ProcessLookupError:
-        pass
 
 
 if __name__ == "__main__":

@@ -164,7 +164,7 @@ class Journal:
     def fault(self, key: str) -> int:
         """The server or the network failed the sample: it waits again. Returns how often that happened."""
         self._db.execute("UPDATE samples SET prompt_id = NULL, faults = faults + 1 WHERE key = ?", (key,))
-        return self._db.execute("SELECT faults FROM samples WHERE key = ?", (key,)).fetchone()[0]
+        return int(self._db.execute("SELECT faults FROM samples WHERE key = ?", (key,)).fetchone()[0])
 
     def release(self, key: str) -> None:
         """The prompt was never run, through nobody's fault: the sample waits again."""

@@ -5,6 +5,7 @@ What a server or the network does wrong costs a sample no attempt; what the samp
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import time
@@ -312,10 +313,8 @@ class Scheduler:
         self._reporter.failed(sample, failure)
 
     def _cancel(self) -> None:
-        try:
+        with contextlib.suppress(ServerFault):  # a server that is gone runs nothing of ours
             self._host.server.cancel(list(self._flights))
-        except ServerFault:
-            pass  # a server that is gone runs nothing of ours
         for flight in self._flights.values():
             self._journal.release(flight.sample.key)
         self._flights.clear()

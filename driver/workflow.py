@@ -14,7 +14,7 @@ import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from .failures import RunError
 
@@ -85,11 +85,11 @@ class WorkflowFile:
             logger.propagate = True
         if errors.lines:
             raise RunError(f"{self.path}: cannot be converted ({errors.lines[0]})")
-        return api
+        return cast(Api, api)
 
 
-def find_workflow(name: str, profile: str) -> Path:
-    """The file that `--workflow` means.
+def find_workflow(name: str, profile: str) -> tuple[Path, str]:
+    """The file that `--workflow` means, and the profile that it is.
 
     A name is looked up in `workflows/`, for the classical profile with `-classical` behind it; anything
     with a folder in it, or any other existing file, is a path and taken as it is.
@@ -97,22 +97,25 @@ def find_workflow(name: str, profile: str) -> Path:
     Args:
         profile: `full` or `classical`.
 
+    Returns:
+        The path, and `full`, `classical`, or `custom` for a path.
+
     Raises:
         RunError: there is no such workflow.
     """
     given = Path(name)
-    if given.name != name or given.suffix.lower() == ".png":
-        return given
-    stem = given.stem if given.suffix == ".json" else name
-    wanted = WORKFLOWS / f"{stem}-classical.json" if profile == "classical" else WORKFLOWS / f"{stem}.json"
-    if wanted.is_file():
-        return wanted
-    if (WORKFLOWS / f"{stem}.json").is_file():
-        return WORKFLOWS / f"{stem}.json"
+    if given.name != name:
+        return given, "custom"
+    stem = name.removesuffix(".json")
+    full, classical = WORKFLOWS / f"{stem}.json", WORKFLOWS / f"{stem}-classical.json"
+    if profile == "classical" and classical.is_file():
+        return classical, "classical"
+    if full.is_file():
+        return full, "classical" if stem.endswith("-classical") else "full"
     if given.is_file():
-        return given
-    if (WORKFLOWS / f"{stem}-classical.json").is_file():
-        raise RunError(f"workflow {stem} has no model graph yet; use --profile classical for the one without weights")
+        return given, "custom"
+    if classical.is_file():
+        raise RunError(f"{stem} has no model graph yet: --profile classical takes {classical.name}, without weights")
     known = sorted({path.stem.removesuffix("-classical") for path in WORKFLOWS.glob("*.json")})
     raise RunError(f"no workflow called {name}{_guess(stem, known)}; there are: {', '.join(known)}, or give a path")
 
@@ -149,7 +152,7 @@ class BatchGraph:
     @property
     def task(self) -> str:
         """The task that the source node names."""
-        return self.api[self.source]["inputs"]["task"]
+        return str(self.api[self.source]["inputs"]["task"])
 
     def prompt(self, values: dict[str, Any], seed: int, folder: str) -> Api:
         """The graph for one sample.
@@ -307,7 +310,7 @@ def _options(spec: Any) -> list[Any] | None:
     if isinstance(spec[0], list):
         return spec[0]
     if spec[0] == "COMBO" and len(spec) > 1 and not spec[1].get("remote") and not spec[1].get("multiselect"):
-        return spec[1].get("options")
+        return cast("list[Any] | None", spec[1].get("options"))
     return None
 
 

@@ -164,8 +164,9 @@ def _identify(file: BinaryIO, name: str) -> Image.Image:
     if image.width * image.height > MAX_PIXELS:
         raise _too_large(name)
     # A phone's JPEG with an embedded preview is an MPO of several frames: the first is the photo.
-    if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
-        raise PhotoError(f"{name}: animated or of several pages ({image.n_frames} frames); give one still picture")
+    frames = getattr(image, "n_frames", 1)
+    if image.format != "MPO" and frames > 1:
+        raise PhotoError(f"{name}: animated or of several pages ({frames} frames); give one still picture")
     return image
 
 
