@@ -25,7 +25,7 @@ if __package__ in (None, ""):
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 # What takes long to import is imported by the functions that need it, so that --help answers at once.
-from driver.failures import RunError
+from driver.failures import PromptRefused, RunError, ServerFault
 
 if TYPE_CHECKING:
     from driver.dataset import RunFacts
@@ -56,6 +56,8 @@ def main(arguments: list[str] | None = None) -> int:
         return _dry_run(options) if options.dry_run else _run(options)
     except RunError as error:
         return _end(str(error), error.status)
+    except (ServerFault, PromptRefused) as error:
+        return _end(f"{error}: see to the server and run the same command again", 2)
     except sqlite3.OperationalError as error:
         return _end(f"{options.output}: the journal cannot be written ({error}); is the disk full?", 1)
     except KeyboardInterrupt:
@@ -69,15 +71,15 @@ def _run(options: argparse.Namespace) -> int:
     folder = OutputFolder(options.output)
     try:
         with _stage(options, folder.work) as stage:
-            stopped, seconds, edited = _edit(options, source, folder, stage)
-            summary = folder.finish(_facts(stage), stage.graph.task, seconds, edited, _environment(stage))
+            stopped = _edit(options, source, folder, stage)
+            summary = folder.finish(_facts(stage), stage.graph.task, _environment(stage))
     finally:
         folder.close()
     return _conclude(options, summary, stopped)
 
 
-def _edit(options: argparse.Namespace, source: Source, folder: OutputFolder, stage: Stage) -> tuple[bool, float, int]:
-    """Edits what waits. Returns whether the user stopped it, its seconds, and how many samples it finished."""
+def _edit(options: argparse.Namespace, source: Source, folder: OutputFolder, stage: Stage) -> bool:
+    """Edits what waits. Returns whether the user stopped it."""
     from comfy_nodes.core.tasks import task_named
     from driver.progress import Progress
     from driver.scheduler import Scheduler, StopRequest
@@ -97,7 +99,8 @@ def _edit(options: argparse.Namespace, source: Source, folder: OutputFolder, sta
             Scheduler(stage.host, stage.graph, journal, folder.spool, source.root, options.seed, progress, stop).run()
     finally:
         progress.close()
-    return stop.level > 0, time.monotonic() - begun, journal.counts()["done"] - before["done"]
+        journal.add_edit_seconds(time.monotonic() - begun)
+    return stop.level > 0
 
 
 def _conclude(options: argparse.Namespace, summary: Summary, stopped: bool) -> int:
@@ -172,7 +175,6 @@ def _stage(options: argparse.Namespace, work: Path) -> Iterator[Stage]:
 @contextmanager
 def _host(url: str | None, work: Path) -> Iterator[OwnServer | ForeignServer]:
     from driver.comfy import ComfyServer
-    from driver.failures import ServerFault
     from driver.progress import Waiting
     from driver.server import ForeignServer, OwnServer, find_comfyui
 

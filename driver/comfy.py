@@ -18,15 +18,11 @@ import websocket
 
 from comfy_nodes.core.records import ImageFile
 
-from .failures import RunError, ServerFault, ServerGone
+from .failures import PromptRefused, RunError, ServerFault, ServerGone
 
 TIMEOUT = urllib3.Timeout(connect=5, read=60)
 _RETRIES = urllib3.Retry(total=3, backoff_factor=0.2, status_forcelist=(502, 503, 504), raise_on_status=False)
 _FINAL = {"completed", "failed", "cancelled"}
-
-
-class PromptRefused(Exception):
-    """ComfyUI validated the graph and refused it, or would have dropped an output of it."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +67,9 @@ class ComfyServer:
         try:
             stats = self._json("GET", "/system_stats")
             stats["system"]["comfyui_version"]
-        except (ServerGone, PromptRefused):
+        except ServerGone:
             raise
-        except (ServerFault, KeyError, TypeError):
+        except (ServerFault, PromptRefused, KeyError, TypeError):
             raise ServerFault(f"{self.url} answers, but it is not a ComfyUI (no /system_stats)") from None
         return dict(stats)
 

@@ -179,7 +179,7 @@ class _ShardWriter:
     def close(self) -> None:
         self._close_shard()
         if not self._parts:
-            # An empty config is still one that load_dataset opens.
+            # A folder without rows still has the columns.
             self._open()
             self._close_shard()
         for number, part in enumerate(self._parts):

@@ -24,6 +24,10 @@ class ServerGone(ServerFault):
     """Nothing answers there any more."""
 
 
+class PromptRefused(Exception):
+    """A server did not take a prompt or a file, for a reason that lies with these."""
+
+
 @dataclass(frozen=True)
 class SampleFailure:
     """Why a sample has no row: one line of `failed.parquet`."""

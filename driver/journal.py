@@ -92,6 +92,14 @@ class Journal:
     def set(self, name: str, value: str) -> None:
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
 
+    def add_edit_seconds(self, seconds: float) -> None:
+        """Adds the time that a run spent editing."""
+        self.set("edit_seconds", str(self.edit_seconds() + seconds))
+
+    def edit_seconds(self) -> float:
+        """Time spent editing, over all runs."""
+        return float(self.get("edit_seconds") or 0)
+
     def enrol(self, planned: Iterable[Planned], limit: int | None) -> None:
         """Takes down the run's samples. Known ones keep their state, new ones wait, unusable ones have failed.
 

@@ -73,19 +73,15 @@ class OutputFolder:
             self._write_json("workflow.json", file.ui)
         self._write_json("workflow_api.json", graph.api)
 
-    def finish(self, facts: RunFacts, task: str, seconds: float, edited: int, environment: dict[str, Any]) -> Summary:
-        """Turns what is done into a dataset with its report.
-
-        Args:
-            seconds: how long this run edited.
-            edited: samples that it finished.
-        """
+    def finish(self, facts: RunFacts, task: str, environment: dict[str, Any]) -> Summary:
+        """Turns what is done into a dataset with its report."""
         write_dataset(self.journal, self.spool, self.path, self.work, facts)
         failures = self.journal.failures()
         write_table(self.path / "failed.parquet", failures, FAILED_SCHEMA)
         write_table(self.path / "telemetry.parquet", self.journal.telemetry(), TELEMETRY_SCHEMA)
         self._write_json("environment.json", environment)
         counts = self.journal.counts()
+        seconds = self.journal.edit_seconds()
         rejected = [
             record.reject_reason for record, _ in self.journal.records(kept=False) if record.verdict == "reject"
         ]
@@ -102,14 +98,17 @@ class OutputFolder:
             failures=reasons([str(row["error_type"]) for row in failures]),
             reasons=reasons(rejected),
             seconds=round(seconds, 2),
-            images_per_second=round(edited / seconds, 3) if edited and seconds else 0.0,
+            samples_per_second=round(counts["done"] / seconds, 3) if seconds else 0.0,
         )
         write_report(self.path, summary, failures, environment)
         return summary
 
     def close(self) -> None:
-        """Gives the folder free; what only a run needs goes, unless rows are still waiting in it."""
+        """Gives the folder free. What only a run needs goes, unless rows still wait in it; of a run that never began, everything."""
+        claimed = self.journal.get("graph") is not None
         self.journal.close()
+        if not claimed:
+            (self.path / JOURNAL).unlink()
         waiting = any(self.spool.folder.iterdir())
         for path in self.work.iterdir():
             if path.is_dir() and not (waiting and path == self.spool.folder):
@@ -117,6 +116,8 @@ class OutputFolder:
         self._lock.release()
         if not waiting:
             shutil.rmtree(self.work, ignore_errors=True)
+        if not any(self.path.iterdir()):
+            self.path.rmdir()
 
     def _write_json(self, name: str, value: Any) -> None:
         path = self.path / name

@@ -43,7 +43,8 @@ class Summary:
     reasons: dict[str, int]
     """Rejected rows by reason, without its figures."""
     seconds: float
-    images_per_second: float
+    """Spent editing, over all runs of the folder."""
+    samples_per_second: float
 
     def as_json(self) -> str:
         return json.dumps(vars(self), indent=2, ensure_ascii=False) + "\n"

@@ -24,8 +24,8 @@ from comfy_nodes.core.keys import sample_seed
 from comfy_nodes.core.photos import PhotoError
 from comfy_nodes.core.records import EditRecord, ImageFile
 
-from .comfy import ComfyServer, FinishedPrompts, Job, PromptRefused
-from .failures import RunError, SampleFailure, ServerFault, ServerGone
+from .comfy import ComfyServer, FinishedPrompts, Job
+from .failures import PromptRefused, RunError, SampleFailure, ServerFault, ServerGone
 from .journal import Journal
 from .sources import Sample
 from .spool import Spool
@@ -91,6 +91,8 @@ class _Flight:
     prompt_id: str
     upload: str = ""
     """The photo's name on the server; unknown of a prompt that an earlier run posted."""
+    adopted: bool = False
+    """Journalled by an earlier run, which may have been killed before it posted it."""
     polled: float = field(default_factory=time.monotonic)
 
 
@@ -162,11 +164,10 @@ class Scheduler:
             self._readers.shutdown(cancel_futures=True)
 
     def _adopt(self) -> None:
-        """Takes over prompts that an earlier run of this folder left in the server's queue."""
+        """Takes over prompts that an earlier run of this folder left with the server; polling tells what became of them."""
         for left in self._journal.submissions():
-            known = left.server == self._host.server.url and self._host.server.job(left.prompt_id) is not None
-            if known:
-                self._flights[left.prompt_id] = _Flight(left.sample, left.prompt_id)
+            if left.server == self._host.server.url:
+                self._flights[left.prompt_id] = _Flight(left.sample, left.prompt_id, adopted=True, polled=0)
             else:
                 self._journal.release(left.sample.key)
                 self._again.append(left.sample)
@@ -230,7 +231,11 @@ class Scheduler:
     def _poll(self, flight: _Flight) -> None:
         flight.polled = time.monotonic()
         job = self._host.server.job(flight.prompt_id)
-        if job is None:
+        if job is None and flight.adopted:
+            self._end(flight)
+            self._journal.release(flight.sample.key)
+            self._again.append(flight.sample)
+        elif job is None:
             self._lost(flight, f"{self._host.server.url} no longer knows the prompt (was it restarted?)")
         elif job.status == "cancelled":
             self._lost(flight, "somebody cancelled the prompt on the server")

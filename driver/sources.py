@@ -147,28 +147,45 @@ class Source:
 
 
 def _folder(folder: Path) -> Iterator[_Photo]:
-    files = sorted(Path(parent) / name for parent, _folders, names in os.walk(folder) for name in names)
+    files = _files(folder)
     images = [
         path
         for path in files
-        if path.suffix.lower() in photos.SUFFIXES
-        and not path.name.lower().endswith((MASK_SUFFIX, REFERENCE_SUFFIX))
-        and not path.name.startswith(".")
+        if path.suffix.lower() in photos.SUFFIXES and not path.name.lower().endswith((MASK_SUFFIX, REFERENCE_SUFFIX))
     ]
     stems = Counter(path.with_suffix("") for path in images)
+    orphans = {path for path in files if path.name.lower().endswith(MASK_SUFFIX)}
     for path in images:
         own, shared = path.with_name(path.name + MASK_SUFFIX), path.with_name(path.stem + MASK_SUFFIX)
+        orphans -= {own, shared}
         problem = ""
         if stems[path.with_suffix("")] > 1 and shared.exists() and not own.exists():
-            problem = f"several photos are called {path.stem}: name this one's mask {own.name}"
+            problem = photos.readable(f"several photos are called {path.stem}: name this one's mask {own.name}")
         relative = path.relative_to(folder).as_posix()
         yield _Photo(
             file=relative,
-            source_id=_readable(relative),
+            source_id=photos.readable(relative),
             problem=problem,
             instruction=_text(path),
             mask=own if own.exists() else shared if shared.exists() else None,
         )
+    for path in sorted(orphans):
+        name = photos.readable(path.relative_to(folder).as_posix())
+        why = f"{name}: a mask without its photo; name it after a photo that lies beside it, or remove it"
+        yield _Photo(file=name, source_id=name, problem=why)
+
+
+def _files(folder: Path) -> list[Path]:
+    """All files below a folder by name, but for hidden ones and those in hidden folders."""
+    found: list[Path] = []
+    for parent, folders, names in os.walk(folder, onerror=_unreadable):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(parent) / name for name in names if not name.startswith(".")]
+    return sorted(found)
+
+
+def _unreadable(error: OSError) -> None:
+    raise RunError(f"--input {error.filename}: cannot be read ({error.strerror}); check its permissions")
 
 
 def _annotated(source: Path, root: Path) -> Iterator[_Photo]:
@@ -176,16 +193,26 @@ def _annotated(source: Path, root: Path) -> Iterator[_Photo]:
         try:
             annotation = parse_annotation(item)
         except AnnotationError as error:
-            name = f"{source.name}[{number}]"
+            name = photos.readable(f"{source.name}[{number}]")
             yield _Photo(file="", source_id=name, problem=f"{name}: {error}")
             continue
-        inside = (root / annotation.path).resolve().is_relative_to(root)
+        path = photos.readable(annotation.path)
+        file = _inside(root, annotation.path)
         yield _Photo(
-            file=annotation.path,
-            source_id=_readable(Path(annotation.path).as_posix() if inside else Path(annotation.path).name),
+            file=file or "",
+            source_id=photos.readable(file) if file else Path(path).name,
             annotation=annotation,
-            problem="" if inside else f"path {annotation.path} leaves the image root; give --image-root",
+            problem="" if file else f"path {path} leaves the image root; give --image-root",
         )
+
+
+def _inside(root: Path, path: str) -> str | None:
+    """The path relative to `root`, without detours; None where it leaves it. Links inside `root` may lead anywhere."""
+    try:
+        places = (Path(os.path.normpath(root / path)), (root / path).resolve())
+    except ValueError:  # a zero byte, or half a character
+        return None
+    return next((one.relative_to(root).as_posix() for one in places if one.is_relative_to(root)), None)
 
 
 def _items(source: Path) -> Iterator[Any]:
@@ -210,21 +237,16 @@ def _items(source: Path) -> Iterator[Any]:
 def _json(text: str, where: str) -> Any:
     try:
         return json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise RunError(f"--input {where}: not JSON ({error})") from None
 
 
 def _text(photo: Path) -> str:
     """The instruction beside a photo, if there is one."""
     for path in (photo.with_name(photo.name + ".txt"), photo.with_name(photo.stem + ".txt")):
-        if path.exists():
+        if path.is_file():
             return path.read_text(encoding="utf-8-sig", errors="replace").strip()
     return ""
-
-
-def _readable(name: str) -> str:
-    """A file name as text; bytes that are not UTF-8 are written as escapes."""
-    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _aligned(path: Path, photo: _Photo) -> Annotation:
@@ -240,10 +262,11 @@ def _aligned(path: Path, photo: _Photo) -> Annotation:
     bare = Annotation(path=photo.source_id, size=None, regions=())
     if photo.mask is None:
         return align(bare, header.size, header.orientation)
-    mask = photos.open_mask(photos.read_bytes(photo.mask), photo.mask.name)
+    name = photos.readable(photo.mask.name)
+    mask = photos.open_mask(photos.read_bytes(photo.mask), name)
     aligned = align(replace(bare, regions=(region_of_mask(mask),)), header.size, header.orientation)
     if aligned.refusals:
-        raise AnnotationError(f"{photo.mask.name}: {aligned.refusals[0]}")
+        raise AnnotationError(f"{name}: {aligned.refusals[0]}")
     return aligned
 
 
@@ -266,7 +289,7 @@ def _no_region(photo: _Photo, reasons: list[str]) -> str:
         return "no usable region: " + "; ".join(reasons)
     if photo.annotation is not None:
         return "the annotation lists no region for this photo: add one to segmentation.object, or leave the photo out"
-    mask = Path(photo.file).stem + MASK_SUFFIX
+    mask = photos.readable(Path(photo.file).stem) + MASK_SUFFIX
     return (
         f"the photo has no region: put {mask} beside it (white is the object), "
         "or give an ImgEdit annotation with --input"

@@ -11,7 +11,7 @@ import difflib
 import hashlib
 import json
 import logging
-import re
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -48,10 +48,11 @@ class WorkflowFile:
             data = path.read_bytes()
         except OSError as error:
             raise RunError(f"{path}: cannot be read ({error.strerror})") from None
-        text = _png_text(path) if data.startswith(b"\x89PNG") else data.decode("utf-8", errors="replace")
+        text = _png_text(path) if data.startswith(b"\x89PNG") else data.decode("utf-8-sig", errors="replace")
         try:
-            content = json.loads(text)
-        except json.JSONDecodeError as error:
+            # Python writes NaN where a node's fingerprint was one; JSON has no such word.
+            content = json.loads(text, parse_constant=lambda _word: None)
+        except (ValueError, RecursionError) as error:
             raise RunError(f"{path}: not JSON ({error}); save the workflow from ComfyUI again") from None
         digest = hashlib.sha256(data).hexdigest()
         if isinstance(content, dict) and isinstance(content.get("nodes"), list):
@@ -78,7 +79,8 @@ class WorkflowFile:
         logger.propagate = False
         try:
             api = convert_ui_to_api(self.ui, object_info)
-        except WorkflowConversionError as error:
+        except (WorkflowConversionError, LookupError, TypeError, ValueError, AttributeError) as error:
+            # Of a graph that no ComfyUI saved, comfy-cli raises what comes.
             raise RunError(f"{self.path}: cannot be converted ({error})") from None
         finally:
             logger.removeHandler(errors)
@@ -394,17 +396,16 @@ def _is_api_node(node: Any) -> bool:
 
 
 def _png_text(path: Path) -> str:
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     try:
         with Image.open(path) as image:
             text = getattr(image, "text", {})
-    except (UnidentifiedImageError, OSError):
+    except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError):
         raise RunError(f"{path}: a damaged PNG") from None
     if "prompt" not in text:
         raise RunError(f"{path}: this PNG carries no workflow; ComfyUI embeds one unless --disable-metadata is set")
-    # Python writes NaN where a node's fingerprint was one; JSON has no such word.
-    return re.sub(r"\bNaN\b", "null", text["prompt"])
+    return str(text["prompt"])
 
 
 def _guess(word: str, known: list[str]) -> str:

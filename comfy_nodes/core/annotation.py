@@ -233,7 +233,7 @@ def _region(entry: Any, kind: Kind, size: tuple[int, int] | None) -> Region:
     if not isinstance(entry, dict):
         raise AnnotationError(f"a region is a JSON object, not {_kind_of(entry)}")
     class_name = entry.get("class_name")
-    if class_name is not None and (not isinstance(class_name, str) or not class_name.strip()):
+    if class_name is not None and (not isinstance(class_name, str) or not class_name.strip() or _broken(class_name)):
         raise AnnotationError("class_name is not the name of a class (a non-empty string)")
     mask = entry.get("mask")
     if isinstance(mask, str) and mask:
@@ -257,7 +257,7 @@ def _size(resolution: Any, path: str) -> tuple[int, int] | None:
         return None
     try:
         width, height = int(resolution["width"]), int(resolution["height"])
-    except (TypeError, KeyError, ValueError):
+    except (TypeError, KeyError, ValueError, OverflowError):
         raise AnnotationError(f"{path}: resolution is not an object with width and height in pixels") from None
     if width < 1 or height < 1:
         raise AnnotationError(f"{path}: resolution {width} x {height} has no area")
@@ -270,14 +270,23 @@ def _provenance(item: Any) -> Provenance | None:
     try:
         return Provenance.model_validate(item)
     except ValidationError as error:
-        raise AnnotationError(f"editpairs.{error.errors()[0]['loc'][0]}: {error.errors()[0]['msg']}") from None
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in ("editpairs", *first["loc"]))
+        raise AnnotationError(f"{where}: {first['msg']}") from None
 
 
 def _optional_text(item: dict[str, Any], field: str) -> str | None:
     value = item.get(field)
     if value is not None and not isinstance(value, str):
         raise AnnotationError(f"{item['path']}: {field} is {_kind_of(value)}, not a string")
+    if value is not None and _broken(value):
+        raise AnnotationError(f"{item['path']}: {field} holds half a character (a lone surrogate)")
     return value
+
+
+def _broken(text: str) -> bool:
+    """Whether the text holds lone surrogates, which JSON can spell and UTF-8 cannot."""
+    return any("\ud800" <= char <= "\udfff" for char in text)
 
 
 def _label(class_name: object, number: int) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".gif", ".heic", ".heif")
 """File names that a folder scan takes for photos. Animated ones and HEIC are refused by name, not overlooked."""
@@ -51,7 +51,7 @@ def open_photo(data: bytes, name: str) -> Image.Image:
     with _photo_errors(name):
         image = _identify(io.BytesIO(data), name)
         image.load()
-        return _upright_srgb(image)
+        return _upright_srgb(image, name)
 
 
 def open_painted(data: bytes, name: str) -> tuple[Image.Image, np.ndarray]:
@@ -89,7 +89,7 @@ def read_header(file: BinaryIO, name: str) -> Header:
     with _photo_errors(name):
         image = _identify(file, name)
         turn = _orientation(image)
-        width, height = image.size
+        width, height = _stored_size(image)
         return Header(size=(height, width) if turn >= 5 else (width, height), orientation=turn)
 
 
@@ -105,7 +105,7 @@ def open_mask(data: bytes, name: str) -> np.ndarray:
     with _photo_errors(name):
         image = _identify(io.BytesIO(data), name)
         image.load()
-        return np.asarray(_eight_bit(image).convert("L")) >= 128
+        return np.asarray(_eight_bit(image, name).convert("L")) >= 128
 
 
 def turn_like(mask: np.ndarray, exif_orientation: int) -> np.ndarray:
@@ -125,9 +125,16 @@ def read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        raise PhotoError(f"{path.name}: the file is missing; check the path in the annotation or the folder") from None
+        name = readable(path.name)
+        raise PhotoError(f"{name}: the file is missing; check the path in the annotation or the folder") from None
     except OSError as error:
-        raise PhotoError(f"{path.name}: cannot be read ({error.strerror}); check its permissions") from None
+        name = readable(path.name)
+        raise PhotoError(f"{name}: cannot be read ({error.strerror}); check its permissions") from None
+
+
+def readable(name: str) -> str:
+    """A file name as text; bytes that are not UTF-8 are written as escapes."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 @contextmanager
@@ -142,8 +149,10 @@ def _photo_errors(name: str) -> Iterator[None]:
         raise PhotoError(f"{name}: not an image that can be read; use JPEG, PNG, WebP, AVIF, TIFF or BMP") from None
     except Image.DecompressionBombError:
         raise _too_large(name) from None
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError) as error:
-        # Pillow's decoders raise any of these on damaged data.
+    except MemoryError:
+        raise
+    except Exception as error:
+        # Pillow's decoders raise whatever comes on damaged data: OSError, SyntaxError, struct.error, RuntimeError.
         raise PhotoError(f"{name}: the image data is damaged or cut off ({error}); export it again") from None
 
 
@@ -151,6 +160,13 @@ def _orientation(image: Image.Image) -> int:
     """EXIF orientation, 1 to 8; 1 where there is none or it is out of range."""
     value = image.getexif().get(_ORIENTATION_TAG, 1)
     return value if value in range(1, 9) else 1
+
+
+def _stored_size(image: Image.Image) -> tuple[int, int]:
+    """(width, height) before EXIF rotation. Of a TIFF, Pillow gives the size after it."""
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        return int(image.tag_v2[TiffImagePlugin.IMAGEWIDTH]), int(image.tag_v2[TiffImagePlugin.IMAGELENGTH])
+    return image.size
 
 
 def _identify(file: BinaryIO, name: str) -> Image.Image:
@@ -174,9 +190,9 @@ def _too_large(name: str) -> PhotoError:
     return PhotoError(f"{name}: larger than {MAX_PIXELS / 1e6:.0f} megapixels (or a decompression bomb); scale it down")
 
 
-def _upright_srgb(image: Image.Image) -> Image.Image:
+def _upright_srgb(image: Image.Image, name: str) -> Image.Image:
     profile = image.info.get("icc_profile")
-    upright = _eight_bit(ImageOps.exif_transpose(image))
+    upright = _eight_bit(ImageOps.exif_transpose(image), name)
     if upright.mode in ("P", "1") and "transparency" not in upright.info:
         upright = upright.convert("RGB")
     if "A" in upright.getbands() or "transparency" in upright.info:
@@ -188,13 +204,13 @@ def _upright_srgb(image: Image.Image) -> Image.Image:
     return upright.convert("RGB")
 
 
-def _eight_bit(image: Image.Image) -> Image.Image:
+def _eight_bit(image: Image.Image, name: str) -> Image.Image:
     """Pillow clips 16-bit grey on conversion instead of scaling it; float pixels have no known range."""
     if image.mode in ("I;16", "I;16B", "I;16L", "I;16N", "I"):
         values = np.asarray(image).astype(np.int64)
         return Image.fromarray((np.clip(values, 0, 65535) >> 8).astype(np.uint8))
     if image.mode == "F":
-        raise PhotoError("floating-point pixels have no stated range; export it with 8 or 16 bits per channel")
+        raise PhotoError(f"{name}: floating-point pixels have no stated range; export it with 8 or 16 bits per channel")
     return image
 
 

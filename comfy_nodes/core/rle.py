@@ -11,6 +11,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, field_validator
 
 
+MAX_AREA = 2**31 - 1
+"""Largest mask in pixels; far above any photo, and what keeps a hostile size from being allocated."""
+
+
 class Rle(BaseModel):
     """A mask as COCO RLE: `size` is (height, width) in pixels."""
 
@@ -24,6 +28,8 @@ class Rle(BaseModel):
     def _has_area(cls, size: tuple[int, int]) -> tuple[int, int]:
         if size[0] < 1 or size[1] < 1:
             raise ValueError(f"mask size {list(size)} has no area")
+        if size[0] * size[1] > MAX_AREA:
+            raise ValueError(f"mask size {list(size)} is larger than any photo")
         return size
 
 
