@@ -23,6 +23,13 @@ CONTEXT = 1.0
 MIN_CONTEXT = 48
 """Least context on each side in pixels. Ours."""
 
+FILL_SIDE = 640
+"""Longest side, in pixels, at which a hole is filled. Larger crops are filled at this size and scaled up, as
+shift-map takes minutes above it; the filling gets softer, what lies around it does not. Ours."""
+
+EDGE_STEP = 60
+"""A step of more levels than this at the hole's border is an edge of the picture, not a seam. Ours."""
+
 INSTALL = "pip install opencv-contrib-python-headless"
 
 
@@ -102,24 +109,74 @@ def inpaint(image: np.ndarray, mask: np.ndarray, method: Method) -> np.ndarray:
     hole = int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
     left, top, right, bottom = _grown(*hole, CONTEXT, MIN_CONTEXT, width, height)
     crop, crop_mask = image[top:bottom, left:right], mask[top:bottom, left:right]
-    if method == "shift-map":
-        filled = _shift_map(crop, crop_mask)
-    else:
-        flag = cv2.INPAINT_TELEA if method == "telea" else cv2.INPAINT_NS
-        filled = cv2.inpaint(crop, crop_mask.astype(np.uint8), 3, flag)
+    scale = min(1.0, FILL_SIDE / max(crop_mask.shape))
+    work, work_mask = crop, crop_mask.astype(np.uint8)
+    if scale < 1:
+        work = cv2.resize(crop, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        # Any share of hole makes a small pixel hole, or the object would bleed into the filling.
+        work_mask = cv2.resize(work_mask.astype(np.float32), work.shape[1::-1], interpolation=cv2.INTER_AREA) > 0
+    filled = _fill(work, work_mask.astype(np.uint8), method)
+    if scale < 1:
+        filled = cv2.resize(filled, crop_mask.shape[::-1], interpolation=cv2.INTER_CUBIC)
     result = image.copy()
     result[top:bottom, left:right][crop_mask] = filled[crop_mask]
     return result
 
 
-def _shift_map(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+def _fill(image: np.ndarray, mask: np.ndarray, method: Method) -> np.ndarray:
+    """The image, uint8 [H, W, 3], with the mask's non-zero pixels filled; the others may change too."""
     cv2 = _opencv()
+    if method != "shift-map":
+        return cv2.inpaint(image, mask, 3, cv2.INPAINT_TELEA if method == "telea" else cv2.INPAINT_NS)
     if not hasattr(cv2, "xphoto"):
         raise MissingLibrary(f"this OpenCV build lacks xphoto, which shift-map inpainting needs: {INSTALL}")
     lab = cv2.cvtColor(image, cv2.COLOR_RGB2Lab)
     filled = np.zeros_like(lab)
-    cv2.xphoto.inpaint(lab, np.where(mask, 0, 255).astype(np.uint8), filled, cv2.xphoto.INPAINT_SHIFTMAP)
-    return cv2.cvtColor(filled, cv2.COLOR_Lab2RGB)
+    cv2.xphoto.inpaint(lab, np.where(mask > 0, 0, 255).astype(np.uint8), filled, cv2.xphoto.INPAINT_SHIFTMAP)
+    # Where too little is left to copy from, it leaves pixels black in all channels: no colour of Lab.
+    missed = (mask > 0) & ~filled.any(axis=2)
+    result = np.where(mask[..., None] > 0, cv2.cvtColor(filled, cv2.COLOR_Lab2RGB), image)
+    if missed.any():
+        result = cv2.inpaint(result, missed.astype(np.uint8), 3, cv2.INPAINT_TELEA)
+    return _without_seam(result, mask > 0)
+
+
+def _without_seam(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Takes the brightness step between a copied patch and its surroundings out of the patch.
+
+    The step is measured along the mask's border and spread inwards as a harmonic function (Laplace's
+    equation, as in Poisson image editing, Perez et al. 2003), so texture stays and only its level moves.
+
+    Args:
+        image: uint8 [H, W, 3].
+        mask: bool [H, W], the patch.
+    """
+    from scipy import sparse
+    from scipy.sparse.linalg import spsolve
+
+    height, width = mask.shape
+    rows, columns = np.nonzero(mask)
+    number = np.full(mask.shape, -1)
+    number[mask] = np.arange(rows.size)
+    levels = image.astype(np.float64)
+    links, neighbours = [], np.full(rows.size, 1e-6)
+    steps = np.zeros((rows.size, 3))
+    for down, right in ((0, 1), (0, -1), (1, 0), (-1, 0)):
+        y, x = rows + down, columns + right
+        inside = np.flatnonzero((y >= 0) & (y < height) & (x >= 0) & (x < width))
+        other = number[y[inside], x[inside]]
+        within, border = inside[other >= 0], inside[other < 0]
+        links.append((within, other[other >= 0]))
+        step = levels[y[border], x[border]] - levels[rows[border], columns[border]]
+        seam = np.abs(step).max(axis=1) <= EDGE_STEP
+        steps[border[seam]] += step[seam]
+        neighbours[within] += 1
+        neighbours[border[seam]] += 1
+    first, second = (np.concatenate(ends) for ends in zip(*links, strict=True))
+    system = sparse.diags(neighbours) - sparse.coo_matrix((np.ones(first.size), (first, second)), (rows.size,) * 2)
+    offset = spsolve(system.tocsc(), steps)
+    levels[mask] += offset
+    return levels.round().clip(0, 255).astype(np.uint8)
 
 
 def _grown(

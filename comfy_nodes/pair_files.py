@@ -69,8 +69,12 @@ class PairFiles:
 
     def _save(self, name: str, data: bytes) -> None:
         temporary = self._path / f".{name}.part"
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.rename(self._path / name)
+        try:
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.rename(self._path / name)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise

@@ -11,7 +11,7 @@ from .core.annotation import Provenance, Region
 
 Sample = io.Custom("EDITPAIRS_SAMPLE")
 Scores = io.Custom("EDITPAIRS_SCORES")
-"""Carries a `core.verdicts.Scores`, or a list of them, one for each image of a batch."""
+"""Carries a list of `core.verdicts.Scores`, one for each image of a batch or a single one for all."""
 
 
 @dataclass(frozen=True)

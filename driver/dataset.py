@@ -269,5 +269,9 @@ def _replace(place: Path, fresh: Path, old: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
     if place.exists():
         place.rename(old)
-    fresh.rename(place)
+    try:
+        fresh.rename(place)
+    except BaseException:  # also Ctrl-C: the rows of an earlier finish lie nowhere else
+        restore(place.parent, old.parent)
+        raise
     shutil.rmtree(old, ignore_errors=True)

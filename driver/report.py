@@ -20,6 +20,9 @@ MAX_PAIRS = {"data": 60, "rejected": 30}
 THUMBNAIL = 440
 """Longest side of a picture in the report, in pixels."""
 
+CLOSE_UP_SHARE = 0.04
+"""Regions under this share of the photo get a close-up."""
+
 _TEMPLATES = Path(__file__).parent / "templates"
 _COLUMNS = ["key", "task", "prompt", "class_name", "bbox", "reject_reason", "scores", "source_path", "width",
             "height"]  # fmt: skip
@@ -93,10 +96,12 @@ def _pairs(folder: Path, most: int) -> Iterator[dict[str, Any]]:
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
     scale = 100 / row["width"], 100 / row["height"]
     box = row["bbox"]
+    views = {"before": row["input_images"][0]["bytes"], "after": row["output_images"][0]["bytes"]}
+    close = box and (box[2] - box[0]) * (box[3] - box[1]) < CLOSE_UP_SHARE * row["width"] * row["height"]
     return {
         **{name: row[name] for name in _COLUMNS},
-        "before": _thumbnail(row["input_images"][0]["bytes"]),
-        "after": _thumbnail(row["output_images"][0]["bytes"]),
+        **{name: _thumbnail(data) for name, data in views.items()},
+        "close_ups": {name: _thumbnail(data, _around(box, row)) for name, data in views.items()} if close else None,
         "box": box and {
             "left": box[0] * scale[0], "top": box[1] * scale[1],
             "width": (box[2] - box[0]) * scale[0], "height": (box[3] - box[1]) * scale[1],
@@ -104,8 +109,21 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _thumbnail(data: bytes) -> str:
-    image = Image.open(io.BytesIO(data))
+def _around(box: list[float], row: dict[str, Any]) -> tuple[int, int, int, int]:
+    """A cut of the image's proportions around a small region, four times as wide or high as that."""
+    share = min(1.0, 4 * max((box[2] - box[0]) / row["width"], (box[3] - box[1]) / row["height"]))
+    width, height = max(1, round(row["width"] * share)), max(1, round(row["height"] * share))
+    left = min(max(0, round((box[0] + box[2] - width) / 2)), row["width"] - width)
+    top = min(max(0, round((box[1] + box[3] - height) / 2)), row["height"] - height)
+    return left, top, left + width, top + height
+
+
+def _thumbnail(data: bytes, cut: tuple[int, int, int, int] | None = None) -> str:
+    image: Image.Image = Image.open(io.BytesIO(data))
+    if cut:
+        image = image.crop(cut)
+        scale = max(1.0, THUMBNAIL / max(image.size))
+        image = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BICUBIC)
     image.thumbnail((THUMBNAIL, THUMBNAIL))
     buffer = io.BytesIO()
     image.convert("RGB").save(buffer, "JPEG", quality=88)

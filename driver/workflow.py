@@ -177,13 +177,13 @@ class BatchGraph:
 
     def canonical(self) -> list[Any]:
         """The graph without ids, titles and what differs from sample to sample: what the stage hash is made of."""
-        return _canonical(self.api, self.sink, exclude_inputs={"folder"})
+        return _canonical(self.api, self.sink, self.seeds)
 
     def edit_sha256(self) -> str:
         """Hash of the part that decides pixels and words; verifiers and their thresholds are not in it."""
         sink = copy.deepcopy(self.api[self.sink])
         sink["inputs"] = {name: value for name, value in sink["inputs"].items() if not name.startswith("scores")}
-        return _digest(_canonical({**self.api, self.sink: sink}, self.sink, exclude_inputs={"folder"}))
+        return _digest(_canonical({**self.api, self.sink: sink}, self.sink, self.seeds))
 
 
 def apply_settings(api: Api, settings: list[str], object_info: dict[str, Any]) -> None:
@@ -324,18 +324,24 @@ def _addressed(api: Api, node_part: str, setting: str) -> str:
     if node_part.startswith("#"):
         found = [node_id for node_id in api if node_id == node_part[1:]]
     elif node_part.startswith("@"):
-        found = [node_id for node_id, node in api.items() if node.get("_meta", {}).get("title") == node_part[1:]]
+        found = [node_id for node_id, node in api.items() if _title(node) == node_part[1:]]
     else:
         found = [node_id for node_id, node in api.items() if node["class_type"] == node_part]
     if len(found) == 1:
         return found[0]
     listed = ", ".join(
-        f"#{node_id} @{node.get('_meta', {}).get('title', node['class_type'])} ({node['class_type']})"
+        f"#{node_id} @{_title(node)} ({node['class_type']})"
         for node_id, node in api.items()
         if not found or node_id in found
     )
     how_many = "no node matches" if not found else f"{len(found)} nodes match"
     raise RunError(f"--set {setting}: {how_many}; candidates: {listed}")
+
+
+def _title(node: dict[str, Any]) -> str:
+    """What the artist called the node; its class where the file does not say."""
+    meta = node.get("_meta")
+    return str((meta.get("title") if isinstance(meta, dict) else None) or node["class_type"])
 
 
 def _typed(text: str, spec: Any, setting: str) -> Any:
@@ -358,8 +364,11 @@ def _typed(text: str, spec: Any, setting: str) -> Any:
     return text
 
 
-def _canonical(api: Api, sink: str, exclude_inputs: set[str]) -> list[Any]:
-    """Nodes in the order in which they are reached from the sink, links as positions in that order."""
+def _canonical(api: Api, sink: str, seeds: tuple[str, ...]) -> list[Any]:
+    """Nodes in the order in which they are reached from the sink, links as positions in that order.
+
+    What the driver fills in is left out: the source's sample inputs, the sink's folder, and free seeds.
+    """
     order: dict[str, int] = {}
 
     def visit(node_id: str) -> None:
@@ -375,7 +384,11 @@ def _canonical(api: Api, sink: str, exclude_inputs: set[str]) -> list[Any]:
     nodes: list[Any] = [None] * len(order)
     for node_id, place in order.items():
         node = api[node_id]
-        skipped = exclude_inputs | (set(SAMPLE_INPUTS) if node["class_type"] == SOURCE_CLASS else set())
+        skipped = {address.split(".", 1)[1] for address in seeds if address.startswith(f"#{node_id}.")}
+        if node["class_type"] == SOURCE_CLASS:
+            skipped |= set(SAMPLE_INPUTS)
+        if node_id == sink:
+            skipped.add("folder")
         nodes[place] = [
             node["class_type"],
             {

@@ -10,7 +10,6 @@ from __future__ import annotations
 import numpy as np
 from pydantic import BaseModel, ConfigDict, field_validator
 
-
 MAX_AREA = 2**31 - 1
 """Largest mask in pixels; far above any photo, and what keeps a hostile size from being allocated."""
 
