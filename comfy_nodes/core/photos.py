@@ -7,6 +7,7 @@ it is sent, `Load Edit Sample` to make pixels of it, so both refuse the same fil
 from __future__ import annotations
 
 import io
+import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -88,7 +89,7 @@ def read_header(file: BinaryIO, name: str) -> Header:
     """
     with _photo_errors(name):
         image = _identify(file, name)
-        turn = _orientation(image)
+        turn = _orientation(image, file)
         width, height = _stored_size(image)
         return Header(size=(height, width) if turn >= 5 else (width, height), orientation=turn)
 
@@ -156,10 +157,29 @@ def _photo_errors(name: str) -> Iterator[None]:
         raise PhotoError(f"{name}: the image data is damaged or cut off ({error}); export it again") from None
 
 
-def _orientation(image: Image.Image) -> int:
-    """EXIF orientation, 1 to 8; 1 where there is none or it is out of range."""
-    value = image.getexif().get(_ORIENTATION_TAG, 1)
+def _orientation(image: Image.Image, file: BinaryIO) -> int:
+    """EXIF orientation of an image opened from `file`, 1 to 8; 1 where there is none or it is out of range."""
+    # Of a PNG without EXIF, its own getexif would decode all pixels to look behind them.
+    early = image.format == "PNG" and not _has_late_metadata(file)
+    exif = Image.Image.getexif(image) if early else image.getexif()
+    value = exif.get(_ORIENTATION_TAG, 1)
     return value if value in range(1, 9) else 1
+
+
+def _has_late_metadata(png: BinaryIO) -> bool:
+    """Whether a PNG's EXIF or XMP may lie behind its pixels."""
+    place, pixels = png.tell(), False
+    png.seek(len(b"\x89PNG\r\n\x1a\n"))
+    try:
+        while len(head := png.read(8)) == 8:
+            length, kind = struct.unpack(">I4s", head)
+            pixels = pixels or kind == b"IDAT"
+            if pixels and kind in (b"eXIf", b"iTXt", b"zTXt", b"tEXt"):
+                return True
+            png.seek(length + 4, io.SEEK_CUR)
+        return False
+    finally:
+        png.seek(place)
 
 
 def _stored_size(image: Image.Image) -> tuple[int, int]:

@@ -1,0 +1,68 @@
+"""The real ComfyUI, started once per session on CPU with this repository as a custom node."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+FOLDER = "ComfyUI_EditPairs-main"
+"""What the pack's folder is called in custom_nodes: not by its own name. A space would break ComfyUI's web routes."""
+
+START_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class Comfy:
+    """A running server."""
+
+    url: str
+
+
+@pytest.fixture(scope="session")
+def comfy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Comfy]:
+    source = Path(os.environ.get("COMFYUI_PATH") or REPOSITORY / ".comfyui" / "ComfyUI")
+    if not (source / "main.py").is_file():
+        pytest.skip(f"no ComfyUI in {source}: set COMFYUI_PATH or run install.py")
+    base = tmp_path_factory.mktemp("comfy")
+    (base / "custom_nodes").mkdir()
+    (base / "custom_nodes" / FOLDER).symlink_to(REPOSITORY, target_is_directory=True)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = ["--cpu", "--port", str(port), "--base-directory", str(base), "--disable-api-nodes"]
+    command = [sys.executable, "main.py", *options, "--database-url", "sqlite:///:memory:"]
+    log = base / "comfy.log"
+    with log.open("wb") as output:
+        server = subprocess.Popen(
+            command, cwd=source, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    try:
+        running = Comfy(f"http://127.0.0.1:{port}")
+        _wait_until_up(running, server, log)
+        yield running
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(timeout=30)
+
+
+def _wait_until_up(running: Comfy, server: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            urllib.request.urlopen(f"{running.url}/system_stats", timeout=5).close()
+            return
+        except (urllib.error.URLError, TimeoutError):
+            time.sleep(0.5)
+    pytest.fail(f"ComfyUI did not start:\n{log.read_text(errors='replace')[-4000:]}")
