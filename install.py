@@ -276,6 +276,18 @@ def ensure_comfyui(environment: Environment, tmp: Path) -> Path:
     return tree.rename(FETCHED)
 
 
+def link_pack(comfyui: Path) -> bool:
+    """Link this pack into our ComfyUI's custom_nodes; False where the system allows no links."""
+    link = comfyui / "custom_nodes" / "editpairs"
+    try:
+        if not link.exists():
+            link.unlink(missing_ok=True)  # a link to where the repository was before
+            link.symlink_to(PACK, target_is_directory=True)
+    except OSError:
+        return False
+    return True
+
+
 def clone_comfyui(tree: Path) -> bool:
     """Clone the pinned tag; False, with a line that says why, where git or its hosting is not to be had."""
     os.environ["GIT_TERMINAL_PROMPT"] = "0"
@@ -408,12 +420,13 @@ def prepare(given: Path | None, development: bool) -> Environment:
         environment = ensure_environment()
         print(f"      {environment.python}\n[2/3] ComfyUI")
         comfyui = given or ensure_comfyui(environment, tmp)
+        linked = given is None and link_pack(comfyui)
         print(f"      {comfyui}, version {comfyui_version(comfyui)}\n[3/3] Packages (the first time several GB: minutes on a slow line)")
         ensure_packages(environment, comfyui, development, tmp)
     print(f"Ready. Python: {environment.python}\n"
           f"  a small dataset from the bundled photos:  {environment.python} {PACK / 'driver' / 'batch.py'} --workflow remove.json\n"
           f"  ComfyUI by hand (--cpu without a GPU):    {environment.python} {comfyui / 'main.py'}\n"
-          f"  our nodes and workflows in it:            link {PACK} into {comfyui / 'custom_nodes'}")
+          f"  our nodes and workflows in it:            {'are linked into' if linked else f'link {PACK} into'} {comfyui / 'custom_nodes'}")
     return environment
 
 

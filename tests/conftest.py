@@ -16,6 +16,9 @@ from pathlib import Path
 
 import pytest
 
+from driver.failures import RunError
+from driver.server import find_comfyui
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 FOLDER = "ComfyUI_EditPairs-main"
 """What the pack's folder is called in custom_nodes: not by its own name. A space would break ComfyUI's web routes."""
@@ -32,9 +35,10 @@ class Comfy:
 
 @pytest.fixture(scope="session")
 def comfy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Comfy]:
-    source = Path(os.environ.get("COMFYUI_PATH") or REPOSITORY / ".comfyui" / "ComfyUI")
-    if not (source / "main.py").is_file():
-        pytest.skip(f"no ComfyUI in {source}: set COMFYUI_PATH or run install.py")
+    try:
+        source = find_comfyui()
+    except RunError as error:
+        pytest.skip(str(error))
     base = tmp_path_factory.mktemp("comfy")
     (base / "custom_nodes").mkdir()
     (base / "custom_nodes" / FOLDER).symlink_to(REPOSITORY, target_is_directory=True)

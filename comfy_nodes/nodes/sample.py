@@ -176,7 +176,10 @@ def _choose(known: Annotation | None, task: str, index: int) -> Region | None:
         return None
     regions = known.regions if known else ()
     if index < len(regions):
-        return regions[index]
+        region, wanted = regions[index], task_named(task).region
+        if region.kind != wanted:
+            raise AnnotationError(f"region {index} is {region.kind}; task {task} edits {wanted} regions")
+        return region
     if not regions:
         why = f" ({'; '.join(known.refusals)})" if known and known.refusals else ""
         raise AnnotationError(

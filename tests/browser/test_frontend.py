@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from comfy_cli.workflow_to_api import convert_ui_to_api
 from PIL import Image, ImageDraw
+
+from driver.workflow import WorkflowFile
 
 if TYPE_CHECKING:
     from conftest import Frontend
@@ -52,9 +53,8 @@ def test_a_workflow_is_saved_as_it_was_opened(frontend: Frontend, path: Path) ->
 
 @every_workflow
 def test_the_driver_submits_what_the_page_does(frontend: Frontend, path: Path) -> None:
-    workflow = _read(path)
-    frontend.open(workflow, path.stem)
-    driver = convert_ui_to_api(workflow, frontend.get("/object_info"))
+    frontend.open(_read(path), path.stem)
+    driver = WorkflowFile.read(path).to_api(frontend.get("/object_info"))
     assert _needed_by_sinks(driver) == _needed_by_sinks(frontend.prompt())
 
 
