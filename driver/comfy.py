@@ -54,6 +54,8 @@ class ComfyServer:
         parts = urlsplit(url if "//" in url else f"http://{url}")
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise RunError(f"--server {url}: not an address such as http://127.0.0.1:8188")
+        if "@" in parts.netloc:
+            raise RunError("--server: leave user name and password out of the address, it is written into the dataset")
         self.url = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
         self._pool = urllib3.PoolManager(maxsize=8, timeout=TIMEOUT, retries=_RETRIES)
 

@@ -10,7 +10,7 @@ import json
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +37,7 @@ CREATE TABLE IF NOT EXISTS samples (
     stage TEXT, node TEXT, error_type TEXT, message TEXT,
     queued_at REAL, finished_at REAL, execution_s REAL, transfer_s REAL
 );
-CREATE INDEX IF NOT EXISTS samples_state ON samples (state, position);
+CREATE INDEX IF NOT EXISTS samples_waiting ON samples (position) WHERE state = 'pending' AND prompt_id IS NULL;
 CREATE TABLE IF NOT EXISTS records (
     key TEXT PRIMARY KEY,
     sample TEXT NOT NULL REFERENCES samples (key),
@@ -134,20 +134,21 @@ class Journal:
         )
         return cursor.rowcount
 
-    def pending(self) -> Iterator[Sample]:
-        """Samples that wait and are in no queue, in the input's order."""
-        last = -1
-        while True:
-            rows = self._db.execute(
-                "SELECT position, key, sample FROM samples WHERE state = 'pending' AND prompt_id IS NULL "
-                "AND position > ? ORDER BY position LIMIT 500",
-                (last,),
-            ).fetchall()
-            if not rows:
-                return
-            for position, key, text in rows:
-                last = position
-                yield _sample(key, text)
+    def next_waiting(self, held: Collection[str]) -> Sample | None:
+        """The first sample in the input's order that waits and is in no queue.
+
+        Args:
+            held: keys of samples that the caller has taken already.
+        """
+        rows = self._db.execute(
+            "SELECT key FROM samples WHERE state = 'pending' AND prompt_id IS NULL ORDER BY position LIMIT ?",
+            (len(held) + 1,),
+        )
+        key = next((key for (key,) in rows if key not in held), None)
+        if key is None:
+            return None
+        (text,) = self._db.execute("SELECT sample FROM samples WHERE key = ?", (key,)).fetchone()
+        return _sample(key, text)
 
     def submissions(self) -> list[Submission]:
         """Prompts without a known end: what an earlier run left in the queue of a server."""

@@ -124,8 +124,6 @@ class Scheduler:
         self._stop = stop
         self._run_id = journal.get("run_id") or ""
         self._flights: dict[str, _Flight] = {}
-        self._again: deque[Sample] = deque()
-        self._pending = journal.pending()
         self._ahead: deque[tuple[Sample, Future[_Ready]]] = deque()
         self._readers = ThreadPoolExecutor(1, "read-photo")
         self._server_faults = 0
@@ -170,7 +168,6 @@ class Scheduler:
                 self._flights[left.prompt_id] = _Flight(left.sample, left.prompt_id, adopted=True, polled=0)
             else:
                 self._journal.release(left.sample.key)
-                self._again.append(left.sample)
 
     def _launch(self, finished: FinishedPrompts) -> None:
         while len(self._flights) < DEPTH and (ready := self._next_ready()):
@@ -180,7 +177,7 @@ class Scheduler:
         """The next waiting sample with its photo, read while the server works; one that can't be read has failed."""
         while True:
             while len(self._ahead) < DEPTH:
-                sample = self._again.popleft() if self._again else next(self._pending, None)
+                sample = self._journal.next_waiting({held.key for held, _ in self._ahead})
                 if sample is None:
                     break
                 self._ahead.append((sample, self._readers.submit(self._read, sample)))
@@ -234,7 +231,6 @@ class Scheduler:
         if job is None and flight.adopted:
             self._end(flight)
             self._journal.release(flight.sample.key)
-            self._again.append(flight.sample)
         elif job is None:
             self._lost(flight, f"{self._host.server.url} no longer knows the prompt (was it restarted?)")
         elif job.status == "cancelled":
@@ -305,9 +301,7 @@ class Scheduler:
     def _lost(self, flight: _Flight, why: str) -> None:
         """The prompt came to nothing, through no fault of the sample: again, with the same seed."""
         self._end(flight)
-        if self._journal.fault(flight.sample.key) < MAX_FAULTS:
-            self._again.append(flight.sample)
-        else:
+        if self._journal.fault(flight.sample.key) >= MAX_FAULTS:
             self._fail(flight.sample, SampleFailure("edit", "ServerFault", f"{why}; {MAX_FAULTS} times"))
 
     def _end(self, flight: _Flight) -> None:

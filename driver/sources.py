@@ -202,7 +202,7 @@ def _annotated(source: Path, root: Path) -> Iterator[_Photo]:
             file=file or "",
             source_id=photos.readable(file) if file else Path(path).name,
             annotation=annotation,
-            problem="" if file else f"path {path} leaves the image root; give --image-root",
+            problem="" if file else f"{Path(path).name}: its path leaves the image root; give --image-root",
         )
 
 

@@ -131,8 +131,9 @@ class LoadEditSample(io.ComfyNode):
     ) -> io.NodeOutput:
         path = Path(folder_paths.get_annotated_filepath(image))
         data = photos.read_bytes(path)
-        photo, painted, orientation = _open(image, data, path.name)
         known = _annotation(annotation, image)
+        name = known.provenance.source_id if known and known.provenance else path.name
+        photo, painted, orientation = _open(image, data, name)
         if painted is not None and painted.any():
             region = region_of_mask(painted)
         else:
