@@ -81,6 +81,7 @@ def _run(options: argparse.Namespace) -> int:
 def _edit(options: argparse.Namespace, source: Source, folder: OutputFolder, stage: Stage) -> bool:
     """Edits what waits. Returns whether the user stopped it."""
     from comfy_nodes.core.tasks import task_named
+    from driver.harvest import EditHarvester
     from driver.progress import Progress
     from driver.scheduler import Scheduler, StopRequest
 
@@ -96,7 +97,9 @@ def _edit(options: argparse.Namespace, source: Source, folder: OutputFolder, sta
     begun = time.monotonic()
     try:
         with _stopping(stop):
-            Scheduler(stage.host, stage.graph, journal, folder.spool, source.root, options.seed, progress, stop).run()
+            Scheduler(
+                stage.host, stage.graph, journal, EditHarvester(folder.spool), source.root, options.seed, progress, stop
+            ).run()
     finally:
         progress.close()
         journal.add_edit_seconds(time.monotonic() - begun)

@@ -116,7 +116,8 @@ def write_dataset(journal: Journal, spool: Spool, output: Path, work: Path, fact
             shutil.rmtree(fresh, ignore_errors=True)
             fresh.mkdir(parents=True)
             writer = _ShardWriter(fresh)
-            for record, attempt in journal.records(kept):
+            for text, attempt in journal.records(kept):
+                record = EditRecord.model_validate_json(text)
                 writer.write(_row(record, attempt, facts, spool, earlier))
             writer.close()
         for folder in CONFIGS:

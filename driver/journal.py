@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from comfy_nodes.core.annotation import parse_annotation, to_json
-from comfy_nodes.core.records import EditRecord
 
 from .failures import RunError, SampleFailure
+from .harvest import Row
 from .sources import Planned, Sample, Unusable
 
 _SCHEMA = """
@@ -179,8 +179,8 @@ class Journal:
         """The prompt was never run, through nobody's fault: the sample waits again."""
         self._db.execute("UPDATE samples SET prompt_id = NULL WHERE key = ?", (key,))
 
-    def done(self, key: str, records: list[EditRecord], execution_s: float | None, transfer_s: float) -> None:
-        """The sample's images lie on disk."""
+    def done(self, key: str, rows: list[Row], execution_s: float | None, transfer_s: float) -> None:
+        """The sample's files lie on disk."""
         with self._transaction():
             self._db.execute("DELETE FROM records WHERE sample = ?", (key,))
             self._db.execute(
@@ -190,7 +190,7 @@ class Journal:
             )
             self._db.executemany(
                 "INSERT INTO records SELECT ?, key, ?, attempts, ? FROM samples WHERE key = ?",
-                [(record.key, record.verdict, record.model_dump_json(), key) for record in records],
+                [(row.key, row.verdict, row.record, key) for row in rows],
             )
 
     def failed(self, key: str, failure: SampleFailure) -> None:
@@ -207,14 +207,13 @@ class Journal:
         verdicts = self._db.execute("SELECT verdict, COUNT(*) FROM records GROUP BY verdict")
         return Counter({name: number for rows in (states, verdicts) for name, number in rows})
 
-    def records(self, kept: bool) -> Iterator[tuple[EditRecord, int]]:
-        """Records with their attempt, in the input's order: those to keep, or all others."""
+    def records(self, kept: bool) -> Iterator[tuple[str, int]]:
+        """Records as JSON with their attempt, in the input's order: those to keep, or all others."""
         rows = self._db.execute(
             "SELECT record, attempt FROM records JOIN samples ON samples.key = records.sample "
             f"WHERE verdict {'=' if kept else '!='} 'keep' ORDER BY position, records.key"
         )
-        for text, attempt in rows:
-            yield EditRecord.model_validate_json(text), attempt
+        yield from rows
 
     def failures(self) -> list[dict[str, object]]:
         """Failed samples in the input's order, as rows of `failed.parquet`."""

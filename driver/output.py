@@ -10,6 +10,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from comfy_nodes.core.records import EditRecord
+
 from .dataset import (
     FAILED_SCHEMA,
     TELEMETRY_SCHEMA,
@@ -82,9 +84,8 @@ class OutputFolder:
         self._write_json("environment.json", environment)
         counts = self.journal.counts()
         seconds = self.journal.edit_seconds()
-        rejected = [
-            record.reject_reason for record, _ in self.journal.records(kept=False) if record.verdict == "reject"
-        ]
+        others = [EditRecord.model_validate_json(text) for text, _attempt in self.journal.records(kept=False)]
+        rejected = [record.reject_reason for record in others if record.verdict == "reject"]
         summary = Summary(
             workflow=facts.workflow,
             profile=facts.profile,

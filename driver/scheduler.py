@@ -16,19 +16,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from pydantic import ValidationError
-
 from comfy_nodes.core import photos
 from comfy_nodes.core.annotation import Provenance, to_json
 from comfy_nodes.core.keys import sample_seed
 from comfy_nodes.core.photos import PhotoError
-from comfy_nodes.core.records import EditRecord, ImageFile
+from comfy_nodes.core.records import ImageFile
 
 from .comfy import ComfyServer, FinishedPrompts, Job
 from .failures import PromptRefused, RunError, SampleFailure, ServerFault, ServerGone
+from .harvest import Harvester, NoRecord
 from .journal import Journal
 from .sources import Sample
-from .spool import Spool
 from .workflow import BatchGraph
 
 DEPTH = 2
@@ -104,7 +102,7 @@ class Scheduler:
         host: Host,
         graph: BatchGraph,
         journal: Journal,
-        spool: Spool,
+        harvester: Harvester,
         root: Path,
         run_seed: int,
         reporter: Reporter,
@@ -117,7 +115,7 @@ class Scheduler:
         self._host = host
         self._graph = graph
         self._journal = journal
-        self._spool = spool
+        self._harvester = harvester
         self._root = root
         self._run_seed = run_seed
         self._reporter = reporter
@@ -244,34 +242,20 @@ class Scheduler:
     def _collect(self, flight: _Flight, job: Job) -> None:
         begun = time.monotonic()
         try:
-            records = [EditRecord.model_validate(item) for item in job.outputs[self._graph.sink]["editpairs"]]
-        except (KeyError, TypeError):
-            why = "Save Edit Pair was not reached: a node before it blocked the prompt"
+            harvest = self._harvester.harvest(job.outputs.get(self._graph.sink, {}), self._host.server)
+        except NoRecord as reason:
             self._end(flight)
-            self._fail(flight.sample, SampleFailure("edit", "NoRecord", why))
+            self._fail(flight.sample, SampleFailure("edit", "NoRecord", str(reason)))
             return
-        except ValidationError as error:
-            why = f"the server's EditPairs writes other records than this driver reads ({error.error_count()} errors)"
-            raise RunError(f"{why}: use one version of the repository on both sides", status=1) from None
-        images = []
-        for record in records:
-            for role, files in (("input", record.input_images), ("output", record.output_images)):
-                for number, image in enumerate(files):
-                    try:
-                        data = self._host.server.fetch(image)
-                    except FileNotFoundError as error:
-                        self._lost(flight, str(error))
-                        return
-                    if hashlib.sha256(data).hexdigest() != image.sha256:
-                        raise ServerFault(f"{image.filename} arrived damaged")
-                    self._spool.put(record.key, role, number, data)
-                    images.append(image)
-        self._journal.done(flight.sample.key, records, job.seconds, time.monotonic() - begun)
+        except FileNotFoundError as error:
+            self._lost(flight, str(error))
+            return
+        self._journal.done(flight.sample.key, harvest.rows, job.seconds, time.monotonic() - begun)
         self._end(flight)
         self._server_faults = 0
         self._host.server.forget(flight.prompt_id)
-        self._host.discard(flight.upload, images)
-        self._reporter.finished([record.verdict for record in records])
+        self._host.discard(flight.upload, harvest.files)
+        self._reporter.finished([row.verdict for row in harvest.rows])
 
     def _recover(self, fault: ServerFault) -> None:
         """Gets the server back and finds out which prompts it still has."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from .annotation import Region
@@ -64,6 +66,19 @@ class RegionRecord(BaseModel):
     @classmethod
     def of(cls, op: str, region: Region) -> RegionRecord:
         return cls(op=op, class_name=region.class_name, bbox=region.bbox, mask=region.mask)
+
+
+class AnnotationRecord(BaseModel):
+    """One photo's annotation: what `Save Annotation` writes and returns."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: int = SCHEMA_VERSION
+    key: str
+    annotation: dict[str, Any]
+    """ImgEdit's annotation JSON of the photo, with extra columns."""
+    file: ImageFile
+    """The JSON file that the sink wrote."""
 
 
 class EditRecord(BaseModel):
