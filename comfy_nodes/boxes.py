@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-from .core.annotation import Region
+import numpy as np
+import torch
+
+from .core import rle
+from .core.annotation import Kind, Region, region_of_mask
+from .tensors import marked, masks_of
+
+EXTRA_SCORES = ("clip_score", "aes_score", "sam_iou")
+"""Scores that travel in a box's `metadata`; the detector's is the box's own `score`."""
 
 Box = tuple[float, float, float, float]
 
@@ -20,6 +29,37 @@ def of_region(region: Region | None) -> list[list[dict[str, Any]]]:
     return [[box]]
 
 
+def regions(boxes: Any, masks: torch.Tensor | None, kind: Kind, width: int, height: int) -> list[Region]:
+    """One photo's boxes as regions.
+
+    Args:
+        boxes: BOUNDING_BOX of one width x height photo; scores beside the detector's stand in each box's `metadata`.
+        masks: MASK [N, H, W], one for each box in the same order, or None.
+
+    Raises:
+        ValueError: boxes of several photos, or another number of masks.
+    """
+    photos = frames(boxes)
+    if len(photos) > 1:
+        raise ValueError(f"boxes of {len(photos)} photos, but a sample is one photo")
+    found = photos[0] if photos else []
+    if masks is not None and found and len(masks_of(masks)) != len(found):
+        raise ValueError(
+            f"{len(found)} boxes, but {len(masks_of(masks))} masks: send the masks of these boxes, not united"
+        )
+    return [
+        Region(
+            class_name=str(box.get("label") or "") or None,
+            kind=kind,
+            bbox=corners(box),
+            mask=None if masks is None else rle.encode(marked(masks_of(masks)[number], height, width)),
+            score=box.get("score"),
+            **{name: value for name, value in (box.get("metadata") or {}).items() if name in EXTRA_SCORES},
+        )
+        for number, box in enumerate(found)
+    ]
+
+
 def per_image(boxes: Any) -> list[list[Box]]:
     """Boxes as (x1, y1, x2, y2), a list for each image.
 
@@ -28,16 +68,46 @@ def per_image(boxes: Any) -> list[list[Box]]:
     Raises:
         ValueError: something else came.
     """
+    return [[corners(box) for box in image] for image in frames(boxes)]
+
+
+def frames(boxes: Any) -> list[list[dict[str, Any]]]:
+    """The boxes' dicts as they came, in the forms that `per_image` takes, a list for each image.
+
+    Raises:
+        ValueError: something else came, or a number that is not finite.
+    """
     if isinstance(boxes, dict):
         boxes = [[boxes]]
     elif isinstance(boxes, list) and all(isinstance(box, dict) for box in boxes) and boxes:
         boxes = [boxes]
     try:
-        return [[_corners(box) for box in image] for image in boxes]
-    except (TypeError, KeyError) as error:
+        if not all(math.isfinite(number) for image in boxes for box in image for number in corners(box)):
+            raise ValueError("a number is not finite")
+    except (TypeError, KeyError, ValueError) as error:
         raise ValueError(f"not a BOUNDING_BOX (dicts with x, y, width, height): {error}") from None
+    return [list(image) for image in boxes]
 
 
-def _corners(box: dict[str, Any]) -> Box:
+def of_mask(mask: np.ndarray) -> dict[str, Any]:
+    """The tight box around a mask, bool [H, W], that marks something; without a label."""
+    x1, y1, x2, y2 = region_of_mask(mask).bbox
+    return {"x": x1, "y": y1, "width": x2 - x1, "height": y2 - y1, "label": ""}
+
+
+def with_metadata(box: dict[str, Any], **values: float | None) -> dict[str, Any]:
+    """A copy of the box with `values` in its metadata; None removes one."""
+    metadata = {**(box.get("metadata") or {}), **values}
+    return {**box, "metadata": {name: value for name, value in metadata.items() if value is not None}}
+
+
+def metadata_of(box: dict[str, Any], name: str) -> float | None:
+    """A number out of the box's metadata, None where it is not there."""
+    value = (box.get("metadata") or {}).get(name)
+    return float(value) if isinstance(value, int | float) else None
+
+
+def corners(box: dict[str, Any]) -> Box:
+    """(x1, y1, x2, y2) of one box, in pixels."""
     x, y = float(box["x"]), float(box["y"])
     return x, y, x + float(box["width"]), y + float(box["height"])

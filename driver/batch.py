@@ -15,7 +15,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -29,24 +28,13 @@ from driver.failures import PromptRefused, RunError, ServerFault
 
 if TYPE_CHECKING:
     from driver.dataset import RunFacts
+    from driver.harvest import Harvester
+    from driver.journal import Journal
     from driver.output import OutputFolder
     from driver.report import Summary
     from driver.scheduler import StopRequest
-    from driver.server import ForeignServer, OwnServer
-    from driver.sources import Source
-    from driver.workflow import BatchGraph, WorkflowFile
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A workflow on a server, checked and ready to take samples."""
-
-    host: OwnServer | ForeignServer
-    stats: dict[str, Any]
-    """What the server says of itself."""
-    file: WorkflowFile
-    graph: BatchGraph
-    profile: str
+    from driver.sources import Grounding, Source
+    from driver.stage import Stage
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -66,44 +54,99 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     from driver.output import OutputFolder
+    from driver.scheduler import StopRequest
+    from driver.stage import open_stage
+    from driver.workflow import ANNOTATION_SINK
 
     source = _source(options)
     folder = OutputFolder(options.output)
+    stop = StopRequest()
     try:
-        with _stage(options, folder.work) as stage:
-            stopped = _edit(options, source, folder, stage)
-            summary = folder.finish(_facts(stage), stage.graph.task, _environment(stage))
+        with open_stage(options, folder.work) as stage:
+            folder.claim(stage.graph, stage.file, options.seed)
+            with _stopping(stop):
+                if stage.graph.sink_class == ANNOTATION_SINK:
+                    _annotate(options, source, folder, stage, stop)
+                    summary = folder.finish_annotation(_facts(stage), _environment(stage), source.root)
+                else:
+                    _edit(options, source, folder, stage, stop)
+                    summary = folder.finish(_facts(stage), stage.graph.task, _environment(stage))
     finally:
         folder.close()
-    return _conclude(options, summary, stopped)
+    return _conclude(options, summary, stop.level > 0)
 
 
-def _edit(options: argparse.Namespace, source: Source, folder: OutputFolder, stage: Stage) -> bool:
-    """Edits what waits. Returns whether the user stopped it."""
+def _edit(options: argparse.Namespace, source: Source, folder: OutputFolder, stage: Stage, stop: StopRequest) -> None:
+    """Edits what waits, after finding regions for photos that have none."""
     from comfy_nodes.core.tasks import task_named
     from driver.harvest import EditHarvester
-    from driver.progress import Progress
-    from driver.scheduler import Scheduler, StopRequest
 
-    journal = folder.journal
-    folder.claim(stage.graph, stage.file, options.seed)
-    journal.enrol(source.plan(task_named(stage.graph.task), options.regions, options.seed), options.limit)
+    task = task_named(stage.graph.task)
+    grounding = None
+    if options.annotate == "auto" and task.region != "none":
+        grounding = _ground(options, source, folder, stage, stop)
+    folder.journal.enrol(source.plan(task, options.regions, options.seed, grounding), options.limit)
+    _work(options, stage, folder.journal, EditHarvester(folder.spool), source, stop)
+
+
+def _annotate(
+    options: argparse.Namespace, source: Source, folder: OutputFolder, stage: Stage, stop: StopRequest
+) -> None:
+    """Annotates what waits: the annotate stage as a run of its own, over all photos."""
+    from comfy_nodes.core.tasks import ANNOTATE
+    from driver.harvest import AnnotationHarvester
+
+    folder.journal.enrol(source.plan(ANNOTATE, "all", options.seed), options.limit)
+    _work(options, stage, folder.journal, AnnotationHarvester(), source, stop)
+
+
+def _ground(
+    options: argparse.Namespace, source: Source, folder: OutputFolder, stage: Stage, stop: StopRequest
+) -> Grounding | None:
+    """Runs the annotate stage over photos without a region, where there are any; finished ones are not run again."""
+    from driver.annotating import JOURNAL, WORKFLOW, grounding, write_annotation
+    from driver.harvest import AnnotationHarvester
+    from driver.journal import Journal
+    from driver.output import claim
+    from driver.sources import Grounding, Sample
+
+    unmarked = [one for one in source.unmarked() if isinstance(one, Sample)]
+    if not unmarked:
+        return None
+    try:
+        annotate = stage.beside(WORKFLOW)
+    except RunError as error:
+        return Grounding(unavailable=f"the annotate stage cannot run ({error})")
+    _say(f"{len(unmarked)} photos have no region: finding some first ({annotate.file.path.name})")
+    journal = Journal(folder.path / JOURNAL)
+    try:
+        claim(journal, annotate.graph, options.seed, folder.path)
+        journal.enrol(unmarked, options.limit)
+        _work(options, annotate, journal, AnnotationHarvester(), source, stop)
+        write_annotation(journal, folder.path)
+        return grounding(journal)
+    finally:
+        journal.close()
+
+
+def _work(
+    options: argparse.Namespace, stage: Stage, journal: Journal, harvester: Harvester, source: Source, stop: StopRequest
+) -> None:
+    """Runs what waits in a journal through a stage."""
+    from driver.progress import Progress
+    from driver.scheduler import Scheduler
+
     if options.retry_failed is not None:
         journal.retry_failed(options.retry_failed or None)
-    before = journal.counts()
-    over = before["done"] + before["failed"]
-    progress = Progress(over + before["pending"], over, before["failed"])
-    stop = StopRequest()
+    counts = journal.counts()
+    over = counts["done"] + counts["failed"]
+    progress = Progress(stage.graph.task, over + counts["pending"], over, counts["failed"])
     begun = time.monotonic()
     try:
-        with _stopping(stop):
-            Scheduler(
-                stage.host, stage.graph, journal, EditHarvester(folder.spool), source.root, options.seed, progress, stop
-            ).run()
+        Scheduler(stage.host, stage.graph, journal, harvester, source.root, options.seed, progress, stop).run()
     finally:
         progress.close()
         journal.add_edit_seconds(time.monotonic() - begun)
-    return stop.level > 0
 
 
 def _conclude(options: argparse.Namespace, summary: Summary, stopped: bool) -> int:
@@ -111,7 +154,8 @@ def _conclude(options: argparse.Namespace, summary: Summary, stopped: bool) -> i
         f"{options.output}: {summary.kept} kept, {summary.rejected} rejected, {summary.unscored} unscored, "
         f"{summary.failed} failed" + (f", {summary.pending} not done yet" if summary.pending else "")
     )
-    print(f"look at {options.output / 'report.html'}; load_dataset({str(options.output)!r}) opens the kept ones")
+    rest = f"; load_dataset({str(options.output)!r}) opens the kept ones" if summary.task != "annotate" else ""
+    print(f"look at {options.output / 'report.html'}{rest}")
     if summary.unscored and not summary.kept:
         print("unscored: wire Verify Pixels, or another verify node, to Save Edit Pair", file=sys.stderr)
     if stopped:
@@ -127,10 +171,11 @@ def _dry_run(options: argparse.Namespace) -> int:
     """Shows what a run would do; starts a server to ask it, and leaves nothing behind."""
     from comfy_nodes.core.tasks import task_named
     from driver.sources import Unusable
+    from driver.stage import open_stage
     from driver.workflow import SAMPLE_INPUTS
 
     source = _source(options)
-    with tempfile.TemporaryDirectory(prefix="editpairs-") as scratch, _stage(options, Path(scratch)) as stage:
+    with tempfile.TemporaryDirectory(prefix="editpairs-") as scratch, open_stage(options, Path(scratch)) as stage:
         graph = stage.graph
         planned = list(source.plan(task_named(graph.task), options.regions, options.seed))
         refused = [one for one in planned if isinstance(one, Unusable)]
@@ -153,50 +198,6 @@ def _dry_run(options: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _stage(options: argparse.Namespace, work: Path) -> Iterator[Stage]:
-    """Finds or starts the server and checks the workflow against it."""
-    from driver.workflow import SOURCE_CLASS, BatchGraph, WorkflowFile, apply_settings, find_workflow
-
-    wanted = _profile(options)
-    if wanted:
-        WorkflowFile.read(find_workflow(options.workflow, wanted)[0])
-    with _host(options.server, work) as host:
-        stats = host.server.system_stats()
-        wanted = wanted or ("full" if any(one["type"] != "cpu" for one in stats["devices"]) else "classical")
-        object_info = host.server.object_info()
-        if SOURCE_CLASS not in object_info:
-            raise RunError(f"{host.server.url} has no EditPairs nodes: install this pack there and restart it")
-        path, profile = find_workflow(options.workflow, wanted)
-        if options.profile == "auto" and profile == "classical" and path.stem != Path(options.workflow).stem:
-            _say(f"NO GPU: taking {path.name}, which edits by classical image processing without any model")
-        file = WorkflowFile.read(path)
-        api = file.to_api(object_info)
-        apply_settings(api, options.set, object_info)
-        yield Stage(host, stats, file, BatchGraph.bind(api, object_info), profile)
-
-
-@contextmanager
-def _host(url: str | None, work: Path) -> Iterator[OwnServer | ForeignServer]:
-    from driver.comfy import ComfyServer
-    from driver.progress import Waiting
-    from driver.server import ForeignServer, OwnServer, find_comfyui
-
-    host: OwnServer | ForeignServer
-    if url:
-        host = ForeignServer(ComfyServer(url))
-        try:
-            host.server.system_stats()
-        except ServerFault as fault:
-            raise RunError(f"--server {url}: {fault}; start it, or leave --server out to have one started") from None
-    else:
-        host = OwnServer(find_comfyui(), work / "server", Waiting("starting ComfyUI"))
-    try:
-        yield host
-    finally:
-        host.stop()
-
-
-@contextmanager
 def _stopping(stop: StopRequest) -> Iterator[None]:
     """While it lasts, Ctrl-C and SIGTERM raise the stop level instead of breaking in."""
 
@@ -215,17 +216,6 @@ def _source(options: argparse.Namespace) -> Source:
     from driver.sources import BUNDLED, Source
 
     return Source(options.input or BUNDLED, options.image_root)
-
-
-def _profile(options: argparse.Namespace) -> str | None:
-    """`full` or `classical`, where it can be known before a server answers."""
-    from driver.server import has_gpu
-
-    if options.profile != "auto":
-        return str(options.profile)
-    if options.server:
-        return None
-    return "full" if has_gpu() else "classical"
 
 
 def _facts(stage: Stage) -> RunFacts:
@@ -302,6 +292,12 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         choices=("all", "one"),
         default="all",
         help="a sample for each eligible region, or one picked by the seed; default: all",
+    )
+    add(
+        "--annotate",
+        choices=("auto", "never"),
+        default="auto",
+        help="auto: find regions first, with annotate.json, for photos that have none; default: auto",
     )
     add(
         "--profile",

@@ -16,7 +16,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import urllib3
 import websocket
 
-from comfy_nodes.core.records import ImageFile
+from comfy_nodes.core.records import SavedFile
 
 from .failures import PromptRefused, RunError, ServerFault, ServerGone
 
@@ -120,7 +120,7 @@ class ComfyServer:
             seconds=(end - start) / 1000 if start and end else None,
         )
 
-    def fetch(self, image: ImageFile) -> bytes:
+    def fetch(self, image: SavedFile) -> bytes:
         """A saved file's bytes.
 
         Raises:

@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from comfy_nodes.core.records import EditRecord, ImageFile
+from comfy_nodes.core.records import EditRecord, SavedFile
 
 from .failures import RunError
 from .journal import Journal
@@ -259,7 +259,7 @@ def _row(record: EditRecord, attempt: int, facts: RunFacts, spool: Spool, earlie
     }
 
 
-def _images(key: str, role: str, files: tuple[ImageFile, ...], spool: Spool, earlier: _Shards) -> list[dict[str, Any]]:
+def _images(key: str, role: str, files: tuple[SavedFile, ...], spool: Spool, earlier: _Shards) -> list[dict[str, Any]]:
     found = [spool.get(key, role, number) for number in range(len(files))]
     if None in found:
         return earlier.images(key, f"{role}_images")

@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from comfy_nodes.core.records import AnnotationRecord, EditRecord, ImageFile
+from comfy_nodes.core.records import AnnotationRecord, EditRecord, SavedFile
 
 from .comfy import ComfyServer
 from .failures import RunError, ServerFault
@@ -34,7 +34,7 @@ class Harvest:
     """What one prompt gave."""
 
     rows: list[Row]
-    files: list[ImageFile] = field(default_factory=list)
+    files: list[SavedFile] = field(default_factory=list)
     """Files of ours on the server that are not needed there any more."""
 
 

@@ -215,6 +215,11 @@ class Journal:
         )
         yield from rows
 
+    def reject_reasons(self) -> list[str]:
+        """Why each rejected record is rejected."""
+        rows = self._db.execute("SELECT json_extract(record, '$.reject_reason') FROM records WHERE verdict = 'reject'")
+        return [reason for (reason,) in rows]
+
     def failures(self) -> list[dict[str, object]]:
         """Failed samples in the input's order, as rows of `failed.parquet`."""
         names = ("key", "source_id", "stage", "node", "error_type", "message", "attempts")

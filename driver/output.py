@@ -10,8 +10,9 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from comfy_nodes.core.records import EditRecord
+from comfy_nodes.core.tasks import ANNOTATE
 
+from .annotating import finished_annotations, write_annotation
 from .dataset import (
     FAILED_SCHEMA,
     TELEMETRY_SCHEMA,
@@ -22,7 +23,7 @@ from .dataset import (
 )
 from .failures import RunError
 from .journal import Journal
-from .report import Summary, reasons, write_report
+from .report import Gallery, Summary, reasons, write_card, write_report
 from .spool import Spool, disk_error
 from .workflow import BatchGraph, WorkflowFile
 
@@ -59,34 +60,40 @@ class OutputFolder:
         Raises:
             RunError: it belongs to another; the message says what differs.
         """
-        wanted = {"graph": json.dumps(graph.canonical(), ensure_ascii=False), "seed": str(seed)}
-        for name, value in wanted.items():
-            known = self.journal.get(name)
-            if known is not None and known != value:
-                raise RunError(
-                    f"--output {self.path}: holds a run of another {name} ({_difference(name, known, value)}); "
-                    "choose another folder"
-                )
-        for name, value in wanted.items():
-            self.journal.set(name, value)
-        if self.journal.get("run_id") is None:
-            self.journal.set("run_id", uuid.uuid4().hex)
+        claim(self.journal, graph, seed, self.path)
         if file.ui is not None:
             self._write_json("workflow.json", file.ui)
         self._write_json("workflow_api.json", graph.api)
 
     def finish(self, facts: RunFacts, task: str, environment: dict[str, Any]) -> Summary:
-        """Turns what is done into a dataset with its report."""
+        """Turns finished edits into a dataset with its report."""
         write_dataset(self.journal, self.spool, self.path, self.work, facts)
+        summary = self._summarise(facts, task)
+        write_card(self.path, summary, environment)
+        return self._conclude(summary, environment, Gallery.of_dataset(self.path))
+
+    def finish_annotation(self, facts: RunFacts, environment: dict[str, Any], photos: Path) -> Summary:
+        """Turns finished annotations into `annotation.jsonl` with its report.
+
+        Args:
+            photos: folder that the annotations' paths are relative to.
+        """
+        write_annotation(self.journal, self.path)
+        gallery = Gallery.of_annotations(finished_annotations(self.journal), photos)
+        return self._conclude(self._summarise(facts, ANNOTATE.name), environment, gallery)
+
+    def _conclude(self, summary: Summary, environment: dict[str, Any], gallery: Gallery) -> Summary:
         failures = self.journal.failures()
         write_table(self.path / "failed.parquet", failures, FAILED_SCHEMA)
         write_table(self.path / "telemetry.parquet", self.journal.telemetry(), TELEMETRY_SCHEMA)
         self._write_json("environment.json", environment)
+        write_report(self.path, summary, failures, environment, gallery)
+        return summary
+
+    def _summarise(self, facts: RunFacts, task: str) -> Summary:
         counts = self.journal.counts()
         seconds = self.journal.edit_seconds()
-        others = [EditRecord.model_validate_json(text) for text, _attempt in self.journal.records(kept=False)]
-        rejected = [record.reject_reason for record in others if record.verdict == "reject"]
-        summary = Summary(
+        return Summary(
             workflow=facts.workflow,
             profile=facts.profile,
             task=task,
@@ -96,13 +103,11 @@ class OutputFolder:
             unscored=counts["unscored"],
             failed=counts["failed"],
             pending=counts["pending"],
-            failures=reasons([str(row["error_type"]) for row in failures]),
-            reasons=reasons(rejected),
+            failures=reasons([str(row["error_type"]) for row in self.journal.failures()]),
+            reasons=reasons(self.journal.reject_reasons()),
             seconds=round(seconds, 2),
             samples_per_second=round(counts["done"] / seconds, 3) if seconds else 0.0,
         )
-        write_report(self.path, summary, failures, environment)
-        return summary
 
     def close(self) -> None:
         """Gives the folder free. What only a run needs goes, unless rows still wait in it; of a run that never began, everything."""
@@ -128,6 +133,26 @@ class OutputFolder:
             temporary.rename(path)
         except OSError as error:
             raise disk_error(error, self.path) from None
+
+
+def claim(journal: Journal, graph: BatchGraph, seed: int, folder: Path) -> None:
+    """Makes a journal this graph's and seed's, or sees that it is.
+
+    Raises:
+        RunError: it belongs to another; the message says what differs.
+    """
+    wanted = {"graph": json.dumps(graph.canonical(), ensure_ascii=False), "seed": str(seed)}
+    for name, value in wanted.items():
+        known = journal.get(name)
+        if known is not None and known != value:
+            raise RunError(
+                f"--output {folder}: holds a run of another {name} ({_difference(name, known, value)}); "
+                "choose another folder"
+            )
+    for name, value in wanted.items():
+        journal.set(name, value)
+    if journal.get("run_id") is None:
+        journal.set("run_id", uuid.uuid4().hex)
 
 
 def _difference(name: str, known: str, value: str) -> str:

@@ -20,19 +20,21 @@ LINE_SECONDS = 10.0
 class Progress:
     """Counts and shows finished samples. Everything goes to stderr; stdout is for results."""
 
-    def __init__(self, total: int, finished: int, failed: int):
+    def __init__(self, work: str, total: int, finished: int, failed: int):
         """
         Args:
+            work: what is being done, such as a task's name.
             total: samples of the run.
             finished: of these, how many an earlier run finished.
             failed: of the finished ones, how many failed.
         """
+        self._work = work
         self._total = total
         self._finished = finished
         self._failed = failed
         self._begun_at = finished
         self._begun = self._last_line = time.monotonic()
-        self._bar = _bar(total, finished, failed) if sys.stderr.isatty() else None
+        self._bar = _bar(work, total, finished, failed) if sys.stderr.isatty() else None
 
     def finished(self, verdicts: list[str]) -> None:
         self._finished += 1
@@ -67,7 +69,7 @@ class Progress:
         rate = (self._finished - self._begun_at) / max(1e-6, self._last_line - self._begun)
         left = (self._total - self._finished) / rate if rate else 0
         print(
-            f"{self._finished}/{self._total} samples, {rate:.2f}/s, {left:.0f} s left, {self._failed} failed",
+            f"{self._work}: {self._finished}/{self._total}, {rate:.2f}/s, {left:.0f} s left, {self._failed} failed",
             file=sys.stderr,
             flush=True,
         )
@@ -92,9 +94,9 @@ class _Rate(ProgressColumn):
         return Text(f"{task.speed or 0:.2f}/s")
 
 
-def _bar(total: int, finished: int, failed: int) -> RichProgress:
+def _bar(work: str, total: int, finished: int, failed: int) -> RichProgress:
     bar = RichProgress(
-        TextColumn("editing"),
+        TextColumn(work),
         BarColumn(),
         MofNCompleteColumn(),
         _Rate(),
@@ -103,6 +105,6 @@ def _bar(total: int, finished: int, failed: int) -> RichProgress:
         TextColumn("left"),
         console=Console(stderr=True),
     )
-    bar.add_task("editing", total=total, completed=finished, failed=failed)
+    bar.add_task(work, total=total, completed=finished, failed=failed)
     bar.start()
     return bar

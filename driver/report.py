@@ -7,15 +7,26 @@ import io
 import json
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import pyarrow.parquet as pq
 from PIL import Image
 
+from comfy_nodes.core.annotation import parse_annotation
+from comfy_nodes.core.photos import open_photo
+from comfy_nodes.core.region_drawing import draw_regions
+
 MAX_PAIRS = {"data": 60, "rejected": 30}
 """Pairs shown of each config; spread evenly over more."""
+
+MAX_PHOTOS = 60
+"""Annotated photos shown."""
+
+MAX_FAILURES = 100
+"""Failures listed; `failed.parquet` has all."""
 
 THUMBNAIL = 440
 """Longest side of a picture in the report, in pixels."""
@@ -53,23 +64,58 @@ class Summary:
         return json.dumps(vars(self), indent=2, ensure_ascii=False) + "\n"
 
 
-def write_report(output: Path, summary: Summary, failures: list[dict[str, Any]], environment: dict[str, Any]) -> None:
-    """Writes `report.html`, `summary.json` and `README.md` beside the dataset."""
-    import jinja2
+@dataclass(frozen=True)
+class Gallery:
+    """The pictures of a report."""
 
-    templates = jinja2.Environment(loader=jinja2.FileSystemLoader(_TEMPLATES), autoescape=True, trim_blocks=True)
-    pairs = {folder: list(_pairs(output / folder, most)) for folder, most in MAX_PAIRS.items()}
-    page = templates.get_template("report.html").render(
-        summary=summary, failures=failures[:100], pairs=pairs, environment=environment
+    pairs: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    """Rows of each config with small pictures."""
+    photos: list[dict[str, Any]] = field(default_factory=list)
+    """Annotated photos with their regions drawn over them."""
+
+    @classmethod
+    def of_dataset(cls, output: Path) -> Gallery:
+        return cls(pairs={folder: list(_pairs(output / folder, most)) for folder, most in MAX_PAIRS.items()})
+
+    @classmethod
+    def of_annotations(cls, items: list[dict[str, Any]], photos: Path) -> Gallery:
+        """
+        Args:
+            items: ImgEdit annotations.
+            photos: folder that their paths are relative to.
+        """
+        chosen = _spread(len(items), MAX_PHOTOS)
+        return cls(photos=[_annotated(item, photos) for number, item in enumerate(items) if number in chosen])
+
+
+def write_report(
+    output: Path, summary: Summary, failures: list[dict[str, Any]], environment: dict[str, Any], gallery: Gallery
+) -> None:
+    """Writes `report.html` and `summary.json`."""
+    page = _template("report.html").render(
+        summary=summary,
+        failures=failures[:MAX_FAILURES],
+        pairs=gallery.pairs,
+        photos=gallery.photos,
+        environment=environment,
     )
-    card = templates.get_template("card.md").render(summary=summary, environment=environment)
-    for name, text in (("report.html", page), ("summary.json", summary.as_json()), ("README.md", card)):
-        _write(output / name, text)
+    _write(output / "report.html", page)
+    _write(output / "summary.json", summary.as_json())
+
+
+def write_card(output: Path, summary: Summary, environment: dict[str, Any]) -> None:
+    """Writes the dataset card, `README.md`."""
+    _write(output / "README.md", _template("card.md").render(summary=summary, environment=environment))
 
 
 def reasons(texts: list[str]) -> dict[str, int]:
     """How often each reason stands there, by its words before the first colon."""
     return dict(Counter(text.partition(":")[0] for text in texts).most_common())
+
+
+def _template(name: str) -> jinja2.Template:
+    loader = jinja2.FileSystemLoader(_TEMPLATES)
+    return jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True).get_template(name)
 
 
 def _write(path: Path, text: str) -> None:
@@ -82,7 +128,7 @@ def _pairs(folder: Path, most: int) -> Iterator[dict[str, Any]]:
     """Up to `most` rows of a config, spread evenly over it, with small pictures."""
     files = sorted(folder.glob("*.parquet"))
     total = sum(pq.read_metadata(path).num_rows for path in files)
-    chosen = {round(number * (total - 1) / max(1, min(most, total) - 1)) for number in range(min(most, total))}
+    chosen = _spread(total, most)
     position = -1
     for path in files:
         with pq.ParquetFile(path) as file:
@@ -91,6 +137,36 @@ def _pairs(folder: Path, most: int) -> Iterator[dict[str, Any]]:
                     position += 1
                     if position in chosen:
                         yield _shown(batch.slice(index, 1).to_pylist()[0])
+
+
+def _spread(total: int, most: int) -> set[int]:
+    """Up to `most` places, spread evenly over `total`."""
+    return {round(number * (total - 1) / max(1, min(most, total) - 1)) for number in range(min(most, total))}
+
+
+def _annotated(item: dict[str, Any], photos: Path) -> dict[str, Any]:
+    annotation = parse_annotation(item)
+    photo = open_photo((photos / annotation.path).read_bytes(), annotation.path)
+    drawn = draw_regions(photo, annotation.regions)
+    buffer = io.BytesIO()
+    drawn.save(buffer, "PNG")
+    return {
+        "path": annotation.path,
+        "picture": _thumbnail(buffer.getvalue()),
+        "regions": [
+            {
+                "name": region.class_name or region.kind,
+                "scores": {
+                    name: getattr(region, name)
+                    for name in ("score", "clip_score", "aes_score", "sam_iou")
+                    if getattr(region, name) is not None
+                },
+                "tasks": [task for task, why in (region.eligibility or {}).items() if why is None],
+                "why": next((why for why in (region.eligibility or {}).values() if why), ""),
+            }
+            for region in annotation.regions
+        ],
+    }
 
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from comfy_nodes.core import photos
 from comfy_nodes.core.annotation import Provenance, to_json
 from comfy_nodes.core.keys import sample_seed
 from comfy_nodes.core.photos import PhotoError
-from comfy_nodes.core.records import ImageFile
+from comfy_nodes.core.records import SavedFile
 
 from .comfy import ComfyServer, FinishedPrompts, Job
 from .failures import PromptRefused, RunError, SampleFailure, ServerFault, ServerGone
@@ -53,7 +53,7 @@ class Host(Protocol):
     def revive(self) -> None:
         """Waits for the server or starts it again; raises RunError where it doesn't come back."""
 
-    def discard(self, upload: str, images: list[ImageFile]) -> None:
+    def discard(self, upload: str, images: list[SavedFile]) -> None:
         """Removes a finished sample's files from the server, where that is possible."""
 
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from comfy_nodes.core.records import ImageFile
+from comfy_nodes.core.records import SavedFile
 
 from .comfy import ComfyServer
 from .failures import RunError, ServerFault
@@ -85,7 +85,7 @@ class ForeignServer:
             status=1,
         )
 
-    def discard(self, upload: str, images: list[ImageFile]) -> None:
+    def discard(self, upload: str, images: list[SavedFile]) -> None:
         """ComfyUI has no way to delete files. Uploads lie in its temp folder, which it empties at every start."""
 
     def stop(self) -> None:
@@ -123,7 +123,7 @@ class OwnServer:
         self.stop()
         self._start()
 
-    def discard(self, upload: str, images: list[ImageFile]) -> None:
+    def discard(self, upload: str, images: list[SavedFile]) -> None:
         """Removes a sample's files, which nobody needs once they were fetched."""
         (self._folder / "temp" / upload.removesuffix(" [temp]")).unlink(missing_ok=True)
         for subfolder in {image.subfolder for image in images}:

@@ -11,7 +11,7 @@ import os
 import random
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,10 +24,10 @@ from comfy_nodes.core.annotation import (
     parse_annotation,
     region_of_mask,
 )
-from comfy_nodes.core.eligibility import refusal
+from comfy_nodes.core.eligibility import refusals
 from comfy_nodes.core.keys import sample_key
 from comfy_nodes.core.photos import PhotoError
-from comfy_nodes.core.tasks import Task
+from comfy_nodes.core.tasks import ANNOTATE, Task
 
 from .failures import RunError, SampleFailure
 
@@ -72,6 +72,35 @@ class _Photo:
     problem: str = ""
     instruction: str = ""
     mask: Path | None = None
+    ungrounded: str = ""
+    """Why the annotate stage found no region either."""
+
+    @property
+    def unmarked(self) -> bool:
+        """Whether nobody marked a region in it."""
+        marked = self.annotation and (self.annotation.regions or self.annotation.refusals)
+        return not (self.problem or self.mask or marked)
+
+
+@dataclass(frozen=True)
+class Grounding:
+    """What the annotate stage found in photos without a region."""
+
+    annotations: dict[str, Annotation] = field(default_factory=dict)
+    """By source id."""
+    reasons: dict[str, str] = field(default_factory=dict)
+    """By source id: why a photo could not be annotated."""
+    unavailable: str = ""
+    """Why none could."""
+
+    def applied(self, photo: _Photo) -> _Photo:
+        """The photo with the regions that were found in it."""
+        if not photo.unmarked:
+            return photo
+        found = self.annotations.get(photo.source_id)
+        if found is None:
+            return replace(photo, ungrounded=self.reasons.get(photo.source_id, self.unavailable))
+        return replace(photo, annotation=found, ungrounded="" if found.regions else "the annotate stage found nothing")
 
 
 class Source:
@@ -95,20 +124,28 @@ class Source:
         self._path = path
         self.root = (path if path.is_dir() else image_root or path.parent).resolve()
 
-    def plan(self, task: Task, regions: Regions, seed: int) -> Iterator[Planned]:
+    def unmarked(self) -> Iterator[Planned]:
+        """Photos that nobody marked a region in, as samples of the annotate stage."""
+        for photo in self._photos():
+            if photo.unmarked:
+                yield from self._samples(photo, ANNOTATE, "all", 0)
+
+    def plan(self, task: Task, regions: Regions, seed: int, grounding: Grounding | None = None) -> Iterator[Planned]:
         """Samples in the input's order; a folder's is by name.
 
         Args:
             task: decides which regions are eligible.
             regions: `all`, a sample for each eligible region; `one`, one picked by the seed.
             seed: for picking.
+            grounding: what the annotate stage found in photos without a region.
 
         Raises:
             RunError: not JSON, or no photos in it.
         """
         seen: Counter[str] = Counter()
         for photo in self._photos():
-            for planned in self._samples(photo, task, regions, seed):
+            grounded = grounding.applied(photo) if grounding else photo
+            for planned in self._samples(grounded, task, regions, seed):
                 seen[planned.key] += 1
                 if seen[planned.key] > 1:
                     why = "the same photo and region stand in the input twice; only the first is edited"
@@ -275,8 +312,8 @@ def _eligible(annotation: Annotation, task: Task) -> tuple[list[Region], list[st
     assert annotation.size is not None
     eligible: list[Region] = []
     reasons = list(annotation.refusals)
-    for number, region in enumerate(annotation.regions):
-        why = refusal(region, task, *annotation.size)
+    refused = refusals(annotation.regions, task, *annotation.size)
+    for number, (region, why) in enumerate(zip(annotation.regions, refused, strict=True)):
         if why:
             reasons.append(f"region {number} ({region.class_name or region.kind}): {why}")
         else:
@@ -287,11 +324,12 @@ def _eligible(annotation: Annotation, task: Task) -> tuple[list[Region], list[st
 def _no_region(photo: _Photo, reasons: list[str]) -> str:
     if reasons:
         return "no usable region: " + "; ".join(reasons)
+    why = f"; {photo.ungrounded}" if photo.ungrounded else ""
     if photo.annotation is not None:
-        return "the annotation lists no region for this photo: add one to segmentation.object, or leave the photo out"
+        return f"the annotation lists no region for this photo{why}: add one to segmentation.object, or leave the photo out"
     mask = photos.readable(Path(photo.file).stem) + MASK_SUFFIX
     return (
-        f"the photo has no region: put {mask} beside it (white is the object), "
+        f"the photo has no region{why}: put {mask} beside it (white is the object), "
         "or give an ImgEdit annotation with --input"
     )
 

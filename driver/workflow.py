@@ -22,7 +22,9 @@ Api = dict[str, dict[str, Any]]
 """ComfyUI's API format: {node id: {class_type, inputs, _meta}}; an input is a value or [node id, output]."""
 
 SOURCE_CLASS = "EditPairsLoadSample"
-SINK_CLASSES = frozenset({"EditPairsSavePair"})
+EDIT_SINK = "EditPairsSavePair"
+ANNOTATION_SINK = "EditPairsSaveAnnotation"
+SINK_CLASSES = frozenset({EDIT_SINK, ANNOTATION_SINK})
 WORKFLOWS = Path(__file__).resolve().parent.parent / "workflows"
 
 SAMPLE_INPUTS = ("image", "annotation", "region_index", "class_name", "instruction", "seed")
@@ -141,11 +143,11 @@ class BatchGraph:
         Raises:
             RunError: not exactly one source and one sink, or they aren't connected.
         """
-        sink = _only(api, SINK_CLASSES, "Save Edit Pair")
+        sink = _only(api, SINK_CLASSES, "Save Edit Pair (or Save Annotation)")
         source = _only(api, frozenset({SOURCE_CLASS}), "Load Edit Sample")
         needed = ancestors(api, sink)
         if source not in needed:
-            raise RunError("Save Edit Pair does not depend on Load Edit Sample: wire them")
+            raise RunError(f"{api[sink]['class_type']} #{sink} does not depend on Load Edit Sample: wire them")
         kept = {node_id: node for node_id, node in api.items() if node_id in needed}
         left_out = tuple(f"{node['class_type']} #{node_id}" for node_id, node in api.items() if node_id not in needed)
         check(kept, object_info)
@@ -155,6 +157,11 @@ class BatchGraph:
     def task(self) -> str:
         """The task that the source node names."""
         return str(self.api[self.source]["inputs"]["task"])
+
+    @property
+    def sink_class(self) -> str:
+        """`EDIT_SINK` or `ANNOTATION_SINK`: what a finished prompt gives."""
+        return str(self.api[self.sink]["class_type"])
 
     def prompt(self, values: dict[str, Any], seed: int, folder: str) -> Api:
         """The graph for one sample.

@@ -28,8 +28,10 @@ class Region(BaseModel):
     """A part of a photo that an edit can be about.
 
     `bbox` is (x1, y1, x2, y2) in pixels, x2 and y2 exclusive. `mask` covers the whole photo.
-    `score` is whatever the annotation's author called so, `clip_score` the similarity of the crop to
-    the name, `aes_score` its aesthetic score; null where nobody measured it.
+    Four scores, four names, null where nobody measured it: `score` is the detector's confidence (in
+    other people's files whatever they called so), `clip_score` the similarity of the crop to the
+    name, `aes_score` the crop's aesthetic score, `sam_iou` what SAM predicts its mask's IoU to be.
+    `eligibility` holds by task why it may not use the region, None where it may. The last two are ours.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -41,6 +43,8 @@ class Region(BaseModel):
     score: float | None = None
     clip_score: float | None = None
     aes_score: float | None = None
+    sam_iou: float | None = None
+    eligibility: dict[str, str | None] | None = None
 
     def area_share(self, width: int, height: int) -> float:
         """Share of a width x height photo that the box covers, 0 to 1."""
@@ -110,7 +114,8 @@ def to_json(annotation: Annotation, provenance: Provenance | None = None) -> dic
     """The annotation in ImgEdit's schema; with the driver's provenance, what travels to `Load Edit Sample`."""
     segmentation: dict[str, Any] = {kind: [] for kind in KINDS}
     for region in annotation.regions:
-        segmentation[region.kind].append(region.model_dump(mode="json", exclude={"kind"}))
+        unused = {name for name in ("sam_iou", "eligibility") if getattr(region, name) is None}
+        segmentation[region.kind].append(region.model_dump(mode="json", exclude={"kind", *unused}))
     item: dict[str, Any] = {"path": annotation.path, "segmentation": segmentation}
     if annotation.size:
         item["resolution"] = {"width": annotation.size[0], "height": annotation.size[1]}

@@ -13,8 +13,8 @@ from .verdicts import Verdict
 SCHEMA_VERSION = 1
 
 
-class ImageFile(BaseModel):
-    """An image that a sink saved, addressed as ComfyUI's `/view` does."""
+class SavedFile(BaseModel):
+    """A file that a sink saved, addressed as ComfyUI's `/view` does."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -77,7 +77,7 @@ class AnnotationRecord(BaseModel):
     key: str
     annotation: dict[str, Any]
     """ImgEdit's annotation JSON of the photo, with extra columns."""
-    file: ImageFile
+    file: SavedFile
     """The JSON file that the sink wrote."""
 
 
@@ -92,8 +92,8 @@ class EditRecord(BaseModel):
     subtask: str = ""
     slot: str = ""
     lang: str = "en"
-    input_images: tuple[ImageFile, ...]
-    output_images: tuple[ImageFile, ...]
+    input_images: tuple[SavedFile, ...]
+    output_images: tuple[SavedFile, ...]
     prompt: str
     initial_prompt: str | None = None
     restated_prompt: str | None = None

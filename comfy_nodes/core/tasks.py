@@ -1,4 +1,4 @@
-"""The edit tasks by name: the only task table of the project."""
+"""The edit tasks and the stages before them by name: the only task table of the project."""
 
 from __future__ import annotations
 
@@ -32,14 +32,20 @@ _TASKS = (
 
 TASKS: dict[str, Task] = {task.name: task for task in _TASKS}
 
+ANNOTATE = Task("annotate", "none")
+"""The stage that finds a photo's regions."""
+
+WORK: dict[str, Task] = {**TASKS, ANNOTATE.name: ANNOTATE}
+"""What a graph can be for: an edit task or a stage."""
+
 
 def task_named(name: str) -> Task:
-    """The task called `name`.
+    """The task or stage called `name`.
 
     Raises:
         ValueError: no such task; the message lists the known ones.
     """
     try:
-        return TASKS[name]
+        return WORK[name]
     except KeyError:
-        raise ValueError(f"unknown task {name!r}; known tasks: {', '.join(TASKS)}") from None
+        raise ValueError(f"unknown task {name!r}; known tasks: {', '.join(WORK)}") from None

@@ -25,7 +25,7 @@ from ..core.annotation import (
     region_of_mask,
 )
 from ..core.keys import sample_key
-from ..core.tasks import TASKS, task_named
+from ..core.tasks import WORK, task_named
 from ..sockets import EditSample, Sample
 from ..tensors import to_image, to_mask
 
@@ -56,7 +56,7 @@ class LoadEditSample(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "task",
-                    options=list(TASKS),
+                    options=list(WORK),
                     default="remove",
                     tooltip="The edit task that this graph makes. It is written into every record.",
                 ),

@@ -1,0 +1,136 @@
+"""Save Annotation: the sink of the annotate stage. What it writes, every edit workflow reads."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any
+
+import torch
+from comfy_api.latest import io
+
+from .. import boxes as wire
+from ..core.annotation import Annotation, Kind, Region, to_json
+from ..core.eligibility import refusals
+from ..core.records import AnnotationRecord
+from ..core.tasks import TASKS
+from ..output_files import OutputFiles
+from ..sockets import EditSample, Sample
+
+
+class SaveAnnotation(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="EditPairsSaveAnnotation",
+            display_name="Save Annotation",
+            category="editpairs",
+            description="Saves a photo's regions as ImgEdit's annotation JSON, which every edit workflow reads.",
+            search_aliases=["imgedit annotation", "save regions", "save boxes", "export masks"],
+            is_output_node=True,
+            inputs=[
+                Sample.Input("sample", tooltip="What Load Edit Sample gave out."),
+                io.BoundingBox.Input(
+                    "object_boxes",
+                    force_input=True,
+                    optional=True,
+                    tooltip="Boxes of objects, with their names and scores.",
+                ),
+                io.Mask.Input(
+                    "object_masks",
+                    optional=True,
+                    tooltip="A mask for each object box, in the same order. Without them, boxes alone.",
+                ),
+                io.BoundingBox.Input(
+                    "background_boxes",
+                    force_input=True,
+                    optional=True,
+                    tooltip="Boxes of backgrounds such as sky or wall.",
+                ),
+                io.Mask.Input(
+                    "background_masks", optional=True, tooltip="A mask for each background box, in the same order."
+                ),
+                io.String.Input(
+                    "caption",
+                    default="",
+                    multiline=True,
+                    optional=True,
+                    tooltip="What the photo shows. Empty: no caption is saved.",
+                ),
+                io.String.Input(
+                    "folder", default="editpairs", optional=True, tooltip="Subfolder of ComfyUI's output folder."
+                ),
+            ],
+            outputs=[],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        sample: EditSample,
+        object_boxes: Any = None,
+        object_masks: torch.Tensor | None = None,
+        background_boxes: Any = None,
+        background_masks: torch.Tensor | None = None,
+        caption: str = "",
+        folder: str = "editpairs",
+    ) -> io.NodeOutput:
+        regions = _regions(object_boxes, object_masks, "object", sample) + _regions(
+            background_boxes, background_masks, "background", sample
+        )
+        files = OutputFiles(folder)
+        item = _annotation(sample, regions, caption.strip())
+        origin = sample.provenance
+        name = f"{files.prefix(origin.key)}.annotation.json"
+        saved = files.save(name, json.dumps(item, ensure_ascii=False).encode())
+        record = AnnotationRecord(key=origin.key, annotation=item, file=saved)
+        lines = [f"{region.kind} {region.class_name or 'unnamed'}: {_verdict(region)}" for region in regions]
+        return io.NodeOutput(
+            ui={"editpairs": [record.model_dump(mode="json")], "text": ["\n".join(lines) or "nothing was found"]}
+        )
+
+
+def _regions(boxes: Any, masks: torch.Tensor | None, kind: Kind, sample: EditSample) -> list[Region]:
+    if boxes is None:
+        return []
+    return wire.regions(boxes, masks, kind, *sample.size)
+
+
+def _annotation(sample: EditSample, regions: list[Region], caption: str) -> dict[str, Any]:
+    """The photo's annotation in ImgEdit's schema with the extra columns that this project adds."""
+    origin = sample.provenance
+    judged = [
+        region.model_copy(update={"eligibility": reasons})
+        for region, reasons in zip(regions, _eligibility(regions, *sample.size), strict=True)
+    ]
+    annotation = Annotation(
+        path=origin.source_path,
+        size=sample.size,
+        regions=tuple(judged),
+        source_licence=origin.source_licence,
+        source_url=origin.source_url,
+    )
+    item = to_json(annotation)
+    names: dict[Kind, list[str]] = {
+        kind: [region.class_name or "" for region in regions if region.kind == kind]
+        for kind in ("object", "background")
+    }
+    item["segmentation"]["box_format"] = "xyxy"
+    return {
+        **item,
+        "cap": [caption] if caption else [],
+        "tags": {kind: sorted(set(found) - {""}) for kind, found in names.items()},
+        "obj_count": dict(Counter(names["object"])),
+        "bg_count": dict(Counter(names["background"])),
+        "source_sha256": origin.source_sha256,
+    }
+
+
+def _eligibility(regions: list[Region], width: int, height: int) -> list[dict[str, str | None]]:
+    """By region: for each task that edits regions, why it may not use this one, or None."""
+    by_task = {task.name: refusals(regions, task, width, height) for task in TASKS.values() if task.region != "none"}
+    return [{name: reasons[number] for name, reasons in by_task.items()} for number in range(len(regions))]
+
+
+def _verdict(region: Region) -> str:
+    return f"{region.score:.2f}" if region.score is not None else "no score"

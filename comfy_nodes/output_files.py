@@ -1,0 +1,51 @@
+"""Files of ours in ComfyUI's output folder: whole or absent, under names that nobody else uses."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import uuid
+from pathlib import Path
+
+import folder_paths
+
+from .core.records import SavedFile
+
+
+class OutputFiles:
+    """Writes into one subfolder of ComfyUI's output folder.
+
+    Every file is written beside its name, flushed to disk and renamed.
+    """
+
+    def __init__(self, folder: str):
+        """
+        Args:
+            folder: subfolder, relative to the output folder.
+
+        Raises:
+            ValueError: the folder lies outside the output folder.
+        """
+        root = Path(folder_paths.get_output_directory()).resolve()
+        self._path = (root / folder).resolve()
+        if not self._path.is_relative_to(root):
+            raise ValueError(f"folder {folder!r} leaves ComfyUI's output folder; name a subfolder of it")
+        self._path.mkdir(parents=True, exist_ok=True)
+        self._subfolder = self._path.relative_to(root).as_posix()
+
+    def prefix(self, key: str) -> str:
+        """A start of file names that nobody else has."""
+        return f"{re.sub(r'[^0-9A-Za-z]', '-', key)}-{uuid.uuid4().hex[:12]}"
+
+    def save(self, name: str, data: bytes) -> SavedFile:
+        """Writes a file durably and returns how `/view` finds it."""
+        temporary = self._path / f".{name}.part"
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(self._path / name)
+        return SavedFile(
+            filename=name, subfolder=self._subfolder, type="output", sha256=hashlib.sha256(data).hexdigest()
+        )
