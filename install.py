@@ -40,6 +40,7 @@ OWN_MARK = ".fetched-by-editpairs"  # in the ComfyUI that we fetched: only such 
 STAMP, UNFINISHED = "editpairs-installed", "editpairs-unfinished"  # in the environment; the stamp is written last
 TORCH = ("torch", "torchvision", "torchaudio")
 PACK_IMPORTS = ("numpy", "PIL", "pydantic", "cv2")
+GROUNDING = {"ultralytics": "ultralytics>=8.3", "ultralytics-thop": "ultralytics-thop>=2.0", "sam2": "sam2>=1.1"}
 COMFYUI_FILES = ("main.py", "folder_paths.py", "requirements.txt", "comfy")
 COMFYUI_VERSION = "0.30.0"
 COMFYUI_GIT = "https://github.com/comfyanonymous/ComfyUI"
@@ -381,16 +382,35 @@ def ensure_packages(environment: Environment, comfyui: Path, development: bool, 
     unfinished.unlink()
 
 
+def add_grounding(environment: Environment, constraints: str, tmp: Path) -> None:
+    """Install what only YOLO-World and original SAM2 checkpoints need, without what these would drag in.
+
+    ultralytics asks for a second OpenCV build, and building sam2 for a torch of its own: neither is let in, so both
+    come alone, after the rest of what they need.
+    """
+    if all(environment.versions(list(GROUNDING)).values()):
+        return
+    install(environment, [PACK / "requirements-grounding.txt"], constraints, tmp)
+    os.environ["SAM2_BUILD_CUDA"] = "0"  # its CUDA extension only smooths video masks
+    run_shown([*environment.installer(), "--no-deps", "--no-build-isolation", *GROUNDING.values()], "installing ultralytics and sam2")
+
+
 # ---- the ways in -------------------------------------------------------------------------------------------------------------
 
 def look_around() -> None:
-    """ComfyUI-Manager's call: it has installed requirements.txt already, so only say whether the pack will load."""
+    """ComfyUI-Manager's call: it has installed requirements.txt already. Add what that file must not name, and say whether the pack will load."""
     for name in PACK_IMPORTS:
         try:
             module = importlib.import_module(name)
         except Exception as error:  # a library that breaks while it loads is as good as missing
             raise InstallError(f"EditPairs: {name} does not load ({error}); run "
                                f'`"{sys.executable}" -m pip install -r "{PACK / "requirements.txt"}"`') from error
+    environment = Environment(Path(sys.executable), Path(sys.prefix), find_uv())
+    try:
+        with scratch() as tmp:
+            add_grounding(environment, torch_constraints(environment, torch_is_ours=False), tmp)
+    except InstallError as error:  # the pack works without; the nodes that don't say so
+        print(f"EditPairs: YOLO-World and original SAM2 checkpoints need ultralytics and sam2, which could not be installed: {error}")
     if hasattr(module, "xphoto"):
         print("EditPairs: all that the node pack needs is here; restart ComfyUI")
     else:
@@ -409,7 +429,9 @@ def prepare_attached(comfyui: Path, development: bool) -> Environment:
     files += [PACK / "requirements.txt"] if importlib.util.find_spec("cv2") is None else []  # never a second OpenCV over the first
     files += [PACK / "requirements-dev.txt"] if development else []
     with scratch() as tmp:
-        install(environment, files, torch_constraints(environment, torch_is_ours=False), tmp)
+        constraints = torch_constraints(environment, torch_is_ours=False)
+        install(environment, files, constraints, tmp)
+        add_grounding(environment, constraints, tmp)
     return environment
 
 
@@ -423,6 +445,7 @@ def prepare(given: Path | None, development: bool) -> Environment:
         linked = given is None and link_pack(comfyui)
         print(f"      {comfyui}, version {comfyui_version(comfyui)}\n[3/3] Packages (the first time several GB: minutes on a slow line)")
         ensure_packages(environment, comfyui, development, tmp)
+        add_grounding(environment, torch_constraints(environment, comfyui == FETCHED), tmp)
     print(f"Ready. Python: {environment.python}\n"
           f"  a small dataset from the bundled photos:  {environment.python} {PACK / 'driver' / 'batch.py'} --workflow remove.json\n"
           f"  ComfyUI by hand (--cpu without a GPU):    {environment.python} {comfyui / 'main.py'}\n"

@@ -58,6 +58,7 @@ elif words[:2] == ["pip", "install"]:
         sys.exit(f"the test would have installed into {site}")
     pins = dict(re.findall("^([\\\\w-]+)==(.+)$", constraints, re.M))
     text = "\\n".join(pathlib.Path(words[at + 1]).read_text() for at, word in enumerate(words) if word == "-r")
+    text += "\\n" + "\\n".join(word for word in words if re.match("[\\\\w-]+>=", word))
     for name in re.findall("^[\\\\w-]+", text, re.M):
         folder = site / (name.replace("-", "_") + "-1.dist-info")
         if not list(site.glob(name.replace("-", "_") + "-*.dist-info")):
@@ -117,7 +118,8 @@ def make_comfyui(folder: Path, version: str = "0.30.0") -> Path:
 def make_checkout(root: Path, stubs: Path) -> Checkout:
     (root / "driver").mkdir(parents=True)
     (root / "tests").mkdir()
-    for name in ("install.py", "constraints.txt", "requirements.txt", "requirements-driver.txt", "requirements-dev.txt"):
+    for name in ("install.py", "constraints.txt", "requirements.txt", "requirements-driver.txt", "requirements-dev.txt",
+                 "requirements-grounding.txt"):
         shutil.copy(ROOT / name, root / name)
     (root / "driver" / "batch.py").write_text(f"import sys\nprint('driver', *sys.argv[1:])\nsys.exit({DRIVER_STATUS})\n")
     (stubs / "bin").mkdir(parents=True)
@@ -175,7 +177,7 @@ def test_requirements_suit_comfyui_manager() -> None:
 
 
 def test_only_constraints_speak_of_torch() -> None:
-    for name in ("requirements.txt", "requirements-driver.txt", "requirements-dev.txt"):
+    for name in ("requirements.txt", "requirements-driver.txt", "requirements-dev.txt", "requirements-grounding.txt"):
         text = (ROOT / name).read_text()
         wanted = [line for line in text.splitlines() if line and not line.startswith("#")]
         assert not [line for line in wanted if line.startswith("torch") or "==" in line or "://" in line], name
@@ -211,14 +213,27 @@ def test_old_python_is_told_so_in_one_line(install: ModuleType, monkeypatch: Mon
 # ---- inside custom_nodes -------------------------------------------------------------------------------------------------------
 
 @posix
-def test_manager_run_only_looks(attached: Checkout) -> None:
+def test_manager_run_adds_the_grounders_and_nothing_else(attached: Checkout) -> None:
     for name in ("numpy", "PIL", "pydantic", "cv2"):
         attached.module(name)
     before = attached.files()
-    done = attached.run(COMFYUI_PATH=str(attached.root.parents[1]), STUB_SAYS="must not be called")
-    assert (done.returncode, done.stderr, done.stdout.count("\n")) == (0, "", 1), done
-    assert attached.calls() == []
-    assert attached.files() == before
+    done = attached.run(COMFYUI_PATH=str(attached.root.parents[1]), STUB_SAYS="no network today")
+    assert (done.returncode, done.stderr) == (0, ""), done
+    assert "no network today" in done.stdout and "all that the node pack needs is here" in done.stdout
+    [call] = attached.calls()
+    assert [Path(word).name for word in call["words"] if word.endswith(".txt")][:-1] == ["requirements-grounding.txt"]
+    assert {path for path in attached.files() - before if path.name != ".comfyui"} == set()
+
+
+@posix
+def test_grounders_come_without_a_torch_or_an_opencv_of_their_own(checkout: Checkout) -> None:
+    make_comfyui(checkout.root / ".comfyui" / "ComfyUI")
+    assert checkout.run().returncode == 0
+    alone = checkout.calls()[-1]["words"]
+    assert {"--no-deps", "--no-build-isolation"} <= set(alone)
+    assert [word.partition(">")[0] for word in alone if ">=" in word] == ["ultralytics", "ultralytics-thop", "sam2"]
+    needed = (ROOT / "requirements-grounding.txt").read_text()
+    assert "opencv" not in needed and "torch" not in needed
 
 
 @posix
@@ -270,7 +285,7 @@ def test_second_run_does_nothing_until_something_changes(checkout: Checkout, tmp
     (checkout.root / ".comfyui" / "tmp-killed").mkdir()
     first = checkout.run()
     assert first.returncode == 0, first
-    assert [call["words"][0] for call in checkout.calls()] == ["venv", "pip"]
+    assert [call["words"][0] for call in checkout.calls()] == ["venv", "pip", "pip", "pip"]
     assert not list((checkout.root / ".comfyui").glob("tmp-*")) and not (checkout.root / ".comfyui" / "path").exists()
 
     before = {path: path.stat().st_mtime_ns for path in checkout.venv.rglob("*")}
@@ -325,7 +340,7 @@ def test_a_given_comfyui_is_remembered_and_its_torch_left_alone(checkout: Checko
     assert (checkout.root / ".comfyui" / "path").read_text() == f"{comfyui}\n"
     assert checkout.run().returncode == 0  # the remembered one, nothing fetched
     assert not (checkout.root / ".comfyui" / "ComfyUI").exists()
-    assert [call["words"][0] for call in checkout.calls()] == ["venv", "pip"]
+    assert [call["words"][0] for call in checkout.calls()] == ["venv", "pip", "pip", "pip"]
 
     [torch] = checkout.venv.glob("lib/python*/site-packages/torch-*.dist-info")
     (torch / "METADATA").write_text("Metadata-Version: 2.1\nName: torch\nVersion: 2.7.1+cu126\n")
@@ -344,7 +359,7 @@ def test_an_unfinished_environment_is_made_anew(checkout: Checkout) -> None:
     (checkout.venv / "editpairs-unfinished").touch()
     (checkout.venv / "half-written").touch()
     assert checkout.run().returncode == 0
-    assert [call["words"][0] for call in checkout.calls()] == ["venv", "pip"]
+    assert [call["words"][0] for call in checkout.calls()] == ["venv", "pip", "pip", "pip"]
     assert not (checkout.venv / "half-written").exists() and not (checkout.venv / "editpairs-unfinished").exists()
 
 
