@@ -104,6 +104,8 @@ class ComfyServer:
         body = json.dumps({"prompt": prompt, "prompt_id": prompt_id, "client_id": client_id}).encode()
         answer = self._json("POST", "/prompt", body=body)
         if answer.get("node_errors"):
+            # It runs what is valid all the same, without the output that we need.
+            self.cancel([prompt_id])
             raise PromptRefused(_refusal(answer))
 
     def job(self, prompt_id: str) -> Job | None:

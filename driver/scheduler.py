@@ -226,6 +226,8 @@ class Scheduler:
     def _poll(self, flight: _Flight) -> None:
         flight.polled = time.monotonic()
         job = self._host.server.job(flight.prompt_id)
+        if job is None and self._known(flight.prompt_id):
+            return
         if job is None and flight.adopted:
             self._end(flight)
             self._journal.release(flight.sample.key)

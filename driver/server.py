@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -155,10 +156,10 @@ class OwnServer:
         while not self._answers():
             waited = time.monotonic() - begun
             if self._process.poll() is not None:
-                raise RunError(f"ComfyUI did not start: {self._last_words()} (whole log: {self._log})")
+                raise RunError(f"ComfyUI did not start: {self._last_words()} (its log: {self._kept_log()})")
             if waited > START_SECONDS:
                 self.stop()
-                raise RunError(f"ComfyUI did not answer within {START_SECONDS} s; its log is {self._log}")
+                raise RunError(f"ComfyUI did not answer within {START_SECONDS} s (its log: {self._kept_log()})")
             self._on_wait(waited)
             time.sleep(0.3)
 
@@ -193,6 +194,13 @@ class OwnServer:
         # JSON is YAML, and quotes whatever a path may hold.
         config.write_text(json.dumps({"editpairs": {"custom_nodes": str(link.parent)}}), encoding="utf-8")
         return config
+
+    def _kept_log(self) -> Path:
+        """A copy of the log that outlives the run's folder."""
+        handle, name = tempfile.mkstemp(prefix="editpairs-comfyui-", suffix=".log")
+        os.close(handle)
+        shutil.copyfile(self._log, name)
+        return Path(name)
 
     def _last_words(self) -> str:
         lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
