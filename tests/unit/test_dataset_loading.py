@@ -1,0 +1,69 @@
+"""What `datasets.load_dataset` makes of a run's folder: both configs, with their images decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from comfy_nodes.core.records import Score
+from driver.dataset import SCHEMA
+from driver.report import Summary
+
+datasets = pytest.importorskip("datasets", reason="datasets, the reader of what a run leaves, is not installed")
+
+
+@pytest.fixture
+def opened(run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
+    """A function that writes the card and opens the default config, or a named one."""
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    cache = tmp_path_factory.mktemp("cache")
+
+    def load(*config: str) -> Any:
+        count = run.journal.counts()
+        verdicts = count["keep"], count["reject"], count["unscored"]
+        summary = Summary("remove", "classical", "remove", sum(verdicts), *verdicts, 0, 0, {}, {}, 1.0, 1.0)
+        run.report(summary, [], {"editpairs": "0.1.0", "comfyui": "0.30.0"})
+        return datasets.load_dataset(str(run.output), *config, split="train", cache_dir=str(cache))
+
+    return load
+
+
+def test_the_default_config_is_the_kept_rows_with_images_decoded(run: Any, opened: Callable[..., Any]) -> None:
+    run.add("a", "b", scores=(Score(name="x", value=0.5),))
+    run.add("c", verdict="reject")
+    run.finish()
+    rows = opened()
+    assert rows["key"][:] == ["a", "b"]
+    assert list(rows.column_names) == [field.name for field in SCHEMA]
+    for row in rows:
+        for role in ("input", "output"):
+            (image,) = row[f"{role}_images"]
+            assert isinstance(image, Image.Image)
+            np.testing.assert_array_equal(np.asarray(image), run.pixels(row["key"], role))
+        assert row["scores"] == [{"name": "x", "value": 0.5}]
+
+
+@pytest.mark.parametrize("verdict", ["reject", "unscored"])
+def test_the_other_config_is_all_other_rows(verdict: str, run: Any, opened: Callable[..., Any]) -> None:
+    run.add("a")
+    run.add("c", verdict=verdict, reject_reason="too dark")
+    run.finish()
+    rows = opened("rejected")
+    assert (rows["verdict"][:], rows["reject_reason"][:]) == ([verdict], ["too dark"])
+    assert isinstance(rows[0]["output_images"][0], Image.Image)
+
+
+def test_nothing_rejected_is_no_config(run: Any, opened: Callable[..., Any]) -> None:
+    """`datasets` opens no config without rows, so the card names none; the folder still has the columns."""
+    run.add("a")
+    run.finish()
+    assert len(opened()) == 1
+    assert datasets.get_dataset_config_names(str(run.output)) == ["default"]
+    (shard,) = (run.output / "rejected").iterdir()
+    assert pq.read_schema(shard).names == SCHEMA.names
+    assert pq.read_metadata(shard).num_rows == 0

@@ -1,0 +1,80 @@
+"""Who may import whom: the three rules that keep the house legible, seen in what a fresh interpreter loads."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+LOADED = """
+import importlib, json, sys
+sys.path.insert(0, {root!r})
+{statement}
+print(json.dumps(sorted(sys.modules)), file=sys.stderr)
+"""
+
+HELP = """
+import runpy
+sys.argv = ["batch.py", "--help"]
+try:
+    runpy.run_path({script!r}, run_name="__main__")
+except SystemExit as end:
+    assert end.code == 0, end.code
+"""
+
+
+def modules_below(folder: str) -> list[str]:
+    files = sorted((REPOSITORY / folder).rglob("*.py"))
+    names = [".".join(path.relative_to(REPOSITORY).with_suffix("").parts) for path in files]
+    return [name.removesuffix(".__init__") for name in names]
+
+
+def loaded_by(statement: str) -> set[str]:
+    """Top-level names of the modules that a fresh interpreter has after the statement."""
+    code = LOADED.format(root=str(REPOSITORY), statement=statement)
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=REPOSITORY.parent)
+    assert done.returncode == 0, done.stderr
+    return set(json.loads(done.stderr.splitlines()[-1]))
+
+
+def tops(modules: set[str]) -> set[str]:
+    return {name.partition(".")[0] for name in modules}
+
+
+COMFYUI = {"comfy", "comfy_api", "comfy_execution", "folder_paths", "nodes", "execution", "server"}
+TORCH = {"torch", "torchvision", "torchaudio", "transformers", "diffusers", "ultralytics"}
+
+
+@pytest.mark.parametrize("name", modules_below("driver"))
+def test_the_driver_loads_neither_torch_nor_comfyui(name: str) -> None:
+    loaded = tops(loaded_by(f"importlib.import_module({name!r})"))
+    assert not loaded & (TORCH | COMFYUI)
+
+
+def test_the_driver_knows_of_the_pack_only_its_core() -> None:
+    imports = "\n".join(f"importlib.import_module({name!r})" for name in modules_below("driver"))
+    pack = {name for name in loaded_by(imports) if name.startswith("comfy_nodes.")}
+    assert pack
+    assert all(name.startswith("comfy_nodes.core") for name in pack)
+
+
+def test_core_stands_alone() -> None:
+    imports = "\n".join(f"importlib.import_module({name!r})" for name in modules_below("comfy_nodes/core"))
+    loaded = loaded_by(imports)
+    assert "comfy_nodes.core.annotation" in loaded
+    assert not tops(loaded) & (TORCH | COMFYUI | {"driver", "cv2"})
+
+
+def test_help_answers_before_anything_slow_is_loaded() -> None:
+    """What takes long to import would be felt at every `--help`."""
+    script = str(REPOSITORY / "driver" / "batch.py")
+    loaded = tops(loaded_by(HELP.format(script=script)))
+    assert "argparse" in loaded
+    slow = {"pyarrow", "PIL", "numpy", "rich", "pydantic", "urllib3", "websocket", "jinja2", "comfy_cli", "filelock"}
+    assert not loaded & (slow | TORCH | COMFYUI)

@@ -1,0 +1,170 @@
+"""The report: a page of its own, whatever words a row holds, with figures that add up."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+import yaml
+from PIL import Image
+
+from comfy_nodes.core.annotation import Region
+from comfy_nodes.core.records import RegionRecord, Score
+from driver import report
+from driver.report import Summary, reasons
+
+HOSTILE = "</p><script>alert('x')</script><img src=x onerror=\"alert(1)\"> & {{ 7 * 7 }} {% raw %} \u2028 日本"
+SUMMARY = Summary(
+    workflow="remove", profile="classical", task="remove", samples=6, kept=2, rejected=1, unscored=1, failed=1, pending=1,
+    failures={"NoRegion": 1}, reasons={"no edit": 1}, seconds=12.5, samples_per_second=0.4,
+)  # fmt: skip
+ENVIRONMENT = {"editpairs": "0.1.0", "comfyui": "0.30.0", "devices": "cpu"}
+
+
+class Page(HTMLParser):
+    """A page as a browser takes it apart: its tags with their attributes, and its words."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.words += data
+
+    def images(self) -> list[str]:
+        return [str(attributes["src"]) for tag, attributes in self.tags if tag == "img"]
+
+
+def failure(**fields: str) -> dict[str, Any]:
+    known = {
+        "key": "x",
+        "source_id": "x.jpg",
+        "stage": "input",
+        "node": "",
+        "error_type": "NoRegion",
+        "message": "none",
+    }
+    return {**known, "attempts": 0, **fields}
+
+
+def page(
+    run: Any, summary: Summary = SUMMARY, failures: list[dict[str, Any]] | None = None, **environment: str
+) -> Page:
+    run.report(summary, failures or [], {**ENVIRONMENT, **environment})
+    return Page((run.output / "report.html").read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def rows(run: Any) -> Any:
+    """An output folder with two kept rows, a rejected one and an unscored one, all with hostile words."""
+    region = RegionRecord.of("remove", Region(class_name=HOSTILE, bbox=(1, 2, 5, 6)))
+    words = {"prompt": HOSTILE, "source_path": f"{HOSTILE}.jpg", "regions": (region,)}
+    run.add("a", "b", scores=(Score(name=HOSTILE, value=0.5),), **words)
+    run.add("r", verdict="reject", reject_reason=HOSTILE, **words)
+    run.add("u", verdict="unscored", reject_reason="no verifier", **words)
+    run.finish()
+    return run
+
+
+def test_hostile_words_stay_words(rows: Any) -> None:
+    fields = {name: HOSTILE for name in ("source_id", "node", "error_type", "message")}
+    found = page(rows, failures=[failure(**fields)], devices=HOSTILE)
+    assert "script" not in {tag for tag, _attributes in found.tags}
+    assert not [attributes for _tag, attributes in found.tags if any(name.startswith("on") for name in attributes)]
+    assert all(source.startswith("data:image/jpeg;base64,") for source in found.images())
+    assert found.words.count(HOSTILE) >= 4 + 1 + 4 + 1
+    assert "49" not in found.words.replace(HOSTILE, "")
+
+
+def test_the_page_asks_nobody_for_anything(rows: Any) -> None:
+    page(rows)
+    text = (rows.output / "report.html").read_text(encoding="utf-8").replace("&#34;", '"')
+    without_pictures = re.sub(r"data:image/jpeg;base64,[A-Za-z0-9+/=]+", "", text)
+    assert not re.findall(r"https?://|//[a-z]|url\(|@import|<link|<iframe|<object|<embed", without_pictures)
+
+
+def test_pictures_are_before_and_after(rows: Any) -> None:
+    sources = page(rows).images()
+    pictures = [Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2]))) for source in sources]
+    assert len(pictures) >= 2 * 4
+    assert all(picture.format == "JPEG" and max(picture.size) <= report.THUMBNAIL for picture in pictures)
+
+
+def test_large_images_become_thumbnails(run: Any) -> None:
+    run.add("a", side=900, width=900, height=900)
+    run.finish()
+    (before, after) = page(run).images()
+    for source in (before, after):
+        assert Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2]))).size == (report.THUMBNAIL,) * 2
+
+
+@pytest.mark.parametrize(("most", "shown"), [(1, ["k0"]), (2, ["k0", "k6"]), (4, ["k0", "k2", "k4", "k6"]), (50, None)])
+def test_many_pairs_are_shown_spread_evenly(
+    most: int, shown: list[str] | None, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = [f"k{number}" for number in range(7)]
+    run.add(*keys)
+    run.finish()
+    monkeypatch.setattr(report, "MAX_PAIRS", {"data": most, "rejected": 1})
+    figures = [attributes["id"] for tag, attributes in page(run).tags if tag == "figure"]
+    assert figures == (shown or keys)
+
+
+def test_a_run_without_rows_still_has_a_page(run: Any) -> None:
+    run.finish()
+    empty = Summary("remove", "classical", "remove", 1, 0, 0, 0, 1, 0, {"NoRegion": 1}, {}, 0.0, 0.0)
+    found = page(run, empty, [failure(message="put x.mask.png beside it")])
+    assert "put x.mask.png beside it" in found.words
+    assert found.images() == []
+
+
+def test_only_the_first_failures_are_listed(run: Any) -> None:
+    run.finish()
+    many = [failure(key=str(number), source_id=f"photo {number}.jpg") for number in range(150)]
+    found = page(run, Summary("w", "full", "remove", 150, 0, 0, 0, 150, 0, {}, {}, 0.0, 0.0), many)
+    assert "the first 100 of 150" in found.words
+    assert "photo 99.jpg" in found.words
+    assert "photo 100.jpg" not in found.words
+
+
+def test_the_summary_is_for_programs(rows: Any) -> None:
+    page(rows)
+    assert json.loads((rows.output / "summary.json").read_text(encoding="utf-8")) == vars(SUMMARY)
+
+
+def test_the_card_opens_with_yaml_and_says_how_to_load(rows: Any) -> None:
+    page(rows)
+    _, front, text = (rows.output / "README.md").read_text(encoding="utf-8").split("---\n", 2)
+    configs = {one["config_name"]: one["data_files"] for one in yaml.safe_load(front)["configs"]}
+    assert configs == {
+        "default": [{"split": "train", "path": "data/*.parquet"}],
+        "rejected": [{"split": "train", "path": "rejected/*.parquet"}],
+    }
+    assert "load_dataset(" in text
+    assert "| 2 |" in text
+
+
+def test_nothing_unfinished_is_left(rows: Any) -> None:
+    page(rows)
+    assert not list(rows.output.glob(".*.part"))
+
+
+def test_reasons_are_counted_without_their_figures() -> None:
+    texts = [
+        "no edit: 1.0% of the mask",
+        "no edit: 2.0% of the mask",
+        "changed outside the mask: by up to 4",
+        "blurred",
+    ]
+    assert reasons(texts) == {"no edit": 2, "changed outside the mask": 1, "blurred": 1}
+    assert next(iter(reasons(texts))) == "no edit"

@@ -1,0 +1,211 @@
+"""ImgEdit annotation files as input: every spelling of the file, and items that cost only themselves."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from comfy_nodes.core.tasks import task_named
+from driver.failures import RunError
+from driver.sources import Planned, Regions, Sample, Source, Unusable
+
+REMOVE, BACKGROUND = task_named("remove"), task_named("background")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A folder with three photos of 40 x 30 pixels, one of them deeper."""
+    for name in ("cup.jpg", "jug.jpg", "sub/pan.jpg"):
+        path = tmp_path / "root" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 30)).save(path)
+    return tmp_path / "root"
+
+
+def region(name: str = "cup", left: int = 4) -> dict[str, Any]:
+    return {"class_name": name, "bbox": [left, 5, left + 10, 15]}
+
+
+def item(path: str, *regions: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    return {"path": path, "segmentation": {"object": list(regions or (region(),))}, **fields}
+
+
+def plan(
+    root: Path, content: object, name: str = "a.json", regions: Regions = "all", task: object = REMOVE, seed: int = 0
+) -> list[Planned]:
+    path = root / name
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+    return list(Source(path, root).plan(task, regions, seed))
+
+
+def paths(planned: list[Planned]) -> list[str]:
+    return [one.annotation.path for one in planned if isinstance(one, Sample)]
+
+
+def reasons(planned: list[Planned]) -> list[str]:
+    return [one.failure.message for one in planned if isinstance(one, Unusable)]
+
+
+CUP, JUG = item("cup.jpg"), item("jug.jpg")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.json", json.dumps([CUP, JUG])),
+        ("a.json", json.dumps({"one": CUP, "two": JUG})),
+        ("a.json", json.dumps([{"one": CUP}, {"two": JUG}])),
+        ("a.json", "\ufeff" + json.dumps([CUP, JUG])),
+        ("a.jsonl", f"{json.dumps(CUP)}\n{json.dumps(JUG)}"),
+        ("a.jsonl", f"\ufeff\n{json.dumps(CUP)}\n\n  \n{json.dumps(JUG)}\n\n"),
+        ("a.jsonl", f"{json.dumps(CUP)}\r\n{json.dumps(JUG)}\r\n"),
+        ("A.JSONL", f"{json.dumps({'one': CUP, 'two': JUG})}\n"),
+    ],
+)
+def test_every_spelling_of_a_file(name: str, content: str, root: Path) -> None:
+    if name == "A.JSONL":
+        content = f"{json.dumps(CUP)}\n{json.dumps(JUG)}\n"
+    assert paths(plan(root, content, name)) == ["cup.jpg", "jug.jpg"]
+
+
+def test_a_single_object_is_a_file(root: Path) -> None:
+    assert paths(plan(root, CUP)) == ["cup.jpg"]
+
+
+def test_line_separators_inside_a_string_end_no_line(root: Path) -> None:
+    text = json.dumps(item("cup.jpg", cap=["one\u2028two\x85three"]), ensure_ascii=False)
+    assert paths(plan(root, f"{text}\n", "a.jsonl")) == ["cup.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "why"),
+    [
+        ("a.json", "", "not JSON"), ("a.json", "{", "not JSON"), ("a.json", "[" * 100_000, "not JSON"),
+        ("a.json", "9" * 5_000, "not JSON"), ("a.jsonl", f"{json.dumps(CUP)}\n{{broken", "line 2: not JSON"),
+        ("a.json", b"\xff\xfe\x00", "cannot be read as UTF-8"), ("a.jsonl", b"\xff\xfe\x00", "cannot be read as UTF-8"),
+        ("a.json", "[]", "no photos in it"), ("a.jsonl", "\n\n", "no photos in it"),
+    ],
+)  # fmt: skip
+def test_what_stops_the_run(name: str, content: str | bytes, why: str, root: Path) -> None:
+    with pytest.raises(RunError, match=why) as error:
+        plan(root, content, name)
+    assert str(root / name) in str(error.value)
+
+
+def test_bad_items_cost_only_themselves(root: Path) -> None:
+    bad = [
+        None, 5, "cup.jpg", [], {}, {"path": 5}, item("cup.jpg", resolution="big"),
+        item("gone.jpg"), item("sub"), item("cup.jpg", resolution={"width": 99, "height": 30}),
+        item("nul\0byte.jpg"), item("half \ud800.jpg"), item("x" * 5_000 + ".jpg"),
+        {"path": "cup.jpg", "segmentation": {"object": []}}, item("cup.jpg", editpairs="x"),
+    ]  # fmt: skip
+    planned = plan(root, [*bad, JUG])
+    assert paths(planned) == ["jug.jpg"]
+    assert len(reasons(planned)) == len(bad)
+    assert len({one.key for one in planned}) == len(bad) + 1
+    for one in planned:
+        if isinstance(one, Unusable):
+            assert one.failure.stage == "input"
+            (one.source_id + one.failure.message).encode("utf-8")
+
+
+def test_reasons_name_the_item(root: Path) -> None:
+    found = reasons(plan(root, [5, item("gone.jpg"), {"path": "cup.jpg", "segmentation": {}}, JUG]))
+    assert found[0].startswith("a.json[0]: an annotation is a JSON object")
+    assert found[1].startswith("gone.jpg: cannot be read (No such file")
+    assert found[2].startswith("the annotation lists no region for this photo: add one to segmentation.object")
+
+
+def test_one_bad_region_costs_only_itself(root: Path) -> None:
+    outside = {"class_name": "plane", "bbox": [400, 0, 500, 10]}
+    planned = plan(root, item("cup.jpg", region("cup"), outside, region("jug", 20)))
+    assert [one.annotation.regions[0].class_name for one in planned if isinstance(one, Sample)] == ["cup", "jug"]
+    assert len(reasons(planned)) == 1
+    assert "region 1 (plane): its box" in reasons(planned)[0]
+
+
+def test_no_usable_region_lists_why(root: Path) -> None:
+    whole = {"class_name": "wall", "bbox": [0, 0, 40, 30]}
+    why = reasons(plan(root, item("cup.jpg", whole, {"class_name": "", "bbox": [0, 0, 1, 1]})))[0]
+    assert why.startswith("no usable region: ")
+    assert "class_name" in why
+    assert re.search(r"region 0 \(wall\): covers 100 ?% of the photo", why)
+    background = reasons(plan(root, item("cup.jpg"), task=BACKGROUND))[0]
+    assert "is object, and task background edits background regions" in background
+
+
+@pytest.mark.parametrize("path", ["../out.jpg", "sub/../../out.jpg", "/etc/hostname", "/out.jpg"])
+def test_paths_that_leave_the_root(path: str, root: Path) -> None:
+    Image.new("RGB", (40, 30)).save(root.parent / "out.jpg")
+    planned = plan(root, [item(path), JUG])
+    assert paths(planned) == ["jug.jpg"]
+    refused = next(one for one in planned if isinstance(one, Unusable))
+    assert refused.failure.message == f"{Path(path).name}: its path leaves the image root; give --image-root"
+    assert "/" not in refused.source_id
+
+
+def test_detours_and_absolute_paths_inside_the_root_become_relative(root: Path) -> None:
+    """A dataset row names no folder of the machine that it was made on."""
+    planned = plan(root, [item("sub/../cup.jpg"), item(str(root / "jug.jpg")), item("./sub//pan.jpg")])
+    assert paths(planned) == ["cup.jpg", "jug.jpg", "sub/pan.jpg"]
+    assert [one.file for one in planned if isinstance(one, Sample)] == paths(planned)
+    assert [one.key for one in planned[:2]] == [one.key for one in plan(root, [CUP, JUG])]
+
+
+def test_photos_may_be_links_to_elsewhere(root: Path, tmp_path: Path) -> None:
+    (root / "sub" / "pan.jpg").rename(tmp_path / "pan.jpg")
+    (root / "sub" / "pan.jpg").symlink_to(tmp_path / "pan.jpg")
+    assert paths(plan(root, item("sub/pan.jpg"))) == ["sub/pan.jpg"]
+
+
+def test_the_root_is_the_files_own_folder_unless_named(root: Path) -> None:
+    (root / "sub" / "a.json").write_text(json.dumps(item("pan.jpg")))
+    assert paths(list(Source(root / "sub" / "a.json").plan(REMOVE, "all", 0))) == ["pan.jpg"]
+    assert paths(list(Source(root / "sub" / "a.json", root).plan(REMOVE, "all", 0))) == []
+
+
+def test_duplicates_are_edited_once(root: Path) -> None:
+    planned = plan(root, [CUP, JUG, CUP, CUP])
+    assert paths(planned) == ["cup.jpg", "jug.jpg"]
+    duplicates = [one for one in planned if isinstance(one, Unusable)]
+    assert [one.failure.error_type for one in duplicates] == ["DuplicateSample"] * 2
+    assert len({one.key for one in planned}) == 4
+
+
+def test_a_photo_may_stand_there_twice_with_other_regions(root: Path) -> None:
+    assert paths(plan(root, [item("cup.jpg", region("cup")), item("cup.jpg", region("jug"))])) == ["cup.jpg"] * 2
+
+
+class TestOneRegion:
+    MANY = tuple(item(name, *(region(f"thing {number}", number) for number in range(20)))
+                 for name in ("cup.jpg", "jug.jpg", "sub/pan.jpg"))  # fmt: skip
+
+    def chosen(self, root: Path, seed: int, photos: tuple[dict[str, Any], ...] = MANY) -> dict[str, str | None]:
+        planned = plan(root, photos, regions="one", seed=seed)
+        return {one.annotation.path: one.annotation.regions[0].class_name for one in planned if isinstance(one, Sample)}
+
+    def test_one_sample_for_each_photo(self, root: Path) -> None:
+        assert len(plan(root, self.MANY)) == 60
+        assert len(plan(root, self.MANY, regions="one")) == 3
+
+    def test_the_same_seed_picks_the_same(self, root: Path) -> None:
+        assert self.chosen(root, 5) == self.chosen(root, 5)
+        assert len({tuple(self.chosen(root, seed).items()) for seed in range(8)}) > 1
+
+    def test_a_photos_pick_does_not_depend_on_its_neighbours(self, root: Path) -> None:
+        everything, alone = self.chosen(root, 5), self.chosen(root, 5, self.MANY[1:2])
+        assert alone == {"jug.jpg": everything["jug.jpg"]}
+
+
+def test_source_and_licence_travel_along(root: Path) -> None:
+    planned = plan(root, item("cup.jpg", source_licence="CC0-1.0", source_url="https://example.org/cup"))
+    annotation = planned[0].annotation
+    assert (annotation.source_licence, annotation.source_url) == ("CC0-1.0", "https://example.org/cup")

@@ -1,0 +1,157 @@
+"""Workflow files: read in every form that ComfyUI writes, found by name or path."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image, PngImagePlugin
+
+from driver import workflow
+from driver.failures import RunError
+from driver.workflow import Api, BatchGraph, WorkflowFile, find_workflow
+
+
+def graph() -> Api:
+    return {
+        "1": {"class_type": "EditPairsLoadSample", "inputs": {"image": "a.png", "seed": 5}},
+        "4": {"class_type": "EditPairsSavePair", "inputs": {"sample": ["1", 0], "instruction": "Remove it."}},
+    }
+
+
+def written(folder: Path, content: object, name: str = "graph.json", encoding: str = "utf-8") -> Path:
+    path = folder / name
+    path.write_text(content if isinstance(content, str) else json.dumps(content), encoding=encoding)
+    return path
+
+
+def png(folder: Path, **chunks: str) -> Path:
+    info = PngImagePlugin.PngInfo()
+    for name, text in chunks.items():
+        info.add_text(name, text)
+    Image.new("RGB", (4, 4)).save(folder / "picture.png", pnginfo=info)
+    return folder / "picture.png"
+
+
+UI = {
+    "nodes": [
+        {"id": 9, "type": "PreviewImage", "mode": 0, "inputs": [{"name": "images", "type": "IMAGE", "link": None}],
+         "outputs": [], "widgets_values": []},
+    ],
+    "links": [],
+    "version": 0.4,
+}  # fmt: skip
+
+
+class TestReading:
+    def test_api_json(self, tmp_path: Path) -> None:
+        file = WorkflowFile.read(written(tmp_path, graph()))
+        assert (file.ui, file.api, len(file.sha256)) == (None, graph(), 64)
+        api = file.to_api({})
+        api["1"]["inputs"].clear()
+        assert file.api == graph(), "what to_api gives out is a copy"
+
+    def test_ui_json(self, tmp_path: Path, object_info: dict[str, Any]) -> None:
+        file = WorkflowFile.read(written(tmp_path, UI))
+        assert (file.ui, file.api) == (UI, None)
+        assert file.to_api(object_info)["9"]["class_type"] == "PreviewImage"
+
+    @pytest.mark.parametrize("encoding", ["utf-8-sig"])
+    def test_a_byte_order_mark_is_no_harm(self, encoding: str, tmp_path: Path) -> None:
+        assert WorkflowFile.read(written(tmp_path, graph(), encoding=encoding)).api == graph()
+
+    def test_png(self, tmp_path: Path) -> None:
+        file = WorkflowFile.read(png(tmp_path, prompt=json.dumps(graph()), workflow=json.dumps(UI)))
+        assert (file.ui, file.api) == (None, graph())
+
+    def test_png_with_words_that_json_lacks(self, tmp_path: Path) -> None:
+        """Python writes NaN for a fingerprint that was one; the word may also stand in a prompt."""
+        api = graph()
+        api["1"]["is_changed"] = [float("nan")]
+        api["4"]["inputs"]["instruction"] = "Write NaN on the bread."
+        read = WorkflowFile.read(png(tmp_path, prompt=json.dumps(api))).api
+        assert read is not None
+        assert read["1"]["is_changed"] == [None]
+        assert read["4"]["inputs"]["instruction"] == "Write NaN on the bread."
+
+    @pytest.mark.parametrize(
+        ("text", "why"),
+        [
+            ("", "not JSON"), ("{", "not JSON"), ("[" * 100_000, "not JSON"), ("1" * 5000, "not JSON"),
+            ("[]", "not a ComfyUI workflow"), ("{}", "not a ComfyUI workflow"), ("null", "not a ComfyUI workflow"),
+            ('{"nodes": {}}', "not a ComfyUI workflow"), ('{"1": {"class_type": 5, "inputs": {}}}', "not a ComfyUI"),
+            ('{"1": {"class_type": "A"}}', "not a ComfyUI"), ('{"1": {"class_type": "A", "inputs": []}}', "not a"),
+        ],
+    )  # fmt: skip
+    def test_what_is_no_workflow(self, text: str, why: str, tmp_path: Path) -> None:
+        with pytest.raises(RunError, match=why) as error:
+            WorkflowFile.read(written(tmp_path, text))
+        assert error.value.status == 2
+        assert "graph.json" in str(error.value)
+
+    def test_missing(self, tmp_path: Path) -> None:
+        with pytest.raises(RunError, match="cannot be read"):
+            WorkflowFile.read(tmp_path / "gone.json")
+
+    def test_png_without_a_workflow(self, tmp_path: Path) -> None:
+        with pytest.raises(RunError, match="carries no workflow"):
+            WorkflowFile.read(png(tmp_path))
+
+    @pytest.mark.parametrize("length", [10, 40, 60])
+    def test_damaged_png(self, length: int, tmp_path: Path) -> None:
+        whole = png(tmp_path, prompt=json.dumps(graph())).read_bytes()
+        (tmp_path / "cut.png").write_bytes(whole[:length])
+        with pytest.raises(RunError, match=r"cut\.png: (a damaged PNG|this PNG carries no workflow)"):
+            WorkflowFile.read(tmp_path / "cut.png")
+
+    @pytest.mark.parametrize("broken", [[1], ["x"], [{}], [None], [{"id": 1, "type": []}], [{"id": 1, "type": "Gone"}]])
+    def test_a_graph_with_a_hole_is_not_the_users_graph(
+        self, broken: list[Any], tmp_path: Path, object_info: dict[str, Any]
+    ) -> None:
+        file = WorkflowFile.read(written(tmp_path, {**UI, "nodes": broken}))
+        with pytest.raises(RunError, match=r"cannot be converted|has no such node|has no Save Edit Pair"):
+            BatchGraph.bind(file.to_api(object_info), object_info)
+
+
+class TestFinding:
+    @pytest.fixture(autouse=True)
+    def house(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """A folder of workflows, and another one to be in."""
+        (tmp_path / "workflows").mkdir()
+        (tmp_path / "here").mkdir()
+        for name in ("remove-classical.json", "style.json", "style-classical.json"):
+            (tmp_path / "workflows" / name).touch()
+        monkeypatch.setattr(workflow, "WORKFLOWS", tmp_path / "workflows")
+        monkeypatch.chdir(tmp_path / "here")
+        return tmp_path
+
+    @pytest.mark.parametrize(
+        ("name", "profile", "file", "is_profile"),
+        [
+            ("remove.json", "classical", "remove-classical.json", "classical"),
+            ("remove", "classical", "remove-classical.json", "classical"),
+            ("style.json", "classical", "style-classical.json", "classical"),
+            ("style", "full", "style.json", "full"),
+            ("style-classical", "full", "style-classical.json", "classical"),
+        ],
+    )
+    def test_names(self, name: str, profile: str, file: str, is_profile: str, house: Path) -> None:
+        assert find_workflow(name, profile) == (house / "workflows" / file, is_profile)
+
+    @pytest.mark.parametrize("path", ["./style.json", "sub/graph.json", "/tmp/graph.json", "../workflows/style.json"])
+    def test_paths_are_taken_as_they_are(self, path: str) -> None:
+        assert find_workflow(path, "classical") == (Path(path), "custom")
+
+    def test_a_file_here_that_is_no_name(self, house: Path) -> None:
+        (house / "here" / "mine.json").touch()
+        assert find_workflow("mine.json", "full") == (Path("mine.json"), "custom")
+
+    def test_a_task_without_a_model_graph_names_the_profile(self) -> None:
+        with pytest.raises(RunError, match=r"no model graph yet: --profile classical takes remove-classical\.json"):
+            find_workflow("remove.json", "full")
+
+    def test_an_unknown_name_gets_a_guess(self) -> None:
+        with pytest.raises(RunError, match=r"no workflow called remov\.json \(did you mean remove\?\).*remove, style"):
+            find_workflow("remov.json", "full")
