@@ -1,152 +1,47 @@
 """The command: `python driver/batch.py --workflow remove.json --input photos/ --output out/`.
 
-Reads as a run goes: arguments, output folder, server, workflow, samples, edits, dataset, report.
+The command line and what is said at its end; `run.py` does the work.
 """
 
 from __future__ import annotations
 
 import argparse
-import platform
-import signal
 import sqlite3
 import sys
-import tempfile
-import time
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if __package__ in (None, ""):
     # Run as a file: its siblings and the nodes' shared core are found from the repository's root.
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-# What takes long to import is imported by the functions that need it, so that --help answers at once.
 from driver.failures import PromptRefused, RunError, ServerFault
 
 if TYPE_CHECKING:
-    from driver.dataset import RunFacts
-    from driver.harvest import Harvester
-    from driver.journal import Journal
-    from driver.output import OutputFolder
     from driver.report import Summary
-    from driver.scheduler import StopRequest
-    from driver.sources import Grounding, Source
-    from driver.stage import Stage
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command; returns its exit status: 0 done, 1 too many failed, 2 nothing started, 130 stopped."""
     options = _parse(arguments)
     try:
-        return _dry_run(options) if options.dry_run else _run(options)
+        # Imported when it is needed: the help answers at once.
+        from driver.run import dry_run, run
+
+        if options.dry_run:
+            dry_run(options)
+            return 0
+        return _conclude(options, *run(options))
     except RunError as error:
         return _end(str(error), error.status)
     except (ServerFault, PromptRefused) as error:
         return _end(f"{error}: see to the server and run the same command again", 2)
     except sqlite3.OperationalError as error:
         return _end(f"{options.output}: the journal cannot be written ({error}); is the disk full?", 1)
+    except ModuleNotFoundError as error:
+        return _end(f"the package {error.name} is missing: run python install.py, or use the Python that it set up", 2)
     except KeyboardInterrupt:
         return _end("stopped before anything was edited", 130)
-
-
-def _run(options: argparse.Namespace) -> int:
-    from driver.output import OutputFolder
-    from driver.scheduler import StopRequest
-    from driver.stage import open_stage
-    from driver.workflow import ANNOTATION_SINK
-
-    source = _source(options)
-    folder = OutputFolder(options.output)
-    stop = StopRequest()
-    try:
-        with open_stage(options, folder.work) as stage:
-            folder.claim(stage.graph, stage.file, options.seed)
-            with _stopping(stop):
-                if stage.graph.sink_class == ANNOTATION_SINK:
-                    _annotate(options, source, folder, stage, stop)
-                    summary = folder.finish_annotation(_facts(stage), _environment(stage), source.root)
-                else:
-                    _edit(options, source, folder, stage, stop)
-                    summary = folder.finish(_facts(stage), stage.graph.task, _environment(stage))
-    finally:
-        folder.close()
-    return _conclude(options, summary, stop.level > 0)
-
-
-def _edit(options: argparse.Namespace, source: Source, folder: OutputFolder, stage: Stage, stop: StopRequest) -> None:
-    """Edits what waits, after finding regions for photos that have none."""
-    from comfy_nodes.core.tasks import task_named
-    from driver.harvest import EditHarvester
-
-    task = task_named(stage.graph.task)
-    grounding = None
-    if options.annotate == "auto" and task.region != "none":
-        grounding = _ground(options, source, folder, stage, stop)
-    folder.journal.enrol(source.plan(task, options.regions, options.seed, grounding), options.limit)
-    _work(options, stage, folder.journal, EditHarvester(folder.spool), source, stop)
-
-
-def _annotate(
-    options: argparse.Namespace, source: Source, folder: OutputFolder, stage: Stage, stop: StopRequest
-) -> None:
-    """Annotates what waits: the annotate stage as a run of its own, over all photos."""
-    from comfy_nodes.core.tasks import ANNOTATE
-    from driver.harvest import AnnotationHarvester
-
-    folder.journal.enrol(source.plan(ANNOTATE, "all", options.seed), options.limit)
-    _work(options, stage, folder.journal, AnnotationHarvester(), source, stop)
-
-
-def _ground(
-    options: argparse.Namespace, source: Source, folder: OutputFolder, stage: Stage, stop: StopRequest
-) -> Grounding | None:
-    """Runs the annotate stage over photos without a region, where there are any; finished ones are not run again."""
-    from driver.annotating import JOURNAL, WORKFLOW, grounding, write_annotation
-    from driver.harvest import AnnotationHarvester
-    from driver.journal import Journal
-    from driver.output import claim
-    from driver.sources import Grounding, Sample
-
-    unmarked = [one for one in source.unmarked() if isinstance(one, Sample)]
-    if not unmarked:
-        return None
-    try:
-        annotate = stage.beside(WORKFLOW)
-    except RunError as error:
-        return Grounding(unavailable=f"the annotate stage cannot run ({error})")
-    _say(f"{len(unmarked)} photos have no region: finding some first ({annotate.file.path.name})")
-    journal = Journal(folder.path / JOURNAL)
-    try:
-        claim(journal, annotate.graph, options.seed, folder.path)
-        journal.enrol(unmarked, options.limit)
-        _work(options, annotate, journal, AnnotationHarvester(), source, stop)
-        write_annotation(journal, folder.path)
-        return grounding(journal)
-    finally:
-        journal.close()
-
-
-def _work(
-    options: argparse.Namespace, stage: Stage, journal: Journal, harvester: Harvester, source: Source, stop: StopRequest
-) -> None:
-    """Runs what waits in a journal through a stage."""
-    from driver.progress import Progress
-    from driver.scheduler import Scheduler
-
-    if options.retry_failed is not None:
-        journal.retry_failed(options.retry_failed or None)
-    counts = journal.counts()
-    over = counts["done"] + counts["failed"]
-    progress = Progress(stage.graph.task, over + counts["pending"], over, counts["failed"])
-    begun = time.monotonic()
-    try:
-        Scheduler(stage.host, stage.graph, journal, harvester, source.root, options.seed, progress, stop).run()
-    finally:
-        progress.close()
-        journal.add_edit_seconds(time.monotonic() - begun)
 
 
 def _conclude(options: argparse.Namespace, summary: Summary, stopped: bool) -> int:
@@ -167,91 +62,12 @@ def _conclude(options: argparse.Namespace, summary: Summary, stopped: bool) -> i
     return 0
 
 
-def _dry_run(options: argparse.Namespace) -> int:
-    """Shows what a run would do; starts a server to ask it, and leaves nothing behind."""
-    from comfy_nodes.core.tasks import task_named
-    from driver.sources import Unusable
-    from driver.stage import open_stage
-    from driver.workflow import SAMPLE_INPUTS
-
-    source = _source(options)
-    with tempfile.TemporaryDirectory(prefix="editpairs-") as scratch, open_stage(options, Path(scratch)) as stage:
-        graph = stage.graph
-        planned = list(source.plan(task_named(graph.task), options.regions, options.seed))
-        refused = [one for one in planned if isinstance(one, Unusable)]
-        usable = len(planned) - len(refused)
-        lines = {
-            "workflow": f"{stage.file.path} (profile {stage.profile}, task {graph.task})",
-            "server": f"{stage.host.server.url} (ComfyUI {stage.stats['system']['comfyui_version']})",
-            "source node": f"Load Edit Sample #{graph.source}; set for each sample: {', '.join(SAMPLE_INPUTS)}",
-            "sink node": f"{graph.api[graph.sink]['class_type']} #{graph.sink}",
-            "further seeds": ", ".join(graph.seeds) or "none: every seed is wired to the source node",
-            "left out": ", ".join(graph.left_out) or "nothing",
-            "samples": f"{usable if options.limit is None else min(usable, options.limit)} to edit, {len(refused)} unusable",
-            "output": str(options.output),
-        }
-        for name, text in lines.items():
-            print(f"{name:>14}: {text}")
-        for why, number in Counter(one.failure.message for one in refused).most_common(20):
-            print(f"      unusable: {why}" + (f" (and {number - 1} more)" if number > 1 else ""))
-    return 0
-
-
-@contextmanager
-def _stopping(stop: StopRequest) -> Iterator[None]:
-    """While it lasts, Ctrl-C and SIGTERM raise the stop level instead of breaking in."""
-
-    def request(_signal: int, _frame: FrameType | None) -> None:
-        stop.level += 1
-
-    former = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
-
-
-def _source(options: argparse.Namespace) -> Source:
-    from driver.sources import BUNDLED, Source
-
-    return Source(options.input or BUNDLED, options.image_root)
-
-
-def _facts(stage: Stage) -> RunFacts:
-    from driver.dataset import RunFacts
-
-    return RunFacts(stage.file.path.stem, stage.file.sha256, stage.graph.edit_sha256(), stage.profile)
-
-
-def _environment(stage: Stage) -> dict[str, Any]:
-    """Versions that took part, for whoever wants to run it again."""
-    from driver.version import VERSION
-
-    system = stage.stats["system"]
-    return {
-        "editpairs": VERSION,
-        "comfyui": system["comfyui_version"],
-        "torch": system.get("pytorch_version", "unknown"),
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "devices": ", ".join(device["name"] for device in stage.stats["devices"]),
-        "workflow": stage.file.path.name,
-        "workflow_sha256": stage.file.sha256,
-        "graph_sha256": stage.graph.edit_sha256(),
-    }
-
-
 def _allowed_failures(text: str, samples: int) -> float:
     return samples * float(text[:-1]) / 100 if text.endswith("%") else float(text)
 
 
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
-
-
 def _end(line: str, status: int) -> int:
-    _say(f"batch.py: {line}")
+    print(f"batch.py: {line}", file=sys.stderr)
     return status
 
 
