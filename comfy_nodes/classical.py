@@ -96,7 +96,7 @@ def inpaint(image: np.ndarray, mask: np.ndarray, method: Method) -> np.ndarray:
         mask: bool [H, W]; True is filled.
 
     Raises:
-        ValueError: the mask leaves nothing to fill from.
+        ValueError: the mask leaves nothing, or too little, to fill from.
         MissingLibrary: no OpenCV, or one without xphoto for `shift-map`.
     """
     if not mask.any():
@@ -115,6 +115,8 @@ def inpaint(image: np.ndarray, mask: np.ndarray, method: Method) -> np.ndarray:
         work = cv2.resize(crop, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         # Any share of hole makes a small pixel hole, or the object would bleed into the filling.
         work_mask = cv2.resize(work_mask.astype(np.float32), work.shape[1::-1], interpolation=cv2.INTER_AREA) > 0
+        if work_mask.all():
+            raise ValueError("the mask leaves too little of the photo around it to fill it from")
     filled = _fill(work, work_mask.astype(np.uint8), method)
     if scale < 1:
         filled = cv2.resize(filled, crop_mask.shape[::-1], interpolation=cv2.INTER_CUBIC)

@@ -5,10 +5,17 @@ from __future__ import annotations
 from comfy_api.latest import ComfyExtension, io
 
 from . import samples
+from .nodes.annotating import SaveAnnotation
+from .nodes.converting import BBoxToBoxes, BoxesToBBox, BoxesToSegs, SegsToBoxes
+from .nodes.drawing import DrawRegions
 from .nodes.editing import ClassicalInpaint
+from .nodes.filtering import FilterPhoto
+from .nodes.grounding import DetectObjects, LoadGrounder, LoadYoloWorld
 from .nodes.masking import SegmentBoxGrabCut
+from .nodes.regions import LoadRegionScorer, ScoreRegions, SelectRegions
 from .nodes.sample import LoadEditSample
 from .nodes.saving import SaveEditPair
+from .nodes.segmenting import LoadSam2, RefineMask, SegmentBoxesSam2
 from .nodes.verifying import VerifyPixels
 from .nodes.writing import WriteInstructionTemplate
 
@@ -20,9 +27,25 @@ class EditPairsExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return [
             LoadEditSample,
+            FilterPhoto,
+            LoadYoloWorld,
+            LoadGrounder,
+            DetectObjects,
+            BoxesToBBox,
+            BBoxToBoxes,
+            BoxesToSegs,
+            SegsToBoxes,
+            DrawRegions,
             SegmentBoxGrabCut,
+            LoadSam2,
+            SegmentBoxesSam2,
+            RefineMask,
+            LoadRegionScorer,
+            ScoreRegions,
+            SelectRegions,
             ClassicalInpaint,
             WriteInstructionTemplate,
             VerifyPixels,
             SaveEditPair,
+            SaveAnnotation,
         ]

@@ -41,11 +41,15 @@ class OutputFiles:
     def save(self, name: str, data: bytes) -> SavedFile:
         """Writes a file durably and returns how `/view` finds it."""
         temporary = self._path / f".{name}.part"
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.rename(self._path / name)
+        try:
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.rename(self._path / name)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
         return SavedFile(
             filename=name, subfolder=self._subfolder, type="output", sha256=hashlib.sha256(data).hexdigest()
         )

@@ -10,8 +10,14 @@ from comfy_api.latest import io
 from .core.annotation import Provenance, Region
 
 Sample = io.Custom("EDITPAIRS_SAMPLE")
+Grounder = io.Custom("EDITPAIRS_GROUNDER")
+"""Carries a `models.detections.Grounder`."""
 Scores = io.Custom("EDITPAIRS_SCORES")
 """Carries a list of `core.verdicts.Scores`, one for each image of a batch or a single one for all."""
+Sam2 = io.Custom("EDITPAIRS_SAM2")
+"""Carries a `models.sam2_models.Segmenter`."""
+RegionScorer = io.Custom("EDITPAIRS_REGION_SCORER")
+"""Carries a `models.scorers.RegionScorer`."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,9 @@ def to_bytes(image: torch.Tensor) -> np.ndarray:
 
 def to_image(pixels: np.ndarray) -> torch.Tensor:
     """IMAGE [1, H, W, 3], float 0 to 1, of uint8 [H, W, 3]."""
-    return torch.from_numpy(np.ascontiguousarray(pixels)).float().div(255).unsqueeze(0)
+    # Writable, or torch warns of it; Pillow's arrays are not.
+    writable = np.require(pixels, requirements=("C", "W"))
+    return torch.from_numpy(writable).float().div(255).unsqueeze(0)
 
 
 def to_mask(marked: np.ndarray) -> torch.Tensor:

@@ -6,6 +6,7 @@ The command line and what is said at its end; `run.py` does the work.
 from __future__ import annotations
 
 import argparse
+import signal
 import sqlite3
 import sys
 from pathlib import Path
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command; returns its exit status: 0 done, 1 too many failed, 2 nothing started, 130 stopped."""
     options = _parse(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         # Imported when it is needed: the help answers at once.
         from driver.run import dry_run, run
@@ -41,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         return _end(f"the package {error.name} is missing: run python install.py, or use the Python that it set up", 2)
     except KeyboardInterrupt:
-        return _end("stopped before anything was edited", 130)
+        return _end("stopped; nothing that was done is lost, the same command goes on", 130)
 
 
 def _conclude(options: argparse.Namespace, summary: Summary, stopped: bool) -> int:

@@ -48,6 +48,10 @@ CREATE TABLE IF NOT EXISTS records (
 """
 
 
+_DISK_ERRORS = ("SQLITE_FULL", "SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_READONLY", "SQLITE_IOERR", "SQLITE_CANTOPEN")
+"""What a sound journal may meet too."""
+
+
 @dataclass(frozen=True)
 class Tries:
     """Attempts that ended with a word on the sample, and prompts that were posted, for whatever end."""
@@ -79,6 +83,8 @@ class Journal:
             self._db.execute("PRAGMA synchronous = NORMAL")
             self._db.executescript(_SCHEMA)
         except sqlite3.DatabaseError as error:
+            if error.sqlite_errorname.startswith(_DISK_ERRORS):
+                raise
             raise RunError(f"{path}: not a journal of EditPairs ({error}); use another --output") from None
 
     def close(self) -> None:
@@ -121,6 +127,9 @@ class Journal:
                 # An input that was refused before and is mended, or gone, has a sample of its own now.
                 stale = "DELETE FROM samples WHERE state = 'failed' AND stage = 'input' AND enrolment < ?"
                 self._db.execute(stale, (enrolment,))
+            # What waits and is not in the plan any more must not run: its region, or its photo, is gone.
+            left = "DELETE FROM samples WHERE state = 'pending' AND prompt_id IS NULL AND enrolment < ?"
+            self._db.execute(left, (enrolment,))
             self.set("enrolment", str(enrolment))
 
     def retry_failed(self, error_class: str | None) -> int:
@@ -257,7 +266,9 @@ class Journal:
         self._db.execute(
             "INSERT INTO samples (key, position, enrolment, source_id, sample, state) VALUES (?, ?, ?, ?, ?, 'pending') "
             "ON CONFLICT (key) DO UPDATE SET position = excluded.position, enrolment = excluded.enrolment, "
-            "sample = excluded.sample",
+            "sample = excluded.sample, "
+            # A photo that could not be read is looked at again.
+            "state = CASE WHEN samples.stage = 'input' AND samples.state = 'failed' THEN 'pending' ELSE samples.state END",
             (one.key, position, enrolment, one.annotation.path, _text(one)),
         )
 

@@ -42,6 +42,7 @@ class OutputFolder:
         self.work = path / ".work"
         if path.is_dir() and any(path.iterdir()) and not (path / JOURNAL).exists() and not self.work.exists():
             raise RunError(f"--output {path}: holds files that no run left there; choose a new or empty folder")
+        self._made = not path.exists()
         try:
             self.work.mkdir(parents=True, exist_ok=True)
             self._lock = FileLock(self.work / "lock", blocking=False)
@@ -122,7 +123,7 @@ class OutputFolder:
         self._lock.release()
         if not waiting:
             shutil.rmtree(self.work, ignore_errors=True)
-        if not any(self.path.iterdir()):
+        if self._made and not any(self.path.iterdir()):
             self.path.rmdir()
 
     def _write_json(self, name: str, value: Any) -> None:

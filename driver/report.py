@@ -19,6 +19,8 @@ from comfy_nodes.core.annotation import parse_annotation
 from comfy_nodes.core.photos import open_photo
 from comfy_nodes.core.region_drawing import draw_regions
 
+from .spool import disk_error
+
 MAX_PAIRS = {"data": 60, "rejected": 30}
 """Pairs shown of each config; spread evenly over more."""
 
@@ -120,8 +122,11 @@ def _template(name: str) -> jinja2.Template:
 
 def _write(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.rename(path)
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.rename(path)
+    except OSError as error:
+        raise disk_error(error, path.parent) from None
 
 
 def _pairs(folder: Path, most: int) -> Iterator[dict[str, Any]]:

@@ -11,6 +11,7 @@ import difflib
 import hashlib
 import json
 import logging
+import math
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,9 @@ WORKFLOWS = Path(__file__).resolve().parent.parent / "workflows"
 
 SAMPLE_INPUTS = ("image", "annotation", "region_index", "class_name", "instruction", "seed")
 """What the driver fills into the source node for each sample."""
+
+
+_DRIVEN = {SOURCE_CLASS: SAMPLE_INPUTS, EDIT_SINK: ("folder",), ANNOTATION_SINK: ("folder",)}
 
 
 @dataclass(frozen=True)
@@ -214,6 +218,8 @@ def apply_settings(api: Api, settings: list[str], object_info: dict[str, Any]) -
             raise RunError(f"--set {setting}: {node['class_type']} has no input {name}{_guess(name, known)}")
         if is_link(node["inputs"].get(name)):
             raise RunError(f"--set {setting}: this input is wired to another node; unwire it or set it there")
+        if name in _DRIVEN.get(node["class_type"], ()):
+            raise RunError(f"--set {setting}: the driver fills in {name} for each sample")
         node["inputs"][name] = _typed(value, spec, setting)
 
 
@@ -237,6 +243,7 @@ def check(api: Api, object_info: dict[str, Any]) -> None:
                 continue
             options = _options(spec)
             value = node["inputs"][name]
+            findings += [f"{where}: {name} {why}" for why in _out_of_range(value, spec)]
             if options is not None and not is_link(value) and value not in options and name != "image":
                 findings.append(
                     f"{where}: {name} {value!r} is not there{_guess(str(value), [str(o) for o in options])}"
@@ -310,6 +317,16 @@ def _flagged_seed(spec: Any) -> bool:
 def _inputs_of(class_type: str, object_info: dict[str, Any]) -> dict[str, Any]:
     groups = object_info[class_type].get("input", {}) if class_type in object_info else {}
     return {**groups.get("required", {}), **groups.get("optional", {})}
+
+
+def _out_of_range(value: Any, spec: Any) -> list[str]:
+    """What is wrong with a number, if anything."""
+    if is_link(value) or not isinstance(spec, list) or spec[0] not in ("INT", "FLOAT") or len(spec) < 2:
+        return []
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return [f"{value!r} is not a number"]
+    least, most = spec[1].get("min", -math.inf), spec[1].get("max", math.inf)
+    return [] if least <= value <= most else [f"{value} is not between {least} and {most}"]
 
 
 def _options(spec: Any) -> list[Any] | None:
@@ -399,12 +416,17 @@ def _canonical(api: Api, sink: str, seeds: tuple[str, ...]) -> list[Any]:
         nodes[place] = [
             node["class_type"],
             {
-                name: ["link", order[value[0]], value[1]] if is_link(value) else value
+                name: ["link", order[value[0]], value[1]] if is_link(value) else _plain(value)
                 for name, value in sorted(node["inputs"].items())
                 if is_link(value) or name not in skipped
             },
         ]
     return nodes
+
+
+def _plain(value: Any) -> Any:
+    """A widget's value as ComfyUI takes it: it makes 1.0 of a FLOAT's 1, and both are the same graph."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _digest(value: Any) -> str:

@@ -31,6 +31,8 @@ class Comfy:
     """A running server."""
 
     url: str
+    models: Path
+    """Its models folder; what is put there while it runs is found."""
 
 
 @pytest.fixture(scope="session")
@@ -53,7 +55,7 @@ def comfy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Comfy]:
             command, cwd=source, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
         )
     try:
-        running = Comfy(f"http://127.0.0.1:{port}")
+        running = Comfy(f"http://127.0.0.1:{port}", base / "models")
         _wait_until_up(running, server, log)
         yield running
     finally:

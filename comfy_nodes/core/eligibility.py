@@ -46,7 +46,7 @@ class RegionRules:
 
 
 OBJECT_RULES = RegionRules(above_share=0.01, max_share=0.60, min_clip=0.8, sure_share=0.08, sure_score=0.8)
-"""Objects. ImgEdit repository; the area limits and the need for a CLIP score stand in the paper too (section 3)."""
+"""Objects. ImgEdit repository; the paper names the criteria, area and CLIP score, without these numbers."""
 
 BACKGROUND_RULES = RegionRules(above_share=0.40, max_share=0.70, min_clip=0.7, sure_share=0.40, sure_score=0.75)
 """Backgrounds. Above 40 %: paper and ImgEdit repository; the other numbers: repository."""
@@ -98,7 +98,7 @@ def region_refusals(
     covered = [_covered(region) for region in regions]
     names = [
         (region.kind, _name(region))
-        if _name(region) and proves_name(region, (area or 0) / photo, rules[region.kind])
+        if _name(region) and _proves_name(region, area or 0, photo, rules[region.kind])
         else None
         for region, area in zip(regions, covered, strict=True)
     ]
@@ -116,10 +116,11 @@ def region_refusals(
 def eligibility(
     regions: Sequence[Region], width: int, height: int, rules: Mapping[Kind, RegionRules] = RULES
 ) -> list[dict[str, str | None]]:
-    """For each of a photo's regions what `Region.eligibility` stores: by task None, or why it may not use the region."""
+    """For each of a photo's regions what `Region.eligibility` stores: by each task that edits regions, None where it may
+    use this one, or why not."""
     broken = region_refusals(regions, width, height, rules)
     return [
-        {name: _wrong_kind(region, task) or why for name, task in TASKS.items()}
+        {name: _wrong_kind(region, task) or why for name, task in TASKS.items() if task.region != "none"}
         for region, why in zip(regions, broken, strict=True)
     ]
 
@@ -162,11 +163,11 @@ def is_hand_marked(region: Region) -> bool:
     return region.score is None and region.clip_score is None
 
 
-def proves_name(region: Region, share: float, rules: RegionRules) -> bool:
-    """Whether the scores show that the region, which covers `share` of the photo, is what its name says."""
+def _proves_name(region: Region, covered: float, photo: int, rules: RegionRules) -> bool:
+    """Whether the scores show that the region, `covered` of the photo's `photo` pixels, is what its name says."""
     if region.clip_score is not None and region.clip_score >= rules.min_clip:
         return True
-    return share >= rules.sure_share and region.score is not None and region.score >= rules.sure_score
+    return covered >= rules.sure_share * photo and region.score is not None and region.score >= rules.sure_score
 
 
 def _wrong_kind(region: Region, task: Task) -> str | None:
@@ -190,7 +191,7 @@ def _judge(region: Region, covered: float | None, photo: int, rules: RegionRules
         return None
     if covered <= rules.above_share * photo:
         return f"{share}; it has to cover more than {_percent(rules.above_share)}"
-    if proves_name(region, covered / photo, rules):
+    if _proves_name(region, covered, photo, rules):
         return None
     needed = f"a CLIP score of {rules.min_clip:g}"
     if covered >= rules.sure_share * photo:

@@ -28,7 +28,7 @@ class Score(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     name: str
-    value: float
+    value: float = Field(allow_inf_nan=False)
 
 
 class Judge(BaseModel):

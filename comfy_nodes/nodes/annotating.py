@@ -11,9 +11,8 @@ from comfy_api.latest import io
 
 from .. import boxes as wire
 from ..core.annotation import Annotation, Kind, Region, to_json
-from ..core.eligibility import refusals
+from ..core.eligibility import eligibility
 from ..core.records import AnnotationRecord
-from ..core.tasks import TASKS
 from ..output_files import OutputFiles
 from ..sockets import EditSample, Sample
 
@@ -101,7 +100,7 @@ def _annotation(sample: EditSample, regions: list[Region], caption: str) -> dict
     origin = sample.provenance
     judged = [
         region.model_copy(update={"eligibility": reasons})
-        for region, reasons in zip(regions, _eligibility(regions, *sample.size), strict=True)
+        for region, reasons in zip(regions, eligibility(regions, *sample.size), strict=True)
     ]
     annotation = Annotation(
         path=origin.source_path,
@@ -124,12 +123,6 @@ def _annotation(sample: EditSample, regions: list[Region], caption: str) -> dict
         "bg_count": dict(Counter(names["background"])),
         "source_sha256": origin.source_sha256,
     }
-
-
-def _eligibility(regions: list[Region], width: int, height: int) -> list[dict[str, str | None]]:
-    """By region: for each task that edits regions, why it may not use this one, or None."""
-    by_task = {task.name: refusals(regions, task, width, height) for task in TASKS.values() if task.region != "none"}
-    return [{name: reasons[number] for name, reasons in by_task.items()} for number in range(len(regions))]
 
 
 def _verdict(region: Region) -> str:

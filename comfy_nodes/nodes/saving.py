@@ -89,11 +89,13 @@ class SaveEditPair(io.ComfyNode):
             raise ValueError("the pair has no instruction: wire a writer node to instruction or type one in")
         sources = sample.source if source is None else source
         edit_masks = None if edit_mask is None else masks_of(edit_mask)
+        region_masks = None if region_mask is None else masks_of(region_mask)
         given = [one for one in (scores or {}).values() if one is not None]
         count = batch_size(
             edited=edited.shape[0],
             source=sources.shape[0],
             edit_mask=1 if edit_masks is None else edit_masks.shape[0],
+            region_mask=1 if region_masks is None else region_masks.shape[0],
             **{f"score {number}": len(one) for number, one in enumerate(given)},
         )
         files = PairFiles(folder, _metadata(cls.hidden))
@@ -107,7 +109,7 @@ class SaveEditPair(io.ComfyNode):
                 )
             mask = None if edit_masks is None else marked(item(edit_masks, index), *before.shape[:2])
             verdict = verdicts.combine([_of(one, index) for one in given] + _contract(before, after, mask))
-            record = _record(sample, prompt, verdict, _region(sample, region_mask, before), mask, before)
+            record = _record(sample, prompt, verdict, _region(sample, region_masks, index, before), mask, before)
             if count > 1:
                 record = record.model_copy(update={"key": f"{record.key}~{index}"})
             records.append(files.write(record, before, after))
@@ -134,11 +136,11 @@ def _contract(before: np.ndarray, after: np.ndarray, mask: np.ndarray | None) ->
     return [verdicts.Scores({"pixel.outside_max": float(change.outside_max)}, "reject", reason)]
 
 
-def _region(sample: EditSample, region_mask: torch.Tensor | None, before: np.ndarray) -> Region | None:
+def _region(sample: EditSample, region_masks: torch.Tensor | None, index: int, before: np.ndarray) -> Region | None:
     """The region in the output's pixels; None where the graph moved them and nobody says where to."""
     height, width = before.shape[:2]
-    if region_mask is not None:
-        found = marked(item(masks_of(region_mask), 0), height, width)
+    if region_masks is not None:
+        found = marked(item(region_masks, index), height, width)
         if found.any():
             known = sample.region
             region = region_of_mask(found, known.class_name if known else None)

@@ -112,6 +112,7 @@ def decodes_or_refuses(size: tuple[int, int], counts: str) -> None:
         ("22", "cover 4 pixels"),
         ("2222", "cover 10 pixels"),
         ("@", "cover -16"),
+        ("8N", "cover 6 pixels"),
         ("o" * 40, "longer than any image"),
     ],
 )

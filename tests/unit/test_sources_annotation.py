@@ -200,6 +200,9 @@ class TestOneRegion:
         assert self.chosen(root, 5) == self.chosen(root, 5)
         assert len({tuple(self.chosen(root, seed).items()) for seed in range(8)}) > 1
 
+    def test_photos_with_the_same_regions_do_not_all_get_the_same_pick(self, root: Path) -> None:
+        assert any(len(set(self.chosen(root, seed).values())) > 1 for seed in range(4))
+
     def test_a_photos_pick_does_not_depend_on_its_neighbours(self, root: Path) -> None:
         everything, alone = self.chosen(root, 5), self.chosen(root, 5, self.MANY[1:2])
         assert alone == {"jug.jpg": everything["jug.jpg"]}

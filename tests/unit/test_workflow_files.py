@@ -140,7 +140,9 @@ class TestFinding:
     def test_names(self, name: str, profile: str, file: str, is_profile: str, house: Path) -> None:
         assert find_workflow(name, profile) == (house / "workflows" / file, is_profile)
 
-    @pytest.mark.parametrize("path", ["./style.json", "sub/graph.json", "/tmp/graph.json", "../workflows/style.json"])
+    @pytest.mark.parametrize(
+        "path", ["./style.json", "sub/graph.json", "/elsewhere/graph.json", "../workflows/style.json"]
+    )
     def test_paths_are_taken_as_they_are(self, path: str) -> None:
         assert find_workflow(path, "classical") == (Path(path), "custom")
 

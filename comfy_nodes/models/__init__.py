@@ -1,0 +1,1 @@
+"""How weights are found (`folders`), read (`checkpoints`) and handed to ComfyUI's memory manager (`managed`)."""

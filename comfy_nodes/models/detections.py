@@ -1,0 +1,122 @@
+"""What every grounder does alike: from a detector's raw boxes to the ones that are kept, image by image.
+
+A grounder finds what a vocabulary names in photos. Its detector gives `Candidates`; thresholds, non-maximum
+suppression, area limits, count and order are applied here, so that they mean the same for all of them.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from comfy.model_patcher import ModelPatcher
+from torchvision.ops import nms
+
+from ..box_formats import Detection
+
+Order = Literal["score", "size", "left to right"]
+
+MAX_CANDIDATES = 30_000
+"""Candidates that go into suppression, the best by score; ultralytics' own limit."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which candidates are kept. The defaults are ImgEdit's (its repository's stage 4 and YOLO-World's demo)."""
+
+    score: float = 0.005
+    """Least confidence, exclusive, 0 to 1."""
+    overlap: float = 0.5
+    """Of two boxes that overlap more (intersection over union, 0 to 1), the weaker one goes."""
+    per_class: bool = True
+    """Whether only boxes of one name suppress each other. ImgEdit's release suppresses across names."""
+    limit: int = 100
+    """Most boxes for an image, the best by score."""
+    min_area: float = 0.0
+    max_area: float = 1.0
+    """Share of the photo that a box may cover, 0 to 1."""
+    order: Order = "score"
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """A detector's raw boxes in one photo."""
+
+    boxes: torch.Tensor
+    """float [N, 4]: x1, y1, x2, y2 in the photo's pixels, not clipped to it."""
+    scores: torch.Tensor
+    """float [N], 0 to 1."""
+    labels: torch.Tensor
+    """int [N]: positions in the vocabulary."""
+
+
+class Grounder(ABC):
+    """A detector that takes its vocabulary as text."""
+
+    @property
+    @abstractmethod
+    def patcher(self) -> ModelPatcher:
+        """The detector in ComfyUI's memory manager, which looks for this name."""
+
+    @abstractmethod
+    def candidates(self, images: Sequence[np.ndarray], vocabulary: Sequence[str], score: float) -> Iterator[Candidates]:
+        """Raw boxes for each image in turn, at least those that score above `score`."""
+
+    def detect(
+        self, images: Sequence[np.ndarray], vocabulary: Sequence[str], selection: Selection | None = None
+    ) -> list[list[Detection]]:
+        """The boxes of each image: as many lists as images, in their order, empty where nothing is found.
+
+        Args:
+            images: uint8 [H, W, 3] in RGB; sizes may differ.
+            vocabulary: what to look for, at least one name, each once.
+
+        Raises:
+            ValueError: the vocabulary is empty.
+            managed.OutOfMemory: a model did not fit; all are unloaded.
+        """
+        if not vocabulary:
+            raise ValueError("the vocabulary is empty: give at least one name to look for")
+        selection = selection or Selection()
+        return [
+            select(found, vocabulary, image.shape[1], image.shape[0], selection)
+            for image, found in zip(images, self.candidates(images, vocabulary, selection.score), strict=True)
+        ]
+
+
+def select(
+    found: Candidates, vocabulary: Sequence[str], width: int, height: int, selection: Selection
+) -> list[Detection]:
+    """The candidates that are kept, clipped to the photo of width x height pixels.
+
+    Suppression comes first (as in ultralytics, on boxes not yet clipped), then area, then the limit, then the order.
+    Boxes without area inside the photo are dropped.
+    """
+    sure = (found.scores > selection.score).nonzero().flatten()
+    best = sure[found.scores[sure].argsort(descending=True, stable=True)[:MAX_CANDIDATES]]
+    boxes, scores, labels = found.boxes[best], found.scores[best], found.labels[best]
+    if not len(boxes):
+        return []
+    apart = boxes.double()  # so that far apart still means exact with a thousand names
+    if selection.per_class:
+        span = apart.max() - apart.min() + 1
+        apart = apart + labels.double().unsqueeze(1) * span
+    kept = nms(apart, scores.double(), selection.overlap)
+    boxes, scores, labels = boxes[kept].float().cpu(), scores[kept].float().cpu(), labels[kept].cpu()
+    boxes[:, 0::2] = boxes[:, 0::2].clamp(0, width)
+    boxes[:, 1::2] = boxes[:, 1::2].clamp(0, height)
+    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) / (width * height)
+    wanted = (area > 0) & (area >= selection.min_area) & (area <= selection.max_area)
+    index = wanted.nonzero().flatten()[: selection.limit]
+    if selection.order == "size":
+        index = index[area[index].argsort(descending=True, stable=True)]
+    elif selection.order == "left to right":
+        index = index[boxes[index, 0].argsort(stable=True)]
+    return [
+        Detection(tuple(box), vocabulary[label], score)
+        for box, label, score in zip(boxes[index].tolist(), labels[index].tolist(), scores[index].tolist(), strict=True)
+    ]

@@ -1,0 +1,202 @@
+"""Finding what a vocabulary names: loaders of grounders, and the node that detects with any of them."""
+
+from __future__ import annotations
+
+import torch
+from comfy_api.latest import io
+
+from .. import box_formats
+from .. import vocabulary as names
+from ..models import checkpoints, folders
+from ..models.detections import Grounder as Detector
+from ..models.detections import Selection
+from ..models.yolo_architecture import DEFAULT_SIDE
+from ..sockets import Grounder
+from ..tensors import to_bytes
+
+YOLO_FOLDERS = ("yolo_world", "ultralytics")
+TEXT_FOLDERS = ("text_encoders", "yolo_world")
+GROUNDER_FOLDERS = ("grounding",)
+
+
+class LoadYoloWorld(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="EditPairsLoadYoloWorld",
+            display_name="Load YOLO-World",
+            category="editpairs",
+            description="Loads YOLO-World, ImgEdit's detector: fast, and good with hundreds of names at a time. Needs the package ultralytics (AGPL-3.0).",
+            search_aliases=["yoloworld", "ultralytics", "open vocabulary detector", "grounding loader"],
+            inputs=[
+                io.Combo.Input(
+                    "checkpoint",
+                    options=folders.files(*YOLO_FOLDERS),
+                    tooltip="A .pt or .safetensors of ultralytics' YOLO-World in models/yolo_world or models/ultralytics, such as yolov8x-worldv2.pt. A .pt is read without running anything in it.",
+                ),
+                io.Combo.Input(
+                    "text_encoder",
+                    options=folders.hub_folders(*TEXT_FOLDERS),
+                    tooltip="CLIP ViT-B/32 as a hub-format folder (with config.json, weights and tokenizer) in models/text_encoders. It turns names into what YOLO-World was trained with.",
+                ),
+                io.Int.Input(
+                    "image_size",
+                    default=DEFAULT_SIDE,
+                    min=32,
+                    max=2048,
+                    step=32,
+                    optional=True,
+                    tooltip="Pixels of the longer side that photos are scaled to for detection. 640 in the paper; more finds smaller things and takes longer.",
+                ),
+            ],
+            outputs=[Grounder.Output("grounder", tooltip="For Detect Objects.")],
+        )
+
+    @classmethod
+    def execute(cls, checkpoint: str, text_encoder: str, image_size: int = DEFAULT_SIDE) -> io.NodeOutput:
+        from ..models.clip_text import ClipText  # transformers' models take seconds to import
+        from ..models.yolo_world import YoloWorld
+
+        weights = checkpoints.read(folders.file_path(checkpoint, *YOLO_FOLDERS))
+        text = ClipText(folders.hub_path(text_encoder, *TEXT_FOLDERS))
+        return io.NodeOutput(YoloWorld(weights, text, image_size))
+
+
+class LoadGrounder(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="EditPairsLoadGrounder",
+            display_name="Load Grounder (transformers)",
+            category="editpairs",
+            description="Loads Grounding DINO or OWLv2 from a hub-format folder. Needs no package beyond ComfyUI's.",
+            search_aliases=["grounding dino", "groundingdino", "owlv2", "owl-vit", "open vocabulary detector"],
+            inputs=[
+                io.Combo.Input(
+                    "model",
+                    options=folders.hub_folders(*GROUNDER_FOLDERS),
+                    tooltip="A hub-format folder (with config.json, weights, tokenizer and preprocessor_config.json) in models/grounding, such as grounding-dino-base or owlv2-base-patch16-ensemble.",
+                )
+            ],
+            outputs=[Grounder.Output("grounder", tooltip="For Detect Objects.")],
+        )
+
+    @classmethod
+    def execute(cls, model: str) -> io.NodeOutput:
+        from ..models.grounders import load_grounder  # transformers' models take seconds to import
+
+        return io.NodeOutput(load_grounder(folders.hub_path(model, *GROUNDER_FOLDERS)))
+
+
+class DetectObjects(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="EditPairsDetectObjects",
+            display_name="Detect Objects",
+            category="editpairs",
+            description="Finds what the vocabulary names and gives its boxes with name and score: a list for each image, empty where nothing is found.",
+            search_aliases=["object detection", "open vocabulary", "text to boxes", "bbox", "grounding", "yolo"],
+            inputs=[
+                Grounder.Input("grounder", tooltip="From Load YOLO-World or Load Grounder (transformers)."),
+                io.Image.Input("image", tooltip="The photo, or a batch of them."),
+                io.String.Input(
+                    "vocabulary",
+                    multiline=True,
+                    default="person, car, dog",
+                    tooltip='What to look for: a name to a line, or with commas between. A name that has a comma stands in double quotes: "pot, black".',
+                ),
+                io.Float.Input(
+                    "score_threshold",
+                    default=Selection.score,
+                    min=0.0,
+                    max=1.0,
+                    step=0.005,
+                    round=0.0001,
+                    tooltip="Least confidence of a box. 0.005 is ImgEdit's, for YOLO-World, where CLIP scores sift later; it lets much junk through. transformers' own: 0.25 for Grounding DINO, 0.1 for OWLv2.",
+                ),
+                io.Float.Input(
+                    "nms_threshold",
+                    default=Selection.overlap,
+                    min=0.0,
+                    max=1.0,
+                    step=0.05,
+                    tooltip="Of two boxes that overlap by more than this (intersection over union) the weaker goes. 0.5 in ImgEdit's repository; 1 keeps all.",
+                ),
+                io.Boolean.Input(
+                    "nms_per_class",
+                    default=Selection.per_class,
+                    optional=True,
+                    label_on="per name",
+                    label_off="across names",
+                    tooltip="per name: a coat may lie over a person. across names: one box for each place, as ImgEdit's release does.",
+                ),
+                io.Int.Input(
+                    "max_boxes",
+                    default=Selection.limit,
+                    min=1,
+                    max=1000,
+                    optional=True,
+                    tooltip="Most boxes for an image, the best by score. 100 in ImgEdit's repository.",
+                ),
+                io.Float.Input(
+                    "min_area",
+                    default=Selection.min_area,
+                    min=0.0,
+                    max=1.0,
+                    step=0.005,
+                    round=0.0001,
+                    optional=True,
+                    tooltip="Least share of the image that a box covers, 0 to 1. ImgEdit's later stages take objects from 0.01 up.",
+                ),
+                io.Float.Input(
+                    "max_area",
+                    default=Selection.max_area,
+                    min=0.0,
+                    max=1.0,
+                    step=0.005,
+                    round=0.0001,
+                    optional=True,
+                    tooltip="Largest share of the image that a box covers, 0 to 1.",
+                ),
+                io.Combo.Input(
+                    "sort",
+                    options=["score", "size", "left to right"],
+                    default=Selection.order,
+                    optional=True,
+                    tooltip="Order of an image's boxes: best score first, largest first, or by their left edge.",
+                ),
+            ],
+            outputs=[
+                io.BoundingBox.Output("boxes", tooltip="A list per image of boxes in pixels, with label and score."),
+                io.Int.Output("count", tooltip="How many boxes there are in all images together."),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        grounder: Detector,
+        image: torch.Tensor,
+        vocabulary: str,
+        score_threshold: float,
+        nms_threshold: float,
+        nms_per_class: bool = Selection.per_class,
+        max_boxes: int = Selection.limit,
+        min_area: float = Selection.min_area,
+        max_area: float = Selection.max_area,
+        sort: str = Selection.order,
+    ) -> io.NodeOutput:
+        if min_area > max_area:
+            raise ValueError(f"min_area ({min_area:g}) is above max_area ({max_area:g}), so no box could pass")
+        selection = Selection(
+            score_threshold,
+            nms_threshold,
+            nms_per_class,
+            max_boxes,
+            min_area,
+            max_area,
+            sort,  # type: ignore[arg-type]
+        )
+        frames = grounder.detect([to_bytes(one) for one in image], names.parse(vocabulary), selection)
+        return io.NodeOutput(box_formats.to_wire(frames), sum(map(len, frames)))

@@ -1,0 +1,305 @@
+"""Verify Pixels and Save Edit Pair: honest verdicts, and pairs that lie on disk as the record says."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+torch = pytest.importorskip("torch", reason="torch, which ComfyUI brings, is not installed")
+
+
+def image(*pixels: np.ndarray) -> Any:
+    return torch.from_numpy(np.stack(pixels)).float() / 255
+
+
+def mask(*marked: np.ndarray) -> Any:
+    return torch.from_numpy(np.stack(marked)).float()
+
+
+@pytest.fixture
+def repainted(photo: np.ndarray, marked: np.ndarray) -> np.ndarray:
+    """The photo with its disc painted over."""
+    pixels = photo.copy()
+    pixels[marked] = 255 - pixels[marked]
+    return pixels
+
+
+class TestVerifyPixels:
+    @pytest.fixture
+    def verify(self, pack: Any) -> Callable[..., Any]:
+        defaults = {"min_changed": 0.05, "max_outside": 0}
+        return lambda **inputs: pack.call("EditPairsVerifyPixels", **{**defaults, **inputs})
+
+    def test_a_fine_edit(
+        self, verify: Callable[..., Any], photo: np.ndarray, marked: np.ndarray, repainted: np.ndarray
+    ) -> None:
+        output = verify(source=image(photo), edited=image(repainted), edit_mask=mask(marked))
+        (scores,) = output[0]
+        assert (scores.verdict, scores.reason) == ("keep", "")
+        assert scores.values["pixel.inside_changed"] == 1.0
+        assert scores.values["pixel.outside_max"] == 0.0
+
+    def test_no_edit(self, verify: Callable[..., Any], photo: np.ndarray, marked: np.ndarray) -> None:
+        (scores,) = verify(source=image(photo), edited=image(photo), edit_mask=mask(marked))[0]
+        assert scores.verdict == "reject"
+        assert scores.reason.startswith("no edit: 0.0% of the mask changed")
+
+    @pytest.mark.parametrize(("allowed", "verdict"), [(0, "reject"), (1, "keep")])
+    def test_a_change_outside(
+        self, allowed: int, verdict: str, verify: Callable[..., Any], photo: np.ndarray, marked: np.ndarray,
+        repainted: np.ndarray,
+    ) -> None:  # fmt: skip
+        repainted[0, 0, 2] += 1
+        output = verify(source=image(photo), edited=image(repainted), edit_mask=mask(marked), max_outside=allowed)
+        assert output[0][0].verdict == verdict
+
+    def test_the_face_shows_verdict_and_numbers(
+        self, verify: Callable[..., Any], photo: np.ndarray, repainted: np.ndarray
+    ) -> None:
+        ui = verify(source=image(photo), edited=image(repainted)).ui
+        assert all(isinstance(value, list) for value in ui.values())
+        assert ui["text"][0].splitlines()[0] == "keep"
+        assert "outside_max 0" in ui["text"][0]
+
+    def test_a_batch_against_one_source(
+        self, verify: Callable[..., Any], photo: np.ndarray, repainted: np.ndarray
+    ) -> None:
+        output = verify(source=image(photo), edited=image(repainted, photo))
+        assert [one.verdict for one in output[0]] == ["keep", "reject"]
+        assert len(output.ui["text"]) == 2
+
+    @pytest.mark.parametrize(
+        ("inputs", "why"),
+        [
+            ({"edited": torch.zeros(1, 20, 30, 3)}, "sizes differ"),
+            ({"edit_mask": torch.ones(1, 20, 30)}, "the mask is 30 x 20, the image 64 x 48"),
+            ({"edited": torch.zeros(2, 48, 64, 3), "edit_mask": torch.ones(3, 48, 64)}, "batches of different sizes"),
+        ],
+    )
+    def test_sizes_that_do_not_fit(
+        self, inputs: dict[str, Any], why: str, verify: Callable[..., Any], photo: np.ndarray
+    ) -> None:
+        with pytest.raises(ValueError, match=why):
+            verify(**{"source": image(photo), "edited": image(photo), **inputs})
+
+
+class TestSaveEditPair:
+    @pytest.fixture
+    def sample(self, pack: Any, photo: np.ndarray, marked: np.ndarray) -> Any:
+        annotation, sockets = pack.part("core.annotation"), pack.part("sockets")
+        return sockets.EditSample(
+            source=image(photo),
+            task="remove",
+            region=annotation.region_of_mask(marked, "disc"),
+            instruction="Remove the disc.",
+            seed=7,
+            provenance=annotation.Provenance(
+                key="k1", source_id="a/b.png", source_path="a/b.png", source_sha256="0" * 64, source_licence="CC0"
+            ),
+        )
+
+    @pytest.fixture
+    def save(self, pack: Any, folders: Path, sample: Any) -> Callable[..., Any]:
+        return lambda **inputs: pack.call("EditPairsSavePair", **{"sample": sample, "instruction": "", **inputs})
+
+    def records(self, output: Any) -> list[dict[str, Any]]:
+        return json.loads(json.dumps(output.ui["editpairs"]))
+
+    def files(self, folders: Path) -> list[str]:
+        root = folders / "output"
+        return sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
+
+    def kept(self, pack: Any, verdict: str = "keep") -> list[Any]:
+        return [pack.part("core.verdicts").Scores({"judge.quality": 4.0}, verdict, "")]
+
+    def test_files_and_record(
+        self, save: Callable[..., Any], folders: Path, photo: np.ndarray, marked: np.ndarray, repainted: np.ndarray,
+        pack: Any,
+    ) -> None:  # fmt: skip
+        output = save(edited=image(repainted), edit_mask=mask(marked), scores={"score0": self.kept(pack)})
+        (record,) = self.records(output)
+        before, after = record["input_images"][0], record["output_images"][0]
+        names = [before["filename"], after["filename"]]
+        prefix = names[0].removesuffix("-source.png")
+        assert self.files(folders) == sorted(f"editpairs/{name}" for name in (*names, f"{prefix}.json"))
+        assert json.loads((folders / "output" / "editpairs" / f"{prefix}.json").read_text()) == record
+        for entry, pixels in ((before, photo), (after, repainted)):
+            data = (folders / "output" / entry["subfolder"] / entry["filename"]).read_bytes()
+            assert hashlib.sha256(data).hexdigest() == entry["sha256"]
+            np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(data))), pixels)
+        assert (record["key"], record["verdict"], record["seed"]) == ("k1", "keep", 7)
+        assert (record["prompt"], record["task"], record["source_licence"]) == ("Remove the disc.", "remove", "CC0")
+        assert (record["width"], record["height"]) == (64, 48)
+        assert record["scores"] == [{"name": "judge.quality", "value": 4.0}]
+        (region,) = record["regions"]
+        assert (region["op"], region["class_name"], region["bbox"]) == ("remove", "disc", [21.0, 13.0, 40.0, 32.0])
+        rle = pack.part("core.rle")
+        np.testing.assert_array_equal(rle.decode(rle.Rle(**record["edit_mask"])), marked)
+
+    def test_ui_values_are_lists(self, save: Callable[..., Any], repainted: np.ndarray) -> None:
+        ui = save(edited=image(repainted)).ui
+        assert set(ui) >= {"editpairs", "images"}
+        assert all(isinstance(value, list) for value in ui.values())
+        assert set(ui["images"][0]) == {"filename", "subfolder", "type"}
+
+    def test_a_second_call_overwrites_nothing(
+        self, save: Callable[..., Any], folders: Path, repainted: np.ndarray
+    ) -> None:
+        for _ in range(2):
+            save(edited=image(repainted))
+        assert len(self.files(folders)) == 6
+
+    def test_a_batch_from_one_source(
+        self, save: Callable[..., Any], folders: Path, photo: np.ndarray, repainted: np.ndarray
+    ) -> None:
+        records = self.records(save(edited=image(repainted, photo, 255 - photo)))
+        assert [record["key"] for record in records] == ["k1~0", "k1~1", "k1~2"]
+        assert len({record["output_images"][0]["filename"] for record in records}) == 3
+        assert len({record["input_images"][0]["sha256"] for record in records}) == 1
+        assert len(self.files(folders)) == 9
+
+    def test_a_score_for_each_of_a_batch(
+        self, save: Callable[..., Any], photo: np.ndarray, repainted: np.ndarray, pack: Any
+    ) -> None:
+        scores = {"score0": self.kept(pack) + self.kept(pack, "reject"), "score1": self.kept(pack), "score2": None}
+        records = self.records(save(edited=image(repainted, photo), scores=scores))
+        assert [record["verdict"] for record in records] == ["keep", "reject"]
+
+    @pytest.mark.parametrize(
+        "inputs",
+        [
+            {"source": torch.zeros(3, 48, 64, 3)},
+            {"edit_mask": torch.ones(3, 48, 64)},
+            {"scores": {"score0": [None] * 3}},
+        ],
+        ids=["source", "edit_mask", "scores"],
+    )
+    def test_unequal_batches(
+        self, inputs: dict[str, Any], save: Callable[..., Any], folders: Path, repainted: np.ndarray
+    ) -> None:
+        with pytest.raises(ValueError, match=r"batches of different sizes \(edited 2, .* give as many of each"):
+            save(edited=image(repainted, repainted), **inputs)
+        assert self.files(folders) == []
+
+    def test_unequal_sizes_say_what_to_wire(self, save: Callable[..., Any], folders: Path) -> None:
+        with pytest.raises(ValueError, match="source is 64 x 48, edited 32 x 24: a pair needs equal sizes; wire"):
+            save(edited=torch.zeros(1, 24, 32, 3))
+        assert self.files(folders) == []
+
+    def test_an_edit_outside_its_mask_is_rejected_whatever_the_scores_say(
+        self, save: Callable[..., Any], marked: np.ndarray, repainted: np.ndarray, pack: Any
+    ) -> None:
+        repainted[0, 0, 0] ^= 1
+        output = save(edited=image(repainted), edit_mask=mask(marked), scores={"score0": self.kept(pack)})
+        (record,) = self.records(output)
+        assert record["verdict"] == "reject"
+        assert "outside edit_mask by up to 1 of 255 levels" in record["reject_reason"]
+
+    @pytest.mark.parametrize("scores", [None, {}, {"score0": None}])
+    def test_without_scores_a_pair_is_unscored(
+        self, scores: Any, save: Callable[..., Any], repainted: np.ndarray
+    ) -> None:
+        (record,) = self.records(save(edited=image(repainted), scores=scores))
+        assert (record["verdict"], record["scores"]) == ("unscored", [])
+
+    @pytest.mark.parametrize("folder", ["../elsewhere", "/elsewhere", "a/../../b", "a/b/../../../c"])
+    def test_a_folder_outside_the_output_is_refused(
+        self, folder: str, save: Callable[..., Any], folders: Path, repainted: np.ndarray
+    ) -> None:
+        with pytest.raises(ValueError, match="leaves ComfyUI's output folder; name a subfolder"):
+            save(edited=image(repainted), folder=folder)
+        assert {path.name for path in folders.iterdir()} == {"input", "output", "temp"}
+        assert self.files(folders) == []
+
+    def test_folders_may_be_deep(self, save: Callable[..., Any], folders: Path, repainted: np.ndarray) -> None:
+        (record,) = self.records(save(edited=image(repainted), folder="runs/a b/ü"))
+        assert record["output_images"][0]["subfolder"] == "runs/a b/ü"
+        assert all(name.startswith("runs/a b/ü/") for name in self.files(folders))
+
+    @pytest.mark.parametrize("failing", [1, 2, 3], ids=["before", "after", "record"])
+    def test_a_full_disk_leaves_no_half_of_a_file_and_no_record(
+        self, failing: int, save: Callable[..., Any], folders: Path, repainted: np.ndarray,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:  # fmt: skip
+        calls = 0
+
+        def fsync(_file: int) -> None:
+            nonlocal calls
+            calls += 1
+            if calls == failing:
+                raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(os, "fsync", fsync)
+        with pytest.raises(OSError, match="No space left"):
+            save(edited=image(repainted))
+        assert not [name for name in self.files(folders) if name.endswith((".part", ".json"))]
+        assert len(self.files(folders)) == failing - 1
+
+    def test_all_256_values_survive_from_file_to_file(self, pack: Any, folders: Path, sample: Any) -> None:
+        """A PNG in, a PNG out, through ComfyUI's floats: not one level may move."""
+        ramp = np.arange(256, dtype=np.uint8).reshape(16, 16)
+        pixels = np.stack([ramp, ramp.T, 255 - ramp], axis=2)
+        Image.fromarray(pixels).save(folders / "input" / "ramp.png")
+        loaded = pack.call(
+            "EditPairsLoadSample", image="ramp.png", task="style", region_index=0, seed=1, instruction="Keep it."
+        )
+        (record,) = self.records(pack.call("EditPairsSavePair", sample=loaded[0], edited=loaded[1], instruction=""))
+        for entry in (*record["input_images"], *record["output_images"]):
+            saved = Image.open(folders / "output" / entry["subfolder"] / entry["filename"])
+            assert saved.mode == "RGB"
+            np.testing.assert_array_equal(np.asarray(saved), pixels)
+
+    @pytest.mark.parametrize("drift", [-0.4, 0.4])
+    def test_floats_are_rounded_never_cut_off(
+        self, drift: float, save: Callable[..., Any], folders: Path, repainted: np.ndarray
+    ) -> None:
+        """Half precision and arithmetic leave values a little beside their level."""
+        (record,) = self.records(save(edited=image(repainted) + drift / 255))
+        entry = record["output_images"][0]
+        saved = Image.open(folders / "output" / entry["subfolder"] / entry["filename"])
+        np.testing.assert_array_equal(np.asarray(saved), repainted)
+
+    def test_an_instruction_wired_in_comes_first(self, save: Callable[..., Any], repainted: np.ndarray) -> None:
+        (record,) = self.records(save(edited=image(repainted), instruction=" Erase it. "))
+        assert (record["prompt"], record["initial_prompt"]) == ("Erase it.",) * 2
+
+    def test_a_pair_without_an_instruction_is_an_error(
+        self, pack: Any, sample: Any, folders: Path, repainted: np.ndarray
+    ) -> None:
+        import dataclasses
+
+        silent = dataclasses.replace(sample, instruction="")
+        with pytest.raises(ValueError, match="no instruction: wire a writer"):
+            pack.call("EditPairsSavePair", sample=silent, edited=image(repainted), instruction="  ")
+
+    def test_a_region_mask_replaces_the_samples_region(self, save: Callable[..., Any], repainted: np.ndarray) -> None:
+        found = np.zeros((48, 64), dtype=bool)
+        found[5:9, 6:10] = True
+        (record,) = self.records(save(edited=image(repainted), region_mask=mask(found)))
+        assert (record["regions"][0]["bbox"], record["regions"][0]["class_name"]) == ([6.0, 5.0, 10.0, 9.0], "disc")
+
+    def test_a_scaled_pair_has_no_region_of_another_size(self, save: Callable[..., Any]) -> None:
+        small = torch.rand(1, 24, 32, 3)
+        (record,) = self.records(save(edited=small, source=small.clone()))
+        assert (record["regions"], record["width"], record["height"]) == ([], 32, 24)
+
+    def test_pictures_from_the_browser_carry_the_workflow(
+        self, pack: Any, folders: Path, sample: Any, repainted: np.ndarray
+    ) -> None:
+        from comfy_api.latest import io as comfy_io
+
+        hidden = {comfy_io.Hidden.prompt: {"1": {}}, comfy_io.Hidden.extra_pnginfo: {"workflow": {"nodes": []}}}
+        for given, texts in ((hidden, {"prompt": '{"1": {}}', "workflow": '{"nodes": []}'}), ({}, {})):
+            output = pack.call("EditPairsSavePair", given, sample=sample, edited=image(repainted), instruction="")
+            entry = self.records(output)[0]["output_images"][0]
+            saved = Image.open(folders / "output" / entry["subfolder"] / entry["filename"])
+            assert saved.text == texts

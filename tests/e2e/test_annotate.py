@@ -1,0 +1,88 @@
+"""From bare photos to annotation to edits, with tiny random checkpoints under the names that annotate.json wants."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from comfy_nodes.core.annotation import parse_annotation
+from tests.e2e import helpers
+from tests.e2e.helpers import Driver
+
+pytest.importorskip("ultralytics", reason="needs ultralytics: run install.py")
+
+
+@pytest.fixture(scope="module")
+def models(comfy: Any) -> Path:
+    """The checkpoints that annotate.json names, in the session's ComfyUI."""
+    from tests.models import tiny, tiny_sam2, tiny_scorers
+
+    folder: Path = comfy.models
+    for name in ("yolo_world", "sam2", "text_encoders", "clip_vision"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    # ultralytics reads a model's scale out of its file's name, and knows no x among the tiny ones.
+    tiny.yolo_world(folder / "yolo_world" / "tiny-worldv2.pt").rename(folder / "yolo_world" / "yolov8x-worldv2.pt")
+    tiny.clip_text(folder / "text_encoders" / "clip-vit-base-patch32")
+    tiny_sam2.hub(folder / "sam2" / "sam2.1-hiera-large")
+    tiny_scorers.clip(folder / "text_encoders" / "clip-vit-large-patch14")
+    return folder
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Path:
+    """A folder of three photos without masks."""
+    folder = tmp_path / "bare"
+    helpers.make_photos(folder, 3)
+    for mask in folder.glob("*.mask.png"):
+        mask.unlink()
+    return folder
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_photos_get_their_regions_and_edits_read_them(driver: Driver, models: Path, bare: Path, tmp_path: Path) -> None:
+    annotated, edited = tmp_path / "annotated", tmp_path / "edited"
+    driver.run("--input", bare, "--output", annotated, workflow="annotate", quick=False)
+
+    items = _lines(annotated / "annotation.jsonl")
+    assert [item["path"] for item in items] == sorted(path.name for path in bare.glob("*.png"))
+    assert {"path", "cap", "resolution", "tags", "segmentation", "bg_count", "obj_count"} <= set(items[0])
+    regions = [region for item in items for region in parse_annotation(item).regions]
+    assert regions, "the tiny detector finds something everywhere"
+    assert all(region.mask and region.score is not None and region.sam_iou is not None for region in regions)
+    assert all(region.clip_score is not None and region.eligibility for region in regions)
+    counted = {name for item in items for name in item["obj_count"]}
+    assert counted == {region.class_name for region in regions if region.kind == "object"}
+    assert "annotated photos" in (annotated / "report.html").read_text(encoding="utf-8")
+
+    # Of a random detector's regions few are eligible; those that are not say why, each photo has an end.
+    status = driver.run(
+        "--input", annotated / "annotation.jsonl", "--image-root", bare, "--output", edited, expect=None
+    ).status
+    summary = json.loads((edited / "summary.json").read_text())
+    assert status == (1 if summary["failed"] else 0)
+    failed = {row["source_id"] for row in helpers.table(edited, "failed")}
+    assert failed | {row["source_id"] for row in helpers.rows(edited)} == {item["path"] for item in items}
+
+
+def test_bare_photos_are_annotated_first_and_once(driver: Driver, models: Path, bare: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    first = driver.run("--input", bare, "--output", output, expect=None)
+    assert "3 photos have no region" in first.stderr
+    written = (output / "annotation.jsonl").read_text()
+    assert len(written.splitlines()) == 3
+    again = driver.run("--input", bare, "--output", output, expect=None)
+    assert "annotate: 3/3" not in again.stderr, "nothing is annotated twice"
+    assert (output / "annotation.jsonl").read_text() == written
+
+
+def test_never_leaves_them_alone(driver: Driver, models: Path, bare: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    ended = driver.run("--input", bare, "--output", output, "--annotate", "never", expect=1)
+    assert "photos have no region" not in ended.stderr
+    assert all("mask.png beside it" in row["message"] for row in helpers.table(output, "failed"))

@@ -1,0 +1,147 @@
+"""The output folder: whose it is, who uses it now, and what happens when it cannot be written."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.e2e import helpers
+from tests.e2e.helpers import Driver
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 2 MB of its own."""
+    if sys.platform != "linux" or os.geteuid() != 0:
+        pytest.skip("mounting a tmpfs takes root on Linux")
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)], capture_output=True, text=True
+    )
+    if mounted.returncode:
+        pytest.skip(f"mounting a tmpfs is not allowed here: {mounted.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def remount(folder: Path, options: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{options}", str(folder)], check=True)
+
+
+def test_a_full_disk_is_one_line_and_the_run_goes_on_after_room_was_made(
+    driver: Driver, small_disk: Path, tmp_path: Path
+) -> None:
+    noise = np.random.default_rng(0)
+    for photo in helpers.make_photos(tmp_path / "photos", 6):
+        Image.fromarray(noise.integers(0, 255, (300, 300, 3), dtype=np.uint8)).save(photo)
+        Image.fromarray(helpers.disc_of(0, (300, 300))).save(photo.with_suffix(".mask.png"))
+    output = small_disk / "out"
+    run = ("--input", tmp_path / "photos", "--output", output)
+    posted = helpers.prompts_so_far(driver.url)
+    for _ in range(2):
+        ended = driver.run(*run, expect=1)
+        assert "full" in ended.line
+        assert str(output) in ended.line
+        assert not helpers.rows(output)
+    done = helpers.done_so_far(output)
+    assert 0 < done < 6
+    remount(small_disk, "size=64m")
+    driver.run(*run)
+    assert len(set(helpers.keys(output))) == len(helpers.rows(output)) == 6
+    for row in helpers.rows(output):
+        helpers.assert_whole(row)
+    assert helpers.files_in(output) == helpers.LEFT
+    assert helpers.prompts_so_far(driver.url) - posted - 1 <= 6 + 2, (
+        "what was done before the disk was full was done again"
+    )
+
+
+def test_a_disk_that_is_full_from_the_start(driver: Driver, small_disk: Path, photos: Path) -> None:
+    (small_disk / "ballast").write_bytes(b"\1" * (2 * 1024 * 1024 - 8192))
+    ended = driver.run("--input", photos, "--output", small_disk / "out", expect=None)
+    assert ended.status in (1, 2)
+    assert "full" in ended.line
+    (small_disk / "ballast").unlink()
+    driver.run("--input", photos, "--output", small_disk / "out")
+
+
+def test_a_read_only_disk(driver: Driver, small_disk: Path, photos: Path) -> None:
+    """Before the run, and between two runs of the same folder."""
+    output = small_disk / "out"
+    remount(small_disk, "ro")
+    line = driver.refused("--input", photos, "--output", output)
+    assert f"--output {output}: cannot be written" in line
+    remount(small_disk, "rw")
+    driver.run("--input", photos, "--output", output, "--limit", 1)
+    remount(small_disk, "ro")
+    ended = driver.run("--input", photos, "--output", output, expect=None)
+    assert ended.status in (1, 2)
+    assert "cannot be written" in ended.line or "read-only" in ended.line.lower()
+    remount(small_disk, "rw")
+    driver.run("--input", photos, "--output", output)
+
+
+def test_no_permission(driver: Driver, photos: Path, tmp_path: Path) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root may write everywhere")
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0o500)
+    assert "cannot be written" in driver.refused("--input", photos, "--output", locked / "out")
+
+
+def test_output_that_is_a_file(driver: Driver, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("mine")
+    line = driver.refused("--input", photos, "--output", tmp_path / "out")
+    assert f"--output {tmp_path / 'out'}: " in line
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_a_folder_with_other_peoples_files_is_left_alone(driver: Driver, photos: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    output.mkdir()
+    (output / "thesis.txt").write_text("mine")
+    assert "holds files that no run left there" in driver.refused("--input", photos, "--output", output)
+    assert helpers.files_in(output) == {"thesis.txt"}
+
+
+def test_a_journal_that_is_none(driver: Driver, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "run.sqlite").write_text("something else " * 100)
+    assert "run.sqlite" in driver.refused("--input", photos, "--output", tmp_path / "out")
+    assert (tmp_path / "out" / "run.sqlite").read_text() == "something else " * 100
+
+
+def test_two_runs_into_one_folder(driver: Driver, tmp_path: Path) -> None:
+    helpers.make_photos(tmp_path / "photos", 40)
+    run = ("--input", tmp_path / "photos", "--output", tmp_path / "out")
+    first = driver.start(*run)
+    helpers.until(lambda: helpers.done_so_far(tmp_path / "out") >= 1, "the first run's first sample")
+    assert "another run is using it" in driver.refused(*run)
+    assert first.poll() is None, "the first run was over before the second was refused"
+    driver.end(first)
+    assert len(set(helpers.keys(tmp_path / "out"))) == len(helpers.rows(tmp_path / "out")) == 40
+
+
+def test_what_was_not_started_leaves_nothing(driver: Driver, photos: Path, tmp_path: Path) -> None:
+    """Status 2 means that nothing was started."""
+    output = tmp_path / "out"
+    for wrong in (("--input", tmp_path / "nowhere"), ("--input", photos, "--set", "NoSuchNode.x=1")):
+        driver.refused(*wrong, "--output", output)
+        assert not output.exists() or not list(output.iterdir())
+
+
+@pytest.mark.parametrize("wrong", [("--limit", "0"), ("--max-failed", "many"), ("--regions", "some"), ("--seed", "x")])
+def test_bad_arguments(driver: Driver, photos: Path, tmp_path: Path, wrong: tuple[str, str]) -> None:
+    ended = driver.run("--input", photos, "--output", tmp_path / "out", *wrong, expect=2)
+    assert wrong[0] in ended.line
+    assert not (tmp_path / "out").exists()
