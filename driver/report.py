@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import numpy as np
 import pyarrow.parquet as pq
 from PIL import Image
 
+from comfy_nodes.core import rle
 from comfy_nodes.core.annotation import parse_annotation
 from comfy_nodes.core.photos import open_photo
-from comfy_nodes.core.region_drawing import draw_regions
+from comfy_nodes.core.region_drawing import DrawnRegion, draw
 
 from .spool import disk_error
 
@@ -152,9 +154,12 @@ def _spread(total: int, most: int) -> set[int]:
 def _annotated(item: dict[str, Any], photos: Path) -> dict[str, Any]:
     annotation = parse_annotation(item)
     photo = open_photo((photos / annotation.path).read_bytes(), annotation.path)
-    drawn = draw_regions(photo, annotation.regions)
+    regions = [
+        DrawnRegion(one.bbox, one.class_name or one.kind, one.score, rle.decode(one.mask) if one.mask else None)
+        for one in annotation.regions
+    ]
     buffer = io.BytesIO()
-    drawn.save(buffer, "PNG")
+    Image.fromarray(draw(np.asarray(photo), regions)).save(buffer, "PNG")
     return {
         "path": annotation.path,
         "picture": _thumbnail(buffer.getvalue()),

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from comfy_api.latest import io, ui
 
+from ..core.region_drawing import MASK_OPACITY, DrawnRegion, draw
 from ..photo_regions import photos_with_regions
-from ..region_drawing import MASK_OPACITY, DrawnRegion, draw
 from ..tensors import to_image
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from PIL import Image, ImageDraw
 
-from driver.workflow import WorkflowFile
+from driver.workflow import SINK_CLASSES, WorkflowFile
 
 if TYPE_CHECKING:
     from conftest import Frontend
@@ -240,7 +240,7 @@ def _verdict_on_face(frontend: Frontend) -> str:
 
 def _needed_by_sinks(prompt: dict[str, Any]) -> dict[str, Any]:
     """The part of a prompt that the driver submits: its sinks and what they depend on."""
-    open_ids = [node_id for node_id, node in prompt.items() if node["class_type"] == SAVE]
+    open_ids = [node_id for node_id, node in prompt.items() if node["class_type"] in SINK_CLASSES]
     needed: dict[str, Any] = {}
     while open_ids:
         node_id = open_ids.pop()
