@@ -33,7 +33,7 @@ MASKS_AT_ONCE = 8
 """How many masks are scaled up together, so that a hundred boxes on a large photo don't fill the memory. Ours."""
 
 _PACKAGE = (
-    "the sam2 package is not installed, which original SAM 2 checkpoints need: run `python install.py --grounding`, "
+    "the sam2 package is not installed, which original SAM 2 checkpoints need: run `python install.py`, "
     "or choose a hub-format folder, which needs no package"
 )
 

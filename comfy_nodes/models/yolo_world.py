@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from comfy.model_patcher import ModelPatcher
 
+from ..classical import MissingLibrary
 from .checkpoints import Checkpoint, CheckpointError, load_into
 from .clip_text import ClipText
 from .detections import Candidates, Grounder
@@ -33,13 +34,9 @@ PADDING = 114
 """Grey level of the borders, ultralytics' own."""
 
 INSTALL = (
-    "YOLO-World needs the package ultralytics (AGPL-3.0), which is not installed: run `python install.py --grounding` "
+    "YOLO-World needs the package ultralytics (AGPL-3.0), which is not installed: run `python install.py` "
     "in EditPairs' folder, then restart ComfyUI"
 )
-
-
-class MissingPackage(ImportError):
-    """An optional package is not there; the message says how to get it."""
 
 
 class YoloWorld(Grounder):
@@ -52,7 +49,7 @@ class YoloWorld(Grounder):
 
         Raises:
             CheckpointError: the file is not a YOLO-World, or the encoder's embeddings are of another length.
-            MissingPackage: ultralytics is not installed.
+            MissingLibrary: ultralytics is not installed.
         """
         module = build(checkpoint)
         wanted = module.model[-1].cv3[0][-1].out_channels
@@ -87,7 +84,7 @@ def build(checkpoint: Checkpoint) -> torch.nn.Module:
 
     Raises:
         CheckpointError: the file is not a YOLO-World.
-        MissingPackage: ultralytics is not installed, or does not load.
+        MissingLibrary: ultralytics is not installed, or does not load.
     """
     model_class, library = _world_model()
     recipe = recipe_of(checkpoint, library)
@@ -138,16 +135,16 @@ def _world_model() -> tuple[Any, Path]:
     """ultralytics' WorldModel class and the package's folder, imported such that ultralytics keeps to itself.
 
     Raises:
-        MissingPackage: ultralytics or something that it needs is missing.
+        MissingLibrary: ultralytics or something that it needs is missing.
     """
     try:
         with _kept_to_itself():
             tasks = importlib.import_module("ultralytics.nn.tasks")
     except ImportError as error:
         if (error.name or "").partition(".")[0] == "ultralytics":
-            raise MissingPackage(INSTALL, name="ultralytics") from None
-        raise MissingPackage(
-            f"ultralytics does not load ({error}): run `python install.py --grounding` in EditPairs' folder",
+            raise MissingLibrary(INSTALL) from None
+        raise MissingLibrary(
+            f"ultralytics does not load ({error}): run `python install.py` in EditPairs' folder",
             name=error.name,
         ) from None
     return tasks.WorldModel, Path(tasks.__file__).parent.parent

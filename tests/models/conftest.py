@@ -56,7 +56,7 @@ def clip_folder(weights: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def yolo_file(weights: Path) -> Path:
-    pytest.importorskip("ultralytics", reason="needs ultralytics: python install.py --grounding")
+    pytest.importorskip("ultralytics", reason="needs ultralytics: python install.py")
     from tests.models import tiny
 
     return tiny.yolo_world(weights / "tiny-worldv2.pt")

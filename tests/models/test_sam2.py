@@ -52,7 +52,7 @@ def segmenter(hub_folder: Path) -> sam2_models.Segmenter:
 
 @pytest.fixture(scope="module")
 def original(weights: Path) -> Iterator[tuple[Path, dict[str, torch.Tensor]]]:
-    pytest.importorskip("sam2", reason="needs the sam2 package: python install.py --grounding")
+    pytest.importorskip("sam2", reason="needs the sam2 package: python install.py")
     file = weights / "sam2.1_hiera_tiny.pt"
     yield file, tiny_sam2.original(file)
     file.unlink()
@@ -86,7 +86,7 @@ def test_an_original_checkpoint_loads_from_safetensors_too(original: Any, tmp_pa
 
 
 def test_all_four_sizes_of_both_versions_are_told_apart() -> None:
-    sam2 = pytest.importorskip("sam2", reason="needs the sam2 package: python install.py --grounding")
+    sam2 = pytest.importorskip("sam2", reason="needs the sam2 package: python install.py")
     from omegaconf import OmegaConf
 
     from comfy_nodes.models.checkpoints import Checkpoint
@@ -218,7 +218,7 @@ def test_without_the_package_one_line_says_what_to_do(tmp_path: Path, monkeypatc
     monkeypatch.setitem(sys.modules, "sam2", None)
     blocks = {f"image_encoder.trunk.blocks.{number}.norm1.weight": torch.zeros(1) for number in range(12)}
     save_file({"image_encoder.trunk.patch_embed.proj.weight": torch.zeros(96, 3, 7, 7), **blocks}, tmp_path / "t.sft")
-    with pytest.raises(MissingLibrary, match=r"python install.py --grounding") as caught:
+    with pytest.raises(MissingLibrary, match=r"python install.py") as caught:
         sam2_models.load_original(tmp_path / "t.sft")
     assert "\n" not in str(caught.value)
 

@@ -20,11 +20,12 @@ pytest.importorskip("comfy.model_management", reason="needs ComfyUI's source: CO
 from comfy import model_management
 
 from comfy_nodes.box_formats import Detection
+from comfy_nodes.classical import MissingLibrary
 from comfy_nodes.models import yolo_architecture, yolo_world
 from comfy_nodes.models.checkpoints import Checkpoint, CheckpointError, PickledRecord, read
 from comfy_nodes.models.clip_text import ClipText
 from comfy_nodes.models.detections import Selection
-from comfy_nodes.models.yolo_world import MissingPackage, YoloWorld, letterbox
+from comfy_nodes.models.yolo_world import YoloWorld, letterbox
 from tests.models import tiny
 
 NAMES = ["cat", "a red bus", "dining table", "sky"]
@@ -222,14 +223,14 @@ def test_nothing_goes_to_the_network(
 def test_missing_package_is_one_line(yolo_file: Path) -> None:
     gone = {name: None for name in list(sys.modules) if name.partition(".")[0] == "ultralytics"}
     checkpoint = read(yolo_file)
-    install = r"^YOLO-World needs the package ultralytics \(AGPL-3.0\)[^\n]+--grounding"
-    with patch.dict(sys.modules, {**gone, "ultralytics": None}), pytest.raises(MissingPackage, match=install):
+    install = r"^YOLO-World needs the package ultralytics \(AGPL-3.0\)[^\n]+python install.py"
+    with patch.dict(sys.modules, {**gone, "ultralytics": None}), pytest.raises(MissingLibrary, match=install):
         yolo_world.build(checkpoint)
     polars = ModuleNotFoundError("No module named 'polars'", name="polars")
     broken = r"^ultralytics does not load \(No module named 'polars'\)[^\n]+$"
     with (
         patch.object(yolo_world.importlib, "import_module", side_effect=polars),
-        pytest.raises(MissingPackage, match=broken),
+        pytest.raises(MissingLibrary, match=broken),
     ):
         yolo_world.build(checkpoint)
 
