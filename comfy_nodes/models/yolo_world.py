@@ -145,7 +145,6 @@ def _world_model() -> tuple[Any, Path]:
             raise MissingLibrary(INSTALL) from None
         raise MissingLibrary(
             f"ultralytics does not load ({error}): run `python install.py` in EditPairs' folder",
-            name=error.name,
         ) from None
     return tasks.WorldModel, Path(tasks.__file__).parent.parent
 
