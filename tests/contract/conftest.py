@@ -7,8 +7,8 @@ import asyncio
 import importlib
 import importlib.util
 import json
-import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -17,6 +17,9 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import settings
+
+from driver.failures import RunError
+from driver.server import find_comfyui
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 NODES = REPOSITORY / "comfy_nodes" / "nodes"
@@ -77,9 +80,10 @@ class Pack:
 @pytest.fixture(scope="session")
 def comfyui() -> Path:
     """ComfyUI's source, importable and told to stay on the CPU."""
-    source = Path(os.environ.get("COMFYUI_PATH") or REPOSITORY / ".comfyui" / "ComfyUI")
-    if not (source / "main.py").is_file():
-        pytest.skip(f"no ComfyUI in {source}: set COMFYUI_PATH or run install.py")
+    try:
+        source = find_comfyui()
+    except RunError as error:
+        pytest.skip(str(error))
     sys.path.insert(0, str(source))
     from comfy.cli_args import args
 
@@ -107,7 +111,10 @@ def pack(comfyui: Path, tmp_path_factory: pytest.TempPathFactory) -> Pack:
         await extension.on_load()
         return list(await extension.get_node_list())
 
-    return Pack(module, {node.GET_SCHEMA().node_id: node for node in asyncio.run(nodes())}, listed_nodes())
+    # In a thread of its own: Playwright leaves a loop running in this one, whichever tests came before.
+    with ThreadPoolExecutor(1) as thread:
+        listed = thread.submit(asyncio.run, nodes()).result()
+    return Pack(module, {node.GET_SCHEMA().node_id: node for node in listed}, listed_nodes())
 
 
 @pytest.fixture
