@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +14,27 @@ from comfy_nodes.core.annotation import parse_annotation
 from tests.e2e import helpers
 from tests.e2e.helpers import Driver
 
+FOLDERS = ("yolo_world", "sam2", "text_encoders")
+
 pytest.importorskip("ultralytics", reason="needs ultralytics: run install.py")
 
 
 @pytest.fixture(scope="module")
-def models(comfy: Any) -> Path:
-    """The checkpoints that annotate.json names, in the session's ComfyUI."""
+def models(comfy: Any) -> Iterator[Path]:
+    """The checkpoints that annotate.json names, in the session's ComfyUI; other tests have none."""
     from tests.models import tiny, tiny_sam2, tiny_scorers
 
     folder: Path = comfy.models
-    for name in ("yolo_world", "sam2", "text_encoders", "clip_vision"):
+    for name in FOLDERS:
         (folder / name).mkdir(parents=True, exist_ok=True)
     # ultralytics reads a model's scale out of its file's name, and knows no x among the tiny ones.
     tiny.yolo_world(folder / "yolo_world" / "tiny-worldv2.pt").rename(folder / "yolo_world" / "yolov8x-worldv2.pt")
     tiny.clip_text(folder / "text_encoders" / "clip-vit-base-patch32")
     tiny_sam2.hub(folder / "sam2" / "sam2.1-hiera-large")
     tiny_scorers.clip(folder / "text_encoders" / "clip-vit-large-patch14")
-    return folder
+    yield folder
+    for name in FOLDERS:
+        shutil.rmtree(folder / name)
 
 
 @pytest.fixture
