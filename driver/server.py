@@ -152,13 +152,19 @@ class OwnServer:
                 start_new_session=True,
             )
         self.server = ComfyServer(f"http://127.0.0.1:{port}")
+        try:
+            self._wait()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _wait(self) -> None:
         begun = time.monotonic()
         while not self._answers():
             waited = time.monotonic() - begun
             if self._process.poll() is not None:
                 raise RunError(f"ComfyUI did not start: {self._last_words()} (its log: {self._kept_log()})")
             if waited > START_SECONDS:
-                self.stop()
                 raise RunError(f"ComfyUI did not answer within {START_SECONDS} s (its log: {self._kept_log()})")
             self._on_wait(waited)
             time.sleep(0.3)

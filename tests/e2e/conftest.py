@@ -15,7 +15,15 @@ if str(REPOSITORY) not in sys.path:
     sys.path.insert(0, str(REPOSITORY))
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+from tests.e2e import helpers  # noqa: E402
 from tests.e2e.helpers import Driver, make_photos  # noqa: E402
+
+
+@pytest.fixture(scope="session", autouse=True)
+def bytecode(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Lets the commands keep their bytecode, outside the repository: compiling it takes most of a short run."""
+    folder = tmp_path_factory.mktemp("bytecode")
+    helpers.ENVIRONMENT.update(PYTHONDONTWRITEBYTECODE="", PYTHONPYCACHEPREFIX=str(folder))
 
 
 @pytest.fixture

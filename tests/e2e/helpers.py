@@ -25,6 +25,9 @@ from PIL import Image
 from comfy_nodes.core import rle
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
+ENVIRONMENT: dict[str, str] = {}
+"""What the command's environment gets beside this process's own."""
+
 QUICK = ("--set", "EditPairsClassicalInpaint.method=telea")
 """An inpainting method that takes milliseconds on a small photo; shift-map takes ten times as long."""
 
@@ -93,7 +96,7 @@ class Driver:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
-                env={**os.environ, **(env or {})},
+                env={**os.environ, **ENVIRONMENT, **(env or {})},
                 text=True,
             )
         process.log = log  # type: ignore[attr-defined]
