@@ -107,12 +107,13 @@ class OwnServer:
         Raises:
             RunError: it exits, or does not answer in time.
         """
-        self._comfyui = comfyui
-        self._folder = folder
+        # ComfyUI runs in its own folder, from where a relative path would lead elsewhere.
+        self._comfyui = comfyui.resolve()
+        self._folder = folder.resolve()
         self._on_wait = on_wait
-        self._log = folder / "comfyui.log"
+        self._log = self._folder / "comfyui.log"
         for name in ("input", "output", "user", "custom_nodes"):
-            (folder / name).mkdir(parents=True, exist_ok=True)
+            (self._folder / name).mkdir(parents=True, exist_ok=True)
         self._start()
 
     def revive(self) -> None:

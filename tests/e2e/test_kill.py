@@ -142,7 +142,8 @@ def test_its_own_server_goes_with_it_and_is_replaced_when_it_dies(driver: Driver
     """kill -9 of the driver: its ComfyUI is gone within 5 s. kill -9 of that ComfyUI: the run ends complete."""
     helpers.make_photos(tmp_path / "photos", 40)
     output = tmp_path / "out"
-    run = ("--input", tmp_path / "photos", "--output", output)
+    # Relative, as the default is: ComfyUI runs in another folder than the command.
+    run = ("--input", tmp_path / "photos", "--output", os.path.relpath(output, helpers.REPOSITORY))
     process = driver.start(*run, server=None)
     helpers.until(lambda: helpers.done_so_far(output) >= 2, "two samples done")
     assert _comfyui(output)
