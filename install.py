@@ -502,7 +502,8 @@ def main(arguments: list[str]) -> int:
     try:
         refuse_old_python(sys.version_info[:2], "this")
         sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that a child is ended with us
+        for number in (signal.SIGINT, signal.SIGTERM):  # so that a child is ended with us
+            signal.signal(number, signal.default_int_handler)
         return run(arguments)
     except InstallError as error:
         line, status = str(error), error.status

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command; returns its exit status: 0 done, 1 too many failed, 2 nothing started, 130 stopped."""
     options = _parse(arguments)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell lets its background jobs ignore the first
+        signal.signal(number, signal.default_int_handler)
     try:
         # Imported when it is needed: the help answers at once.
         from driver.run import dry_run, run

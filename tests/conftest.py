@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from driver.failures import RunError
 from driver.server import find_comfyui
@@ -33,6 +34,15 @@ class Comfy:
     url: str
     models: Path
     """Its models folder; what is put there while it runs is found."""
+
+
+PILLOW_OPEN = Image.open
+
+
+@pytest.fixture(autouse=True)
+def pillow_opens_images() -> None:
+    """ultralytics, which some tests import, puts a function of its own in the place of Pillow's."""
+    Image.open = PILLOW_OPEN
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ import folder_paths
 import numpy as np
 import torch
 from comfy.model_patcher import ModelPatcher
+from PIL import Image
 
 from ..classical import MissingLibrary
 from .checkpoints import Checkpoint, CheckpointError, load_into
@@ -153,17 +154,19 @@ def _world_model() -> tuple[Any, Path]:
 def _kept_to_itself() -> Iterator[None]:
     """While ultralytics is imported: no look at the network, no installing, no settings in the home folder.
 
-    It reads these variables once, at import. It also turns OpenCV's threads off, for everybody; that is undone.
+    It reads these variables once, at import. It also turns OpenCV's threads off and puts its own functions in the place
+    of Pillow's and torch's, for everybody; that is undone.
     """
     settings = {"YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false"}
     if "YOLO_CONFIG_DIR" not in os.environ:
         settings["YOLO_CONFIG_DIR"] = folder_paths.get_temp_directory()
-    before, threads = dict(os.environ), cv2.getNumThreads()
+    before, threads, opener, saver = dict(os.environ), cv2.getNumThreads(), Image.open, torch.save
     os.environ.update(settings)
     try:
         yield
     finally:
         cv2.setNumThreads(threads)
+        Image.open, torch.save = opener, saver
         for name in settings:
             if name in before:
                 os.environ[name] = before[name]
