@@ -51,7 +51,7 @@ def from_wire(boxes: Any) -> list[list[Detection]]:
 
 def to_wire(frames: Sequence[Sequence[Detection]]) -> list[list[dict[str, Any]]]:
     """Core's BOUNDING_BOX; `score` is left out where it is not known."""
-    return [[_to_dict(found) for found in frame] for frame in frames]
+    return [[wire.of_corners(found.box, found.label, found.score) for found in frame] for frame in frames]
 
 
 def from_bbox(boxes: Any, layout: Layout) -> list[list[Detection]]:
@@ -147,14 +147,6 @@ def _of_dict(box: dict[str, Any]) -> Detection:
     score = box.get("score")
     corners = _corners(*wire.corners(box), "xyxy")
     return Detection(corners, str(box.get("label") or ""), None if score is None else float(score))
-
-
-def _to_dict(found: Detection) -> dict[str, Any]:
-    x, y, width, height = _numbers(found.box, "xywh")
-    box: dict[str, Any] = {"x": x, "y": y, "width": width, "height": height, "label": found.label}
-    if found.score is not None:
-        box["score"] = found.score
-    return box
 
 
 def _corners(a: float, b: float, c: float, d: float, layout: Layout) -> Corners:

@@ -22,11 +22,14 @@ def of_region(region: Region | None) -> list[list[dict[str, Any]]]:
     """One image's boxes: the region's, or none."""
     if region is None:
         return [[]]
-    x1, y1, x2, y2 = region.bbox
-    box: dict[str, Any] = {"x": x1, "y": y1, "width": x2 - x1, "height": y2 - y1, "label": region.class_name or ""}
-    if region.score is not None:
-        box["score"] = region.score
-    return [[box]]
+    return [[of_corners(region.bbox, region.class_name or "", region.score)]]
+
+
+def of_corners(corners: Box, label: str = "", score: float | None = None) -> dict[str, Any]:
+    """One box of the wire type from (x1, y1, x2, y2) in pixels; `score` is left out where it is not known."""
+    x1, y1, x2, y2 = corners
+    box: dict[str, Any] = {"x": x1, "y": y1, "width": x2 - x1, "height": y2 - y1, "label": label}
+    return box if score is None else {**box, "score": score}
 
 
 def regions(boxes: Any, masks: torch.Tensor | None, kind: Kind, width: int, height: int) -> list[Region]:
@@ -91,20 +94,13 @@ def frames(boxes: Any) -> list[list[dict[str, Any]]]:
 
 def of_mask(mask: np.ndarray) -> dict[str, Any]:
     """The tight box around a mask, bool [H, W], that marks something; without a label."""
-    x1, y1, x2, y2 = region_of_mask(mask).bbox
-    return {"x": x1, "y": y1, "width": x2 - x1, "height": y2 - y1, "label": ""}
+    return of_corners(region_of_mask(mask).bbox)
 
 
 def with_metadata(box: dict[str, Any], **values: float | None) -> dict[str, Any]:
     """A copy of the box with `values` in its metadata; None removes one."""
     metadata = {**(box.get("metadata") or {}), **values}
     return {**box, "metadata": {name: value for name, value in metadata.items() if value is not None}}
-
-
-def metadata_of(box: dict[str, Any], name: str) -> float | None:
-    """A number out of the box's metadata, None where it is not there."""
-    value = (box.get("metadata") or {}).get(name)
-    return float(value) if isinstance(value, int | float) else None
 
 
 def corners(box: dict[str, Any]) -> Box:

@@ -1,7 +1,7 @@
 """Which photos are worth editing: size, aesthetic score, shape, and whether the same picture came before.
 
 Called by `Filter Photo` and, photo by photo in a run's order, by the driver. Judges what it is told (size, score) and
-what it can see cheaply (a perceptual hash); it never loads a model. Every drop has one reason out of `REASONS`, is
+what it can see cheaply (a perceptual hash); it never loads a model. Every drop has one `Reason`, is
 counted under it, and says in a sentence what was measured against what.
 """
 
@@ -19,7 +19,6 @@ from PIL import Image
 from . import photos
 
 Reason = Literal["corrupt", "small", "crop", "aesthetic", "duplicate"]
-REASONS: tuple[Reason, ...] = ("corrupt", "small", "crop", "aesthetic", "duplicate")
 
 KONTEXT_BUCKETS: tuple[tuple[int, int], ...] = (
     (672, 1568),

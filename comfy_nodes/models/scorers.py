@@ -45,7 +45,6 @@ class RegionScorer:
 
     def __init__(self, clip: Any, tokenizer: Any, head: torch.nn.Module | None, name: str) -> None:
         self.name = name
-        self.rates_aesthetics = head is not None
         self._clip, self._tokenizer, self._head = clip, tokenizer, head
         parts = torch.nn.ModuleDict({"clip": clip} if head is None else {"clip": clip, "head": head})
         self._managed = ManagedModule(parts, "RegionScorer")
