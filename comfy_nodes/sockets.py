@@ -8,6 +8,7 @@ import torch
 from comfy_api.latest import io
 
 from .core.annotation import Provenance, Region
+from .core.records import SampleFailure
 
 Sample = io.Custom("EDITPAIRS_SAMPLE")
 Grounder = io.Custom("EDITPAIRS_GROUNDER")
@@ -18,6 +19,8 @@ Sam2 = io.Custom("EDITPAIRS_SAM2")
 """Carries a `models.sam2_models.Segmenter`."""
 RegionScorer = io.Custom("EDITPAIRS_REGION_SCORER")
 """Carries a `models.scorers.RegionScorer`."""
+Vlm = io.Custom("EDITPAIRS_VLM")
+"""Carries a `vlm.asking.Vlm`."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,8 @@ class EditSample:
     provenance: Provenance
     images: dict[str, torch.Tensor] = field(default_factory=dict)
     """Further images by role (reference, frame2), each IMAGE [1, H, W, 3]."""
+    failure: SampleFailure | None = None
+    """Why a step before this one came to nothing. Sinks save the reason instead of a pair, and don't ask for the edit."""
 
     @property
     def size(self) -> tuple[int, int]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 
 class RunError(Exception):
     """The run cannot start or go on. The message is one line: what is wrong and what to do.
@@ -26,15 +24,3 @@ class ServerGone(ServerFault):
 
 class PromptRefused(Exception):
     """A server did not take a prompt or a file, for a reason that lies with these."""
-
-
-@dataclass(frozen=True)
-class SampleFailure:
-    """Why a sample has no row: one line of `failed.parquet`."""
-
-    stage: str
-    """`input`, `edit` or `output`."""
-    error_type: str
-    message: str
-    node: str = ""
-    """Id and class of the node that failed, where one did."""

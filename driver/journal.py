@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from comfy_nodes.core.annotation import parse_annotation, to_json
+from comfy_nodes.core.records import SampleFailure
 
-from .failures import RunError, SampleFailure
+from .failures import RunError
 from .harvest import Row
 from .sources import Planned, Sample, Unusable
 

@@ -10,7 +10,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, T
 from rich.progress import Progress as RichProgress
 from rich.text import Text
 
-from .failures import SampleFailure
+from comfy_nodes.core.records import SampleFailure
+
 from .sources import Sample
 
 LINE_SECONDS = 10.0

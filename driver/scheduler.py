@@ -20,10 +20,10 @@ from comfy_nodes.core import photos
 from comfy_nodes.core.annotation import Provenance, to_json
 from comfy_nodes.core.keys import sample_seed
 from comfy_nodes.core.photos import PhotoError
-from comfy_nodes.core.records import SavedFile
+from comfy_nodes.core.records import SampleFailure, SavedFile
 
 from .comfy import ComfyServer, FinishedPrompts, Job
-from .failures import PromptRefused, RunError, SampleFailure, ServerFault, ServerGone
+from .failures import PromptRefused, RunError, ServerFault, ServerGone
 from .harvest import Harvester, NoRecord
 from .journal import Journal
 from .sources import Sample

@@ -27,9 +27,10 @@ from comfy_nodes.core.annotation import (
 from comfy_nodes.core.eligibility import refusals
 from comfy_nodes.core.keys import sample_key
 from comfy_nodes.core.photos import PhotoError
+from comfy_nodes.core.records import SampleFailure
 from comfy_nodes.core.tasks import ANNOTATE, Task
 
-from .failures import RunError, SampleFailure
+from .failures import RunError
 
 BUNDLED = Path(__file__).resolve().parent.parent / "samples" / "annotation.jsonl"
 MASK_SUFFIX = ".mask.png"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.dataclasses import dataclass
 
 from .annotation import Region
 from .rle import Rle
@@ -51,6 +52,28 @@ class Model(BaseModel):
     sha256: str | None = None
     revision: str | None = None
     licence: str | None = None
+
+
+@dataclass(frozen=True)
+class SampleFailure:
+    """Why a sample has no record: a line of `failed.parquet`."""
+
+    stage: str
+    """`input`, `edit`, `write`, `annotate` or `output`."""
+    error_type: str
+    message: str
+    node: str = ""
+    """Class and id of the node that failed, where one did."""
+
+
+class FailureRecord(BaseModel):
+    """What a sink returns of a sample that a node before it gave up on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: int = SCHEMA_VERSION
+    key: str
+    failure: SampleFailure
 
 
 class RegionRecord(BaseModel):

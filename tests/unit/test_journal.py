@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from comfy_nodes.core.records import EditRecord
-from driver.failures import RunError, SampleFailure
+from comfy_nodes.core.records import EditRecord, SampleFailure
+from driver.failures import RunError
 from driver.journal import Journal, Submission, Tries
 from driver.sources import Planned, Sample, Unusable
 

@@ -1,0 +1,1 @@
+"""Asking vision-language models: one way in, whoever answers."""

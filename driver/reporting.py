@@ -1,0 +1,51 @@
+"""What a run tells while it lasts, to whoever listens: the terminal, the metrics, the log."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from comfy_nodes.core.records import SampleFailure
+
+from .sources import Sample
+
+ServerState = Literal["starting", "working", "idle", "away", "suspended", "recycling", "left"]
+"""away: nothing answers. suspended: faults in a row, waiting before one prompt as a canary. left: given up for this run."""
+
+
+@dataclass(frozen=True)
+class ServerView:
+    """One server as it stands."""
+
+    name: str
+    """Its address."""
+    state: ServerState
+    in_flight: int = 0
+    """Samples posted and not finished."""
+    done: int = 0
+    faults: int = 0
+    """Faults of the server so far in this run."""
+    samples_per_prompt: int = 1
+    seconds_per_sample: float | None = None
+    """Moving average of the server's own execution time."""
+
+
+class Reporter(Protocol):
+    """Who is told. Called from the threads of several servers, one call at a time."""
+
+    def finished(self, server: str, sample: Sample, verdicts: list[str], seconds: float | None) -> None:
+        """A sample has its rows; `seconds` is what the server took for it."""
+
+    def failed(self, sample: Sample, failure: SampleFailure) -> None:
+        """A sample will have no row."""
+
+    def retried(self, server: str, samples: int, error_class: str, why: str) -> None:
+        """Samples wait again, after something that is not their fault or with attempts left."""
+
+    def server(self, view: ServerView) -> None:
+        """A server's state changed."""
+
+    def say(self, line: str) -> None:
+        """One line for the person at the terminal."""
+
+    def close(self) -> None: ...
