@@ -6,18 +6,28 @@ from comfy_api.latest import ComfyExtension, io
 
 from . import samples
 from .nodes.annotating import SaveAnnotation
+from .nodes.captioning import CaptionImage, TagImage
 from .nodes.converting import BBoxToBoxes, BoxesToBBox, BoxesToSegs, SegsToBoxes
 from .nodes.drawing import DrawRegions
 from .nodes.editing import ClassicalInpaint
 from .nodes.filtering import FilterPhoto
 from .nodes.grounding import DetectObjects, LoadGrounder, LoadYoloWorld
+from .nodes.instruction_saving import SaveInstructions
 from .nodes.masking import SegmentBoxGrabCut
+from .nodes.packing import GatePack
 from .nodes.regions import LoadRegionScorer, ScoreRegions, SelectRegions
+from .nodes.routing import RouteTask
 from .nodes.sample import LoadEditSample
 from .nodes.saving import SaveEditPair
 from .nodes.segmenting import LoadSam2, RefineMask, SegmentBoxesSam2
 from .nodes.verifying import VerifyPixels
-from .nodes.writing import WriteInstructionTemplate
+from .nodes.vlm_loading import LoadVlmCore, LoadVlmEndpoint, LoadVlmLocal
+from .nodes.writing import (
+    RewriteInstruction,
+    WriteInstruction,
+    WriteInstructionTemplate,
+    WriteMotionInstruction,
+)
 
 
 class EditPairsExtension(ComfyExtension):
@@ -45,7 +55,18 @@ class EditPairsExtension(ComfyExtension):
             SelectRegions,
             ClassicalInpaint,
             WriteInstructionTemplate,
+            CaptionImage,
+            TagImage,
+            RouteTask,
+            WriteInstruction,
+            WriteMotionInstruction,
+            RewriteInstruction,
             VerifyPixels,
             SaveEditPair,
             SaveAnnotation,
+            SaveInstructions,
+            GatePack,
+            LoadVlmEndpoint,
+            LoadVlmLocal,
+            LoadVlmCore,
         ]

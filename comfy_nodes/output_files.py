@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import uuid
 from pathlib import Path
+from typing import Any
 
 import folder_paths
 
-from .core.records import SavedFile
+from .core.records import SavedFile, records_name
 
 
 class OutputFiles:
@@ -37,6 +39,13 @@ class OutputFiles:
     def prefix(self, key: str) -> str:
         """A start of file names that nobody else has."""
         return f"{re.sub(r'[^0-9A-Za-z]', '-', key)}-{uuid.uuid4().hex[:12]}"
+
+    def finish(self, key: str, returned: list[dict[str, Any]]) -> None:
+        """Writes what the sink returns of a sample, after all its files: `<key>.records.json`.
+
+        The driver reads it while other samples of the same prompt still run, and after a prompt that broke off.
+        """
+        self.save(records_name(key), json.dumps({"editpairs": returned}, ensure_ascii=False).encode())
 
     def save(self, name: str, data: bytes) -> SavedFile:
         """Writes a file durably and returns how `/view` finds it."""

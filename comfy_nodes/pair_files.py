@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from typing import Any
 
 import numpy as np
 from PIL import Image, PngImagePlugin
@@ -43,6 +44,10 @@ class PairFiles:
         )
         self._files.save(f"{prefix}.json", filed.model_dump_json(indent=1).encode())
         return filed
+
+    def finish(self, key: str, returned: list[dict[str, Any]]) -> None:
+        """Says that all of a sample is written; see `OutputFiles.finish`."""
+        self._files.finish(key, returned)
 
     def _save_image(self, name: str, pixels: np.ndarray) -> SavedFile:
         buffer = io.BytesIO()

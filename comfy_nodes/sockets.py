@@ -8,6 +8,7 @@ import torch
 from comfy_api.latest import io
 
 from .core.annotation import Provenance, Region
+from .core.instructions import Writing
 from .core.records import SampleFailure
 
 Sample = io.Custom("EDITPAIRS_SAMPLE")
@@ -37,8 +38,15 @@ class EditSample:
     provenance: Provenance
     images: dict[str, torch.Tensor] = field(default_factory=dict)
     """Further images by role (reference, frame2), each IMAGE [1, H, W, 3]."""
+    writings: tuple[Writing, ...] = ()
+    """What writers wrote for it, the one that an edit graph carries out first. Empty before the write stage."""
     failure: SampleFailure | None = None
     """Why a step before this one came to nothing. Sinks save the reason instead of a pair, and don't ask for the edit."""
+
+    @property
+    def writing(self) -> Writing | None:
+        """The instruction that an edit graph carries out, with all that was written together with it."""
+        return self.writings[0] if self.writings else None
 
     @property
     def size(self) -> tuple[int, int]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from comfy_nodes.core.annotation import parse_annotation
+from comfy_nodes.core.annotation import Annotation, parse_annotation
+from comfy_nodes.core.keys import sample_key
 from comfy_nodes.core.records import AnnotationRecord
+from comfy_nodes.core.tasks import ANNOTATE
 
 from .journal import Journal
-from .sources import Grounding
 from .spool import disk_error
 
 WORKFLOW = "annotate"
@@ -18,18 +20,23 @@ JOURNAL = "annotate.sqlite"
 ANNOTATION = "annotation.jsonl"
 
 
-def grounding(journal: Journal) -> Grounding:
-    """What a journal of the annotate stage holds."""
-    found = (parse_annotation(item) for item in finished_annotations(journal))
-    return Grounding(
-        annotations={one.path: one for one in found},
-        reasons={str(row["source_id"]): str(row["message"]) for row in journal.failures()},
-    )
+class Annotated:
+    """What a journal of the annotate stage holds, photo by photo: a grounding."""
+
+    def __init__(self, journal: Journal):
+        self._journal = journal
+
+    def annotation(self, source_id: str) -> Annotation | None:
+        text = self._journal.record(_key(source_id))
+        return parse_annotation(AnnotationRecord.model_validate_json(text).annotation) if text else None
+
+    def reason(self, source_id: str) -> str:
+        return self._journal.reason(_key(source_id))
 
 
-def finished_annotations(journal: Journal) -> list[dict[str, Any]]:
+def finished_annotations(journal: Journal) -> Iterator[dict[str, Any]]:
     """The annotations that are done, in the input's order."""
-    return [AnnotationRecord.model_validate_json(text).annotation for text, _attempt in journal.records(kept=True)]
+    return (AnnotationRecord.model_validate_json(text).annotation for text, _attempt in journal.records(kept=True))
 
 
 def write_annotation(journal: Journal, folder: Path) -> None:
@@ -38,12 +45,24 @@ def write_annotation(journal: Journal, folder: Path) -> None:
     Raises:
         RunError: the disk is full.
     """
-    path = folder / ANNOTATION
+    write_lines(folder / ANNOTATION, finished_annotations(journal))
+
+
+def write_lines(path: Path, items: Iterable[dict[str, Any]]) -> None:
+    """Replaces a file of JSON lines in one step.
+
+    Raises:
+        RunError: the disk is full.
+    """
     temporary = path.with_name(f".{path.name}.part")
     try:
         with temporary.open("w", encoding="utf-8") as file:
-            for item in finished_annotations(journal):
+            for item in items:
                 file.write(json.dumps(item, ensure_ascii=False) + "\n")
         temporary.rename(path)
     except OSError as error:
-        raise disk_error(error, folder) from None
+        raise disk_error(error, path.parent) from None
+
+
+def _key(source_id: str) -> str:
+    return sample_key(source_id, None, ANNOTATE.name)

@@ -6,6 +6,8 @@ The command line and what is said at its end; `run.py` does the work.
 from __future__ import annotations
 
 import argparse
+import hashlib
+import re
 import signal
 import sqlite3
 import sys
@@ -52,8 +54,10 @@ def _conclude(options: argparse.Namespace, summary: Summary, stopped: bool) -> i
         f"{options.output}: {summary.kept} kept, {summary.rejected} rejected, {summary.unscored} unscored, "
         f"{summary.failed} failed" + (f", {summary.pending} not done yet" if summary.pending else "")
     )
-    rest = f"; load_dataset({str(options.output)!r}) opens the kept ones" if summary.task != "annotate" else ""
+    rest = f"; load_dataset({str(options.output)!r}) opens the kept ones" if summary.gives == "edit pairs" else ""
     print(f"look at {options.output / 'report.html'}{rest}")
+    if options.publish_to:
+        print(f"published to {options.publish_to}")
     if summary.unscored and not summary.kept:
         print("unscored: wire Verify Pixels, or another verify node, to Save Edit Pair", file=sys.stderr)
     if stopped:
@@ -89,22 +93,26 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     add(
         "--input",
-        type=Path,
-        metavar="PATH",
-        help="folder of photos (beside each, if wanted, NAME.mask.png and NAME.txt), or ImgEdit annotation "
-        ".json/.jsonl; default: the bundled samples",
+        metavar="PATH|URL",
+        help="folder of photos (beside each, if wanted, NAME.mask.png, NAME.ref.png and NAME.txt), ImgEdit annotation "
+        ".json/.jsonl, parquet or webdataset .tar, also behind a URL such as s3://...; default: the bundled samples",
     )
     add(
         "--image-root",
-        type=Path,
-        metavar="DIR",
+        metavar="DIR|URL",
         help="what the annotation's paths are relative to; default: its folder",
     )
     add(
         "--output",
-        type=Path,
-        metavar="DIR",
-        help="the run's folder; the same command again goes on; default: outputs/NAME",
+        metavar="DIR|URL",
+        help="the run's folder, or a place in a store such as s3://bucket/run that a local one is published to at the "
+        "end; the same command again goes on; default: outputs/NAME",
+    )
+    add(
+        "--layout",
+        choices=("hf", "imgedit", "wds"),
+        default="hf",
+        help="hf: parquet with the pictures in it; imgedit: ImgEdit's parquet and tars; wds: webdataset tars; default: hf",
     )
     add(
         "--regions",
@@ -124,7 +132,36 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         default="auto",
         help="full: the model graph; classical: no weights; auto: classical only where there is no GPU",
     )
-    add("--server", metavar="URL", help="a running ComfyUI; default: start one here and stop it")
+    add("--server", metavar="URL[,URL]", help="running ComfyUIs; default: start some here and stop them")
+    add("--servers", type=_positive, metavar="N", help="how many to start; default: one per visible GPU, one on CPU")
+    add(
+        "--samples-per-prompt",
+        type=_positive,
+        metavar="K",
+        help="samples that share a prompt, at most; default: chosen from the graph and what is measured",
+    )
+    add(
+        "--attempts",
+        type=_positive,
+        default=1,
+        metavar="N",
+        help="edits tried of each sample, each with another seed, after a rejection or an error; default: 1",
+    )
+    add("--metrics-port", type=_port, metavar="P", help="serve Prometheus metrics on this port of the loopback address")
+    add(
+        "--recycle",
+        type=_positive,
+        default=5000,
+        metavar="N",
+        help="start own servers again, one at a time, after N prompts; default: 5000",
+    )
+    add(
+        "--min-free-gb",
+        type=_size,
+        default=1.0,
+        metavar="G",
+        help="pause while the output's disk has less than this free; default: 1",
+    )
     add("--limit", type=_positive, metavar="N", help="edit at most N samples")
     add("--seed", type=int, default=0, metavar="S", help="all other seeds follow from it; default: 0")
     add(
@@ -150,14 +187,36 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     add("--dry-run", action="store_true", help="check everything, show what would be done, edit nothing")
     options = parser.parse_args(arguments)
-    options.output = options.output or Path("outputs") / Path(options.workflow).stem
+    given = options.output or str(Path("outputs") / Path(options.workflow).stem)
+    options.publish_to = given if "://" in given else None
+    options.output = _local(given) if options.publish_to else Path(given)
     return options
+
+
+def _local(url: str) -> Path:
+    """The local folder of a run that is published to a URL."""
+    name = re.sub(r"[^0-9A-Za-z.-]+", "-", url.rstrip("/").rpartition("/")[2]) or "run"
+    return Path("outputs") / f"{name}-{hashlib.sha256(url.encode()).hexdigest()[:8]}"
 
 
 def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError("must be at least 1")
+    return number
+
+
+def _port(text: str) -> int:
+    number = int(text)
+    if not 0 < number < 65536:
+        raise argparse.ArgumentTypeError("must be between 1 and 65535")
+    return number
+
+
+def _size(text: str) -> float:
+    number = float(text)
+    if not 0 <= number < float("inf"):
+        raise argparse.ArgumentTypeError("must be a number of gigabytes, 0 or more")
     return number
 
 

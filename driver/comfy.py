@@ -1,27 +1,23 @@
-"""The one place that knows ComfyUI's HTTP API and socket (0.30). HTTP is the truth, the socket a hint.
+"""The one place that knows ComfyUI's HTTP API (0.30). HTTP is the truth; `comfy_socket.py` gives hints.
 
-Called by the scheduler and the preflight. Knows nothing of samples, journals or datasets.
+Called by workers and the preflight. Knows nothing of samples, journals or datasets.
 """
 
 from __future__ import annotations
 
 import json
-import queue
-import threading
-import uuid
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 import urllib3
-import websocket
-
-from comfy_nodes.core.records import SavedFile
 
 from .failures import PromptRefused, RunError, ServerFault, ServerGone
 
 TIMEOUT = urllib3.Timeout(connect=5, read=60)
-_RETRIES = urllib3.Retry(total=3, backoff_factor=0.2, status_forcelist=(502, 503, 504), raise_on_status=False)
+_RETRIES = urllib3.Retry(
+    total=3, connect=1, backoff_factor=0.2, status_forcelist=(502, 503, 504), raise_on_status=False
+)
 _FINAL = {"completed", "failed", "cancelled"}
 
 
@@ -31,8 +27,8 @@ class Job:
 
     status: str
     """pending, in_progress, completed, failed or cancelled."""
-    outputs: dict[str, Any] = field(default_factory=dict)
-    """What nodes returned as `ui`, by node id."""
+    ran: frozenset[str] = frozenset()
+    """Of a completed job: nodes that saved or showed something."""
     error: dict[str, Any] = field(default_factory=dict)
     """Of a failed job: exception_type, exception_message, node_id, node_type."""
     seconds: float | None = None
@@ -106,7 +102,7 @@ class ComfyServer:
         if answer.get("node_errors"):
             # It runs what is valid all the same, without the output that we need.
             self.cancel([prompt_id])
-            raise PromptRefused(_refusal(answer))
+            raise _refusal(answer)
 
     def job(self, prompt_id: str) -> Job | None:
         """The prompt's state; None where the server does not know it."""
@@ -117,24 +113,40 @@ class ComfyServer:
         start, end = item.get("execution_start_time"), item.get("execution_end_time")
         return Job(
             status=item["status"],
-            outputs=item.get("outputs") or {},
+            ran=frozenset(item.get("outputs") or {}),
             error=item.get("execution_error") or {},
             seconds=(end - start) / 1000 if start and end else None,
         )
 
-    def fetch(self, image: SavedFile) -> bytes:
+    def fetch(self, filename: str, subfolder: str, kind: str = "output") -> bytes:
         """A saved file's bytes.
+
+        Args:
+            kind: which of ComfyUI's folders: output, temp or input.
 
         Raises:
             FileNotFoundError: the server does not have it.
         """
-        query = urlencode({"filename": image.filename, "subfolder": image.subfolder, "type": image.type})
+        query = urlencode({"filename": filename, "subfolder": subfolder, "type": kind})
         response = self._request("GET", f"/view?{query}")
         if response.status == 404:
-            raise FileNotFoundError(f"{self.url} no longer has {image.subfolder}/{image.filename}")
+            raise FileNotFoundError(f"{self.url} no longer has {subfolder}/{filename}")
         if response.status != 200:
-            raise ServerFault(f"{self.url} answered {response.status} for {image.filename}")
+            raise ServerFault(f"{self.url} answered {response.status} for {filename}")
         return response.data
+
+    def free(self) -> None:
+        """Unloads models and forgets cached results, once the running prompt ends."""
+        self._request("POST", "/free", body=json.dumps({"unload_models": True, "free_memory": True}).encode())
+
+    def model_sizes(self) -> dict[str, int]:
+        """Bytes of all model files, by the name that loaders use; empty where this ComfyUI does not tell."""
+        response = self._request("GET", "/experiment/models")
+        if response.status != 200:
+            return {}
+        folders = [str(one["name"]) for one in self._decoded(response)]
+        found = [item for folder in folders for item in self._json("GET", f"/experiment/models/{quote(folder)}")]
+        return {str(item["name"]): int(item["size"]) for item in found}
 
     def forget(self, prompt_id: str) -> None:
         """Deletes the prompt from the server's history, whose memory it holds."""
@@ -161,7 +173,7 @@ class ComfyServer:
     def _decoded(self, response: urllib3.BaseHTTPResponse) -> Any:
         if response.status == 400:
             try:
-                raise PromptRefused(_refusal(response.json()))
+                raise _refusal(response.json())
             except (ValueError, AttributeError, KeyError):
                 pass
         if response.status == 413:
@@ -174,69 +186,16 @@ class ComfyServer:
             raise ServerFault(f"{self.url} answered with something that is not JSON") from None
 
 
-class FinishedPrompts:
-    """Listens on a server's socket and hands out ids of prompts that are done there.
-
-    Every connection has an id of its own: ComfyUI may deafen a second socket with the same id. Losing
-    messages is no harm, as whoever waits polls too.
-    """
-
-    def __init__(self, server: ComfyServer):
-        self._url = server.url.replace("http", "ws", 1)
-        self._ids: queue.Queue[str] = queue.Queue()
-        self._closed = threading.Event()
-        self._socket: websocket.WebSocket | None = None
-        self._connected = threading.Event()
-        self.client_id = ""
-        self._thread = threading.Thread(target=self._listen, name="comfy-socket", daemon=True)
-        self._thread.start()
-        self._connected.wait(5)
-
-    def wait(self, seconds: float) -> str | None:
-        """The id of a prompt that ended, or None after `seconds`."""
-        try:
-            return self._ids.get(timeout=seconds)
-        except queue.Empty:
-            return None
-
-    def close(self) -> None:
-        self._closed.set()
-        if self._socket is not None:
-            self._socket.abort()
-        self._thread.join(timeout=2)
-
-    def _listen(self) -> None:
-        while not self._closed.is_set():
-            self.client_id = uuid.uuid4().hex
-            try:
-                self._socket = websocket.create_connection(
-                    f"{self._url}/ws?clientId={self.client_id}", timeout=10, suppress_origin=True
-                )
-                self._socket.settimeout(None)
-                self._connected.set()
-                while not self._closed.is_set():
-                    self._read(self._socket.recv())
-            except (OSError, websocket.WebSocketException, AttributeError, ValueError):
-                self._closed.wait(1)
-
-    def _read(self, message: str | bytes) -> None:
-        if not isinstance(message, str):
-            return
-        event = json.loads(message)
-        # `execution_success` comes before the history is written; a null node comes after it.
-        if event.get("type") == "executing" and event["data"].get("node") is None:
-            self._ids.put(event["data"].get("prompt_id", ""))
-
-
-def _refusal(answer: dict[str, Any]) -> str:
-    """ComfyUI's validation errors as one line."""
+def _refusal(answer: dict[str, Any]) -> PromptRefused:
+    """ComfyUI's validation errors as one line, with the nodes that they are about."""
+    errors = answer.get("node_errors") or {}
     found = [
         f"{node['class_type']} #{node_id}: {error['message']}"
         + (f" ({error['details']})" if error.get("details") else "")
-        for node_id, node in (answer.get("node_errors") or {}).items()
+        for node_id, node in errors.items()
         for error in node["errors"]
     ]
     if not found:
         error = answer["error"]
         found = [error if isinstance(error, str) else f"{error['message']} {error.get('details', '')}".strip()]
-    return "; ".join(found)
+    return PromptRefused("; ".join(found), tuple(errors))

@@ -1,278 +1,243 @@
-"""Rows to parquet: kept ones in `data/`, all others in `rejected/`, in the input's order, and the card.
+"""What a run leaves of its rows: kept ones in `data/`, all others in `rejected/`, in the input's order.
 
-Shards are written beside their place and moved there when all are whole. Rows of an earlier
-finish come out of the shards that are there, new ones out of the spool.
+Both folders are written beside their places and take them together, after `COMMIT` says that they are whole: whoever is
+killed before that leaves the old dataset, and after that the new one. Rows of an earlier finish come out of its shards,
+new ones out of the spool.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
-from dataclasses import dataclass
+import tarfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+import numpy as np
 
-from comfy_nodes.core.records import EditRecord, SavedFile
-
+from .columns import Pair, Row
+from .columns import RunFacts as RunFacts
 from .failures import RunError
 from .journal import Journal
+from .layouts import Layout, StoredRow, layout_named
+from .shards import DatasetFacts, Former, make_durable, read_config, settings_digest, write_config
 from .spool import Spool, disk_error
-
-SHARD_BYTES = 480_000_000
-"""Largest shard; the hub's viewer wants less than 500 MB."""
-
-GROUP_BYTES = 90_000_000
-"""Largest row group; the hub's viewer wants less than 100 MB."""
+from .tables import FAILED_SCHEMA as FAILED_SCHEMA
+from .tables import TELEMETRY_SCHEMA as TELEMETRY_SCHEMA
+from .tables import write_table as write_table
 
 CONFIGS = {"data": True, "rejected": False}
 """Folder of each config of the dataset, and whether its rows are the kept ones."""
 
-_IMAGES = pa.list_(pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
-_RLE = pa.struct([("size", pa.list_(pa.int32())), ("counts", pa.string())])
-_BOX = pa.list_(pa.float32())
-_REGION = pa.struct([("op", pa.string()), ("class_name", pa.string()), ("bbox", _BOX), ("mask", _RLE)])
-_MODEL = pa.struct([(name, pa.string()) for name in ("role", "name", "sha256", "revision", "licence")])
+FACTS = "shards.json"
+"""Lists what lies in the folders. The last file that a finish puts in place: while it is there, they are as it says."""
 
-SCHEMA = pa.schema(
-    [
-        ("key", pa.string()), ("task", pa.string()), ("subtask", pa.string()), ("slot", pa.string()),
-        ("lang", pa.string()), ("input_images", _IMAGES), ("output_images", _IMAGES), ("prompt", pa.string()),
-        ("initial_prompt", pa.string()), ("restated_prompt", pa.string()), ("editor_prompt", pa.string()),
-        ("verdict", pa.string()), ("reject_reason", pa.string()),
-        ("scores", pa.list_(pa.struct([("name", pa.string()), ("value", pa.float64())]))),
-        ("judge", pa.struct([("model", pa.string()), ("prompt_version", pa.string()), ("reply", pa.string())])),
-        ("class_name", pa.string()), ("bbox", _BOX), ("mask", _RLE), ("regions", pa.list_(_REGION)),
-        ("edit_mask", _RLE), ("models", pa.list_(_MODEL)), ("source_id", pa.string()), ("source_path", pa.string()),
-        ("source_sha256", pa.string()), ("source_licence", pa.string()), ("source_url", pa.string()), ("crop", _BOX),
-        ("workflow", pa.string()), ("workflow_sha256", pa.string()), ("stage_sha256", pa.string()),
-        ("profile", pa.string()), ("seed", pa.int64()), ("attempt", pa.int32()), ("width", pa.int32()),
-        ("height", pa.int32()), ("schema_version", pa.int32()),
-    ]
-)  # fmt: skip
-"""The columns of design section 3, in its order."""
+COMMIT = "shards.json.new"
+"""The same, in the work folder: from when it is there, the new folders are the dataset."""
 
 
-def _features(kind: pa.DataType) -> Any:
-    """An Arrow type as `datasets` describes it, in the words that releases before 4 read too."""
-    if kind == _IMAGES:
-        return {"_type": "Sequence", "feature": {"_type": "Image"}}
-    if pa.types.is_list(kind):
-        inner = _features(kind.value_type)
-        return [inner] if pa.types.is_struct(kind.value_type) else {"_type": "Sequence", "feature": inner}
-    if pa.types.is_struct(kind):
-        return {field.name: _features(field.type) for field in kind}
-    return {"_type": "Value", "dtype": {"double": "float64", "float": "float32"}.get(str(kind), str(kind))}
-
-
-def _leaves(name: str, kind: pa.DataType) -> list[str]:
-    """Parquet's names of the leaf columns below a field."""
-    if pa.types.is_list(kind):
-        return _leaves(f"{name}.list.element", kind.value_type)
-    if pa.types.is_struct(kind):
-        return [leaf for field in kind for leaf in _leaves(f"{name}.{field.name}", field.type)]
-    return [name]
-
-
-_METADATA = {"huggingface": json.dumps({"info": {"features": {f.name: _features(f.type) for f in SCHEMA}}})}
-_BYTES = [f"{name}.list.element.bytes" for name in ("input_images", "output_images")]
-_OTHERS = [leaf for field in SCHEMA for leaf in _leaves(field.name, field.type) if leaf not in _BYTES]
-
-
-@dataclass(frozen=True)
-class RunFacts:
-    """What all rows of a run share."""
-
-    workflow: str
-    workflow_sha256: str
-    edit_sha256: str
-    """Of the part of the graph that decides pixels and words."""
-    profile: str
-
-    def stage_sha256(self, record: EditRecord) -> str:
-        """Hash of all that decides this row's pixels and words."""
-        regions = [region.model_dump(mode="json", include={"op", "class_name", "bbox"}) for region in record.regions]
-        parts = [self.edit_sha256, record.source_sha256, record.seed, regions]
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def write_dataset(journal: Journal, spool: Spool, output: Path, work: Path, facts: RunFacts) -> None:
-    """Writes all finished rows and empties the spool.
+def write_dataset(
+    journal: Journal, spool: Spool, output: Path, work: Path, facts: RunFacts, layout: str = "hf"
+) -> DatasetFacts:
+    """Writes all finished rows and empties the spool. May be called again, also while samples still wait.
 
     Args:
         output: the run's folder.
         work: a folder on the same disk for what isn't whole yet.
+        layout: name of the layout; an earlier finish may have had another.
 
     Raises:
-        RunError: the disk is full.
+        RunError: the disk is full, or a row's images are nowhere.
     """
+    restore(output, work)
+    earlier = read_facts(output)
+    chosen = layout_named(layout)
+    settings = settings_digest(chosen)
+    images = _Images(spool, output, earlier)
     try:
+        configs = {}
         for folder, kept in CONFIGS.items():
-            earlier = _Shards([output / name for name in CONFIGS])
             fresh = work / f"{folder}.new"
             shutil.rmtree(fresh, ignore_errors=True)
             fresh.mkdir(parents=True)
-            writer = _ShardWriter(fresh)
-            for text, attempt in journal.records(kept):
-                record = EditRecord.model_validate_json(text)
-                writer.write(_row(record, attempt, facts, spool, earlier))
-            writer.close()
-        for folder in CONFIGS:
-            _replace(output / folder, work / f"{folder}.new", work / f"{folder}.old")
-    except OSError as error:
-        raise disk_error(error, output) from None
+            former = None
+            if earlier is not None and earlier.settings == settings:
+                former = Former.of(output / folder, earlier.configs[folder])
+                with _rows(journal, kept, facts) as rows:
+                    former.look_at(rows, chosen)
+            with _rows(journal, kept, facts) as rows:
+                configs[folder] = write_config(rows, images.fill, chosen, fresh, former)
+            make_durable(fresh)
+        written = DatasetFacts(layout=layout, settings=settings, configs=configs)
+        _commit(written, work)
+    except BaseException as error:
+        if not unfinished(work):
+            for folder in CONFIGS:  # what was written so far takes the room that the next try needs
+                shutil.rmtree(work / f"{folder}.new", ignore_errors=True)
+        if isinstance(error, OSError):
+            raise disk_error(error, output) from None
+        raise
+    try:
+        restore(output, work)
+    except BaseException as error:
+        restore(output, work)  # Ctrl-C between two renames; what stops it twice is put right by the next run
+        if isinstance(error, OSError):
+            raise disk_error(error, output) from None
+        raise
     spool.clear()
+    return written
 
 
 def restore(output: Path, work: Path) -> None:
-    """Puts back shards that a run was killed over while it replaced them."""
+    """Ends what a finish began that was killed after its `COMMIT`; does nothing otherwise."""
+    if not unfinished(work):
+        return
+    (output / FACTS).unlink(missing_ok=True)
     for folder in CONFIGS:
-        old = work / f"{folder}.old"
-        if old.exists() and not (output / folder).exists():
-            old.rename(output / folder)
+        fresh, place, old = work / f"{folder}.new", output / folder, work / f"{folder}.old"
+        if fresh.exists():
+            if place.exists():
+                shutil.rmtree(old, ignore_errors=True)
+                place.rename(old)
+            fresh.rename(place)
+    make_durable(output)
+    (work / COMMIT).replace(output / FACTS)
+    make_durable(output)
+    for folder in CONFIGS:
+        shutil.rmtree(work / f"{folder}.old", ignore_errors=True)
 
 
-def write_table(path: Path, rows: list[dict[str, Any]], schema: pa.Schema) -> None:
-    """A small table beside the dataset, such as `failed.parquet`, replaced in one step."""
-    temporary = path.with_suffix(".part")
+def unfinished(work: Path) -> bool:
+    """Whether folders wait in the work folder for their place: whoever removes it loses rows."""
+    return (work / COMMIT).exists()
+
+
+def read_facts(output: Path) -> DatasetFacts | None:
+    """What a run's folder holds; None where no finish came to its end yet.
+
+    Raises:
+        RunError: the list is damaged.
+    """
     try:
-        pq.write_table(pa.Table.from_pylist(rows, schema=schema), temporary)
-        temporary.rename(path)
-    except OSError as error:
-        raise disk_error(error, path.parent) from None
+        return DatasetFacts.model_validate_json((output / FACTS).read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        raise RunError(f"{output / FACTS}: damaged; restore it from a copy, or use another folder", 1) from None
 
 
-FAILED_SCHEMA = pa.schema(
-    [(name, pa.string()) for name in ("key", "source_id", "stage", "node", "error_type", "message")]
-    + [("attempts", pa.int32())]
-)
+def finished_facts(output: Path) -> DatasetFacts:
+    """What a finished run's folder holds.
 
-TELEMETRY_SCHEMA = pa.schema(
-    [("key", pa.string()), ("state", pa.string()), ("server", pa.string())]
-    + [(name, pa.int32()) for name in ("attempts", "submissions", "faults")]
-    + [(name, pa.float64()) for name in ("queued_at", "finished_at", "execution_s", "transfer_s")]
-)
-
-
-class _ShardWriter:
-    """Writes rows into numbered shards. How many there will be is known at the end: then they get their names."""
-
-    def __init__(self, folder: Path):
-        self._folder = folder
-        self._parts: list[Path] = []
-        self._writer: pq.ParquetWriter | None = None
-        self._group: list[dict[str, Any]] = []
-        self._group_bytes = 0
-        self._shard_bytes = 0
-
-    def write(self, row: dict[str, Any]) -> None:
-        size = sum(len(image["bytes"]) for name in ("input_images", "output_images") for image in row[name])
-        if self._group and self._group_bytes + size > GROUP_BYTES:
-            self._flush()
-        if self._shard_bytes + self._group_bytes + size > SHARD_BYTES:
-            self._close_shard()
-        self._group.append(row)
-        self._group_bytes += size
-
-    def close(self) -> None:
-        self._close_shard()
-        if not self._parts:
-            # A folder without rows still has the columns.
-            self._open()
-            self._close_shard()
-        for number, part in enumerate(self._parts):
-            part.rename(self._folder / f"train-{number:05d}-of-{len(self._parts):05d}.parquet")
-
-    def _open(self) -> pq.ParquetWriter:
-        path = self._folder / f"part-{len(self._parts):05d}.parquet"
-        self._parts.append(path)
-        self._writer = pq.ParquetWriter(
-            path,
-            SCHEMA.with_metadata(_METADATA),
-            # PNGs don't get smaller, and dictionaries of them only cost memory.
-            compression=dict.fromkeys(_OTHERS, "SNAPPY") | dict.fromkeys(_BYTES, "NONE"),
-            use_dictionary=_OTHERS,
-            write_page_index=True,
-        )
-        return self._writer
-
-    def _flush(self) -> None:
-        if self._group:
-            writer = self._writer or self._open()
-            writer.write_table(pa.Table.from_pylist(self._group, schema=SCHEMA))
-            self._shard_bytes += self._group_bytes
-            self._group, self._group_bytes = [], 0
-
-    def _close_shard(self) -> None:
-        self._flush()
-        if self._writer is not None:
-            self._writer.close()
-        self._writer, self._shard_bytes = None, 0
+    Raises:
+        RunError: no finish came to its end there.
+    """
+    facts = read_facts(output)
+    if facts is None:
+        raise RunError(f"{output}: holds no finished dataset ({FACTS} is missing); finish the run first")
+    return facts
 
 
-class _Shards:
-    """Images of rows that an earlier finish wrote, by key. Remembers one row group, as rows come in order."""
+def stored_rows(output: Path, config: str, images: bool = True) -> Iterator[StoredRow]:
+    """The rows of a finished config, whatever its layout.
 
-    def __init__(self, folders: list[Path]):
-        self._places: dict[str, tuple[Path, int, int]] = {}
-        for folder in folders:
-            for path in sorted(folder.glob("*.parquet")):
-                with pq.ParquetFile(path) as file:
-                    for group in range(file.num_row_groups):
-                        keys = file.read_row_group(group, columns=["key"])["key"].to_pylist()
-                        self._places.update({key: (path, group, row) for row, key in enumerate(keys)})
-        self._group: tuple[Path, int] | None = None
-        self._table: pa.Table | None = None
+    Args:
+        config: `data` or `rejected`.
+        images: whether to read these, too.
 
-    def images(self, key: str, column: str) -> list[dict[str, Any]]:
+    Raises:
+        RunError: the folder holds no finished dataset.
+    """
+    facts = finished_facts(output)
+    with _reading(output / config):
+        yield from read_config(output / config, facts.configs[config], layout_named(facts.layout), images)
+
+
+@contextmanager
+def _reading(folder: Path) -> Iterator[None]:
+    """Turns what is wrong with a config's shards into one line."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        where = error.filename or folder
+        raise RunError(f"{where}: a shard is missing that {FACTS} lists; restore it from a copy", 1) from None
+    except (ValueError, tarfile.TarError) as error:
+        raise RunError(f"{folder}: a shard is damaged ({error}); restore it from a copy", 1) from None
+
+
+@contextmanager
+def _rows(journal: Journal, kept: bool, facts: RunFacts) -> Iterator[Iterator[Row]]:
+    """A config's rows; lets go of the journal at the end, also where an error breaks off."""
+    with closing(Row.of(text, attempt, facts) for text, attempt in journal.records(kept)) as rows:
+        yield rows
+
+
+def _commit(facts: DatasetFacts, work: Path) -> None:
+    part = work / f"{COMMIT}.part"
+    part.write_text(facts.model_dump_json(indent=1) + "\n", "utf-8")
+    make_durable(part)
+    part.rename(work / COMMIT)
+    make_durable(work)
+
+
+class _Images:
+    """Finds the images of rows: in the spool, else in the shards of an earlier finish."""
+
+    def __init__(self, spool: Spool, output: Path, earlier: DatasetFacts | None):
+        self._spool = spool
+        self._output = output
+        self._earlier = earlier
+        self._places: _Places | None = None
+
+    def fill(self, row: Row) -> Pair:
         """
         Raises:
-            RunError: no shard has the row.
+            RunError: a row's images are in neither.
         """
-        if key not in self._places:
+        before = [self._spool.get(row.key, "input", number) for number in range(len(row.inputs))]
+        after = [self._spool.get(row.key, "output", number) for number in range(len(row.outputs))]
+        if None not in before and None not in after:
+            return Pair(row, [one for one in before if one is not None], [one for one in after if one is not None])
+        self._places = self._places or _Places(self._output, self._earlier)
+        return Pair(row, *self._places.images(row.key))
+
+
+class _Places:
+    """Where rows lie in shards. About 35 bytes a row, as there may be millions."""
+
+    def __init__(self, output: Path, facts: DatasetFacts | None):
+        self._output = output
+        self._layout: Layout | None = layout_named(facts.layout) if facts else None
+        self._shards = [
+            (config, shard) for config in CONFIGS for shard in (facts.configs[config].shards if facts else ())
+        ]
+        self._firsts = np.cumsum([0, *(shard.rows for _, shard in self._shards)])
+        self._places = np.empty(self._firsts[-1], np.int64)
+        self._order, self._keys = self._look()
+
+    def _look(self) -> tuple[np.ndarray, np.ndarray]:
+        """Notes all places; returns the rows in the order of their keys, and these."""
+        parts = [np.array([], "S")]
+        for first, (config, shard) in zip(self._firsts, self._shards, strict=False):
+            assert self._layout is not None
+            keys = []
+            with _reading(self._output / config):
+                for key, place in self._layout.index(self._output / config, shard):
+                    keys.append(key.encode())
+                    self._places[first + len(keys) - 1] = place
+                if len(keys) != shard.rows:
+                    raise ValueError(f"{shard.files[0]} has {len(keys)} rows, not {shard.rows}")
+            parts.append(np.array(keys, "S"))
+        joined = np.concatenate(parts)
+        del parts
+        order = np.argsort(joined).astype(np.int32)
+        return order, joined[order]
+
+    def images(self, key: str) -> tuple[list[bytes], list[bytes]]:
+        at = int(np.searchsorted(self._keys, np.bytes_(key.encode())))
+        if at == len(self._keys) or self._keys[at] != key.encode():
             raise RunError(f"the images of {key} are neither spooled nor in a shard: delete this output folder", 1)
-        path, group, row = self._places[key]
-        if self._group != (path, group):
-            with pq.ParquetFile(path) as file:
-                self._table = file.read_row_group(group, columns=["input_images", "output_images"])
-            self._group = (path, group)
-        assert self._table is not None
-        return list(self._table[column][row].as_py())
-
-
-def _row(record: EditRecord, attempt: int, facts: RunFacts, spool: Spool, earlier: _Shards) -> dict[str, Any]:
-    row = record.model_dump(mode="json")
-    row["input_images"] = _images(record.key, "input", record.input_images, spool, earlier)
-    row["output_images"] = _images(record.key, "output", record.output_images, spool, earlier)
-    first = row["regions"][0] if row["regions"] else {}
-    return {
-        **row,
-        **{name: first.get(name) for name in ("class_name", "bbox", "mask")},
-        "workflow": facts.workflow,
-        "workflow_sha256": facts.workflow_sha256,
-        "stage_sha256": facts.stage_sha256(record),
-        "profile": facts.profile,
-        "attempt": attempt,
-    }
-
-
-def _images(key: str, role: str, files: tuple[SavedFile, ...], spool: Spool, earlier: _Shards) -> list[dict[str, Any]]:
-    found = [spool.get(key, role, number) for number in range(len(files))]
-    if None in found:
-        return earlier.images(key, f"{role}_images")
-    return [{"bytes": data, "path": f"{key}-{role}{number}.png"} for number, data in enumerate(found)]
-
-
-def _replace(place: Path, fresh: Path, old: Path) -> None:
-    shutil.rmtree(old, ignore_errors=True)
-    if place.exists():
-        place.rename(old)
-    try:
-        fresh.rename(place)
-    except BaseException:  # also Ctrl-C: the rows of an earlier finish lie nowhere else
-        restore(place.parent, old.parent)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
+        row = int(self._order[at])
+        config, shard = self._shards[int(np.searchsorted(self._firsts, row, "right")) - 1]
+        assert self._layout is not None
+        return self._layout.images(self._output / config, shard, int(self._places[row]))

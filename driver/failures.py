@@ -24,3 +24,11 @@ class ServerGone(ServerFault):
 
 class PromptRefused(Exception):
     """A server did not take a prompt or a file, for a reason that lies with these."""
+
+    def __init__(self, message: str, nodes: tuple[str, ...] = ()):
+        """
+        Args:
+            nodes: ids of the nodes that it complains about.
+        """
+        super().__init__(message)
+        self.nodes = nodes

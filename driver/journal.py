@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import threading
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
+from typing import Any, TypeVar, cast
 
 from comfy_nodes.core.annotation import parse_annotation, to_json
 from comfy_nodes.core.records import SampleFailure
@@ -33,12 +36,15 @@ CREATE TABLE IF NOT EXISTS samples (
     state TEXT NOT NULL CHECK (state IN ('pending', 'done', 'failed')),
     attempts INTEGER NOT NULL DEFAULT 0,
     faults INTEGER NOT NULL DEFAULT 0,
+    deaths INTEGER NOT NULL DEFAULT 0,
     submissions INTEGER NOT NULL DEFAULT 0,
-    prompt_id TEXT, server TEXT,
+    prompt_id TEXT, slot INTEGER, server TEXT,
     stage TEXT, node TEXT, error_type TEXT, message TEXT,
     queued_at REAL, finished_at REAL, execution_s REAL, transfer_s REAL
 );
 CREATE INDEX IF NOT EXISTS samples_waiting ON samples (position) WHERE state = 'pending' AND prompt_id IS NULL;
+CREATE INDEX IF NOT EXISTS samples_posted ON samples (position) WHERE state = 'pending' AND prompt_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS samples_by_state ON samples (state);
 CREATE TABLE IF NOT EXISTS records (
     key TEXT PRIMARY KEY,
     sample TEXT NOT NULL REFERENCES samples (key),
@@ -46,7 +52,22 @@ CREATE TABLE IF NOT EXISTS records (
     attempt INTEGER NOT NULL,
     record TEXT NOT NULL
 );
+CREATE INDEX IF NOT EXISTS records_by_verdict ON records (verdict);
 """
+
+
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+def _in_turn(method: _Method) -> _Method:
+    """Lets one thread at a time into a journal."""
+
+    @wraps(method)
+    def held(self: Journal, *args: Any, **named: Any) -> Any:
+        with self._lock:
+            return method(self, *args, **named)
+
+    return cast(_Method, held)
 
 
 _DISK_ERRORS = ("SQLITE_FULL", "SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_READONLY", "SQLITE_IOERR", "SQLITE_CANTOPEN")
@@ -62,23 +83,35 @@ class Tries:
 
 
 @dataclass(frozen=True)
+class Waiting:
+    """A sample that waits, and its place in the input."""
+
+    position: int
+    sample: Sample
+
+
+@dataclass(frozen=True)
 class Submission:
-    """A prompt that was posted, or was about to be, when the journal was last written."""
+    """A sample in a prompt that was posted, or was about to be, when the journal was last written."""
 
     sample: Sample
     prompt_id: str
+    slot: int
+    """Its place in the prompt."""
     server: str
+    tries: Tries
 
 
 class Journal:
-    """The journal of one output folder. Used by one thread."""
+    """The journal of one output folder. May be used by several threads; they take turns."""
 
     def __init__(self, path: Path):
         """
         Raises:
             RunError: the file is not a journal, or the disk is full.
         """
-        self._db = sqlite3.connect(path, isolation_level=None)
+        self._lock = threading.RLock()
+        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         try:
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")
@@ -92,21 +125,26 @@ class Journal:
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._db.close()
 
+    @_in_turn
     def get(self, name: str) -> str | None:
         row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
         return row[0] if row else None
 
+    @_in_turn
     def set(self, name: str, value: str) -> None:
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
 
+    @_in_turn
     def add_edit_seconds(self, seconds: float) -> None:
         """Adds the time that a run spent editing."""
         self.set("edit_seconds", str(self.edit_seconds() + seconds))
 
+    @_in_turn
     def edit_seconds(self) -> float:
         """Time spent editing, over all runs."""
         return float(self.get("edit_seconds") or 0)
 
+    @_in_turn
     def enrol(self, planned: Iterable[Planned], limit: int | None) -> None:
         """Takes down the run's samples. Known ones keep their state, new ones wait, unusable ones have failed.
 
@@ -133,84 +171,145 @@ class Journal:
             self._db.execute(left, (enrolment,))
             self.set("enrolment", str(enrolment))
 
+    @_in_turn
+    def refused_inputs(self) -> bool:
+        """Whether an input gave no sample."""
+        return (
+            self._db.execute("SELECT 1 FROM samples WHERE state = 'failed' AND stage = 'input'").fetchone() is not None
+        )
+
+    @_in_turn
     def retry_failed(self, error_class: str | None) -> int:
         """Lets failed samples wait again, all or those of one error type; returns how many."""
         chosen = "" if error_class is None else " AND error_type = ?"
         values = () if error_class is None else (error_class,)
         cursor = self._db.execute(
-            "UPDATE samples SET state = 'pending', faults = 0, stage = NULL, node = NULL, error_type = NULL, "
+            "UPDATE samples SET state = 'pending', faults = 0, deaths = 0, stage = NULL, node = NULL, error_type = NULL, "
             f"message = NULL WHERE state = 'failed' AND sample IS NOT NULL{chosen}",
             values,
         )
         return cursor.rowcount
 
-    def next_waiting(self, held: Collection[str]) -> Sample | None:
-        """The first sample in the input's order that waits and is in no queue.
+    @_in_turn
+    def waiting(self, after: int, limit: int) -> list[Waiting]:
+        """Samples that wait and are in no queue of a server, in the input's order.
 
         Args:
-            held: keys of samples that the caller has taken already.
+            after: only those behind this place in the input; -1 for all.
         """
         rows = self._db.execute(
-            "SELECT key FROM samples WHERE state = 'pending' AND prompt_id IS NULL ORDER BY position LIMIT ?",
-            (len(held) + 1,),
+            "SELECT position, key, sample FROM samples WHERE state = 'pending' AND prompt_id IS NULL "
+            "AND position > ? ORDER BY position LIMIT ?",
+            (after, limit),
         )
-        key = next((key for (key,) in rows if key not in held), None)
-        if key is None:
-            return None
-        (text,) = self._db.execute("SELECT sample FROM samples WHERE key = ?", (key,)).fetchone()
-        return _sample(key, text)
+        return [Waiting(position, _sample(key, text)) for position, key, text in rows]
 
+    @_in_turn
     def submissions(self) -> list[Submission]:
         """Prompts without a known end: what an earlier run left in the queue of a server."""
         rows = self._db.execute(
-            "SELECT key, sample, prompt_id, server FROM samples WHERE state = 'pending' AND prompt_id IS NOT NULL "
-            "ORDER BY position"
+            "SELECT key, sample, prompt_id, slot, server, attempts, submissions FROM samples "
+            "WHERE state = 'pending' AND prompt_id IS NOT NULL ORDER BY position"
         ).fetchall()
-        return [Submission(_sample(key, text), prompt_id, server) for key, text, prompt_id, server in rows]
+        return [
+            Submission(_sample(key, text), prompt_id, slot, server, Tries(attempts, submissions))
+            for key, text, prompt_id, slot, server, attempts, submissions in rows
+        ]
 
+    @_in_turn
     def tries(self, key: str) -> Tries:
         """How often a sample was tried so far."""
         row = self._db.execute("SELECT attempts, submissions FROM samples WHERE key = ?", (key,)).fetchone()
         return Tries(*row)
 
-    def submitting(self, key: str, prompt_id: str, server: str) -> None:
-        """To be called before the prompt is posted."""
-        self._db.execute(
-            "UPDATE samples SET prompt_id = ?, server = ?, submissions = submissions + 1, queued_at = ? WHERE key = ?",
-            (prompt_id, server, time.time(), key),
-        )
+    @_in_turn
+    def ended(self, key: str) -> bool:
+        """Whether a sample is done or has failed."""
+        row = self._db.execute("SELECT state FROM samples WHERE key = ?", (key,)).fetchone()
+        return row is not None and row[0] != "pending"
 
+    @_in_turn
+    def submitting(self, keys: Sequence[str], prompt_id: str, server: str) -> None:
+        """To be called before a prompt with these samples, in their order, is posted."""
+        with self._transaction():
+            self._db.executemany(
+                "UPDATE samples SET prompt_id = ?, slot = ?, server = ?, submissions = submissions + 1, queued_at = ? "
+                "WHERE key = ? AND state = 'pending'",
+                [(prompt_id, slot, server, time.time(), key) for slot, key in enumerate(keys)],
+            )
+
+    @_in_turn
     def fault(self, key: str) -> int:
         """The server or the network failed the sample: it waits again. Returns how often that happened."""
-        self._db.execute("UPDATE samples SET prompt_id = NULL, faults = faults + 1 WHERE key = ?", (key,))
-        return int(self._db.execute("SELECT faults FROM samples WHERE key = ?", (key,)).fetchone()[0])
+        return self._count("faults", key)
 
+    @_in_turn
+    def death(self, key: str) -> int:
+        """A server died while it ran the sample, which waits again. Returns how often that happened."""
+        return self._count("deaths", key)
+
+    def _count(self, column: str, key: str) -> int:
+        self._db.execute(
+            f"UPDATE samples SET prompt_id = NULL, {column} = {column} + 1 WHERE key = ? AND state = 'pending'", (key,)
+        )
+        return int(self._db.execute(f"SELECT {column} FROM samples WHERE key = ?", (key,)).fetchone()[0])
+
+    @_in_turn
     def release(self, key: str) -> None:
         """The prompt was never run, through nobody's fault: the sample waits again."""
-        self._db.execute("UPDATE samples SET prompt_id = NULL WHERE key = ?", (key,))
+        self._db.execute("UPDATE samples SET prompt_id = NULL WHERE key = ? AND state = 'pending'", (key,))
 
-    def done(self, key: str, rows: list[Row], execution_s: float | None, transfer_s: float) -> None:
-        """The sample's files lie on disk."""
+    @_in_turn
+    def tried(self, key: str, rows: Sequence[Row] = ()) -> None:
+        """An attempt came to nothing and another one follows: the sample waits again. `rows` are what it gave."""
         with self._transaction():
-            self._db.execute("DELETE FROM records WHERE sample = ?", (key,))
-            self._db.execute(
-                "UPDATE samples SET state = 'done', prompt_id = NULL, attempts = attempts + 1, finished_at = ?, "
-                "execution_s = ?, transfer_s = ? WHERE key = ?",
-                (time.time(), execution_s, transfer_s, key),
+            cursor = self._db.execute(
+                "UPDATE samples SET prompt_id = NULL, attempts = attempts + 1 WHERE key = ? AND state = 'pending'",
+                (key,),
             )
-            self._db.executemany(
-                "INSERT INTO records SELECT ?, key, ?, attempts, ? FROM samples WHERE key = ?",
-                [(row.key, row.verdict, row.record, key) for row in rows],
-            )
+            if cursor.rowcount:
+                self._insert(key, rows)
 
-    def failed(self, key: str, failure: SampleFailure) -> None:
-        """The sample has no row, for a reason that lies with it."""
-        self._db.execute(
-            "UPDATE samples SET state = 'failed', prompt_id = NULL, attempts = attempts + 1, finished_at = ?, "
-            "stage = ?, node = ?, error_type = ?, message = ? WHERE key = ?",
-            (time.time(), failure.stage, failure.node, failure.error_type, failure.message, key),
+    @_in_turn
+    def done(self, key: str, rows: Sequence[Row], transfer_s: float) -> bool:
+        """The sample's files lie on disk. Returns False where it was finished before, and changes nothing then."""
+        with self._transaction():
+            cursor = self._db.execute(
+                "UPDATE samples SET state = 'done', prompt_id = NULL, attempts = attempts + 1, finished_at = ?, "
+                "transfer_s = ? WHERE key = ? AND state = 'pending'",
+                (time.time(), transfer_s, key),
+            )
+            if cursor.rowcount:
+                self._insert(key, rows)
+        return bool(cursor.rowcount)
+
+    def _insert(self, key: str, rows: Sequence[Row]) -> None:
+        # The same try may come home twice; another sample's record must never be replaced.
+        self._db.executemany("DELETE FROM records WHERE key = ? AND sample = ?", [(row.key, key) for row in rows])
+        self._db.executemany(
+            "INSERT INTO records SELECT ?, key, ?, attempts, ? FROM samples WHERE key = ?",
+            [(row.key, row.verdict, row.record, key) for row in rows],
         )
 
+    @_in_turn
+    def timed(self, keys: Sequence[str], execution_s: float) -> None:
+        """How long the server worked on each of these samples."""
+        with self._transaction():
+            self._db.executemany(
+                "UPDATE samples SET execution_s = ? WHERE key = ?", [(execution_s, key) for key in keys]
+            )
+
+    @_in_turn
+    def failed(self, key: str, failure: SampleFailure) -> bool:
+        """The sample has no row. Returns False where it was finished before, and changes nothing then."""
+        cursor = self._db.execute(
+            "UPDATE samples SET state = 'failed', prompt_id = NULL, attempts = attempts + 1, finished_at = ?, "
+            "stage = ?, node = ?, error_type = ?, message = ? WHERE key = ? AND state = 'pending'",
+            (time.time(), failure.stage, failure.node, failure.error_type, failure.message, key),
+        )
+        return bool(cursor.rowcount)
+
+    @_in_turn
     def counts(self) -> Counter[str]:
         """Samples by state (pending, done, failed) and records by verdict (keep, reject, unscored)."""
         states = self._db.execute("SELECT state, COUNT(*) FROM samples GROUP BY state")
@@ -225,25 +324,50 @@ class Journal:
         )
         yield from rows
 
-    def reject_reasons(self) -> list[str]:
-        """Why each rejected record is rejected."""
-        rows = self._db.execute("SELECT json_extract(record, '$.reject_reason') FROM records WHERE verdict = 'reject'")
-        return [reason for (reason,) in rows]
+    @_in_turn
+    def record(self, key: str) -> str | None:
+        """A record as JSON; None where there is none of that key."""
+        row = self._db.execute("SELECT record FROM records WHERE key = ?", (key,)).fetchone()
+        return row[0] if row else None
 
-    def failures(self) -> list[dict[str, object]]:
+    @_in_turn
+    def reason(self, key: str) -> str:
+        """Why a sample failed; empty where it has not."""
+        row = self._db.execute("SELECT message FROM samples WHERE key = ? AND state = 'failed'", (key,)).fetchone()
+        return row[0] if row else ""
+
+    @_in_turn
+    def reject_reasons(self) -> Counter[str]:
+        """How many records were rejected for each reason, by its words before the first colon."""
+        return self._grouped(
+            "SELECT json_extract(record, '$.reject_reason') AS why, COUNT(*) FROM records WHERE verdict = 'reject' GROUP BY why"
+        )
+
+    @_in_turn
+    def failure_types(self) -> Counter[str]:
+        """How many samples failed with each error type."""
+        return self._grouped("SELECT error_type, COUNT(*) FROM samples WHERE state = 'failed' GROUP BY error_type")
+
+    def _grouped(self, query: str) -> Counter[str]:
+        found: Counter[str] = Counter()
+        for text, number in self._db.execute(query):
+            found[str(text).partition(":")[0]] += number
+        return found
+
+    def failures(self) -> Iterator[dict[str, object]]:
         """Failed samples in the input's order, as rows of `failed.parquet`."""
         names = ("key", "source_id", "stage", "node", "error_type", "message", "attempts")
-        rows = self._db.execute(f"SELECT {', '.join(names)} FROM samples WHERE state = 'failed' ORDER BY position, key")
-        return [dict(zip(names, row, strict=True)) for row in rows]
+        return self._rows(names, "state = 'failed'")
 
-    def telemetry(self) -> list[dict[str, object]]:
+    def telemetry(self) -> Iterator[dict[str, object]]:
         """How each finished sample went, as rows of `telemetry.parquet`."""
-        names = ("key", "state", "server", "attempts", "submissions", "faults", "queued_at", "finished_at",
+        names = ("key", "state", "server", "attempts", "submissions", "faults", "deaths", "queued_at", "finished_at",
                  "execution_s", "transfer_s")  # fmt: skip
-        rows = self._db.execute(
-            f"SELECT {', '.join(names)} FROM samples WHERE state != 'pending' ORDER BY position, key"
-        )
-        return [dict(zip(names, row, strict=True)) for row in rows]
+        return self._rows(names, "state != 'pending'")
+
+    def _rows(self, names: Sequence[str], which: str) -> Iterator[dict[str, object]]:
+        rows = self._db.execute(f"SELECT {', '.join(names)} FROM samples WHERE {which} ORDER BY position, key")
+        return (dict(zip(names, row, strict=True)) for row in rows)
 
     def _enrol_unusable(self, one: Unusable, position: int, enrolment: int) -> None:
         failure = one.failure

@@ -13,19 +13,15 @@ from filelock import FileLock, Timeout
 from comfy_nodes.core.tasks import ANNOTATE
 
 from .annotating import finished_annotations, write_annotation
-from .dataset import (
-    FAILED_SCHEMA,
-    TELEMETRY_SCHEMA,
-    RunFacts,
-    restore,
-    write_dataset,
-    write_table,
-)
+from .columns import RunFacts
+from .dataset import restore, write_dataset
 from .failures import RunError
 from .journal import Journal
-from .report import Gallery, Summary, reasons, write_card, write_report
+from .report import Gallery, Gives, Summary, write_card, write_report
 from .spool import Spool, disk_error
+from .tables import FAILED_SCHEMA, TELEMETRY_SCHEMA, write_table
 from .workflow import BatchGraph, WorkflowFile
+from .writing import finished_instructions, write_instructions
 
 JOURNAL = "run.sqlite"
 
@@ -66,32 +62,45 @@ class OutputFolder:
             self._write_json("workflow.json", file.ui)
         self._write_json("workflow_api.json", graph.api)
 
-    def finish(self, facts: RunFacts, task: str, environment: dict[str, Any]) -> Summary:
-        """Turns finished edits into a dataset with its report."""
-        write_dataset(self.journal, self.spool, self.path, self.work, facts)
+    def finish(self, facts: RunFacts, task: str, environment: dict[str, Any], layout: str) -> Summary:
+        """Turns finished edits into a dataset with its report.
+
+        Args:
+            layout: how rows become files: hf, imgedit or wds.
+        """
+        write_dataset(self.journal, self.spool, self.path, self.work, facts, layout)
         summary = self._summarise(facts, task)
         write_card(self.path, summary, environment)
         return self._conclude(summary, environment, Gallery.of_dataset(self.path))
 
-    def finish_annotation(self, facts: RunFacts, environment: dict[str, Any], photos: Path) -> Summary:
+    def finish_annotation(self, facts: RunFacts, environment: dict[str, Any], photos: Path | None) -> Summary:
         """Turns finished annotations into `annotation.jsonl` with its report.
 
         Args:
-            photos: folder that the annotations' paths are relative to.
+            photos: folder that the annotations' paths are relative to; None where they are no files of this machine.
         """
         write_annotation(self.journal, self.path)
-        gallery = Gallery.of_annotations(finished_annotations(self.journal), photos)
-        return self._conclude(self._summarise(facts, ANNOTATE.name), environment, gallery)
+        count = self.journal.counts()["done"]
+        gallery = Gallery.of_annotations(finished_annotations(self.journal), count, photos)
+        return self._conclude(self._summarise(facts, ANNOTATE.name, "annotated photos"), environment, gallery)
+
+    def finish_instructions(
+        self, facts: RunFacts, task: str, environment: dict[str, Any], photos: Path | None
+    ) -> Summary:
+        """Turns finished writing into `instructions.jsonl` with its report; `photos` as for annotations."""
+        write_instructions(self.journal, self.path)
+        summary = self._summarise(facts, task, "instructions")
+        gallery = Gallery.of_annotations(finished_instructions(self.journal), summary.kept, photos)
+        return self._conclude(summary, environment, gallery)
 
     def _conclude(self, summary: Summary, environment: dict[str, Any], gallery: Gallery) -> Summary:
-        failures = self.journal.failures()
-        write_table(self.path / "failed.parquet", failures, FAILED_SCHEMA)
+        write_table(self.path / "failed.parquet", self.journal.failures(), FAILED_SCHEMA)
         write_table(self.path / "telemetry.parquet", self.journal.telemetry(), TELEMETRY_SCHEMA)
         self._write_json("environment.json", environment)
-        write_report(self.path, summary, failures, environment, gallery)
+        write_report(self.path, summary, self.journal.failures(), environment, gallery)
         return summary
 
-    def _summarise(self, facts: RunFacts, task: str) -> Summary:
+    def _summarise(self, facts: RunFacts, task: str, gives: Gives = "edit pairs") -> Summary:
         counts = self.journal.counts()
         seconds = self.journal.edit_seconds()
         return Summary(
@@ -104,10 +113,11 @@ class OutputFolder:
             unscored=counts["unscored"],
             failed=counts["failed"],
             pending=counts["pending"],
-            failures=reasons([str(row["error_type"]) for row in self.journal.failures()]),
-            reasons=reasons(self.journal.reject_reasons()),
+            failures=dict(self.journal.failure_types().most_common()),
+            reasons=dict(self.journal.reject_reasons().most_common()),
             seconds=round(seconds, 2),
             samples_per_second=round(counts["done"] / seconds, 3) if seconds else 0.0,
+            gives=gives,
         )
 
     def close(self) -> None:

@@ -1,21 +1,87 @@
-"""What the person at the terminal sees while a run lasts: a bar on a terminal, a line now and then elsewhere."""
+"""What the person at the terminal sees while a run lasts: a bar and a table on a terminal, a line now and then elsewhere.
+
+Listens as `reporting.py` says, and shares what it hears with other listeners. Counting is cheap and drawing is not:
+it is drawn a few times a second, however fast samples finish.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import sys
+import threading
 import time
+from collections import Counter
+from collections.abc import Callable, Sequence
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
+from rich.table import Table
 from rich.text import Text
 
 from comfy_nodes.core.records import SampleFailure
 
+from .reporting import Reporter, ServerView
 from .sources import Sample
 
 LINE_SECONDS = 10.0
-"""How often a line is printed where there is no terminal."""
+"""How often a line is printed where there is no terminal. Ours."""
+
+DRAWN_PER_SECOND = 4
+"""How often the display is drawn on a terminal. Ours."""
+
+LINES_PER_CLASS = 10
+"""Failures, and retries, of one error class that get a line each; further ones are only counted. Ours."""
+
+SPEED_SECONDS = 60.0
+"""Over how long the bar's speed is averaged. Ours: packs finish many samples at once and then none for a while."""
+
+TOP = 3
+"""Error classes that the display names. Ours."""
+
+_BUSY = {"working", "idle"}
+"""States that a healthy server changes between all the time."""
+
+_COLUMNS = ("server", "state", "in flight", "done", "samples/prompt", "s/sample", "faults")
+
+
+class Reporters:
+    """Passes on what a run tells to several listeners, one call at a time. Called from the threads of all servers."""
+
+    def __init__(self, reporters: Sequence[Reporter]):
+        self._reporters = reporters
+        self._lock = threading.Lock()
+
+    def finished(self, server: str, sample: Sample, verdicts: list[str], seconds: float | None) -> None:
+        with self._lock:
+            for reporter in self._reporters:
+                reporter.finished(server, sample, verdicts, seconds)
+
+    def failed(self, sample: Sample, failure: SampleFailure) -> None:
+        with self._lock:
+            for reporter in self._reporters:
+                reporter.failed(sample, failure)
+
+    def retried(self, server: str, samples: int, error_class: str, why: str) -> None:
+        with self._lock:
+            for reporter in self._reporters:
+                reporter.retried(server, samples, error_class, why)
+
+    def server(self, view: ServerView) -> None:
+        with self._lock:
+            for reporter in self._reporters:
+                reporter.server(view)
+
+    def say(self, line: str) -> None:
+        with self._lock:
+            for reporter in self._reporters:
+                reporter.say(line)
+
+    def close(self) -> None:
+        with self._lock, contextlib.ExitStack() as closing:  # each, whatever the others do
+            for reporter in self._reporters:
+                closing.callback(reporter.close)
 
 
 class Progress:
@@ -35,45 +101,116 @@ class Progress:
         self._failed = failed
         self._begun_at = finished
         self._begun = self._last_line = time.monotonic()
-        self._bar = _bar(work, total, finished, failed) if sys.stderr.isatty() else None
+        self._servers: dict[str, ServerView] = {}
+        self._errors: Counter[tuple[str, str]] = Counter()
+        self._lock = threading.Lock()
+        """Held while counting and drawing, never while printing: the display draws in a thread of its own."""
+        self._screen = _Screen(work, total, finished, failed, self._draw) if sys.stderr.isatty() else None
 
-    def finished(self, verdicts: list[str]) -> None:
-        self._finished += 1
-        self._show()
+    def finished(self, server: str, sample: Sample, verdicts: list[str], seconds: float | None) -> None:
+        with self._lock:
+            self._finished += 1
+        self._print_sometimes()
 
     def failed(self, sample: Sample, failure: SampleFailure) -> None:
-        self._finished += 1
-        self._failed += 1
-        self.say(f"failed: {sample.annotation.path}: {failure.message}")
-        self._show()
+        with self._lock:
+            self._finished += 1
+            self._failed += 1
+        self._note("failed", failure.error_type, 1, f"failed: {sample.annotation.path}: {failure.message}")
+        self._print_sometimes()
+
+    def retried(self, server: str, samples: int, error_class: str, why: str) -> None:
+        many = "1 sample" if samples == 1 else f"{samples} samples"
+        self._note("retried", error_class, samples, f"{server}: {many} wait again: {error_class}: {why}")
+
+    def server(self, view: ServerView) -> None:
+        with self._lock:
+            before = self._servers.get(view.name)
+            self._servers[view.name] = view
+        if self._screen or (before and (before.state == view.state or {before.state, view.state} == _BUSY)):
+            return
+        self.say(f"{view.name}: {view.state}" + (f" ({view.faults} faults so far)" if view.faults else ""))
 
     def say(self, line: str) -> None:
-        if self._bar:
-            self._bar.console.print(line, markup=False, highlight=False)
+        if self._screen:
+            self._screen.say(line)
         else:
             print(line, file=sys.stderr, flush=True)
 
     def close(self) -> None:
-        if self._bar:
-            self._bar.stop()
+        if self._screen:
+            self._screen.close()
         elif self._finished > self._begun_at:
             self._print_line()
 
-    def _show(self) -> None:
-        if self._bar:
-            self._bar.update(self._bar.task_ids[0], completed=self._finished, failed=self._failed)
-        elif time.monotonic() - self._last_line > LINE_SECONDS:
+    def _note(self, what: str, error_class: str, samples: int, line: str) -> None:
+        with self._lock:
+            seen = self._errors[what, error_class]
+            self._errors[what, error_class] += samples
+        if seen < LINES_PER_CLASS:
+            self.say(line)
+        if seen < LINES_PER_CLASS <= seen + samples:
+            self.say(f"further {error_class} ({what}) are only counted here; run.log.jsonl has them")
+
+    def _print_sometimes(self) -> None:
+        if not self._screen and time.monotonic() - self._last_line > LINE_SECONDS:
             self._print_line()
 
     def _print_line(self) -> None:
         self._last_line = time.monotonic()
         rate = (self._finished - self._begun_at) / max(1e-6, self._last_line - self._begun)
         left = (self._total - self._finished) / rate if rate else 0
-        print(
-            f"{self._work}: {self._finished}/{self._total}, {rate:.2f}/s, {left:.0f} s left, {self._failed} failed",
-            file=sys.stderr,
-            flush=True,
+        self.say(
+            f"{self._work}: {self._finished}/{self._total}, {rate:.2f}/s, {left:.0f} s left, {self._failed} failed"
         )
+
+    def _draw(self, bar: RichProgress) -> RenderableType:
+        with self._lock:
+            bar.update(bar.task_ids[0], completed=self._finished, total=self._total, failed=self._failed)
+            servers = list(self._servers.values())
+            errors = self._errors.most_common(TOP)
+        parts: list[RenderableType] = [bar.get_renderable()]
+        if servers:
+            parts.append(_table(servers))
+        if errors:
+            named = ", ".join(f"{number} {what}: {name}" for (what, name), number in errors)
+            parts.append(Text(named, overflow="ellipsis", no_wrap=True))
+        return Group(*parts)
+
+
+class _Screen:
+    """The display on a terminal."""
+
+    def __init__(
+        self, work: str, total: int, finished: int, failed: int, draw: Callable[[RichProgress], RenderableType]
+    ):
+        console = Console(stderr=True)
+        bar = RichProgress(
+            TextColumn(work),
+            BarColumn(),
+            MofNCompleteColumn(),
+            _Rate(),
+            TextColumn("{task.fields[failed]} failed,"),
+            TimeRemainingColumn(),
+            TextColumn("left"),
+            console=console,
+            auto_refresh=False,
+            speed_estimate_period=SPEED_SECONDS,
+        )
+        bar.add_task(work, total=total, completed=finished, failed=failed)
+        self._live = Live(
+            console=console,
+            get_renderable=lambda: draw(bar),
+            refresh_per_second=DRAWN_PER_SECOND,
+            redirect_stdout=False,
+        )
+        self._live.start()
+
+    def say(self, line: str) -> None:
+        self._live.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def close(self) -> None:
+        self._live.stop()
 
 
 class Waiting:
@@ -82,10 +219,13 @@ class Waiting:
     def __init__(self, what: str):
         self._what = what
         self._last = 0.0
-        print(f"{what} ...", file=sys.stderr, flush=True)
 
     def __call__(self, seconds: float) -> None:
-        if seconds - self._last >= LINE_SECONDS:
+        """Called now and then, first with 0, with the seconds since it began; it may begin again."""
+        if seconds == 0:
+            self._last = 0.0
+            print(f"{self._what} ...", file=sys.stderr, flush=True)
+        elif seconds - self._last >= LINE_SECONDS:
             self._last = seconds
             print(f"{self._what}: {seconds:.0f} s", file=sys.stderr, flush=True)
 
@@ -95,17 +235,13 @@ class _Rate(ProgressColumn):
         return Text(f"{task.speed or 0:.2f}/s")
 
 
-def _bar(work: str, total: int, finished: int, failed: int) -> RichProgress:
-    bar = RichProgress(
-        TextColumn(work),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _Rate(),
-        TextColumn("{task.fields[failed]} failed,"),
-        TimeRemainingColumn(),
-        TextColumn("left"),
-        console=Console(stderr=True),
-    )
-    bar.add_task(work, total=total, completed=finished, failed=failed)
-    bar.start()
-    return bar
+def _table(servers: list[ServerView]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for number, column in enumerate(_COLUMNS):
+        table.add_column(column, justify="left" if number < 2 else "right", no_wrap=True)
+    for one in servers:
+        seconds = "" if one.seconds_per_sample is None else f"{one.seconds_per_sample:.2f}"
+        style = "" if one.state in _BUSY else "dim" if one.state == "left" else "yellow"
+        cells = (one.in_flight, one.done, one.samples_per_prompt, seconds, one.faults)
+        table.add_row(one.name, one.state, *map(str, cells), style=style)
+    return table

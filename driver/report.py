@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 import io
 import json
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jinja2
 import numpy as np
@@ -21,6 +21,8 @@ from comfy_nodes.core.annotation import parse_annotation
 from comfy_nodes.core.photos import open_photo
 from comfy_nodes.core.region_drawing import DrawnRegion, draw
 
+from .dataset import finished_facts
+from .layouts import layout_named
 from .spool import disk_error
 
 MAX_PAIRS = {"data": 60, "rejected": 30}
@@ -43,6 +45,9 @@ _COLUMNS = ["key", "task", "prompt", "class_name", "bbox", "reject_reason", "sco
             "height"]  # fmt: skip
 
 
+Gives = Literal["edit pairs", "annotated photos", "instructions"]
+
+
 @dataclass(frozen=True)
 class Summary:
     """A run in figures."""
@@ -63,6 +68,8 @@ class Summary:
     seconds: float
     """Spent editing, over all runs of the folder."""
     samples_per_second: float
+    gives: Gives = "edit pairs"
+    """What is kept."""
 
     def as_json(self) -> str:
         return json.dumps(vars(self), indent=2, ensure_ascii=False) + "\n"
@@ -82,23 +89,26 @@ class Gallery:
         return cls(pairs={folder: list(_pairs(output / folder, most)) for folder, most in MAX_PAIRS.items()})
 
     @classmethod
-    def of_annotations(cls, items: list[dict[str, Any]], photos: Path) -> Gallery:
+    def of_annotations(cls, items: Iterable[dict[str, Any]], count: int, photos: Path | None) -> Gallery:
         """
         Args:
-            items: ImgEdit annotations.
-            photos: folder that their paths are relative to.
+            items: ImgEdit annotations, or lines of the write stage.
+            count: how many there are.
+            photos: folder that their paths are relative to; without one there is nothing to show.
         """
-        chosen = _spread(len(items), MAX_PHOTOS)
+        if photos is None:
+            return cls()
+        chosen = _spread(count, MAX_PHOTOS)
         return cls(photos=[_annotated(item, photos) for number, item in enumerate(items) if number in chosen])
 
 
 def write_report(
-    output: Path, summary: Summary, failures: list[dict[str, Any]], environment: dict[str, Any], gallery: Gallery
+    output: Path, summary: Summary, failures: Iterable[dict[str, Any]], environment: dict[str, Any], gallery: Gallery
 ) -> None:
     """Writes `report.html` and `summary.json`."""
     page = _template("report.html").render(
         summary=summary,
-        failures=failures[:MAX_FAILURES],
+        failures=list(islice(failures, MAX_FAILURES)),
         pairs=gallery.pairs,
         photos=gallery.photos,
         environment=environment,
@@ -108,13 +118,21 @@ def write_report(
 
 
 def write_card(output: Path, summary: Summary, environment: dict[str, Any]) -> None:
-    """Writes the dataset card, `README.md`."""
-    _write(output / "README.md", _template("card.md").render(summary=summary, environment=environment))
+    """Writes the dataset card, `README.md`, of the dataset that lies there.
 
-
-def reasons(texts: list[str]) -> dict[str, int]:
-    """How often each reason stands there, by its words before the first colon."""
-    return dict(Counter(text.partition(":")[0] for text in texts).most_common())
+    Raises:
+        RunError: no finished dataset lies there.
+    """
+    facts = finished_facts(output)
+    layout = layout_named(facts.layout)
+    configs = [
+        ("default" if number == 0 and config == "data" else config + suffix, glob)
+        for config, held in facts.configs.items()
+        if held.rows or config == "data"
+        for number, (suffix, glob) in enumerate(layout.card(config, held.streams()))
+    ]
+    card = _template("card.md").render(summary=summary, environment=environment, layout=layout.name, configs=configs)
+    _write(output / "README.md", card)
 
 
 def _template(name: str) -> jinja2.Template:
@@ -162,6 +180,7 @@ def _annotated(item: dict[str, Any], photos: Path) -> dict[str, Any]:
     Image.fromarray(draw(np.asarray(photo), regions)).save(buffer, "PNG")
     return {
         "path": annotation.path,
+        "instruction": item.get("instruction", ""),
         "picture": _thumbnail(buffer.getvalue()),
         "regions": [
             {

@@ -18,7 +18,7 @@ class ServerView:
     """One server as it stands."""
 
     name: str
-    """Its address."""
+    """Its address; of a server of our own its folder's name."""
     state: ServerState
     in_flight: int = 0
     """Samples posted and not finished."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import platform
 import signal
 import sys
@@ -15,21 +16,29 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from comfy_nodes.core.instructions import InstructionRecord
+from comfy_nodes.core.records import AnnotationRecord
 from comfy_nodes.core.tasks import ANNOTATE, task_named
 
-from .annotating import JOURNAL, WORKFLOW, grounding, write_annotation
-from .dataset import RunFacts
+from .annotating import JOURNAL, WORKFLOW, Annotated, write_annotation
+from .columns import RunFacts
+from .disk import Watermark
 from .failures import RunError
-from .harvest import AnnotationHarvester, EditHarvester, Harvester
+from .harvest import EditHarvester, Harvester, RecordHarvester
 from .journal import Journal
+from .metrics import Metrics
 from .output import OutputFolder, claim
-from .progress import Progress
+from .pool import Pool, StopRequest
+from .progress import Progress, Reporters
 from .report import Summary
-from .scheduler import Scheduler, StopRequest
-from .sources import BUNDLED, Grounding, Sample, Source, Unusable
+from .reporting import Reporter
+from .run_log import RunLog
+from .scheduler import Pace, run_pool
+from .sources import BUNDLED, Grounding, Sample, Source, Unavailable, Unusable
 from .stage import Stage, open_stage
+from .store import publish
 from .version import VERSION
-from .workflow import ANNOTATION_SINK, SAMPLE_INPUTS
+from .workflow import ANNOTATION_SINK, INSTRUCTION_SINK, SAMPLE_INPUTS
 
 
 def run(options: argparse.Namespace) -> tuple[Summary, bool]:
@@ -45,99 +54,147 @@ def run(options: argparse.Namespace) -> tuple[Summary, bool]:
     folder = OutputFolder(options.output)
     stop = StopRequest()
     try:
-        with open_stage(options, folder.work) as stage:
+        with _stopping(stop), open_stage(options, folder.work, stop) as stage:
             folder.claim(stage.graph, stage.file, options.seed)
-            with _stopping(stop):
-                if stage.graph.sink_class == ANNOTATION_SINK:
-                    _annotate(options, source, folder, stage, stop)
-                    summary = folder.finish_annotation(_facts(stage), _environment(stage), source.root)
-                else:
-                    _edit(options, source, folder, stage, stop)
-                    summary = folder.finish(_facts(stage), stage.graph.task, _environment(stage))
+            if stage.graph.sink_class == ANNOTATION_SINK:
+                _annotate(options, source, folder, stage, stop)
+                summary = folder.finish_annotation(_facts(stage), _environment(stage), source.root)
+            elif stage.graph.sink_class == INSTRUCTION_SINK:
+                _edit(options, source, folder, stage, stop, RecordHarvester(InstructionRecord))
+                summary = folder.finish_instructions(_facts(stage), stage.graph.task, _environment(stage), source.root)
+            else:
+                _edit(options, source, folder, stage, stop, EditHarvester(folder.spool))
+                summary = folder.finish(_facts(stage), stage.graph.task, _environment(stage), options.layout)
     finally:
         folder.close()
+    if options.publish_to:
+        publish(options.output, options.publish_to)
     return summary, stop.level > 0
 
 
 def dry_run(options: argparse.Namespace) -> None:
     """Shows what a run would do; starts a server to ask it, and leaves nothing behind."""
     source = _source(options)
-    with tempfile.TemporaryDirectory(prefix="editpairs-") as scratch, open_stage(options, Path(scratch)) as stage:
+    with (
+        tempfile.TemporaryDirectory(prefix="editpairs-") as scratch,
+        open_stage(options, Path(scratch), StopRequest()) as stage,
+    ):
         graph = stage.graph
-        planned = list(source.plan(task_named(graph.task), options.regions, options.seed))
-        refused = [one for one in planned if isinstance(one, Unusable)]
-        usable = len(planned) - len(refused)
+        refused: Counter[str] = Counter()
+        usable = 0
+        for one in source.plan(task_named(graph.task), options.regions, options.seed):
+            if isinstance(one, Unusable):
+                refused[one.failure.message] += 1
+            else:
+                usable += 1
         lines = {
             "workflow": f"{stage.file.path} (profile {stage.profile}, task {graph.task})",
-            "server": f"{stage.host.server.url} (ComfyUI {stage.stats['system']['comfyui_version']})",
+            "server": ", ".join(host.name for host in stage.hosts)
+            + f" (ComfyUI {stage.agreement.stats['system']['comfyui_version']})",
             "source node": f"Load Edit Sample #{graph.source}; set for each sample: {', '.join(SAMPLE_INPUTS)}",
             "sink node": f"{graph.api[graph.sink]['class_type']} #{graph.sink}",
             "further seeds": ", ".join(graph.seeds) or "none: every seed is wired to the source node",
             "left out": ", ".join(graph.left_out) or "nothing",
-            "samples": f"{usable if options.limit is None else min(usable, options.limit)} to edit, {len(refused)} unusable",
+            "samples": f"{usable if options.limit is None else min(usable, options.limit)} to edit, {refused.total()} unusable",
             "output": str(options.output),
         }
         for name, text in lines.items():
             print(f"{name:>14}: {text}")
-        for why, number in Counter(one.failure.message for one in refused).most_common(20):
+        for why, number in refused.most_common(20):
             print(f"      unusable: {why}" + (f" (and {number - 1} more)" if number > 1 else ""))
 
 
-def _edit(options: argparse.Namespace, source: Source, folder: OutputFolder, stage: Stage, stop: StopRequest) -> None:
-    """Edits what waits, after finding regions for photos that have none."""
+def _edit(
+    options: argparse.Namespace,
+    source: Source,
+    folder: OutputFolder,
+    stage: Stage,
+    stop: StopRequest,
+    harvester: Harvester,
+) -> None:
+    """Edits, or writes about, what waits, after finding regions for photos that have none."""
     task = task_named(stage.graph.task)
-    grounding = None
-    if options.annotate == "auto" and task.region != "none":
-        grounding = _ground(options, source, folder, stage, stop)
-    folder.journal.enrol(source.plan(task, options.regions, options.seed, grounding), options.limit)
-    _work(options, stage, folder.journal, EditHarvester(folder.spool), source, stop)
+    plan = _plan_of(options, source, stage)
+    if options.retry_failed is not None or folder.journal.get("plan") != plan:
+        with _grounding(options, source, folder, stage, stop) as grounding:
+            folder.journal.enrol(source.plan(task, options.regions, options.seed, grounding), options.limit)
+        # An input that was refused may be mended without any sign of it in what was planned from.
+        whole = not stop.level and not folder.journal.refused_inputs()
+        folder.journal.set("plan", plan if whole else "")
+    _work(options, stage, folder, folder.journal, harvester, source, stop)
 
 
 def _annotate(
     options: argparse.Namespace, source: Source, folder: OutputFolder, stage: Stage, stop: StopRequest
 ) -> None:
     """Annotates what waits: the annotate stage as a run of its own, over all photos."""
-    folder.journal.enrol(source.plan(ANNOTATE, "all", options.seed), options.limit)
-    _work(options, stage, folder.journal, AnnotationHarvester(), source, stop)
+    plan = _plan_of(options, source, stage)
+    if folder.journal.get("plan") != plan:
+        folder.journal.enrol(source.plan(ANNOTATE, "all", options.seed), options.limit)
+        folder.journal.set("plan", "" if folder.journal.refused_inputs() else plan)
+    _work(options, stage, folder, folder.journal, RecordHarvester(AnnotationRecord), source, stop)
 
 
-def _ground(
+def _plan_of(options: argparse.Namespace, source: Source, stage: Stage) -> str:
+    """What decides which samples a run has: where it is the same as last time, inputs aren't gone through again."""
+    return json.dumps([source.fingerprint(), stage.graph.task, options.regions, options.annotate, options.limit])
+
+
+@contextmanager
+def _grounding(
     options: argparse.Namespace, source: Source, folder: OutputFolder, stage: Stage, stop: StopRequest
-) -> Grounding | None:
-    """Runs the annotate stage over photos without a region, where there are any; finished ones are not run again."""
-    unmarked = [one for one in source.unmarked() if isinstance(one, Sample)]
-    if not unmarked:
-        return None
+) -> Iterator[Grounding | None]:
+    """What the annotate stage finds in photos without a region; finished ones are not run again."""
+    if options.annotate != "auto" or task_named(stage.graph.task).region == "none":
+        yield None
+        return
+    if next(source.unmarked(), None) is None:
+        yield None
+        return
     try:
         annotate = stage.beside(WORKFLOW)
     except RunError as error:
-        return Grounding(unavailable=f"the annotate stage cannot run ({error})")
-    print(f"{len(unmarked)} photos have no region: finding some first ({annotate.file.path.name})", file=sys.stderr)
+        yield Unavailable(f"the annotate stage cannot run ({error})")
+        return
+    print(f"finding regions first for photos that have none ({annotate.file.path.name})", file=sys.stderr)
     journal = Journal(folder.path / JOURNAL)
     try:
         claim(journal, annotate.graph, options.seed, folder.path)
-        journal.enrol(unmarked, options.limit)
-        _work(options, annotate, journal, AnnotationHarvester(), source, stop)
+        journal.enrol((one for one in source.unmarked() if isinstance(one, Sample)), options.limit)
+        _work(options, annotate, folder, journal, RecordHarvester(AnnotationRecord), source, stop)
         write_annotation(journal, folder.path)
-        return grounding(journal)
+        yield Annotated(journal)
     finally:
         journal.close()
 
 
 def _work(
-    options: argparse.Namespace, stage: Stage, journal: Journal, harvester: Harvester, source: Source, stop: StopRequest
+    options: argparse.Namespace,
+    stage: Stage,
+    folder: OutputFolder,
+    journal: Journal,
+    harvester: Harvester,
+    source: Source,
+    stop: StopRequest,
 ) -> None:
     """Runs what waits in a journal through a stage."""
     if options.retry_failed is not None:
         journal.retry_failed(options.retry_failed or None)
     counts = journal.counts()
     over = counts["done"] + counts["failed"]
-    progress = Progress(stage.graph.task, over + counts["pending"], over, counts["failed"])
+    total = over + counts["pending"]
+    listeners: list[Reporter] = [Progress(stage.graph.task, total, over, counts["failed"]), RunLog(folder.path)]
+    if options.metrics_port:
+        listeners.append(Metrics(options.metrics_port, total, over, {"output": folder.path}))
+    reporter = Reporters(listeners)
     begun = time.monotonic()
+    watermark = Watermark([folder.path.resolve()], int(options.min_free_gb * 1e9))
     try:
-        Scheduler(stage.host, stage.graph, journal, harvester, source.root, options.seed, progress, stop).run()
+        pool = Pool(journal, harvester, source, reporter, stop, len(stage.hosts), options.attempts, watermark)
+        pace = Pace(options.samples_per_prompt, options.recycle)
+        run_pool(pool, list(stage.hosts), stage.graph, stage.agreement.object_info, pace, options.seed, stage.check)
     finally:
-        progress.close()
+        reporter.close()
         journal.add_edit_seconds(time.monotonic() - begun)
 
 
@@ -146,7 +203,7 @@ def _stopping(stop: StopRequest) -> Iterator[None]:
     """While it lasts, Ctrl-C and SIGTERM raise the stop level instead of breaking in."""
 
     def request(_signal: int, _frame: FrameType | None) -> None:
-        stop.level += 1
+        stop.request()
 
     former = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -166,14 +223,14 @@ def _facts(stage: Stage) -> RunFacts:
 
 def _environment(stage: Stage) -> dict[str, Any]:
     """Versions that took part, for whoever wants to run it again."""
-    system = stage.stats["system"]
+    system = stage.agreement.stats["system"]
     return {
         "editpairs": VERSION,
         "comfyui": system["comfyui_version"],
         "torch": system.get("pytorch_version", "unknown"),
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
-        "devices": ", ".join(device["name"] for device in stage.stats["devices"]),
+        "devices": ", ".join(device["name"] for device in stage.agreement.stats["devices"]),
         "workflow": stage.file.path.name,
         "workflow_sha256": stage.file.sha256,
         "graph_sha256": stage.graph.edit_sha256(),

@@ -1,23 +1,30 @@
-"""A ComfyUI of our own: found, started on loopback, restarted when it dies, gone when the driver is."""
+"""Where servers come from: ComfyUIs of our own, started on loopback and gone when the driver is, and somebody else's.
+
+Both look the same to the pool, which calls one from one worker thread and stops all from the main one. What is sent
+to a server, and what it answers, is not known here.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-import platform
+import random
 import shutil
 import socket
-import subprocess
 import sys
-import tempfile
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from comfy_nodes.core.records import SavedFile
 
+from .answering import Stop, answers, never, sleep
 from .comfy import ComfyServer
 from .failures import RunError, ServerFault
+from .gpus import gpu_ids
+from .guarded import GuardedProcess
 
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 300
@@ -25,6 +32,10 @@ START_SECONDS = 300
 
 RETURN_SECONDS = 60
 """How long a run waits for a server of somebody else's to come back."""
+
+PORTS = range(20000, 32768)
+"""Where servers of our own listen. Ours: below the ports that systems give to outgoing connections, which could take
+one while ComfyUI starts."""
 
 
 def find_comfyui() -> Path:
@@ -49,45 +60,67 @@ def find_comfyui() -> Path:
     raise RunError("no ComfyUI found: run python install.py, set COMFYUI_PATH, or name a running one with --server")
 
 
-def has_gpu() -> bool:
-    """Whether a ComfyUI here would find a GPU. Asks the system, not torch, which the driver never loads."""
-    if platform.system() == "Darwin":
-        return platform.machine() == "arm64"
-    if Path("/dev/kfd").exists():
-        return True
-    if shutil.which("nvidia-smi") is None:
-        return False
-    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
-    return listed.returncode == 0 and "GPU" in listed.stdout
-
-
 class ForeignServer:
     """A ComfyUI that somebody else runs: waited for when it is away, otherwise left alone."""
 
+    own = False
+    """Not ours to start again."""
+
     def __init__(self, server: ComfyServer):
         self.server = server
+        self.name = server.url
 
-    def revive(self) -> None:
+    def start(self, stop: Stop = never) -> bool:
+        """Sees that it is there; it was started by somebody else.
+
+        Returns:
+            True.
+
+        Raises:
+            RunError: it does not answer, or is not a ComfyUI.
+        """
+        try:
+            self.server.system_stats()
+        except ServerFault as fault:
+            raise RunError(f"--server {self.name}: {fault}; start it, or leave it out of --server") from None
+        return True
+
+    def running(self) -> bool:
+        """Whether it answers, within some seconds."""
+        return answers(self.server)
+
+    def revive(self, stop: Stop = never) -> bool:
         """Waits until it answers again.
+
+        Returns:
+            Whether it does; False where `stop` ended the waiting.
 
         Raises:
             RunError: it does not within a minute.
         """
         begun = time.monotonic()
-        while time.monotonic() - begun < RETURN_SECONDS:
-            try:
-                self.server.system_stats()
-                return
-            except ServerFault:
-                time.sleep(1)
-        raise RunError(
-            f"{self.server.url} went away and did not come back within {RETURN_SECONDS} s: "
-            "start it and run the same command again; it goes on",
-            status=1,
-        )
+        while not stop():
+            if answers(self.server, stop):
+                return True
+            if time.monotonic() - begun > RETURN_SECONDS:
+                raise RunError(
+                    f"{self.name} went away and did not come back within {RETURN_SECONDS} s: "
+                    "start it and run the same command again; it goes on",
+                    status=1,
+                )
+            sleep(1, stop)
+        return False
 
-    def discard(self, upload: str, images: list[SavedFile]) -> None:
+    def recycle(self, stop: Stop = never) -> bool:
+        """Does nothing and returns True: others may be using it, so whoever runs it restarts it."""
+        return True
+
+    def discard(self, uploads: list[str], files: list[SavedFile]) -> None:
         """ComfyUI has no way to delete files. Uploads lie in its temp folder, which it empties at every start."""
+
+    def ended(self) -> str:
+        """What is known of why it is away."""
+        return "it does not answer"
 
     def stop(self) -> None:
         """Not ours to stop."""
@@ -96,86 +129,156 @@ class ForeignServer:
 class OwnServer:
     """A ComfyUI process that belongs to this run, with input, output, temp and user folders of its own."""
 
-    def __init__(self, comfyui: Path, folder: Path, on_wait: Callable[[float], None]):
-        """Starts it and waits until it answers.
+    own = True
+    """Ours to start again."""
+
+    _turn = threading.Lock()
+    """One starts at a time in this process: a start reads gigabytes and keeps several cores busy."""
+
+    def __init__(
+        self,
+        comfyui: Path,
+        folder: Path,
+        on_wait: Callable[[float], None],
+        gpu: int | None = None,
+        cache: int = 64,
+    ):
+        """Prepares it; `start` starts it.
 
         Args:
             comfyui: ComfyUI's folder.
-            folder: where its files and its log go.
-            on_wait: called while it starts, with the seconds waited.
+            folder: where its files and its log go; no other server's. Its name is the server's.
+            on_wait: called while it starts, with the seconds waited, first with 0.
+            gpu: which of the visible GPUs it has for itself, counted from 0; None for the CPU.
+            cache: how many nodes' outputs it keeps, at least those of the largest prompt.
 
         Raises:
-            RunError: it exits, or does not answer in time.
+            RunError: there is no such GPU.
         """
         # ComfyUI runs in its own folder, from where a relative path would lead elsewhere.
         self._comfyui = comfyui.resolve()
         self._folder = folder.resolve()
         self._on_wait = on_wait
-        self._log = self._folder / "comfyui.log"
-        for name in ("input", "output", "user", "custom_nodes"):
-            (self._folder / name).mkdir(parents=True, exist_ok=True)
-        self._start()
+        self._device = None if gpu is None else _device(gpu)
+        self._cache = cache
+        self._process: GuardedProcess | None = None
+        self.name = folder.name
+        self.server = _somewhere()
+        """Where it answers. Another object after a restart for which the old port was taken."""
 
-    def revive(self) -> None:
-        """Starts it anew.
+    def start(self, stop: Stop = never) -> bool:
+        """Starts it and waits until it answers; while another server of ours starts, waits for that first.
+
+        Returns:
+            Whether it answers; False where `stop` ended the waiting.
 
         Raises:
-            RunError: as when it was first started.
+            RunError: it exits, or does not answer in time.
+        """
+        with self._in_turn(stop) as ours:
+            return ours and self._launch(stop)
+
+    def running(self) -> bool:
+        """Whether its process lives."""
+        return self._process is not None and self._process.running()
+
+    def revive(self, stop: Stop = never) -> bool:
+        """Starts it anew, whether its process died or hangs; what samples saved there stays.
+
+        Returns:
+            As `start`.
+
+        Raises:
+            RunError: as `start`.
         """
         self.stop()
-        self._start()
+        return self.start(stop)
 
-    def discard(self, upload: str, images: list[SavedFile]) -> None:
-        """Removes a sample's files, which nobody needs once they were fetched."""
-        (self._folder / "temp" / upload.removesuffix(" [temp]")).unlink(missing_ok=True)
-        for subfolder in {image.subfolder for image in images}:
-            shutil.rmtree(self._folder / "output" / subfolder, ignore_errors=True)
+    def recycle(self, stop: Stop = never) -> bool:
+        """Starts it anew with empty folders, to give back what it leaked. Nothing of ours may run or wait there.
+
+        Returns:
+            As `start`. False leaves it as it was, or ended.
+
+        Raises:
+            RunError: as `start`.
+        """
+        with self._in_turn(stop) as ours:
+            if not ours:
+                return False
+            self.stop()
+            for name in ("input", "output", "temp"):
+                shutil.rmtree(self._folder / name, ignore_errors=True)
+            return self._launch(stop)
+
+    def discard(self, uploads: list[str], files: list[SavedFile]) -> None:
+        """Removes files that nobody needs once they were fetched.
+
+        Args:
+            uploads: names under which `ComfyServer.upload` put photos.
+            files: what a sink saved. The subfolder that one lies in goes with it: every sample saves into its own.
+        """
+        for upload in uploads:
+            (self._folder / "temp" / upload.removesuffix(" [temp]")).unlink(missing_ok=True)
+        output = self._folder / "output"
+        for folder in {output / file.subfolder for file in files}:
+            if output in folder.resolve().parents:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def ended(self) -> str:
+        """What ComfyUI said last, and how its process ended."""
+        return self._process.ended() if self._process else "never started"
 
     def stop(self) -> None:
-        """Ends the process: closing its guard's input is the signal."""
-        assert self._process.stdin
-        self._process.stdin.close()
-        try:
-            self._process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        """Ends the process and all that came of it."""
+        if self._process:
+            self._process.stop()
 
-    def _start(self) -> None:
-        port = _free_port()
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, str(Path(__file__).with_name("guard.py")), *self._command(port)],
-                cwd=self._comfyui,
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        self.server = ComfyServer(f"http://127.0.0.1:{port}")
+    @contextmanager
+    def _in_turn(self, stop: Stop) -> Iterator[bool]:
+        """While no other server of ours starts; yields whether that moment came before `stop`."""
+        while not (ours := self._turn.acquire(timeout=0.1)) and not stop():
+            pass
         try:
-            self._wait()
-        except BaseException:
-            self.stop()
-            raise
+            yield ours
+        finally:
+            if ours:
+                self._turn.release()
 
-    def _wait(self) -> None:
-        begun = time.monotonic()
-        while not self._answers():
-            waited = time.monotonic() - begun
-            if self._process.poll() is not None:
-                raise RunError(f"ComfyUI did not start: {self._last_words()} (its log: {self._kept_log()})")
-            if waited > START_SECONDS:
-                raise RunError(f"ComfyUI did not answer within {START_SECONDS} s (its log: {self._kept_log()})")
-            self._on_wait(waited)
-            time.sleep(0.3)
-
-    def _answers(self) -> bool:
-        try:
-            self.server.system_stats()
-        except ServerFault:
+    def _launch(self, stop: Stop) -> bool:
+        if stop():
             return False
-        return True
+        for name in ("input", "output", "user", "custom_nodes"):
+            (self._folder / name).mkdir(parents=True, exist_ok=True)
+        port = int(self.server.url.rpartition(":")[2])
+        if not _is_free(port):
+            self.server = _somewhere()
+            port = int(self.server.url.rpartition(":")[2])
+        self._process = GuardedProcess(self._command(port), self._comfyui, self._folder / "comfyui.log")
+        up = False
+        try:
+            up = self._wait(self._process, stop)
+        finally:
+            if not up:
+                self.stop()
+        return up
+
+    def _wait(self, process: GuardedProcess, stop: Stop) -> bool:
+        begun = time.monotonic()
+        waited = 0.0
+        while not stop():
+            self._on_wait(waited)
+            if answers(self.server, stop):
+                return True
+            waited = time.monotonic() - begun
+            if not process.running() and not stop():
+                log = process.kept_log()
+                raise RunError(f"{self.name}: ComfyUI did not start: {process.ended()} (its log: {log})")
+            if waited > START_SECONDS:
+                log = process.kept_log()
+                raise RunError(f"{self.name}: ComfyUI did not answer within {START_SECONDS} s (its log: {log})")
+            sleep(0.3, stop)
+        return False
 
     def _command(self, port: int) -> list[str]:
         folder = self._folder
@@ -184,10 +287,9 @@ class OwnServer:
             "--input-directory", str(folder / "input"), "--output-directory", str(folder / "output"),
             "--temp-directory", str(folder), "--user-directory", str(folder / "user"),
             "--database-url", "sqlite:///:memory:", "--disable-metadata", "--disable-auto-launch",
-            "--cache-lru", "64",
+            "--preview-method", "none", "--cache-lru", str(self._cache),
         ]  # fmt: skip
-        if not has_gpu():
-            command.append("--cpu")
+        command += ["--cpu"] if self._device is None else ["--cuda-device", self._device]
         if ROOT not in [entry.resolve() for entry in (self._comfyui / "custom_nodes").iterdir()]:
             command += ["--extra-model-paths-config", str(self._pack_config())]
         return command
@@ -202,19 +304,29 @@ class OwnServer:
         config.write_text(json.dumps({"editpairs": {"custom_nodes": str(link.parent)}}), encoding="utf-8")
         return config
 
-    def _kept_log(self) -> Path:
-        """A copy of the log that outlives the run's folder."""
-        handle, name = tempfile.mkstemp(prefix="editpairs-comfyui-", suffix=".log")
-        os.close(handle)
-        shutil.copyfile(self._log, name)
-        return Path(name)
 
-    def _last_words(self) -> str:
-        lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
-        return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
+def _device(gpu: int) -> str:
+    ids = gpu_ids()
+    if gpu >= len(ids):
+        raise RunError(f"there is no GPU {gpu}: {len(ids)} visible here (CUDA_VISIBLE_DEVICES decides)")
+    return ids[gpu]
 
 
-def _free_port() -> int:
+def _somewhere() -> ComfyServer:
+    """A server at a port of ours that nobody listens on."""
+    for _ in range(1000):
+        port = random.choice(PORTS)
+        if _is_free(port):
+            return ComfyServer(f"http://127.0.0.1:{port}")
+    raise RunError(f"no free port between {PORTS.start} and {PORTS.stop}: close what listens there")
+
+
+def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+        if os.name == "posix":  # as ComfyUI does: connections of the former server may linger
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True

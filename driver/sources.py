@@ -1,40 +1,41 @@
-"""Where samples come from: a folder of photos with sidecar files, or ImgEdit's annotation JSON.
+"""Where samples come from: an input of any kind, turned into samples in a fixed order, or into failures with a reason.
 
-Turns inputs into samples in a fixed order, or into failures with a reason; nothing is passed over
-without a word. Reads headers only, pixels are read when their turn comes.
+Nothing is passed over without a word. What a kind of input looks like is its reader's business (`source_*.py`); here
+photos meet the task. Reads headers only; pixels are read when their turn comes, through `Source.read`.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import random
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any, Literal
+import sqlite3
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Literal, Protocol
 
-from comfy_nodes.core import photos
-from comfy_nodes.core.annotation import (
-    Annotation,
-    AnnotationError,
-    Region,
-    align,
-    parse_annotation,
-    region_of_mask,
-)
-from comfy_nodes.core.eligibility import refusals
+from comfy_nodes.core.annotation import Annotation, AnnotationError
 from comfy_nodes.core.keys import sample_key
 from comfy_nodes.core.photos import PhotoError
 from comfy_nodes.core.records import SampleFailure
 from comfy_nodes.core.tasks import ANNOTATE, Task
 
+from . import source_alignment
 from .failures import RunError
+from .source_annotation import AnnotationReader
+from .source_folder import FolderReader
+from .source_inputs import Input, find_input
+from .source_parquet import ParquetReader
+from .source_photo import Photo, Reader
+from .source_storage import LocalStorage
+from .source_tar import TarReader
 
 BUNDLED = Path(__file__).resolve().parent.parent / "samples" / "annotation.jsonl"
-MASK_SUFFIX = ".mask.png"
-REFERENCE_SUFFIX = ".ref.png"
+
+DISTANT_AHEAD = 32
+"""How many photos behind URLs are looked at at the same time; their answers take tens of milliseconds each. Ours."""
 
 Regions = Literal["all", "one"]
 
@@ -45,10 +46,14 @@ class Sample:
 
     key: str
     file: str
-    """The photo's file, relative to the source's root."""
+    """The photo's locator: what `Source.read` takes."""
     annotation: Annotation
-    """Aligned with the photo, with the one region that is edited. Its path is the source's id."""
+    """Aligned with the photo, with the regions of this edit only: one, or two where the task has two. Its path is the
+    source's id."""
     instruction: str = ""
+    """Of a task with several turns a line for each."""
+    reference: str = ""
+    """The reference picture's locator; "" where there is none."""
 
 
 @dataclass(frozen=True)
@@ -63,76 +68,57 @@ class Unusable:
 Planned = Sample | Unusable
 
 
-@dataclass(frozen=True)
-class _Photo:
-    """A photo of an input with what its author says of it."""
-
-    file: str
-    source_id: str
-    annotation: Annotation | None = None
-    problem: str = ""
-    instruction: str = ""
-    mask: Path | None = None
-    ungrounded: str = ""
-    """Why the annotate stage found no region either."""
-
-    @property
-    def unmarked(self) -> bool:
-        """Whether nobody marked a region in it."""
-        marked = self.annotation and (self.annotation.regions or self.annotation.refusals)
-        return not (self.problem or self.mask or marked)
-
-
-@dataclass(frozen=True)
-class Grounding:
+class Grounding(Protocol):
     """What the annotate stage found in photos without a region."""
 
-    annotations: dict[str, Annotation] = field(default_factory=dict)
-    """By source id."""
-    reasons: dict[str, str] = field(default_factory=dict)
-    """By source id: why a photo could not be annotated."""
-    unavailable: str = ""
-    """Why none could."""
+    def annotation(self, source_id: str) -> Annotation | None:
+        """The photo's annotation; None where the stage made none."""
 
-    def applied(self, photo: _Photo) -> _Photo:
-        """The photo with the regions that were found in it."""
-        if not photo.unmarked:
-            return photo
-        found = self.annotations.get(photo.source_id)
-        if found is None:
-            return replace(photo, ungrounded=self.reasons.get(photo.source_id, self.unavailable))
-        return replace(photo, annotation=found, ungrounded="" if found.regions else "the annotate stage found nothing")
+    def reason(self, source_id: str) -> str:
+        """Why it made none, as part of a sentence; "" where nobody knows."""
+
+
+@dataclass(frozen=True)
+class Unavailable:
+    """A grounding that knows no photo, as the annotate stage cannot run."""
+
+    why: str
+
+    def annotation(self, source_id: str) -> Annotation | None:
+        return None
+
+    def reason(self, source_id: str) -> str:
+        return self.why
 
 
 class Source:
     """An input of the driver."""
 
-    def __init__(self, path: Path, image_root: Path | None = None):
+    def __init__(self, path: str | Path, image_root: str | Path | None = None):
         """
         Args:
-            path: a folder, or an ImgEdit annotation `.json` or `.jsonl`.
-            image_root: what the annotation's paths are relative to; its own folder if None.
+            path: path or URL of a folder, of a file, or a pattern of files; docs/inputs.md lists what is read.
+            image_root: path or URL of the folder that paths in the input are relative to; its own folder if None.
 
         Raises:
-            RunError: missing, or of an unknown kind.
+            RunError: missing, of an unknown kind, of several kinds, or behind a URL that cannot be reached.
         """
-        if not path.exists():
-            raise RunError(f"--input {path}: there is no such file or folder")
-        if not path.is_dir() and path.suffix.lower() not in (".json", ".jsonl"):
-            raise RunError(f"--input {path}: give a folder of photos, or an ImgEdit annotation .json or .jsonl")
-        if image_root is not None and not image_root.is_dir():
-            raise RunError(f"--image-root {image_root}: there is no such folder")
-        self._path = path
-        self.root = (path if path.is_dir() else image_root or path.parent).resolve()
+        self._input = find_input(path, image_root)
+        self._reader = _reader(self._input)
+
+    @property
+    def root(self) -> Path | None:
+        """The folder that locators are paths below, where photos are files of this machine; else None."""
+        files = isinstance(self._reader, (FolderReader, AnnotationReader))
+        return self._input.photos.folder if files and isinstance(self._input.photos, LocalStorage) else None
 
     def unmarked(self) -> Iterator[Planned]:
-        """Photos that nobody marked a region in, as samples of the annotate stage."""
-        for photo in self._photos():
-            if photo.unmarked:
-                yield from self._samples(photo, ANNOTATE, "all", 0)
+        """Photos that nobody marked a region in, as samples of the annotate stage. Files for a task have theirs."""
+        unmarked = (photo for photo in self._reader.photos(ANNOTATE.name) if photo.unmarked)
+        yield from self._each(unmarked, lambda photo: self._samples(photo, ANNOTATE, "all", 0))
 
     def plan(self, task: Task, regions: Regions, seed: int, grounding: Grounding | None = None) -> Iterator[Planned]:
-        """Samples in the input's order; a folder's is by name.
+        """Samples in the input's order; a folder's is by name. Memory does not grow with their number.
 
         Args:
             task: decides which regions are eligible.
@@ -141,200 +127,148 @@ class Source:
             grounding: what the annotate stage found in photos without a region.
 
         Raises:
-            RunError: not JSON, or no photos in it.
+            RunError: the input as a whole cannot be used, or there are no photos in it.
         """
-        seen: Counter[str] = Counter()
-        for photo in self._photos():
-            grounded = grounding.applied(photo) if grounding else photo
-            for planned in self._samples(grounded, task, regions, seed):
-                seen[planned.key] += 1
-                if seen[planned.key] > 1:
+
+        def samples(photo: Photo) -> list[Planned]:
+            grounded = _grounded(photo, grounding) if grounding else photo
+            return self._samples(grounded, task, regions, seed)
+
+        with closing(_Seen()) as seen:
+            for planned in self._each(self._reader.photos(task.name), samples):
+                times = seen.add(planned.key)
+                if times > 1:
+                    source_id = planned.annotation.path if isinstance(planned, Sample) else planned.source_id
                     why = "the same photo and region stand in the input twice; only the first is edited"
-                    yield _unusable(photo, "DuplicateSample", why, f"{planned.key}#{seen[planned.key]}")
+                    yield _unusable(source_id, "DuplicateSample", why, f"{planned.key}#{times}")
                 else:
                     yield planned
-        if not seen:
-            raise RunError(f"--input {self._path}: no photos in it; give a folder with photos or an ImgEdit annotation")
+            if not seen.any:
+                raise RunError(f"--input {self._input.given}: no photos in it; give one with photos (docs/inputs.md)")
 
-    def _photos(self) -> Iterator[_Photo]:
-        return _folder(self.root) if self._path.is_dir() else _annotated(self._path, self.root)
+    def read(self, file: str) -> bytes:
+        """The bytes of a photo or reference picture. May be called by several threads; fastest in the input's order.
 
-    def _samples(self, photo: _Photo, task: Task, regions: Regions, seed: int) -> Iterator[Planned]:
+        Args:
+            file: a sample's `file` or `reference`.
+
+        Raises:
+            PhotoError: missing or not readable; one line.
+        """
+        return source_alignment.read(file, self._reader)
+
+    def suffix(self, file: str) -> str:
+        """How a photo's file name ends, in lower case with its dot, such as `.jpg`."""
+        return PurePosixPath(file).suffix.lower()
+
+    def fingerprint(self) -> str:
+        """Hash that changes with the input's files and with the planner. Cheap: no file is opened.
+
+        Photos that an annotation or a parquet row names by path are not looked at, so a plan with failed inputs is to
+        be made again even where this stays the same. Task, regions, seed and grounding are the caller's to add.
+
+        Raises:
+            RunError: a file is gone or cannot be looked at.
+        """
+        return self._input.fingerprint()
+
+    def _each(self, found: Iterator[Photo], samples: Callable[[Photo], list[Planned]]) -> Iterator[Planned]:
+        """The samples of all photos, in their order."""
+        if not self._reader.distant:
+            for photo in found:
+                yield from samples(photo)
+            return
+        ahead: deque[Future[list[Planned]]] = deque()
+        with ThreadPoolExecutor(DISTANT_AHEAD, "read-header") as readers:
+            try:
+                for photo in found:
+                    ahead.append(readers.submit(samples, photo))
+                    if len(ahead) > DISTANT_AHEAD:
+                        yield from ahead.popleft().result()
+                while ahead:
+                    yield from ahead.popleft().result()
+            finally:
+                readers.shutdown(wait=False, cancel_futures=True)
+
+    def _samples(self, photo: Photo, task: Task, regions: Regions, seed: int) -> list[Planned]:
+        if photo.task not in ("", task.name) and task != ANNOTATE:
+            why = f"its task file is for {photo.task}, and the workflow makes {task.name}; run a workflow for {photo.task}"
+            return [_unusable(photo.source_id, "OtherTask", why)]
         try:
             if photo.problem:
                 raise AnnotationError(photo.problem)
-            annotation = _aligned(self.root / photo.file, photo)
+            annotation = source_alignment.aligned(photo, self._reader)
         except (PhotoError, AnnotationError) as error:
-            yield _unusable(photo, type(error).__name__, str(error))
-            return
+            return [_unusable(photo.source_id, type(error).__name__, str(error))]
         if task.region == "none":
-            whole = replace(annotation, regions=())
-            yield Sample(sample_key(photo.source_id, None, task.name), photo.file, whole, photo.instruction)
-            return
-        eligible, reasons = _eligible(annotation, task)
+            key = sample_key(photo.source_id, None, task.name)
+            return [Sample(key, photo.file, replace(annotation, regions=()), photo.instruction, photo.reference)]
+        eligible, reasons = source_alignment.edits(annotation, task, bool(photo.task))
         if not eligible:
-            yield _unusable(photo, "NoRegion", _no_region(photo, reasons))
-            return
-        for reason in annotation.refusals:
-            yield _unusable(photo, "AnnotationError", reason, f"{photo.source_id}#{reason}")
+            return [_unusable(photo.source_id, "NoRegion", self._no_region(photo, reasons))]
+        planned: list[Planned] = [
+            _unusable(photo.source_id, "AnnotationError", reason, f"{photo.source_id}#{reason}")
+            for reason in annotation.refusals
+        ]
         if regions == "one":
             eligible = [random.Random(f"{seed}/{photo.source_id}").choice(eligible)]
-        for region in eligible:
-            one = replace(annotation, regions=(region,), refusals=())
-            yield Sample(sample_key(photo.source_id, region, task.name), photo.file, one, photo.instruction)
+        for edit in eligible:
+            key = photo.source_id
+            for region in edit:
+                key = sample_key(key, region, task.name)
+            only = replace(annotation, regions=edit, refusals=())
+            planned.append(Sample(key, photo.file, only, photo.instruction, photo.reference))
+        return planned
+
+    def _no_region(self, photo: Photo, reasons: list[str]) -> str:
+        if reasons:
+            return "no usable region: " + "; ".join(reasons)
+        why = f"; {photo.ungrounded}" if photo.ungrounded else ""
+        return f"the photo has no region{why}: {self._reader.remedy(photo)}"
 
 
-def _folder(folder: Path) -> Iterator[_Photo]:
-    files = _files(folder)
-    images = [
-        path
-        for path in files
-        if path.suffix.lower() in photos.SUFFIXES and not path.name.lower().endswith((MASK_SUFFIX, REFERENCE_SUFFIX))
-    ]
-    stems = Counter(path.with_suffix("") for path in images)
-    orphans = {path for path in files if path.name.lower().endswith(MASK_SUFFIX)}
-    for path in images:
-        own, shared = path.with_name(path.name + MASK_SUFFIX), path.with_name(path.stem + MASK_SUFFIX)
-        orphans -= {own, shared}
-        problem = ""
-        if stems[path.with_suffix("")] > 1 and shared.exists() and not own.exists():
-            problem = photos.readable(f"several photos are called {path.stem}: name this one's mask {own.name}")
-        relative = path.relative_to(folder).as_posix()
-        yield _Photo(
-            file=relative,
-            source_id=photos.readable(relative),
-            problem=problem,
-            instruction=_text(path),
-            mask=own if own.exists() else shared if shared.exists() else None,
-        )
-    for path in sorted(orphans):
-        name = photos.readable(path.relative_to(folder).as_posix())
-        why = f"{name}: a mask without its photo; name it after a photo that lies beside it, or remove it"
-        yield _Photo(file=name, source_id=name, problem=why)
+class _Seen:
+    """How often each key came up, in a temporary database: exact, and flat in memory however many there are."""
+
+    def __init__(self) -> None:
+        # An unnamed database of SQLite's keeps a few pages in memory and the others in a file that goes with it.
+        self._db = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+        self._db.execute("PRAGMA journal_mode = OFF")
+        self._db.execute("CREATE TABLE seen (key BLOB PRIMARY KEY, times INTEGER NOT NULL) WITHOUT ROWID")
+        self._db.execute("BEGIN")
+        self.any = False
+
+    def add(self, key: str) -> int:
+        """Takes a key down; returns how often it has come up by now."""
+        self.any = True
+        count = "INSERT INTO seen VALUES (?, 1) ON CONFLICT DO UPDATE SET times = times + 1 RETURNING times"
+        return int(self._db.execute(count, (bytes.fromhex(key),)).fetchone()[0])
+
+    def close(self) -> None:
+        self._db.close()
 
 
-def _files(folder: Path) -> list[Path]:
-    """All files below a folder by name, but for hidden ones and those in hidden folders."""
-    found: list[Path] = []
-    for parent, folders, names in os.walk(folder, onerror=_unreadable):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(parent) / name for name in names if not name.startswith(".")]
-    return sorted(found)
+def _reader(given: Input) -> Reader:
+    if given.kind == "photos":
+        return FolderReader(given.storage)
+    kinds: dict[str, Callable[[Input], Reader]] = {
+        "json": AnnotationReader,
+        "parquet": ParquetReader,
+        "tar": TarReader,
+    }
+    return kinds[given.kind](given)
 
 
-def _unreadable(error: OSError) -> None:
-    raise RunError(f"--input {error.filename}: cannot be read ({error.strerror}); check its permissions")
+def _grounded(photo: Photo, grounding: Grounding) -> Photo:
+    """The photo with the regions that were found in it."""
+    if not photo.unmarked:
+        return photo
+    found = grounding.annotation(photo.source_id)
+    if found is None:
+        return replace(photo, ungrounded=grounding.reason(photo.source_id))
+    return replace(photo, annotation=found, ungrounded="" if found.regions else "the annotate stage found nothing")
 
 
-def _annotated(source: Path, root: Path) -> Iterator[_Photo]:
-    for number, item in enumerate(_items(source)):
-        try:
-            annotation = parse_annotation(item)
-        except AnnotationError as error:
-            name = photos.readable(f"{source.name}[{number}]")
-            yield _Photo(file="", source_id=name, problem=f"{name}: {error}")
-            continue
-        path = photos.readable(annotation.path)
-        file = _inside(root, annotation.path)
-        yield _Photo(
-            file=file or "",
-            source_id=photos.readable(file) if file else Path(path).name,
-            annotation=annotation,
-            problem="" if file else f"{Path(path).name}: its path leaves the image root; give --image-root",
-        )
-
-
-def _inside(root: Path, path: str) -> str | None:
-    """The path relative to `root`, without detours; None where it leaves it. Links inside `root` may lead anywhere."""
-    try:
-        places = (Path(os.path.normpath(root / path)), (root / path).resolve())
-    except ValueError:  # a zero byte, or half a character
-        return None
-    return next((one.relative_to(root).as_posix() for one in places if one.is_relative_to(root)), None)
-
-
-def _items(source: Path) -> Iterator[Any]:
-    """The annotations of a file: a JSON line each, a JSON list, one object, or ImgEdit's {key: object}."""
-    try:
-        if source.suffix.lower() == ".jsonl":
-            with source.open(encoding="utf-8-sig") as lines:
-                for number, line in enumerate(lines, 1):
-                    if line.strip():
-                        yield _json(line, f"{source}, line {number}")
-            return
-        content = _json(source.read_text(encoding="utf-8-sig"), str(source))
-    except (OSError, UnicodeDecodeError) as error:
-        raise RunError(f"--input {source}: cannot be read as UTF-8 text ({error})") from None
-    for item in content if isinstance(content, list) else [content]:
-        if isinstance(item, dict) and item and "path" not in item and all(isinstance(v, dict) for v in item.values()):
-            yield from item.values()
-        else:
-            yield item
-
-
-def _json(text: str, where: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise RunError(f"--input {where}: not JSON ({error})") from None
-
-
-def _text(photo: Path) -> str:
-    """The instruction beside a photo, if there is one."""
-    for path in (photo.with_name(photo.name + ".txt"), photo.with_name(photo.stem + ".txt")):
-        if path.is_file():
-            return path.read_text(encoding="utf-8-sig", errors="replace").strip()
-    return ""
-
-
-def _aligned(path: Path, photo: _Photo) -> Annotation:
-    """The photo's annotation in the photo's upright pixels."""
-    try:
-        with path.open("rb") as file:
-            header = photos.read_header(file, photo.source_id)
-    except OSError as error:
-        raise PhotoError(f"{photo.source_id}: cannot be read ({error.strerror}); check path and permissions") from None
-    if photo.annotation is not None:
-        named = replace(photo.annotation, path=photo.source_id)
-        return align(named, header.size, header.orientation)
-    bare = Annotation(path=photo.source_id, size=None, regions=())
-    if photo.mask is None:
-        return align(bare, header.size, header.orientation)
-    name = photos.readable(photo.mask.name)
-    mask = photos.open_mask(photos.read_bytes(photo.mask), name)
-    aligned = align(replace(bare, regions=(region_of_mask(mask),)), header.size, header.orientation)
-    if aligned.refusals:
-        raise AnnotationError(f"{name}: {aligned.refusals[0]}")
-    return aligned
-
-
-def _eligible(annotation: Annotation, task: Task) -> tuple[list[Region], list[str]]:
-    """Regions that the task may use, and why it may not use the others."""
-    assert annotation.size is not None
-    eligible: list[Region] = []
-    reasons = list(annotation.refusals)
-    refused = refusals(annotation.regions, task, *annotation.size)
-    for number, (region, why) in enumerate(zip(annotation.regions, refused, strict=True)):
-        if why:
-            reasons.append(f"region {number} ({region.class_name or region.kind}): {why}")
-        else:
-            eligible.append(region)
-    return eligible, reasons
-
-
-def _no_region(photo: _Photo, reasons: list[str]) -> str:
-    if reasons:
-        return "no usable region: " + "; ".join(reasons)
-    why = f"; {photo.ungrounded}" if photo.ungrounded else ""
-    if photo.annotation is not None:
-        return f"the annotation lists no region for this photo{why}: add one to segmentation.object, or leave the photo out"
-    mask = photos.readable(Path(photo.file).stem) + MASK_SUFFIX
-    return (
-        f"the photo has no region{why}: put {mask} beside it (white is the object), "
-        "or give an ImgEdit annotation with --input"
-    )
-
-
-def _unusable(photo: _Photo, error_type: str, message: str, key_of: str | None = None) -> Unusable:
-    key = sample_key(key_of or photo.source_id, None, "input")
-    return Unusable(key, photo.source_id, SampleFailure("input", error_type, message))
+def _unusable(source_id: str, error_type: str, message: str, key_of: str | None = None) -> Unusable:
+    key = sample_key(key_of or source_id, None, "input")
+    return Unusable(key, source_id, SampleFailure("input", error_type, message))

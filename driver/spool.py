@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from itertools import islice
 from pathlib import Path
 
 from .failures import RunError
@@ -46,8 +47,18 @@ class Spool:
 
     def clear(self) -> None:
         """Forgets all images; to be called when the shards that hold them are in place."""
-        for path in self.folder.iterdir():
-            path.unlink()
+        while some := self._some(10_000):  # there may be millions
+            for path in some:
+                path.unlink()
+
+    @property
+    def empty(self) -> bool:
+        """Whether no image waits for a shard."""
+        return not self._some(1)
+
+    def _some(self, most: int) -> list[Path]:
+        with os.scandir(self.folder) as entries:
+            return [Path(entry) for entry in islice(entries, most)]
 
     def _path(self, key: str, role: str, number: int) -> Path:
         return self.folder / f"{key}.{role}{number}.png"

@@ -25,14 +25,15 @@ Api = dict[str, dict[str, Any]]
 SOURCE_CLASS = "EditPairsLoadSample"
 EDIT_SINK = "EditPairsSavePair"
 ANNOTATION_SINK = "EditPairsSaveAnnotation"
-SINK_CLASSES = frozenset({EDIT_SINK, ANNOTATION_SINK})
+INSTRUCTION_SINK = "EditPairsSaveInstructions"
+SINK_CLASSES = frozenset({EDIT_SINK, ANNOTATION_SINK, INSTRUCTION_SINK})
 WORKFLOWS = Path(__file__).resolve().parent.parent / "workflows"
 
 SAMPLE_INPUTS = ("image", "annotation", "region_index", "class_name", "instruction", "seed")
 """What the driver fills into the source node for each sample."""
 
 
-_DRIVEN = {SOURCE_CLASS: SAMPLE_INPUTS, EDIT_SINK: ("folder",), ANNOTATION_SINK: ("folder",)}
+_DRIVEN = {SOURCE_CLASS: SAMPLE_INPUTS, **{sink: ("folder",) for sink in SINK_CLASSES}}
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ class BatchGraph:
         Raises:
             RunError: not exactly one source and one sink, or they aren't connected.
         """
-        sink = _only(api, SINK_CLASSES, "Save Edit Pair (or Save Annotation)")
+        sink = _only(api, SINK_CLASSES, "Save Edit Pair (or Save Annotation, or Save Instructions)")
         source = _only(api, frozenset({SOURCE_CLASS}), "Load Edit Sample")
         needed = ancestors(api, sink)
         if source not in needed:
@@ -164,7 +165,7 @@ class BatchGraph:
 
     @property
     def sink_class(self) -> str:
-        """`EDIT_SINK` or `ANNOTATION_SINK`: what a finished prompt gives."""
+        """`EDIT_SINK`, `ANNOTATION_SINK` or `INSTRUCTION_SINK`: what a finished prompt gives."""
         return str(self.api[self.sink]["class_type"])
 
     def prompt(self, values: dict[str, Any], seed: int, folder: str) -> Api:

@@ -25,6 +25,11 @@ class SavedFile(BaseModel):
     sha256: str
 
 
+def records_name(key: str) -> str:
+    """Name of the file that holds all that a sink returned of a sample; written last, so what it lists is whole."""
+    return f"{key}.records.json"
+
+
 class Score(BaseModel):
     model_config = ConfigDict(frozen=True)
 

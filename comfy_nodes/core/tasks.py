@@ -10,11 +10,15 @@ RegionNeed = Literal["object", "background", "none"]
 
 @dataclass(frozen=True)
 class Task:
-    """One edit task of ImgEdit (arXiv 2505.20275, its ten single-turn tasks)."""
+    """One edit task of ImgEdit (arXiv 2505.20275: ten single-turn and three multi-turn tasks)."""
 
     name: str
     region: RegionNeed
     """Which kind of annotated region the task edits; `none` where it takes the whole photo."""
+    regions: int = 1
+    """How many such regions one edit is about; 0 where it takes the whole photo."""
+    turns: int = 1
+    """How many instructions one sample has."""
 
 
 _TASKS = (
@@ -23,16 +27,19 @@ _TASKS = (
     Task("replace", "object"),
     Task("alter", "object"),
     Task("background", "background"),
-    Task("motion", "none"),
-    Task("style", "none"),
+    Task("motion", "none", regions=0),
+    Task("style", "none", regions=0),
     Task("extract", "object"),
     Task("visual", "object"),
-    Task("hybrid", "object"),
+    Task("hybrid", "object", regions=2),
+    Task("content_memory", "object", regions=2, turns=2),
+    Task("content_understanding", "object", turns=3),
+    Task("version_backtracking", "object", turns=3),
 )
 
 TASKS: dict[str, Task] = {task.name: task for task in _TASKS}
 
-ANNOTATE = Task("annotate", "none")
+ANNOTATE = Task("annotate", "none", regions=0)
 """The stage that finds a photo's regions."""
 
 WORK: dict[str, Task] = {**TASKS, ANNOTATE.name: ANNOTATE}

@@ -15,8 +15,8 @@ import folder_paths
 WEIGHTS = frozenset({".safetensors", ".sft", ".pt", ".pth", ".bin"})
 """File name endings that we can read weights from."""
 
-OWN_FOLDERS = ("yolo_world", "ultralytics", "grounding", "sam2", "sams", "aesthetic")
-"""Folder types that ComfyUI does not have itself. `ultralytics`, `sam2` and `sams` are names that other packs use too."""
+OWN_FOLDERS = ("yolo_world", "ultralytics", "grounding", "sam2", "sams", "aesthetic", "LLM")
+"""Folder types that ComfyUI does not have itself. `ultralytics`, `sam2`, `sams` and `LLM` are names that other packs use too."""
 
 
 def register() -> None:

@@ -14,6 +14,7 @@ from ..core.annotation import Annotation, Kind, Region, to_json
 from ..core.eligibility import eligibility
 from ..core.records import AnnotationRecord
 from ..output_files import OutputFiles
+from ..sample_failures import failed
 from ..sockets import EditSample, Sample
 
 
@@ -74,15 +75,18 @@ class SaveAnnotation(io.ComfyNode):
         caption: str = "",
         folder: str = "editpairs",
     ) -> io.NodeOutput:
+        files = OutputFiles(folder)
+        if sample.failure:
+            return failed(sample, files)
         regions = _regions(object_boxes, object_masks, "object", sample) + _regions(
             background_boxes, background_masks, "background", sample
         )
-        files = OutputFiles(folder)
         item = _annotation(sample, regions, caption.strip())
         origin = sample.provenance
         name = f"{files.prefix(origin.key)}.annotation.json"
         saved = files.save(name, json.dumps(item, ensure_ascii=False).encode())
         record = AnnotationRecord(key=origin.key, annotation=item, file=saved)
+        files.finish(origin.key, [record.model_dump(mode="json")])
         lines = [f"{region.kind} {region.class_name or 'unnamed'}: {_verdict(region)}" for region in regions]
         return io.NodeOutput(
             ui={"editpairs": [record.model_dump(mode="json")], "text": ["\n".join(lines) or "nothing was found"]}

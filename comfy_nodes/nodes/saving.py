@@ -9,8 +9,10 @@ from comfy_api.latest import io
 
 from ..core import pixels, rle, verdicts
 from ..core.annotation import Region, region_of_mask
-from ..core.records import EditRecord, RegionRecord, Score
+from ..core.instructions import USER
+from ..core.records import EditRecord, Model, RegionRecord, Score
 from ..pair_files import PairFiles
+from ..sample_failures import failed
 from ..sockets import EditSample, Sample, Scores
 from ..tensors import batch_size, item, marked, masks_of, to_bytes
 
@@ -29,7 +31,7 @@ class SaveEditPair(io.ComfyNode):
             is_output_node=True,
             inputs=[
                 Sample.Input("sample", tooltip="What Load Edit Sample gave out."),
-                io.Image.Input("edited", tooltip="The edited photo. A batch gives a pair each."),
+                io.Image.Input("edited", lazy=True, tooltip="The edited photo. A batch gives a pair each."),
                 io.String.Input(
                     "instruction",
                     default="",
@@ -39,23 +41,26 @@ class SaveEditPair(io.ComfyNode):
                 io.Mask.Input(
                     "edit_mask",
                     optional=True,
+                    lazy=True,
                     tooltip="Where pixels may differ. A pair that differs elsewhere is rejected. Without it the whole image may change.",
                 ),
                 io.Mask.Input(
                     "region_mask",
                     optional=True,
+                    lazy=True,
                     tooltip="The object's mask, where this graph segmented it and the annotation has only a box.",
                 ),
                 io.Image.Input(
                     "source",
                     optional=True,
+                    lazy=True,
                     tooltip="The photo as it went into the edit, where the graph scaled or cropped it. Without it, the sample's photo.",
                 ),
                 io.Autogrow.Input(
                     "scores",
                     optional=True,
                     template=io.Autogrow.TemplatePrefix(
-                        Scores.Input("score", optional=True, tooltip="What a verify node found."),
+                        Scores.Input("score", optional=True, lazy=True, tooltip="What a verify node found."),
                         "score",
                         0,
                         MAX_SCORES,
@@ -73,10 +78,21 @@ class SaveEditPair(io.ComfyNode):
         )
 
     @classmethod
+    def check_lazy_status(
+        cls, sample: EditSample, scores: dict[str, tuple[object, str]] | None = None, **inputs: object
+    ) -> list[str]:
+        """What is still to be computed: nothing of a sample that has failed already, so that no edit is made for it."""
+        if sample.failure:
+            return []
+        # ComfyUI gives each grown input as its value and the name that it has in the graph.
+        given = inputs | {name: value for value, name in (scores or {}).values()}
+        return [name for name, value in given.items() if value is None]
+
+    @classmethod
     def execute(
         cls,
         sample: EditSample,
-        edited: torch.Tensor,
+        edited: torch.Tensor | None = None,
         instruction: str = "",
         edit_mask: torch.Tensor | None = None,
         region_mask: torch.Tensor | None = None,
@@ -84,6 +100,10 @@ class SaveEditPair(io.ComfyNode):
         scores: dict[str, object] | None = None,
         folder: str = "editpairs",
     ) -> io.NodeOutput:
+        files = PairFiles(folder, _metadata(cls.hidden))
+        if sample.failure:
+            return failed(sample, files)
+        assert edited is not None
         prompt = instruction.strip() or sample.instruction
         if not prompt:
             raise ValueError("the pair has no instruction: wire a writer node to instruction or type one in")
@@ -98,7 +118,6 @@ class SaveEditPair(io.ComfyNode):
             region_mask=1 if region_masks is None else region_masks.shape[0],
             **{f"score {number}": len(one) for number, one in enumerate(given)},
         )
-        files = PairFiles(folder, _metadata(cls.hidden))
         records = []
         for index in range(count):
             before, after = to_bytes(item(sources, index)), to_bytes(item(edited, index))
@@ -113,12 +132,14 @@ class SaveEditPair(io.ComfyNode):
             if count > 1:
                 record = record.model_copy(update={"key": f"{record.key}~{index}"})
             records.append(files.write(record, before, after))
+        returned = [one.model_dump(mode="json") for one in records]
+        files.finish(sample.provenance.key, returned)
         shown = [
             image.model_dump(include={"filename", "subfolder", "type"})
             for one in records
             for image in one.output_images
         ]
-        return io.NodeOutput(ui={"editpairs": [one.model_dump(mode="json") for one in records], "images": shown})
+        return io.NodeOutput(ui={"editpairs": returned, "images": shown})
 
 
 def _of(scores: list[verdicts.Scores], index: int) -> verdicts.Scores:
@@ -162,6 +183,9 @@ def _record(
         task=sample.task,
         subtask=origin.subtask,
         slot=origin.slot,
+        lang=sample.writing.lang if sample.writing else "en",
+        editor_prompt=(sample.writing.editor_prompt or None) if sample.writing else None,
+        models=_writers(sample),
         input_images=(),
         output_images=(),
         prompt=prompt,
@@ -180,6 +204,16 @@ def _record(
         width=before.shape[1],
         height=before.shape[0],
     )
+
+
+def _writers(sample: EditSample) -> tuple[Model, ...]:
+    """Who wrote the instruction, and who put it into plainer words; a prompt's version stands as the revision."""
+    writing = sample.writing
+    if writing is None or writing.model == USER:
+        return ()
+    prompt = f"{writing.prompt_id} {writing.prompt_version}".strip()
+    found = [Model(role="writer", name=writing.model, revision=prompt or None)]
+    return (*found, Model(role="rewriter", name=writing.rewriter)) if writing.rewriter else tuple(found)
 
 
 def _metadata(hidden: io.HiddenHolder) -> dict[str, object]:

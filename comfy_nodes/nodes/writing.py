@@ -1,11 +1,84 @@
-"""Instruction writers."""
+"""Instruction writers: by template, by a language model, between two frames, and beside a user's own words."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
+import torch
 from comfy_api.latest import io
 
 from ..core import wording
-from ..sockets import EditSample, Sample
+from ..core.replies import MAX_EDITS
+from ..core.scenes import Scene
+from ..core.taxonomy import WRITABLE, Kind, kind_of
+from ..core.wording import TEMPLATE_VERSION, Language
+from ..sockets import EditSample, Sample, Vlm
+from ..tensors import to_bytes
+from ..vlm import asking, observer, writer
+from ..written_samples import (
+    by_the_user,
+    decoupled,
+    failed,
+    node_name,
+    photo_of,
+    refused,
+    scene_of,
+    strings,
+    template_writing,
+    written,
+)
+
+BY_SAMPLE = "from the sample"
+LANGUAGES = ["en", "zh"]
+TEMPERATURE = 0.7
+"""Enough to give different photos different ideas. Ours."""
+
+
+def _vlm() -> io.Input:
+    return Vlm.Input("vlm", tooltip="The language model: Load VLM or an endpoint.")
+
+
+def _language() -> io.Input:
+    return io.Combo.Input(
+        "language",
+        options=LANGUAGES,
+        default="en",
+        tooltip="Language of the instruction. Targets and commands for editors are always English.",
+    )
+
+
+def _caption() -> io.Input:
+    return io.String.Input(
+        "caption",
+        default="",
+        multiline=True,
+        optional=True,
+        tooltip="What the photo shows, such as Caption Image's dense caption. It helps the model and is never obeyed.",
+    )
+
+
+def _temperature() -> io.Input:
+    return io.Float.Input(
+        "temperature",
+        default=TEMPERATURE,
+        min=0.0,
+        max=2.0,
+        step=0.05,
+        optional=True,
+        advanced=True,
+        tooltip="How freely the model chooses its words. The sample's seed goes with it.",
+    )
+
+
+def _outputs() -> list[io.Output]:
+    return [
+        Sample.Output("sample", tooltip="The sample with its instruction, or with the reason why there is none."),
+        io.String.Output("instruction", tooltip="The instruction, for Save Edit Pair. Empty where none could be had."),
+        io.String.Output("target", tooltip="English: what is to be seen in the region, for an editor that fills it."),
+        io.String.Output("editor_prompt", tooltip="Plain English command, for an editor that follows instructions."),
+        io.String.Output("steps", tooltip="JSON list: operation, object, command and target of each step."),
+    ]
 
 
 class WriteInstructionTemplate(io.ComfyNode):
@@ -21,14 +94,223 @@ class WriteInstructionTemplate(io.ComfyNode):
             outputs=[
                 io.String.Output(
                     "instruction", tooltip="Such as 'Remove the small cup in the lower-left of the image.'"
-                )
+                ),
+                Sample.Output("sample", tooltip="The sample with its instruction."),
             ],
         )
 
     @classmethod
     def execute(cls, sample: EditSample) -> io.NodeOutput:
-        if sample.instruction:
-            return io.NodeOutput(sample.instruction)
+        if sample.failure:
+            return io.NodeOutput("", sample)
+        if sample.instruction.strip():
+            done = by_the_user(sample)
+            return io.NodeOutput(sample.instruction, done)
         if sample.region is None:
             raise ValueError("the sample has no region to write about: type an instruction into Load Edit Sample")
-        return io.NodeOutput(wording.instruction(sample.task, sample.region, *sample.size, sample.seed))
+        words = wording.instruction(sample.task, sample.region, *sample.size, sample.seed)
+        return io.NodeOutput(words, written(sample, [template_writing(sample, words, TEMPLATE_VERSION)]))
+
+
+class WriteInstruction(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="EditPairsWriteInstruction",
+            display_name="Write Instruction (VLM)",
+            category="editpairs",
+            description="Has a language model look at the photo and write the edit instruction. Place and size words come from the region, not from the model.",
+            search_aliases=["prompt writer", "edit instruction", "instruction generator", "qwen instruction"],
+            inputs=[
+                _vlm(),
+                Sample.Input("sample", tooltip="What Load Edit Sample gave out."),
+                io.Combo.Input(
+                    "kind",
+                    options=[BY_SAMPLE, *WRITABLE],
+                    default=BY_SAMPLE,
+                    tooltip="Kind of edit by its published name. From the sample: what the driver asks for, else the task's own.",
+                ),
+                _language(),
+                io.Int.Input(
+                    "count",
+                    default=1,
+                    min=1,
+                    max=MAX_EDITS,
+                    tooltip="How many different instructions. Save Instructions saves all, an edit graph takes the first.",
+                ),
+                _caption(),
+                io.BoundingBox.Input(
+                    "boxes",
+                    force_input=True,
+                    optional=True,
+                    tooltip="All named boxes of the photo: tells things of one name apart, and gives edits of two things their second.",
+                ),
+                io.Image.Input(
+                    "reference",
+                    optional=True,
+                    tooltip="Task visual: a picture of the new object. Without it the model thinks one up.",
+                ),
+                _temperature(),
+            ],
+            outputs=_outputs(),
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    async def execute(
+        cls,
+        vlm: asking.Vlm,
+        sample: EditSample,
+        kind: str = BY_SAMPLE,
+        language: Language = "en",
+        count: int = 1,
+        caption: str = "",
+        boxes: Any = None,
+        reference: torch.Tensor | None = None,
+        temperature: float = TEMPERATURE,
+    ) -> io.NodeOutput:
+        if sample.failure:
+            return _given(sample)
+        if sample.instruction.strip():
+            return _given(by_the_user(sample))
+        row, sample = _kind(sample, kind)
+        if row.shape == "motion":
+            raise ValueError(f"{row.id} is written from two frames: use Write Motion Instruction (VLM)")
+        node = node_name("EditPairsWriteInstruction", cls)
+        scene = scene_of(sample, boxes)
+        if isinstance(scene, str):
+            return _given(refused(sample, "NoRegion", scene, node))
+        unclear = scene.ambiguous(language)
+        if unclear:
+            return _given(refused(sample, "AmbiguousRegion", unclear, node))
+        picture = reference if reference is not None else sample.images.get("reference")
+        assignment = writer.Assignment(
+            kind=row,
+            photo=photo_of(sample),
+            scene=scene,
+            language=language,
+            count=count,
+            caption=caption,
+            seed=sample.seed,
+            temperature=temperature,
+            other_picture=to_bytes(picture[0]) if picture is not None and row.task == "visual" else None,
+        )
+        return await _ask(vlm, assignment, sample, node)
+
+
+class WriteMotionInstruction(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="EditPairsWriteMotionInstruction",
+            display_name="Write Motion Instruction (VLM)",
+            category="editpairs",
+            description="Has a language model compare two frames and write the instruction that turns the first into the second.",
+            search_aliases=["action instruction", "video frames", "pose change", "frame difference caption"],
+            inputs=[
+                _vlm(),
+                Sample.Input("sample", tooltip="What Load Edit Sample gave out; its photo is the first frame."),
+                _language(),
+                io.Image.Input(
+                    "frame2", optional=True, tooltip="The second frame. Without it, the one that the sample carries."
+                ),
+                _caption(),
+                _temperature(),
+            ],
+            outputs=_outputs(),
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    async def execute(
+        cls,
+        vlm: asking.Vlm,
+        sample: EditSample,
+        language: Language = "en",
+        frame2: torch.Tensor | None = None,
+        caption: str = "",
+        temperature: float = TEMPERATURE,
+    ) -> io.NodeOutput:
+        if sample.failure:
+            return _given(sample)
+        if sample.instruction.strip():
+            return _given(by_the_user(sample))
+        row, sample = _kind(sample, BY_SAMPLE)
+        if row.shape != "motion":
+            raise ValueError(f"the sample's task is {sample.task}; this node writes for task motion")
+        second = frame2 if frame2 is not None else sample.images.get("frame2")
+        if second is None:
+            raise ValueError("there is no second frame: wire one to frame2")
+        assignment = writer.Assignment(
+            kind=row,
+            photo=photo_of(sample),
+            scene=Scene(*sample.size),
+            language=language,
+            caption=caption,
+            seed=sample.seed,
+            temperature=temperature,
+            other_picture=to_bytes(second[0]),
+        )
+        return await _ask(vlm, assignment, sample, node_name("EditPairsWriteMotionInstruction", cls))
+
+
+class RewriteInstruction(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="EditPairsRewriteInstruction",
+            display_name="Rewrite Instruction (VLM)",
+            category="editpairs",
+            description="Keeps the user's wording as the instruction and has a language model write a plain English command for the editor.",
+            search_aliases=["prompt refiner", "prompt enhance", "plain command", "decouple instruction"],
+            inputs=[
+                _vlm(),
+                Sample.Input("sample", tooltip="What Load Edit Sample or a writer gave out."),
+                io.String.Input(
+                    "instruction",
+                    default="",
+                    multiline=True,
+                    optional=True,
+                    tooltip="The user's words. Empty: the sample's own instruction.",
+                ),
+                _caption(),
+                io.BoundingBox.Input("boxes", force_input=True, optional=True, tooltip="All named boxes of the photo."),
+            ],
+            outputs=_outputs(),
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    async def execute(
+        cls, vlm: asking.Vlm, sample: EditSample, instruction: str = "", caption: str = "", boxes: Any = None
+    ) -> io.NodeOutput:
+        if sample.failure:
+            return _given(sample)
+        wish = instruction.strip() or sample.instruction.strip()
+        if not wish:
+            raise ValueError("there is no instruction to rewrite: type one in, or into Load Edit Sample")
+        scene = scene_of(sample, boxes)
+        if isinstance(scene, str):
+            return _given(refused(sample, "NoRegion", scene, node_name("EditPairsRewriteInstruction", cls)))
+        command = await observer.plain_command(vlm, photo_of(sample), scene, wish, caption, sample.seed)
+        if isinstance(command, asking.Failure):
+            return _given(failed(sample, command, node_name("EditPairsRewriteInstruction", cls)))
+        return _given(decoupled(sample, wish, command))
+
+
+def _kind(sample: EditSample, chosen: str) -> tuple[Kind, EditSample]:
+    """The kind of edit, and the sample that bears its name."""
+    subtask = sample.provenance.subtask if chosen == BY_SAMPLE else chosen
+    row = kind_of(sample.task, subtask)
+    return row, replace(sample, provenance=sample.provenance.model_copy(update={"subtask": subtask}))
+
+
+async def _ask(vlm: asking.Vlm, assignment: writer.Assignment, sample: EditSample, node: str) -> io.NodeOutput:
+    found = await writer.write(vlm, assignment)
+    if isinstance(found, asking.Failure):
+        return _given(failed(sample, found, node))
+    return _given(written(sample, found))
+
+
+def _given(sample: EditSample) -> io.NodeOutput:
+    return io.NodeOutput(sample, *strings(sample))

@@ -130,7 +130,8 @@ class TestSaveEditPair:
         before, after = record["input_images"][0], record["output_images"][0]
         names = [before["filename"], after["filename"]]
         prefix = names[0].removesuffix("-source.png")
-        assert self.files(folders) == sorted(f"editpairs/{name}" for name in (*names, f"{prefix}.json"))
+        kept = (*names, f"{prefix}.json", f"{record['key']}.records.json")
+        assert self.files(folders) == sorted(f"editpairs/{name}" for name in kept)
         assert json.loads((folders / "output" / "editpairs" / f"{prefix}.json").read_text()) == record
         for entry, pixels in ((before, photo), (after, repainted)):
             data = (folders / "output" / entry["subfolder"] / entry["filename"]).read_bytes()
@@ -156,7 +157,7 @@ class TestSaveEditPair:
     ) -> None:
         for _ in range(2):
             save(edited=image(repainted))
-        assert len(self.files(folders)) == 6
+        assert len(self.files(folders)) == 2 * 3 + 1
 
     def test_a_batch_from_one_source(
         self, save: Callable[..., Any], folders: Path, photo: np.ndarray, repainted: np.ndarray
@@ -165,7 +166,7 @@ class TestSaveEditPair:
         assert [record["key"] for record in records] == ["k1~0", "k1~1", "k1~2"]
         assert len({record["output_images"][0]["filename"] for record in records}) == 3
         assert len({record["input_images"][0]["sha256"] for record in records}) == 1
-        assert len(self.files(folders)) == 9
+        assert len(self.files(folders)) == 3 * 3 + 1
 
     def test_a_score_for_each_of_a_batch(
         self, save: Callable[..., Any], photo: np.ndarray, repainted: np.ndarray, pack: Any

@@ -42,7 +42,7 @@ LEFT = {
     "report.html",
     "summary.json",
     "README.md",
-    "run.sqlite",
+    "run.sqlite", "run.log.jsonl", "shards.json",
 }
 """What a finished run leaves: design, section 3."""
 

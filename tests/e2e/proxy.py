@@ -13,11 +13,16 @@ from typing import Literal
 from aiohttp import ClientSession, ClientTimeout, WSMsgType, web
 from aiohttp.client_exceptions import ClientError
 
-Fault = Literal["refuse", "forget", "not found", "cut", "node errors", "strip", "deaf", "drop", "hang"]
+Fault = Literal[
+    "refuse", "forget", "not found", "cut", "node errors", "strip", "late", "slow", "swallow", "deaf", "drop", "hang"
+]
 """refuse: 500 without asking the server. forget: 500 although the server did it. not found: 404. cut: the connection
 is reset in the middle of the body. node errors: ComfyUI's 200 that says an output was dropped. strip: `/object_info`
-without EditPairs. For the socket: deaf, it never says anything; drop, it is cut after the first message; hang, the
-handshake is never answered."""
+without EditPairs. late: a finished job still looks as if it ran. slow: the answer takes `SLOW_SECONDS` longer.
+swallow: the prompt is taken, and waits for ever. For the socket: deaf, it never says anything; drop, it is cut after
+the first message; hang, the handshake is never answered."""
+
+SLOW_SECONDS = 1.5
 
 Rule = Callable[[str, int], Fault | None]
 """From a route such as `POST /prompt` or `GET /api/jobs/`, and how often it was asked for before, to what goes wrong."""
@@ -40,6 +45,7 @@ class Proxy:
         """Requests by route."""
         self.faults: Counter[str] = Counter()
         """What went wrong, by fault."""
+        self._swallowed: set[str] = set()
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
         self._up = threading.Event()
@@ -81,13 +87,29 @@ class Proxy:
             return web.Response(status=500, text="500 Internal Server Error")
         if fault == "not found":
             return web.json_response({"error": "Job not found"}, status=404)
-        status, headers, body = await self._ask(request)
+        if fault == "slow":
+            await asyncio.sleep(SLOW_SECONDS)
+        if fault == "swallow":
+            prompt_id = (await request.json())["prompt_id"]
+            self._swallowed.add(prompt_id)
+            return web.json_response({"prompt_id": prompt_id, "number": 0, "node_errors": {}})
+        if (job_id := request.path.rpartition("/")[2]) in self._swallowed:
+            return web.json_response({"id": job_id, "status": "pending"})
+        try:
+            status, headers, body = await self._ask(request)
+        except ClientError:
+            # The server behind is gone, so nobody is here either.
+            if request.transport:
+                request.transport.abort()
+            return web.Response()
         if fault == "forget":
             return web.Response(status=500, text="500 Internal Server Error")
         if fault == "cut":
             return await self._cut(request, body)
         if fault == "node errors":
             body = _with_node_errors(body)
+        if fault == "late" and status == 200:
+            body = json.dumps({"id": json.loads(body)["id"], "status": "in_progress"}).encode()
         if fault == "strip":
             kept = {name: node for name, node in json.loads(body).items() if not name.startswith("EditPairs")}
             body = json.dumps(kept).encode()

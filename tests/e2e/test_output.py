@@ -46,7 +46,7 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_after_room_was_made(
         Image.fromarray(noise.integers(0, 255, (300, 300, 3), dtype=np.uint8)).save(photo)
         Image.fromarray(helpers.disc_of(0, (300, 300))).save(photo.with_suffix(".mask.png"))
     output = small_disk / "out"
-    run = ("--input", tmp_path / "photos", "--output", output)
+    run = ("--input", tmp_path / "photos", "--output", output, "--min-free-gb", 0)
     posted = helpers.prompts_so_far(driver.url)
     for _ in range(2):
         ended = driver.run(*run, expect=1)
@@ -68,11 +68,11 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_after_room_was_made(
 
 def test_a_disk_that_is_full_from_the_start(driver: Driver, small_disk: Path, photos: Path) -> None:
     (small_disk / "ballast").write_bytes(b"\1" * (2 * 1024 * 1024 - 8192))
-    ended = driver.run("--input", photos, "--output", small_disk / "out", expect=None)
+    ended = driver.run("--input", photos, "--output", small_disk / "out", "--min-free-gb", 0, expect=None)
     assert ended.status in (1, 2)
     assert "full" in ended.line
     (small_disk / "ballast").unlink()
-    driver.run("--input", photos, "--output", small_disk / "out")
+    driver.run("--input", photos, "--output", small_disk / "out", "--min-free-gb", 0)
 
 
 def test_a_read_only_disk(driver: Driver, small_disk: Path, photos: Path) -> None:
@@ -82,13 +82,13 @@ def test_a_read_only_disk(driver: Driver, small_disk: Path, photos: Path) -> Non
     line = driver.refused("--input", photos, "--output", output)
     assert f"--output {output}: cannot be written" in line
     remount(small_disk, "rw")
-    driver.run("--input", photos, "--output", output, "--limit", 1)
+    driver.run("--input", photos, "--output", output, "--min-free-gb", 0, "--limit", 1)
     remount(small_disk, "ro")
-    ended = driver.run("--input", photos, "--output", output, expect=None)
+    ended = driver.run("--input", photos, "--output", output, "--min-free-gb", 0, expect=None)
     assert ended.status in (1, 2)
     assert "cannot be written" in ended.line or "read-only" in ended.line.lower()
     remount(small_disk, "rw")
-    driver.run("--input", photos, "--output", output)
+    driver.run("--input", photos, "--output", output, "--min-free-gb", 0)
 
 
 def test_no_permission(driver: Driver, photos: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ from comfy_nodes.core import rle
 from comfy_nodes.core.annotation import Region
 from comfy_nodes.core.records import Judge, Model, RegionRecord, Score
 from driver import dataset
-from driver.dataset import RunFacts, restore
+from driver.dataset import COMMIT, RunFacts, read_facts, restore, unfinished
 from driver.failures import RunError
+from driver.layout_hf import HfLayout
 
 FACTS = RunFacts("remove", "a" * 64, "b" * 64, "classical")
 
@@ -119,6 +121,13 @@ def test_the_stage_hash_follows_what_decides_the_pixels(filed) -> None:
     assert RunFacts("remove", "a" * 64, "c" * 64, "classical").stage_sha256(same[0]) != hashes[0]
 
 
+def again(run: Any, *keys: str) -> None:
+    """Lets finished samples wait again, as if they had never been edited."""
+    for key in keys:
+        run.journal._db.execute("DELETE FROM records WHERE sample = ?", (key,))
+        run.journal._db.execute("UPDATE samples SET state = 'pending', attempts = 0 WHERE key = ?", (key,))
+
+
 class TestFinishingAgain:
     def test_old_images_come_from_the_shards(self, run: Any) -> None:
         run.add("b", "c")
@@ -143,6 +152,7 @@ class TestFinishingAgain:
     def test_a_row_may_change_sides(self, run: Any) -> None:
         run.add("a", "b", verdict="reject")
         run.finish()
+        again(run, "a")
         run.add("a", verdict="keep", side=20)
         run.finish()
         assert (run.keys(), run.keys("rejected")) == (["a"], ["b"])
@@ -156,67 +166,127 @@ class TestFinishingAgain:
         assert error.value.status == 1
 
 
-class TestBeingKilled:
-    class Killed(BaseException):
-        """What a kill is in one process: nothing after it runs."""
+class Killed(BaseException):
+    """What a kill is in one process: nothing after it runs."""
 
-    def kill_at(self, monkeypatch: pytest.MonkeyPatch, run: Any, step: int) -> None:
-        """Finishes with a kill after so many renames of a config's folder."""
-        real = Path.rename
+
+class TestBeingKilled:
+    def kill_at(self, monkeypatch: pytest.MonkeyPatch, run: Any, step: int) -> bool:
+        """Finishes with a kill instead of the rename of that number; returns False where there are fewer."""
         done = 0
 
-        def rename(path: Path, target: Path) -> Path:
-            nonlocal done
-            if path.is_dir():
+        def killing(real: Any) -> Any:
+            def renamed(path: Path, target: Path) -> Path:
+                nonlocal done
                 done += 1
                 if done > step:
-                    raise self.Killed
-            return real(path, target)
+                    raise Killed
+                return real(path, target)
+
+            return renamed
 
         with monkeypatch.context() as patched:
-            patched.setattr(Path, "rename", rename)
+            patched.setattr(Path, "rename", killing(Path.rename))
+            patched.setattr(Path, "replace", killing(Path.replace))
             # A kill lets no handler run either.
-            patched.setattr(dataset, "restore", lambda *_: None)
-            with pytest.raises(self.Killed):
+            patched.setattr(dataset.shutil, "rmtree", lambda *_, **__: None)
+            try:
                 run.finish()
+            except Killed:
+                return True
+        return False
 
-    @pytest.mark.parametrize("step", [0, 1, 2, 3])
-    def test_at_any_rename_nothing_is_lost_or_doubled(
-        self, step: int, run: Any, monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize("opened", [True, False], ids=["opened-again", "finished-again"])
+    def test_at_any_rename_the_old_dataset_or_the_new_one_is_there(
+        self, opened: bool, run: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        work = run.output / ".work"
+        seen = set()
         run.add("a", "b")
         run.add("r", verdict="reject")
         run.finish()
-        run.add("c")
-        run.add("s", verdict="reject")
-        self.kill_at(monkeypatch, run, step)
-        restore(run.output, run.output / ".work")
-        assert set(run.keys()) >= {"a", "b"}
-        assert set(run.keys("rejected")) >= {"r"}
-        run.finish()
-        assert (sorted(run.keys()), sorted(run.keys("rejected"))) == (["a", "b", "c"], ["r", "s"])
-        for row in run.rows() + run.rows("rejected"):
-            assert row["output_images"][0]["bytes"] == run.png(row["key"], "output")
+        for step in range(100):
+            old = run.keys(), run.keys("rejected")
+            again(run, "r")
+            run.add("r", verdict="keep" if step % 2 else "reject")
+            run.add(f"c{step}")
+            if not self.kill_at(monkeypatch, run, step):
+                break
+            new = unfinished(work)
+            seen.add(new)
+            facts = read_facts(run.output)
+            if facts is not None:
+                for config, held in facts.configs.items():
+                    assert len(run.keys(config)) == held.rows, "the list speaks of other files than lie there"
+            if opened:
+                restore(run.output, work)
+                assert not unfinished(work)
+                assert read_facts(run.output) is not None
+                found = run.keys(), run.keys("rejected")
+                assert (found == old) is not new, "what lies there is neither the old dataset nor the new one"
+            run.finish()
+            everything = run.keys() + run.keys("rejected")
+            assert sorted(everything) == sorted(["a", "b", "r", *(f"c{number}" for number in range(step + 1))])
+            for row in run.rows() + run.rows("rejected"):
+                assert row["output_images"][0]["bytes"] == run.png(row["key"], "output")
+        assert step > 6, "fewer renames than a finish has"
+        assert seen == {False, True}
 
-    def test_an_error_between_two_renames_puts_the_rows_back(self, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_ctrl_c_between_two_renames_ends_the_finish(self, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         run.add("a")
         run.finish()
         run.add("b")
-        real = Path.rename
+        real, raised = Path.rename, []
 
         def rename(path: Path, target: Path) -> Path:
-            if path.name == "data.new":
+            if path.name == "rejected.new" and not raised:
+                raised.append(path)
                 raise KeyboardInterrupt
             return real(path, target)
 
         with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
             patched.setattr(Path, "rename", rename)
             run.finish()
+        assert sorted(run.keys()) == ["a", "b"]
+        assert not unfinished(run.output / ".work")
+
+    def test_a_full_disk_leaves_the_old_dataset_and_takes_no_room(
+        self, run: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        run.add("a")
+        run.finish()
+        run.add("b")
+
+        def full(*_: Any) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        with monkeypatch.context() as patched, pytest.raises(RunError, match="is full: make room") as error:
+            patched.setattr("driver.layout_hf._HfFile.close", full)
+            run.finish()
+        assert error.value.status == 1
         assert run.keys() == ["a"]
+        assert not list((run.output / ".work").glob("*.new"))
+        run.finish()
+        assert sorted(run.keys()) == ["a", "b"]
+
+    def test_an_error_while_the_next_rows_are_fetched_comes_up(self, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Groups are written beside the thread that fetches."""
+        monkeypatch.setattr(HfLayout, "group_size", 1)
+        run.add("a", "b", "c")
+
+        def broken(*_: Any) -> None:
+            raise OSError(errno.EIO, "Input/output error")
+
+        monkeypatch.setattr("driver.layout_hf._HfFile.write", broken)
+        with pytest.raises(RunError, match="cannot be written"):
+            run.finish()
+        assert not (run.output / "data").exists()
 
     def test_leftovers_of_a_killed_finish_do_no_harm(self, run: Any) -> None:
         for name in ("data.new", "rejected.new", "data.old"):
             (run.output / ".work" / name).mkdir()
+        (run.output / ".work" / f"{COMMIT}.part").write_text("half")
+        for name in ("data.new", "rejected.new", "data.old"):
             (run.output / ".work" / name / "part-00000.parquet").write_bytes(b"half")
         run.add("a")
         (run.output / "data").mkdir()
@@ -227,8 +297,13 @@ class TestBeingKilled:
 class TestSplitting:
     @pytest.fixture
     def one(self, run: Any) -> int:
-        """Bytes of a row's images."""
-        return len(run.png("k0", "input")) + len(run.png("k0", "output"))
+        """About the bytes that a row counts for."""
+        run.add("k")
+        run.finish()
+        again(run, "k")
+        facts = read_facts(run.output)
+        assert facts is not None
+        return int(facts.configs["data"].size)
 
     @pytest.mark.parametrize(("rows_in_group", "rows_in_shard", "shards", "groups"), [
         (2, 100, 1, [[2, 2, 2, 1]]), (100, 3, 3, [[3], [3], [1]]), (2, 4, 2, [[2, 2], [2, 1]]), (1, 1, 7, [[1]] * 7),
@@ -237,8 +312,8 @@ class TestSplitting:
         self, rows_in_group: int, rows_in_shard: int, shards: int, groups: list[list[int]], one: int, run: Any,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:  # fmt: skip
-        monkeypatch.setattr(dataset, "GROUP_BYTES", int(one * (rows_in_group + 0.5)))
-        monkeypatch.setattr(dataset, "SHARD_BYTES", int(one * (rows_in_shard + 0.5)))
+        monkeypatch.setattr(HfLayout, "group_size", int(one * (rows_in_group - 0.5)))
+        monkeypatch.setattr(HfLayout, "shard_size", int(one * (rows_in_shard - 0.5)))
         keys = [f"k{number}" for number in range(7)]
         run.add(*keys)
         run.finish()
@@ -253,8 +328,8 @@ class TestSplitting:
         assert all(row["input_images"][0]["bytes"] == run.png(row["key"], "input") for row in run.rows())
 
     def test_a_row_larger_than_a_shard_is_a_shard(self, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(dataset, "GROUP_BYTES", 10)
-        monkeypatch.setattr(dataset, "SHARD_BYTES", 10)
+        monkeypatch.setattr(HfLayout, "group_size", 10)
+        monkeypatch.setattr(HfLayout, "shard_size", 10)
         run.add("a", "b")
         run.finish()
         assert len(run.shards()) == 2

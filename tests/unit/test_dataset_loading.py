@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from comfy_nodes.core.records import Score
-from driver.dataset import SCHEMA
+from driver.columns import SCHEMA
 from driver.report import Summary
 
 datasets = pytest.importorskip("datasets", reason="datasets, the reader of what a run leaves, is not installed")
@@ -67,3 +67,14 @@ def test_nothing_rejected_is_no_config(run: Any, opened: Callable[..., Any]) -> 
     (shard,) = (run.output / "rejected").iterdir()
     assert pq.read_schema(shard).names == SCHEMA.names
     assert pq.read_metadata(shard).num_rows == 0
+
+
+def test_a_folder_without_its_card_opens_as_the_kept_rows(run: Any, opened: Callable[..., Any]) -> None:
+    """The lists beside `data/` are none of its rows."""
+    run.add("a")
+    run.add("c", verdict="reject")
+    run.finish()
+    opened()
+    (run.output / "README.md").unlink()
+    rows = datasets.load_dataset(str(run.output), split="train")
+    assert rows["key"][:] == ["a"]

@@ -33,8 +33,8 @@ def test_an_object_leaves_something_around_it(box: tuple[float, float, float, fl
         assert re.search("more than 60 ?%", why)
 
 
-def test_the_ten_tasks_of_imgedit() -> None:
+def test_the_ten_and_three_tasks_of_imgedit() -> None:
     names = ["add", "remove", "replace", "alter", "background", "motion", "style", "extract", "visual", "hybrid"]
-    assert list(TASKS) == names
+    assert list(TASKS) == [*names, "content_memory", "content_understanding", "version_backtracking"]
     with pytest.raises(ValueError, match="unknown task 'delete'; known tasks: add, remove"):
         task_named("delete")

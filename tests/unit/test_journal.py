@@ -23,10 +23,7 @@ def unusable(key: str, why: str = "no region") -> Unusable:
 
 def waiting(journal: Journal) -> list[str]:
     """Keys of all samples that wait, in order."""
-    found: list[str] = []
-    while sample := journal.next_waiting(set(found)):
-        found.append(sample.key)
-    return found
+    return [one.sample.key for one in journal.waiting(-1, 1000)]
 
 
 def records(journal: Journal, kept: bool) -> list[tuple[str, int]]:
@@ -51,17 +48,17 @@ def abc(journal: Journal, sample_of: Make) -> Journal:
 def test_samples_come_back_as_they_were_enrolled(journal: Journal, sample_of: Make) -> None:
     sample = sample_of("a", "Take it\naway.")
     journal.enrol([sample], None)
-    assert journal.next_waiting(()) == sample
+    assert [one.sample for one in journal.waiting(-1, 9)] == [sample]
 
 
 def test_file_names_that_are_not_utf_8_come_back(journal: Journal, sample_of: Make) -> None:
     sample = Sample("a", "caf\udce9.jpg", sample_of("a").annotation)
     journal.enrol([sample], None)
-    assert journal.next_waiting(()) == sample
+    assert [one.sample for one in journal.waiting(-1, 9)] == [sample]
 
 
 def test_enrolling_twice_changes_nothing(abc: Journal, sample_of: Make, filed) -> None:
-    abc.done("a", [filed("a")], 1.5, 0.1)
+    abc.done("a", [filed("a")], 0.1)
     fail(abc, "b")
     abc.enrol([sample_of(key) for key in "abc"], None)
     assert waiting(abc) == ["c"]
@@ -93,9 +90,10 @@ def test_a_limit_reads_no_further_than_it_must(journal: Journal, sample_of: Make
     assert journal.counts() == {"pending": 3}
 
 
-def test_held_samples_are_not_given_out(abc: Journal) -> None:
-    assert abc.next_waiting({"a", "b"}).key == "c"
-    assert abc.next_waiting({"a", "b", "c"}) is None
+def test_waiting_samples_come_in_chunks(abc: Journal) -> None:
+    first = abc.waiting(-1, 2)
+    assert [one.sample.key for one in first] == ["a", "b"]
+    assert [one.sample.key for one in abc.waiting(first[-1].position, 2)] == ["c"]
 
 
 def test_a_broken_plan_leaves_the_journal_as_it_was(abc: Journal, sample_of: Make) -> None:
@@ -111,7 +109,7 @@ def test_a_broken_plan_leaves_the_journal_as_it_was(abc: Journal, sample_of: Mak
 class TestFailures:
     def test_unusable_inputs_are_failures_with_their_reason(self, journal: Journal) -> None:
         journal.enrol([unusable("x", "no region: put x.mask.png beside it")], None)
-        assert journal.failures() == [
+        assert list(journal.failures()) == [
             {"key": "x", "source_id": "x.jpg", "stage": "input", "node": "", "error_type": "NoRegion",
              "message": "no region: put x.mask.png beside it", "attempts": 0}
         ]  # fmt: skip
@@ -124,7 +122,7 @@ class TestFailures:
     def test_a_mended_input_replaces_its_failure(self, journal: Journal, sample_of: Make) -> None:
         journal.enrol([unusable("x"), sample_of("a")], None)
         journal.enrol([sample_of("x-with-region"), sample_of("a")], None)
-        assert journal.failures() == []
+        assert list(journal.failures()) == []
         assert waiting(journal) == ["x-with-region", "a"]
 
     def test_failures_beyond_the_limit_stay(self, journal: Journal, sample_of: Make) -> None:
@@ -153,7 +151,7 @@ class TestFailures:
         abc.enrol([*(sample_of(key) for key in "abc"), unusable("x")], None)
         fail(abc, "a", "ValueError")
         fail(abc, "b", "KeyError")
-        abc.submitting("c", "id", SERVER)
+        abc.submitting(["c"], "id", SERVER)
         assert abc.retry_failed(error_class) == len(again)
         assert waiting(abc) == again
         assert {str(row["key"]) for row in abc.failures()} == {"a", "b", "x"} - set(again)
@@ -161,31 +159,54 @@ class TestFailures:
     def test_a_retried_sample_that_works_leaves_no_trace_of_its_failure(self, abc: Journal, filed) -> None:
         fail(abc, "a")
         abc.retry_failed(None)
-        abc.done("a", [filed("a")], None, 0.0)
-        assert abc.failures() == []
+        abc.done("a", [filed("a")], 0.0)
+        assert list(abc.failures()) == []
         assert records(abc, kept=True) == [("a", 2)]
 
 
 class TestRecords:
     def test_kept_and_others_in_the_inputs_order(self, abc: Journal, filed) -> None:
-        abc.done("c", [filed("c")], 1.0, 0.1)
-        abc.done("b", [filed("b", "reject")], 1.0, 0.1)
-        abc.done("a", [filed("a~1", "unscored"), filed("a~0")], 1.0, 0.1)
+        abc.done("c", [filed("c")], 0.1)
+        abc.done("b", [filed("b", "reject")], 0.1)
+        abc.done("a", [filed("a~1", "unscored"), filed("a~0")], 0.1)
         assert records(abc, kept=True) == [("a~0", 1), ("c", 1)]
         assert records(abc, kept=False) == [("a~1", 1), ("b", 1)]
         assert abc.counts() == {"done": 3, "keep": 2, "reject": 1, "unscored": 1}
 
-    def test_done_again_replaces_the_records(self, abc: Journal, filed) -> None:
-        abc.done("a", [filed("a~0"), filed("a~1"), filed("a~2")], 1.0, 0.1)
-        abc.done("a", [filed("a~0", "reject"), filed("a~1")], 1.0, 0.1)
-        assert records(abc, kept=True) == [("a~1", 2)]
-        assert records(abc, kept=False) == [("a~0", 2)]
+    def test_the_first_word_on_a_sample_stands(self, abc: Journal, filed) -> None:
+        assert abc.done("a", [filed("a")], 0.1)
+        assert not abc.done("a", [filed("a", "reject")], 0.1)
+        assert not abc.failed("a", SampleFailure("edit", "KeyError", "late"))
+        assert records(abc, kept=True) == [("a", 1)]
+        assert (records(abc, kept=False), list(abc.failures())) == ([], [])
+
+    def test_rejected_tries_stay_beside_the_one_that_was_kept(self, abc: Journal, filed) -> None:
+        for _ in range(2):  # it may come home twice
+            abc.submitting(["a"], "one", SERVER)
+            abc.tried("a", [filed("a~try0", "reject")])
+        assert waiting(abc) == ["a", "b", "c"]
+        abc.done("a", [filed("a")], 0.1)
+        assert records(abc, kept=True) == [("a", 3)]
+        assert [key for key, _ in records(abc, kept=False)] == ["a~try0"]
+        assert not abc.ended("b")
+        assert abc.ended("a")
+
+    def test_reasons_are_counted_without_their_figures(self, abc: Journal, filed) -> None:
+        reasons = {"a": "no edit: 1.0% of the mask", "b": "no edit: 2.0% of the mask", "c": "blurred"}
+        for key, why in reasons.items():
+            abc.done(key, [filed(key, "reject", reject_reason=why)], 0.1)
+        assert abc.reject_reasons() == {"no edit": 2, "blurred": 1}
+
+    def test_error_types_are_counted(self, abc: Journal) -> None:
+        for key, error_type in {"a": "KeyError", "b": "OSError", "c": "KeyError"}.items():
+            fail(abc, key, error_type)
+        assert abc.failure_types() == {"KeyError": 2, "OSError": 1}
 
     def test_two_samples_may_not_claim_one_record(self, abc: Journal, filed) -> None:
         """Half of a transaction must not stay: the sample would be done and have no row."""
-        abc.done("a", [filed("a")], 1.0, 0.1)
+        abc.done("a", [filed("a")], 0.1)
         with pytest.raises(sqlite3.IntegrityError):
-            abc.done("b", [filed("a")], 1.0, 0.1)
+            abc.done("b", [filed("a")], 0.1)
         assert waiting(abc) == ["b", "c"]
 
 
@@ -195,46 +216,46 @@ class TestResuming:
         return Journal(path / "run.sqlite")
 
     def test_a_posted_prompt_is_known_to_the_next_run(self, abc: Journal, sample_of: Make, tmp_path: Path) -> None:
-        abc.submitting("c", "prompt-c", SERVER)
-        abc.submitting("a", "prompt-a", SERVER)
+        abc.submitting(["c", "a"], "prompt", SERVER)
         again = self.reopened(abc, tmp_path)
         assert again.submissions() == [
-            Submission(sample_of("a"), "prompt-a", SERVER),
-            Submission(sample_of("c"), "prompt-c", SERVER),
+            Submission(sample_of("a"), "prompt", 1, SERVER, Tries(0, 1)),
+            Submission(sample_of("c"), "prompt", 0, SERVER, Tries(0, 1)),
         ]
         assert waiting(again) == ["b"]
         again.close()
 
     def test_what_is_done_stays_done(self, abc: Journal, tmp_path: Path, filed) -> None:
-        abc.submitting("a", "prompt-a", SERVER)
-        abc.done("a", [filed("a")], 1.0, 0.1)
+        abc.submitting(["a"], "prompt-a", SERVER)
+        abc.done("a", [filed("a")], 0.1)
         again = self.reopened(abc, tmp_path)
         assert (again.submissions(), waiting(again)) == ([], ["b", "c"])
         again.close()
 
-    @pytest.mark.parametrize("end", ["fault", "release"])
+    @pytest.mark.parametrize("end", ["fault", "death", "release", "tried"])
     def test_a_prompt_that_came_to_nothing_waits_again(self, end: str, abc: Journal) -> None:
-        abc.submitting("a", "prompt-a", SERVER)
+        abc.submitting(["a"], "prompt-a", SERVER)
         getattr(abc, end)("a")
         assert waiting(abc) == ["a", "b", "c"]
         assert abc.submissions() == []
 
     def test_tries_count_what_each_end_means(self, abc: Journal) -> None:
         assert abc.tries("a") == Tries(attempts=0, submissions=0)
-        abc.submitting("a", "one", SERVER)
+        abc.submitting(["a"], "one", SERVER)
         assert abc.fault("a") == 1
-        abc.submitting("a", "two", SERVER)
+        abc.submitting(["a"], "two", SERVER)
         assert abc.fault("a") == 2
         assert abc.tries("a") == Tries(attempts=0, submissions=2)
-        abc.submitting("a", "three", SERVER)
+        abc.submitting(["a"], "three", SERVER)
         fail(abc, "a")
         assert abc.tries("a") == Tries(attempts=1, submissions=3)
         abc.retry_failed(None)
         assert abc.fault("a") == 1
 
     def test_telemetry_tells_of_what_ended(self, abc: Journal, filed) -> None:
-        abc.submitting("a", "one", SERVER)
-        abc.done("a", [filed("a")], 2.5, 0.25)
+        abc.submitting(["a"], "one", SERVER)
+        abc.done("a", [filed("a")], 0.25)
+        abc.timed(["a"], 2.5)
         fail(abc, "b")
         first, second = abc.telemetry()
         assert (first["key"], first["state"], first["server"], first["attempts"]) == ("a", "done", SERVER, 1)

@@ -16,7 +16,7 @@ from PIL import Image
 from comfy_nodes.core.annotation import Region
 from comfy_nodes.core.records import RegionRecord, Score
 from driver import report
-from driver.report import Summary, reasons
+from driver.report import Summary
 
 HOSTILE = "</p><script>alert('x')</script><img src=x onerror=\"alert(1)\"> & {{ 7 * 7 }} {% raw %} \u2028 日本"
 SUMMARY = Summary(
@@ -157,14 +157,3 @@ def test_the_card_opens_with_yaml_and_says_how_to_load(rows: Any) -> None:
 def test_nothing_unfinished_is_left(rows: Any) -> None:
     page(rows)
     assert not list(rows.output.glob(".*.part"))
-
-
-def test_reasons_are_counted_without_their_figures() -> None:
-    texts = [
-        "no edit: 1.0% of the mask",
-        "no edit: 2.0% of the mask",
-        "changed outside the mask: by up to 4",
-        "blurred",
-    ]
-    assert reasons(texts) == {"no edit": 2, "changed outside the mask": 1, "blurred": 1}
-    assert next(iter(reasons(texts))) == "no edit"

@@ -89,7 +89,9 @@ def test_line_separators_inside_a_string_end_no_line(root: Path) -> None:
     ("name", "content", "why"),
     [
         ("a.json", "", "not JSON"), ("a.json", "{", "not JSON"), ("a.json", "[" * 100_000, "not JSON"),
-        ("a.json", "9" * 5_000, "not JSON"), ("a.jsonl", f"{json.dumps(CUP)}\n{{broken", "line 2: not JSON"),
+        ("a.json", "9" * 5_000, "not JSON"), ("a.json", json.dumps([CUP, JUG])[:-9], "not JSON after item 0 .*cut off"),
+        ("a.json", json.dumps([CUP]) + "[]", "not JSON after item 0"), ("a.json", "[NaN]", "not JSON"),
+        ("a.json", b'["\xff"]', "cannot be read as UTF-8"), ("a.json", "[" * 200 + "]" * 200, "nested more than 100 deep"),
         ("a.json", b"\xff\xfe\x00", "cannot be read as UTF-8"), ("a.jsonl", b"\xff\xfe\x00", "cannot be read as UTF-8"),
         ("a.json", "[]", "no photos in it"), ("a.jsonl", "\n\n", "no photos in it"),
     ],
@@ -98,6 +100,23 @@ def test_what_stops_the_run(name: str, content: str | bytes, why: str, root: Pat
     with pytest.raises(RunError, match=why) as error:
         plan(root, content, name)
     assert str(root / name) in str(error.value)
+
+
+def test_a_broken_line_costs_only_itself(root: Path) -> None:
+    planned = plan(root, json.dumps(CUP).encode() + b'\n{broken\n"\xff"\n' + json.dumps(JUG).encode(), "a.jsonl")
+    assert paths(planned) == ["cup.jpg", "jug.jpg"]
+    assert reasons(planned)[0].startswith("a.jsonl, line 2: not JSON (")
+    assert reasons(planned)[1] == "a.jsonl, line 3: cannot be read as UTF-8 text; save it as UTF-8"
+
+
+def test_one_bad_value_among_many_named_ones_costs_only_itself(root: Path) -> None:
+    """ImgEdit's {key: annotation} is told from one annotation by its members; a long one needs not be whole for that."""
+    named = {f"photo {number}": item("cup.jpg", region(f"cup {number}")) for number in range(200)}
+    planned = plan(root, {**named, "odd": "no annotation"})
+    assert paths(planned) == ["cup.jpg"] * 200
+    assert reasons(planned) == ["a.json[200]: an annotation is a JSON object with path and segmentation, not a string"]
+    planned = plan(root, {"odd": 5, **named})
+    assert paths(planned) == ["cup.jpg"] * 200
 
 
 def test_bad_items_cost_only_themselves(root: Path) -> None:
@@ -121,7 +140,7 @@ def test_reasons_name_the_item(root: Path) -> None:
     found = reasons(plan(root, [5, item("gone.jpg"), {"path": "cup.jpg", "segmentation": {}}, JUG]))
     assert found[0].startswith("a.json[0]: an annotation is a JSON object")
     assert found[1].startswith("gone.jpg: cannot be read (No such file")
-    assert found[2].startswith("the annotation lists no region for this photo: add one to segmentation.object")
+    assert found[2].startswith("the photo has no region: add one to segmentation.object")
 
 
 def test_one_bad_region_costs_only_itself(root: Path) -> None:
@@ -212,3 +231,42 @@ def test_source_and_licence_travel_along(root: Path) -> None:
     planned = plan(root, item("cup.jpg", source_licence="CC0-1.0", source_url="https://example.org/cup"))
     annotation = planned[0].annotation
     assert (annotation.source_licence, annotation.source_url) == ("CC0-1.0", "https://example.org/cup")
+
+
+def test_one_flat_object_a_line_is_enough(root: Path) -> None:
+    """A manifest that was not made by ImgEdit's tools."""
+    Image.new("RGB", (8, 8)).save(root / "wanted.png")
+    line = {"path": "cup.jpg", "bbox": [4, 5, 14, 15], "class_name": "cup", "instruction": " Take it away. ",
+            "reference": "wanted.png", "license": "CC0-1.0", "url": "https://example.org/cup"}  # fmt: skip
+    sample = plan(root, line)[0]
+    assert isinstance(sample, Sample)
+    assert (sample.instruction, sample.reference) == ("Take it away.", "wanted.png")
+    assert (sample.annotation.source_licence, sample.annotation.source_url) == ("CC0-1.0", "https://example.org/cup")
+    assert [(one.class_name, one.bbox) for one in sample.annotation.regions] == [("cup", (4, 5, 14, 15))]
+    stray = plan(root, {**line, "reference": "../wanted.png"})
+    assert reasons(stray) == ["wanted.png: its path leaves the image root; give --image-root"]
+    assert reasons(plan(root, {**line, "reference": "gone.png"}))[0].startswith("gone.png: cannot be read")
+    assert reasons(plan(root, {**line, "instruction": 5})) == ["a.json[0]: its instruction is not a text"]
+
+
+def test_a_hybrid_edit_is_planned_with_its_two_regions(root: Path) -> None:
+    left, right, close = region("cup", 0), region("jug", 28), region("lid", 9)
+    planned = plan(root, item("cup.jpg", right, left, close), task=task_named("hybrid"))
+    pairs = [one.annotation.regions for one in planned if isinstance(one, Sample)]
+    assert [[one.class_name for one in pair] for pair in pairs] == [["jug", "cup"], ["jug", "lid"]]
+    assert len({one.key for one in planned}) == 2
+    alone = reasons(plan(root, item("cup.jpg", left, close), task=task_named("hybrid")))
+    assert "hybrid needs two regions apart from each other" in alone[0]
+    assert len(plan(root, item("cup.jpg", left, right, close), task=task_named("hybrid"), regions="one")) == 1
+
+
+def test_a_folder_of_annotation_files(root: Path, tmp_path: Path) -> None:
+    """What ImgEdit's grounding stage leaves: a file for each photo."""
+    folder = tmp_path / "annotations"
+    (folder / "more").mkdir(parents=True)
+    (folder / "cup_step4.json").write_text(json.dumps({"cup": CUP}))
+    (folder / "jug_step4.json").write_text('{"jug": {"path": "jug.jpg"')
+    (folder / "more" / "pan.jsonl").write_text(json.dumps(item("sub/pan.jpg")))
+    planned = list(Source(folder, root).plan(REMOVE, "all", 0))
+    assert paths(planned) == ["cup.jpg", "sub/pan.jpg"]
+    assert reasons(planned)[0].startswith("jug_step4.json: not JSON (")

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from comfy_nodes.core import rle
+from comfy_nodes.core.photos import PhotoError
 from comfy_nodes.core.tasks import task_named
 from driver.failures import RunError
 from driver.sources import Planned, Sample, Source, Unusable
@@ -147,6 +148,40 @@ def test_hidden_files_and_folders_are_left_alone(folder: Path) -> None:
     planned = plan(folder)
     assert list(samples(planned)) == ["cup.jpg"]
     assert reasons(planned) == {}
+
+
+def test_links_to_folders_are_not_followed(folder: Path) -> None:
+    """One that leads upwards would never end."""
+    photo(folder / "trip" / "cup.jpg")
+    (folder / "trip" / "again").symlink_to(folder, target_is_directory=True)
+    assert list(samples(plan(folder, STYLE))) == ["trip/cup.jpg"]
+
+
+def test_a_reference_picture_travels_along(folder: Path) -> None:
+    """By the photo's stem or by its whole name, which counts first."""
+    for name in ("cup.jpg", "cup.ref.png", "jug.jpg", "jug.jpg.ref.png", "jug.ref.png", "pan.jpg"):
+        photo(folder / name)
+    (folder / "lid.jpg").write_bytes((folder / "cup.jpg").read_bytes())
+    (folder / "lid.ref.png").write_text("no picture")
+    photo(folder / "gone.ref.png")
+    planned = plan(folder, STYLE)
+    references = {path: sample.reference for path, sample in samples(planned).items()}
+    assert references == {"cup.jpg": "cup.ref.png", "jug.jpg": "jug.jpg.ref.png", "pan.jpg": ""}
+    assert reasons(planned)["lid.jpg"].startswith("lid.ref.png: not an image")
+    assert reasons(planned)["gone.ref.png"].startswith("gone.ref.png: a reference picture without its photo")
+
+
+def test_reading_a_photo(folder: Path) -> None:
+    photo(folder / "x.jpg").rename(folder / "cup.JPG")
+    source = Source(folder)
+    (sample,) = samples(plan(folder, STYLE)).values()
+    assert (source.read(sample.file), source.suffix(sample.file)) == ((folder / "cup.JPG").read_bytes(), ".jpg")
+    (folder / "cup.JPG").unlink()
+    with pytest.raises(PhotoError, match=r"^cup.JPG: the file is missing; check the path"):
+        source.read(sample.file)
+    (folder / "cup.JPG").mkdir()
+    with pytest.raises(PhotoError, match=r"^cup.JPG: cannot be read \(Is a directory\)"):
+        source.read(sample.file)
 
 
 def test_an_empty_folder_stops_the_run(folder: Path) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 
 import pytest
 
 from comfy_nodes.core.annotation import Region
-from comfy_nodes.core.wording import instruction, location, size_word
+from comfy_nodes.core.wording import TEMPLATE_VERSION, article, instruction, location, reference, size_word
 
 Box = tuple[float, float, float, float]
 
@@ -133,7 +134,131 @@ def test_words_of_a_sentence() -> None:
     assert instruction("remove", cup((250, 200, 400, 300), None), 640, 480, 0).startswith("Remove the object in the")
 
 
-@pytest.mark.parametrize("task", ["add", "style", "background"])
+@pytest.mark.parametrize(
+    ("task", "seed", "sentence"),
+    [
+        ("add", 0, "Add a small cup in the lower-left of the image."),
+        ("add", 1, "Put a small cup in the lower-left of the image."),
+        ("add", 2, "Insert a small cup in the lower-left of the image."),
+        ("extract", 0, "Extract the small cup in the lower-left of the image onto a plain white background."),
+        (
+            "extract",
+            3,
+            "Cut out the small cup in the lower-left of the image and show it alone on a plain white background.",
+        ),
+    ],
+)
+def test_tasks_whose_sentence_is_true_by_construction(task: str, seed: int, sentence: str) -> None:
+    assert instruction(task, cup((10, 400, 60, 450)), 640, 480, seed) == sentence
+
+
+def test_changed_sentences_get_a_new_version() -> None:
+    """Records name the version. Who changes a sentence gives the next number and updates this list."""
+    sentences = [
+        instruction(task, cup((250, 200, 400, 300)), 640, 480, seed)
+        for task in ("remove", "add", "extract")
+        for seed in range(4)
+    ]
+    digest = hashlib.sha256("\n".join(sentences).encode()).hexdigest()[:12]
+    assert {TEMPLATE_VERSION: digest} == {"1": "f2553615c669"}
+
+
+@pytest.mark.parametrize(
+    ("noun", "word"),
+    [("cup", "a"), ("umbrella", "an"), ("orange cup", "an"), ("boats", ""), ("glass", "a"), ("bus", "a")],
+)
+def test_articles(noun: str, word: str) -> None:
+    assert article(noun) == word
+
+
+CHINESE = [
+    "图像左上方",
+    "图像顶部",
+    "图像右上方",
+    "图像左侧",
+    "图像中央",
+    "图像右侧",
+    "图像左下方",
+    "图像底部",
+    "图像右下方",
+]
+
+
+@pytest.mark.parametrize(("box", "size", "place"), BOXES[::7])
+def test_chinese_places_are_the_same_places(box: Box, size: tuple[int, int], place: str) -> None:
+    assert location(box, *size, "zh") == dict(zip(PLACES.values(), CHINESE, strict=True))[place]
+
+
+ROW: list[Box] = [(0, 0, 30, 30), (60, 0, 90, 30), (120, 0, 150, 30), (180, 0, 210, 30)]
+"""Four boxes beside each other, in the upper-left ninth of a photo of 900 x 300 pixels."""
+
+
+def named(box: Box, others: list[Box], size: tuple[int, int], language: str = "en") -> str | None:
+    found = reference(cup(box), [cup(other) for other in others], *size, language)  # type: ignore[arg-type]
+    return found and found.phrase("cup" if language == "en" else "杯子", language)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("number", "english", "chinese"),
+    [
+        (0, "the leftmost cup", "最左边的杯子"),
+        (1, "the second cup from the left", "左起第二个杯子"),
+        (2, "the third cup from the left", "左起第三个杯子"),
+        (3, "the rightmost cup", "最右边的杯子"),
+    ],
+)
+def test_things_in_a_row_are_counted_off(number: int, english: str, chinese: str) -> None:
+    assert named(ROW[number], ROW, (900, 300)) == english
+    assert named(ROW[number], ROW, (900, 300), "zh") == chinese
+
+
+@pytest.mark.parametrize(
+    ("number", "english", "chinese"),
+    [(0, "the topmost cup", "最上面的杯子"), (1, "the second cup from the top", "上起第二个杯子"),
+     (3, "the bottommost cup", "最下面的杯子")],
+)  # fmt: skip
+def test_things_in_a_column_are_counted_down(number: int, english: str, chinese: str) -> None:
+    column = [(y1, x1, y2, x2) for x1, y1, x2, y2 in ROW]
+    assert named(column[number], column, (300, 900)) == english
+    assert named(column[number], column, (300, 900), "zh") == chinese
+
+
+def test_things_around_one_place_are_told_apart_by_size() -> None:
+    small, middle, large = (145, 145, 155, 155), (140, 140, 162, 162), (130, 130, 170, 170)
+    assert named(large, [small], (300, 300)) == "the larger cup"
+    assert named(small, [large], (300, 300)) == "the smaller cup"
+    assert named(large, [small, middle], (300, 300)) == "the largest cup"
+    assert named(small, [middle, large], (300, 300), "zh") == "最小的杯子"
+    assert named(middle, [small, large], (300, 300)) is None
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        [],
+        [(250, 250, 280, 280)],  # in another ninth
+        [(11, 11, 39, 39)],  # the same thing, found once more
+    ],
+)
+def test_a_thing_that_is_alone_in_its_place_is_named_by_it(others: list[Box]) -> None:
+    assert named((10, 10, 40, 40), others, (300, 300)) == "the small cup in the upper-left of the image"
+    assert named((10, 10, 40, 40), others, (300, 300), "zh") == "图像左上方的小杯子"
+
+
+def test_other_names_do_not_matter() -> None:
+    others = [Region(class_name="plate", bbox=(12, 0, 42, 30)), Region(class_name=None, bbox=(20, 0, 50, 30))]
+    found = reference(cup((0, 0, 30, 30)), others, 300, 300)
+    assert found and found.after == "in the upper-left of the image"
+    assert reference(cup((0, 0, 30, 30)), [Region(class_name="CUP ", bbox=(5, 5, 38, 38))], 300, 300) is None
+
+
+def test_too_many_are_not_counted() -> None:
+    many = [(x, 0.0, x + 5.0, 5.0) for x in range(0, 105, 15)]
+    assert named(many[0], many[:6], (290, 290)) == "the leftmost cup"
+    assert named(many[0], many, (290, 290)) is None
+
+
+@pytest.mark.parametrize("task", ["replace", "style", "background"])
 def test_other_tasks_say_what_to_do_instead(task: str) -> None:
     with pytest.raises(ValueError, match=f"not for {task}: type the instruction"):
         instruction(task, cup((0, 0, 5, 5)), 640, 480, 0)

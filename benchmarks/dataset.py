@@ -1,0 +1,267 @@
+"""How fast a finished run becomes parquet, and what memory that takes: `python benchmarks/dataset.py [--json]`.
+
+Speed: the real `write_dataset` turns a journal and a spool of PNG-sized files into shards. Beside it, on the same bytes
+with the same parquet settings and the same sync to disk: the plain way (`Table.from_pylist`, row group by row group), and
+the floor, pyarrow writing tables that lie in memory already. Each round runs all three; medians are shown.
+
+Memory: the largest resident set of a process of its own that finishes N rows with small images, and finishes them again
+with every image read back out of the shards, at two numbers of rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(REPOSITORY))
+
+import numpy as np  # noqa: E402
+import pyarrow as pa  # noqa: E402
+
+from comfy_nodes.core.records import EditRecord, RegionRecord, Score  # noqa: E402
+from comfy_nodes.core.rle import Rle  # noqa: E402
+from driver.columns import SCHEMA, Pair, Row, RunFacts, image_name, table  # noqa: E402
+from driver.dataset import write_dataset  # noqa: E402
+from driver.journal import Journal  # noqa: E402
+from driver.layout_hf import HfLayout, parquet_writer  # noqa: E402
+from driver.shards import make_durable  # noqa: E402
+from driver.spool import Spool  # noqa: E402
+
+FACTS = RunFacts("remove", "a" * 64, "b" * 64, "full")
+
+TINY = 400
+"""Bytes of an image where memory is measured: what grows with the rows is not their images."""
+
+
+class Canned(Spool):
+    """A spool that has the same small image for every row, until it is cleared."""
+
+    def __init__(self, folder: Path):
+        super().__init__(folder)
+        self._image: bytes | None = np.random.default_rng(0).bytes(TINY)
+
+    def get(self, key: str, role: str, number: int) -> bytes | None:
+        return self._image
+
+    def clear(self) -> None:
+        self._image = None
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, default=240, metavar="N", help="rows in a round; default: 240")
+    parser.add_argument("--kilobytes", type=int, default=1400, metavar="K", help="size of an image; default: 1400")
+    parser.add_argument("--rounds", type=int, default=5, metavar="R", help="rounds; default: 5")
+    parser.add_argument(
+        "--memory-rows", type=int, default=100_000, metavar="N", help="rows for the memory; also a tenth of it"
+    )
+    parser.add_argument("--folder", type=Path, metavar="DIR", help="disk to measure on; default: the temporary folder")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    parser.add_argument("--memory-of", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.memory_of:
+        print(json.dumps(_finish_twice(options.memory_of)))
+        return 0
+    if min(options.rows, options.kilobytes, options.rounds) < 1 or options.memory_rows < 10:
+        parser.error("take at least one row, kilobyte and round, and 10 rows for the memory")
+    with tempfile.TemporaryDirectory(prefix="editpairs-benchmark-", dir=options.folder) as folder:
+        figures = _speed(Path(folder), options) | _memory(Path(folder), options.memory_rows)
+    print(json.dumps(figures, indent=1) if options.json else _table(figures, options))
+    return 0
+
+
+def _speed(folder: Path, options: argparse.Namespace) -> dict[str, float]:
+    size = options.kilobytes * 1000
+    bytes_a_round = 2 * size * options.rows
+    ours, plain, floor, ratios = [], [], [], []
+    for number in range(options.rounds):
+        here = folder / "speed"
+        here.mkdir()
+        _journal(here / "run.sqlite", options.rows)
+        spool = Spool(here / "spool")
+        noise = np.random.default_rng(number)
+        for key in _keys(options.rows):
+            for role in ("input", "output"):
+                (spool.folder / f"{key}.{role}0.png").write_bytes(noise.bytes(size))
+        floor.append(_write_ready(here, spool))
+        plain.append(_write_plainly(here, spool))
+        ours.append(_write_ours(here, spool))
+        ratios.append(floor[-1] / ours[-1])
+        shutil.rmtree(here)
+    median = statistics.median
+    return {
+        "rows/s, ours": options.rows / median(ours),
+        "rows/s, plain: Table.from_pylist": options.rows / median(plain),
+        "rows/s, floor: pyarrow, tables ready in memory": options.rows / median(floor),
+        "MB/s, ours": bytes_a_round / median(ours) / 1e6,
+        "MB/s, floor": bytes_a_round / median(floor) / 1e6,
+        "parquet_vs_pyarrow": median(ratios),
+    }
+
+
+def _write_ours(folder: Path, spool: Spool) -> float:
+    journal = Journal(folder / "run.sqlite")
+    os.sync()  # what others left to be written is not ours
+    begun = time.perf_counter()
+    write_dataset(journal, spool, folder, folder / "work", FACTS)
+    seconds = time.perf_counter() - begun
+    journal.close()
+    return seconds
+
+
+def _write_plainly(folder: Path, spool: Spool) -> float:
+    path = folder / "plain.parquet"
+    os.sync()
+    begun = time.perf_counter()
+    with parquet_writer(path) as writer:
+        for pairs in _groups(folder, spool):
+            writer.write_table(pa.Table.from_pylist([_as_dict(pair) for pair in pairs], schema=SCHEMA))
+    make_durable(path)
+    seconds = time.perf_counter() - begun
+    path.unlink()
+    return seconds
+
+
+def _write_ready(folder: Path, spool: Spool) -> float:
+    """Only what pyarrow and the disk take: row groups are made while the clock stands."""
+    path = folder / "ready.parquet"
+    os.sync()
+    seconds = 0.0
+    with parquet_writer(path) as writer:
+        for pairs in _groups(folder, spool):
+            ready = table(pairs)
+            begun = time.perf_counter()
+            writer.write_table(ready)
+            seconds += time.perf_counter() - begun
+        begun = time.perf_counter()
+    make_durable(path)
+    seconds += time.perf_counter() - begun
+    path.unlink()
+    return seconds
+
+
+def _groups(folder: Path, spool: Spool) -> Iterator[list[Pair]]:
+    """The row groups that ours has, too."""
+    journal = Journal(folder / "run.sqlite")
+    group: list[Pair] = []
+    for text, attempt in journal.records(kept=True):
+        row = Row.of(text, attempt, FACTS)
+        images = [spool.get(row.key, role, 0) or b"" for role in ("input", "output")]
+        group.append(Pair(row, images[:1], images[1:]))
+        if sum(pair.size for pair in group) >= HfLayout.group_size:
+            yield group
+            group = []
+    if group:
+        yield group
+    journal.close()
+
+
+def _as_dict(pair: Pair) -> dict[str, object]:
+    images = {
+        f"{role}_images": [{"bytes": data, "path": image_name(pair.row.key, role, n)} for n, data in enumerate(found)]
+        for role, found in (("input", pair.inputs), ("output", pair.outputs))
+    }
+    return {**json.loads(pair.row.line), **images}
+
+
+def _memory(folder: Path, rows: int) -> dict[str, float]:
+    figures: dict[str, float] = {}
+    for count in (rows // 10, rows):
+        here = folder / f"memory{count}"
+        here.mkdir()
+        _journal(here / "run.sqlite", count)
+        command = [sys.executable, __file__, "--memory-of", str(here)]
+        said = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+        figures |= {f"{name}, {count} rows": value for name, value in said.items()}
+        shutil.rmtree(here)
+    return figures
+
+
+def _finish_twice(folder: Path) -> dict[str, float]:
+    """Runs in a process of its own."""
+    journal = Journal(folder / "run.sqlite")
+    spool = Canned(folder / "spool")
+    rows = sum(1 for _ in journal.records(kept=True))
+    begun = time.perf_counter()
+    write_dataset(journal, spool, folder, folder / "work", FACTS)
+    first = rows / (time.perf_counter() - begun)
+    peak = _resident()
+    # Another fact in every row: all shards are written anew, with the images of the ones before.
+    write_dataset(journal, spool, folder, folder / "work", replace(FACTS, workflow_sha256="c" * 64))
+    return {
+        "resident MB, finish": peak,
+        "resident MB, finished again out of the shards": _resident(),
+        "small rows/s": first,
+    }
+
+
+def _resident() -> float:
+    """The largest resident set so far, MB."""
+    status = Path("/proc/self/status")
+    if status.exists():  # what getrusage says begins with the parent's
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) / 1e3
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+
+
+def _keys(count: int) -> Iterator[str]:
+    return (f"{number:020x}" for number in range(count))
+
+
+def _journal(path: Path, rows: int) -> None:
+    """A journal whose samples are all done."""
+    journal = Journal(path)
+    journal._db.execute("BEGIN")
+    journal._db.executemany(
+        "INSERT INTO samples (key, position, enrolment, source_id, state, attempts) VALUES (?, ?, 1, ?, 'done', 1)",
+        ((key, number, f"{key}.jpg") for number, key in enumerate(_keys(rows))),
+    )
+    journal._db.executemany(
+        "INSERT INTO records (key, sample, verdict, attempt, record) VALUES (?, ?, 'keep', 1, ?)",
+        ((key, key, _record(key)) for key in _keys(rows)),
+    )
+    journal._db.execute("COMMIT")
+    journal.close()
+
+
+def _record(key: str) -> str:
+    mask = Rle(size=(1024, 1024), counts="0" * 400)
+    region = RegionRecord(op="remove", class_name="cup", bbox=(1.5, 2, 500, 600), mask=mask)
+    saved = {"filename": f"{key}.png", "subfolder": "run", "type": "output", "sha256": "0" * 64}
+    return EditRecord.model_validate(
+        {
+            "key": key, "task": "remove", "input_images": [saved], "output_images": [saved],
+            "prompt": "Remove the small cup in the lower-left of the image.", "verdict": "keep",
+            "scores": [Score(name=f"pixel.score{number}", value=number / 7) for number in range(6)],
+            "regions": [region], "edit_mask": mask, "source_id": f"{key}.jpg", "source_path": f"photos/{key}.jpg",
+            "source_sha256": "f" * 64, "seed": 7, "width": 1024, "height": 1024,
+        }
+    ).model_dump_json()  # fmt: skip
+
+
+def _table(figures: dict[str, float], options: argparse.Namespace) -> str:
+    heading = (
+        f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores, {platform.machine()}, pyarrow {pa.__version__}, "
+        f"{options.rows} rows of two images of {options.kilobytes} kB, median of {options.rounds}"
+    )
+    rows = [
+        f"| {name} | {value:.2f} |" if value < 10 else f"| {name} | {value:.0f} |" for name, value in figures.items()
+    ]
+    return "\n".join([heading, "", "| what | figure |", "| --- | ---: |", *rows])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

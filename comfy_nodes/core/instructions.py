@@ -1,0 +1,130 @@
+"""Instructions as they are kept: `Writing` travels in samples, `InstructionRecord` is what `Save Instructions` returns.
+
+`composing` makes them from a model's reply, `wording` from templates; the driver reads the records.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from .annotation import Annotation, AnnotationError, Provenance, Region, to_json
+from .records import SCHEMA_VERSION, SavedFile
+from .wording import Language
+
+USER = "user"
+"""`Writing.model` of an instruction that a person wrote."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One operation on one region, as an edit graph carries it out."""
+
+    op: str
+    """What the pair shows: add, remove, replace, … An added thing is erased from the photo, which is the pair's after."""
+    object: str
+    """English name of the thing; empty where the step is about the whole photo."""
+    region: int | None
+    """Number of its region in the record; None for the whole photo."""
+    editor_prompt: str
+    """The operation as a plain English command for an editor that follows instructions; of an added thing, its removal."""
+    target: str
+    """English, for an editor that fills a region: what is to be seen there afterwards."""
+    instruction: str = ""
+    """The turn's own instruction, of multi-turn tasks."""
+    base: int = 0
+    """Which state the step begins with: 0 before the first step, n after step n. Backtracking is a pointer, not a copy."""
+
+
+@dataclass(frozen=True)
+class Writing:
+    """An instruction with all that was written together with it, and by whom."""
+
+    instruction: str
+    """What the pair is trained on. Of multi-turn tasks the rounds, premise first, a line each."""
+    lang: Language
+    target: str = ""
+    """The first step's target."""
+    editor_prompt: str = ""
+    """What an editor is told that follows instructions: English, all steps in one."""
+    steps: tuple[Step, ...] = ()
+    premise: str = ""
+    """Of content memory: what holds for all rounds."""
+    regions: tuple[Region, ...] = ()
+    """The regions that the steps number; none where the whole photo is edited."""
+    model: str = ""
+    """Who wrote it: the model's name, `template`, or `user`."""
+    prompt_id: str = ""
+    prompt_version: str = ""
+    reply: str = ""
+    """The model's raw words, of which this is one edit."""
+    rewriter: str = ""
+    """Who put the instruction into the plain words of `editor_prompt` afterwards: model, prompt and its version."""
+
+
+class InstructionRecord(BaseModel):
+    """One instruction for one sample: what `Save Instructions` writes and returns."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    schema_version: int = SCHEMA_VERSION
+    key: str
+    task: str
+    subtask: str = ""
+    slot: str = ""
+    writing: Writing
+    """Without its regions, which `annotation` holds."""
+    annotation: dict[str, Any]
+    """What `annotation_line` makes: a line of a `--input` file."""
+    file: SavedFile
+
+
+_WRITING = TypeAdapter(Writing)
+
+
+def annotation_line(
+    writing: Writing, task: str, subtask: str, slot: str, size: tuple[int, int], origin: Provenance
+) -> dict[str, Any]:
+    """The photo's annotation in ImgEdit's schema with the edited regions alone, and our columns `task`, `subtask`,
+    `slot`, `instruction`, `source_sha256` and `writing` (all of it but the regions).
+
+    Args:
+        size: (width, height) of the photo in pixels.
+    """
+    annotation = Annotation(
+        path=origin.source_path,
+        size=size,
+        regions=writing.regions,
+        source_licence=origin.source_licence,
+        source_url=origin.source_url,
+    )
+    return {
+        **to_json(annotation),
+        "task": task,
+        "subtask": subtask,
+        "slot": slot,
+        "instruction": writing.instruction,
+        "writing": _WRITING.dump_python(writing, mode="json", exclude={"regions"}),
+        "source_sha256": origin.source_sha256,
+    }
+
+
+def written_in(item: dict[str, Any], regions: tuple[Region, ...]) -> Writing | None:
+    """What `annotation_line` put into an annotation; None where nobody wrote an instruction.
+
+    Args:
+        regions: the annotation's own, in the upright photo's pixels.
+
+    Raises:
+        AnnotationError: `writing` is of another shape.
+    """
+    if item.get("writing") is None:
+        return None
+    try:
+        return _WRITING.validate_python({**item["writing"], "regions": regions})
+    except (TypeError, ValidationError) as error:
+        first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": "not an object"}
+        where = ".".join(str(part) for part in ("writing", *first["loc"]))
+        raise AnnotationError(f"{where}: {first['msg']}") from None

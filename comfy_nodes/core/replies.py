@@ -1,0 +1,204 @@
+"""What a language model has to answer, one shape for each kind of edit: pydantic models, also sent as JSON schemas.
+
+Prompts spell these fields out in words; `instructions` checks what they say and makes it whole. `[OBJECT]` and
+`[PLACE]` stand in their sentences where the words of `wording` go in.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+MAX_EDITS = 7
+"""Most instructions that one question asks for; UnicEdit asks for 3 to 7."""
+
+Text = Annotated[str, Field(min_length=1, max_length=600)]
+"""A sentence. The longest that is kept is far shorter; the bound keeps a runaway reply out. Ours."""
+Words = Annotated[str, Field(min_length=1, max_length=120)]
+"""A noun phrase. Ours."""
+
+
+class Reply(BaseModel):
+    # No `forbid`: models add keys of their own, and nothing is lost where they are passed over.
+    model_config = ConfigDict(frozen=True, str_strip_whitespace=True, extra="ignore")
+
+
+class ObjectEdit(Reply):
+    """An edit of the marked object or background."""
+
+    object: Words
+    """Its name in the instruction's language, without article, place or size."""
+    object_en: Words
+    """The same in English."""
+    instruction: Text
+    """Sentence for the user, `[OBJECT]` for the thing."""
+    command: Text
+    """The same edit as a plain English command, `[OBJECT]` for the thing."""
+    target: Text
+    """English: what is to be seen in the region afterwards."""
+
+
+class Addition(Reply):
+    """A thing that an instruction puts into the photo."""
+
+    article: Annotated[str, Field(max_length=12)]
+    """What stands before its name: `a`, `an`, `some`, `two`; in Chinese number and measure word."""
+    object: Words
+    object_en: Words
+
+
+class AddEdit(Addition):
+    """An edit after which the marked object is there; the editor is told by us to erase it."""
+
+    instruction: Text
+    """With `[OBJECT]` for article, size and name, and `[PLACE]` for where it goes."""
+    target: Text
+    """English: what is seen in its place before."""
+
+
+class WholeEdit(Reply):
+    """An edit of the whole photo."""
+
+    name: Words
+    """What the photo is changed to, in the instruction's language, such as the style's name."""
+    instruction: Text
+    command: Text
+    target: Text
+
+
+class RiddleEdit(ObjectEdit):
+    """An edit whose instruction has to be thought about: it does not name its object or result outright."""
+
+    reasoning: Text
+    """How the instruction leads to object and result."""
+
+
+class MotionEdit(Reply):
+    """What changes between two frames."""
+
+    subject: Words
+    instruction: Text
+    command: Text
+    target: Text
+
+
+class Part(Reply):
+    """One of an edit's two objects."""
+
+    object: Words
+    object_en: Words
+    command: Text
+    target: Text
+
+
+class HybridEdit(Reply):
+    """Two operations on two objects in one sentence with `[OBJECT1]` and `[OBJECT2]`."""
+
+    instruction: Text
+    first: Part
+    second: Part
+
+
+class Round(Reply):
+    """One turn."""
+
+    instruction: Text
+    command: Text
+    target: Text
+
+
+class FirstRound(Reply):
+    """A turn that puts the thing into the photo."""
+
+    instruction: Text
+    target: Text
+
+
+class MemoryRound(Round):
+    object: Words
+    object_en: Words
+
+
+class ContentMemory(Reply):
+    """A premise that holds for both rounds, which don't repeat it."""
+
+    premise: Text
+    round1: MemoryRound
+    round2: MemoryRound
+
+
+class ContentUnderstanding(Addition):
+    """Three rounds about one object, which the later two name by a pronoun."""
+
+    round1: FirstRound
+    round2: Round
+    round3: Round
+
+
+class VersionBacktracking(ContentUnderstanding):
+    """Three rounds about one object; the third rejects the second."""
+
+
+class Caption(Reply):
+    dense: Annotated[str, Field(min_length=1, max_length=4000)]
+    short: Text
+
+
+class Tags(Reply):
+    objects: list[str]
+    backgrounds: list[str]
+
+
+class Decision(Reply):
+    task: str
+    suitable: bool
+    reason: Text
+
+
+class Routing(Reply):
+    decisions: list[Decision]
+
+
+class Rewriting(Reply):
+    command: Text
+
+
+SHAPES: dict[str, type[Reply]] = {
+    "object": ObjectEdit,
+    "add": AddEdit,
+    "whole": WholeEdit,
+    "riddle": RiddleEdit,
+    "motion": MotionEdit,
+    "hybrid": HybridEdit,
+    "content-memory": ContentMemory,
+    "content-understanding": ContentUnderstanding,
+    "version-backtracking": VersionBacktracking,
+}
+"""Shapes of an edit by the name that the taxonomy gives."""
+
+ShapeName = Literal[
+    "object",
+    "add",
+    "whole",
+    "riddle",
+    "motion",
+    "hybrid",
+    "content-memory",
+    "content-understanding",
+    "version-backtracking",
+]
+
+
+class Edits(Reply):
+    """Several edits of one shape."""
+
+    edits: list[Reply]
+
+
+@cache
+def several(shape: type[Reply]) -> type[Edits]:
+    """The shape of a reply that holds 1 to `MAX_EDITS` edits of one shape."""
+    edits = Annotated[list[shape], Field(min_length=1, max_length=MAX_EDITS)]  # type: ignore[valid-type]
+    return create_model(f"{shape.__name__}s", __base__=Edits, edits=(edits, ...))

@@ -1,0 +1,192 @@
+"""Kinds of edits by their published names, and what this project has for each: the one taxonomy table.
+
+ImgEdit's 13 tasks, UnicEdit's 22 sub-tasks and ScaleEdit's 23 families, each with the task (`tasks`) that it is filed
+under, the prompt that writes its instruction, the shape of the reply, the judge's rubric and the graph that makes it.
+What cannot be made yet says why. Read by writers, router and verifiers; the driver keeps quotas by it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import Literal
+
+from .replies import ShapeName
+from .tasks import TASKS, RegionNeed
+
+Scheme = Literal["imgedit", "unicedit", "scaleedit"]
+
+GRAPHS: dict[str, str] = {"remove": "remove"}
+"""Workflow by task: `workflows/<name>.json` or `<name>-classical.json`. A task that is not in here has no graph yet."""
+
+RUBRICS = (
+    "add",
+    "remove",
+    "replace",
+    "alter",
+    "background",
+    "style",
+    "motion",
+    "extract",
+    "visual",
+    "hybrid",
+    "multi_turn",
+    "text",
+    "geometry",
+    "count",
+    "reasoning",
+)
+"""What judges are asked by: the first ten but `visual` after ImgEdit's benchmark, the others ours."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One row: a kind of edit as one of the three schemes names it."""
+
+    scheme: Scheme
+    name: str
+    """Exactly as published."""
+    group: str
+    """The scheme's heading above it."""
+    rubric: str
+    task: str | None = None
+    """The task that it is filed under; None where no task is near enough."""
+    prompt: str | None = None
+    """Id of the prompt that writes its instruction; None with a `lack`."""
+    shape: ShapeName | None = None
+    """The reply's shape, a key of `replies.SHAPES`."""
+    lack: str = ""
+    """What is missing beside a graph, where something is."""
+
+    @property
+    def id(self) -> str:
+        """Unique over the table: `unicedit/Color Alteration`."""
+        return f"{self.scheme}/{self.name}"
+
+    @property
+    def region(self) -> RegionNeed:
+        """Which kind of region it edits."""
+        return TASKS[self.task].region if self.task else "none"
+
+    @property
+    def graph(self) -> str | None:
+        """Name of the workflow that makes it."""
+        return GRAPHS.get(self.task) if self.task else None
+
+    @property
+    def not_makeable(self) -> str:
+        """Why there is no graph; empty where there is one."""
+        if self.graph:
+            return ""
+        return f"not yet makeable: {self.lack or f'task {self.task} has no graph yet'}"
+
+
+def _imgedit(name: str, shape: ShapeName, rubric: str = "", group: str = "single-turn") -> Kind:
+    prompt = f"write-{name.replace('_', '-')}"
+    return Kind("imgedit", name, group, rubric or name, name, prompt, shape)
+
+
+_WHOLE = "it changes the whole photo, which no task does but motion and style"
+
+_IMGEDIT = (
+    _imgedit("add", "add"),
+    _imgedit("remove", "object"),
+    _imgedit("replace", "object"),
+    _imgedit("alter", "object"),
+    _imgedit("background", "object"),
+    _imgedit("motion", "motion"),
+    _imgedit("style", "whole"),
+    _imgedit("extract", "object"),
+    _imgedit("visual", "object"),
+    _imgedit("hybrid", "hybrid"),
+    _imgedit("content_memory", "content-memory", "multi_turn", "multi-turn"),
+    _imgedit("content_understanding", "content-understanding", "multi_turn", "multi-turn"),
+    _imgedit("version_backtracking", "version-backtracking", "multi_turn", "multi-turn"),
+)
+
+_SCENE, _ATTRIBUTE, _OBJECT, _REASONING = "Scene Editing", "Attribute Editing", "Object Editing", "Reasoning Editing"
+
+_UNICEDIT = (
+    Kind("unicedit", "Background Change", _SCENE, "background", "background", "write-background", "object"),
+    Kind("unicedit", "Lens Zooming", _SCENE, "geometry", lack=_WHOLE),
+    Kind("unicedit", "Style Transfer", _SCENE, "style", "style", "write-style", "whole"),
+    Kind("unicedit", "Tone Transformation", _SCENE, "style", "style", "write-tone", "whole"),
+    Kind("unicedit", "Viewpoint Transformation", _SCENE, "geometry", lack=_WHOLE),
+    Kind("unicedit", "Color Alteration", _ATTRIBUTE, "alter", "alter", "write-colour", "object"),
+    Kind("unicedit", "Material Modification", _ATTRIBUTE, "alter", "alter", "write-material", "object"),
+    Kind("unicedit", "Motion Change", _ATTRIBUTE, "motion", "motion", "write-motion", "motion"),
+    Kind("unicedit", "Shape-Size Alteration", _ATTRIBUTE, "alter", "alter", "write-size", "object"),
+    Kind("unicedit", "Texture Editing", _ATTRIBUTE, "alter", "alter", "write-texture", "object"),
+    Kind("unicedit", "Counting Change", _OBJECT, "count", lack="it needs all things of one name as one region"),
+    Kind("unicedit", "Object Extraction", _OBJECT, "extract", "extract", "write-extract", "object"),
+    Kind("unicedit", "Portrait Editing", _OBJECT, "alter", "alter", "write-portrait", "object"),
+    Kind("unicedit", "Subject Addition", _OBJECT, "add", "add", "write-add", "add"),
+    Kind("unicedit", "Subject Removal", _OBJECT, "remove", "remove", "write-remove", "object"),
+    Kind("unicedit", "Subject Replacement", _OBJECT, "replace", "replace", "write-replace", "object"),
+    Kind("unicedit", "Text Modification", _OBJECT, "text", "alter", "write-text", "object"),
+    Kind("unicedit", "Compound Operation Edits", _REASONING, "hybrid", "hybrid", "write-hybrid", "hybrid"),
+    Kind("unicedit", "Implicit Change Edits", _REASONING, "reasoning", lack="its edit is not bound to one region"),
+    Kind("unicedit", "Multi-object Coordination", _REASONING, "hybrid", lack="it needs more than two regions at once"),
+    Kind("unicedit", "Relation Change", _REASONING, "reasoning", lack="it moves a thing from one region to another"),
+    Kind("unicedit", "Spatial Reasoning Edits", _REASONING, "reasoning", "replace", "write-spatial", "riddle"),
+)
+
+_TEXT = tuple(
+    Kind("scaleedit", name, "Text", "text", "alter", "write-text", "object")
+    for name in (
+        "4.1_movie_poster_text_editing",
+        "4.2_gui_interface_text_editing",
+        "4.3_object_surface_text_editing",
+        "4.4_building_surface_text_editing",
+    )
+)
+
+_SCALEEDIT = (
+    Kind("scaleedit", "1.1_style_transfer", "Global", "style", "style", "write-style", "whole"),
+    Kind("scaleedit", "1.2_tone_adjustment", "Global", "style", "style", "write-tone", "whole"),
+    Kind("scaleedit", "1.3_viewpoint_transformation", "Global", "geometry", lack=_WHOLE),
+    Kind("scaleedit", "1.4_background_replacement", "Global", "background", "background", "write-background", "object"),
+    Kind("scaleedit", "2.1_object_addition", "Object", "add", "add", "write-add", "add"),
+    Kind("scaleedit", "2.2_object_removal", "Object", "remove", "remove", "write-remove", "object"),
+    Kind("scaleedit", "2.3_object_replacement", "Object", "replace", "replace", "write-replace", "object"),
+    Kind("scaleedit", "2.4_action_editing", "Object", "motion", "motion", "write-motion", "motion"),
+    Kind("scaleedit", "2.5_part_extraction", "Object", "extract", "extract", "write-extract", "object"),
+    Kind("scaleedit", "3.1_color_change", "Attribute", "alter", "alter", "write-colour", "object"),
+    Kind("scaleedit", "3.2_material_change", "Attribute", "alter", "alter", "write-material", "object"),
+    Kind("scaleedit", "3.3_visual_beautification", "Attribute", "alter", "alter", "write-portrait", "object"),
+    Kind("scaleedit", "3.4_count_change", "Attribute", "count", lack="it needs all things of one name as one region"),
+    Kind("scaleedit", "3.5_size_change", "Attribute", "alter", "alter", "write-size", "object"),
+    *_TEXT,
+    Kind("scaleedit", "5.1_perceptual_reasoning", "Knowledge-infused", "reasoning", "replace", "write-perceptual", "riddle"),
+    Kind("scaleedit", "5.2_symbolic_reasoning", "Knowledge-infused", "reasoning", "alter", "write-symbolic", "riddle"),
+    Kind("scaleedit", "5.3_social_reasoning", "Knowledge-infused", "reasoning", "alter", "write-social", "riddle"),
+    Kind("scaleedit", "5.4_scientific_reasoning", "Knowledge-infused", "reasoning", "alter", "write-scientific", "riddle"),
+    Kind("scaleedit", "6.1_compositional_editing", "Compositional", "hybrid", "hybrid", "write-hybrid", "hybrid"),
+)  # fmt: skip
+
+TAXONOMY: dict[str, Kind] = {kind.id: kind for kind in (*_IMGEDIT, *_UNICEDIT, *_SCALEEDIT)}
+"""The table by id; ImgEdit's rows first."""
+
+WRITABLE: tuple[str, ...] = tuple(kind.id for kind in TAXONOMY.values() if kind.prompt)
+"""Ids of the kinds that a model can write instructions for."""
+
+
+def kind_of(task: str, subtask: str = "") -> Kind:
+    """The row that a sample belongs to.
+
+    Args:
+        task: a name of `tasks.TASKS`.
+        subtask: id of a row, or empty for the task's own.
+
+    Raises:
+        ValueError: no such row, or one that is filed under another task.
+    """
+    known = TAXONOMY.get(subtask or f"imgedit/{task}")
+    if known is None:
+        near = difflib.get_close_matches(subtask or task, TAXONOMY, n=3, cutoff=0.3)
+        raise ValueError(f"unknown kind of edit {subtask or task!r}; the nearest names are {', '.join(near) or 'none'}")
+    if known.task is None:
+        raise ValueError(f"{known.id}: {known.not_makeable}")
+    if known.task != task:
+        raise ValueError(f"{known.id} is filed under task {known.task}, but the sample's task is {task}")
+    return known

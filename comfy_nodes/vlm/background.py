@@ -1,0 +1,65 @@
+"""The one event loop that all endpoint calls of this process run on, in a thread of its own.
+
+ComfyUI gives each prompt an event loop and blocks it whenever a synchronous node works: a client awaited there starves
+beside edits and its connections die with their first prompt. Nodes wait here for what happens over there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+POLL_S = 0.2
+"""How often a waiting node looks whether stop was pressed. Ours: stop has to work within a second."""
+
+T = TypeVar("T")
+
+_starting = threading.Lock()
+_loop: asyncio.AbstractEventLoop | None = None
+
+
+async def result_of(work: Coroutine[Any, Any, T]) -> T:
+    """Awaits `work`, which runs on the background loop, from any other loop.
+
+    When the waiting task is cancelled, or the user presses stop, so is the work.
+
+    Raises:
+        comfy.model_management.InterruptProcessingException: the user pressed stop.
+    """
+    running = asyncio.run_coroutine_threadsafe(_until_stopped(work), _the_loop())
+    try:
+        # Nothing between us and the result: each further step would wait for a turn of a loop that edits block.
+        return await asyncio.wrap_future(running)
+    finally:
+        running.cancel()
+
+
+async def _until_stopped(work: Coroutine[Any, Any, T]) -> T:
+    """Looks for the stop button on the background loop, where no edit delays it."""
+    task = asyncio.ensure_future(work)
+    try:
+        while not (await asyncio.wait({task}, timeout=POLL_S))[0]:
+            _raise_if_stopped()
+        return task.result()
+    finally:
+        task.cancel()
+
+
+def _the_loop() -> asyncio.AbstractEventLoop:
+    global _loop
+    with _starting:
+        if _loop is None:
+            _loop = asyncio.new_event_loop()
+            threading.Thread(target=_loop.run_forever, name="EditPairs VLM calls", daemon=True).start()
+        return _loop
+
+
+def _raise_if_stopped() -> None:
+    # Only where ComfyUI runs: there it was imported long ago, and elsewhere nobody can press stop.
+    comfyui = sys.modules.get("comfy.model_management")
+    # Not cleared: every other node that waits has to see it too, and ComfyUI clears it before its next prompt.
+    if comfyui is not None and comfyui.processing_interrupted():
+        raise comfyui.InterruptProcessingException()

@@ -1,0 +1,133 @@
+"""What can go wrong between us and a service, each thing under the name that records give it.
+
+Translates the openai library's exceptions and odd replies; `service` retries what may pass, the client turns the rest
+into failures. Every message is one line without keys.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from email.utils import mktime_tz, parsedate_tz
+
+import openai
+
+from . import redaction
+from .asking import FailureKind
+from .profiles import Profile
+
+LONGEST_WAIT_S = 120.0
+"""A service that wants to be left alone for longer ends the question. Ours; the openai library's bound is the same."""
+
+_TOO_LARGE = re.compile(
+    r"(?=.*(?:image|picture|photo|media|payload|request|entity|body))"
+    r"(?=.*(?:too (?:large|big|many pixels)|exceed|oversized|maximum|max_pixels|larger than|resolution|dimensions))"
+    r"|context (?:length|window|size)|longer than the maximum model length",
+    re.IGNORECASE | re.DOTALL,
+)
+"""How services say that a picture is too large, or fills their context. Ours."""
+
+_NO_CREDIT = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active")
+"""Codes of OpenAI's 429 that no waiting mends."""
+
+
+class Fault(Exception):
+    """A request that came to nothing."""
+
+    def __init__(
+        self,
+        kind: FailureKind,
+        message: str,
+        *,
+        passes: bool = False,
+        wait_s: float | None = None,
+        may_have_cost: bool = False,
+    ) -> None:
+        """
+        Args:
+            passes: whether the same request may succeed later.
+            wait_s: how long the service asks to be left alone.
+            may_have_cost: whether the service may have worked, and bill for it, without our seeing the reply.
+        """
+        super().__init__(redaction.clean(message))
+        self.kind, self.passes, self.wait_s, self.may_have_cost = kind, passes, wait_s, may_have_cost
+
+
+def of_error(error: Exception, profile: Profile) -> Fault:
+    """The fault behind an exception that a request raised; what is nobody's fault but ours is raised again."""
+    who = f"VLM profile '{profile.name}'"
+    if isinstance(error, (TimeoutError, openai.APITimeoutError)):
+        message = f"{who}: no complete reply within {profile.timeout_s:g} s; raise timeout_s or lower concurrency"
+        return Fault("VlmTimeout", message, passes=True, may_have_cost=True)
+    if isinstance(error, openai.APIConnectionError):
+        cause = error.__cause__
+        never_sent = type(cause).__name__ in ("ConnectError", "ConnectTimeout")
+        what = "cannot be reached" if never_sent else "broke off the connection"
+        message = f"{who}: {profile.base_url} {what} ({cause or error}); see that it runs and that base_url is right"
+        return Fault("VlmConnection", message, passes=True, may_have_cost=not never_sent)
+    if isinstance(error, openai.APIStatusError):
+        return _of_status(error, profile, who)
+    # Not JSON although it says so, or JSON that is no chat completion.
+    if isinstance(error, (ValueError, openai.APIResponseValidationError)):
+        return not_a_completion(profile)
+    raise error
+
+
+def not_a_completion(profile: Profile) -> Fault:
+    who = f"VLM profile '{profile.name}': {profile.base_url}"
+    advice = "see that base_url ends where /chat/completions begins"
+    message = f"{who} answered, but not with a chat completion; {advice}"
+    return Fault("VlmServerError", message, passes=True, may_have_cost=True)
+
+
+def _of_status(error: openai.APIStatusError, profile: Profile, who: str) -> Fault:
+    status, said = error.status_code, _words(error)
+    if status in (401, 403):
+        where = profile.key_variable or profile.key_file
+        advice = f"look at the key in {where}" if where else "name its key in key_variable"
+        return Fault("VlmUnauthorised", f"{who}: the service refused access ({status}: {said}); {advice}")
+    if status == 404:
+        advice = "look at model and base_url"
+        return Fault("VlmNoModel", f"{who}: no model '{profile.model}' at {profile.base_url} ({said}); {advice}")
+    if status == 413 or (status in (400, 422) and _TOO_LARGE.search(said)):
+        advice = "lower max_image_pixels"
+        return Fault("VlmImageTooLarge", f"{who}: the request is too large ({status}: {said}); {advice}")
+    if status == 429:
+        wait = _wait_s(error)
+        if error.code in _NO_CREDIT:
+            return Fault("VlmRateLimited", f"{who}: the account has no credit left ({said}); top it up")
+        if wait is not None and wait > LONGEST_WAIT_S:
+            return Fault(
+                "VlmRateLimited", f"{who}: the service wants {wait:.0f} s without requests ({said}); try later"
+            )
+        advice = "lower concurrency or requests_per_minute"
+        return Fault("VlmRateLimited", f"{who}: too many requests ({said}); {advice}", passes=True, wait_s=wait)
+    if status == 408:
+        return Fault("VlmTimeout", f"{who}: the service gave up waiting ({said})", passes=True)
+    if status in (409, 425) or status >= 500:
+        wait = _wait_s(error)
+        passes = wait is None or wait <= LONGEST_WAIT_S
+        return Fault("VlmServerError", f"{who}: error {status} of the service ({said})", passes=passes, wait_s=wait)
+    if 300 <= status < 400:
+        return Fault("VlmConnection", f"{who}: {profile.base_url} redirects; put the final address into base_url")
+    advice = "look at json_mode, omit, max_tokens_field and extra_body"
+    return Fault("VlmBadRequest", f"{who}: the service rejects the request ({status}: {said}); {advice}")
+
+
+def _words(error: openai.APIStatusError) -> str:
+    """The service's own words, wherever it has put them."""
+    body = error.body
+    for member in ("message", "detail", "error"):
+        if isinstance(body, dict) and member in body:
+            body = body[member]
+    return redaction.clean(str(body if body else "no explanation"))
+
+
+def _wait_s(error: openai.APIStatusError) -> float | None:
+    """Seconds that `Retry-After` asks for, as a number or as a date."""
+    value = error.response.headers.get("retry-after", "").strip()
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        date = parsedate_tz(value)
+        return max(0.0, mktime_tz(date) - time.time()) if date else None

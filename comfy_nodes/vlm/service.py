@@ -1,0 +1,163 @@
+"""One service as this process talks to it: a client, its limits, and one request with all its attempts.
+
+The client module keeps one `Service` per profile on the background loop. Nothing here knows what a question is; it
+sends messages and brings back words and what they cost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+import openai
+from openai.types.chat import ChatCompletion
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception,
+    stop_after_attempt,
+    wait_exponential,
+    wait_random,
+)
+
+from . import faults, redaction
+from .asking import Usage
+from .budget import Account, Spent
+from .faults import Fault
+from .limits import Limits
+from .profiles import Profile
+
+CONNECT_S = 10.0
+"""Seconds for connecting. Ours."""
+
+PAUSE_S = 1.0
+"""How long nobody asks a service that has had too many requests and doesn't say how long to wait. Ours."""
+
+_BACK_OFF = wait_exponential(multiplier=0.5, max=8.0) + wait_random(0.0, 0.5)
+"""Waits between attempts. Half a second to eight as in the openai library; the jitter is ours."""
+
+_SENT_HEADERS = {"host", "accept", "accept-encoding", "connection", "content-type", "content-length", "user-agent"}
+"""The library would add an account's organisation and project, and headers of its own, from other variables of the
+environment, and a description of this machine; no service is told those."""
+
+
+@dataclass(frozen=True)
+class Said:
+    """A reply as it came."""
+
+    text: str
+    model: str
+    """As the service calls it."""
+    usage: Usage
+    counted: bool
+    """The service says how many tokens it took."""
+    refused: bool
+    """The service says itself that this is a refusal."""
+    cut_off: bool
+    """The reply ran into its longest length."""
+
+
+class Service:
+    """Sends requests of one profile. Lives on one event loop."""
+
+    def __init__(self, profile: Profile, key: str) -> None:
+        self._profile = profile
+        self._limits = Limits(profile.concurrency, profile.requests_per_minute)
+
+        async def only_what_is_needed(request: Any) -> None:
+            for name in set(request.headers) - _SENT_HEADERS:
+                del request.headers[name]
+            if key:
+                request.headers["authorization"] = f"Bearer {key}"
+
+        # Redirects could take photos to a place that no profile names.
+        http = openai.DefaultAsyncHttpxClient(
+            timeout=openai.Timeout(profile.timeout_s, connect=min(CONNECT_S, profile.timeout_s)),
+            follow_redirects=False,
+            event_hooks={"request": [only_what_is_needed]},
+        )
+        # Attempts are counted here and not in the library, where they would pass by limits and budget.
+        self._client = openai.AsyncOpenAI(
+            api_key=key or "none", base_url=profile.base_url, max_retries=0, http_client=http
+        )
+        redaction.guard_logs()
+
+    async def request(self, body: dict[str, Any], account: Account, most_usd: float) -> Said:
+        """One reply, after as many attempts as the profile allows.
+
+        Args:
+            body: of the request, in the service's terms.
+            most_usd: what one attempt can cost.
+
+        Raises:
+            Fault: there is none, and more attempts would not help.
+            budget.OverBudget: the account does not cover an attempt.
+        """
+        attempts = AsyncRetrying(
+            retry=retry_if_exception(lambda error: isinstance(error, Fault) and error.passes),
+            stop=stop_after_attempt(self._profile.retries + 1),
+            wait=_wait,
+            reraise=True,
+        )
+        said: Said = await attempts(self._attempt, body, account, most_usd)
+        return said
+
+    async def _attempt(self, body: dict[str, Any], account: Account, most_usd: float) -> Said:
+        async with self._limits.turn():
+            account.reserve(self._profile, most_usd)
+            # What is never settled stays reserved: cut off or cancelled, the service may bill it.
+            try:
+                said = await self._send(body)
+            except Fault as fault:
+                if not fault.may_have_cost:
+                    account.settle(most_usd, Spent())
+                if fault.kind == "VlmRateLimited" and fault.passes:
+                    self._limits.hold(PAUSE_S if fault.wait_s is None else fault.wait_s)
+                raise
+            usage = said.usage
+            call = Spent(1, usage.prompt_tokens, usage.completion_tokens, usage.usd)
+            account.settle(most_usd if said.counted else 0.0, call)
+            return said
+
+    async def _send(self, body: dict[str, Any]) -> Said:
+        try:
+            # Of the whole attempt: the HTTP client's own bound begins anew with every byte of a slow reply.
+            async with asyncio.timeout(self._profile.timeout_s):
+                # Not `chat.completions.create`, which walks through each message to rename members that have no other
+                # name: a third of a call's work.
+                completion = await self._client.post("/chat/completions", body=body, cast_to=ChatCompletion)
+        except Exception as error:
+            raise faults.of_error(error, self._profile) from None
+        choice = _first_choice(completion)
+        if choice is None:
+            raise faults.not_a_completion(self._profile)
+        prompt = _count(completion.usage, "prompt_tokens")
+        reply = _count(completion.usage, "completion_tokens")
+        return Said(
+            text=redaction.without_keys(choice.message.content or choice.message.refusal or ""),
+            model=redaction.clean(str(completion.model or self._profile.model)),
+            usage=Usage(prompt, reply, self._profile.usd(prompt, reply)),
+            counted=prompt > 0,
+            refused=bool(choice.message.refusal) or choice.finish_reason == "content_filter",
+            cut_off=choice.finish_reason == "length",
+        )
+
+
+def _first_choice(completion: object) -> Any:
+    """The library builds its records without checking them: a gateway's page or other JSON arrives here as well."""
+    choices = completion.choices if isinstance(completion, ChatCompletion) else None
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    content = getattr(getattr(choice, "message", None), "content", 0)
+    return choice if content is None or isinstance(content, str) else None
+
+
+def _count(usage: object, field: str) -> int:
+    value = getattr(usage, field, 0)
+    return value if isinstance(value, int) and value > 0 else 0
+
+
+def _wait(state: RetryCallState) -> float:
+    fault = state.outcome.exception() if state.outcome else None
+    asked = fault.wait_s if isinstance(fault, Fault) else None
+    return _BACK_OFF(state) if asked is None else asked

@@ -1,0 +1,133 @@
+"""Samples on their way through the write stage: what is known of one, with an instruction, or with the reason why not.
+
+The one place where nodes turn what a writer gave into a sample. No wording and no prompts here.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+from comfy_api.latest import io
+
+from . import boxes as wire
+from .core.instruction_checks import language_of
+from .core.instructions import USER, Step, Writing
+from .core.records import SampleFailure
+from .core.scenes import Scene, second_region
+from .core.tasks import TASKS
+from .sockets import EditSample
+from .tensors import to_bytes
+from .vlm.asking import Failure
+from .vlm.observer import Command
+
+STAGE = "write"
+
+
+def photo_of(sample: EditSample) -> np.ndarray:
+    """uint8 [H, W, 3]."""
+    return to_bytes(sample.source[0])
+
+
+def scene_of(sample: EditSample, boxes: Any = None) -> Scene | str:
+    """The photo's regions for the sample's task.
+
+    Args:
+        boxes: BOUNDING_BOX with further named boxes of the photo. An edit of two regions takes its second from them.
+
+    Returns:
+        A sentence where the regions that the task needs are not there.
+    """
+    width, height = sample.size
+    others = [] if boxes is None else wire.regions(boxes, None, "object", width, height)
+    task = TASKS.get(sample.task)
+    wanted = task.regions if task else int(sample.region is not None)
+    if not wanted:
+        return Scene(width, height, (), others)
+    if sample.region is None:
+        return f"task {sample.task} edits a region, and the sample has none: pick or paint one in Load Edit Sample"
+    if wanted == 1:
+        return Scene(width, height, (sample.region,), others)
+    second = second_region(sample.region, others, width, height, sample.seed)
+    if second is None:
+        return (
+            f"task {sample.task} edits two regions, and no other named box lies far enough from this one: "
+            "wire all boxes of the photo to boxes"
+        )
+    return Scene(width, height, (sample.region, second), [one for one in others if one is not second])
+
+
+def written(sample: EditSample, writings: list[Writing]) -> EditSample:
+    """The sample with its instructions; the first is the one that an edit graph carries out."""
+    return replace(sample, instruction=writings[0].instruction, writings=tuple(writings))
+
+
+def by_the_user(sample: EditSample) -> EditSample:
+    """The sample with the instruction that stands in Load Edit Sample, word for word."""
+    words = sample.instruction.strip()
+    return written(sample, [user_writing(sample, words, editor_prompt=words)])
+
+
+def user_writing(sample: EditSample, words: str, editor_prompt: str) -> Writing:
+    """What a person wrote, beside the command that the editor gets."""
+    regions = (sample.region,) if sample.region else ()
+    thing = (sample.region.class_name or "") if sample.region else ""
+    step = Step(sample.task, thing, 0 if regions else None, editor_prompt, "")
+    return Writing(words, language_of(words), "", editor_prompt, (step,), regions=regions, model=USER)
+
+
+def decoupled(sample: EditSample, wish: str, command: Command) -> EditSample:
+    """The sample with a person's or a writer's words untouched, and a plain command for the editor beside them."""
+    known = sample.writing
+    if known is None or known.instruction != wish:
+        known = user_writing(sample, wish, command.text)
+    rewriter = f"{command.model}, {command.prompt_id} {command.prompt_version}"
+    writing = replace(known, editor_prompt=command.text, rewriter=rewriter, reply=known.reply or command.reply)
+    return written(sample, [writing])
+
+
+def template_writing(sample: EditSample, words: str, version: str) -> Writing:
+    """What the template writer wrote. An added thing is erased from the photo, so the editor is told to remove it."""
+    assert sample.region
+    thing = sample.region.class_name or "object"
+    command = words
+    if sample.task == "add":
+        scene = Scene(*sample.size, (sample.region,))
+        command = f"Remove {scene.the(0, thing, 'en')}."
+    step = Step(sample.task, thing, 0, command, "")
+    return Writing(
+        words, "en", "", command, (step,), regions=(sample.region,), model="template", prompt_id="template",
+        prompt_version=version,
+    )  # fmt: skip
+
+
+def failed(sample: EditSample, failure: Failure, node: str) -> EditSample:
+    """The sample with the reason why a model gave nothing usable."""
+    return refused(sample, failure.kind, failure.message, node)
+
+
+def refused(sample: EditSample, error_type: str, message: str, node: str) -> EditSample:
+    return replace(sample, failure=SampleFailure(STAGE, error_type, message, node))
+
+
+def node_name(node_id: str, node: type[io.ComfyNode]) -> str:
+    """Class and id of a running node, as the driver names one that failed. A running node's class is locked, so its
+    schema cannot be asked."""
+    return f"{node_id} #{node.hidden.unique_id}"
+
+
+def routing_scene(sample: EditSample, boxes: Any) -> Scene:
+    """The photo's regions for whichever task: the sample's own marked, the others named."""
+    others = [] if boxes is None else wire.regions(boxes, None, "object", *sample.size)
+    return Scene(*sample.size, (sample.region,) if sample.region else (), others)
+
+
+def strings(sample: EditSample) -> tuple[str, str, str, str]:
+    """Instruction, target, editor prompt and steps as JSON; all empty where the sample failed."""
+    writing = sample.writing
+    if sample.failure or writing is None:
+        return "", "", "", ""
+    steps = json.dumps([asdict(step) for step in writing.steps], ensure_ascii=False)
+    return writing.instruction, writing.target, writing.editor_prompt, steps

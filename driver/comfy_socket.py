@@ -1,0 +1,107 @@
+"""Listens on a ComfyUI's socket: which prompts ended, which sinks ran, and that something moves at all.
+
+Only hints: whoever waits polls too, so losing every message costs seconds and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import threading
+import time
+import uuid
+from dataclasses import dataclass
+
+import websocket
+
+from .comfy import ComfyServer
+
+
+@dataclass(frozen=True)
+class Began:
+    """The server took up a prompt."""
+
+    prompt_id: str
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The server is through with a prompt, and its history is written."""
+
+    prompt_id: str
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A node that saves or shows something has done so."""
+
+    prompt_id: str
+    node_id: str
+
+
+@dataclass(frozen=True)
+class Closed:
+    """The connection broke: the server may be gone."""
+
+
+Event = Began | Ended | Ran | Closed
+
+
+class PromptEvents:
+    """One connection at a time, each with a client id of its own: ComfyUI may deafen a second socket with the same id."""
+
+    def __init__(self, server: ComfyServer):
+        self._url = server.url.replace("http", "ws", 1)
+        self._events: queue.Queue[Event] = queue.Queue()
+        self._closed = threading.Event()
+        self._socket: websocket.WebSocket | None = None
+        self._connected = threading.Event()
+        self.client_id = ""
+        self.heard = time.monotonic()
+        """When the last message came."""
+        self._thread = threading.Thread(target=self._listen, name="comfy-socket", daemon=True)
+        self._thread.start()
+        self._connected.wait(5)
+
+    def wait(self, seconds: float) -> Event | None:
+        """What happened next, or None after `seconds`."""
+        try:
+            return self._events.get(timeout=seconds)
+        except queue.Empty:
+            return None
+
+    def close(self) -> None:
+        self._closed.set()
+        if self._socket is not None:
+            self._socket.abort()
+        self._thread.join(timeout=2)
+
+    def _listen(self) -> None:
+        while not self._closed.is_set():
+            self.client_id = uuid.uuid4().hex
+            try:
+                self._socket = websocket.create_connection(
+                    f"{self._url}/ws?clientId={self.client_id}", timeout=10, suppress_origin=True
+                )
+                self._socket.settimeout(None)
+                self._connected.set()
+                while not self._closed.is_set():
+                    self._read(self._socket.recv())
+            except (OSError, websocket.WebSocketException, AttributeError, ValueError):
+                self._events.put(Closed())
+                self._closed.wait(1)
+
+    def _read(self, message: str | bytes) -> None:
+        self.heard = time.monotonic()
+        # The state of all nodes comes with every step; of a pack it is long, and nobody reads it here.
+        if not isinstance(message, str) or '"execut' not in message[:24]:
+            return
+        event = json.loads(message)
+        data = event.get("data", {})
+        # `execution_success` comes before the history is written; a null node comes after it.
+        if event.get("type") == "executing" and data.get("node") is None:
+            self._events.put(Ended(data.get("prompt_id", "")))
+        elif event.get("type") == "execution_start":
+            self._events.put(Began(data.get("prompt_id", "")))
+        elif event.get("type") == "executed":
+            self._events.put(Ran(data.get("prompt_id", ""), str(data.get("node", ""))))

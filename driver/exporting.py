@@ -1,0 +1,288 @@
+"""A finished run as trainers read it: pictures as files, captions or a list beside them.
+
+An export is built beside its folder and takes its place when it is whole. Pictures are taken out of the shards once, into
+the run's `images/` under their content's hash, and every export links to them there.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from .columns import key_stem
+from .dataset import FACTS, finished_facts, stored_rows
+from .failures import RunError
+from .layouts import StoredRow
+from .spool import disk_error
+
+Form = Literal["pairs", "diffsynth", "preference"]
+Link = Literal["hard", "symlink", "copy"]
+
+MARK = "export.json"
+"""Says in an export's folder what it is; written last."""
+
+IMAGES = "images"
+"""The run's folder for pictures that were taken out of its shards."""
+
+
+class Mark(BaseModel):
+    """`export.json`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    form: Form
+    dataset: str
+    """SHA-256 of the `shards.json` that it was made from."""
+    rows: int
+
+
+@dataclass
+class Done:
+    """What an export holds."""
+
+    rows: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
+    """Rows that the form has no place for, by what they are."""
+
+
+def export(run: Path, form: Form, output: Path, link: Link) -> Done:
+    """Makes an export, or makes it anew.
+
+    Args:
+        run: a finished run's folder.
+        output: a folder of its own: new, empty, or an earlier export of this form.
+
+    Raises:
+        RunError: the run is not finished, the folder holds something else, or its disk is full or knows no such links.
+    """
+    finished_facts(run)
+    dataset = hashlib.sha256((run / FACTS).read_bytes()).hexdigest()
+    _check(output, form)
+    output = output.resolve()  # the folder beside it needs its name
+    fresh = output.with_name(f".{output.name}.part")
+    done = Done()
+    try:
+        _begin(fresh, form, dataset)
+        pictures = _Pictures(run / IMAGES, fresh, link)
+        {"pairs": _pairs, "diffsynth": _diffsynth, "preference": _preference}[form](run, fresh, pictures, done)
+        (fresh / MARK).write_text(
+            Mark(form=form, dataset=dataset, rows=done.rows).model_dump_json(indent=1) + "\n", "utf-8"
+        )
+        (fresh / _PART).unlink()
+        _replace(output, fresh)
+    except OSError as error:
+        raise disk_error(error, output) from None
+    return done
+
+
+_PART = ".unfinished"
+"""Says in a folder that is being built from which run, so that the same command goes on with it."""
+
+
+def _check(output: Path, form: Form) -> None:
+    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
+        return
+    try:
+        mark = Mark.model_validate_json((output / MARK).read_text("utf-8"))
+    except (OSError, ValueError):
+        raise RunError(
+            f"--output {output}: holds files that no export left there; choose a new or empty folder"
+        ) from None
+    if mark.form != form:
+        raise RunError(f"--output {output}: holds an export to {mark.form}; choose another folder")
+
+
+def _begin(fresh: Path, form: Form, dataset: str) -> None:
+    """Makes the folder to build in, or takes up the one that the same export left unfinished."""
+    intent = f"{form} {dataset}"
+    if fresh.exists() and not ((fresh / _PART).exists() and (fresh / _PART).read_text("utf-8") == intent):
+        shutil.rmtree(fresh)
+    fresh.mkdir(parents=True, exist_ok=True)
+    (fresh / _PART).write_text(intent, "utf-8")
+
+
+def _replace(output: Path, fresh: Path) -> None:
+    old = output.with_name(f".{output.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if output.exists():
+        output.rename(old)
+    fresh.rename(output)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _pairs(run: Path, fresh: Path, pictures: _Pictures, done: Done) -> None:
+    """`control/KEY.png`, `target/KEY.png`, `target/KEY.txt`; several pictures before the edit are `control/KEY_0.png`, `_1`.
+
+    These are the names that ai-toolkit (`folder_path`, `control_path`, captions beside the targets) and musubi-tuner
+    (`image_directory`, `control_directory`) look for.
+    """
+    for row in _one_output(stored_rows(run, "data"), done):
+        key = row.columns["key"]
+        names = [key] if len(row.inputs) == 1 else [f"{key}_{number}" for number in range(len(row.inputs))]
+        for name, data in zip(names, row.inputs, strict=True):
+            pictures.put(f"control/{name}.png", data)
+        pictures.put(f"target/{key}.png", row.outputs[0])
+        (fresh / "target" / f"{key}.txt").write_text(row.columns["prompt"], "utf-8")
+        done.rows += 1
+
+
+def _diffsynth(run: Path, fresh: Path, pictures: _Pictures, done: Done) -> None:
+    """`metadata.jsonl` with `prompt`, `image` (after) and `edit_image` (before; a list where there are several).
+
+    These are the columns of DiffSynth-Studio's edit training: `--data_file_keys image,edit_image`, paths relative to
+    `--dataset_base_path`. It reads .csv too, where a row cannot hold a list.
+    """
+    with (fresh / "metadata.jsonl").open("w", encoding="utf-8") as file:
+        for row in _one_output(stored_rows(run, "data"), done):
+            key = row.columns["key"]
+            after = pictures.put(f"image/{key}.png", row.outputs[0])
+            before = [
+                pictures.put(f"edit_image/{key}{f'-{number}' if number else ''}.png", data)
+                for number, data in enumerate(row.inputs)
+            ]
+            line = {"prompt": row.columns["prompt"], "image": after, "edit_image": before if before[1:] else before[0]}
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            done.rows += 1
+
+
+def _preference(run: Path, fresh: Path, pictures: _Pictures, done: Done) -> None:
+    """`preference.jsonl` with `prompt`, `source`, `chosen`, `rejected`: every kept edit against every rejected one of its
+    sample that was asked for in the same words of the same picture.
+    """
+    stems = _stems_in_both(run)
+    rejected: dict[str, list[_Rejected]] = defaultdict(list)
+    for row in _one_output(_of_samples(stored_rows(run, "rejected"), stems), done):
+        if row.columns["verdict"] == "reject":
+            path = pictures.put(f"rejected/{row.columns['key']}.png", row.outputs[0])
+            rejected[key_stem(row.columns["key"])].append(
+                _Rejected(row.columns["key"], path, _request(row), row.columns["reject_reason"], row.columns["scores"])
+            )
+    used: set[str] = set()
+    with (fresh / "preference.jsonl").open("w", encoding="utf-8") as file:
+        for row in _one_output(_of_samples(stored_rows(run, "data"), stems), done):
+            key = row.columns["key"]
+            against = [one for one in rejected[key_stem(key)] if one.request == _request(row)]
+            if not against:
+                continue
+            used.update(one.key for one in against)
+            before = [
+                pictures.put(f"source/{key}{f'-{n}' if n else ''}.png", data) for n, data in enumerate(row.inputs)
+            ]
+            chosen = pictures.put(f"chosen/{key}.png", row.outputs[0])
+            for one in against:
+                line = {
+                    "key": key,
+                    "rejected_key": one.key,
+                    "prompt": row.columns["prompt"],
+                    "source": before if before[1:] else before[0],
+                    "chosen": chosen,
+                    "rejected": one.path,
+                    "reject_reason": one.reason,
+                    "chosen_scores": row.columns["scores"],
+                    "rejected_scores": one.scores,
+                }
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+                done.rows += 1
+    for one in [one for group in rejected.values() for one in group if one.key not in used]:
+        (fresh / one.path).unlink()
+        done.left_out["rejected, of samples that were kept for another request"] += 1
+
+
+@dataclass(frozen=True)
+class _Rejected:
+    """A rejected edit that may be set against a kept one."""
+
+    key: str
+    path: str
+    request: tuple[str, ...]
+    reason: str
+    scores: list[dict[str, object]]
+
+
+def _request(row: StoredRow) -> tuple[str, ...]:
+    """What was asked for: the words before anybody looked at the edit, and the pictures."""
+    asked = row.columns["initial_prompt"] or row.columns["prompt"]
+    return asked, *(hashlib.sha256(data).hexdigest() for data in row.inputs)
+
+
+def _stems_in_both(run: Path) -> np.ndarray:
+    """Samples with rows in both configs, as sorted bytes; 64 bytes a row while it looks."""
+    found = []
+    for config in ("data", "rejected"):
+        rows = stored_rows(run, config, images=False)
+        found.append(np.unique(np.fromiter((key_stem(row.columns["key"]).encode() for row in rows), "S64")))
+    kept, rejected = found
+    both: np.ndarray = np.intersect1d(kept, rejected)
+    return both
+
+
+def _of_samples(rows: Iterator[StoredRow], stems: np.ndarray) -> Iterator[StoredRow]:
+    for row in rows:
+        stem = np.bytes_(key_stem(row.columns["key"]).encode())
+        at = int(np.searchsorted(stems, stem))
+        if at < len(stems) and stems[at] == stem:
+            yield row
+
+
+def _one_output(rows: Iterator[StoredRow], done: Done) -> Iterator[StoredRow]:
+    for row in rows:
+        if len(row.outputs) == 1:
+            yield row
+        else:
+            done.left_out["with several pictures after the edit"] += 1
+
+
+class _Pictures:
+    """Puts pictures into an export."""
+
+    def __init__(self, pool: Path, folder: Path, link: Link):
+        self._pool, self._folder, self._link = pool, folder, link
+
+    def put(self, name: str, data: bytes) -> str:
+        """Puts a picture at a path in the export, unless it is there from an export that broke off; returns the path."""
+        place = self._folder / name
+        place.parent.mkdir(exist_ok=True)
+        if self._link == "copy":
+            _write_once(place, data)
+        elif not place.exists():
+            digest = hashlib.sha256(data).hexdigest()
+            source = self._pool / digest[:2] / f"{digest}.png"
+            source.parent.mkdir(parents=True, exist_ok=True)
+            _write_once(source, data)
+            self._make_link(place, source)
+        return name
+
+    def _make_link(self, place: Path, source: Path) -> None:
+        place.unlink(missing_ok=True)  # a symbolic link to nowhere
+        try:
+            if self._link == "symlink":
+                # Also right from the folder's place, which has the same parent.
+                place.symlink_to(os.path.relpath(source.resolve(), place.parent.resolve()))
+            else:
+                place.hardlink_to(source)
+        except OSError as error:
+            if error.errno not in (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK):
+                raise
+            others = "symlink or copy" if self._link == "hard" else "copy"
+            raise RunError(
+                f"--link {self._link}: {self._folder.parent} takes no such links to {self._pool}; use --link {others}"
+            ) from None
+
+
+def _write_once(place: Path, data: bytes) -> None:
+    """Writes a file whole or not at all; one that is there stays."""
+    if not place.exists() or place.stat().st_size != len(data):
+        temporary = place.with_name(f".{place.name}.part")
+        temporary.write_bytes(data)
+        temporary.rename(place)

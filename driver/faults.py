@@ -1,0 +1,65 @@
+"""What kinds of trouble there are, and what each costs a sample. The operators' page explains them in the same order."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+
+from comfy_nodes.core.records import SampleFailure
+
+from .comfy import Job
+
+MAX_FAULTS = 3
+"""Faults of servers or the network after which a sample is set aside (design, section 2)."""
+
+MAX_DEATHS = 2
+"""Deaths of servers that a sample may see while it runs before it is taken for their cause (design, section 2)."""
+
+MAX_MEMORY_FAILURES = 3
+"""Out of memory: once where it happened after freeing, once on another server, then set aside. Ours."""
+
+_OUT_OF_MEMORY = re.compile(r"OutOfMemory|Allocation on device|out of memory|DefaultCPUAllocator", re.IGNORECASE)
+
+
+class Trouble(Enum):
+    """Why a sample's prompt came to nothing."""
+
+    SAMPLE = "sample"
+    """A node failed over it: costs an attempt."""
+    MEMORY = "OutOfMemory"
+    """Not enough memory: freed, tried again alone, then elsewhere; costs no attempt."""
+    FAULT = "ServerFault"
+    """The server or the network: again with the same seed."""
+    DEATH = "ServerDeaths"
+    """The server died while it ran: again alone, so that a sample that kills servers is found out."""
+    ZOMBIE = "Zombie"
+    """The server answers and finishes nothing: as a fault, and the server is started again or left alone."""
+
+
+@dataclass(frozen=True)
+class NodeError:
+    """A failed job's error, read."""
+
+    trouble: Trouble
+    node_id: str
+    failure: SampleFailure
+
+
+def node_error(job: Job) -> NodeError:
+    """What a failed job's error means for the sample that its node belongs to."""
+    error = job.error
+    error_type = str(error.get("exception_type", "unknown")).rpartition(".")[2]
+    message = str(error.get("exception_message", "the server gave no reason")).strip() or "no message"
+    out_of_memory = _OUT_OF_MEMORY.search(f"{error_type} {message}")
+    node_id = str(error.get("node_id", ""))
+    return NodeError(
+        Trouble.MEMORY if out_of_memory else Trouble.SAMPLE,
+        node_id,
+        SampleFailure(
+            stage="edit",
+            error_type=Trouble.MEMORY.value if out_of_memory else error_type,
+            message=message.splitlines()[0],
+            node=f"{error.get('node_type', '')} #{node_id.partition('/')[2] or node_id}",
+        ),
+    )

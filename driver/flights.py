@@ -1,0 +1,46 @@
+"""Prompts that are with a server, and the samples in them."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from .sample_queue import Item
+
+
+@dataclass
+class Posted:
+    """A sample in a prompt."""
+
+    item: Item
+    folder: str
+    """Where its sink saves, below the server's output folder."""
+    attempt: int
+    upload: str = ""
+    """The photo's name on the server; unknown of a prompt that an earlier run posted."""
+
+    @property
+    def key(self) -> str:
+        return self.item.sample.key
+
+
+@dataclass
+class Flight:
+    """A prompt that was posted, or is about to be."""
+
+    prompt_id: str
+    posted: list[Posted]
+    open: dict[int, Posted]
+    """By their place in the prompt: those without an end."""
+    adopted: bool = False
+    """Journalled by an earlier run, which may have been killed before it posted it."""
+    status: str = ""
+    """As the server last told it."""
+    running: bool = False
+    over: bool = False
+    """The server is through with it; what it gave is being brought home."""
+    begun: float = field(default_factory=time.monotonic)
+    polled: float = field(default_factory=time.monotonic)
+
+    def __len__(self) -> int:
+        return len(self.posted)

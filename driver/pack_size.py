@@ -1,0 +1,77 @@
+"""How many samples go into the next prompt: bounded by memory, time, failures seen and what still waits."""
+
+from __future__ import annotations
+
+FIRST = 16
+"""The first pack where packing pays: near the floor already (drivers.md: K=16 within 1.5 of it). Ours."""
+
+MOST = 64
+"""K=64 came within 10 % of the floor (measured: 0.141 s against 0.13 s a sample); more only risks more."""
+
+PACK_SECONDS = 120.0
+"""Work that a pack may hold, so that little is repeated when a server dies (design, section 7)."""
+
+FAILING = 0.1
+"""Pack size times failure rate stays below this (design, section 7)."""
+
+OUTPUTS_PER_SAMPLE = 12
+"""Image-sized results that ComfyUI's cache holds of each sample while its pack runs (design, section 7)."""
+
+MEMORY_SHARE = 0.25
+"""Share of the server's free memory that a pack's results may take. Ours."""
+
+_SMOOTHING = 0.2
+
+
+class PackSize:
+    """The pack size of one server. Halved whenever a pack fails, doubled after packs that went well."""
+
+    def __init__(self, fixed: int | None, gains: bool, free_memory: int):
+        """
+        Args:
+            fixed: what the user asked for; only failures make it smaller.
+            gains: whether packing can pay for this graph.
+            free_memory: bytes of main memory that the server has free.
+        """
+        self._most = fixed or (MOST if gains else 1)
+        self._bounded = fixed is None
+        self._now = fixed or (FIRST if gains else 1)
+        self._memory = free_memory
+        self._failure_rate = 0.0
+        self.seconds: float | None = None
+        """Execution time of a sample, a moving average."""
+
+    def next(self, pixels: int, waiting: int, servers: int) -> int:
+        """How many samples to take.
+
+        Args:
+            pixels: of the largest photo at hand.
+            waiting: samples that wait, at least.
+            servers: how many servers share them.
+        """
+        size = min(self._now, max(1, -(-waiting // servers)))
+        if self._bounded and size > 1:
+            # Float RGB images: 12 bytes a pixel.
+            by_memory = self._memory * MEMORY_SHARE / max(1, pixels * 12 * OUTPUTS_PER_SAMPLE)
+            by_time = PACK_SECONDS / self.seconds if self.seconds else size
+            by_failures = FAILING / self._failure_rate if self._failure_rate else size
+            size = min(size, int(by_memory), int(by_time), int(by_failures))
+        return max(1, size)
+
+    def went_well(self, samples: int, seconds: float | None) -> None:
+        """A pack ended without an error."""
+        self._note(samples, 0)
+        if seconds is not None:
+            each = seconds / samples
+            self.seconds = each if self.seconds is None else self.seconds + _SMOOTHING * (each - self.seconds)
+        if samples >= self._now:
+            self._now = min(self._most, self._now * 2)
+
+    def failed(self, samples: int) -> None:
+        """A pack broke off because of one of its samples, or of all."""
+        self._note(samples, 1)
+        self._now = max(1, min(self._now, samples) // 2)
+
+    def _note(self, samples: int, failures: int) -> None:
+        for outcome in [1.0] * failures + [0.0] * (samples - failures):
+            self._failure_rate += (outcome - self._failure_rate) * 0.02

@@ -1,0 +1,303 @@
+"""What the servers of a run share: the samples that wait, what became of them, and when to stop.
+
+Starts a worker for each server and waits for them. Every word on a sample is spoken here, once, whoever brings it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from comfy_nodes.core.annotation import Provenance
+from comfy_nodes.core.records import SampleFailure
+
+from .failures import RunError
+from .faults import MAX_DEATHS, MAX_FAULTS, MAX_MEMORY_FAILURES, Trouble
+from .flights import Flight, Posted
+from .harvest import Harvest, Harvester
+from .journal import Journal, Tries
+from .reporting import Reporter, ServerView
+from .sample_queue import Item, SampleQueue
+from .sources import Sample, Source
+
+SAME_FAILURES = 100
+"""When so many samples have failed the same way and none is done, the rest is not tried (issue: the first hundred)."""
+
+STRAGGLER_SECONDS = 5.0
+"""A prompt is never given to a second server sooner. Ours."""
+
+STRAGGLER_FACTOR = 3.0
+"""Times its expected end that a prompt is late before an idle server takes it too. Ours."""
+
+
+class StopRequest:
+    """How firmly the user wants the run to stop: 0 not, 1 finish what runs, 2 now."""
+
+    def __init__(self) -> None:
+        self.level = 0
+        self._since = 0.0
+
+    def request(self) -> None:
+        """Once more firmly. Called from a signal handler."""
+        self.level += 1
+        self._since = self._since or time.monotonic()
+
+    def overdue(self, seconds: float) -> bool:
+        """Whether the first request is longer ago than this."""
+        return self.level > 0 and time.monotonic() - self._since > seconds
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A sample whose photo was read."""
+
+    item: Item
+    data: bytes
+    provenance: Provenance
+    tries: Tries
+
+
+class Pool:
+    """The run's samples between its servers."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        harvester: Harvester,
+        source: Source,
+        reporter: Reporter,
+        stop: StopRequest,
+        servers: int,
+        attempts: int,
+        room: Callable[[], str],
+    ):
+        """
+        Args:
+            servers: how many share the work.
+            attempts: edits tried of each sample, after rejections and errors of its own.
+            room: why nothing new may be begun now, such as a full disk; empty where it may.
+        """
+        self.journal = journal
+        self.harvester = harvester
+        self.reporter = reporter
+        self.stop = stop
+        self.servers = servers
+        self._source = source
+        self._attempts = attempts
+        self._room = room
+        self._paused = ""
+        self.adopted = self._adopted()
+        held = frozenset(one.key for flight in self.adopted.values() for one in flight.posted)
+        self.queue = SampleQueue(journal, held)
+        self._lock = threading.Lock()
+        self.flights: dict[str, tuple[str, Flight]] = {}
+        """By prompt id: which server has it, and what is in it."""
+        self._copied: set[str] = set()
+        self._working: set[str] = set()
+        self._done = 0
+        self._signatures: Counter[str] = Counter()
+        self.broken: RunError | None = None
+        """Why the run cannot go on."""
+
+    # What workers ask for.
+
+    def over(self) -> bool:
+        """Whether nothing is left to do for anybody."""
+        return self.broken is not None or self.queue.left <= 0
+
+    def ending(self) -> bool:
+        """Whether waiting for a server is in vain."""
+        return self.stop.level > 0 or self.over()
+
+    def take(self, server: str, count: Callable[[Sample], int]) -> list[Item]:
+        """Samples for a server; none where nothing waits for it, or nothing may be begun."""
+        if self.stop.level or self.broken:
+            return []
+        if (why := self._room()) != self._paused:
+            self._paused = why
+            self.reporter.say(f"paused: {why}" if why else "going on: there is room again")
+        if why:
+            return []
+        with self._lock:
+            others = bool(self._working - {server})
+        return self.queue.take(server, count, others)
+
+    def stragglers(self, server: str, seconds_per_sample: float | None) -> list[Item]:
+        """Samples that another server has had for too long, where nothing else is left to do."""
+        if self.stop.level or self.broken or not self.queue.empty():
+            return []
+        with self._lock:
+            for owner, flight in self.flights.values():
+                late = max(STRAGGLER_SECONDS, STRAGGLER_FACTOR * 2 * len(flight) * (seconds_per_sample or 0))
+                if owner == server or time.monotonic() - flight.begun < late:
+                    continue
+                items = [one.item for one in flight.open.values() if one.key not in self._copied]
+                if items:
+                    self._copied.update(item.sample.key for item in items)
+                    return [Item(item.sample, copy=True) for item in items]
+        return []
+
+    def ready(self, item: Item) -> Ready:
+        """Reads a sample's photo.
+
+        Raises:
+            PhotoError: it cannot be read.
+        """
+        data = self._source.read(item.sample.file)
+        annotation = item.sample.annotation
+        provenance = Provenance(
+            key=item.sample.key,
+            source_id=annotation.path,
+            source_path=annotation.path,
+            source_sha256=hashlib.sha256(data).hexdigest(),
+            source_licence=annotation.source_licence,
+            source_url=annotation.source_url,
+        )
+        return Ready(item, data, provenance, self.journal.tries(item.sample.key))
+
+    def suffix(self, sample: Sample) -> str:
+        """The ending of a photo's file name."""
+        return self._source.suffix(sample.file)
+
+    def copied(self, key: str) -> bool:
+        """Whether two servers have it."""
+        return key in self._copied
+
+    def left_open(self, key: str) -> bool:
+        """Whether a sample has no end yet."""
+        return not self.journal.ended(key)
+
+    def working(self, server: str, works: bool) -> None:
+        """Whether a server takes samples now."""
+        with self._lock:
+            (self._working.add if works else self._working.discard)(server)
+
+    def alone(self, server: str) -> bool:
+        """Whether no other server takes samples now."""
+        with self._lock:
+            return not self._working - {server}
+
+    def took_off(self, server: str, flight: Flight) -> None:
+        with self._lock:
+            self.flights[flight.prompt_id] = (server, flight)
+
+    def landed(self, flight: Flight) -> None:
+        with self._lock:
+            self.flights.pop(flight.prompt_id, None)
+
+    # What workers bring.
+
+    def harvested(
+        self, server: str, posted: Posted, harvest: Harvest, transfer_s: float, seconds: float | None
+    ) -> None:
+        """A sample's sink has run."""
+        if harvest.failure:
+            self.sample_failed(server, posted, harvest.failure)
+        elif harvest.rejected and self._has_attempts(posted):
+            self.journal.tried(posted.key, harvest.rows)
+            self._again([posted.item], server, "rejected", "the edit was rejected: another seed")
+        elif self.journal.done(posted.key, harvest.rows, transfer_s):
+            self._done += 1
+            self.queue.finished()
+            self.reporter.finished(server, posted.item.sample, [row.verdict for row in harvest.rows], seconds)
+
+    def renamed(self, posted: Posted) -> Callable[[str, bool], str]:
+        """Under which keys a sample's records are kept: a rejected try that another one follows has a name of its own."""
+        another = self._has_attempts(posted)
+        return lambda key, rejected: f"{key}~try{posted.attempt}" if rejected and another else key
+
+    def sample_failed(self, server: str, posted: Posted, failure: SampleFailure) -> None:
+        """A node failed over a sample, which costs it an attempt."""
+        if self._has_attempts(posted):
+            self.journal.tried(posted.key)
+            self._again([posted.item], server, failure.error_type, failure.message)
+        else:
+            self.fail(posted.item.sample, failure)
+
+    def out_of_memory(self, server: str, posted: Posted, failure: SampleFailure) -> None:
+        """Not enough memory for it: alone, then elsewhere."""
+        item = posted.item.out_of_memory(server)
+        if item.memory_failures >= MAX_MEMORY_FAILURES:
+            self.fail(item.sample, failure)
+        else:
+            self.journal.release(posted.key)
+            self._again([item], server, failure.error_type, failure.message)
+
+    def disturbed(self, server: str, posted: Sequence[Posted], trouble: Trouble, why: str) -> None:
+        """A server or the network came between: again with the same seed, but not for ever."""
+        again = []
+        for one in posted:
+            died = trouble is Trouble.DEATH
+            count = self.journal.death(one.key) if died else self.journal.fault(one.key)
+            if count >= (MAX_DEATHS if died else MAX_FAULTS):
+                self.fail(one.item.sample, SampleFailure("edit", trouble.value, f"{why}; {count} times"))
+            else:
+                again.append(one.item.suspected() if died else one.item)
+        self._again(again, server, trouble.value, why)
+
+    def returned(self, items: Sequence[Item]) -> None:
+        """Nothing was done to them, and nobody is to blame: they wait again."""
+        for item in items:
+            self.journal.release(item.sample.key)
+        self._put_back(items)
+
+    def fail(self, sample: Sample, failure: SampleFailure) -> None:
+        """A sample will have no row."""
+        if not self.journal.failed(sample.key, failure):
+            return
+        self.queue.finished()
+        self.reporter.failed(sample, failure)
+        self._signatures[f"{failure.error_type} at {failure.node}" if failure.node else failure.error_type] += 1
+        if not self._done and len(self._signatures) == 1 and self._signatures.total() >= SAME_FAILURES:
+            (signature,) = self._signatures
+            why = f"the first {SAME_FAILURES} samples all failed with {signature} ({failure.message})"
+            self.give_up(RunError(f"{why}: see to it, then run the same command with --retry-failed", 1))
+
+    def give_up(self, error: RunError) -> None:
+        """The run breaks off; what is done stays done."""
+        self.broken = self.broken or error
+
+    def show(self, view: ServerView) -> None:
+        self.reporter.server(view)
+
+    def _again(self, items: Sequence[Item], server: str, error_class: str, why: str) -> None:
+        if items:
+            self.reporter.retried(server, len(items), error_class, why)
+        self._put_back(items)
+
+    def _put_back(self, items: Sequence[Item]) -> None:
+        # What another server has too is left to it.
+        waiting = [replace(item, copy=False) for item in items if not self._flies(item.sample.key)]
+        self._copied.difference_update(item.sample.key for item in waiting)
+        self.queue.put_back(waiting)
+
+    def _flies(self, key: str) -> bool:
+        with self._lock:
+            return any(one.key == key for _, flight in self.flights.values() for one in flight.open.values())
+
+    def _has_attempts(self, posted: Posted) -> bool:
+        return posted.attempt + 1 < self._attempts
+
+    def _adopted(self) -> dict[str, Flight]:
+        """Prompts that an earlier run of this folder left with servers, by id."""
+        run_id = self.journal.get("run_id") or ""
+        found: dict[str, dict[int, Posted]] = {}
+        self.homes: dict[str, str] = {}
+        for left in self.journal.submissions():
+            folder = sink_folder(run_id, left.sample.key, left.tries.submissions - 1)
+            posted = Posted(Item(left.sample), folder, left.tries.attempts)
+            found.setdefault(left.prompt_id, {})[left.slot] = posted
+            self.homes[left.prompt_id] = left.server
+        return {
+            prompt_id: Flight(prompt_id, list(posted.values()), posted, adopted=True, polled=0)
+            for prompt_id, posted in found.items()
+        }
+
+
+def sink_folder(run_id: str, key: str, submission: int) -> str:
+    """Where a sample's sink saves: another place each time that it is posted."""
+    return f"editpairs/{run_id}/{key}-{submission}"

@@ -1,0 +1,209 @@
+"""JSON inputs: ImgEdit's annotation files and task files, `.json` or `.jsonl`, one or a folder full.
+
+Reads item by item, so that a list of a million photos takes no more memory than one of ten. The photos are files
+below the image root; a path that leaves it is refused.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+from collections.abc import Callable, Iterator
+from pathlib import PurePosixPath
+from typing import Any, BinaryIO
+
+import ijson  # type: ignore[import-untyped]
+
+from comfy_nodes.core import photos
+from comfy_nodes.core.annotation import AnnotationError
+from comfy_nodes.core.tasks import ANNOTATE
+
+from .failures import RunError
+from .source_folder import Files
+from .source_inputs import Input
+from .source_photo import InputError, Photo
+from .source_records import read_record
+from .source_storage import said
+from .source_tasks import task_of_file
+
+MAX_DEPTH = 100
+"""How deeply JSON may be nested; ImgEdit's annotations are 5 deep. Ours."""
+
+FIRST_ITEMS = 64
+"""How many members of an object are looked at to tell one annotation from ImgEdit's {key: annotation}. Ours."""
+
+_NOT_UTF8 = "cannot be read as UTF-8 text; save it as UTF-8"
+
+
+class AnnotationReader(Files):
+    """Annotation and task files."""
+
+    def __init__(self, given: Input):
+        super().__init__(given.photos)
+        self._input = given
+
+    def remedy(self, photo: Photo) -> str:
+        return "add one to segmentation.object of its annotation, or leave the photo out"
+
+    def photos(self, task: str) -> Iterator[Photo]:
+        others: set[str] = set()
+        read = False
+        for file in self._input.files():
+            meant = task_of_file(file)
+            if not self._input.chosen and meant and meant != task:
+                others.add(meant)
+                continue
+            read = True
+            try:
+                yield from self._file(file)
+            except InputError as error:
+                if self._input.single:
+                    raise RunError(f"--input {self._input.given}: {error}") from None
+                name = photos.readable(file)
+                yield Photo(file="", source_id=name, problem=f"{name}: {error}")
+        if others and not read and task != ANNOTATE.name:
+            listed = ", ".join(sorted(others))
+            raise RunError(f"--input {self._input.given}: holds task files for {listed}, none for {task}")
+
+    def _file(self, file: str) -> Iterator[Photo]:
+        lines = PurePosixPath(file).suffix.lower() == ".jsonl"
+        name = photos.readable(file)
+        try:
+            with self._input.storage.open(file) as opened:
+                _check_encoding(opened)
+                for where, value in _lines(opened) if lines else _items(opened):
+                    yield photo_of(value, f"{name}{where}", self._input.photos.inside)
+        except OSError as error:
+            raise InputError(f"cannot be read ({said(error)}); check its permissions") from None
+
+
+def photo_of(value: Any, name: str, inside: Callable[[str], str | None], mask: str | None = None) -> Photo:
+    """The photo of an annotation or a task.
+
+    Args:
+        value: decoded JSON, or the InputError that stands in its place.
+        name: what to call the item where it names no photo.
+        inside: gives a path relative to the image root, None where it leaves it.
+        mask: path of a picture that marks the region.
+    """
+    try:
+        if isinstance(value, InputError):
+            raise AnnotationError(str(value))
+        record = read_record(value)
+    except AnnotationError as error:
+        return Photo(file="", source_id=name, problem=f"{name}: {error}")
+    written = (record.annotation.path, record.reference, mask or "")
+    file, reference, marking = (inside(path) if path else "" for path in written)
+    strayed = [path for path, found in zip(written, (file, reference, marking), strict=True) if found is None]
+    base = PurePosixPath(photos.readable((strayed or written)[0])).name
+    return Photo(
+        file=file or "",
+        source_id=photos.readable(file) if file else base,
+        annotation=record.annotation,
+        problem=f"{base}: its path leaves the image root; give --image-root" if strayed else "",
+        instruction=record.instruction,
+        mask=marking or "",
+        class_name=record.class_name,
+        reference=reference or "",
+        task=record.task,
+    )
+
+
+def _check_encoding(file: BinaryIO) -> None:
+    """Passes over a mark of UTF-8 at the beginning and refuses UTF-16, which other tools write without saying so."""
+    start = file.read(3)
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise InputError(_NOT_UTF8)
+    file.seek(3 if start == codecs.BOM_UTF8 else 0)
+
+
+def _lines(file: BinaryIO) -> Iterator[tuple[str, Any]]:
+    """The objects of a file with one in each line, and where each stands; a broken line costs only itself."""
+    for number, line in enumerate(file, 1):
+        if not line.strip():
+            continue
+        try:
+            values = list(_unfolded(json.loads(line.decode())))
+        except UnicodeDecodeError:
+            values = [InputError(_NOT_UTF8)]
+        except (ValueError, RecursionError) as error:
+            values = [InputError(f"not JSON ({error})")]
+        for value in values:
+            yield f", line {number}", value
+
+
+def _items(file: BinaryIO) -> Iterator[tuple[str, Any]]:
+    """The objects of a JSON file, and where each stands: of a list, of ImgEdit's {key: object}, or the only one.
+
+    Raises:
+        InputError: not JSON, or cut off; all that stands before is given first.
+    """
+    number = -1
+    try:
+        for number, value in enumerate(_values(file)):
+            yield f"[{number}]", value
+    except ijson.JSONError as error:
+        text = error.args[0] if error.args else ""
+        reason = (text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)).partition("\n")[0]
+        if "UTF8" in reason:
+            raise InputError(_NOT_UTF8) from None
+        where = f" after item {number}" if number >= 0 else ""
+        cut = "; the file is cut off" if "EOF" in reason else ""
+        raise InputError(f"not JSON{where} ({reason}{cut})") from None
+
+
+def _values(file: BinaryIO) -> Iterator[Any]:
+    events = ijson.basic_parse(file, use_float=True)
+    kind, value = next(events)
+    if kind == "start_array":
+        for kind, value in events:
+            if kind == "end_array":
+                break
+            yield from _unfolded(_built(kind, value, events))
+    elif kind == "start_map":
+        yield from _members(events)
+    else:
+        yield value
+    for _ in events:  # what stands behind is an error that only shows when it is read
+        pass
+
+
+def _members(events: Iterator[tuple[str, Any]]) -> Iterator[Any]:
+    """One annotation, or the values of ImgEdit's {key: annotation}, whose members are all objects."""
+    first: dict[str, Any] = {}
+    for kind, key in events:
+        if kind == "end_map":
+            break
+        first[key] = _built(*next(events), events)
+        if len(first) >= FIRST_ITEMS and "path" not in first:
+            yield from first.values()
+            for kind, _ in events:
+                if kind == "end_map":
+                    return
+                yield _built(*next(events), events)
+    yield from _unfolded(first)
+
+
+def _unfolded(item: Any) -> Iterator[Any]:
+    if isinstance(item, dict) and _is_folded(item):
+        yield from item.values()
+    else:
+        yield item
+
+
+def _is_folded(item: dict[str, Any]) -> bool:
+    return bool(item) and "path" not in item and all(isinstance(value, dict) for value in item.values())
+
+
+def _built(kind: str, value: Any, events: Iterator[tuple[str, Any]]) -> Any:
+    """The value that begins with an event."""
+    builder = ijson.ObjectBuilder()
+    depth = 0
+    while True:
+        builder.event(kind, value)
+        depth += kind.startswith("start_") - kind.startswith("end_")
+        if depth == 0:
+            return builder.value
+        if depth > MAX_DEPTH:
+            raise InputError(f"not JSON that an annotation could be: nested more than {MAX_DEPTH} deep")
+        kind, value = next(events)

@@ -1,0 +1,69 @@
+"""A photo as a reader found it in an input, and what a reader is: readers yield photos, `Source` makes samples of them.
+
+Knows nothing of tasks' rules and of how an input is stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO, Protocol
+
+from comfy_nodes.core.annotation import Annotation
+
+
+class InputError(Exception):
+    """A file of an input, or the rest of it, cannot be used; the message names it and says why."""
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photo of an input with what its author says of it. `file`, `mask` and `reference` are locators: what they mean
+    only the reader knows, but for their end, which is a file name with its suffix."""
+
+    file: str
+    source_id: str
+    annotation: Annotation | None = None
+    problem: str = ""
+    """Why it cannot be used; then nothing else counts."""
+    instruction: str = ""
+    mask: str = ""
+    """A picture that marks the region, in the place of those in `annotation`."""
+    class_name: str | None = None
+    """What the region that it marks is called."""
+    reference: str = ""
+    task: str = ""
+    """The task that its author wrote it for, all its regions in one edit; "" where it is for any."""
+    data: bytes | None = None
+    """The file's bytes, where the reader could not help reading them."""
+    ungrounded: str = ""
+    """Why the annotate stage found no region either."""
+
+    @property
+    def unmarked(self) -> bool:
+        """Whether nobody marked a region in it."""
+        marked = self.annotation and (self.annotation.regions or self.annotation.refusals)
+        return not (self.problem or self.mask or marked)
+
+
+class Reader(Protocol):
+    """Reads one kind of input."""
+
+    distant: bool
+    """Whether opening a photo is a request over a network."""
+
+    def remedy(self, photo: Photo) -> str:
+        """How to give the photo a region in this kind of input, for the end of a sentence."""
+
+    def photos(self, task: str) -> Iterator[Photo]:
+        """All photos in the input's order, but for files that their names say are for another task.
+
+        Raises:
+            RunError: the input as a whole cannot be used.
+        """
+
+    def open(self, file: str) -> BinaryIO:
+        """What a locator names, seekable. Raises OSError."""
+
+    def read(self, file: str) -> bytes:
+        """The bytes of what a locator names. Called by several threads. Raises OSError."""

@@ -1,0 +1,135 @@
+"""What an input says of one photo, read from a JSON object or a table's row: region, instruction, origin.
+
+One vocabulary for annotation files, parquet columns and the `.json` of a webdataset sample. Three spellings of an
+object are understood: ImgEdit's annotation, ImgEdit's task file, and a flat one with a box or a mask of its own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from comfy_nodes.core import rle
+from comfy_nodes.core.annotation import Annotation, AnnotationError, parse_annotation, region_of_mask
+from comfy_nodes.core.tasks import TASKS
+
+from .source_tasks import is_task, task_of_item, task_regions, task_words
+
+NAMES: dict[str, tuple[str, ...]] = {
+    "instruction": ("instruction", "edit_instruction", "edit_prompt", "prompt", "prompt_en"),
+    "reference": ("reference", "reference_image", "ref_image"),
+    "class_name": ("class_name",),
+    "bbox": ("bbox",),
+    "mask": ("mask",),
+    "kind": ("kind",),
+    "task": ("task",),
+    "source_licence": ("source_licence", "licence", "license"),
+    "source_url": ("source_url", "url"),
+}
+"""What each field of a photo may be called; the first name that is there counts. `edit_instruction` is ScaleEdit's,
+`prompt_en` UnicEdit's, `edit_prompt` ImgEdit's; `prompt`, `class_name`, `bbox`, `mask`, `task`, `source_licence` and
+`source_url` are those of our own datasets."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """What an object says of its photo."""
+
+    annotation: Annotation
+    """Its path is the photo's, as written."""
+    class_name: str | None = None
+    """What a region is called that is marked elsewhere, by a picture."""
+    instruction: str = ""
+    reference: str = ""
+    """Path of a reference picture, as written."""
+    task: str = ""
+    """The task that a task file is for."""
+
+
+def read_record(item: Any) -> Record:
+    """Reads an object that names its photo.
+
+    Raises:
+        AnnotationError: not an object of one of the three spellings; the message says what is wrong.
+    """
+    if not isinstance(item, dict):
+        return Record(parse_annotation(item))
+    if is_task(item):
+        annotation = {**_origin(item), "path": item["original_path"], "resolution": item.get("resolution")}
+        task = task_of_item(item)
+        segmentation = {_kind_for(task): task_regions(item)}
+        return Record(parse_annotation({**annotation, "segmentation": segmentation}), None, task_words(item), task=task)
+    annotation = {**item, **_origin(item)}
+    if item.get("segmentation") is None:
+        annotation["segmentation"] = _flat(item)
+    return Record(
+        parse_annotation(annotation),
+        _text(item, "class_name") or None,
+        _text(item, "instruction"),
+        _text(item, "reference"),
+    )
+
+
+def named(item: Mapping[str, Any], field: str) -> Any:
+    """What an object holds under any of a field's names; None where it holds nothing or an empty text."""
+    return next((item[name] for name in NAMES[field] if item.get(name) not in (None, "")), None)
+
+
+def _origin(item: dict[str, Any]) -> dict[str, Any]:
+    return {field: named(item, field) for field in ("source_licence", "source_url")}
+
+
+def _flat(item: dict[str, Any]) -> dict[str, Any] | None:
+    """The segmentation of an object with one region of its own."""
+    bbox, mask = _plain(named(item, "bbox"), "["), _plain(named(item, "mask"), "{")
+    if bbox is None and mask is None:
+        return None
+    kind = named(item, "kind") or _kind_for(named(item, "task"))
+    if bbox is None:
+        bbox = _box_of(mask)
+    return {str(kind): [{"class_name": named(item, "class_name"), "bbox": bbox, "mask": mask}]}
+
+
+def _plain(value: Any, opening: str) -> Any:
+    """A value that our own webdatasets hold as JSON text; the bare counts of a mask begin otherwise."""
+    if not isinstance(value, str) or not (value.startswith(opening) or value == "null"):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        raise AnnotationError(f"{value[:40]!r} is not JSON") from None
+
+
+def _box_of(mask: Any) -> list[float]:
+    try:
+        found = rle.Rle.model_validate(mask)
+        return list(region_of_mask(rle.decode(found)).bbox)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(["mask", *(str(part) for part in first["loc"])])
+        raise AnnotationError(
+            f"{where}: {first['msg']}; a mask is an object of size [height, width] and counts"
+        ) from None
+    except AnnotationError:
+        raise
+    except ValueError as error:
+        raise AnnotationError(str(error)) from None
+
+
+def _kind_for(task: Any) -> str:
+    """The kind of region that a task edits, where it says so."""
+    known = TASKS.get(task) if isinstance(task, str) else None
+    return "background" if known and known.region == "background" else "object"
+
+
+def _text(item: Mapping[str, Any], field: str) -> str:
+    value = named(item, field)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise AnnotationError(f"its {field} is not a text")
+    return value.strip()

@@ -1,0 +1,542 @@
+"""One server's part of a run: keeps two prompts with it, collects what they give, and sees when it is ill.
+
+Posts, listens and polls from a thread of its own. What becomes of a sample is the pool's to say.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import uuid
+from collections.abc import Callable
+from typing import Protocol
+
+from comfy_nodes.core.records import SampleFailure, SavedFile
+
+from .comfy import ComfyServer, Job
+from .comfy_socket import Began, Closed, Ended, PromptEvents, Ran
+from .failures import PromptRefused, RunError, ServerFault, ServerGone
+from .faults import Trouble, node_error
+from .flights import Flight, Posted
+from .harvest import SinkNotRun
+from .pack_size import PackSize
+from .packing import Packer, slot_of
+from .pool import Pool
+from .posting import Poster
+from .pulse import Pulse
+from .reporting import ServerState, ServerView
+from .sample_queue import Item
+from .sources import Sample
+
+DEPTH = 2
+"""Prompts with a server: one runs, one waits, so that the server never does."""
+
+POLL_SECONDS = 2.0
+"""How often an unfinished prompt is asked for, in case its message was lost."""
+
+MAX_SERVER_FAULTS = 5
+"""Faults in a row, without a finished sample between them, after which a server alone breaks the run off."""
+
+SICK_AFTER = 3
+"""Failures or faults in a row after which a server is suspended, where others work. Ours."""
+
+LONGEST_REST = 60.0
+"""Seconds that a suspended server rests at most before it gets one prompt as a canary. Ours."""
+
+DRAIN_SECONDS = 120.0
+"""How long a stopped run waits for prompts in flight."""
+
+
+class Host(Protocol):
+    """Where a server comes from, and how to get it back."""
+
+    name: str
+    server: ComfyServer
+    own: bool
+    """Whether it is ours to start again."""
+
+    def running(self) -> bool:
+        """Whether its process is there, or something answers."""
+
+    def ended(self) -> str:
+        """What is known of why it is away."""
+
+    def revive(self, stop: Callable[[], bool]) -> bool:
+        """Waits for the server or starts it again.
+
+        Returns:
+            Whether it is back; False where `stop` ended the waiting.
+
+        Raises:
+            RunError: it doesn't come back.
+        """
+
+    def recycle(self, stop: Callable[[], bool]) -> bool:
+        """Starts it again in an orderly way, as its turn comes; returns as `revive`."""
+
+    def discard(self, uploads: list[str], files: list[SavedFile]) -> None:
+        """Removes finished samples' files from the server, where that is possible."""
+
+
+class Worker:
+    """Runs samples of a pool on one server until none is left."""
+
+    def __init__(
+        self,
+        host: Host,
+        pool: Pool,
+        fit: Callable[[ComfyServer], tuple[Packer, PackSize]],
+        check: Callable[[ComfyServer], tuple[str, ...]],
+        run_seed: int,
+        recycle_after: int,
+        turn: float,
+    ):
+        """
+        Args:
+            fit: how prompts are packed for a server that answers.
+            check: raises RunError of a server that came back, or joins late, and does not fit the others; returns what
+                is to be said of it.
+            recycle_after: a server of our own is started again after so many prompts.
+            turn: after which share of these the first time, so that not all servers of a run are due together.
+        """
+        self._fit = fit
+        self._check = check
+        self._host = host
+        self._pool = pool
+        self._every = recycle_after
+        self._recycle_after = int(recycle_after * turn) or 1
+        self._flights: dict[str, Flight] = {}
+        self._poster = Poster(pool, run_seed)
+        self._pulse = Pulse(time.monotonic())
+        self._state: ServerState = "idle"
+        self._done = self._faults = self._in_a_row = self._errors_in_a_row = self._prompts = 0
+        self._canary = False
+        self._away = not host.running()
+        if not self._away:
+            self._packer, self._size = fit(host.server)
+
+    def run(self) -> None:
+        """Returns when nothing is left to do, or when a stop was requested; what goes wrong for good, the pool knows."""
+        self._events = PromptEvents(self._host.server)
+        try:
+            self._adopt()
+            self._pool.working(self._host.name, not self._away)
+            while self._step():
+                pass
+        except RunError as error:
+            self._pool.give_up(error)
+        except BaseException:
+            self._pool.give_up(RunError("the run broke off", 1))
+            raise
+        finally:
+            self._pool.working(self._host.name, False)
+            self._release_all()
+            self._events.close()
+            self._poster.close()
+            self._show("left")
+
+    def _step(self) -> bool:
+        """One round; False when there is nothing more to do here."""
+        if self._stopped():
+            return False
+        try:
+            if self._away:
+                return self._return()
+            if self._due_for_recycling():
+                self._recycle()
+            else:
+                self._launch()
+            if not self._flights:
+                if self._pool.over() or self._pool.stop.level:
+                    return False
+                self._show("idle")
+                time.sleep(0.05)
+                return True
+            self._listen()
+            self._watch()
+        except ServerFault as fault:
+            return self._recover(fault)
+        return True
+
+    # Posting.
+
+    def _launch(self) -> None:
+        depth = 1 if self._canary else DEPTH
+        while sum(not flight.over for flight in self._flights.values()) < depth:
+            items = self._pool.take(self._host.name, self._count)
+            if not items and not self._flights:
+                items = self._pool.stragglers(self._host.name, self._size.seconds)
+            if not items:
+                return
+            self._submit(items)
+
+    def _count(self, first: Sample) -> int:
+        if self._canary:
+            return 1
+        width, height = first.annotation.size or (0, 0)
+        return self._size.next(width * height, self._pool.queue.left, self._pool.servers)
+
+    def _submit(self, items: list[Item]) -> None:
+        server = self._host.server
+        prepared = self._poster.prepare(items, server)
+        if not prepared:
+            return
+        posted = [one for one, _ in prepared]
+        flight = Flight(str(uuid.uuid4()), posted, dict(enumerate(posted)))
+        self._pool.journal.submitting([one.key for one in posted], flight.prompt_id, server.url)
+        self._flights[flight.prompt_id] = flight
+        self._pool.took_off(self._host.name, flight)
+        self._prompts += 1
+        try:
+            prompt = self._packer.prompt([filling for _, filling in prepared])
+            server.submit(prompt, flight.prompt_id, self._events.client_id)
+        except PromptRefused as refusal:
+            self._refused(flight, refusal)
+        self._show("working")
+
+    def _refused(self, flight: Flight, refusal: PromptRefused) -> None:
+        """The server took nothing of it: whose nodes it complains about is to blame."""
+        self._land(flight)
+        left = list(flight.open.items())
+        flight.open.clear()
+        if "Invalid image file" in str(refusal):
+            self._pool.disturbed(self._host.name, [one for _, one in left], Trouble.FAULT, "the server lost the photo")
+            return
+        blamed = {slot_of(node_id) for node_id in refusal.nodes} if len(flight) > 1 else {0}
+        for slot, posted in left:
+            if slot in blamed:
+                self._pool.fail(posted.item.sample, SampleFailure("edit", "PromptRefused", str(refusal)))
+        others = [posted.item for slot, posted in left if slot not in blamed]
+        self._pool.returned([item if blamed & dict(left).keys() else item.suspected() for item in others])
+
+    # Listening.
+
+    def _listen(self) -> None:
+        heard = self._events.heard
+        event = self._events.wait(POLL_SECONDS / 8)
+        if self._events.heard != heard:
+            self._pulse.beat(self._events.heard)
+        if isinstance(event, Closed):
+            for one in self._flights.values():
+                one.polled = 0  # asked for at once: the server may be gone
+        flight = self._flights.get(event.prompt_id) if event and not isinstance(event, Closed) else None
+        if flight is None:
+            return
+        if isinstance(event, Began):
+            flight.running = True
+        elif isinstance(event, Ran) and len(flight) > 1:
+            slot = slot_of(event.node_id)
+            if slot in flight.open:
+                with contextlib.suppress(
+                    SinkNotRun, FileNotFoundError
+                ):  # some other node of the sample that shows something
+                    self._collect(flight, slot)
+        elif isinstance(event, Ended):
+            self._poll(flight)
+
+    def _watch(self) -> None:
+        now = time.monotonic()
+        for flight in list(self._flights.values()):
+            if now - flight.polled > POLL_SECONDS:
+                self._drop_copies(flight)
+            if flight.prompt_id in self._flights and now - flight.polled > POLL_SECONDS:
+                self._poll(flight)
+        if self._flights and self._pulse.stopped(time.monotonic()):
+            self._zombie()
+
+    def _drop_copies(self, flight: Flight) -> None:
+        """Forgets samples that another server finished first."""
+        for slot, posted in list(flight.open.items()):
+            if self._pool.copied(posted.key) and not self._pool.left_open(posted.key):
+                del flight.open[slot]
+        if not flight.open:
+            self._land(flight)
+            self._host.server.cancel([flight.prompt_id])
+
+    def _poll(self, flight: Flight) -> None:
+        flight.polled = time.monotonic()
+        job = self._host.server.job(flight.prompt_id)
+        if job is None and self._known(flight.prompt_id):
+            return
+        if job is None:
+            self._vanished(flight)
+            return
+        if job.status != flight.status:
+            flight.status = job.status
+            flight.running = flight.running or job.status == "in_progress"
+            self._pulse.beat(time.monotonic())
+        if job.finished:
+            self._ended(flight, job)
+
+    def _ended(self, flight: Flight, job: Job) -> None:
+        flight.over = True
+        if not self._due_for_recycling():
+            self._launch()  # first of all, so that the server has two prompts while this one is brought home
+        seconds = job.seconds / len(flight) if job.seconds is not None else None
+        error = node_error(job) if job.status == "failed" else None
+        blamed = self._blamed(flight, error.node_id) if error else None
+        lost = [posted for slot in list(flight.open) if slot != blamed and (posted := self._brought(flight, slot, job))]
+        self._land(flight)
+        left, flight.open = flight.open, {}
+        self._pool.disturbed(self._host.name, lost, Trouble.FAULT, "the server lost a saved file")
+        if error is not None:
+            self._size.failed(len(flight))
+            guilty = left.pop(blamed, None) if blamed is not None else None
+            # With nobody in particular to blame, each of them is tried alone; otherwise the others go on together.
+            self._pool.returned([one.item if guilty else one.item.suspected() for one in left.values()])
+            if guilty:
+                self._blame(guilty, error.trouble, error.failure)
+        elif job.status == "cancelled":
+            why = "somebody cancelled the prompt on the server"
+            self._pool.disturbed(self._host.name, list(left.values()), Trouble.FAULT, why)
+        else:
+            self._went_well(flight, list(left.values()), job)
+        if seconds is not None:
+            self._pool.journal.timed([one.key for one in flight.posted], seconds)
+        self._host.server.forget(flight.prompt_id)
+        self._host.discard([one.upload for one in flight.posted if one.upload], [])
+        self._show("working")
+
+    def _went_well(self, flight: Flight, left: list[Posted], job: Job) -> None:
+        for posted in left:
+            why = "the sink was not reached: a node before it blocked the prompt"
+            self._pool.sample_failed(self._host.name, posted, SampleFailure("edit", "NoRecord", why))
+        self._size.went_well(len(flight), job.seconds)
+        self._pulse.finished()
+        self._canary = False
+
+    def _brought(self, flight: Flight, slot: int, job: Job) -> Posted | None:
+        """Brings a sample of an ended prompt home, if its sink has run; returns it where its files are gone."""
+        try:
+            self._collect(flight, slot, job.seconds / len(flight) if job.seconds is not None else None)
+        except SinkNotRun:
+            if self._packer.sink(slot, len(flight.posted)) not in job.ran:
+                return None
+        except FileNotFoundError:
+            pass
+        else:
+            return None
+        return flight.open.pop(slot)
+
+    def _blamed(self, flight: Flight, node_id: str) -> int | None:
+        """The place of the sample that a failed node belongs to; None where the node is shared by several."""
+        slot = slot_of(node_id)
+        if slot is None and len(flight.posted) == 1:
+            return next(iter(flight.open), None)
+        return slot
+
+    def _blame(self, posted: Posted, trouble: Trouble, failure: SampleFailure) -> None:
+        name = self._host.name
+        if trouble is Trouble.MEMORY:
+            self._host.server.free()
+            self._pool.out_of_memory(name, posted, failure)
+            return
+        self._errors_in_a_row += 1
+        if self._errors_in_a_row > SICK_AFTER and not self._pool.alone(name):
+            # So many in a row while others work: it may be the server.
+            self._pool.returned([posted.item.elsewhere(name)])
+            self._rest(f"{self._errors_in_a_row} samples in a row failed there ({failure.error_type})")
+        else:
+            self._pool.sample_failed(name, posted, failure)
+
+    def _collect(self, flight: Flight, slot: int, seconds: float | None = None) -> None:
+        """Brings one sample home.
+
+        Raises:
+            SinkNotRun: there is nothing yet.
+            FileNotFoundError: the server lost one of its files.
+        """
+        posted = flight.open[slot]
+        begun = time.monotonic()
+        rename = self._pool.renamed(posted)
+        harvest = self._pool.harvester.harvest(posted.key, posted.folder, self._host.server, rename)
+        del flight.open[slot]
+        self._pool.harvested(self._host.name, posted, harvest, time.monotonic() - begun, seconds)
+        self._done += 1
+        self._in_a_row = self._errors_in_a_row = 0
+        self._host.discard([], harvest.files)
+
+    # When something is wrong.
+
+    def _recover(self, fault: ServerFault) -> bool:
+        """Gets the server back and finds out which prompts it still has; False where it is given up."""
+        self._faults += 1
+        self._in_a_row += 1
+        alone = self._pool.alone(self._host.name)
+        if self._in_a_row > MAX_SERVER_FAULTS and alone:
+            raise RunError(f"{fault}, {self._in_a_row} times in a row; see to the server, then run this again", 1)
+        self._pool.reporter.say(str(fault))
+        if isinstance(fault, ServerGone) or not self._host.running():
+            return self._return()
+        if self._in_a_row > SICK_AFTER and not alone:
+            self._rest(str(fault))
+        else:
+            time.sleep(min(5.0, self._in_a_row - 1))
+        for flight in list(self._flights.values()):
+            with contextlib.suppress(ServerFault):  # asked again later
+                if not self._known(flight.prompt_id):
+                    self._vanished(flight)
+        return True
+
+    def _return(self) -> bool:
+        """Nothing answers: waits until it does, or starts it again; False where it stays away for good."""
+        name = self._host.name
+        self._away = True
+        self._show("away")
+        self._pool.working(name, False)
+        self._events.close()
+        if self._host.own or not self._pool.alone(name):
+            self._give_back_waiting()
+        if self._host.own and not self._host.running():
+            self._pool.reporter.say(f"{name}: {self._host.ended()}")
+        try:
+            if not self._host.revive(self._pool.ending):
+                return False
+            for line in self._check(self._host.server):
+                self._pool.reporter.say(line)
+            self._packer, self._size = self._fit(self._host.server)
+        except RunError as error:
+            if self._pool.alone(name):
+                raise
+            self._pool.reporter.say(str(error))
+            return not self._host.own  # somebody else's may come back
+        self._away = False
+        self._events = PromptEvents(self._host.server)
+        self._pulse = Pulse(time.monotonic())
+        self._pool.working(name, True)
+        for flight in list(self._flights.values()):
+            with contextlib.suppress(ServerFault):
+                if not self._known(flight.prompt_id):
+                    self._vanished(flight, died=True)
+        return True
+
+    def _give_back_waiting(self) -> None:
+        """Hands prompts that did not run yet to other servers."""
+        running = self._running()
+        for flight in list(self._flights.values()):
+            if flight is not running:
+                self._land(flight)
+                self._pool.returned([one.item for one in flight.open.values()])
+                flight.open.clear()
+
+    def _running(self) -> Flight | None:
+        """The prompt that the server works on, as far as can be told: the first one that began and hasn't ended."""
+        return next((one for one in self._flights.values() if one.running), next(iter(self._flights.values()), None))
+
+    def _vanished(self, flight: Flight, died: bool = False) -> None:
+        """The server does not know the prompt any more: what its sinks wrote is kept, the rest is to be done again."""
+        ran = flight is self._running()
+        self._land(flight)
+        for slot in list(flight.open):
+            with contextlib.suppress(SinkNotRun, FileNotFoundError):
+                self._collect(flight, slot)
+        left, flight.open = list(flight.open.values()), {}
+        if flight.adopted or (died and not ran):
+            self._pool.returned([one.item for one in left])
+            return
+        trouble = Trouble.DEATH if died else Trouble.FAULT
+        why = f"{self._host.name} no longer knows the prompt (was it restarted?)"
+        self._pool.disturbed(self._host.name, left, trouble, why)
+
+    def _zombie(self) -> None:
+        """It answers and finishes nothing: started again where it is ours, otherwise left alone for a while."""
+        why = f"{self._host.name} answers, but nothing moved for {self._pulse.limit():.0f} s"
+        self._pool.reporter.say(why)
+        flights = list(self._flights.values())
+        with contextlib.suppress(ServerFault):
+            self._host.server.cancel([flight.prompt_id for flight in flights])
+        for flight in flights:
+            self._land(flight)
+            for slot in list(flight.open):
+                with contextlib.suppress(SinkNotRun, FileNotFoundError, ServerFault):
+                    self._collect(flight, slot)
+            left, flight.open = list(flight.open.values()), {}
+            self._pool.disturbed(self._host.name, left, Trouble.ZOMBIE, why)
+        self._pulse = Pulse(time.monotonic())
+        self._faults += 1
+        self._in_a_row += 1
+        if self._host.own:
+            self._return()
+        elif self._pool.alone(self._host.name) and self._in_a_row > 1:
+            raise RunError(f"{why}, twice; restart it, then run the same command again", 1)
+        else:
+            self._rest(why)
+
+    def _rest(self, why: str) -> None:
+        """Suspends the server; after a rest it gets one prompt as a canary."""
+        seconds = min(LONGEST_REST, 2.0 ** max(self._in_a_row, self._errors_in_a_row))
+        self._pool.reporter.say(f"{self._host.name} is suspended for {seconds:.0f} s: {why}")
+        self._show("suspended")
+        self._pool.working(self._host.name, False)
+        until = time.monotonic() + seconds
+        while time.monotonic() < until and not self._pool.stop.level and not self._pool.over():
+            time.sleep(0.2)
+        self._canary = True
+        self._pool.working(self._host.name, True)
+
+    def _known(self, prompt_id: str) -> bool:
+        """Whether the server has the prompt; asked twice, as a prompt just posted may not show yet."""
+        for _ in range(2):
+            if self._host.server.job(prompt_id) is not None:
+                return True
+            time.sleep(0.5)
+        return False
+
+    # Beginning and end.
+
+    def _adopt(self) -> None:
+        """Takes over prompts that an earlier run of this folder left here; polling tells what became of them."""
+        for prompt_id, flight in self._pool.adopted.items():
+            if self._pool.homes[prompt_id] == self._host.server.url:
+                self._flights[prompt_id] = flight
+                self._pool.took_off(self._host.name, flight)
+
+    def _due_for_recycling(self) -> bool:
+        return self._host.own and self._prompts >= self._recycle_after and not self._pool.over()
+
+    def _recycle(self) -> None:
+        """Starts a server of our own again, when its prompts have ended."""
+        if self._flights:
+            return
+        self._show("recycling")
+        self._pool.working(self._host.name, False)
+        self._events.close()
+        self._away = not self._host.recycle(self._pool.ending)
+        self._events = PromptEvents(self._host.server)
+        self._pool.working(self._host.name, True)
+        self._prompts, self._recycle_after = 0, self._every
+        self._pulse = Pulse(time.monotonic())
+
+    def _stopped(self) -> bool:
+        """Whether the run breaks off here: at once, or when those in flight took too long."""
+        stop = self._pool.stop
+        return self._pool.broken is not None or stop.level > 1 or stop.overdue(DRAIN_SECONDS)
+
+    def _release_all(self) -> None:
+        if not self._flights:
+            return
+        with contextlib.suppress(ServerFault):  # a server that is gone runs nothing of ours
+            self._host.server.cancel(list(self._flights))
+        for flight in list(self._flights.values()):
+            self._land(flight)
+            self._pool.returned([one.item for one in flight.open.values()])
+
+    def _land(self, flight: Flight) -> None:
+        self._flights.pop(flight.prompt_id, None)
+        self._pool.landed(flight)
+        if not self._flights:
+            self._pulse.rest(time.monotonic())
+
+    def _show(self, state: ServerState) -> None:
+        self._state = state
+        self._pool.show(
+            ServerView(
+                name=self._host.name,
+                state=state,
+                in_flight=sum(len(flight.open) for flight in self._flights.values()),
+                done=self._done,
+                faults=self._faults,
+                samples_per_prompt=max((len(flight) for flight in self._flights.values()), default=1),
+                seconds_per_sample=self._size.seconds,
+            )
+        )

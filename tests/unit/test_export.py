@@ -1,0 +1,306 @@
+"""A finished run as trainers read it, and what an export does to a disk."""
+
+from __future__ import annotations
+
+import errno
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from comfy_nodes.core.records import Score
+from driver import exporting
+from driver.columns import RunFacts
+from driver.dataset import write_dataset
+from driver.export import main
+from driver.exporting import MARK, export
+from driver.failures import RunError
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+FACTS = RunFacts("remove", "a" * 64, "b" * 64, "classical")
+
+
+@pytest.fixture
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("exports")
+
+
+@pytest.fixture(params=["hf", "imgedit", "wds"])
+def finished(request: pytest.FixtureRequest, run: Any) -> Any:
+    """A finished run in each layout: `a` and `b` kept, `c` rejected."""
+    run.add("a", prompt="Remove the cup, ü.\nAll of it.")
+    run.add("b")
+    run.add("c", verdict="reject")
+    finish(run, request.param)
+    return run
+
+
+def finish(run: Any, layout: str = "hf") -> None:
+    write_dataset(run.journal, run.spool, run.output, run.output / ".work", FACTS, layout)
+
+
+def names_in(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()}
+
+
+def lines_of(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+def attempts(run: Any, sample: str, *verdicts: str, **fields: Any) -> None:
+    """Finishes a sample that gave a row of each verdict, from the same photo."""
+    run.journal.enrol([run.sample_of(sample)], None)
+    rows = []
+    for number, verdict in enumerate(verdicts):
+        key = f"{sample}~{number}"
+        run.spool.put(key, "input", 0, run.png(sample, "input"))
+        run.spool.put(key, "output", 0, run.png(key, "output"))
+        rows.append(run.filed(key, verdict, **{"initial_prompt": "Remove it.", **fields}))
+    run.journal.done(sample, rows, 0.1)
+
+
+class TestPairs:
+    def test_captions_lie_beside_targets_and_controls_have_their_names(self, finished: Any, out: Path) -> None:
+        done = export(finished.output, "pairs", out / "pairs", "hard")
+        assert done.rows == 2
+        assert names_in(out / "pairs") == {MARK, *(f"{name}/{key}.png" for name in ("control", "target") for key in "ab"),
+                                           "target/a.txt", "target/b.txt"}  # fmt: skip
+        for key in "ab":
+            assert (out / "pairs" / "control" / f"{key}.png").read_bytes() == finished.png(key, "input")
+            assert (out / "pairs" / "target" / f"{key}.png").read_bytes() == finished.png(key, "output")
+        assert (out / "pairs" / "target" / "a.txt").read_text("utf-8") == "Remove the cup, ü.\nAll of it."
+
+    def test_several_controls_are_numbered(self, run: Any, out: Path) -> None:
+        self.two_inputs(run)
+        export(run.output, "pairs", out / "pairs", "hard")
+        assert {"control/v_0.png", "control/v_1.png", "target/v.png"} <= names_in(out / "pairs")
+
+    def test_two_targets_have_no_place(self, run: Any, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        run.journal.enrol([run.sample_of("w")], None)
+        for role, count in (("input", 1), ("output", 2)):
+            for number in range(count):
+                run.spool.put("w", role, number, run.png(f"w{number}", role))
+        run.journal.done("w", [run.filed("w", output_images=images(2))], 0.1)
+        finish(run)
+        assert main([str(run.output), "--to", "pairs", "--output", str(out / "pairs")]) == 0
+        assert "left out: 1 rows with several pictures after the edit" in capsys.readouterr().err
+
+    def two_inputs(self, run: Any) -> None:
+        run.journal.enrol([run.sample_of("v")], None)
+        for role, count in (("input", 2), ("output", 1)):
+            for number in range(count):
+                run.spool.put("v", role, number, run.png(f"v{number}", role))
+        run.journal.done("v", [run.filed("v", input_images=images(2))], 0.1)
+        finish(run)
+
+
+def images(count: int) -> list[dict[str, str]]:
+    return [{"filename": f"{n}.png", "subfolder": "", "type": "output", "sha256": f"{n}" * 64} for n in range(count)]
+
+
+class TestDiffSynth:
+    def test_the_list_has_its_columns_and_relative_paths(self, finished: Any, out: Path) -> None:
+        export(finished.output, "diffsynth", out / "ds", "hard")
+        rows = lines_of(out / "ds" / "metadata.jsonl")
+        assert rows[0] == {
+            "prompt": "Remove the cup, ü.\nAll of it.",
+            "image": "image/a.png",
+            "edit_image": "edit_image/a.png",
+        }
+        assert (out / "ds" / rows[1]["image"]).read_bytes() == finished.png("b", "output")
+        assert (out / "ds" / rows[1]["edit_image"]).read_bytes() == finished.png("b", "input")
+
+    def test_several_pictures_are_a_list(self, run: Any, out: Path) -> None:
+        TestPairs().two_inputs(run)
+        export(run.output, "diffsynth", out / "ds", "hard")
+        (row,) = lines_of(out / "ds" / "metadata.jsonl")
+        assert row["edit_image"] == ["edit_image/v.png", "edit_image/v-1.png"]
+
+
+class TestPreference:
+    @pytest.mark.parametrize("layout", ["hf", "imgedit", "wds"])
+    def test_kept_stands_against_rejected_of_the_same_sample(self, layout: str, run: Any, out: Path) -> None:
+        run.add("a")
+        attempts(run, "s", "reject", "keep", "reject", reject_reason="", scores=(Score(name="x", value=1.0),))
+        attempts(run, "t", "reject", "reject")
+        attempts(run, "u", "unscored", "keep")
+        finish(run, layout)
+        done = export(run.output, "preference", out / "pref", "hard")
+        rows = lines_of(out / "pref" / "preference.jsonl")
+        assert done.rows == len(rows) == 2
+        assert [(row["key"], row["rejected_key"]) for row in rows] == [("s~1", "s~0"), ("s~1", "s~2")]
+        for row in rows:
+            assert (out / "pref" / row["source"]).read_bytes() == run.png("s", "input")
+            assert (out / "pref" / row["chosen"]).read_bytes() == run.png("s~1", "output")
+            assert (out / "pref" / row["rejected"]).read_bytes() == run.png(row["rejected_key"], "output")
+            assert row["prompt"] == "Remove the cup."
+            assert row["chosen_scores"] == [{"name": "x", "value": 1.0}]
+        listed = {path for row in rows for path in (row["source"], row["chosen"], row["rejected"])}
+        assert names_in(out / "pref") == {MARK, "preference.jsonl", *listed}
+
+    def test_another_request_is_no_preference(self, run: Any, out: Path) -> None:
+        """Edits that were asked for in other words, or of another cut of the photo, cannot be compared."""
+        run.journal.enrol([run.sample_of("s")], None)
+        rows = []
+        for key, verdict, words, photo in (
+            ("s~0", "keep", "Remove it.", "s"),
+            ("s~1", "reject", "Paint it red.", "s"),
+            ("s~2", "reject", "Remove it.", "other"),
+        ):
+            run.spool.put(key, "input", 0, run.png(photo, "input"))
+            run.spool.put(key, "output", 0, run.png(key, "output"))
+            rows.append(run.filed(key, verdict, initial_prompt=words))
+        run.journal.done("s", rows, 0.1)
+        finish(run)
+        done = export(run.output, "preference", out / "pref", "hard")
+        assert done.rows == 0
+        assert done.left_out == {"rejected, of samples that were kept for another request": 2}
+        assert names_in(out / "pref") == {MARK, "preference.jsonl"}
+
+
+class TestLinks:
+    def test_a_second_export_takes_no_further_room(self, finished: Any, out: Path) -> None:
+        export(finished.output, "pairs", out / "pairs", "hard")
+        export(finished.output, "diffsynth", out / "ds", "hard")
+        for key in "ab":
+            first, second = out / "pairs" / "target" / f"{key}.png", out / "ds" / "image" / f"{key}.png"
+            assert first.samefile(second)
+            assert first.stat().st_nlink == 3
+        assert len(names_in(finished.output / "images")) == 4
+
+    def test_the_same_photo_is_one_file(self, run: Any, out: Path) -> None:
+        attempts(run, "s", "keep", "keep", "keep")
+        finish(run)
+        export(run.output, "pairs", out / "pairs", "hard")
+        assert len({path.stat().st_ino for path in (out / "pairs" / "control").iterdir()}) == 1
+
+    def test_symbolic_links_survive_a_move_of_both(self, finished: Any, out: Path, tmp_path: Path) -> None:
+        export(finished.output, "pairs", tmp_path / "exports" / "pairs", "symlink")
+        link = tmp_path / "exports" / "pairs" / "target" / "a.png"
+        assert link.is_symlink()
+        assert not link.readlink().is_absolute()
+        assert link.read_bytes() == finished.png("a", "output")
+
+    def test_copies_need_nothing_of_the_run(self, finished: Any, out: Path) -> None:
+        export(finished.output, "pairs", out / "pairs", "copy")
+        assert not (finished.output / "images").exists()
+        assert (out / "pairs" / "target" / "a.png").stat().st_nlink == 1
+
+    def test_another_disk_says_what_to_do(self, finished: Any, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def across(*_: Any) -> None:
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+        monkeypatch.setattr(Path, "hardlink_to", across)
+        with pytest.raises(RunError, match="use --link symlink or copy"):
+            export(finished.output, "pairs", out / "pairs", "hard")
+        assert not (out / "pairs").exists()
+        export(finished.output, "pairs", out / "pairs", "symlink")
+
+
+class TestAgain:
+    def test_the_same_command_makes_it_anew(self, run: Any, out: Path) -> None:
+        run.add("a", "b")
+        finish(run)
+        export(run.output, "pairs", out / "pairs", "hard")
+        before = names_in(out / "pairs")
+        export(run.output, "pairs", out / "pairs", "hard")
+        assert names_in(out / "pairs") == before
+        run.journal._db.execute("DELETE FROM records WHERE sample = 'a'")
+        run.add("c")
+        finish(run)
+        export(run.output, "pairs", out / "pairs", "hard")
+        assert {path.stem for path in (out / "pairs" / "target").iterdir()} == {"b", "c"}
+
+    def test_one_that_broke_off_goes_on(self, run: Any, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        run.add("a", "b", "c")
+        finish(run)
+        export(run.output, "pairs", out / "pairs", "hard")
+        before = {path: (out / "pairs" / path).read_bytes() for path in names_in(out / "pairs")}
+        written: list[str] = []
+        real = exporting._Pictures._make_link
+
+        def link(self: Any, place: Path, source: Path) -> None:
+            if len(written) == 3:
+                raise KeyboardInterrupt
+            written.append(place.name)
+            real(self, place, source)
+
+        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            patched.setattr(exporting._Pictures, "_make_link", link)
+            export(run.output, "pairs", out / "pairs", "hard")
+        assert {path: (out / "pairs" / path).read_bytes() for path in names_in(out / "pairs")} == before
+        later: list[str] = []
+        monkeypatch.setattr(
+            exporting._Pictures,
+            "_make_link",
+            lambda self, place, source: (later.append(place.name), real(self, place, source)),
+        )
+        export(run.output, "pairs", out / "pairs", "hard")
+        assert len(later) == 3, "what was linked before it broke off was linked again"
+        assert {path: (out / "pairs" / path).read_bytes() for path in names_in(out / "pairs")} == before
+        assert [path.name for path in out.iterdir()] == ["pairs"]
+
+    def test_a_picture_that_was_cut_off_is_written_again(self, run: Any, out: Path) -> None:
+        run.add("a")
+        finish(run)
+        export(run.output, "pairs", out / "pairs", "hard")
+        for path in (run.output / "images").rglob("*.png"):
+            path.unlink()
+            path.write_bytes(b"half")
+        export(run.output, "diffsynth", out / "ds", "hard")
+        assert (out / "ds" / "image" / "a.png").read_bytes() == run.png("a", "output")
+
+    def test_a_full_disk_is_one_line_and_leaves_the_old_export(
+        self, run: Any, out: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        run.add("a")
+        finish(run)
+        command = [str(run.output), "--to", "pairs", "--output", str(out / "pairs"), "--link", "copy"]
+        assert main(command) == 0
+        before = names_in(out / "pairs")
+
+        def full(*_: Any) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "write_bytes", full)
+            assert main(command) == 1
+        assert "is full: make room" in capsys.readouterr().err
+        assert names_in(out / "pairs") == before
+
+
+class TestRefusals:
+    def test_a_folder_with_other_files(self, finished: Any, out: Path) -> None:
+        (out / "thesis.txt").write_text("mine")
+        with pytest.raises(RunError, match="holds files that no export left there") as error:
+            export(finished.output, "pairs", out, "hard")
+        assert error.value.status == 2
+        assert names_in(out) == {"thesis.txt"}
+
+    def test_an_export_of_another_form(self, finished: Any, out: Path) -> None:
+        export(finished.output, "pairs", out / "pairs", "hard")
+        with pytest.raises(RunError, match="holds an export to pairs"):
+            export(finished.output, "diffsynth", out / "pairs", "hard")
+
+    def test_a_run_that_is_not_finished(self, tmp_path: Path, out: Path) -> None:
+        with pytest.raises(RunError, match="holds no finished dataset") as error:
+            export(tmp_path, "pairs", out / "pairs", "hard")
+        assert error.value.status == 2
+        assert not (out / "pairs").exists()
+
+
+def test_the_command_as_a_user_types_it(run: Any, out: Path) -> None:
+    run.add("a")
+    finish(run)
+    command = [sys.executable, "driver/export.py", str(run.output), "--to", "pairs", "--output", str(out / "pairs")]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"{out / 'pairs'}: 1 rows from {run.output}" in done.stdout
+    wrong = subprocess.run(
+        [*command[:2], str(out), *command[3:]], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+    assert wrong.returncode == 2
+    assert wrong.stderr.startswith(f"export.py: {out}: holds no finished dataset")

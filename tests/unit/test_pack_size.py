@@ -1,0 +1,67 @@
+"""How many samples share a prompt."""
+
+from __future__ import annotations
+
+import pytest
+
+from driver.pack_size import FIRST, MOST, PackSize
+
+PLENTY = 10**12
+SMALL = 256 * 256
+
+
+def test_where_packing_gains_nothing_each_sample_has_its_own_prompt() -> None:
+    size = PackSize(None, gains=False, free_memory=PLENTY)
+    size.went_well(1, 1.0)
+    assert size.next(SMALL, 1000, 1) == 1
+
+
+def test_it_grows_while_all_goes_well_and_halves_on_failure() -> None:
+    size = PackSize(None, gains=True, free_memory=PLENTY)
+    assert size.next(SMALL, 1000, 1) == FIRST
+    size.went_well(FIRST, 1.0)
+    assert size.next(SMALL, 1000, 1) == 2 * FIRST
+    size.went_well(2 * FIRST, 1.0)
+    size.went_well(4 * FIRST, 1.0)
+    assert size.next(SMALL, 1000, 1) == MOST
+    for _ in range(3):
+        size.failed(size.next(SMALL, 1000, 1))
+    assert size.next(SMALL, 1000, 1) <= MOST // 8
+
+
+def test_packs_that_fail_for_ever_end_at_one() -> None:
+    size = PackSize(64, gains=True, free_memory=PLENTY)
+    for _ in range(10):
+        size.failed(size.next(SMALL, 1000, 1))
+    assert size.next(SMALL, 1000, 1) == 1
+
+
+@pytest.mark.parametrize(
+    ("pixels", "seconds", "memory", "most"),
+    [
+        (1024 * 1024, None, 2 * 10**9, 3),  # 151 MB a sample, a quarter of 2 GB
+        (SMALL, 30.0, PLENTY, 4),  # 120 s of work
+    ],
+)
+def test_memory_and_time_bound_it(pixels: int, seconds: float | None, memory: int, most: int) -> None:
+    size = PackSize(None, gains=True, free_memory=memory)
+    if seconds:
+        size.went_well(1, seconds)
+    assert size.next(pixels, 1000, 1) == most
+
+
+def test_the_failure_rate_bounds_it() -> None:
+    size = PackSize(None, gains=True, free_memory=PLENTY)
+    for _ in range(50):
+        size.failed(16)
+        for _ in range(3):
+            size.went_well(16, None)
+    rate = 1 / 64
+    assert size.next(SMALL, 1000, 1) * rate <= 0.25
+
+
+def test_the_last_samples_are_shared_between_servers() -> None:
+    size = PackSize(16, gains=True, free_memory=PLENTY)
+    assert size.next(SMALL, 20, 4) == 5
+    assert size.next(SMALL, 1, 4) == 1
+    assert PackSize(64, gains=False, free_memory=0).next(10**9, 64, 1) == 64

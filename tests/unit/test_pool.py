@@ -1,0 +1,297 @@
+"""Who gets which sample, and what each kind of trouble costs it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from comfy_nodes.core.records import SampleFailure
+from driver.comfy import Job
+from driver.faults import MAX_DEATHS, MAX_FAULTS, Trouble, node_error
+from driver.flights import Flight, Posted
+from driver.harvest import Harvest, Row
+from driver.journal import Journal
+from driver.pool import SAME_FAILURES, Pool, StopRequest
+from driver.sample_queue import Item
+from driver.sources import Sample
+
+A, B = "http://a", "http://b"
+Make = Callable[..., Sample]
+
+
+class Told:
+    """A reporter that remembers."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, ...]] = []
+
+    def finished(self, server: str, sample: Sample, verdicts: list[str], seconds: float | None) -> None:
+        self.events.append(("finished", sample.key, *verdicts))
+
+    def failed(self, sample: Sample, failure: SampleFailure) -> None:
+        self.events.append(("failed", sample.key, failure.error_type))
+
+    def retried(self, server: str, samples: int, error_class: str, why: str) -> None:
+        self.events.append(("retried", str(samples), error_class))
+
+    def server(self, view: Any) -> None: ...
+
+    def say(self, line: str) -> None:
+        self.events.append(("say", line))
+
+    def close(self) -> None: ...
+
+
+@pytest.fixture
+def told() -> Told:
+    return Told()
+
+
+@pytest.fixture
+def pool_of(journal: Journal, sample_of: Make, told: Told) -> Callable[..., Pool]:
+    """A function that makes a pool of so many samples."""
+
+    def make(count: int = 4, attempts: int = 1, room: Callable[[], str] = lambda: "") -> Pool:
+        journal.enrol([sample_of(f"k{number:04d}") for number in range(count)], None)
+        pool = Pool(journal, None, None, told, StopRequest(), 2, attempts, room)  # type: ignore[arg-type]
+        for server in (A, B):
+            pool.working(server, True)
+        return pool
+
+    return make
+
+
+def take(pool: Pool, count: int, server: str = A) -> list[Item]:
+    return pool.take(server, lambda _first: count)
+
+
+def keys(items: list[Item]) -> list[str]:
+    return [item.sample.key[-1] for item in items]
+
+
+def fly(pool: Pool, items: list[Item], server: str = A, attempt: int = 0) -> Flight:
+    posted = [Posted(item, f"out/{item.sample.key}", attempt) for item in items]
+    flight = Flight(f"prompt-{items[0].sample.key}-{server}", posted, dict(enumerate(posted)))
+    pool.journal.submitting([one.key for one in posted], flight.prompt_id, server)
+    pool.took_off(server, flight)
+    return flight
+
+
+def lands(pool: Pool, flight: Flight) -> list[Posted]:
+    pool.landed(flight)
+    left = list(flight.open.values())
+    flight.open.clear()
+    return left
+
+
+def row(key: str, verdict: str = "keep") -> Harvest:
+    return Harvest([Row(key, verdict, "{}")])
+
+
+def test_each_sample_goes_to_one_server_in_the_inputs_order(pool_of: Callable[..., Pool]) -> None:
+    pool = pool_of(1200)
+    taken = [key for server in (A, B) * 300 for key in [item.sample.key for item in take(pool, 2, server)]]
+    assert taken == [f"k{number:04d}" for number in range(1200)]
+    assert take(pool, 2) == []
+
+
+def test_what_comes_back_goes_first_and_alone_where_it_must(pool_of: Callable[..., Pool]) -> None:
+    pool = pool_of()
+    first = fly(pool, take(pool, 2))
+    left = lands(pool, first)
+    pool.disturbed(A, left[:1], Trouble.DEATH, "gone")
+    pool.disturbed(A, left[1:], Trouble.FAULT, "gone")
+    assert [keys(take(pool, 2)) for _ in range(3)] == [["0"], ["1", "2"], ["3"]]
+
+
+def test_a_server_leaves_what_it_is_to_avoid_to_others_while_there_are_some(pool_of: Callable[..., Pool]) -> None:
+    pool = pool_of(1)
+    item = take(pool, 1)[0].elsewhere(A)
+    pool.returned([item])
+    assert take(pool, 1, A) == []
+    pool.working(B, False)
+    assert keys(take(pool, 1, A)) == ["0"]
+
+
+@pytest.mark.parametrize(("trouble", "most"), [(Trouble.FAULT, MAX_FAULTS), (Trouble.DEATH, MAX_DEATHS)])
+def test_a_sample_that_sees_too_much_trouble_is_set_aside(
+    trouble: Trouble, most: int, pool_of: Callable[..., Pool], told: Told
+) -> None:
+    pool = pool_of(1)
+    for _ in range(most):
+        pool.disturbed(A, lands(pool, fly(pool, take(pool, 1))), trouble, "gone")
+    assert told.events[-1] == ("failed", "k0000", trouble.value)
+    assert (take(pool, 1), pool.over()) == ([], True)
+    assert next(pool.journal.failures())["attempts"] == 1
+
+
+def test_memory_is_tried_here_alone_then_elsewhere_then_given_up(pool_of: Callable[..., Pool], told: Told) -> None:
+    pool = pool_of(1)
+    failure = SampleFailure("edit", "OutOfMemory", "Allocation on device")
+    for server in (A, A, B):
+        (posted,) = lands(pool, fly(pool, take(pool, 1, server), server))
+        pool.out_of_memory(server, posted, failure)
+        if server == A:
+            assert pool.journal.tries("k0000").attempts == 0
+    assert told.events[-1] == ("failed", "k0000", "OutOfMemory")
+
+
+def test_attempts_have_new_seeds_and_keep_rejected_tries(pool_of: Callable[..., Pool], told: Told) -> None:
+    pool = pool_of(1, attempts=3)
+    for attempt, verdict in enumerate(("reject", "reject", "reject")):
+        assert pool.journal.tries("k0000").attempts == attempt
+        flight = fly(pool, take(pool, 1), attempt=attempt)
+        (posted,) = flight.posted
+        name = pool.renamed(posted)("k0000", True)
+        lands(pool, flight)
+        pool.harvested(A, posted, row(name, verdict), 0.0, None)
+    assert pool.over()
+    verdicts = pool.journal._db.execute("SELECT key, verdict, attempt FROM records ORDER BY key").fetchall()
+    assert verdicts == [("k0000", "reject", 3), ("k0000~try0", "reject", 1), ("k0000~try1", "reject", 2)]
+    assert told.events[-1] == ("finished", "k0000", "reject")
+
+
+def test_an_unscored_edit_is_not_tried_again(pool_of: Callable[..., Pool]) -> None:
+    pool = pool_of(1, attempts=3)
+    (posted,) = lands(pool, fly(pool, take(pool, 1)))
+    pool.harvested(A, posted, row("k0000", "unscored"), 0.0, None)
+    assert pool.over()
+
+
+def test_a_reason_that_travelled_as_data_fails_the_sample(pool_of: Callable[..., Pool], told: Told) -> None:
+    pool = pool_of(1)
+    (posted,) = lands(pool, fly(pool, take(pool, 1)))
+    pool.harvested(A, posted, Harvest(failure=SampleFailure("write", "VlmRefusal", "no")), 0.0, None)
+    assert told.events[-1] == ("failed", "k0000", "VlmRefusal")
+
+
+class TestStragglers:
+    def late(self, pool: Pool) -> Flight:
+        flight = fly(pool, take(pool, 2))
+        flight.begun = time.monotonic() - 1000
+        return flight
+
+    def test_an_idle_server_takes_what_another_has_had_for_too_long(self, pool_of: Callable[..., Pool]) -> None:
+        pool = pool_of(2)
+        flight = self.late(pool)
+        assert pool.stragglers(A, 0.1) == []
+        copies = pool.stragglers(B, 0.1)
+        assert keys(copies) == ["0", "1"]
+        assert pool.stragglers(B, 0.1) == [], "copied once"
+        second = fly(pool, copies, B)
+        assert (flight.prompt_id, second.prompt_id) == tuple(pool.flights)
+
+    def test_nothing_is_copied_while_samples_wait_or_it_is_not_late(self, pool_of: Callable[..., Pool]) -> None:
+        pool = pool_of(3)
+        self.late(pool)
+        assert pool.stragglers(B, 0.1) == []
+        take(pool, 1, B)
+        assert pool.stragglers(B, 1000.0) == []
+        assert pool.stragglers(B, 0.1) != []
+
+    def test_whoever_is_first_counts_and_the_other_changes_nothing(
+        self, pool_of: Callable[..., Pool], told: Told
+    ) -> None:
+        pool = pool_of(2)
+        first = self.late(pool)
+        second = fly(pool, pool.stragglers(B, 0.1), B)
+        for posted in lands(pool, second):
+            pool.harvested(B, posted, row(posted.key), 0.0, None)
+        assert pool.over()
+        for posted in lands(pool, first):
+            pool.harvested(A, posted, row(posted.key, "reject"), 0.0, None)
+        assert pool.journal.counts() == {"done": 2, "keep": 2}
+        assert [event[0] for event in told.events] == ["finished", "finished"]
+
+    @pytest.mark.parametrize("first_lost", ["original", "copy"])
+    def test_a_lost_one_leaves_the_sample_to_the_other(self, first_lost: str, pool_of: Callable[..., Pool]) -> None:
+        pool = pool_of(2)
+        original = self.late(pool)
+        copy = fly(pool, pool.stragglers(B, 0.1), B)
+        order = [original, copy] if first_lost == "original" else [copy, original]
+        pool.disturbed(A, lands(pool, order[0]), Trouble.FAULT, "gone")
+        assert pool.queue.empty(), "the other server still has them"
+        pool.disturbed(B, lands(pool, order[1]), Trouble.FAULT, "gone")
+        assert keys(take(pool, 2)) == ["0", "1"]
+        assert take(pool, 2) == []
+
+
+def test_a_run_that_fails_the_same_way_from_the_start_breaks_off(pool_of: Callable[..., Pool]) -> None:
+    pool = pool_of(SAME_FAILURES + 5)
+    for number in range(SAME_FAILURES):
+        assert not pool.over(), number
+        pool.fail(take(pool, 1)[0].sample, SampleFailure("edit", "ValueError", "no such model", "Loader #4"))
+    assert pool.over()
+    assert "--retry-failed" in str(pool.broken)
+    assert "ValueError at Loader #4 (no such model)" in str(pool.broken)
+
+
+@pytest.mark.parametrize("other", ["done", "other failure"])
+def test_a_run_in_which_something_else_happened_goes_on(other: str, pool_of: Callable[..., Pool]) -> None:
+    pool = pool_of(SAME_FAILURES + 5)
+    (posted,) = lands(pool, fly(pool, take(pool, 1)))
+    if other == "done":
+        pool.harvested(A, posted, row(posted.key), 0.0, None)
+    else:
+        pool.fail(posted.item.sample, SampleFailure("edit", "KeyError", "x"))
+    for _ in range(SAME_FAILURES):
+        pool.fail(take(pool, 1)[0].sample, SampleFailure("edit", "ValueError", "no such model"))
+    assert not pool.over()
+
+
+def test_a_full_disk_pauses_and_says_so_once(pool_of: Callable[..., Pool], told: Told) -> None:
+    why = ["the disk of out/ has 1 GB left"]
+    pool = pool_of(2, room=lambda: why[0])
+    assert take(pool, 1) + take(pool, 1) == []
+    why[0] = ""
+    assert keys(take(pool, 1)) == ["0"]
+    assert [event[1] for event in told.events] == [
+        "paused: the disk of out/ has 1 GB left",
+        "going on: there is room again",
+    ]
+
+
+def test_a_stop_gives_nothing_out(pool_of: Callable[..., Pool]) -> None:
+    pool = pool_of()
+    pool.stop.request()
+    assert take(pool, 1) == []
+    assert not pool.stop.overdue(60)
+    assert pool.stop.overdue(0)
+
+
+def test_prompts_of_an_earlier_run_are_adopted_and_not_given_out(
+    pool_of: Callable[..., Pool], journal: Journal
+) -> None:
+    journal.set("run_id", "r")
+    pool_of(600)
+    journal.submitting(["k0003", "k0550"], "left", A)
+    journal.done("k0003", [Row("k0003", "keep", "{}")], 0.0)
+    pool = pool_of(600)
+    flight = pool.adopted["left"]
+    assert (pool.homes["left"], list(flight.open), flight.adopted) == (A, [1], True)
+    assert flight.open[1].folder == "editpairs/r/k0550-0"
+    taken = [item.sample.key for _ in range(700) for item in take(pool, 1)]
+    assert len(taken) == 598
+    assert "k0550" not in taken
+    pool.returned([flight.open[1].item])
+    assert [item.sample.key for item in take(pool, 1)] == ["k0550"]
+
+
+@pytest.mark.parametrize(
+    ("exception_type", "message", "trouble", "error_type"),
+    [
+        ("torch.OutOfMemoryError", "Allocation on device 0 would exceed allowed memory", Trouble.MEMORY, "OutOfMemory"),
+        ("RuntimeError", "CUDA out of memory. Tried to allocate 2 GiB", Trouble.MEMORY, "OutOfMemory"),
+        ("ValueError", "the mask is empty\nline two", Trouble.SAMPLE, "ValueError"),
+        ("", "", Trouble.SAMPLE, ""),
+    ],
+)
+def test_errors_of_nodes_are_read(exception_type: str, message: str, trouble: Trouble, error_type: str) -> None:
+    job = Job("failed", error={"exception_type": exception_type, "exception_message": message,
+                               "node_id": "s3/12", "node_type": "KSampler"})  # fmt: skip
+    found = node_error(job)
+    assert (found.trouble, found.failure.error_type, found.failure.node) == (trouble, error_type, "KSampler #12")
+    assert "\n" not in found.failure.message
