@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -44,6 +44,25 @@ FACTS = RunFacts("remove", "a" * 64, "b" * 64, "full")
 
 TINY = 400
 """Bytes of an image where memory is measured: what grows with the rows is not their images."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """Time that something took, seconds."""
+
+    wall: float
+    cpu: float
+    """Of all threads; what others do on the machine does not show in it."""
+
+    @classmethod
+    def now(cls) -> Taken:
+        return cls(time.perf_counter(), time.process_time())
+
+    def __add__(self, other: Taken) -> Taken:
+        return Taken(self.wall + other.wall, self.cpu + other.cpu)
+
+    def __sub__(self, other: Taken) -> Taken:
+        return Taken(self.wall - other.wall, self.cpu - other.cpu)
 
 
 class Canned(Spool):
@@ -86,7 +105,7 @@ def main() -> int:
 def _speed(folder: Path, options: argparse.Namespace) -> dict[str, float]:
     size = options.kilobytes * 1000
     bytes_a_round = 2 * size * options.rows
-    ours, plain, floor, ratios = [], [], [], []
+    ours, plain, floor = list[Taken](), list[Taken](), list[Taken]()
     for number in range(options.rounds):
         here = folder / "speed"
         here.mkdir()
@@ -96,59 +115,73 @@ def _speed(folder: Path, options: argparse.Namespace) -> dict[str, float]:
         for key in _keys(options.rows):
             for role in ("input", "output"):
                 (spool.folder / f"{key}.{role}0.png").write_bytes(noise.bytes(size))
-        floor.append(_write_ready(here, spool))
-        plain.append(_write_plainly(here, spool))
-        ours.append(_write_ours(here, spool))
-        ratios.append(floor[-1] / ours[-1])
+        kinds = [(floor, _write_ready), (plain, _write_plainly), (ours, _write_ours)]
+        for seconds, write in kinds[number % 3 :] + kinds[: number % 3]:  # who is first finds another disk and cache
+            seconds.append(write(here, Lasting(here / "spool")))
         shutil.rmtree(here)
-    median = statistics.median
+    walls = {"ours": ours, "plain: Table.from_pylist": plain, "floor: pyarrow, tables ready in memory": floor}
+    rates = {
+        f"rows/s, {name}": options.rows / statistics.median(one.wall for one in all_) for name, all_ in walls.items()
+    }
+    cpus = {
+        f"CPU ms/row, {name}": 1000 * statistics.median(one.cpu for one in all_) / options.rows
+        for name, all_ in walls.items()
+    }
+    pairs = list(zip(floor, ours, strict=True))
     return {
-        "rows/s, ours": options.rows / median(ours),
-        "rows/s, plain: Table.from_pylist": options.rows / median(plain),
-        "rows/s, floor: pyarrow, tables ready in memory": options.rows / median(floor),
-        "MB/s, ours": bytes_a_round / median(ours) / 1e6,
-        "MB/s, floor": bytes_a_round / median(floor) / 1e6,
-        "parquet_vs_pyarrow": median(ratios),
+        **rates,
+        "MB/s, ours": rates["rows/s, ours"] * bytes_a_round / options.rows / 1e6,
+        **cpus,
+        "parquet_vs_pyarrow": statistics.median(alone.wall / one.wall for alone, one in pairs),
+        "parquet_vs_pyarrow, CPU": statistics.median(alone.cpu / one.cpu for alone, one in pairs),
     }
 
 
-def _write_ours(folder: Path, spool: Spool) -> float:
+class Lasting(Spool):
+    """A spool that keeps its images for the next measurement."""
+
+    def clear(self) -> None:
+        """Deleting them is no part of the comparison."""
+
+
+def _write_ours(folder: Path, spool: Spool) -> Taken:
     journal = Journal(folder / "run.sqlite")
     os.sync()  # what others left to be written is not ours
-    begun = time.perf_counter()
+    begun = Taken.now()
     write_dataset(journal, spool, folder, folder / "work", FACTS)
-    seconds = time.perf_counter() - begun
+    seconds = Taken.now() - begun
     journal.close()
+    shutil.rmtree(folder / "data")
     return seconds
 
 
-def _write_plainly(folder: Path, spool: Spool) -> float:
+def _write_plainly(folder: Path, spool: Spool) -> Taken:
     path = folder / "plain.parquet"
     os.sync()
-    begun = time.perf_counter()
+    begun = Taken.now()
     with parquet_writer(path) as writer:
         for pairs in _groups(folder, spool):
             writer.write_table(pa.Table.from_pylist([_as_dict(pair) for pair in pairs], schema=SCHEMA))
     make_durable(path)
-    seconds = time.perf_counter() - begun
+    seconds = Taken.now() - begun
     path.unlink()
     return seconds
 
 
-def _write_ready(folder: Path, spool: Spool) -> float:
+def _write_ready(folder: Path, spool: Spool) -> Taken:
     """Only what pyarrow and the disk take: row groups are made while the clock stands."""
     path = folder / "ready.parquet"
     os.sync()
-    seconds = 0.0
+    seconds = Taken(0.0, 0.0)
     with parquet_writer(path) as writer:
         for pairs in _groups(folder, spool):
             ready = table(pairs)
-            begun = time.perf_counter()
+            begun = Taken.now()
             writer.write_table(ready)
-            seconds += time.perf_counter() - begun
-        begun = time.perf_counter()
+            seconds += Taken.now() - begun
+        begun = Taken.now()
     make_durable(path)
-    seconds += time.perf_counter() - begun
+    seconds += Taken.now() - begun
     path.unlink()
     return seconds
 

@@ -48,7 +48,11 @@ class ComfyServer:
             RunError: `url` is not an http(s) address.
         """
         parts = urlsplit(url if "//" in url else f"http://{url}")
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        try:
+            host = urllib3.util.parse_url(parts.geturl()).host
+        except urllib3.exceptions.LocationParseError:
+            host = None
+        if parts.scheme not in ("http", "https") or not host:
             raise RunError(f"--server {url}: not an address such as http://127.0.0.1:8188")
         if "@" in parts.netloc:
             raise RunError("--server: leave user name and password out of the address, it is written into the dataset")
@@ -106,7 +110,7 @@ class ComfyServer:
 
     def job(self, prompt_id: str) -> Job | None:
         """The prompt's state; None where the server does not know it."""
-        response = self._request("GET", f"/api/jobs/{prompt_id}")
+        response = self._request("GET", f"/api/jobs/{prompt_id}", timeout=POLL_TIMEOUT)
         if response.status == 404:
             return None
         item = self._decoded(response)
@@ -167,7 +171,7 @@ class ComfyServer:
         except (urllib3.exceptions.MaxRetryError, urllib3.exceptions.HTTPError) as error:
             reason = getattr(error, "reason", None) or error
             if isinstance(reason, urllib3.exceptions.ReadTimeoutError):
-                raise ServerFault(f"{self.url} did not answer {path} within {TIMEOUT.read_timeout:.0f} s") from None
+                raise ServerFault(f"{self.url} did not answer {path} in time") from None
             raise ServerGone(f"no ComfyUI answers at {self.url} ({type(reason).__name__})") from None
 
     def _decoded(self, response: urllib3.BaseHTTPResponse) -> Any:

@@ -135,8 +135,6 @@ class _Server:
                 "its cache grows until only 128 GB of memory are free, which a container may not have: "
                 "start it with --cache-lru 64, or more for large packs"
             )
-        if "--disable-metadata" not in flags:
-            found.append("core's nodes write the graph into every picture there: start it with --disable-metadata")
         for name in sorted({node["class_type"] for node in api.values()}):
             if (files := _listed_files(self.object_info.get(name, {}))) > MANY_FILES:
                 found.append(f"{name} lists {files} files of its input folder for every prompt: empty that folder")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,7 +58,14 @@ def run_pool(
         if pool.homes[prompt_id] not in homes:
             pool.returned([one.item for one in flight.posted])
     with ThreadPoolExecutor(len(workers), "server") as threads:
-        for running in [threads.submit(worker.run) for worker in workers]:
-            running.result()
+        running = [threads.submit(worker.run) for worker in workers]
+        told = False
+        while wait(running, timeout=0.2).not_done:
+            if pool.stop.level and not told:
+                told = True
+                number = len(pool.flights)
+                pool.reporter.say(f"stopping: waiting for {number} prompts in flight (Ctrl-C again: now)")
+        for one in running:
+            one.result()
     if pool.broken:
         raise pool.broken

@@ -111,6 +111,7 @@ class Worker:
         self._state: ServerState = "idle"
         self._done = self._faults = self._in_a_row = self._errors_in_a_row = self._prompts = 0
         self._canary = False
+        self._size = PackSize(1, gains=False, free_memory=0)  # until it answers
         self._away = not host.running()
         if not self._away:
             self._packer, self._size = fit(host.server)
@@ -133,7 +134,8 @@ class Worker:
             self._release_all()
             self._events.close()
             self._poster.close()
-            self._show("left")
+            if self._away:
+                self._show("left")
 
     def _step(self) -> bool:
         """One round; False when there is nothing more to do here."""
@@ -404,10 +406,11 @@ class Worker:
         self._events = PromptEvents(self._host.server)
         self._pulse = Pulse(time.monotonic())
         self._pool.working(name, True)
+        ran = self._running()
         for flight in list(self._flights.values()):
             with contextlib.suppress(ServerFault):
                 if not self._known(flight.prompt_id):
-                    self._vanished(flight, died=True)
+                    self._vanished(flight, Trouble.DEATH if flight is ran else None)
         return True
 
     def _give_back_waiting(self) -> None:
@@ -423,18 +426,20 @@ class Worker:
         """The prompt that the server works on, as far as can be told: the first one that began and hasn't ended."""
         return next((one for one in self._flights.values() if one.running), next(iter(self._flights.values()), None))
 
-    def _vanished(self, flight: Flight, died: bool = False) -> None:
-        """The server does not know the prompt any more: what its sinks wrote is kept, the rest is to be done again."""
-        ran = flight is self._running()
+    def _vanished(self, flight: Flight, trouble: Trouble | None = Trouble.FAULT) -> None:
+        """The server does not know the prompt any more: what its sinks wrote is kept, the rest is to be done again.
+
+        Args:
+            trouble: what it costs the samples; nothing where their prompt did not run.
+        """
         self._land(flight)
         for slot in list(flight.open):
             with contextlib.suppress(SinkNotRun, FileNotFoundError):
                 self._collect(flight, slot)
         left, flight.open = list(flight.open.values()), {}
-        if flight.adopted or (died and not ran):
+        if flight.adopted or trouble is None:
             self._pool.returned([one.item for one in left])
             return
-        trouble = Trouble.DEATH if died else Trouble.FAULT
         why = f"{self._host.name} no longer knows the prompt (was it restarted?)"
         self._pool.disturbed(self._host.name, left, trouble, why)
 

@@ -12,8 +12,8 @@ import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-POLL_S = 0.2
-"""How often a waiting node looks whether stop was pressed. Ours: stop has to work within a second."""
+POLL_S = 0.1
+"""How often it is looked whether stop was pressed. Ours: stop has to work within a second."""
 
 T = TypeVar("T")
 

@@ -74,7 +74,7 @@ def test_one_hangs_at_the_end(driver: Patched, fake: Fakes, tmp_path: Path, how:
 def test_a_real_one_beside_a_fake_one_is_killed_and_comes_back(
     driver: Patched, fake: Fakes, real: ServerProcess, tmp_path: Path
 ) -> None:
-    source = scene.photos(tmp_path / "photos", 200)
+    source = scene.photos(tmp_path / "photos", 120)
     run = ("--input", source, "--output", tmp_path / "out", "--set", "#edit.seconds=0.2")
     process = driver.start(*run, server=f"{real.url},{fake().url}", workflow=EDIT, quick=False)
     scene.during(process, lambda: helpers.done_so_far(tmp_path / "out") >= 20, "twenty samples")

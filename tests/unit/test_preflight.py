@@ -30,7 +30,7 @@ STATS: dict[str, Any] = {
         "comfyui_version": "0.30.0",
         "pytorch_version": "2.14.1",
         "ram_total": 64 << 30,
-        "argv": ["main.py", "--listen", "10.0.0.1", "--disable-metadata", "--cache-lru", "64"],
+        "argv": ["main.py", "--listen", "10.0.0.1", "--cache-lru", "64"],
     },
     "devices": [{"name": "cuda:0 H100", "type": "cuda"}],
 }
@@ -186,7 +186,7 @@ def test_a_server_that_is_not_there_or_named_twice(serve: Serve) -> None:
 
 def test_a_default_cache_is_a_warning_on_a_big_host(serve: Serve) -> None:
     def started(argv: list[str], ram: int) -> Change:
-        return lambda stats, _: stats["system"].update(argv=["main.py", "--disable-metadata", *argv], ram_total=ram)
+        return lambda stats, _: stats["system"].update(argv=["main.py", *argv], ram_total=ram)
 
     big, small = 512 << 30, 128 << 30
     (warning,) = agree([serve(started([], big))], API).warnings
@@ -200,15 +200,13 @@ def test_a_default_cache_is_a_warning_on_a_big_host(serve: Serve) -> None:
         assert agree([serve(started(argv, ram))], API).warnings == ()
 
 
-def test_metadata_and_a_full_input_folder_are_warnings(serve: Serve) -> None:
-    def careless(stats: dict[str, Any], nodes: dict[str, Any]) -> None:
-        stats["system"]["argv"] = ["main.py", "--cache-lru", "64"]
+def test_a_full_input_folder_is_a_warning(serve: Serve) -> None:
+    def careless(_stats: dict[str, Any], nodes: dict[str, Any]) -> None:
         nodes["Paint"]["input"]["required"]["method"][1]["image_upload"] = True
         nodes["Paint"]["input"]["required"]["method"][0] += [f"{n}.png" for n in range(MANY_FILES)]
 
     server = serve(careless)
-    metadata, files = agree([server], API).warnings
-    assert metadata.startswith(f"{server.url}: ") and "--disable-metadata" in metadata
+    (files,) = agree([server], API).warnings
     assert f"Paint lists {MANY_FILES + 2} files" in files
 
 
