@@ -36,19 +36,19 @@ class Figure:
 
 
 FIGURES = {
-    "vlm_vs_reference": Figure(">= 10", "x"),
-    "vlm_vs_floor": Figure("<= 1.2", "x"),
-    "verify_wait_s": Figure("<= 5", "s"),
-    "model_switches": Figure("<= 4"),
+    "vlm_vs_reference": Figure(">= 12", "x"),
+    "vlm_vs_floor": Figure("<= 1.15", "x"),
+    "verify_wait_s": Figure("<= 4", "s"),
+    "model_switches": Figure("<= 2"),
     "edit_vs_floor": Figure(">= 0.97", "x"),
-    "vs_comfy_run": Figure(">= 10", "x"),
-    "speedup_2": Figure(">= 1.9", "x"),
-    "speedup_4": Figure(">= 3.6", "x"),
-    "driver_cpu_ms": Figure("<= 2.5", "ms"),
+    "vs_comfy_run": Figure(">= 30", "x"),
+    "speedup_2": Figure(">= 1.95", "x"),
+    "speedup_4": Figure(">= 3.8", "x"),
+    "driver_cpu_ms": Figure("<= 8", "ms"),
     "rss_mb_1m_rows": Figure("<= 300", "MB"),
-    "rss_slope_mb": Figure("<= 10", "MB"),
+    "rss_slope_mb": Figure("<= 5", "MB"),
     "resume_1m_s": Figure("<= 3", "s"),
-    "resume_10m_s": Figure("<= 30", "s"),
+    "resume_10m_s": Figure("<= 15", "s"),
 }
 
 Found = dict[str, float]

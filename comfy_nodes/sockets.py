@@ -36,6 +36,8 @@ class EditSample:
     """What the user wrote; empty where an instruction is still to be written."""
     seed: int
     provenance: Provenance
+    others: tuple[Region, ...] = ()
+    """The photo's other regions, as far as they are known: what the one that is edited is told apart from."""
     images: dict[str, torch.Tensor] = field(default_factory=dict)
     """Further images by role (reference, frame2), each IMAGE [1, H, W, 3]."""
     writings: tuple[Writing, ...] = ()

@@ -13,6 +13,7 @@ import numpy as np
 from comfy_api.latest import io
 
 from . import boxes as wire
+from .core.annotation import Region
 from .core.instruction_checks import language_of
 from .core.instructions import USER, Step, Writing
 from .core.records import SampleFailure
@@ -41,7 +42,7 @@ def scene_of(sample: EditSample, boxes: Any = None) -> Scene | str:
         A sentence where the regions that the task needs are not there.
     """
     width, height = sample.size
-    others = [] if boxes is None else wire.regions(boxes, None, "object", width, height)
+    others = _others(sample, boxes)
     task = TASKS.get(sample.task)
     wanted = task.regions if task else int(sample.region is not None)
     if not wanted:
@@ -120,8 +121,15 @@ def node_name(node_id: str, node: type[io.ComfyNode]) -> str:
 
 def routing_scene(sample: EditSample, boxes: Any) -> Scene:
     """The photo's regions for whichever task: the sample's own marked, the others named."""
-    others = [] if boxes is None else wire.regions(boxes, None, "object", *sample.size)
+    others = _others(sample, boxes)
     return Scene(*sample.size, (sample.region,) if sample.region else (), others)
+
+
+def _others(sample: EditSample, boxes: Any) -> list[Region]:
+    """The photo's other regions: those in `boxes`, or what the sample's annotation says."""
+    if boxes is None:
+        return list(sample.others)
+    return wire.regions(boxes, None, "object", *sample.size)
 
 
 def strings(sample: EditSample) -> tuple[str, str, str, str]:

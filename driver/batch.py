@@ -56,6 +56,8 @@ def _conclude(options: argparse.Namespace, summary: Summary, stopped: bool) -> i
     )
     rest = f"; load_dataset({str(options.output)!r}) opens the kept ones" if summary.gives == "edit pairs" else ""
     print(f"look at {options.output / 'report.html'}{rest}")
+    if summary.vlm_calls:
+        print(f"{summary.vlm_calls} calls to VLM services, {summary.vlm_usd:.2f} USD, by this machine's ledger")
     if options.publish_to:
         print(f"published to {options.publish_to}")
     if summary.unscored and not summary.kept:
@@ -147,6 +149,12 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         metavar="N",
         help="edits tried of each sample, each with another seed, after a rejection or an error; default: 1",
     )
+    add(
+        "--budget-usd",
+        type=_money,
+        metavar="X",
+        help="the most that calls to VLM services may cost in this run; what is over fails; default: no bound",
+    )
     add("--metrics-port", type=_port, metavar="P", help="serve Prometheus metrics on this port of the loopback address")
     add(
         "--recycle",
@@ -216,7 +224,14 @@ def _port(text: str) -> int:
 def _size(text: str) -> float:
     number = float(text)
     if not 0 <= number < float("inf"):
-        raise argparse.ArgumentTypeError("must be a number of gigabytes, 0 or more")
+        raise argparse.ArgumentTypeError("must be a number, 0 or more")
+    return number
+
+
+def _money(text: str) -> float:
+    number = _size(text)
+    if not number:
+        raise argparse.ArgumentTypeError("must be more than 0")
     return number
 
 

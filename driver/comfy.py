@@ -15,8 +15,11 @@ import urllib3
 from .failures import PromptRefused, RunError, ServerFault, ServerGone
 
 TIMEOUT = urllib3.Timeout(connect=5, read=60)
+POLL_TIMEOUT = urllib3.Timeout(connect=2, read=15)
+"""For asking after a prompt, which a server that is not stopped answers at once."""
+
 _RETRIES = urllib3.Retry(
-    total=3, connect=1, backoff_factor=0.2, status_forcelist=(502, 503, 504), raise_on_status=False
+    total=3, connect=1, read=1, backoff_factor=0.2, status_forcelist=(502, 503, 504), raise_on_status=False
 )
 _FINAL = {"completed", "failed", "cancelled"}
 

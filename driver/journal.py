@@ -70,6 +70,9 @@ def _in_turn(method: _Method) -> _Method:
     return cast(_Method, held)
 
 
+_WORDS = ("instruction", "reference", "subtask", "slot")
+"""A sample's texts, of which most are empty."""
+
 _DISK_ERRORS = ("SQLITE_FULL", "SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_READONLY", "SQLITE_IOERR", "SQLITE_CANTOPEN")
 """What a sound journal may meet too."""
 
@@ -409,10 +412,11 @@ class Journal:
 
 
 def _text(sample: Sample) -> str:
-    annotation = to_json(sample.annotation)
-    return json.dumps({"file": sample.file, "annotation": annotation, "instruction": sample.instruction})
+    words = {name: getattr(sample, name) for name in _WORDS if getattr(sample, name)}
+    return json.dumps({"file": sample.file, "annotation": to_json(sample.annotation), **words})
 
 
 def _sample(key: str, text: str) -> Sample:
     item = json.loads(text)
-    return Sample(key, item["file"], parse_annotation(item["annotation"]), item["instruction"])
+    words = {name: item[name] for name in _WORDS if name in item}
+    return Sample(key, item["file"], parse_annotation(item["annotation"]), **words)

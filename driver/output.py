@@ -11,6 +11,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from comfy_nodes.core.tasks import ANNOTATE
+from comfy_nodes.vlm import budget
 
 from .annotating import finished_annotations, write_annotation
 from .columns import RunFacts
@@ -103,6 +104,7 @@ class OutputFolder:
     def _summarise(self, facts: RunFacts, task: str, gives: Gives = "edit pairs") -> Summary:
         counts = self.journal.counts()
         seconds = self.journal.edit_seconds()
+        spent = budget.spent(self.journal.get("run_id") or "")
         return Summary(
             workflow=facts.workflow,
             profile=facts.profile,
@@ -118,6 +120,8 @@ class OutputFolder:
             seconds=round(seconds, 2),
             samples_per_second=round(counts["done"] / seconds, 3) if seconds else 0.0,
             gives=gives,
+            vlm_calls=spent.calls,
+            vlm_usd=round(spent.usd, 4),
         )
 
     def close(self) -> None:

@@ -12,9 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .model_stages import Sizes, gate, stages
-from .workflow import Api, BatchGraph, ancestors, is_link
-
-ENDPOINT_LOADER = "EditPairsLoadVlmEndpoint"
+from .workflow import ENDPOINT_LOADER, Api, BatchGraph, ancestors, is_link
 
 
 @dataclass(frozen=True)

@@ -151,6 +151,8 @@ class Pool:
         annotation = item.sample.annotation
         provenance = Provenance(
             key=item.sample.key,
+            subtask=item.sample.subtask,
+            slot=item.sample.slot,
             source_id=annotation.path,
             source_path=annotation.path,
             source_sha256=hashlib.sha256(data).hexdigest(),

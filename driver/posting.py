@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from comfy_nodes.core.annotation import to_json
+from comfy_nodes.core.annotation import Annotation, to_json
 from comfy_nodes.core.keys import sample_seed
 from comfy_nodes.core.photos import PhotoError
 from comfy_nodes.core.records import SampleFailure
@@ -81,8 +81,14 @@ class Poster:
         values = {
             "image": upload,
             "annotation": json.dumps(to_json(sample.annotation, ready.provenance)),
-            "region_index": 0,
+            "region_index": _place(sample.annotation),
             "class_name": "",
             "instruction": sample.instruction,
         }
         return Filling(values, sample_seed(self._run_seed, sample.key, ready.tries.attempts), self._folder(ready))
+
+
+def _place(annotation: Annotation) -> int:
+    """Where the edited region, the first, stands for `Load Edit Sample`, which counts objects before backgrounds."""
+    first, *others = annotation.regions or (None,)
+    return sum(one.kind == "object" for one in others) if first and first.kind == "background" else 0

@@ -70,6 +70,9 @@ class Summary:
     samples_per_second: float
     gives: Gives = "edit pairs"
     """What is kept."""
+    vlm_calls: int = 0
+    """Calls to VLM services, by the ledger of this machine: those of servers elsewhere are not in it."""
+    vlm_usd: float = 0.0
 
     def as_json(self) -> str:
         return json.dumps(vars(self), indent=2, ensure_ascii=False) + "\n"

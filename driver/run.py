@@ -19,6 +19,7 @@ from typing import Any
 from comfy_nodes.core.instructions import InstructionRecord
 from comfy_nodes.core.records import AnnotationRecord
 from comfy_nodes.core.tasks import ANNOTATE, task_named
+from comfy_nodes.vlm import budget, profiles
 
 from .annotating import JOURNAL, WORKFLOW, Annotated, write_annotation
 from .columns import RunFacts
@@ -39,6 +40,9 @@ from .stage import Stage, open_stage
 from .store import publish
 from .version import VERSION
 from .workflow import ANNOTATION_SINK, INSTRUCTION_SINK, SAMPLE_INPUTS
+
+PHOTO_PIXELS = 1024 * 1024
+"""What a photo is taken to have in an estimate of costs. Ours."""
 
 
 def run(options: argparse.Namespace) -> tuple[Summary, bool]:
@@ -97,11 +101,27 @@ def dry_run(options: argparse.Namespace) -> None:
             "left out": ", ".join(graph.left_out) or "nothing",
             "samples": f"{usable if options.limit is None else min(usable, options.limit)} to edit, {refused.total()} unusable",
             "output": str(options.output),
+            **_estimates(stage, usable if options.limit is None else min(usable, options.limit)),
         }
         for name, text in lines.items():
             print(f"{name:>14}: {text}")
         for why, number in refused.most_common(20):
             print(f"      unusable: {why}" + (f" (and {number - 1} more)" if number > 1 else ""))
+
+
+def _estimates(stage: Stage, samples: int) -> dict[str, str]:
+    """What the graph's calls to services may cost, at most, as lines."""
+    found = {}
+    for name, questions in stage.graph.profiles().items():
+        try:
+            profile = profiles.find(name)
+        except profiles.VlmNotConfigured as error:
+            found["services"] = str(error)
+            continue
+        bound = budget.estimate(profile, samples, questions, PHOTO_PIXELS)
+        cost = f"{bound.usd:.2f} USD" if bound.usd is not None else "no price known"
+        found["services"] = f"profile {name}: at most {bound.calls} calls, {cost}, where nothing is cached"
+    return found
 
 
 def _edit(
@@ -192,7 +212,8 @@ def _work(
     try:
         pool = Pool(journal, harvester, source, reporter, stop, len(stage.hosts), options.attempts, watermark)
         pace = Pace(options.samples_per_prompt, options.recycle)
-        run_pool(pool, list(stage.hosts), stage.graph, stage.agreement.object_info, pace, options.seed, stage.check)
+        graph = stage.graph.booked(journal.get("run_id") or "", options.budget_usd)
+        run_pool(pool, list(stage.hosts), graph, stage.agreement.object_info, pace, options.seed, stage.check)
     finally:
         reporter.close()
         journal.add_edit_seconds(time.monotonic() - begun)

@@ -106,6 +106,8 @@ def photo_of(value: Any, name: str, inside: Callable[[str], str | None], mask: s
         class_name=record.class_name,
         reference=reference or "",
         task=record.task,
+        subtask=record.subtask,
+        slot=record.slot,
     )
 
 

@@ -34,6 +34,9 @@ class Photo:
     reference: str = ""
     task: str = ""
     """The task that its author wrote it for, all its regions in one edit; "" where it is for any."""
+    subtask: str = ""
+    slot: str = ""
+    """Which of several edits of the same regions it is."""
     data: bytes | None = None
     """The file's bytes, where the reader could not help reading them."""
     ungrounded: str = ""

@@ -27,6 +27,8 @@ NAMES: dict[str, tuple[str, ...]] = {
     "mask": ("mask",),
     "kind": ("kind",),
     "task": ("task",),
+    "subtask": ("subtask",),
+    "slot": ("slot",),
     "source_licence": ("source_licence", "licence", "license"),
     "source_url": ("source_url", "url"),
 }
@@ -47,7 +49,10 @@ class Record:
     reference: str = ""
     """Path of a reference picture, as written."""
     task: str = ""
-    """The task that a task file is for."""
+    """The task that a task file, or a line of the write stage, is for."""
+    subtask: str = ""
+    slot: str = ""
+    """Which of several edits of the same regions it is."""
 
 
 def read_record(item: Any) -> Record:
@@ -71,6 +76,10 @@ def read_record(item: Any) -> Record:
         _text(item, "class_name") or None,
         _text(item, "instruction"),
         _text(item, "reference"),
+        # Only the write stage's lines were written for their regions and task alone.
+        task=_text(item, "task") if item.get("writing") is not None else "",
+        subtask=_text(item, "subtask"),
+        slot=_text(item, "slot"),
     )
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal, Protocol
 
-from comfy_nodes.core.annotation import Annotation, AnnotationError
+from comfy_nodes.core.annotation import Annotation, AnnotationError, Region
 from comfy_nodes.core.keys import sample_key
 from comfy_nodes.core.photos import PhotoError
 from comfy_nodes.core.records import SampleFailure
@@ -48,12 +48,15 @@ class Sample:
     file: str
     """The photo's locator: what `Source.read` takes."""
     annotation: Annotation
-    """Aligned with the photo, with the regions of this edit only: one, or two where the task has two. Its path is the
-    source's id."""
+    """Aligned with the photo, with the regions of this edit first: one, or two where the task has two. Behind them come
+    the photo's other regions, without masks, where they were asked for. Its path is the source's id."""
     instruction: str = ""
     """Of a task with several turns a line for each."""
     reference: str = ""
     """The reference picture's locator; "" where there is none."""
+    subtask: str = ""
+    slot: str = ""
+    """Which of several edits of the same regions it is."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,9 @@ class Source:
         unmarked = (photo for photo in self._reader.photos(ANNOTATE.name) if photo.unmarked)
         yield from self._each(unmarked, lambda photo: self._samples(photo, ANNOTATE, "all", 0))
 
-    def plan(self, task: Task, regions: Regions, seed: int, grounding: Grounding | None = None) -> Iterator[Planned]:
+    def plan(
+        self, task: Task, regions: Regions, seed: int, grounding: Grounding | None = None, context: bool = False
+    ) -> Iterator[Planned]:
         """Samples in the input's order; a folder's is by name. Memory does not grow with their number.
 
         Args:
@@ -125,6 +130,7 @@ class Source:
             regions: `all`, a sample for each eligible region; `one`, one picked by the seed.
             seed: for picking.
             grounding: what the annotate stage found in photos without a region.
+            context: whether samples carry the photo's other regions too, for whoever writes about them.
 
         Raises:
             RunError: the input as a whole cannot be used, or there are no photos in it.
@@ -132,7 +138,7 @@ class Source:
 
         def samples(photo: Photo) -> list[Planned]:
             grounded = _grounded(photo, grounding) if grounding else photo
-            return self._samples(grounded, task, regions, seed)
+            return self._samples(grounded, task, regions, seed, context)
 
         with closing(_Seen()) as seen:
             for planned in self._each(self._reader.photos(task.name), samples):
@@ -190,7 +196,9 @@ class Source:
             finally:
                 readers.shutdown(wait=False, cancel_futures=True)
 
-    def _samples(self, photo: Photo, task: Task, regions: Regions, seed: int) -> list[Planned]:
+    def _samples(
+        self, photo: Photo, task: Task, regions: Regions, seed: int, context: bool = False
+    ) -> list[Planned]:
         if photo.task not in ("", task.name) and task != ANNOTATE:
             why = f"its task file is for {photo.task}, and the workflow makes {task.name}; run a workflow for {photo.task}"
             return [_unusable(photo.source_id, "OtherTask", why)]
@@ -201,8 +209,8 @@ class Source:
         except (PhotoError, AnnotationError) as error:
             return [_unusable(photo.source_id, type(error).__name__, str(error))]
         if task.region == "none":
-            key = sample_key(photo.source_id, None, task.name)
-            return [Sample(key, photo.file, replace(annotation, regions=()), photo.instruction, photo.reference)]
+            others = annotation.regions if context else ()
+            return [_sample(photo, sample_key(photo.source_id, None, task.name, photo.slot), annotation, (), others)]
         eligible, reasons = source_alignment.edits(annotation, task, bool(photo.task))
         if not eligible:
             return [_unusable(photo.source_id, "NoRegion", self._no_region(photo, reasons))]
@@ -215,9 +223,9 @@ class Source:
         for edit in eligible:
             key = photo.source_id
             for region in edit:
-                key = sample_key(key, region, task.name)
-            only = replace(annotation, regions=edit, refusals=())
-            planned.append(Sample(key, photo.file, only, photo.instruction, photo.reference))
+                key = sample_key(key, region, task.name, photo.slot)
+            others = tuple(one for one in annotation.regions if one not in edit) if context else ()
+            planned.append(_sample(photo, key, annotation, edit, others))
         return planned
 
     def _no_region(self, photo: Photo, reasons: list[str]) -> str:
@@ -225,6 +233,14 @@ class Source:
             return "no usable region: " + "; ".join(reasons)
         why = f"; {photo.ungrounded}" if photo.ungrounded else ""
         return f"the photo has no region{why}: {self._reader.remedy(photo)}"
+
+
+def _sample(
+    photo: Photo, key: str, annotation: Annotation, edit: tuple[Region, ...], others: tuple[Region, ...]
+) -> Sample:
+    named = tuple(one.model_copy(update={"mask": None}) for one in others)
+    only = replace(annotation, regions=edit + named, refusals=())
+    return Sample(key, photo.file, only, photo.instruction, photo.reference, photo.subtask, photo.slot)
 
 
 class _Seen:

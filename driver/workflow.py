@@ -13,7 +13,8 @@ import json
 import logging
 import math
 import struct
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -33,7 +34,11 @@ SAMPLE_INPUTS = ("image", "annotation", "region_index", "class_name", "instructi
 """What the driver fills into the source node for each sample."""
 
 
-_DRIVEN = {SOURCE_CLASS: SAMPLE_INPUTS, **{sink: ("folder",) for sink in SINK_CLASSES}}
+ENDPOINT_LOADER = "EditPairsLoadVlmEndpoint"
+VLM_INPUTS = ("run", "budget_usd")
+"""What the driver fills into nodes that ask a service: whose account a call is booked on, and what it may cost."""
+
+_DRIVEN = {SOURCE_CLASS: SAMPLE_INPUTS, ENDPOINT_LOADER: VLM_INPUTS, **{sink: ("folder",) for sink in SINK_CLASSES}}
 
 
 @dataclass(frozen=True)
@@ -186,6 +191,27 @@ class BatchGraph:
             filled[node_id]["inputs"][name] = seed
         filled[self.sink]["inputs"]["folder"] = folder
         return filled
+
+    def booked(self, run: str, budget_usd: float | None) -> BatchGraph:
+        """The graph with its calls to services booked on a run's account.
+
+        Args:
+            budget_usd: the most that they may cost together; None for no bound.
+        """
+        api = copy.deepcopy(self.api)
+        for node in api.values():
+            if node["class_type"] == ENDPOINT_LOADER:
+                node["inputs"].update(run=run, budget_usd=budget_usd or 0.0)
+        return replace(self, api=api)
+
+    def profiles(self) -> dict[str, int]:
+        """How many nodes ask each VLM profile about every sample."""
+        asked: Counter[str] = Counter()
+        for node in self.api.values():
+            for value in node["inputs"].values():
+                if is_link(value) and self.api[value[0]]["class_type"] == ENDPOINT_LOADER:
+                    asked[str(self.api[value[0]]["inputs"].get("profile", ""))] += 1
+        return dict(asked)
 
     def canonical(self) -> list[Any]:
         """The graph without ids, titles and what differs from sample to sample: what the stage hash is made of."""
@@ -392,7 +418,7 @@ def _typed(text: str, spec: Any, setting: str) -> Any:
 def _canonical(api: Api, sink: str, seeds: tuple[str, ...]) -> list[Any]:
     """Nodes in the order in which they are reached from the sink, links as positions in that order.
 
-    What the driver fills in is left out: the source's sample inputs, the sink's folder, and free seeds.
+    What the driver fills in is left out: sample inputs, the sink's folder, accounts of services, and free seeds.
     """
     order: dict[str, int] = {}
 
@@ -410,10 +436,8 @@ def _canonical(api: Api, sink: str, seeds: tuple[str, ...]) -> list[Any]:
     for node_id, place in order.items():
         node = api[node_id]
         skipped = {address.split(".", 1)[1] for address in seeds if address.startswith(f"#{node_id}.")}
-        if node["class_type"] == SOURCE_CLASS:
-            skipped |= set(SAMPLE_INPUTS)
-        if node_id == sink:
-            skipped.add("folder")
+        if node_id == sink or node["class_type"] in (SOURCE_CLASS, ENDPOINT_LOADER):
+            skipped |= set(_DRIVEN[node["class_type"]])
         nodes[place] = [
             node["class_type"],
             {

@@ -80,6 +80,8 @@ class Annotation:
     source_licence: str | None = None
     source_url: str | None = None
     provenance: Provenance | None = None
+    writing: dict[str, Any] | None = None
+    """What the write stage wrote for these regions, as `core.instructions` reads it."""
 
 
 def parse_annotation(item: Any) -> Annotation:
@@ -87,7 +89,7 @@ def parse_annotation(item: Any) -> Annotation:
 
     Args:
         item: a decoded JSON object in ImgEdit's schema. Extra keys are ignored but for
-            `source_licence`, `source_url` and the driver's own `editpairs`.
+            `source_licence`, `source_url`, the write stage's `writing` and the driver's own `editpairs`.
 
     Raises:
         AnnotationError: not an object, or `segmentation` or `resolution` of another shape.
@@ -107,6 +109,7 @@ def parse_annotation(item: Any) -> Annotation:
         source_licence=_optional_text(item, "source_licence"),
         source_url=_optional_text(item, "source_url"),
         provenance=_provenance(item.get("editpairs")),
+        writing=item.get("writing"),
     )
 
 
@@ -122,6 +125,8 @@ def to_json(annotation: Annotation, provenance: Provenance | None = None) -> dic
     for field in ("source_licence", "source_url"):
         if getattr(annotation, field) is not None:
             item[field] = getattr(annotation, field)
+    if annotation.writing is not None:
+        item["writing"] = annotation.writing
     if provenance:
         item["editpairs"] = provenance.model_dump(mode="json")
     return item

@@ -111,19 +111,17 @@ def annotation_line(
     }
 
 
-def written_in(item: dict[str, Any], regions: tuple[Region, ...]) -> Writing | None:
-    """What `annotation_line` put into an annotation; None where nobody wrote an instruction.
+def written_in(writing: dict[str, Any], regions: tuple[Region, ...]) -> Writing:
+    """What `annotation_line` put into an annotation as `writing`.
 
     Args:
-        regions: the annotation's own, in the upright photo's pixels.
+        regions: the edited ones, in the upright photo's pixels.
 
     Raises:
         AnnotationError: `writing` is of another shape.
     """
-    if item.get("writing") is None:
-        return None
     try:
-        return _WRITING.validate_python({**item["writing"], "regions": regions})
+        return _WRITING.validate_python({**writing, "regions": regions})
     except (TypeError, ValidationError) as error:
         first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": "not an object"}
         where = ".".join(str(part) for part in ("writing", *first["loc"]))

@@ -24,6 +24,7 @@ from ..core.annotation import (
     parse_annotation,
     region_of_mask,
 )
+from ..core.instructions import written_in
 from ..core.keys import sample_key
 from ..core.tasks import WORK, task_named
 from ..sockets import EditSample, Sample
@@ -134,25 +135,30 @@ class LoadEditSample(io.ComfyNode):
         known = _annotation(annotation, image)
         name = known.provenance.source_id if known and known.provenance else path.name
         photo, painted, orientation = _open(image, data, name)
+        chosen = None
         if painted is not None and painted.any():
-            region = region_of_mask(painted)
+            region: Region | None = region_of_mask(painted)
         else:
             known = known and align(known, photo.size, orientation)
-            region = _choose(known, task, region_index)
+            region = chosen = _choose(known, task, region_index)
         if region is not None and class_name:
             region = region.model_copy(update={"class_name": class_name})
         provenance = (known and known.provenance) or _by_hand(image, data, known, region, task)
+        writing = written_in(known.writing, (region,) if region else ()) if known and known.writing else None
+        words = instruction or (writing.instruction if writing else "")
         sample = EditSample(
             source=to_image(np.asarray(photo)),
             task=task,
             region=region,
-            instruction=instruction,
+            instruction=words,
             seed=seed,
             provenance=provenance,
+            others=tuple(one for one in (known.regions if known else ()) if one is not chosen),
+            writings=(writing,) if writing and words == writing.instruction else (),
         )
         shown = (region.class_name if region else None) or ""
         mask = _mask(region, sample.size)
-        return io.NodeOutput(sample, sample.source, mask, boxes.of_region(region), shown, instruction, seed)
+        return io.NodeOutput(sample, sample.source, mask, boxes.of_region(region), shown, words, seed)
 
 
 def _open(image: str, data: bytes, name: str) -> tuple[Image.Image, np.ndarray | None, int]:

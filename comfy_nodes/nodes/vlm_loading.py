@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from comfy_api.latest import io
 
+from ..classical import MissingLibrary
 from ..models import folders
 from ..sockets import Vlm
 from ..vlm import profiles
@@ -89,7 +92,8 @@ class LoadVlmLocal(io.ComfyNode):
     def execute(
         cls, model: str, dtype: str, batch_size: int, min_pixels: int = MIN_PIXELS, max_pixels: int = MAX_PIXELS
     ) -> io.NodeOutput:
-        from ..vlm.local import LocalVlm  # transformers' models take seconds to import
+        with _needed():
+            from ..vlm.local import LocalVlm  # transformers' models take seconds to import
 
         if min_pixels > max_pixels:
             raise ValueError(f"min_pixels ({min_pixels}) is above max_pixels ({max_pixels}); swap them")
@@ -127,7 +131,8 @@ class LoadVlmCore(io.ComfyNode):
 
     @classmethod
     def execute(cls, clip: CLIP, max_pixels: int = MAX_PIXELS) -> io.NodeOutput:
-        from ..vlm.core_clip import CoreClipVlm
+        with _needed():
+            from ..vlm.core_clip import CoreClipVlm
 
         return io.NodeOutput(CoreClipVlm(clip, max_pixels))
 
@@ -188,6 +193,22 @@ class LoadVlmEndpoint(io.ComfyNode):
 
     @classmethod
     def execute(cls, profile: str, run: str = "", budget_usd: float = 0.0) -> io.NodeOutput:
-        from ..vlm import client
+        with _needed():
+            from ..vlm import client
 
         return io.NodeOutput(client.connect(profile, run, budget_usd))
+
+
+@contextmanager
+def _needed() -> Iterator[None]:
+    """
+    Raises:
+        MissingLibrary: a package that the imports inside need is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise MissingLibrary(
+            f"the package {error.name} is not installed, which this node needs: run python install.py, "
+            "or install requirements.txt of EditPairs"
+        ) from None

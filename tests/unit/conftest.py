@@ -154,7 +154,7 @@ class Run:
         for key in keys:
             for role in ("input", "output"):
                 self.spool.put(key, role, 0, self.png(key, role, side))
-            self.journal.done(key, [self.filed(key, verdict, **fields)], 1.0, 0.1)
+            self.journal.done(key, [self.filed(key, verdict, **fields)], 0.1)
 
     def finish(self) -> None:
         write_dataset(self.journal, self.spool, self.output, self.output / ".work", FACTS)
