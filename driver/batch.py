@@ -123,6 +123,19 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         help="a sample for each eligible region, or one picked by the seed; default: all",
     )
     add(
+        "--kinds",
+        metavar="KIND[=N],...",
+        help="with --workflow write: kinds of edit to write for, tasks or names of the taxonomy such as "
+        "'unicedit/Texture Editing', each for at most N regions; the rarest goes first; default: the graph's own task",
+    )
+    add(
+        "--kinds-per-region",
+        type=_positive,
+        default=1,
+        metavar="M",
+        help="with --kinds: kinds of edit for one region, at most; default: 1",
+    )
+    add(
         "--annotate",
         choices=("auto", "never"),
         default="auto",

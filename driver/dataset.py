@@ -15,16 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from .columns import Pair, Row
-from .columns import RunFacts as RunFacts
+from .columns import Pair, Row, RunFacts
 from .failures import RunError
 from .journal import Journal
 from .layouts import Layout, StoredRow, layout_named
 from .shards import DatasetFacts, Former, make_durable, read_config, settings_digest, write_config
 from .spool import Spool, disk_error
-from .tables import FAILED_SCHEMA as FAILED_SCHEMA
-from .tables import TELEMETRY_SCHEMA as TELEMETRY_SCHEMA
-from .tables import write_table as write_table
 
 CONFIGS = {"data": True, "rejected": False}
 """Folder of each config of the dataset, and whether its rows are the kept ones."""

@@ -45,6 +45,7 @@ CREATE TABLE IF NOT EXISTS samples (
 CREATE INDEX IF NOT EXISTS samples_waiting ON samples (position) WHERE state = 'pending' AND prompt_id IS NULL;
 CREATE INDEX IF NOT EXISTS samples_posted ON samples (position) WHERE state = 'pending' AND prompt_id IS NOT NULL;
 CREATE INDEX IF NOT EXISTS samples_by_state ON samples (state);
+CREATE INDEX IF NOT EXISTS samples_by_position ON samples (position);
 CREATE TABLE IF NOT EXISTS records (
     key TEXT PRIMARY KEY,
     sample TEXT NOT NULL REFERENCES samples (key),
@@ -53,6 +54,7 @@ CREATE TABLE IF NOT EXISTS records (
     record TEXT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS records_by_verdict ON records (verdict);
+CREATE INDEX IF NOT EXISTS records_by_sample ON records (sample);
 """
 
 
@@ -70,7 +72,7 @@ def _in_turn(method: _Method) -> _Method:
     return cast(_Method, held)
 
 
-_WORDS = ("instruction", "reference", "subtask", "slot")
+_WORDS = ("instruction", "reference", "task", "subtask", "slot")
 """A sample's texts, of which most are empty."""
 
 _DISK_ERRORS = ("SQLITE_FULL", "SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_READONLY", "SQLITE_IOERR", "SQLITE_CANTOPEN")

@@ -15,11 +15,12 @@ from comfy_nodes.vlm import budget
 
 from .annotating import finished_annotations, write_annotation
 from .columns import RunFacts
-from .dataset import restore, write_dataset
+from .dataset import restore, unfinished, write_dataset
 from .failures import RunError
 from .journal import Journal
 from .report import Gallery, Gives, Summary, write_card, write_report
 from .spool import Spool, disk_error
+from .stage import SERVER
 from .tables import FAILED_SCHEMA, TELEMETRY_SCHEMA, write_table
 from .workflow import BatchGraph, WorkflowFile
 from .writing import finished_instructions, write_instructions
@@ -130,9 +131,9 @@ class OutputFolder:
         self.journal.close()
         if not claimed:
             (self.path / JOURNAL).unlink()
-        waiting = any(self.spool.folder.iterdir())
+        waiting = not self.spool.empty or unfinished(self.work)
         for path in self.work.iterdir():
-            if path.is_dir() and not (waiting and path == self.spool.folder):
+            if path.is_dir() and (not waiting or path.name.startswith(SERVER)):
                 shutil.rmtree(path, ignore_errors=True)
         self._lock.release()
         if not waiting:

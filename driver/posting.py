@@ -84,6 +84,7 @@ class Poster:
             "region_index": _place(sample.annotation),
             "class_name": "",
             "instruction": sample.instruction,
+            **({"task": sample.task} if sample.task else {}),
         }
         return Filling(values, sample_seed(self._run_seed, sample.key, ready.tries.attempts), self._folder(ready))
 

@@ -13,7 +13,6 @@ from typing import Any, Literal
 
 import jinja2
 import numpy as np
-import pyarrow.parquet as pq
 from PIL import Image
 
 from comfy_nodes.core import rle
@@ -89,7 +88,7 @@ class Gallery:
 
     @classmethod
     def of_dataset(cls, output: Path) -> Gallery:
-        return cls(pairs={folder: list(_pairs(output / folder, most)) for folder, most in MAX_PAIRS.items()})
+        return cls(pairs={folder: list(_pairs(output, folder, most)) for folder, most in MAX_PAIRS.items()})
 
     @classmethod
     def of_annotations(cls, items: Iterable[dict[str, Any]], count: int, photos: Path | None) -> Gallery:
@@ -152,19 +151,21 @@ def _write(path: Path, text: str) -> None:
         raise disk_error(error, path.parent) from None
 
 
-def _pairs(folder: Path, most: int) -> Iterator[dict[str, Any]]:
-    """Up to `most` rows of a config, spread evenly over it, with small pictures."""
-    files = sorted(folder.glob("*.parquet"))
-    total = sum(pq.read_metadata(path).num_rows for path in files)
-    chosen = _spread(total, most)
-    position = -1
-    for path in files:
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=8, columns=[*_COLUMNS, "input_images", "output_images"]):
-                for index in range(batch.num_rows):
-                    position += 1
-                    if position in chosen:
-                        yield _shown(batch.slice(index, 1).to_pylist()[0])
+def _pairs(output: Path, config: str, most: int) -> Iterator[dict[str, Any]]:
+    """Up to `most` rows of a config, spread evenly over it, with small pictures. Reads the pictures of these alone."""
+    facts = finished_facts(output)
+    layout, held = layout_named(facts.layout), facts.configs[config]
+    chosen = _spread(held.rows, most)
+    position = 0
+    for shard in held.shards:
+        if chosen & set(range(position, position + shard.rows)):
+            folder = output / config
+            places = dict(layout.index(folder, shard))
+            for number, row in enumerate(layout.rows(folder, shard, images=False), position):
+                if number in chosen:
+                    before, after = layout.images(folder, shard, places[row.columns["key"]])
+                    yield _shown(row.columns, before[0], after[0])
+        position += shard.rows
 
 
 def _spread(total: int, most: int) -> set[int]:
@@ -201,10 +202,10 @@ def _annotated(item: dict[str, Any], photos: Path) -> dict[str, Any]:
     }
 
 
-def _shown(row: dict[str, Any]) -> dict[str, Any]:
+def _shown(row: dict[str, Any], before: bytes, after: bytes) -> dict[str, Any]:
     scale = 100 / row["width"], 100 / row["height"]
     box = row["bbox"]
-    views = {"before": row["input_images"][0]["bytes"], "after": row["output_images"][0]["bytes"]}
+    views = {"before": before, "after": after}
     close = box and (box[2] - box[0]) * (box[3] - box[1]) < CLOSE_UP_SHARE * row["width"] * row["height"]
     return {
         **{name: row[name] for name in _COLUMNS},

@@ -31,6 +31,7 @@ from .metrics import Metrics
 from .output import OutputFolder, claim
 from .pool import Pool, StopRequest
 from .progress import Progress, Reporters
+from .quotas import Quotas, wanted_kinds
 from .report import Summary
 from .reporting import Reporter
 from .run_log import RunLog
@@ -55,10 +56,14 @@ def run(options: argparse.Namespace) -> tuple[Summary, bool]:
         RunError: it cannot start, or broke off.
     """
     source = _source(options)
+    if options.kinds:
+        wanted_kinds(options.kinds)
     folder = OutputFolder(options.output)
     stop = StopRequest()
     try:
         with _stopping(stop), open_stage(options, folder.work, stop) as stage:
+            if options.kinds and stage.graph.sink_class != INSTRUCTION_SINK:
+                raise RunError(f"--kinds: {stage.file.path.name} writes no instructions; it goes with --workflow write")
             folder.claim(stage.graph, stage.file, options.seed)
             if stage.graph.sink_class == ANNOTATION_SINK:
                 _annotate(options, source, folder, stage, stop)
@@ -137,7 +142,13 @@ def _edit(
     plan = _plan_of(options, source, stage)
     if options.retry_failed is not None or folder.journal.get("plan") != plan:
         with _grounding(options, source, folder, stage, stop) as grounding:
-            folder.journal.enrol(source.plan(task, options.regions, options.seed, grounding), options.limit)
+            if options.kinds:
+                quotas = Quotas(wanted_kinds(options.kinds), options.kinds_per_region)
+                planned = source.plan_kinds(quotas, options.seed, grounding)
+            else:
+                context = stage.graph.sink_class == INSTRUCTION_SINK
+                planned = source.plan(task, options.regions, options.seed, grounding, context)
+            folder.journal.enrol(planned, options.limit)
         # An input that was refused may be mended without any sign of it in what was planned from.
         whole = not stop.level and not folder.journal.refused_inputs()
         folder.journal.set("plan", plan if whole else "")
@@ -157,7 +168,15 @@ def _annotate(
 
 def _plan_of(options: argparse.Namespace, source: Source, stage: Stage) -> str:
     """What decides which samples a run has: where it is the same as last time, inputs aren't gone through again."""
-    return json.dumps([source.fingerprint(), stage.graph.task, options.regions, options.annotate, options.limit])
+    chosen = [
+        stage.graph.task,
+        options.regions,
+        options.annotate,
+        options.limit,
+        options.kinds,
+        options.kinds_per_region,
+    ]
+    return json.dumps([source.fingerprint(), *chosen])
 
 
 @contextmanager

@@ -108,6 +108,7 @@ def photo_of(value: Any, name: str, inside: Callable[[str], str | None], mask: s
         task=record.task,
         subtask=record.subtask,
         slot=record.slot,
+        routed=record.routed,
     )
 
 

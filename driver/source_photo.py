@@ -37,6 +37,8 @@ class Photo:
     subtask: str = ""
     slot: str = ""
     """Which of several edits of the same regions it is."""
+    routed: tuple[str, ...] | None = None
+    """Tasks that a router accepted for it; None where none has looked at it."""
     data: bytes | None = None
     """The file's bytes, where the reader could not help reading them."""
     ungrounded: str = ""

@@ -53,6 +53,8 @@ class Record:
     subtask: str = ""
     slot: str = ""
     """Which of several edits of the same regions it is."""
+    routed: tuple[str, ...] | None = None
+    """Tasks that a router accepted for the photo."""
 
 
 def read_record(item: Any) -> Record:
@@ -80,7 +82,17 @@ def read_record(item: Any) -> Record:
         task=_text(item, "task") if item.get("writing") is not None else "",
         subtask=_text(item, "subtask"),
         slot=_text(item, "slot"),
+        routed=_routed(item.get("routes")),
     )
+
+
+def _routed(routes: Any) -> tuple[str, ...] | None:
+    """The tasks that `Route Task` accepted."""
+    if routes is None:
+        return None
+    if not isinstance(routes, dict) or not isinstance(routes.get("accepted"), dict):
+        raise AnnotationError("routes is not what Route Task (VLM) gives out: an object with accepted and rejected")
+    return tuple(routes["accepted"])
 
 
 def named(item: Mapping[str, Any], field: str) -> Any:

@@ -24,6 +24,7 @@ from comfy_nodes.core.tasks import ANNOTATE, Task
 
 from . import source_alignment
 from .failures import RunError
+from .quotas import Quotas, Wanted
 from .source_annotation import AnnotationReader
 from .source_folder import FolderReader
 from .source_inputs import Input, find_input
@@ -54,6 +55,8 @@ class Sample:
     """Of a task with several turns a line for each."""
     reference: str = ""
     """The reference picture's locator; "" where there is none."""
+    task: str = ""
+    """Where a run has several, this sample's."""
     subtask: str = ""
     slot: str = ""
     """Which of several edits of the same regions it is."""
@@ -140,8 +143,26 @@ class Source:
             grounded = _grounded(photo, grounding) if grounding else photo
             return self._samples(grounded, task, regions, seed, context)
 
+        yield from self._once(self._each(self._reader.photos(task.name), samples))
+
+    def plan_kinds(self, quotas: Quotas, seed: int, grounding: Grounding | None = None) -> Iterator[Planned]:
+        """Samples for several kinds of edit, as quotas and each region allow; they carry the photo's other regions.
+
+        A photo that a router has looked at gets only what it accepted.
+
+        Raises:
+            RunError: as `plan`.
+        """
+
+        def samples(photo: Photo) -> list[Planned]:
+            return self._samples_of_kinds(_grounded(photo, grounding) if grounding else photo, quotas, seed)
+
+        yield from self._once(self._each(self._reader.photos(ANNOTATE.name), samples))
+
+    def _once(self, found: Iterator[Planned]) -> Iterator[Planned]:
+        """What comes up a second time is a failure."""
         with closing(_Seen()) as seen:
-            for planned in self._each(self._reader.photos(task.name), samples):
+            for planned in found:
                 times = seen.add(planned.key)
                 if times > 1:
                     source_id = planned.annotation.path if isinstance(planned, Sample) else planned.source_id
@@ -151,6 +172,30 @@ class Source:
                     yield planned
             if not seen.any:
                 raise RunError(f"--input {self._input.given}: no photos in it; give one with photos (docs/inputs.md)")
+
+    def _samples_of_kinds(self, photo: Photo, quotas: Quotas, seed: int) -> list[Planned]:
+        by_region: dict[tuple[Region, ...], list[tuple[Wanted, Sample]]] = {}
+        refused: list[Planned] = []
+        for one in quotas.wanted:
+            if photo.routed is not None and one.task.name not in photo.routed:
+                continue
+            # Two kinds of one task are two samples of one region.
+            named = replace(photo, subtask=one.subtask, slot=one.subtask or photo.slot)
+            for planned in self._samples(named, one.task, "all", seed, context=True):
+                if isinstance(planned, Unusable):
+                    refused.append(planned)
+                else:
+                    edit = planned.annotation.regions[: one.task.regions]
+                    by_region.setdefault(edit, []).append((one, replace(planned, task=one.task.name)))
+        if not by_region:
+            return refused[:1] or [
+                _unusable(photo.source_id, "NoKind", "its router accepted none of the kinds asked for")
+            ]
+        found: list[Planned] = []
+        for suitable in by_region.values():
+            chosen = quotas.choose([one for one, _ in suitable])
+            found += [sample for one, sample in suitable if one in chosen]
+        return found
 
     def read(self, file: str) -> bytes:
         """The bytes of a photo or reference picture. May be called by several threads; fastest in the input's order.
@@ -196,9 +241,7 @@ class Source:
             finally:
                 readers.shutdown(wait=False, cancel_futures=True)
 
-    def _samples(
-        self, photo: Photo, task: Task, regions: Regions, seed: int, context: bool = False
-    ) -> list[Planned]:
+    def _samples(self, photo: Photo, task: Task, regions: Regions, seed: int, context: bool = False) -> list[Planned]:
         if photo.task not in ("", task.name) and task != ANNOTATE:
             why = f"its task file is for {photo.task}, and the workflow makes {task.name}; run a workflow for {photo.task}"
             return [_unusable(photo.source_id, "OtherTask", why)]
@@ -240,7 +283,8 @@ def _sample(
 ) -> Sample:
     named = tuple(one.model_copy(update={"mask": None}) for one in others)
     only = replace(annotation, regions=edit + named, refusals=())
-    return Sample(key, photo.file, only, photo.instruction, photo.reference, photo.subtask, photo.slot)
+    words = {"instruction": photo.instruction, "reference": photo.reference}
+    return Sample(key, photo.file, only, **words, subtask=photo.subtask, slot=photo.slot)
 
 
 class _Seen:

@@ -18,6 +18,9 @@ from .progress import Waiting
 from .server import ForeignServer, OwnServer, find_comfyui
 from .workflow import SOURCE_CLASS, BatchGraph, WorkflowFile, apply_settings, find_workflow
 
+SERVER = "server"
+"""How the folders of servers of our own are called, with a number behind it."""
+
 CACHED_NODES = 64
 """Node outputs that a server of our own keeps beside those of the running prompt (ImgEdit's own setting)."""
 
@@ -122,7 +125,7 @@ def _own(servers: int | None, work: Path) -> list[OwnServer | ForeignServer]:
     found: list[OwnServer | ForeignServer] = []
     for index in range(number):
         waiting = Waiting("starting ComfyUI" + (f", {index + 1} of {number}" if number > 1 else ""))
-        folder = work / f"server{index}"
+        folder = work / f"{SERVER}{index}"
         found.append(OwnServer(comfyui, folder, waiting, index % gpus if gpus else None, CACHED_NODES))
     return found
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from pathlib import PureWindowsPath
 from typing import Any
 
 import openai
@@ -136,7 +137,7 @@ class Service:
         reply = _count(completion.usage, "completion_tokens")
         return Said(
             text=redaction.without_keys(choice.message.content or choice.message.refusal or ""),
-            model=redaction.clean(str(completion.model or self._profile.model)),
+            model=redaction.clean(_called(str(completion.model or self._profile.model))),
             usage=Usage(prompt, reply, self._profile.usd(prompt, reply)),
             counted=prompt > 0,
             refused=bool(choice.message.refusal) or choice.finish_reason == "content_filter",
@@ -161,3 +162,9 @@ def _wait(state: RetryCallState) -> float:
     fault = state.outcome.exception() if state.outcome else None
     asked = fault.wait_s if isinstance(fault, Fault) else None
     return _BACK_OFF(state) if asked is None else asked
+
+
+def _called(model: str) -> str:
+    """A model's name; of one that a service calls by its folder, the folder's own name, as records hold no paths."""
+    path = PureWindowsPath(model)
+    return path.name if path.is_absolute() or model.startswith("/") else model

@@ -18,7 +18,8 @@ from PIL import Image
 from comfy_nodes.core.annotation import Annotation, Region
 from comfy_nodes.core.records import EditRecord
 from comfy_nodes.core.rle import Rle
-from driver.dataset import RunFacts, write_dataset
+from driver.columns import RunFacts
+from driver.dataset import write_dataset
 from driver.journal import Journal
 from driver.report import Gallery, Summary, write_card, write_report
 from driver.sources import Sample

@@ -14,7 +14,8 @@ from comfy_nodes.core import rle
 from comfy_nodes.core.annotation import Region
 from comfy_nodes.core.records import Judge, Model, RegionRecord, Score
 from driver import dataset
-from driver.dataset import COMMIT, RunFacts, read_facts, restore, unfinished
+from driver.columns import RunFacts
+from driver.dataset import COMMIT, read_facts, restore, unfinished
 from driver.failures import RunError
 from driver.layout_hf import HfLayout
 

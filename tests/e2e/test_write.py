@@ -1,0 +1,174 @@
+"""The write stage from the command line: a photo, a service, an instruction, an edit; and no key in anything left."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from comfy_nodes.core.annotation import Annotation, region_of_mask, to_json
+from driver.server import OwnServer, find_comfyui
+from tests.e2e import helpers
+from tests.e2e.helpers import Driver
+from tests.vlm.endpoint import Endpoint, Say, Status
+
+KEY = "sk-sentinel-0123456789abcdef"
+EDIT = {
+    "object": "disc", "object_en": "disc", "instruction": "Please erase [OBJECT].", "command": "Remove [OBJECT].",
+    "target": "plain ground",
+}  # fmt: skip
+TASK = ("--set", "EditPairsLoadSample.task=remove")
+COUNT = 12
+MODEL = "tiny-2026-01-01"
+"""What the endpoint calls itself."""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("write")
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[Endpoint]:
+    with Endpoint({"Photo:": [Say(json.dumps({"edits": [EDIT]}))]}, default=Status(400, "no such question")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def server(place: Path, endpoint: Endpoint) -> Iterator[OwnServer]:
+    """A ComfyUI whose operator has set a service up, with a key in its environment."""
+    (place / "vlm.toml").write_text(
+        f'[profiles.default]\nbase_url = "{endpoint.url}"\nmodel = "tiny"\nkey_variable = "SENTINEL_KEY"\n'
+        "usd_per_million_prompt_tokens = 1.0\nusd_per_million_completion_tokens = 4.0\n"
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment(place).items():
+            patch.setenv(name, value)
+        host = OwnServer(find_comfyui(), place / "comfyui", lambda _seconds: None)
+        host.start()
+    yield host
+    host.stop()
+
+
+def environment(place: Path) -> dict[str, str]:
+    return {
+        "EDITPAIRS_CONFIG": str(place / "vlm.toml"),
+        "EDITPAIRS_CACHE": str(place / "cache"),
+        "SENTINEL_KEY": KEY,
+    }
+
+
+@pytest.fixture(scope="module")
+def annotation(place: Path) -> Path:
+    """Photos with a disc that is called so, and of the last one another disc far from it."""
+    photos = helpers.make_photos(place / "photos", COUNT)
+    lines = []
+    for number, photo in enumerate(photos):
+        region = region_of_mask(helpers.disc_of(number), "disc")
+        known = Annotation(path=photo.name, size=(96, 96), regions=(region,))
+        lines.append(json.dumps(to_json(known)))
+    path = place / "photos" / "annotation.jsonl"
+    path.write_text("\n".join(lines))
+    return path
+
+
+@pytest.fixture(scope="module")
+def written(place: Path, server: OwnServer, annotation: Path) -> Iterator[tuple[Path, Driver]]:
+    (place / "logs").mkdir()
+    driver = Driver(server.server.url, place / "logs")
+    run(driver, place, annotation, place / "out")
+    yield place / "out", driver
+    driver.close()
+
+
+def run(driver: Driver, place: Path, annotation: Path, output: Path, *options: Any, **how: Any) -> helpers.Ended:
+    files = ("--input", annotation, "--output", output)
+    return driver.run(*files, *TASK, *options, workflow="write", quick=False, env=environment(place), **how)
+
+
+def lines(output: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (output / "instructions.jsonl").read_text().splitlines()]
+
+
+def test_each_region_has_an_instruction_with_words_from_its_box(written: tuple[Path, Driver], endpoint: Endpoint) -> None:
+    found = lines(written[0])
+    assert len(found) == COUNT
+    for line in found:
+        assert line["instruction"].startswith("Please erase the disc ")
+        assert line["instruction"].endswith("of the image.")
+        assert (line["task"], line["writing"]["model"], line["writing"]["lang"]) == ("remove", MODEL, "en")
+    assert len(endpoint.asked("Photo:")) == COUNT
+    summary = json.loads((written[0] / "summary.json").read_text())
+    assert (summary["gives"], summary["kept"], summary["vlm_calls"]) == ("instructions", COUNT, COUNT)
+    assert summary["vlm_usd"] == pytest.approx(COUNT * 0.0014)
+    assert "Please erase" in (written[0] / "report.html").read_text()
+
+
+def test_the_samples_shared_prompts(written: tuple[Path, Driver]) -> None:
+    with sqlite3.connect(written[0] / "run.sqlite") as journal:
+        (servers,) = journal.execute("SELECT COUNT(DISTINCT queued_at) FROM samples").fetchone()
+    assert servers < COUNT
+
+
+def test_a_second_run_over_the_same_photos_calls_nobody(
+    written: tuple[Path, Driver], place: Path, annotation: Path, endpoint: Endpoint
+) -> None:
+    before = len(endpoint.requests)
+    run(written[1], place, annotation, place / "again")
+    assert [line["instruction"] for line in lines(place / "again")] == [line["instruction"] for line in lines(written[0])]
+    assert len(endpoint.requests) == before
+
+
+def test_the_edit_stage_uses_what_was_written(written: tuple[Path, Driver], place: Path) -> None:
+    output, driver = written
+    driver.run("--input", output / "instructions.jsonl", "--image-root", place / "photos", "--output", place / "edited")
+    rows = helpers.rows(place / "edited")
+    assert len(rows) == COUNT
+    wanted = {line["path"]: line["instruction"] for line in lines(output)}
+    for row in rows:
+        assert row["prompt"] == wanted[row["source_id"]]
+        assert row["editor_prompt"] == row["prompt"].replace("Please erase", "Remove")
+        assert [(one["role"], one["name"]) for one in row["models"]] == [("writer", MODEL)]
+        helpers.assert_whole(row)
+
+
+def test_what_is_over_the_budget_fails_and_says_so(
+    written: tuple[Path, Driver], place: Path, annotation: Path, endpoint: Endpoint
+) -> None:
+    before = len(endpoint.requests)
+    options = ("--seed", 5, "--budget-usd", 0.0001)
+    ended = run(written[1], place, annotation, place / "poor", *options, expect=1)
+    assert f"{COUNT} of {COUNT} samples failed ({COUNT} VlmBudget)" in ended.line
+    assert {row["stage"] for row in helpers.table(place / "poor", "failed")} == {"write"}
+    assert len(endpoint.requests) == before
+
+
+def test_a_dry_run_says_what_it_may_cost(written: tuple[Path, Driver], place: Path, annotation: Path) -> None:
+    ended = run(written[1], place, annotation, place / "dry", "--dry-run")
+    assert f"profile default: at most {round(COUNT * 1.1)} calls, " in ended.stdout
+    assert not (place / "dry").exists()
+
+
+def test_a_graph_that_names_an_address_or_a_variable_sends_nothing(
+    written: tuple[Path, Driver], place: Path, annotation: Path, endpoint: Endpoint
+) -> None:
+    before = len(endpoint.requests)
+    for name in (endpoint.url, "SENTINEL_KEY"):
+        setting = ("--set", f"EditPairsLoadVlmEndpoint.profile={name}")
+        ended = run(written[1], place, annotation, place / "hostile", *setting, expect=None)
+        assert ended.status in (1, 2)
+    assert len(endpoint.requests) == before
+
+
+def test_no_key_in_anything_that_was_left(written: tuple[Path, Driver], place: Path) -> None:
+    """Last: it looks at all that the runs of this module wrote, logs and databases included."""
+    files = [path for path in place.rglob("*") if path.is_file()]
+    assert len(files) > 50
+    assert [path for path in files if KEY.encode() in path.read_bytes()] == []
+    # The search itself finds what it looks for.
+    assert np.array([b"tiny" in path.read_bytes() for path in files]).any()

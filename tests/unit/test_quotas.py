@@ -1,0 +1,108 @@
+"""Kinds of edit by quota: nothing crowds out what is rare, and a router's word holds."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from driver.failures import RunError
+from driver.quotas import Quotas, wanted_kinds
+from driver.sources import Sample, Source, Unusable
+
+BOX = (20, 20, 60, 60)
+
+
+def line(folder: Path, number: int, kinds: tuple[str, ...] = ("object",), **fields: Any) -> str:
+    name = f"p{number:03d}.png"
+    Image.new("RGB", (100, 100), (90, 90, 90)).save(folder / name)
+    boxes = {"object": BOX, "background": (0, 0, 100, 70)}
+    segmentation = {kind: [{"class_name": kind, "bbox": boxes[kind], "score": 0.9}] for kind in kinds}
+    return json.dumps(
+        {"path": name, "segmentation": segmentation, "resolution": {"width": 100, "height": 100}, **fields}
+    )
+
+
+def plan(folder: Path, lines: list[str], kinds: str, per_region: int = 1) -> list[Sample]:
+    (folder / "a.jsonl").write_text("\n".join(lines))
+    planned = list(Source(folder / "a.jsonl").plan_kinds(Quotas(wanted_kinds(kinds), per_region), 0))
+    assert not [one for one in planned if isinstance(one, Unusable)], planned
+    return [one for one in planned if isinstance(one, Sample)]
+
+
+def test_kinds_share_the_regions_evenly(tmp_path: Path) -> None:
+    found = plan(tmp_path, [line(tmp_path, n) for n in range(30)], "remove,replace,alter")
+    assert Counter(one.task for one in found) == {"remove": 10, "replace": 10, "alter": 10}
+    assert len({one.key for one in found}) == 30
+
+
+def test_a_quota_ends_a_kind_and_the_rest_goes_on(tmp_path: Path) -> None:
+    found = plan(tmp_path, [line(tmp_path, n) for n in range(30)], "remove=5,replace")
+    assert Counter(one.task for one in found) == {"remove": 5, "replace": 25}
+
+
+def test_what_is_rare_is_not_starved(tmp_path: Path) -> None:
+    """One photo in ten suits the rare kind; all of these get it, although commoner kinds suit them too."""
+    lines = [
+        line(tmp_path, n, routes=routes("remove", "alter") if n % 10 == 0 else routes("remove")) for n in range(50)
+    ]
+    found = plan(tmp_path, lines, "alter=50,remove=50")
+    assert Counter(one.task for one in found) == {"remove": 45, "alter": 5}
+
+
+def routes(*accepted: str) -> dict[str, Any]:
+    return {"accepted": dict.fromkeys(accepted, "it fits"), "rejected": {}}
+
+
+def test_several_kinds_for_one_region(tmp_path: Path) -> None:
+    found = plan(tmp_path, [line(tmp_path, 0)], "remove,replace,unicedit/Texture Editing,unicedit/Color Alteration", 3)
+    assert [(one.task, one.subtask) for one in found] == [
+        ("remove", ""), ("replace", ""), ("alter", "unicedit/Texture Editing"),
+    ]  # fmt: skip
+    both = plan(tmp_path, [line(tmp_path, 0)], "unicedit/Texture Editing,unicedit/Color Alteration", 2)
+    assert len({one.key for one in both}) == 2, "two kinds of one task are two samples"
+
+
+def test_kinds_without_a_region_and_with_a_background(tmp_path: Path) -> None:
+    found = plan(tmp_path, [line(tmp_path, 0, ("object", "background"))], "remove,background,style")
+    regions = {one.task: [region.kind for region in one.annotation.regions] for one in found}
+    assert regions == {
+        "remove": ["object", "background"], "background": ["background", "object"], "style": ["object", "background"],
+    }  # fmt: skip
+
+
+def test_a_photo_that_its_router_refuses_is_listed(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(line(tmp_path, 0, routes=routes("style")))
+    (refused,) = Source(tmp_path / "a.jsonl").plan_kinds(Quotas(wanted_kinds("remove"), 1), 0)
+    assert isinstance(refused, Unusable)
+    assert (refused.failure.error_type, refused.failure.message) == (
+        "NoKind",
+        "its router accepted none of the kinds asked for",
+    )
+
+
+def test_a_route_of_another_shape_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(line(tmp_path, 0, routes=["remove"]))
+    (refused,) = Source(tmp_path / "a.jsonl").plan_kinds(Quotas(wanted_kinds("remove"), 1), 0)
+    assert isinstance(refused, Unusable)
+    assert "routes is not what Route Task (VLM) gives out" in refused.failure.message
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("remov", "--kinds remov: unknown kind of edit"),
+        ("remove=0", "--kinds remove=0: write it as KIND or KIND=N"),
+        ("remove=many", "--kinds remove=many: write it as KIND or KIND=N"),
+        ("unicedit/Lens Zooming", "--kinds unicedit/Lens Zooming: "),
+        ("", "--kinds : unknown kind of edit"),
+    ],
+)
+def test_kinds_that_are_none(text: str, why: str) -> None:
+    with pytest.raises(RunError) as refused:
+        wanted_kinds(text)
+    assert str(refused.value).startswith(why)
