@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from comfy_api.latest import io
@@ -42,6 +43,8 @@ class EditSample:
     """Further images by role (reference, frame2), each IMAGE [1, H, W, 3]."""
     writings: tuple[Writing, ...] = ()
     """What writers wrote for it, the one that an edit graph carries out first. Empty before the write stage."""
+    routes: dict[str, Any] | None = None
+    """What Route Task decided: accepted and rejected tasks with reasons, and who said so."""
     failure: SampleFailure | None = None
     """Why a step before this one came to nothing. Sinks save the reason instead of a pair, and don't ask for the edit."""
 

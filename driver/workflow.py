@@ -99,6 +99,11 @@ class WorkflowFile:
             logger.propagate = True
         if errors.lines:
             raise RunError(f"{self.path}: cannot be converted ({errors.lines[0]})")
+        for node in api.values():
+            for name, spec in _inputs_of(node["class_type"], object_info).items():
+                # comfy-cli fills in a default where the page has a socket and no widget.
+                if _forced(spec) and not is_link(node["inputs"].get(name)):
+                    node["inputs"].pop(name, None)
         return cast(Api, api)
 
 
@@ -330,6 +335,10 @@ def _free_seeds(api: Api, source: str, object_info: dict[str, Any]) -> tuple[str
         for name, spec in _inputs_of(node["class_type"], object_info).items()
         if _flagged_seed(spec) and name in node["inputs"] and not is_link(node["inputs"][name])
     )
+
+
+def _forced(spec: Any) -> bool:
+    return isinstance(spec, list) and len(spec) > 1 and isinstance(spec[1], dict) and bool(spec[1].get("forceInput"))
 
 
 def _flagged_seed(spec: Any) -> bool:

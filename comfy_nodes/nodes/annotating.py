@@ -60,13 +60,6 @@ class SaveAnnotation(io.ComfyNode):
                 io.String.Input(
                     "folder", default="editpairs", optional=True, tooltip="Subfolder of ComfyUI's output folder."
                 ),
-                io.String.Input(
-                    "route",
-                    default="",
-                    force_input=True,
-                    optional=True,
-                    tooltip="The record that Route Task gives out: which tasks suit the photo. The write stage keeps to it.",
-                ),
             ],
             outputs=[],
         )
@@ -81,7 +74,6 @@ class SaveAnnotation(io.ComfyNode):
         background_masks: torch.Tensor | None = None,
         caption: str = "",
         folder: str = "editpairs",
-        route: str = "",
     ) -> io.NodeOutput:
         files = OutputFiles(folder)
         if sample.failure:
@@ -90,8 +82,8 @@ class SaveAnnotation(io.ComfyNode):
             background_boxes, background_masks, "background", sample
         )
         item = _annotation(sample, regions, caption.strip())
-        if route:
-            item["routes"] = json.loads(route)
+        if sample.routes is not None:
+            item["routes"] = sample.routes
         origin = sample.provenance
         name = f"{files.prefix(origin.key)}.annotation.json"
         saved = files.save(name, json.dumps(item, ensure_ascii=False).encode())

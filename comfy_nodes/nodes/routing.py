@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from comfy_api.latest import io
@@ -47,7 +48,7 @@ class RouteTask(io.ComfyNode):
                 ),
             ],
             outputs=[
-                Sample.Output("sample", tooltip="The sample, or with the reason why nothing was decided."),
+                Sample.Output("sample", tooltip="The sample with what was decided, or with the reason why nothing was. Save Annotation keeps it."),
                 io.String.Output("tasks", tooltip="The tasks that suit, with commas between; empty where none does."),
                 io.String.Output(
                     "record", tooltip="JSON: key, accepted and rejected tasks with reasons, model, prompt."
@@ -84,4 +85,5 @@ class RouteTask(io.ComfyNode):
             "prompt_version": found.prompt_version,
             "reply": found.reply,
         }
-        return io.NodeOutput(sample, ", ".join(found.accepted), json.dumps(record, ensure_ascii=False))
+        routed = replace(sample, routes=record)
+        return io.NodeOutput(routed, ", ".join(found.accepted), json.dumps(record, ensure_ascii=False))

@@ -114,7 +114,7 @@ class Frontend:
         raise AssertionError(f"the job did not end within {RUN_SECONDS} s")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def started_frontend(comfy: Any) -> Iterator[Frontend]:
     playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
     candidates = [os.environ.get("CHROMIUM"), *map(shutil.which, CHROMIUM_NAMES)]
