@@ -18,13 +18,6 @@ from .comfy import ComfyServer
 
 
 @dataclass(frozen=True)
-class Began:
-    """The server took up a prompt."""
-
-    prompt_id: str
-
-
-@dataclass(frozen=True)
 class Ended:
     """The server is through with a prompt, and its history is written."""
 
@@ -44,7 +37,7 @@ class Closed:
     """The connection broke: the server may be gone."""
 
 
-Event = Began | Ended | Ran | Closed
+Event = Ended | Ran | Closed
 
 
 class PromptEvents:
@@ -101,7 +94,5 @@ class PromptEvents:
         # `execution_success` comes before the history is written; a null node comes after it.
         if event.get("type") == "executing" and data.get("node") is None:
             self._events.put(Ended(data.get("prompt_id", "")))
-        elif event.get("type") == "execution_start":
-            self._events.put(Began(data.get("prompt_id", "")))
         elif event.get("type") == "executed":
             self._events.put(Ran(data.get("prompt_id", ""), str(data.get("node", ""))))

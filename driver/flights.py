@@ -36,7 +36,6 @@ class Flight:
     """Journalled by an earlier run, which may have been killed before it posted it."""
     status: str = ""
     """As the server last told it."""
-    running: bool = False
     over: bool = False
     """The server is through with it; what it gave is being brought home."""
     begun: float = field(default_factory=time.monotonic)

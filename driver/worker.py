@@ -14,7 +14,7 @@ from typing import Protocol
 from comfy_nodes.core.records import SampleFailure, SavedFile
 
 from .comfy import ComfyServer, Job
-from .comfy_socket import Began, Closed, Ended, PromptEvents, Ran
+from .comfy_socket import Closed, Ended, PromptEvents, Ran
 from .failures import PromptRefused, RunError, ServerFault, ServerGone
 from .faults import Trouble, node_error
 from .flights import Flight, Posted
@@ -224,9 +224,7 @@ class Worker:
         flight = self._flights.get(event.prompt_id) if event and not isinstance(event, Closed) else None
         if flight is None:
             return
-        if isinstance(event, Began):
-            flight.running = True
-        elif isinstance(event, Ran) and len(flight) > 1:
+        if isinstance(event, Ran) and len(flight) > 1:
             slot = slot_of(event.node_id)
             if slot in flight.open:
                 with contextlib.suppress(
@@ -265,7 +263,6 @@ class Worker:
             return
         if job.status != flight.status:
             flight.status = job.status
-            flight.running = flight.running or job.status == "in_progress"
             self._pulse.beat(time.monotonic())
         if job.finished:
             self._ended(flight, job)
@@ -387,8 +384,6 @@ class Worker:
         self._show("away")
         self._pool.working(name, False)
         self._events.close()
-        if self._host.own or not self._pool.alone(name):
-            self._give_back_waiting()
         if self._host.own and not self._host.running():
             self._pool.reporter.say(f"{name}: {self._host.ended()}")
         try:
@@ -406,42 +401,41 @@ class Worker:
         self._events = PromptEvents(self._host.server)
         self._pulse = Pulse(time.monotonic())
         self._pool.working(name, True)
-        ran = self._running()
+        lost = []
         for flight in list(self._flights.values()):
             with contextlib.suppress(ServerFault):
                 if not self._known(flight.prompt_id):
-                    self._vanished(flight, Trouble.DEATH if flight is ran else None)
+                    self._bring(flight)
+                    lost.append(flight)
+        # Prompts run in their order, so the first that is not through is the one that the server died over.
+        ran = next((flight for flight in lost if flight.open and not flight.adopted), None)
+        for flight in lost:
+            self._do_again(flight, Trouble.DEATH if flight is ran else None)
         return True
 
-    def _give_back_waiting(self) -> None:
-        """Hands prompts that did not run yet to other servers."""
-        running = self._running()
-        for flight in list(self._flights.values()):
-            if flight is not running:
-                self._land(flight)
-                self._pool.returned([one.item for one in flight.open.values()])
-                flight.open.clear()
+    def _vanished(self, flight: Flight) -> None:
+        """The server does not know the prompt any more: what its sinks wrote is kept, the rest is to be done again."""
+        self._bring(flight)
+        self._do_again(flight, None if flight.adopted else Trouble.FAULT)
 
-    def _running(self) -> Flight | None:
-        """The prompt that the server works on, as far as can be told: the first one that began and hasn't ended."""
-        return next((one for one in self._flights.values() if one.running), next(iter(self._flights.values()), None))
+    def _bring(self, flight: Flight) -> None:
+        """Brings home what the sinks of a prompt wrote that will not go on; what cannot be had is done again."""
+        self._land(flight)
+        for slot in list(flight.open):
+            with contextlib.suppress(SinkNotRun, FileNotFoundError, ServerFault):
+                self._collect(flight, slot)
 
-    def _vanished(self, flight: Flight, trouble: Trouble | None = Trouble.FAULT) -> None:
-        """The server does not know the prompt any more: what its sinks wrote is kept, the rest is to be done again.
-
+    def _do_again(self, flight: Flight, trouble: Trouble | None) -> None:
+        """
         Args:
             trouble: what it costs the samples; nothing where their prompt did not run.
         """
-        self._land(flight)
-        for slot in list(flight.open):
-            with contextlib.suppress(SinkNotRun, FileNotFoundError):
-                self._collect(flight, slot)
         left, flight.open = list(flight.open.values()), {}
-        if flight.adopted or trouble is None:
+        if trouble is None:
             self._pool.returned([one.item for one in left])
-            return
-        why = f"{self._host.name} no longer knows the prompt (was it restarted?)"
-        self._pool.disturbed(self._host.name, left, trouble, why)
+        else:
+            why = f"{self._host.name} no longer knows the prompt (was it restarted?)"
+            self._pool.disturbed(self._host.name, left, trouble, why)
 
     def _zombie(self) -> None:
         """It answers and finishes nothing: started again where it is ours, otherwise left alone for a while."""
@@ -451,10 +445,7 @@ class Worker:
         with contextlib.suppress(ServerFault):
             self._host.server.cancel([flight.prompt_id for flight in flights])
         for flight in flights:
-            self._land(flight)
-            for slot in list(flight.open):
-                with contextlib.suppress(SinkNotRun, FileNotFoundError, ServerFault):
-                    self._collect(flight, slot)
+            self._bring(flight)
             left, flight.open = list(flight.open.values()), {}
             self._pool.disturbed(self._host.name, left, Trouble.ZOMBIE, why)
         self._pulse = Pulse(time.monotonic())

@@ -79,7 +79,7 @@ def test_photos_get_their_regions_and_edits_read_them(driver: Driver, models: Pa
 def test_bare_photos_are_annotated_first_and_once(driver: Driver, models: Path, bare: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
     first = driver.run("--input", bare, "--output", output, expect=None)
-    assert "3 photos have no region" in first.stderr
+    assert "finding regions first for photos that have none" in first.stderr
     written = (output / "annotation.jsonl").read_text()
     assert len(written.splitlines()) == 3
     again = driver.run("--input", bare, "--output", output, expect=None)
@@ -90,5 +90,5 @@ def test_bare_photos_are_annotated_first_and_once(driver: Driver, models: Path, 
 def test_never_leaves_them_alone(driver: Driver, models: Path, bare: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
     ended = driver.run("--input", bare, "--output", output, "--annotate", "never", expect=1)
-    assert "photos have no region" not in ended.stderr
+    assert "finding regions" not in ended.stderr
     assert all("mask.png beside it" in row["message"] for row in helpers.table(output, "failed"))

@@ -33,8 +33,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_local_weights_are_found_and_asked(home: Path) -> None:
     options = LoadVlmLocal.GET_NODE_INFO_V1()["input"]["required"]["model"][1]["options"]
-    assert options == ["Qwen-VL/Qwen2.5-VL-tiny"]
-    (vlm,) = LoadVlmLocal.execute(options[0], "auto", 4).args
+    name = "Qwen-VL/Qwen2.5-VL-tiny"
+    assert name in options  # beside what other tests of this process have put into model folders
+    (vlm,) = LoadVlmLocal.execute(name, "auto", 4).args
     assert isinstance(vlm, LocalVlm) and vlm.model == "Qwen2.5-VL-tiny"
     assert vlm.patcher is None  # nothing is read yet
     assert len(ask(vlm, question())[0].text) == 12 and vlm.patcher is not None
