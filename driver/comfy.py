@@ -14,9 +14,11 @@ import urllib3
 
 from .failures import PromptRefused, RunError, ServerFault, ServerGone
 
-TIMEOUT = urllib3.Timeout(connect=5, read=60)
-POLL_TIMEOUT = urllib3.Timeout(connect=2, read=15)
-"""For asking after a prompt, which a server that is not stopped answers at once."""
+TIMEOUT = urllib3.Timeout(connect=5, read=15)
+"""A server that is not stopped answers most questions at once."""
+
+PATIENT = urllib3.Timeout(connect=5, read=60)
+"""For what makes it work: checking a prompt, listing its nodes and models."""
 
 _RETRIES = urllib3.Retry(
     total=3, connect=1, read=1, backoff_factor=0.2, status_forcelist=(502, 503, 504), raise_on_status=False
@@ -80,7 +82,7 @@ class ComfyServer:
 
     def object_info(self) -> dict[str, Any]:
         """Schemas of all nodes that the server has, by class."""
-        return dict(self._json("GET", "/object_info"))
+        return dict(self._json("GET", "/object_info", timeout=PATIENT))
 
     def upload(self, data: bytes, filename: str, subfolder: str) -> str:
         """Puts a file into the server's temp folder, which ComfyUI empties when it starts.
@@ -105,7 +107,7 @@ class ComfyServer:
             ServerFault: no clear answer; `job` tells whether the prompt arrived all the same.
         """
         body = json.dumps({"prompt": prompt, "prompt_id": prompt_id, "client_id": client_id}).encode()
-        answer = self._json("POST", "/prompt", body=body)
+        answer = self._json("POST", "/prompt", body=body, timeout=PATIENT)
         if answer.get("node_errors"):
             # It runs what is valid all the same, without the output that we need.
             self.cancel([prompt_id])
@@ -113,7 +115,7 @@ class ComfyServer:
 
     def job(self, prompt_id: str) -> Job | None:
         """The prompt's state; None where the server does not know it."""
-        response = self._request("GET", f"/api/jobs/{prompt_id}", timeout=POLL_TIMEOUT)
+        response = self._request("GET", f"/api/jobs/{prompt_id}")
         if response.status == 404:
             return None
         item = self._decoded(response)
@@ -148,11 +150,11 @@ class ComfyServer:
 
     def model_sizes(self) -> dict[str, int]:
         """Bytes of all model files, by the name that loaders use; empty where this ComfyUI does not tell."""
-        response = self._request("GET", "/experiment/models")
+        response = self._request("GET", "/experiment/models", timeout=PATIENT)
         if response.status != 200:
             return {}
         folders = [str(one["name"]) for one in self._decoded(response)]
-        found = [item for folder in folders for item in self._json("GET", f"/experiment/models/{quote(folder)}")]
+        found = [item for folder in folders for item in self._json("GET", f"/experiment/models/{quote(folder)}", timeout=PATIENT)]
         return {str(item["name"]): int(item["size"]) for item in found}
 
     def forget(self, prompt_id: str) -> None:

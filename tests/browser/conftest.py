@@ -100,6 +100,8 @@ class Frontend:
         Returns:
             The job's outputs from /history, by node id.
         """
+        self.page.mouse.move(960, 900)  # off the tabs, whose previews lie over the button
+        self.page.locator(".workflow-popover-fade").wait_for(state="hidden")
         with self.page.expect_response(lambda response: response.url.endswith("/prompt")) as submitted:
             self.page.get_by_test_id("queue-button").click()
         answer = submitted.value.json()
