@@ -52,6 +52,7 @@ class OutputFolder:
         restore(path, self.work)
         self.journal = Journal(path / JOURNAL)
         self.spool = Spool(self.work / "spool")
+        self._asks = False
 
     def claim(self, graph: BatchGraph, file: WorkflowFile, seed: int) -> None:
         """Makes the folder this workflow's and seed's, or sees that it is.
@@ -60,6 +61,7 @@ class OutputFolder:
             RunError: it belongs to another; the message says what differs.
         """
         claim(self.journal, graph, seed, self.path)
+        self._asks = bool(graph.profiles())
         if file.ui is not None:
             self._write_json("workflow.json", file.ui)
         self._write_json("workflow_api.json", graph.api)
@@ -105,7 +107,8 @@ class OutputFolder:
     def _summarise(self, facts: RunFacts, task: str, gives: Gives = "edit pairs") -> Summary:
         counts = self.journal.counts()
         seconds = self.journal.edit_seconds()
-        spent = budget.spent(self.journal.get("run_id") or "")
+        # A run that asks no service opens no ledger, and makes none.
+        spent = budget.spent(self.journal.get("run_id") or "") if self._asks else budget.Spent()
         return Summary(
             workflow=facts.workflow,
             profile=facts.profile,

@@ -21,6 +21,10 @@ MEMORY_SHARE = 0.25
 """Share of the server's free memory that a pack's results may take. Ours."""
 
 _SMOOTHING = 0.2
+"""Weight of the newest prompt in the average time of a sample. Ours."""
+
+_FAILURE_SMOOTHING = 0.02
+"""Weight of the newest sample in the failure rate, which looks back over some fifty. Ours."""
 
 
 class PackSize:
@@ -74,4 +78,4 @@ class PackSize:
 
     def _note(self, samples: int, failures: int) -> None:
         for outcome in [1.0] * failures + [0.0] * (samples - failures):
-            self._failure_rate += (outcome - self._failure_rate) * 0.02
+            self._failure_rate += (outcome - self._failure_rate) * _FAILURE_SMOOTHING

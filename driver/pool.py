@@ -1,6 +1,6 @@
 """What the servers of a run share: the samples that wait, what became of them, and when to stop.
 
-Starts a worker for each server and waits for them. Every word on a sample is spoken here, once, whoever brings it.
+The scheduler makes it and workers use it. Every word on a sample is spoken here, once, whoever brings it.
 """
 
 from __future__ import annotations
@@ -122,9 +122,7 @@ class Pool:
             self.reporter.say(f"paused: {why}" if why else "going on: there is room again")
         if why:
             return []
-        with self._lock:
-            others = bool(self._working - {server})
-        return self.queue.take(server, count, others)
+        return self.queue.take(server, count, others=not self.alone(server))
 
     def stragglers(self, server: str, seconds_per_sample: float | None) -> list[Item]:
         """Samples that another server has had for too long, where nothing else is left to do."""

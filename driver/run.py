@@ -36,7 +36,7 @@ from .report import Summary
 from .reporting import Reporter
 from .run_log import RunLog
 from .scheduler import Pace, run_pool
-from .sources import BUNDLED, Grounding, Sample, Source, Unavailable, Unusable
+from .sources import BUNDLED, Grounding, Planned, Sample, Source, Unavailable, Unusable
 from .stage import Stage, open_stage
 from .store import publish
 from .version import VERSION
@@ -62,8 +62,7 @@ def run(options: argparse.Namespace) -> tuple[Summary, bool]:
     stop = StopRequest()
     try:
         with _stopping(stop), open_stage(options, folder.work, stop) as stage:
-            if options.kinds and stage.graph.sink_class != INSTRUCTION_SINK:
-                raise RunError(f"--kinds: {stage.file.path.name} writes no instructions; it goes with --workflow write")
+            _check_kinds(options, stage)
             folder.claim(stage.graph, stage.file, options.seed)
             if stage.graph.sink_class == ANNOTATION_SINK:
                 _annotate(options, source, folder, stage, stop)
@@ -88,14 +87,16 @@ def dry_run(options: argparse.Namespace) -> None:
         tempfile.TemporaryDirectory(prefix="editpairs-") as scratch,
         open_stage(options, Path(scratch), StopRequest()) as stage,
     ):
+        _check_kinds(options, stage)
         graph = stage.graph
         refused: Counter[str] = Counter()
         usable = 0
-        for one in source.plan(task_named(graph.task), options.regions, options.seed):
+        for one in _planned(options, source, stage, None):
             if isinstance(one, Unusable):
                 refused[one.failure.message] += 1
             else:
                 usable += 1
+        chosen = usable if options.limit is None else min(usable, options.limit)
         lines = {
             "workflow": f"{stage.file.path} (profile {stage.profile}, task {graph.task})",
             "server": ", ".join(host.name for host in stage.hosts)
@@ -104,9 +105,9 @@ def dry_run(options: argparse.Namespace) -> None:
             "sink node": f"{graph.api[graph.sink]['class_type']} #{graph.sink}",
             "further seeds": ", ".join(graph.seeds) or "none: every seed is wired to the source node",
             "left out": ", ".join(graph.left_out) or "nothing",
-            "samples": f"{usable if options.limit is None else min(usable, options.limit)} to edit, {refused.total()} unusable",
+            "samples": f"{chosen} to edit, {refused.total()} unusable",
             "output": str(options.output),
-            **_estimates(stage, usable if options.limit is None else min(usable, options.limit)),
+            **_estimates(stage, chosen),
         }
         for name, text in lines.items():
             print(f"{name:>14}: {text}")
@@ -129,6 +130,26 @@ def _estimates(stage: Stage, samples: int) -> dict[str, str]:
     return found
 
 
+def _check_kinds(options: argparse.Namespace, stage: Stage) -> None:
+    """
+    Raises:
+        RunError: kinds of edit are asked for where none are written about.
+    """
+    if options.kinds and stage.graph.sink_class != INSTRUCTION_SINK:
+        raise RunError(f"--kinds: {stage.file.path.name} writes no instructions; it goes with --workflow write")
+
+
+def _planned(
+    options: argparse.Namespace, source: Source, stage: Stage, grounding: Grounding | None
+) -> Iterator[Planned]:
+    """The run's samples, as the command line asks for them."""
+    if options.kinds:
+        quotas = Quotas(wanted_kinds(options.kinds), options.kinds_per_region)
+        return source.plan_kinds(quotas, options.seed, grounding)
+    context = stage.graph.sink_class == INSTRUCTION_SINK
+    return source.plan(task_named(stage.graph.task), options.regions, options.seed, grounding, context)
+
+
 def _edit(
     options: argparse.Namespace,
     source: Source,
@@ -138,17 +159,10 @@ def _edit(
     harvester: Harvester,
 ) -> None:
     """Edits, or writes about, what waits, after finding regions for photos that have none."""
-    task = task_named(stage.graph.task)
     plan = _plan_of(options, source, stage)
     if options.retry_failed is not None or folder.journal.get("plan") != plan:
         with _grounding(options, source, folder, stage, stop) as grounding:
-            if options.kinds:
-                quotas = Quotas(wanted_kinds(options.kinds), options.kinds_per_region)
-                planned = source.plan_kinds(quotas, options.seed, grounding)
-            else:
-                context = stage.graph.sink_class == INSTRUCTION_SINK
-                planned = source.plan(task, options.regions, options.seed, grounding, context)
-            folder.journal.enrol(planned, options.limit)
+            folder.journal.enrol(_planned(options, source, stage, grounding), options.limit)
         # An input that was refused may be mended without any sign of it in what was planned from.
         whole = not stop.level and not folder.journal.refused_inputs()
         folder.journal.set("plan", plan if whole else "")

@@ -283,8 +283,7 @@ def _sample(
 ) -> Sample:
     named = tuple(one.model_copy(update={"mask": None}) for one in others)
     only = replace(annotation, regions=edit + named, refusals=())
-    words = {"instruction": photo.instruction, "reference": photo.reference}
-    return Sample(key, photo.file, only, **words, subtask=photo.subtask, slot=photo.slot)
+    return Sample(key, photo.file, only, photo.instruction, photo.reference, subtask=photo.subtask, slot=photo.slot)
 
 
 class _Seen:

@@ -227,9 +227,8 @@ class Worker:
         if isinstance(event, Ran) and len(flight) > 1:
             slot = slot_of(event.node_id)
             if slot in flight.open:
-                with contextlib.suppress(
-                    SinkNotRun, FileNotFoundError
-                ):  # some other node of the sample that shows something
+                # Some other node of the sample may show something too.
+                with contextlib.suppress(SinkNotRun, FileNotFoundError):
                     self._collect(flight, slot)
         elif isinstance(event, Ended):
             self._poll(flight)
@@ -274,7 +273,8 @@ class Worker:
         seconds = job.seconds / len(flight) if job.seconds is not None else None
         error = node_error(job) if job.status == "failed" else None
         blamed = self._blamed(flight, error.node_id) if error else None
-        lost = [posted for slot in list(flight.open) if slot != blamed and (posted := self._brought(flight, slot, job))]
+        ready = [slot for slot in flight.open if slot != blamed]
+        lost = [posted for slot in ready if (posted := self._brought(flight, slot, job, seconds))]
         self._land(flight)
         left, flight.open = flight.open, {}
         self._pool.disturbed(self._host.name, lost, Trouble.FAULT, "the server lost a saved file")
@@ -304,10 +304,10 @@ class Worker:
         self._pulse.finished()
         self._canary = False
 
-    def _brought(self, flight: Flight, slot: int, job: Job) -> Posted | None:
+    def _brought(self, flight: Flight, slot: int, job: Job, seconds: float | None) -> Posted | None:
         """Brings a sample of an ended prompt home, if its sink has run; returns it where its files are gone."""
         try:
-            self._collect(flight, slot, job.seconds / len(flight) if job.seconds is not None else None)
+            self._collect(flight, slot, seconds)
         except SinkNotRun:
             if self._packer.sink(slot, len(flight.posted)) not in job.ran:
                 return None
