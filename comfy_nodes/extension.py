@@ -19,7 +19,9 @@ from .nodes.regions import LoadRegionScorer, ScoreRegions, SelectRegions
 from .nodes.routing import RouteTask
 from .nodes.sample import LoadEditSample
 from .nodes.saving import SaveEditPair
+from .nodes.second_image import LoadSecondImage
 from .nodes.segmenting import LoadSam2, RefineMask, SegmentBoxesSam2
+from .nodes.steps import TakeEditStep
 from .nodes.verifying import VerifyPixels
 from .nodes.vlm_loading import LoadVlmCore, LoadVlmEndpoint, LoadVlmLocal
 from .nodes.writing import (
@@ -37,6 +39,8 @@ class EditPairsExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return [
             LoadEditSample,
+            LoadSecondImage,
+            TakeEditStep,
             FilterPhoto,
             LoadYoloWorld,
             LoadGrounder,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -33,12 +34,20 @@ class PairFiles:
         for name, value in metadata.items():
             self._text.add_text(name, json.dumps(value))
 
-    def write(self, record: EditRecord, before: np.ndarray, after: np.ndarray) -> EditRecord:
-        """Saves a pair (uint8 [H, W, 3] each) and returns its record with the files in it."""
+    def write(self, record: EditRecord, before: Sequence[np.ndarray], after: np.ndarray) -> EditRecord:
+        """Saves a pair and returns its record with the files in it.
+
+        Args:
+            before: the photo, and a reference picture where the edit had one; uint8 [H, W, 3] each.
+            after: uint8 [H, W, 3], of the photo's size.
+        """
         prefix = self._files.prefix(record.key)
+        names = ("source", *(f"reference{number or ''}" for number in range(len(before) - 1)))
         filed = record.model_copy(
             update={
-                "input_images": (self._save_image(f"{prefix}-source.png", before),),
+                "input_images": tuple(
+                    self._save_image(f"{prefix}-{name}.png", image) for name, image in zip(names, before, strict=True)
+                ),
                 "output_images": (self._save_image(f"{prefix}-edited.png", after),),
             }
         )

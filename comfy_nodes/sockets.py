@@ -37,10 +37,13 @@ class EditSample:
     """What the user wrote; empty where an instruction is still to be written."""
     seed: int
     provenance: Provenance
+    also: tuple[Region, ...] = ()
+    """Further regions that the same edit is about: the second of a hybrid."""
     others: tuple[Region, ...] = ()
     """The photo's other regions, as far as they are known: what the one that is edited is told apart from."""
     images: dict[str, torch.Tensor] = field(default_factory=dict)
-    """Further images by role (reference, frame2), each IMAGE [1, H, W, 3]."""
+    """Further images by role, each IMAGE [1, H, W, 3]: `reference`, what the edit is to show (it need not be of the
+    photo's size); `frame2`, the second frame of a motion; `edited`, an edit that was made already."""
     writings: tuple[Writing, ...] = ()
     """What writers wrote for it, the one that an edit graph carries out first. Empty before the write stage."""
     routes: dict[str, Any] | None = None
@@ -52,6 +55,11 @@ class EditSample:
     def writing(self) -> Writing | None:
         """The instruction that an edit graph carries out, with all that was written together with it."""
         return self.writings[0] if self.writings else None
+
+    @property
+    def regions(self) -> tuple[Region, ...]:
+        """All regions that the edit is about, in the order of its steps."""
+        return ((self.region,) if self.region else ()) + self.also
 
     @property
     def size(self) -> tuple[int, int]:

@@ -51,7 +51,7 @@ def scene_of(sample: EditSample, boxes: Any = None) -> Scene | str:
         return f"task {sample.task} edits a region, and the sample has none: pick or paint one in Load Edit Sample"
     if wanted == 1:
         return Scene(width, height, (sample.region,), others)
-    second = second_region(sample.region, others, width, height, sample.seed)
+    second = sample.also[0] if sample.also else second_region(sample.region, others, width, height, sample.seed)
     if second is None:
         return (
             f"task {sample.task} edits two regions, and no other named box lies far enough from this one: "
@@ -62,7 +62,8 @@ def scene_of(sample: EditSample, boxes: Any = None) -> Scene | str:
 
 def written(sample: EditSample, writings: list[Writing]) -> EditSample:
     """The sample with its instructions; the first is the one that an edit graph carries out."""
-    return replace(sample, instruction=writings[0].instruction, writings=tuple(writings))
+    first = writings[0]
+    return replace(sample, instruction=first.instruction, writings=tuple(writings), also=first.regions[1:])
 
 
 def by_the_user(sample: EditSample) -> EditSample:

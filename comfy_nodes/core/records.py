@@ -9,7 +9,7 @@ from pydantic.dataclasses import dataclass
 
 from .annotation import Region
 from .rle import Rle
-from .verdicts import Verdict
+from .verdicts import Judge, Verdict
 
 SCHEMA_VERSION = 1
 
@@ -35,16 +35,6 @@ class Score(BaseModel):
 
     name: str
     value: float = Field(allow_inf_nan=False)
-
-
-class Judge(BaseModel):
-    """The judge's raw words, and who spoke them."""
-
-    model_config = ConfigDict(frozen=True)
-
-    model: str
-    prompt_version: str
-    reply: str
 
 
 class Model(BaseModel):

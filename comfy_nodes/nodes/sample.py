@@ -26,6 +26,7 @@ from ..core.annotation import (
 )
 from ..core.instructions import written_in
 from ..core.keys import sample_key
+from ..core.scenes import second_region
 from ..core.tasks import WORK, task_named
 from ..sockets import EditSample, Sample
 from ..tensors import to_image, to_mask
@@ -144,7 +145,9 @@ class LoadEditSample(io.ComfyNode):
         if region is not None and class_name:
             region = region.model_copy(update={"class_name": class_name})
         provenance = (known and known.provenance) or _by_hand(image, data, known, region, task)
-        writing = written_in(known.writing, (region,) if region else ()) if known and known.writing else None
+        also = _second(known, region, task, photo.size, seed) if chosen else ()
+        edited = ((region,) if region else ()) + also
+        writing = written_in(known.writing, edited) if known and known.writing else None
         words = instruction or (writing.instruction if writing else "")
         sample = EditSample(
             source=to_image(np.asarray(photo)),
@@ -153,7 +156,8 @@ class LoadEditSample(io.ComfyNode):
             instruction=words,
             seed=seed,
             provenance=provenance,
-            others=tuple(one for one in (known.regions if known else ()) if one is not chosen),
+            also=also,
+            others=tuple(one for one in (known.regions if known else ()) if one is not chosen and one not in also),
             writings=(writing,) if writing and words == writing.instruction else (),
         )
         shown = (region.class_name if region else None) or ""
@@ -194,6 +198,18 @@ def _choose(known: Annotation | None, task: str, index: int) -> Region | None:
         )
     listed = ", ".join(f"{number} {region.class_name or region.kind}" for number, region in enumerate(regions))
     raise AnnotationError(f"region_index {index} is not there; the photo has {listed}")
+
+
+def _second(
+    known: Annotation | None, first: Region | None, task: str, size: tuple[int, int], seed: int
+) -> tuple[Region, ...]:
+    """The second region of an edit that is about two. The driver has put it behind the first."""
+    if known is None or first is None or task_named(task).regions < 2:
+        return ()
+    if known.provenance:
+        return known.regions[1:2]
+    found = second_region(first, [one for one in known.regions if one != first], *size, seed)
+    return (found,) if found else ()
 
 
 def _mask(region: Region | None, size: tuple[int, int]) -> torch.Tensor:

@@ -8,7 +8,7 @@ from comfy.cli_args import args
 from comfy_api.latest import io
 
 from ..core import pixels, rle, verdicts
-from ..core.annotation import Region, region_of_mask
+from ..core.annotation import region_of_mask
 from ..core.instructions import USER
 from ..core.records import EditRecord, Model, RegionRecord, Score
 from ..pair_files import PairFiles
@@ -118,6 +118,7 @@ class SaveEditPair(io.ComfyNode):
             region_mask=1 if region_masks is None else region_masks.shape[0],
             **{f"score {number}": len(one) for number, one in enumerate(given)},
         )
+        references = [to_bytes(sample.images["reference"][0])] if "reference" in sample.images else []
         records = []
         for index in range(count):
             before, after = to_bytes(item(sources, index)), to_bytes(item(edited, index))
@@ -128,10 +129,10 @@ class SaveEditPair(io.ComfyNode):
                 )
             mask = None if edit_masks is None else marked(item(edit_masks, index), *before.shape[:2])
             verdict = verdicts.combine([_of(one, index) for one in given] + _contract(before, after, mask))
-            record = _record(sample, prompt, verdict, _region(sample, region_masks, index, before), mask, before)
+            record = _record(sample, prompt, verdict, _regions(sample, region_masks, index, before), mask, before)
             if count > 1:
                 record = record.model_copy(update={"key": f"{record.key}~{index}"})
-            records.append(files.write(record, before, after))
+            records.append(files.write(record, (before, *references), after))
         returned = [one.model_dump(mode="json") for one in records]
         files.finish(sample.provenance.key, returned)
         shown = [
@@ -157,23 +158,28 @@ def _contract(before: np.ndarray, after: np.ndarray, mask: np.ndarray | None) ->
     return [verdicts.Scores({"pixel.outside_max": float(change.outside_max)}, "reject", reason)]
 
 
-def _region(sample: EditSample, region_masks: torch.Tensor | None, index: int, before: np.ndarray) -> Region | None:
-    """The region in the output's pixels; None where the graph moved them and nobody says where to."""
+def _regions(
+    sample: EditSample, region_masks: torch.Tensor | None, index: int, before: np.ndarray
+) -> tuple[RegionRecord, ...]:
+    """The regions in the output's pixels; none where the graph moved them and nobody says where to."""
     height, width = before.shape[:2]
+    known = sample.regions if sample.size == (width, height) else ()
     if region_masks is not None:
         found = marked(item(region_masks, index), height, width)
         if found.any():
-            known = sample.region
-            region = region_of_mask(found, known.class_name if known else None)
-            return region.model_copy(update={"kind": known.kind}) if known else region
-    return sample.region if sample.size == (width, height) else None
+            region = region_of_mask(found, sample.region.class_name if sample.region else None)
+            known = (region, *known[1:])
+    ops = [step.op for step in sample.writing.steps] if sample.writing else []
+    return tuple(
+        RegionRecord.of(ops[number] if number < len(ops) else sample.task, one) for number, one in enumerate(known)
+    )
 
 
 def _record(
     sample: EditSample,
     prompt: str,
     verdict: verdicts.Scores,
-    region: Region | None,
+    regions: tuple[RegionRecord, ...],
     mask: np.ndarray | None,
     before: np.ndarray,
 ) -> EditRecord:
@@ -188,12 +194,14 @@ def _record(
         models=_writers(sample),
         input_images=(),
         output_images=(),
-        prompt=prompt,
+        prompt=verdict.restated or prompt,
         initial_prompt=prompt,
+        restated_prompt=verdict.restated or None,
         verdict=verdict.verdict,
         reject_reason=verdict.reason,
         scores=tuple(Score(name=name, value=value) for name, value in verdict.values.items()),
-        regions=(RegionRecord.of(sample.task, region),) if region else (),
+        judge=verdict.judge,
+        regions=regions,
         edit_mask=None if mask is None else rle.encode(mask),
         source_id=origin.source_id,
         source_path=origin.source_path,

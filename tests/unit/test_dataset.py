@@ -12,7 +12,8 @@ import pytest
 
 from comfy_nodes.core import rle
 from comfy_nodes.core.annotation import Region
-from comfy_nodes.core.records import Judge, Model, RegionRecord, Score
+from comfy_nodes.core.records import Model, RegionRecord, Score
+from comfy_nodes.core.verdicts import Judge
 from driver import dataset
 from driver.columns import RunFacts
 from driver.dataset import COMMIT, read_facts, restore, unfinished

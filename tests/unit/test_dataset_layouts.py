@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from comfy_nodes.core.records import Judge, Score
+from comfy_nodes.core.records import Score
+from comfy_nodes.core.verdicts import Judge
 from comfy_nodes.core.tasks import TASKS
 from driver import layout_imgedit
 from driver.columns import PLAIN, RunFacts

@@ -1,0 +1,90 @@
+"""Load Second Image: the reference, the second frame or the finished edit that belongs to a sample's photo."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import folder_paths
+import numpy as np
+from comfy_api.latest import io
+from PIL import Image
+
+from .. import samples
+from ..core import photos
+from ..core.records import SampleFailure
+from ..sockets import EditSample, Sample
+from ..tensors import to_image
+
+Role = Literal["reference", "frame2", "edited"]
+ROLES: tuple[Role, ...] = ("reference", "frame2", "edited")
+
+MAX_STRETCH = 1.02
+"""Two pictures whose ratios of width to height differ by no more than this factor have one shape, as editors round
+sizes to their model's grid. Ours."""
+
+
+class LoadSecondImage(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="EditPairsLoadSecondImage",
+            display_name="Load Second Image",
+            category="editpairs",
+            description="Loads the picture that belongs to a sample's photo: a reference, a second frame, or an edit that was made already. The batch driver fills it in.",
+            search_aliases=["reference image", "second frame", "load edited image", "image pair", "before and after"],
+            inputs=[
+                Sample.Input("sample", tooltip="What Load Edit Sample gave out."),
+                io.Combo.Input(
+                    "image",
+                    options=samples.names(),
+                    upload=io.UploadType.image,
+                    image_folder=io.FolderType.input,
+                    tooltip="The picture: a bundled sample or an upload.",
+                ),
+                io.Combo.Input(
+                    "role",
+                    options=list(ROLES),
+                    default="reference",
+                    tooltip="reference: what the edit is to show, of any size. frame2, edited: the photo afterwards; brought to the photo's size where a model's pixel grid changed it.",
+                ),
+            ],
+            outputs=[
+                Sample.Output("sample", tooltip="The sample with this picture in it."),
+                io.Image.Output("image", tooltip="The picture upright, in sRGB, without alpha."),
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, image: str) -> bool | str:
+        if image is not None and not folder_paths.exists_annotated_filepath(image):
+            return f"Invalid image file: {image}"
+        return True
+
+    @classmethod
+    def fingerprint_inputs(cls, image: str, **_widgets: object) -> str:
+        return hashlib.sha256(Path(folder_paths.get_annotated_filepath(image)).read_bytes()).hexdigest()
+
+    @classmethod
+    def execute(cls, sample: EditSample, image: str, role: Role) -> io.NodeOutput:
+        path = Path(folder_paths.get_annotated_filepath(image))
+        picture = photos.open_photo(photos.read_bytes(path), path.name)
+        if role != "reference" and picture.size != sample.size:
+            if not same_shape(picture.size, sample.size):
+                why = (
+                    f"the {role} picture is {picture.width} x {picture.height}, the photo {sample.size[0]} x "
+                    f"{sample.size[1]}: they show no common frame; leave the pair out or crop it"
+                )
+                refused = replace(sample, failure=SampleFailure("input", "OtherShape", why))
+                return io.NodeOutput(refused, to_image(np.asarray(picture)))
+            picture = picture.resize(sample.size, Image.Resampling.LANCZOS)
+        loaded = to_image(np.asarray(picture))
+        return io.NodeOutput(replace(sample, images={**sample.images, role: loaded}), loaded)
+
+
+def same_shape(size: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether two sizes (width, height) differ by scale alone, up to `MAX_STRETCH`."""
+    ratio = size[0] * other[1] / (size[1] * other[0])
+    return 1 / MAX_STRETCH <= ratio <= MAX_STRETCH
