@@ -46,6 +46,8 @@ class EditSample:
     photo's size); `frame2`, the second frame of a motion; `edited`, an edit that was made already."""
     writings: tuple[Writing, ...] = ()
     """What writers wrote for it, the one that an edit graph carries out first. Empty before the write stage."""
+    carried: dict[str, Any] | None = None
+    """Of an edit that was made already: fields of its record that stay as they are. Save Edit Pair takes them over."""
     routes: dict[str, Any] | None = None
     """What Route Task decided: accepted and rejected tasks with reasons, and who said so."""
     failure: SampleFailure | None = None

@@ -31,11 +31,13 @@ def main(arguments: list[str] | None = None) -> int:
         signal.signal(number, signal.default_int_handler)
     try:
         # Imported when it is needed: the help answers at once.
-        from driver.run import dry_run, run
-
         if options.dry_run:
+            from driver.dry_run import dry_run
+
             dry_run(options)
             return 0
+        from driver.run import run
+
         return _conclude(options, *run(options))
     except RunError as error:
         return _end(str(error), error.status)
@@ -90,8 +92,9 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     add(
         "--workflow",
         required=True,
-        metavar="NAME|PATH",
-        help="a name from workflows/, or a path: UI JSON, API JSON or a PNG that ComfyUI wrote",
+        metavar="NAME|PATH,...|auto",
+        help="a name from workflows/, or a path: UI JSON, API JSON or a PNG that ComfyUI wrote; several of different "
+        "tasks make one dataset; auto: those of the tasks that the input's records name",
     )
     add(
         "--input",
@@ -208,10 +211,15 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     add("--dry-run", action="store_true", help="check everything, show what would be done, edit nothing")
     options = parser.parse_args(arguments)
-    given = options.output or str(Path("outputs") / Path(options.workflow).stem)
+    given = options.output or str(Path("outputs") / _named(options.workflow))
     options.publish_to = given if "://" in given else None
     options.output = _local(given) if options.publish_to else Path(given)
     return options
+
+
+def _named(workflows: str) -> str:
+    """What a run of these workflows is called."""
+    return "+".join(Path(name.strip()).stem for name in workflows.split(","))
 
 
 def _local(url: str) -> Path:

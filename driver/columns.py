@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -57,6 +57,12 @@ class RunFacts:
     edit_sha256: str
     """Of the part of the graph that decides pixels and words."""
     profile: str
+    others: Mapping[str, RunFacts] = field(default_factory=dict)
+    """Of a run with several workflows, those of each by its task."""
+
+    def of(self, task: str) -> RunFacts:
+        """What holds for rows of a task."""
+        return self.others.get(task, self)
 
     def stage_sha256(self, record: EditRecord) -> str:
         """Hash of all that decides this row's pixels and words."""
@@ -88,6 +94,7 @@ class Row:
             attempt: which try at the sample gave it, from 1.
         """
         record = EditRecord.model_validate_json(text)
+        facts = facts.of(record.task)
         columns = record.model_dump(mode="json", exclude=set(IMAGE_COLUMNS))
         first = columns["regions"][0] if columns["regions"] else {}
         columns |= {name: first.get(name) for name in ("class_name", "bbox", "mask")}

@@ -16,8 +16,8 @@ class Posted:
     folder: str
     """Where its sink saves, below the server's output folder."""
     attempt: int
-    upload: str = ""
-    """The photo's name on the server; unknown of a prompt that an earlier run posted."""
+    uploads: tuple[str, ...] = ()
+    """Names of the photo, and of what belongs to it, on the server; unknown of a prompt that an earlier run posted."""
 
     @property
     def key(self) -> str:

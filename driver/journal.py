@@ -11,7 +11,7 @@ import sqlite3
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
@@ -72,7 +72,7 @@ def _in_turn(method: _Method) -> _Method:
     return cast(_Method, held)
 
 
-_WORDS = ("instruction", "reference", "task", "subtask", "slot")
+_WORDS = ("instruction", "reference", "frame2", "edited", "task", "subtask", "slot")
 """A sample's texts, of which most are empty."""
 
 _DISK_ERRORS = ("SQLITE_FULL", "SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_READONLY", "SQLITE_IOERR", "SQLITE_CANTOPEN")
@@ -196,18 +196,27 @@ class Journal:
         return cursor.rowcount
 
     @_in_turn
-    def waiting(self, after: int, limit: int) -> list[Waiting]:
+    def waiting(self, after: int, limit: int, tasks: Collection[str] | None = None) -> list[Waiting]:
         """Samples that wait and are in no queue of a server, in the input's order.
 
         Args:
             after: only those behind this place in the input; -1 for all.
+            tasks: only samples of these tasks; None for all.
         """
+        of_tasks, names = _of_tasks(tasks)
         rows = self._db.execute(
             "SELECT position, key, sample FROM samples WHERE state = 'pending' AND prompt_id IS NULL "
-            "AND position > ? ORDER BY position LIMIT ?",
-            (after, limit),
+            f"AND position > ?{of_tasks} ORDER BY position LIMIT ?",
+            (after, *names, limit),
         )
         return [Waiting(position, _sample(key, text)) for position, key, text in rows]
+
+    @_in_turn
+    def pending(self, tasks: Collection[str] | None = None) -> int:
+        """How many samples have no end yet, of these tasks or of all."""
+        of_tasks, names = _of_tasks(tasks)
+        count = f"SELECT COUNT(*) FROM samples WHERE state = 'pending'{of_tasks}"
+        return int(self._db.execute(count, names).fetchone()[0])
 
     @_in_turn
     def submissions(self) -> list[Submission]:
@@ -411,6 +420,13 @@ class Journal:
             self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
+
+
+def _of_tasks(tasks: Collection[str] | None) -> tuple[str, tuple[str, ...]]:
+    """A condition, and the values for it."""
+    if tasks is None:
+        return "", ()
+    return f" AND json_extract(sample, '$.task') IN ({', '.join('?' * len(tasks))})", tuple(tasks)
 
 
 def _text(sample: Sample) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,17 +55,19 @@ class OutputFolder:
         self.spool = Spool(self.work / "spool")
         self._asks = False
 
-    def claim(self, graph: BatchGraph, file: WorkflowFile, seed: int) -> None:
-        """Makes the folder this workflow's and seed's, or sees that it is.
+    def claim(self, workflows: Sequence[tuple[BatchGraph, WorkflowFile]], seed: int) -> None:
+        """Makes the folder these workflows' and this seed's, or sees that it is.
 
         Raises:
-            RunError: it belongs to another; the message says what differs.
+            RunError: it belongs to others; the message says what differs.
         """
-        claim(self.journal, graph, seed, self.path)
-        self._asks = bool(graph.profiles())
-        if file.ui is not None:
-            self._write_json("workflow.json", file.ui)
-        self._write_json("workflow_api.json", graph.api)
+        claim(self.journal, [graph for graph, _ in workflows], seed, self.path)
+        self._asks = any(graph.profiles() for graph, _ in workflows)
+        for graph, file in workflows:
+            name = workflow_name(graph.task if len(workflows) > 1 else "")
+            if file.ui is not None:
+                self._write_json(f"{name}.json", file.ui)
+            self._write_json(f"{name.replace('workflow', 'workflow_api', 1)}.json", graph.api)
 
     def finish(self, facts: RunFacts, task: str, environment: dict[str, Any], layout: str) -> Summary:
         """Turns finished edits into a dataset with its report.
@@ -154,13 +157,23 @@ class OutputFolder:
             raise disk_error(error, self.path) from None
 
 
-def claim(journal: Journal, graph: BatchGraph, seed: int, folder: Path) -> None:
-    """Makes a journal this graph's and seed's, or sees that it is.
+def workflow_name(task: str) -> str:
+    """How a run's copy of a workflow is called, without its suffix.
+
+    Args:
+        task: the graph's, of a run with several; "" where it has one.
+    """
+    return f"workflow-{task}" if task else "workflow"
+
+
+def claim(journal: Journal, graphs: Sequence[BatchGraph], seed: int, folder: Path) -> None:
+    """Makes a journal these graphs' and this seed's, or sees that it is.
 
     Raises:
-        RunError: it belongs to another; the message says what differs.
+        RunError: it belongs to others; the message says what differs.
     """
-    wanted = {"graph": json.dumps(graph.canonical(), ensure_ascii=False), "seed": str(seed)}
+    nodes = [node for graph in graphs for node in graph.canonical()]
+    wanted = {"graph": json.dumps(nodes, ensure_ascii=False), "seed": str(seed)}
     for name, value in wanted.items():
         known = journal.get(name)
         if known is not None and known != value:

@@ -7,8 +7,8 @@ can go on meanwhile. Knows graphs, not servers; called by the worker that posts 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from .model_stages import Sizes, gate, stages
@@ -24,6 +24,8 @@ class Filling:
     seed: int
     folder: str
     """Where its sink saves."""
+    seconds: Mapping[str, str] = field(default_factory=dict)
+    """Uploaded pictures that belong to its photo, by role."""
 
 
 class Packer:
@@ -46,7 +48,7 @@ class Packer:
 
     def prompt(self, fillings: Sequence[Filling]) -> Api:
         """The prompt for these samples, in their order."""
-        filled = [self._graph.prompt(one.values, one.seed, one.folder) for one in fillings]
+        filled = [self._graph.prompt(one.values, one.seed, one.folder, one.seconds) for one in fillings]
         if len(filled) == 1:
             return filled[0]
         packed = {node_id: node for node_id, node in filled[0].items() if node_id not in self._dependent}

@@ -9,7 +9,7 @@ import hashlib
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 from comfy_nodes.core.annotation import Provenance
@@ -57,6 +57,8 @@ class Ready:
 
     item: Item
     data: bytes
+    seconds: dict[str, bytes]
+    """Bytes of the pictures that belong to the photo and that the graph takes, by role."""
     provenance: Provenance
     tries: Tries
 
@@ -74,12 +76,16 @@ class Pool:
         servers: int,
         attempts: int,
         room: Callable[[], str],
+        tasks: Collection[str] | None = None,
+        roles: Collection[str] = (),
     ):
         """
         Args:
             servers: how many share the work.
             attempts: edits tried of each sample, after rejections and errors of its own.
             room: why nothing new may be begun now, such as a full disk; empty where it may.
+            tasks: only samples of these tasks; None for all.
+            roles: of pictures beside the photo that the graph takes.
         """
         self.journal = journal
         self.harvester = harvester
@@ -87,12 +93,13 @@ class Pool:
         self.stop = stop
         self.servers = servers
         self._source = source
+        self._roles = frozenset(roles)
         self._attempts = attempts
         self._room = room
         self._paused = ""
-        self.adopted = self._adopted()
+        self.adopted = self._adopted(tasks)
         held = frozenset(one.key for flight in self.adopted.values() for one in flight.posted)
-        self.queue = SampleQueue(journal, held)
+        self.queue = SampleQueue(journal, held, tasks)
         self._lock = threading.Lock()
         self.flights: dict[str, tuple[str, Flight]] = {}
         """By prompt id: which server has it, and what is in it."""
@@ -140,11 +147,13 @@ class Pool:
         return []
 
     def ready(self, item: Item) -> Ready:
-        """Reads a sample's photo.
+        """Reads a sample's photo, and what belongs to it that the graph takes.
 
         Raises:
-            PhotoError: it cannot be read.
+            PhotoError: one of them cannot be read.
         """
+        located = {role: getattr(item.sample, role) for role in self._roles}
+        seconds = {role: self._source.read(file) for role, file in located.items() if file}
         data = self._source.read(item.sample.file)
         annotation = item.sample.annotation
         provenance = Provenance(
@@ -157,11 +166,11 @@ class Pool:
             source_licence=annotation.source_licence,
             source_url=annotation.source_url,
         )
-        return Ready(item, data, provenance, self.journal.tries(item.sample.key))
+        return Ready(item, data, seconds, provenance, self.journal.tries(item.sample.key))
 
-    def suffix(self, sample: Sample) -> str:
-        """The ending of a photo's file name."""
-        return self._source.suffix(sample.file)
+    def suffix(self, file: str) -> str:
+        """The ending of a picture's file name."""
+        return self._source.suffix(file)
 
     def copied(self, key: str) -> bool:
         """Whether two servers have it."""
@@ -282,12 +291,14 @@ class Pool:
     def _has_attempts(self, posted: Posted) -> bool:
         return posted.attempt + 1 < self._attempts
 
-    def _adopted(self) -> dict[str, Flight]:
-        """Prompts that an earlier run of this folder left with servers, by id."""
+    def _adopted(self, tasks: Collection[str] | None) -> dict[str, Flight]:
+        """Prompts of these tasks that an earlier run of this folder left with servers, by id."""
         run_id = self.journal.get("run_id") or ""
         found: dict[str, dict[int, Posted]] = {}
         self.homes: dict[str, str] = {}
         for left in self.journal.submissions():
+            if tasks is not None and left.sample.task not in tasks:
+                continue
             folder = sink_folder(run_id, left.sample.key, left.tries.submissions - 1)
             posted = Posted(Item(left.sample), folder, left.tries.attempts)
             found.setdefault(left.prompt_id, {})[left.slot] = posted

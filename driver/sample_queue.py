@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 from .journal import Journal
@@ -43,11 +43,13 @@ class Item:
 class SampleQueue:
     """Hands each waiting sample to one server. Holds a chunk of the journal at a time, however long that is."""
 
-    def __init__(self, journal: Journal, held: frozenset[str]):
+    def __init__(self, journal: Journal, held: frozenset[str], tasks: Collection[str] | None = None):
         """
         Args:
             held: keys of samples that servers still have from an earlier run; they come in by `put_back` only.
+            tasks: only samples of these tasks; None for all.
         """
+        self._tasks = tasks
         self._journal = journal
         self._held = held
         self._lock = threading.Lock()
@@ -55,7 +57,7 @@ class SampleQueue:
         self._back: deque[Item] = deque()
         self._behind = -1
         self._drained = False
-        self._left = journal.counts()["pending"]
+        self._left = journal.pending(tasks)
 
     @property
     def left(self) -> int:
@@ -107,7 +109,7 @@ class SampleQueue:
 
     def _peek(self) -> Sample | None:
         while not self._chunk and not self._drained:
-            found = self._journal.waiting(self._behind, CHUNK)
+            found = self._journal.waiting(self._behind, CHUNK, self._tasks)
             self._drained = len(found) < CHUNK
             self._chunk.extend(one.sample for one in found if one.sample.key not in self._held)
             if found:

@@ -15,7 +15,7 @@ from comfy_nodes.core.eligibility import pairs, refusals
 from comfy_nodes.core.photos import Header, PhotoError
 from comfy_nodes.core.tasks import Task
 
-from .source_photo import Photo, Reader
+from .source_photo import SECONDS, Photo, Reader
 from .source_storage import said
 
 
@@ -23,12 +23,13 @@ def aligned(photo: Photo, reader: Reader) -> Annotation:
     """The photo's annotation in the photo's upright pixels.
 
     Raises:
-        PhotoError: the photo, its mask or its reference picture cannot be used, for what the header shows.
+        PhotoError: the photo, its mask or a picture that belongs to it cannot be used, for what the header shows.
         AnnotationError: the mask marks nothing, or does not fit.
     """
     header = _header(photo, reader)
-    if photo.reference:
-        _header_of(photo.reference, reader)
+    for role in SECONDS:
+        if second := getattr(photo, role):
+            _header_of(second, reader)
     known = photo.annotation or Annotation(path=photo.source_id, size=None, regions=())
     known = replace(known, path=photo.source_id)
     if not photo.mask:

@@ -45,7 +45,7 @@ class AnnotationReader(Files):
     def remedy(self, photo: Photo) -> str:
         return "add one to segmentation.object of its annotation, or leave the photo out"
 
-    def photos(self, task: str) -> Iterator[Photo]:
+    def photos(self, task: str, edited: bool = False) -> Iterator[Photo]:
         others: set[str] = set()
         read = False
         for file in self._input.files():
@@ -92,19 +92,22 @@ def photo_of(value: Any, name: str, inside: Callable[[str], str | None], mask: s
         record = read_record(value)
     except AnnotationError as error:
         return Photo(file="", source_id=name, problem=f"{name}: {error}")
-    written = (record.annotation.path, record.reference, mask or "")
-    file, reference, marking = (inside(path) if path else "" for path in written)
-    strayed = [path for path, found in zip(written, (file, reference, marking), strict=True) if found is None]
+    written = (record.annotation.path, mask or "", record.reference, record.frame2, record.edited)
+    found = [inside(path) if path else "" for path in written]
+    strayed = [path for path, place in zip(written, found, strict=True) if place is None]
+    file, marking, reference, frame2, edited = (place or "" for place in found)
     base = PurePosixPath(photos.readable((strayed or written)[0])).name
     return Photo(
-        file=file or "",
+        file=file,
         source_id=photos.readable(file) if file else base,
         annotation=record.annotation,
         problem=f"{base}: its path leaves the image root; give --image-root" if strayed else "",
         instruction=record.instruction,
-        mask=marking or "",
+        mask=marking,
         class_name=record.class_name,
-        reference=reference or "",
+        reference=reference,
+        frame2=frame2,
+        edited=edited,
         task=record.task,
         subtask=record.subtask,
         slot=record.slot,

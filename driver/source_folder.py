@@ -1,7 +1,7 @@
 """Photos as files of their own: a folder of them with sidecar files beside each.
 
-`<stem>.mask.png` marks the region, `<stem>.ref.png` is a reference picture, `<stem>.txt` the instruction; where two
-photos share a stem, `<name>.mask.png` says which one is meant. Holds the names of one folder at a time.
+`<stem>.mask.png` marks the region, `<stem>.ref.png` is a reference picture, `<stem>.frame2.png` a second frame,
+`<stem>.edited.png` an edit that was made already, `<stem>.txt` the instruction; where two photos share a stem, `<name>.mask.png` says which one is meant. Holds the names of one folder at a time.
 """
 
 from __future__ import annotations
@@ -17,7 +17,13 @@ from .source_photo import Photo
 from .source_storage import Names, Storage, listed, said
 
 MASK_SUFFIX = ".mask.png"
-REFERENCE_SUFFIX = ".ref.png"
+SIDECARS = {
+    MASK_SUFFIX: "mask",
+    ".ref.png": "reference picture",
+    ".frame2.png": "second frame",
+    ".edited.png": "finished edit",
+}
+"""What a picture is to the photo that it lies beside, by the end of its name."""
 
 
 class Files:
@@ -41,7 +47,7 @@ class FolderReader(Files):
         name = photos.readable(PurePosixPath(photo.file).stem) + MASK_SUFFIX
         return f"put {name} beside it (white is the object), or give an ImgEdit annotation with --input"
 
-    def photos(self, task: str) -> Iterator[Photo]:
+    def photos(self, task: str, edited: bool = False) -> Iterator[Photo]:
         """In the order of names, a sub-folder's photos at its name's place."""
         yield from self._folder("")
 
@@ -53,7 +59,7 @@ class FolderReader(Files):
             if name in listing.folders:
                 yield from self._folder(path)
             elif (sidecar := _sidecar(name)) and not here.has_photo(name.removesuffix(sidecar)):
-                yield _orphan(path, "mask" if sidecar == MASK_SUFFIX else "reference picture")
+                yield _orphan(path, SIDECARS[sidecar.lower()])
             elif not sidecar and _is_photo(name):
                 yield self._photo(path, name, here)
 
@@ -65,7 +71,10 @@ class FolderReader(Files):
         mask = own if here.has(own) else shared if here.has(shared) else ""
         if mask == shared and here.photos_of(stem) > 1:
             problem = photos.readable(f"several photos are called {stem}: name this one's mask {own}")
-        reference = next((one + REFERENCE_SUFFIX for one in (name, stem) if here.has(one + REFERENCE_SUFFIX)), "")
+
+        def beside(end: str) -> str:
+            return next((folder + one + end for one in (name, stem) if here.has(one + end)), "")
+
         text = next((one + ".txt" for one in (name, stem) if here.has(one + ".txt")), "")
         try:
             instruction = self._text(folder + text) if text else ""
@@ -77,7 +86,9 @@ class FolderReader(Files):
             problem=problem,
             instruction=instruction,
             mask=folder + mask if mask else "",
-            reference=folder + reference if reference else "",
+            reference=beside(".ref.png"),
+            frame2=beside(".frame2.png"),
+            edited=beside(".edited.png"),
         )
 
     def _text(self, file: str) -> str:
@@ -117,7 +128,7 @@ def _is_photo(name: str) -> bool:
 def _sidecar(name: str) -> str:
     """Which kind of picture beside a photo a name is for, by its end as written; "" for none."""
     lower = name.lower()
-    return next((name[-len(end) :] for end in (MASK_SUFFIX, REFERENCE_SUFFIX) if lower.endswith(end)), "")
+    return next((name[-len(end) :] for end in SIDECARS if lower.endswith(end)), "")
 
 
 def _orphan(path: str, kind: str) -> Photo:

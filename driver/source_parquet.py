@@ -18,13 +18,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from comfy_nodes.core import photos
+from comfy_nodes.core.records import CARRIED
 
 from .failures import RunError
 from .source_annotation import photo_of
 from .source_inputs import Input
-from .source_photo import InputError, Photo
-from .source_records import NAMES
+from .source_photo import SECONDS, InputError, Photo
+from .source_records import EDITED, GIVEN_SCORES, NAMES
 from .source_storage import Storage, said
+from .source_tasks import task_of_shard
 
 IMAGES = (
     "image", "source_image", "src_image", "input_image", "input_images", "original_image", "photo",
@@ -47,6 +49,9 @@ _BUFFER = 1 << 20
 
 _LOCATOR = re.compile(r"(.+)#(\d+)/([^/#]+)\.\w+", re.DOTALL)
 
+_NUMBER = "@"
+"""Before a picture's number in a cell that holds several, in a locator."""
+
 _SIGNATURES = (
     (b"\xff\xd8", "jpg"), (b"\x89PNG", "png"), (b"GIF8", "gif"), (b"BM", "bmp"), (b"II", "tif"), (b"MM", "tif"),
 )  # fmt: skip
@@ -64,18 +69,20 @@ class ParquetReader:
     def remedy(self, photo: Photo) -> str:
         return "fill its bbox (xyxy in pixels) or its mask, or leave the row out"
 
-    def photos(self, task: str) -> Iterator[Photo]:
+    def photos(self, task: str, edited: bool = False) -> Iterator[Photo]:
         for shard in self._input.files():
             name = photos.readable(shard)
             try:
                 file = _opened(self._input.storage, shard)
-                columns = _columns(file, name)
+                columns = _columns(file, name, edited)
             except InputError as error:
                 if self._input.single:
                     raise RunError(f"--input {self._input.given}: {error}") from None
                 yield Photo(file="", source_id=name, problem=str(error))
                 continue
-            yield from self._rows(file, shard, columns)
+            task = task_of_shard(shard) if edited else ""
+            for photo in self._rows(file, shard, columns):
+                yield replace(photo, task=photo.task or task)
 
     def open(self, file: str) -> BinaryIO:
         if not _LOCATOR.fullmatch(file):
@@ -89,9 +96,10 @@ class ParquetReader:
         shard, row, column = place[1], int(place[2]), place[3]
         try:
             cursor = self._places.cursors.get(column)
+            column, _, number = column.partition(_NUMBER)
             if cursor is None or cursor.shard != shard:
-                cursor = self._places.cursors[column] = _Cursor(self._input.storage, shard, column)
-            data, _ = _picture(cursor.value(row))
+                cursor = self._places.cursors[place[3]] = _Cursor(self._input.storage, shard, column)
+            data, _ = _picture(cursor.value(row), int(number or 0))
         except InputError as error:
             raise OSError(str(error)) from None
         if data is None:
@@ -118,16 +126,22 @@ class ParquetReader:
 
     def _photo(self, values: dict[str, Any], columns: dict[str, str], shard: str, row: int) -> Photo:
         here = f"{shard}#{row}"
+        images = values["image"]
         name = photos.readable(here)
-        cells = {field: _picture(values.pop(field, None)) for field in ("image", "reference", "painted")}
+        cells = {field: _picture(values.pop(field, None)) for field in ("image", *SECONDS, "painted")}
         held = {
             field: f"{here}/{columns[field]}.{_suffix(data)}" for field, (data, _) in cells.items() if data is not None
         }
+        if "reference" not in columns and isinstance(images, list) and len(images) > 1:
+            # Of a row with two pictures before the edit, the second is what the edit is to show.
+            cells["reference"] = _picture(images, 1)
+            if (second := cells["reference"][0]) is not None:
+                held["reference"] = f"{here}/{columns['image']}{_NUMBER}1.{_suffix(second)}"
         paths = {field: path for field, (_, path) in cells.items()}
         if "image" not in held and paths["image"] is None:
             return Photo(file="", source_id=name, problem=f"{name}: its {columns['image']} is empty")
         key = values.pop("id", None)
-        told = {"path": paths["image"] or name, "reference": paths["reference"]}
+        told = {"path": paths["image"] or name, **{role: paths[role] for role in SECONDS}}
         photo = photo_of(values | told, name, self._input.photos.inside, paths["painted"])
         if key is not None and not photo.problem:
             photo = replace(photo, source_id=photos.readable(str(key)))
@@ -135,7 +149,7 @@ class ParquetReader:
             photo,
             file=held.get("image", photo.file),
             mask=held.get("painted", photo.mask),
-            reference=held.get("reference", photo.reference),
+            **{role: held.get(role, getattr(photo, role)) for role in SECONDS},
             data=cells["image"][0],
         )
 
@@ -205,8 +219,11 @@ def _batches(file: pq.ParquetFile, group: int, columns: list[str], image: str) -
         yield from file.iter_batches(rows, row_groups=[group], columns=columns, use_threads=False)
 
 
-def _columns(file: pq.ParquetFile, name: str) -> dict[str, str]:
+def _columns(file: pq.ParquetFile, name: str, edited: bool) -> dict[str, str]:
     """The column of each field that the shard has.
+
+    Args:
+        edited: whether edits that were made already are asked for.
 
     Raises:
         InputError: none holds photos.
@@ -220,11 +237,15 @@ def _columns(file: pq.ParquetFile, name: str) -> dict[str, str]:
             f"{name}: no column of photos among its columns ({_named(schema)}); a photo is bytes, a struct of bytes and "
             f"path, or a path, in a column called {', '.join(IMAGES)}"
         )
-    reference, mask = found["reference"], found["mask"]
-    if reference and not _holds_pictures(schema.field(reference).type):
-        raise InputError(
-            f"{name}: column {reference} is {schema.field(reference).type}, which is no picture and no path"
-        )
+    if edited:
+        found |= {name: name for name in (EDITED, *CARRIED, *GIVEN_SCORES) if name in schema.names}
+    else:
+        found |= {"edited": "", "kind_of_edit": ""}
+    for role in SECONDS:
+        column = found[role]
+        if column and not _holds_pictures(schema.field(column).type):
+            raise InputError(f"{name}: column {column} is {schema.field(column).type}, which is no picture and no path")
+    mask = found["mask"]
     if mask and _holds_pictures(schema.field(mask).type) and not _is_text(schema.field(mask).type):
         found |= {"mask": "", "painted": mask}
     return {"image": image} | {field: column for field, column in found.items() if column}
@@ -242,10 +263,10 @@ def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
-def _picture(value: Any) -> tuple[bytes | None, str | None]:
-    """A cell's bytes or its path: of a list the first, as further ones are references of other tools' rows."""
+def _picture(value: Any, number: int = 0) -> tuple[bytes | None, str | None]:
+    """A cell's bytes or its path: of a list the first, or the one of that number."""
     if isinstance(value, list):
-        value = value[0] if value else None
+        value = value[number] if number < len(value) else None
     if isinstance(value, dict):
         value = value["bytes"] or value["path"]
     if isinstance(value, bytes):

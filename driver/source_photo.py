@@ -11,6 +11,9 @@ from typing import BinaryIO, Protocol
 
 from comfy_nodes.core.annotation import Annotation
 
+SECONDS = ("reference", "frame2", "edited")
+"""Pictures that may belong to a photo, by role."""
+
 
 class InputError(Exception):
     """A file of an input, or the rest of it, cannot be used; the message names it and says why."""
@@ -18,8 +21,8 @@ class InputError(Exception):
 
 @dataclass(frozen=True)
 class Photo:
-    """A photo of an input with what its author says of it. `file`, `mask` and `reference` are locators: what they mean
-    only the reader knows, but for their end, which is a file name with its suffix."""
+    """A photo of an input with what its author says of it. `file`, `mask`, `reference`, `frame2` and `edited` are locators: what they
+    mean only the reader knows, but for their end, which is a file name with its suffix."""
 
     file: str
     source_id: str
@@ -32,6 +35,8 @@ class Photo:
     class_name: str | None = None
     """What the region that it marks is called."""
     reference: str = ""
+    frame2: str = ""
+    edited: str = ""
     task: str = ""
     """The task that its author wrote it for, all its regions in one edit; "" where it is for any."""
     subtask: str = ""
@@ -60,8 +65,11 @@ class Reader(Protocol):
     def remedy(self, photo: Photo) -> str:
         """How to give the photo a region in this kind of input, for the end of a sentence."""
 
-    def photos(self, task: str) -> Iterator[Photo]:
+    def photos(self, task: str, edited: bool = False) -> Iterator[Photo]:
         """All photos in the input's order, but for files that their names say are for another task.
+
+        Args:
+            edited: whether edits that were made already are asked for. Others need not read them.
 
         Raises:
             RunError: the input as a whole cannot be used.

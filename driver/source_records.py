@@ -8,33 +8,47 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import ValidationError
 
 from comfy_nodes.core import rle
 from comfy_nodes.core.annotation import Annotation, AnnotationError, parse_annotation, region_of_mask
-from comfy_nodes.core.tasks import TASKS
+from comfy_nodes.core.records import CARRIED
+from comfy_nodes.core.tasks import INSTRUCT, TASKS
+from comfy_nodes.core.taxonomy import TAXONOMY, Kind
 
 from .source_tasks import is_task, task_of_item, task_regions, task_words
 
 NAMES: dict[str, tuple[str, ...]] = {
     "instruction": ("instruction", "edit_instruction", "edit_prompt", "prompt", "prompt_en"),
     "reference": ("reference", "reference_image", "ref_image"),
+    "frame2": ("frame2",),
+    "edited": ("edited", "edited_image", "edit_image", "output_images", "target_image"),
     "class_name": ("class_name",),
     "bbox": ("bbox",),
     "mask": ("mask",),
     "kind": ("kind",),
     "task": ("task",),
     "subtask": ("subtask",),
+    "kind_of_edit": ("kind_of_edit", "edit_subtask", "edit_task"),
     "slot": ("slot",),
     "source_licence": ("source_licence", "licence", "license"),
     "source_url": ("source_url", "url"),
 }
 """What each field of a photo may be called; the first name that is there counts. `edit_instruction` is ScaleEdit's,
-`prompt_en` UnicEdit's, `edit_prompt` ImgEdit's; `prompt`, `class_name`, `bbox`, `mask`, `task`, `source_licence` and
-`source_url` are those of our own datasets."""
+`prompt_en` UnicEdit's, `edit_prompt` ImgEdit's; `edited_image` is ScaleEdit's, `edit_image` UnicEdit's, `output_images` ImgEdit's and our own; `prompt`,
+`class_name`, `bbox`, `mask`, `task`, `source_licence` and `source_url` are those of our own datasets."""
+
+
+EDITED = "stage_sha256"
+"""A column that only rows of our own datasets have."""
+
+GIVEN_SCORES = ("instruction_following_score", "editing_consistency_score", "generation_quality_score")
+"""ScaleEdit's scores of its own rows, 1 to 3."""
+
+SCHEMES = ("unicedit", "scaleedit")
 
 
 @dataclass(frozen=True)
@@ -48,6 +62,9 @@ class Record:
     instruction: str = ""
     reference: str = ""
     """Path of a reference picture, as written."""
+    frame2: str = ""
+    edited: str = ""
+    """Path of an edit that was made already, as written."""
     task: str = ""
     """The task that a task file, or a line of the write stage, is for."""
     subtask: str = ""
@@ -74,16 +91,55 @@ def read_record(item: Any) -> Record:
     if item.get("segmentation") is None:
         annotation["segmentation"] = _flat(item)
     return Record(
-        parse_annotation(annotation),
+        replace(parse_annotation(annotation), carried=_carried(item)),
         _text(item, "class_name") or None,
         _text(item, "instruction"),
         _text(item, "reference"),
-        # Only the write stage's lines were written for their regions and task alone.
-        task=_text(item, "task") if item.get("writing") is not None else "",
-        subtask=_text(item, "subtask"),
+        _text(item, "frame2"),
+        _text(item, "edited"),
+        task=_task(item),
+        subtask=_subtask(item),
         slot=_text(item, "slot"),
         routed=_routed(item.get("routes")),
     )
+
+
+def _task(item: Mapping[str, Any]) -> str:
+    """The task that it was written or edited for. Rows of our own say it, other datasets' by the kind of edit."""
+    kind = _kind(item)
+    if kind is not None:
+        return kind.task or INSTRUCT.name
+    # Of other lines with a task, its regions may serve any.
+    written = item.get("writing") is not None or _edited(item)
+    return _text(item, "task") if written else ""
+
+
+def _subtask(item: Mapping[str, Any]) -> str:
+    kind = _kind(item)
+    return kind.id if kind else _text(item, "subtask")
+
+
+def _kind(item: Mapping[str, Any]) -> Kind | None:
+    """The row of the taxonomy that another dataset's row names: ScaleEdit's in `edit_task`, UnicEdit's in `edit_subtask`."""
+    name = named(item, "kind_of_edit")
+    return next((TAXONOMY[f"{scheme}/{name}"] for scheme in SCHEMES if f"{scheme}/{name}" in TAXONOMY), None)
+
+
+def _edited(item: Mapping[str, Any]) -> bool:
+    """Whether it is a row of a dataset of ours: an edit with all that is known of it."""
+    return isinstance(item.get(EDITED), str)
+
+
+def _carried(item: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What another verdict on the same edit leaves as it is."""
+    if _edited(item):
+        return {name: item[name] for name in CARRIED if item.get(name) is not None}
+    given = [
+        {"name": f"given.{name.removesuffix('_score')}", "value": float(item[name])}
+        for name in GIVEN_SCORES
+        if item.get(name) is not None
+    ]
+    return {"scores": given} if given else None
 
 
 def _routed(routes: Any) -> tuple[str, ...] | None:

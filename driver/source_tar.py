@@ -54,7 +54,7 @@ class TarReader:
         key = photos.readable(PurePosixPath(photo.file).name.partition(".")[0])
         return f"add {key}.mask.png (white is the object) or {key}.json (an ImgEdit annotation) to the tar"
 
-    def photos(self, task: str) -> Iterator[Photo]:
+    def photos(self, task: str, edited: bool = False) -> Iterator[Photo]:
         for shard in self._input.files():
             try:
                 yield from self._shard(shard)
@@ -113,6 +113,8 @@ class TarReader:
             source_id=f"{name}.{ends[0]}",
             mask=group.members.get("mask.png", ""),
             reference=group.members.get("ref.png", ""),
+            frame2=group.members.get("frame2.png", ""),
+            edited=group.members.get("edited.png") or group.members.get("output.png", ""),
         )
         try:
             return self._described(photo, group)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ from comfy_nodes.core.annotation import Annotation, AnnotationError, Region
 from comfy_nodes.core.keys import sample_key
 from comfy_nodes.core.photos import PhotoError
 from comfy_nodes.core.records import SampleFailure
-from comfy_nodes.core.tasks import ANNOTATE, Task
+from comfy_nodes.core.tasks import ANNOTATE, INSTRUCT, TASKS, Task
 
 from . import source_alignment
 from .failures import RunError
@@ -39,6 +39,7 @@ DISTANT_AHEAD = 32
 """How many photos behind URLs are looked at at the same time; their answers take tens of milliseconds each. Ours."""
 
 Regions = Literal["all", "one"]
+Context = Literal["none", "names", "masks"]
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,12 @@ class Sample:
     """Of a task with several turns a line for each."""
     reference: str = ""
     """The reference picture's locator; "" where there is none."""
+    frame2: str = ""
+    """The second frame's."""
+    edited: str = ""
+    """That of an edit that was made already."""
     task: str = ""
-    """Where a run has several, this sample's."""
+    """What it is edited for."""
     subtask: str = ""
     slot: str = ""
     """Which of several edits of the same regions it is."""
@@ -72,6 +77,18 @@ class Unusable:
 
 
 Planned = Sample | Unusable
+
+
+@dataclass(frozen=True)
+class Aim:
+    """What samples are wanted for."""
+
+    task: Task
+    seconds: frozenset[str] = frozenset({"reference"})
+    """Roles of further pictures that the graph takes; a photo that lacks one other than its reference gives no sample."""
+    context: Context = "none"
+    """What samples carry of the photo's other regions: nothing, names and boxes for whoever writes about them, or masks
+    too for whoever keeps off them."""
 
 
 class Grounding(Protocol):
@@ -121,19 +138,19 @@ class Source:
     def unmarked(self) -> Iterator[Planned]:
         """Photos that nobody marked a region in, as samples of the annotate stage. Files for a task have theirs."""
         unmarked = (photo for photo in self._reader.photos(ANNOTATE.name) if photo.unmarked)
-        yield from self._each(unmarked, lambda photo: self._samples(photo, ANNOTATE, "all", 0))
+        yield from self._each(unmarked, lambda photo: self._samples(photo, Aim(ANNOTATE), "all", 0))
 
     def plan(
-        self, task: Task, regions: Regions, seed: int, grounding: Grounding | None = None, context: bool = False
+        self, aims: Sequence[Aim], regions: Regions, seed: int, grounding: Grounding | None = None
     ) -> Iterator[Planned]:
         """Samples in the input's order; a folder's is by name. Memory does not grow with their number.
 
         Args:
-            task: decides which regions are eligible.
+            aims: what the run's graphs take. Of several, each that a photo suits gives samples, and only a photo that
+                suits none is a failure.
             regions: `all`, a sample for each eligible region; `one`, one picked by the seed.
             seed: for picking.
             grounding: what the annotate stage found in photos without a region.
-            context: whether samples carry the photo's other regions too, for whoever writes about them.
 
         Raises:
             RunError: the input as a whole cannot be used, or there are no photos in it.
@@ -141,9 +158,20 @@ class Source:
 
         def samples(photo: Photo) -> list[Planned]:
             grounded = _grounded(photo, grounding) if grounding else photo
-            return self._samples(grounded, task, regions, seed, context)
+            found = [one for aim in aims for one in self._samples(grounded, aim, regions, seed)]
+            usable: list[Planned] = [one for one in found if isinstance(one, Sample)]
+            return found if len(aims) == 1 else usable or found[:1]
 
-        yield from self._once(self._each(self._reader.photos(task.name), samples))
+        named = aims[0].task.name if len(aims) == 1 else ANNOTATE.name
+        edited = any("edited" in aim.seconds for aim in aims)
+        yield from self._once(self._each(self._reader.photos(named, edited), samples))
+
+    def tasks(self) -> list[str]:
+        """The tasks that the input's records name, or that its router accepted, in the task table's order."""
+        found: set[str] = set()
+        for photo in self._reader.photos(ANNOTATE.name):
+            found.update(photo.routed or ((photo.task,) if photo.task else ()))
+        return [name for name in TASKS if name in found]
 
     def plan_kinds(self, quotas: Quotas, seed: int, grounding: Grounding | None = None) -> Iterator[Planned]:
         """Samples for several kinds of edit, as quotas and each region allow; they carry the photo's other regions.
@@ -181,7 +209,7 @@ class Source:
                 continue
             # Two kinds of one task are two samples of one region.
             named = replace(photo, subtask=one.subtask, slot=one.subtask or photo.slot)
-            for planned in self._samples(named, one.task, "all", seed, context=True):
+            for planned in self._samples(named, Aim(one.task, context="names"), "all", seed):
                 if isinstance(planned, Unusable):
                     refused.append(planned)
                 else:
@@ -241,19 +269,29 @@ class Source:
             finally:
                 readers.shutdown(wait=False, cancel_futures=True)
 
-    def _samples(self, photo: Photo, task: Task, regions: Regions, seed: int, context: bool = False) -> list[Planned]:
-        if photo.task not in ("", task.name) and task != ANNOTATE:
-            why = f"its task file is for {photo.task}, and the workflow makes {task.name}; run a workflow for {photo.task}"
-            return [_unusable(photo.source_id, "OtherTask", why)]
+    def _samples(self, photo: Photo, aim: Aim, regions: Regions, seed: int) -> list[Planned]:
+        task = aim.task
+        if refused := _refused(photo, aim):
+            return [_unusable(photo.source_id, *refused)]
+        photo = replace(
+            photo,
+            reference=photo.reference if "reference" in aim.seconds else "",
+            frame2=photo.frame2 if "frame2" in aim.seconds else "",
+            edited=photo.edited if "edited" in aim.seconds else "",
+        )
         try:
             if photo.problem:
                 raise AnnotationError(photo.problem)
             annotation = source_alignment.aligned(photo, self._reader)
         except (PhotoError, AnnotationError) as error:
             return [_unusable(photo.source_id, type(error).__name__, str(error))]
-        if task.region == "none":
-            others = annotation.regions if context else ()
-            return [_sample(photo, sample_key(photo.source_id, None, task.name, photo.slot), annotation, (), others)]
+        named = photo.task or (INSTRUCT.name if task.open else task.name)
+        if task.region in ("none", "any"):
+            edit = annotation.regions[:1] if task.region == "any" else ()
+            others = _others(annotation, edit, aim)
+            # Two rows of one dataset may have one id, where each is an edit of one photo.
+            source = photo.file if "edited" in aim.seconds else photo.source_id
+            return [_sample(photo, sample_key(source, None, task.name, photo.slot), annotation, edit, others, named)]
         eligible, reasons = source_alignment.edits(annotation, task, bool(photo.task))
         if not eligible:
             return [_unusable(photo.source_id, "NoRegion", self._no_region(photo, reasons))]
@@ -267,8 +305,7 @@ class Source:
             key = photo.source_id
             for region in edit:
                 key = sample_key(key, region, task.name, photo.slot)
-            others = tuple(one for one in annotation.regions if one not in edit) if context else ()
-            planned.append(_sample(photo, key, annotation, edit, others))
+            planned.append(_sample(photo, key, annotation, edit, _others(annotation, edit, aim), named))
         return planned
 
     def _no_region(self, photo: Photo, reasons: list[str]) -> str:
@@ -278,12 +315,52 @@ class Source:
         return f"the photo has no region{why}: {self._reader.remedy(photo)}"
 
 
+def _refused(photo: Photo, aim: Aim) -> tuple[str, str] | None:
+    """Why a photo's author did not mean it for this, as an error type and a message; None where nothing speaks against it."""
+    task = aim.task
+    if not task.open and photo.task not in ("", task.name) and task != ANNOTATE:
+        why = f"its task file is for {photo.task}, and the workflow makes {task.name}; run a workflow for {photo.task}"
+        return "OtherTask", why
+    if photo.problem:
+        return None
+    for role in sorted(aim.seconds - {"reference"}):
+        if not getattr(photo, role):
+            return "NoSecondImage", f"the photo has no {_CALLED[role]} (docs/inputs.md says how to give one)"
+    return None
+
+
+def _others(annotation: Annotation, edit: tuple[Region, ...], aim: Aim) -> tuple[Region, ...]:
+    """What a sample carries of the regions that it does not edit."""
+    if aim.context == "none":
+        return ()
+    found = tuple(one for one in annotation.regions if one not in edit)
+    return found if aim.context == "masks" else tuple(one.model_copy(update={"mask": None}) for one in found)
+
+
+_CALLED = {"frame2": "second frame", "edited": "picture after the edit", "reference": "reference picture"}
+
+
 def _sample(
-    photo: Photo, key: str, annotation: Annotation, edit: tuple[Region, ...], others: tuple[Region, ...]
+    photo: Photo,
+    key: str,
+    annotation: Annotation,
+    edit: tuple[Region, ...],
+    others: tuple[Region, ...],
+    task: str,
 ) -> Sample:
-    named = tuple(one.model_copy(update={"mask": None}) for one in others)
-    only = replace(annotation, regions=edit + named, refusals=())
-    return Sample(key, photo.file, only, photo.instruction, photo.reference, subtask=photo.subtask, slot=photo.slot)
+    only = replace(annotation, regions=edit + others, refusals=())
+    return Sample(
+        key,
+        photo.file,
+        only,
+        photo.instruction,
+        photo.reference,
+        photo.frame2,
+        photo.edited,
+        task,
+        photo.subtask,
+        photo.slot,
+    )
 
 
 class _Seen:

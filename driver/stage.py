@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from comfy_nodes.core.tasks import task_named
 
 from .comfy import ComfyServer
 from .failures import RunError
@@ -16,7 +19,17 @@ from .pool import StopRequest
 from .preflight import Agreement, agree, check_join
 from .progress import Waiting
 from .server import ForeignServer, OwnServer, find_comfyui
-from .workflow import SOURCE_CLASS, BatchGraph, WorkflowFile, apply_settings, find_workflow
+from .sources import Aim, Context
+from .workflow import (
+    EDIT_SINK,
+    INSTRUCTION_SINK,
+    SOURCE_CLASS,
+    Api,
+    BatchGraph,
+    WorkflowFile,
+    apply_settings,
+    find_workflow,
+)
 
 SERVER = "server"
 """How the folders of servers of our own are called, with a number behind it."""
@@ -35,6 +48,16 @@ class Stage:
     file: WorkflowFile
     graph: BatchGraph
     profile: str
+
+    @property
+    def aim(self) -> Aim:
+        """What samples it takes."""
+        context: Context = "none"
+        if self.graph.sink_class == INSTRUCTION_SINK:
+            context = "names"
+        elif self.graph.keeps_off:
+            context = "masks"
+        return Aim(task_named(self.graph.task), frozenset(self.graph.seconds().values()), context)
 
     def beside(self, name: str) -> Stage:
         """Another workflow of ours on the same servers, as its file has it.
@@ -58,20 +81,24 @@ class Stage:
 
 
 @contextmanager
-def open_stage(options: argparse.Namespace, work: Path, stop: StopRequest) -> Iterator[Stage]:
-    """Finds or starts the servers and checks the workflow against them.
+def open_stages(
+    options: argparse.Namespace, names: Sequence[str], work: Path, stop: StopRequest
+) -> Iterator[list[Stage]]:
+    """Finds or starts the servers and checks the workflows against them.
 
     Args:
-        options: the command line: workflow, profile, server, servers, set.
+        options: the command line: profile, server, servers, set.
+        names: names or paths of the workflows. Several are of edit tasks, one each.
         work: where files of servers of our own go.
 
     Raises:
-        RunError: no server, no such workflow, or one that does not fit the other.
+        RunError: no server, no such workflow, one that does not fit the other, or two for one task.
     """
     wanted = _profile(options)
     if wanted:
-        # What is wrong with the file is said before a server is started for it.
-        WorkflowFile.read(find_workflow(options.workflow, wanted)[0])
+        # What is wrong with a file is said before a server is started for it.
+        for name in names:
+            WorkflowFile.read(find_workflow(name, wanted)[0])
     with _hosts(options, work, stop) as hosts:
         first = next(host for host in hosts if host.running()).server
         stats = first.system_stats()
@@ -79,19 +106,68 @@ def open_stage(options: argparse.Namespace, work: Path, stop: StopRequest) -> It
         object_info = first.object_info()
         if SOURCE_CLASS not in object_info:
             raise RunError(f"{first.url} has no EditPairs nodes: install this pack there and restart it")
-        path, profile = find_workflow(options.workflow, wanted)
-        if options.profile == "auto" and profile == "classical" and path.stem != Path(options.workflow).stem:
-            note = f"NO GPU: taking {path.name}, which edits by classical image processing without any model"
+        found = [find_workflow(name, wanted) for name in names]
+        if options.profile == "auto" and (taken := _without_models(names, found)):
+            note = f"NO GPU: taking {', '.join(taken)}, which edit by classical image processing without any model"
             print(note, file=sys.stderr, flush=True)
-        file = WorkflowFile.read(path)
-        api = file.to_api(object_info)
-        apply_settings(api, options.set, object_info)
-        graph = BatchGraph.bind(api, object_info)
-        agreement = _agree(hosts, graph)
+        files = [WorkflowFile.read(path) for path, _ in found]
+        apis = [file.to_api(object_info) for file in files]
+        for setting in options.set:
+            _apply(setting, apis, object_info)
+        graphs = [BatchGraph.bind(api, object_info) for api in apis]
+        _check_together(graphs, files)
+        agreements = [_agree(hosts, graph) for graph in graphs]
         away = [f"{host.name} does not answer; it joins when it does" for host in hosts if not host.running()]
-        for line in (*away, *agreement.warnings):
+        for line in dict.fromkeys((*away, *(line for one in agreements for line in one.warnings))):
             print(line, file=sys.stderr, flush=True)
-        yield Stage(hosts, agreement, file, graph, profile)
+        yield [
+            Stage(hosts, agreement, file, graph, profile)
+            for agreement, file, graph, (_, profile) in zip(agreements, files, graphs, found, strict=True)
+        ]
+
+
+def _without_models(names: Sequence[str], found: Sequence[tuple[Path, str]]) -> list[str]:
+    """Files that are taken in the place of those that were named."""
+    return [
+        path.name
+        for name, (path, profile) in zip(names, found, strict=True)
+        if profile == "classical" and path.stem != Path(name).stem
+    ]
+
+
+def _apply(setting: str, apis: list[Api], object_info: dict[str, Any]) -> None:
+    """Carries out a setting in every graph that has its address.
+
+    Raises:
+        RunError: none has.
+    """
+    refused = []
+    for api in apis:
+        try:
+            apply_settings(api, [setting], object_info)
+        except RunError as error:
+            refused.append(error)
+    if len(refused) == len(apis):
+        raise refused[0]
+
+
+def _check_together(graphs: list[BatchGraph], files: list[WorkflowFile]) -> None:
+    """
+    Raises:
+        RunError: one run cannot make a dataset with all of them.
+    """
+    if len(graphs) == 1:
+        return
+    by_task: dict[str, str] = {}
+    for graph, file in zip(graphs, files, strict=True):
+        name = file.path.name
+        if graph.sink_class != EDIT_SINK or task_named(graph.task).open:
+            raise RunError(f"{name} makes no edits of one task: run it by itself")
+        if other := by_task.get(graph.task):
+            raise RunError(
+                f"{other} and {name} are both for {graph.task}: run one of them, or each into its own folder"
+            )
+        by_task[graph.task] = name
 
 
 def _agree(hosts: list[OwnServer | ForeignServer], graph: BatchGraph) -> Agreement:

@@ -293,7 +293,7 @@ class Worker:
         if seconds is not None:
             self._pool.journal.timed([one.key for one in flight.posted], seconds)
         self._host.server.forget(flight.prompt_id)
-        self._host.discard([one.upload for one in flight.posted if one.upload], [])
+        self._host.discard([name for one in flight.posted for name in one.uploads], [])
         self._show("working")
 
     def _went_well(self, flight: Flight, left: list[Posted], job: Job) -> None:

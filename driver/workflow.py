@@ -14,6 +14,7 @@ import logging
 import math
 import struct
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -24,6 +25,8 @@ Api = dict[str, dict[str, Any]]
 """ComfyUI's API format: {node id: {class_type, inputs, _meta}}; an input is a value or [node id, output]."""
 
 SOURCE_CLASS = "EditPairsLoadSample"
+SECOND_CLASS = "EditPairsLoadSecondImage"
+PROTECT_CLASS = "EditPairsProtectSubjects"
 EDIT_SINK = "EditPairsSavePair"
 ANNOTATION_SINK = "EditPairsSaveAnnotation"
 INSTRUCTION_SINK = "EditPairsSaveInstructions"
@@ -38,7 +41,12 @@ ENDPOINT_LOADER = "EditPairsLoadVlmEndpoint"
 VLM_INPUTS = ("run", "budget_usd")
 """What the driver fills into nodes that ask a service: whose account a call is booked on, and what it may cost."""
 
-_DRIVEN = {SOURCE_CLASS: SAMPLE_INPUTS, ENDPOINT_LOADER: VLM_INPUTS, **{sink: ("folder",) for sink in SINK_CLASSES}}
+_DRIVEN = {
+    SOURCE_CLASS: SAMPLE_INPUTS,
+    SECOND_CLASS: ("image",),
+    ENDPOINT_LOADER: VLM_INPUTS,
+    **{sink: ("folder",) for sink in SINK_CLASSES},
+}
 
 
 @dataclass(frozen=True)
@@ -178,19 +186,36 @@ class BatchGraph:
         """`EDIT_SINK`, `ANNOTATION_SINK` or `INSTRUCTION_SINK`: what a finished prompt gives."""
         return str(self.api[self.sink]["class_type"])
 
-    def prompt(self, values: dict[str, Any], seed: int, folder: str) -> Api:
+    def seconds(self) -> dict[str, str]:
+        """Nodes that load a picture which belongs to the photo: role by node id."""
+        return {
+            node_id: str(node["inputs"]["role"])
+            for node_id, node in self.api.items()
+            if node["class_type"] == SECOND_CLASS and not is_link(node["inputs"].get("image"))
+        }
+
+    @property
+    def keeps_off(self) -> bool:
+        """Whether it needs the masks of what is not edited."""
+        return any(node["class_type"] == PROTECT_CLASS for node in self.api.values())
+
+    def prompt(self, values: dict[str, Any], seed: int, folder: str, seconds: Mapping[str, str] | None = None) -> Api:
         """The graph for one sample.
 
         Args:
             values: the source node's inputs (`SAMPLE_INPUTS` but the seed); inputs that the artist wired stay wired.
             seed: goes into the source node and every free seed.
             folder: where the sink saves.
+            seconds: uploaded pictures that belong to the photo, by role.
         """
         filled = copy.deepcopy(self.api)
         inputs = filled[self.source]["inputs"]
         for name, value in {**values, "seed": seed}.items():
             if not is_link(inputs.get(name)):
                 inputs[name] = value
+        for node_id, role in self.seconds().items():
+            if seconds and role in seconds:
+                filled[node_id]["inputs"]["image"] = seconds[role]
         for address in self.seeds:
             node_id, name = address.removeprefix("#").split(".", 1)
             filled[node_id]["inputs"][name] = seed
@@ -445,7 +470,7 @@ def _canonical(api: Api, sink: str, seeds: tuple[str, ...]) -> list[Any]:
     for node_id, place in order.items():
         node = api[node_id]
         skipped = {address.split(".", 1)[1] for address in seeds if address.startswith(f"#{node_id}.")}
-        if node_id == sink or node["class_type"] in (SOURCE_CLASS, ENDPOINT_LOADER):
+        if node_id == sink or node["class_type"] in (SOURCE_CLASS, SECOND_CLASS, ENDPOINT_LOADER):
             skipped |= set(_DRIVEN[node["class_type"]])
         nodes[place] = [
             node["class_type"],

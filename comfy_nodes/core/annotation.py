@@ -82,6 +82,8 @@ class Annotation:
     provenance: Provenance | None = None
     writing: dict[str, Any] | None = None
     """What the write stage wrote for these regions, as `core.instructions` reads it."""
+    carried: dict[str, Any] | None = None
+    """Fields of a finished edit's record that are to stay as they are, as `core.records` reads them."""
 
 
 def parse_annotation(item: Any) -> Annotation:
@@ -89,7 +91,7 @@ def parse_annotation(item: Any) -> Annotation:
 
     Args:
         item: a decoded JSON object in ImgEdit's schema. Extra keys are ignored but for
-            `source_licence`, `source_url`, the write stage's `writing` and the driver's own `editpairs`.
+            `source_licence`, `source_url`, the write stage's `writing`, and the driver's own `carried` and `editpairs`.
 
     Raises:
         AnnotationError: not an object, or `segmentation` or `resolution` of another shape.
@@ -110,6 +112,7 @@ def parse_annotation(item: Any) -> Annotation:
         source_url=_optional_text(item, "source_url"),
         provenance=_provenance(item.get("editpairs")),
         writing=item.get("writing"),
+        carried=item.get("carried"),
     )
 
 
@@ -127,6 +130,8 @@ def to_json(annotation: Annotation, provenance: Provenance | None = None) -> dic
             item[field] = getattr(annotation, field)
     if annotation.writing is not None:
         item["writing"] = annotation.writing
+    if annotation.carried is not None:
+        item["carried"] = annotation.carried
     if provenance:
         item["editpairs"] = provenance.model_dump(mode="json")
     return item

@@ -99,6 +99,13 @@ class AnnotationRecord(BaseModel):
     """The JSON file that the sink wrote."""
 
 
+CARRIED = (
+    "lang", "initial_prompt", "editor_prompt", "regions", "edit_mask", "models", "source_id", "source_path",
+    "source_sha256", "source_licence", "source_url", "crop", "seed", "scores",
+)  # fmt: skip
+"""Fields of a record that another verdict on the same edit leaves as they are; its scores are added to."""
+
+
 class EditRecord(BaseModel):
     """One edit pair. Field by field the columns of a dataset row that are known where the edit was made."""
 
@@ -132,3 +139,21 @@ class EditRecord(BaseModel):
     seed: int = Field(ge=0)
     width: int
     height: int
+
+    def with_carried(self, carried: dict[str, Any]) -> EditRecord:
+        """The record of an edit that was made and recorded before, with what was known of it.
+
+        Args:
+            carried: values of `CARRIED` fields. Of a score that was measured again the new value counts.
+
+        Raises:
+            pydantic.ValidationError: a value is of another shape.
+        """
+        known = {name: value for name, value in carried.items() if name in CARRIED and name != "scores"}
+        scores = {one["name"]: one["value"] for one in carried.get("scores", ())}
+        scores |= {one.name: one.value for one in self.scores}
+        told = [{"name": name, "value": value} for name, value in scores.items()]
+        initial = known.get("initial_prompt") or self.prompt
+        restated = self.restated_prompt or (self.prompt if self.prompt != initial else None)
+        changed = {**known, "initial_prompt": initial, "restated_prompt": restated, "scores": told}
+        return EditRecord.model_validate({**self.model_dump(), **changed})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-RegionNeed = Literal["object", "background", "none"]
+RegionNeed = Literal["object", "background", "none", "any"]
 
 
 @dataclass(frozen=True)
@@ -14,11 +14,14 @@ class Task:
 
     name: str
     region: RegionNeed
-    """Which kind of annotated region the task edits; `none` where it takes the whole photo."""
+    """Which kind of annotated region the task edits; `none` where it takes the whole photo, `any` where a region only
+    says where the edit is meant, if anybody knows."""
     regions: int = 1
     """How many such regions one edit is about; 0 where it takes the whole photo."""
     turns: int = 1
     """How many instructions one sample has."""
+    open: bool = False
+    """Whether a sample brings its own task with it."""
 
 
 _TASKS = (
@@ -42,7 +45,13 @@ TASKS: dict[str, Task] = {task.name: task for task in _TASKS}
 ANNOTATE = Task("annotate", "none", regions=0)
 """The stage that finds a photo's regions."""
 
-WORK: dict[str, Task] = {**TASKS, ANNOTATE.name: ANNOTATE}
+INSTRUCT = Task("instruct", "any", regions=0, open=True)
+"""Whatever an instruction asks for: what end-to-end editors make. The task of a sample that names no other."""
+
+VERIFY = Task("verify", "any", regions=0, open=True)
+"""The stage that judges edits which were made already."""
+
+WORK: dict[str, Task] = {**TASKS, INSTRUCT.name: INSTRUCT, ANNOTATE.name: ANNOTATE, VERIFY.name: VERIFY}
 """What a graph can be for: an edit task or a stage."""
 
 

@@ -159,6 +159,7 @@ class LoadEditSample(io.ComfyNode):
             also=also,
             others=tuple(one for one in (known.regions if known else ()) if one is not chosen and one not in also),
             writings=(writing,) if writing and words == writing.instruction else (),
+            carried=known.carried if known else None,
         )
         shown = (region.class_name if region else None) or ""
         mask = _mask(region, sample.size)
@@ -183,13 +184,16 @@ def _annotation(text: str, image: str) -> Annotation | None:
 
 
 def _choose(known: Annotation | None, task: str, index: int) -> Region | None:
-    if task_named(task).region == "none":
+    need = task_named(task).region
+    if need == "none":
         return None
     regions = known.regions if known else ()
+    if need == "any" and not regions:
+        return None
     if index < len(regions):
-        region, wanted = regions[index], task_named(task).region
-        if region.kind != wanted:
-            raise AnnotationError(f"region {index} is {region.kind}; task {task} edits {wanted} regions")
+        region = regions[index]
+        if need not in ("any", region.kind):
+            raise AnnotationError(f"region {index} is {region.kind}; task {task} edits {need} regions")
         return region
     if not regions:
         why = f" ({'; '.join(known.refusals)})" if known and known.refusals else ""

@@ -130,6 +130,8 @@ class SaveEditPair(io.ComfyNode):
             mask = None if edit_masks is None else marked(item(edit_masks, index), *before.shape[:2])
             verdict = verdicts.combine([_of(one, index) for one in given] + _contract(before, after, mask))
             record = _record(sample, prompt, verdict, _regions(sample, region_masks, index, before), mask, before)
+            if sample.carried:
+                record = record.with_carried(sample.carried)
             if count > 1:
                 record = record.model_copy(update={"key": f"{record.key}~{index}"})
             records.append(files.write(record, (before, *references), after))

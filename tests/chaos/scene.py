@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks.driver_servers import ServerProcess
 from comfy_nodes.core.tasks import task_named
-from driver.sources import Sample, Source
+from driver.sources import Aim, Sample, Source
 from tests.e2e import helpers
 from tests.e2e.helpers import Driver
 
@@ -76,7 +76,7 @@ def photos(folder: Path, count: int, instructions: dict[int, str] | None = None)
 
 def expected(source: Path) -> list[str]:
     """Keys of all samples that an input gives, in order."""
-    planned = list(Source(source).plan(task_named("remove"), "all", 0))
+    planned = list(Source(source).plan([Aim(task_named("remove"))], "all", 0))
     assert all(isinstance(one, Sample) for one in planned)
     return [one.key for one in planned]
 

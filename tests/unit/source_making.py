@@ -11,7 +11,7 @@ from PIL import Image
 from comfy_nodes.core import rle
 from comfy_nodes.core.annotation import Annotation
 from comfy_nodes.core.tasks import Task, task_named
-from driver.sources import Planned, Sample, Source, Unusable
+from driver.sources import Aim, Planned, Sample, Source, Unusable
 
 REMOVE, STYLE = task_named("remove"), task_named("style")
 SIZE = (40, 30)
@@ -42,7 +42,7 @@ def mask_rle(box: tuple[int, int, int, int] = BOX) -> dict[str, object]:
 
 
 def plan(source: Source, task: Task = REMOVE) -> list[Planned]:
-    return list(source.plan(task, "all", 0))
+    return list(source.plan([Aim(task)], "all", 0))
 
 
 def samples(planned: Iterable[Planned]) -> list[Sample]:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from comfy_nodes.core.tasks import task_named
 from driver.failures import RunError
-from driver.sources import Planned, Regions, Sample, Source, Unusable
+from driver.sources import Aim, Planned, Regions, Sample, Source, Unusable
 
 REMOVE, BACKGROUND = task_named("remove"), task_named("background")
 
@@ -43,7 +43,7 @@ def plan(
         path.write_bytes(content)
     else:
         path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
-    return list(Source(path, root).plan(task, regions, seed))
+    return list(Source(path, root).plan([Aim(task)], regions, seed))
 
 
 def paths(planned: list[Planned]) -> list[str]:
@@ -187,8 +187,8 @@ def test_photos_may_be_links_to_elsewhere(root: Path, tmp_path: Path) -> None:
 
 def test_the_root_is_the_files_own_folder_unless_named(root: Path) -> None:
     (root / "sub" / "a.json").write_text(json.dumps(item("pan.jpg")))
-    assert paths(list(Source(root / "sub" / "a.json").plan(REMOVE, "all", 0))) == ["pan.jpg"]
-    assert paths(list(Source(root / "sub" / "a.json", root).plan(REMOVE, "all", 0))) == []
+    assert paths(list(Source(root / "sub" / "a.json").plan([Aim(REMOVE)], "all", 0))) == ["pan.jpg"]
+    assert paths(list(Source(root / "sub" / "a.json", root).plan([Aim(REMOVE)], "all", 0))) == []
 
 
 def test_duplicates_are_edited_once(root: Path) -> None:
@@ -267,6 +267,6 @@ def test_a_folder_of_annotation_files(root: Path, tmp_path: Path) -> None:
     (folder / "cup_step4.json").write_text(json.dumps({"cup": CUP}))
     (folder / "jug_step4.json").write_text('{"jug": {"path": "jug.jpg"')
     (folder / "more" / "pan.jsonl").write_text(json.dumps(item("sub/pan.jpg")))
-    planned = list(Source(folder, root).plan(REMOVE, "all", 0))
+    planned = list(Source(folder, root).plan([Aim(REMOVE)], "all", 0))
     assert paths(planned) == ["cup.jpg", "sub/pan.jpg"]
     assert reasons(planned)[0].startswith("jug_step4.json: not JSON (")

@@ -15,7 +15,7 @@ from comfy_nodes.core import rle
 from comfy_nodes.core.photos import PhotoError
 from comfy_nodes.core.tasks import task_named
 from driver.failures import RunError
-from driver.sources import Planned, Sample, Source, Unusable
+from driver.sources import Aim, Planned, Sample, Source, Unusable
 
 REMOVE, STYLE = task_named("remove"), task_named("style")
 
@@ -40,7 +40,7 @@ def mask(path: Path, size: tuple[int, int] = (40, 30), box: tuple[int, int, int,
 
 
 def plan(folder: Path, task: object = REMOVE) -> list[Planned]:
-    return list(Source(folder).plan(task, "all", 0))
+    return list(Source(folder).plan([Aim(task)], "all", 0))
 
 
 def samples(planned: list[Planned]) -> dict[str, Sample]:
@@ -276,7 +276,7 @@ def test_inputs_that_are_not_there(tmp_path: Path) -> None:
 def test_the_bundled_samples_are_all_usable() -> None:
     from driver.sources import BUNDLED
 
-    planned = list(Source(BUNDLED).plan(REMOVE, "all", 0))
+    planned = list(Source(BUNDLED).plan([Aim(REMOVE)], "all", 0))
     assert len(planned) >= 8
     assert reasons(planned) == {}
     assert all(np.isfinite(one.annotation.regions[0].bbox).all() for one in planned if isinstance(one, Sample))

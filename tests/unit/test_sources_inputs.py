@@ -19,7 +19,7 @@ from PIL import Image
 from comfy_nodes.core.annotation import Annotation, Region
 from comfy_nodes.core.photos import PhotoError
 from driver.failures import RunError
-from driver.sources import Source, Unavailable
+from driver.sources import Aim, Source, Unavailable
 from tests.unit.source_making import BOX, REMOVE, SIZE, STYLE, Found, ids, mask_picture, picture, plan, reasons, samples
 
 
@@ -261,14 +261,14 @@ class TestGrounding:
     def test_regions_that_were_found_and_reasons_that_were_not(self, source: Source) -> None:
         region = Region(class_name="jug", bbox=(4, 5, 14, 15))
         found = [Annotation("jug.jpg", (40, 30), (region,)), Annotation("lid.jpg", (40, 30), ())]
-        planned = list(source.plan(REMOVE, "all", 0, Found([*found, Annotation("cup.jpg", (40, 30), ())])))
+        planned = list(source.plan([Aim(REMOVE)], "all", 0, Found([*found, Annotation("cup.jpg", (40, 30), ())])))
         assert ids(planned) == ["cup.jpg", "jug.jpg"]
         assert samples(planned)[1].annotation.regions == (region,)
         assert "no region; the annotate stage found nothing: put lid.mask.png" in reasons(planned)["lid.jpg"]
         assert "no region; the detector broke off: put pan.mask.png" in reasons(planned)["pan.jpg"]
 
     def test_why_there_is_none(self, source: Source) -> None:
-        planned = list(source.plan(REMOVE, "all", 0, Unavailable("the annotate stage cannot run (no model)")))
+        planned = list(source.plan([Aim(REMOVE)], "all", 0, Unavailable("the annotate stage cannot run (no model)")))
         assert ids(planned) == ["cup.jpg"]
         assert "no region; the annotate stage cannot run (no model): put" in reasons(planned)["jug.jpg"]
 
@@ -278,8 +278,8 @@ import sys
 from pathlib import Path
 sys.path.insert(0, {root!r})
 from comfy_nodes.core.tasks import task_named
-from driver.sources import Source
-planned = Source({path!r}).plan(task_named("remove"), "all", 0)
+from driver.sources import Aim, Source
+planned = Source({path!r}).plan([Aim(task_named("remove"))], "all", 0)
 count = sum(1 for _ in planned)
 print(count, Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
 """

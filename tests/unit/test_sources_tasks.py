@@ -10,7 +10,7 @@ import pytest
 
 from comfy_nodes.core.tasks import task_named
 from driver.failures import RunError
-from driver.sources import Planned, Source
+from driver.sources import Aim, Planned, Source
 from tests.unit.source_making import ids, mask_rle, picture, reasons, samples
 
 
@@ -38,7 +38,7 @@ def root(tmp_path: Path) -> Path:
 def plan(root: Path, item: object, task: str) -> list[Planned]:
     path = root.parent / "task.json"
     path.write_text(json.dumps(item))
-    return list(Source(path, root).plan(task_named(task), "all", 0))
+    return list(Source(path, root).plan([Aim(task_named(task))], "all", 0))
 
 
 @pytest.mark.parametrize(
@@ -137,25 +137,25 @@ class TestFolder:
 
     def test_only_the_workflows_files_are_read(self, folder: Path, root: Path) -> None:
         (folder / "b" / "adjust.json").write_text("broken, and not looked at")
-        planned = list(Source(folder, root).plan(task_named("replace"), "all", 0))
+        planned = list(Source(folder, root).plan([Aim(task_named("replace"))], "all", 0))
         assert (ids(planned), reasons(planned)) == (["a.jpg", "b.jpg"], {})
-        planned = list(Source(folder, root).plan(task_named("alter"), "all", 0))
+        planned = list(Source(folder, root).plan([Aim(task_named("alter"))], "all", 0))
         assert ids(planned) == ["a.jpg"]
         assert reasons(planned)["b/adjust.json"].startswith("b/adjust.json: not JSON")
 
     def test_a_workflow_without_files_stops_the_run(self, folder: Path, root: Path) -> None:
         with pytest.raises(RunError, match="holds task files for alter, hybrid, replace, none for remove"):
-            list(Source(folder, root).plan(task_named("remove"), "all", 0))
+            list(Source(folder, root).plan([Aim(task_named("remove"))], "all", 0))
         assert list(Source(folder, root).unmarked()) == []
 
     def test_a_name_that_lies_about_its_task(self, folder: Path, root: Path) -> None:
         (folder / "a" / "remove.json").write_text(json.dumps({**REPLACE, "original_path": "a.jpg"}))
-        planned = list(Source(folder, root).plan(task_named("remove"), "all", 0))
+        planned = list(Source(folder, root).plan([Aim(task_named("remove"))], "all", 0))
         assert reasons(planned)["a.jpg"].startswith("its task file is for replace")
 
     def test_photos_in_the_same_folder_need_the_image_root(self, folder: Path) -> None:
         (folder / "a.jpg").write_bytes(picture())
-        assert len(list(Source(folder, folder).plan(task_named("replace"), "all", 0))) == 2
-        assert reasons(list(Source(folder).plan(task_named("replace"), "all", 0)))["a.jpg"].startswith(
+        assert len(list(Source(folder, folder).plan([Aim(task_named("replace"))], "all", 0))) == 2
+        assert reasons(list(Source(folder).plan([Aim(task_named("replace"))], "all", 0)))["a.jpg"].startswith(
             "the photo has no"
         )

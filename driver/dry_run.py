@@ -1,0 +1,90 @@
+"""What a run would do, shown without doing it."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from comfy_nodes.vlm import budget, profiles
+
+from .planning import check_kinds, open_source, planned, workflows
+from .pool import StopRequest
+from .sources import Planned, Sample, Unusable
+from .stage import Stage, open_stages
+from .workflow import SAMPLE_INPUTS
+
+PHOTO_PIXELS = 1024 * 1024
+"""What a photo is taken to have in an estimate of costs. Ours."""
+
+
+def dry_run(options: argparse.Namespace) -> None:
+    """Shows what a run would do; starts a server to ask it, and leaves nothing behind."""
+    source = open_source(options)
+    with (
+        tempfile.TemporaryDirectory(prefix="editpairs-") as scratch,
+        open_stages(options, workflows(options, source), Path(scratch), StopRequest()) as stages,
+    ):
+        check_kinds(options, stages)
+        refused: Counter[str] = Counter()
+        usable: Counter[str] = Counter()
+        for one in _taken(planned(options, source, stages, None), options.limit):
+            if isinstance(one, Unusable):
+                refused[one.failure.message] += 1
+            else:
+                usable[one.task] += 1
+        version = stages[0].agreement.stats["system"]["comfyui_version"]
+        _show("server", f"{', '.join(host.name for host in stages[0].hosts)} (ComfyUI {version})")
+        for stage in stages:
+            number = usable[stage.graph.task] if len(stages) > 1 else usable.total()
+            for name, text in {**_graph(stage), **_estimates(stage, number)}.items():
+                _show(name, text)
+        _show("samples", f"{usable.total()} to edit, {refused.total()} unusable")
+        _show("output", str(options.output))
+        for why, number in refused.most_common(20):
+            print(f"      unusable: {why}" + (f" (and {number - 1} more)" if number > 1 else ""))
+
+
+def _taken(found: Iterator[Planned], limit: int | None) -> Iterator[Planned]:
+    """What a run with this limit takes down."""
+    usable = 0
+    for one in found:
+        if isinstance(one, Sample):
+            if limit is not None and usable >= limit:
+                return
+            usable += 1
+        yield one
+
+
+def _show(name: str, text: str) -> None:
+    print(f"{name:>14}: {text}")
+
+
+def _graph(stage: Stage) -> dict[str, str]:
+    """What was found in a workflow, as lines."""
+    graph = stage.graph
+    seconds = "".join(f"; Load Second Image #{node_id}: {role}" for node_id, role in graph.seconds().items())
+    return {
+        "workflow": f"{stage.file.path} (profile {stage.profile}, task {graph.task})",
+        "source node": f"Load Edit Sample #{graph.source}; set for each sample: {', '.join(SAMPLE_INPUTS)}{seconds}",
+        "sink node": f"{graph.api[graph.sink]['class_type']} #{graph.sink}",
+        "further seeds": ", ".join(graph.seeds) or "none: every seed is wired to the source node",
+        "left out": ", ".join(graph.left_out) or "nothing",
+    }
+
+
+def _estimates(stage: Stage, samples: int) -> dict[str, str]:
+    """What the graph's calls to services may cost, at most, as lines."""
+    found = {}
+    for name, questions in stage.graph.profiles().items():
+        try:
+            profile = profiles.find(name)
+        except profiles.VlmNotConfigured as error:
+            found["services"] = str(error)
+            continue
+        bound = budget.estimate(profile, samples, questions, PHOTO_PIXELS)
+        cost = f"{bound.usd:.2f} USD" if bound.usd is not None else "no price known"
+        found["services"] = f"profile {name}: at most {bound.calls} calls, {cost}, where nothing is cached"
+    return found

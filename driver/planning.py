@@ -1,0 +1,86 @@
+"""What a run is to do, as the command line asks for it: which input, which workflows, which samples in which order.
+
+Shared by the run and its dry run, so that one shows what the other does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+
+from comfy_nodes.core.taxonomy import GRAPHS
+
+from .failures import RunError
+from .quotas import Quotas, wanted_kinds
+from .sources import BUNDLED, Grounding, Planned, Source
+from .stage import Stage
+from .workflow import INSTRUCTION_SINK
+
+AUTO = "auto"
+"""In the place of workflows: those of the tasks that the input names."""
+
+
+def open_source(options: argparse.Namespace) -> Source:
+    """The run's input.
+
+    Raises:
+        RunError: it cannot be used, or the kinds of edit that are asked for are unknown.
+    """
+    if options.kinds:
+        wanted_kinds(options.kinds)
+    return Source(options.input or BUNDLED, options.image_root)
+
+
+def workflows(options: argparse.Namespace, source: Source) -> list[str]:
+    """Names or paths of the run's workflows, in the order in which they run.
+
+    Raises:
+        RunError: `auto`, and the input names no task that has a workflow.
+    """
+    if options.workflow != AUTO:
+        return list(dict.fromkeys(name.strip() for name in options.workflow.split(",") if name.strip()))
+    found = [GRAPHS[task] for task in source.tasks() if task in GRAPHS]
+    if not found:
+        raise RunError(
+            "--workflow auto: the input names no task; route or write first (--workflow annotate with Route Task, or "
+            "--workflow write), or name workflows"
+        )
+    return found
+
+
+def check_kinds(options: argparse.Namespace, stages: Sequence[Stage]) -> None:
+    """
+    Raises:
+        RunError: kinds of edit are asked for where none are written about.
+    """
+    if options.kinds and stages[0].graph.sink_class != INSTRUCTION_SINK:
+        raise RunError(f"--kinds: {stages[0].file.path.name} writes no instructions; it goes with --workflow write")
+
+
+def planned(
+    options: argparse.Namespace, source: Source, stages: Sequence[Stage], grounding: Grounding | None
+) -> Iterator[Planned]:
+    """The run's samples, as the command line asks for them."""
+    if options.kinds:
+        quotas = Quotas(wanted_kinds(options.kinds), options.kinds_per_region)
+        return source.plan_kinds(quotas, options.seed, grounding)
+    return source.plan([stage.aim for stage in stages], options.regions, options.seed, grounding)
+
+
+def plan_of(options: argparse.Namespace, source: Source, stages: Sequence[Stage]) -> str:
+    """What decides which samples a run has: where it is the same as last time, inputs aren't gone through again."""
+    chosen = [
+        [stage.graph.task for stage in stages],
+        options.regions,
+        options.annotate,
+        options.limit,
+        options.kinds,
+        options.kinds_per_region,
+    ]
+    return json.dumps([source.fingerprint(), *chosen])
+
+
+def title(stages: Sequence[Stage]) -> str:
+    """What the run makes, in a word: its tasks."""
+    return ", ".join(stage.graph.task for stage in stages)
