@@ -72,7 +72,7 @@ def _in_turn(method: _Method) -> _Method:
     return cast(_Method, held)
 
 
-_WORDS = ("instruction", "reference", "frame2", "edited", "task", "subtask", "slot")
+_WORDS = ("instruction", "reference", "frame2", "edited", "task", "own_task", "subtask", "slot")
 """A sample's texts, of which most are empty."""
 
 _DISK_ERRORS = ("SQLITE_FULL", "SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_READONLY", "SQLITE_IOERR", "SQLITE_CANTOPEN")

@@ -158,6 +158,7 @@ class Pool:
         annotation = item.sample.annotation
         provenance = Provenance(
             key=item.sample.key,
+            task=item.sample.own_task,
             subtask=item.sample.subtask,
             slot=item.sample.slot,
             source_id=annotation.path,

@@ -61,7 +61,9 @@ class Sample:
     edited: str = ""
     """That of an edit that was made already."""
     task: str = ""
-    """What it is edited for."""
+    """The graph's."""
+    own_task: str = ""
+    """What the row is filed under, where the graph takes any task."""
     subtask: str = ""
     slot: str = ""
     """Which of several edits of the same regions it is."""
@@ -285,13 +287,12 @@ class Source:
             annotation = source_alignment.aligned(photo, self._reader)
         except (PhotoError, AnnotationError) as error:
             return [_unusable(photo.source_id, type(error).__name__, str(error))]
-        named = photo.task or (INSTRUCT.name if task.open else task.name)
         if task.region in ("none", "any"):
             edit = annotation.regions[:1] if task.region == "any" else ()
             others = _others(annotation, edit, aim)
             # Two rows of one dataset may have one id, where each is an edit of one photo.
             source = photo.file if "edited" in aim.seconds else photo.source_id
-            return [_sample(photo, sample_key(source, None, task.name, photo.slot), annotation, edit, others, named)]
+            return [_sample(photo, sample_key(source, None, task.name, photo.slot), annotation, edit, others, task)]
         eligible, reasons = source_alignment.edits(annotation, task, bool(photo.task))
         if not eligible:
             return [_unusable(photo.source_id, "NoRegion", self._no_region(photo, reasons))]
@@ -305,7 +306,7 @@ class Source:
             key = photo.source_id
             for region in edit:
                 key = sample_key(key, region, task.name, photo.slot)
-            planned.append(_sample(photo, key, annotation, edit, _others(annotation, edit, aim), named))
+            planned.append(_sample(photo, key, annotation, edit, _others(annotation, edit, aim), task))
         return planned
 
     def _no_region(self, photo: Photo, reasons: list[str]) -> str:
@@ -346,20 +347,20 @@ def _sample(
     annotation: Annotation,
     edit: tuple[Region, ...],
     others: tuple[Region, ...],
-    task: str,
+    task: Task,
 ) -> Sample:
-    only = replace(annotation, regions=edit + others, refusals=())
     return Sample(
-        key,
-        photo.file,
-        only,
-        photo.instruction,
-        photo.reference,
-        photo.frame2,
-        photo.edited,
-        task,
-        photo.subtask,
-        photo.slot,
+        key=key,
+        file=photo.file,
+        annotation=replace(annotation, regions=edit + others, refusals=()),
+        instruction=photo.instruction,
+        reference=photo.reference,
+        frame2=photo.frame2,
+        edited=photo.edited,
+        task=task.name,
+        own_task=(photo.task or INSTRUCT.name) if task.open else "",
+        subtask=photo.subtask,
+        slot=photo.slot,
     )
 
 

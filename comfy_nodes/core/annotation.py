@@ -58,6 +58,8 @@ class Provenance(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     key: str
+    task: str = ""
+    """What the sample is filed under, where its graph takes any task."""
     slot: str = ""
     subtask: str = ""
     source_id: str

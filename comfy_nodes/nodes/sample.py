@@ -151,7 +151,7 @@ class LoadEditSample(io.ComfyNode):
         words = instruction or (writing.instruction if writing else "")
         sample = EditSample(
             source=to_image(np.asarray(photo)),
-            task=task,
+            task=provenance.task or task,
             region=region,
             instruction=words,
             seed=seed,
