@@ -58,12 +58,13 @@ NAMES = {
     "extract": _single("reference_extract", "extract_ref", "extract_and_visualedit"),
     "visual": _single("reference_replace", "extract_ref", "extract_and_visualedit"),
     "hybrid": _single("hybrid", "compose", "hybrid"),
+    "instruct": _single("instruct"),
     "content_memory": _multi("content_memory"),
     "content_understanding": _multi("content_understanding"),
     "version_backtracking": _multi("version_backtracking"),
 }
 """By our task's name. ImgEdit's are those of its published files (sysuyy/ImgEdit: `Parquet/`, `Singleturn/`, `Multiturn/`);
-six of its archives depart from their own pattern, which we keep throughout."""
+`instruct` is ours; six of its archives depart from their own pattern, which we keep throughout."""
 
 _PATHS = pa.list_(pa.string())
 _PAIR = [("input_images", _PATHS), ("output_images", _PATHS), ("prompt", pa.string())]

@@ -86,8 +86,8 @@ class Aim:
     """What samples are wanted for."""
 
     task: Task
-    seconds: frozenset[str] = frozenset({"reference"})
-    """Roles of further pictures that the graph takes; a photo that lacks one other than its reference gives no sample."""
+    seconds: frozenset[str] = frozenset()
+    """Roles of further pictures that the graph takes; a photo that lacks one gives no sample."""
     context: Context = "none"
     """What samples carry of the photo's other regions: nothing, names and boxes for whoever writes about them, or masks
     too for whoever keeps off them."""
@@ -277,7 +277,6 @@ class Source:
             return [_unusable(photo.source_id, *refused)]
         photo = replace(
             photo,
-            reference=photo.reference if "reference" in aim.seconds else "",
             frame2=photo.frame2 if "frame2" in aim.seconds else "",
             edited=photo.edited if "edited" in aim.seconds else "",
         )
@@ -324,7 +323,7 @@ def _refused(photo: Photo, aim: Aim) -> tuple[str, str] | None:
         return "OtherTask", why
     if photo.problem:
         return None
-    for role in sorted(aim.seconds - {"reference"}):
+    for role in sorted(aim.seconds):
         if not getattr(photo, role):
             return "NoSecondImage", f"the photo has no {_CALLED[role]} (docs/inputs.md says how to give one)"
     return None
