@@ -46,6 +46,8 @@ class EditSample:
     photo's size); `frame2`, the second frame of a motion; `edited`, an edit that was made already."""
     writings: tuple[Writing, ...] = ()
     """What writers wrote for it, the one that an edit graph carries out first. Empty before the write stage."""
+    crop: tuple[float, float, float, float] | None = None
+    """(x1, y1, x2, y2) in pixels: which part of the photo `source` is, where it is not all of it."""
     carried: dict[str, Any] | None = None
     """Of an edit that was made already: fields of its record that stay as they are. Save Edit Pair takes them over."""
     routes: dict[str, Any] | None = None

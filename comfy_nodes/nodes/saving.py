@@ -210,6 +210,7 @@ def _record(
         source_sha256=origin.source_sha256,
         source_licence=origin.source_licence,
         source_url=origin.source_url,
+        crop=sample.crop,
         seed=sample.seed,
         width=before.shape[1],
         height=before.shape[0],
