@@ -370,7 +370,16 @@ class Journal:
 
     def failures(self) -> Iterator[dict[str, object]]:
         """Failed samples in the input's order, as rows of `failed.parquet`."""
-        names = ("key", "source_id", "stage", "node", "error_type", "message", "attempts")
+        names = (
+            "key",
+            "source_id",
+            "json_extract(sample, '$.task') AS task",
+            "stage",
+            "node",
+            "error_type",
+            "message",
+            "attempts",
+        )
         return self._rows(names, "state = 'failed'")
 
     def telemetry(self) -> Iterator[dict[str, object]]:
@@ -381,7 +390,8 @@ class Journal:
 
     def _rows(self, names: Sequence[str], which: str) -> Iterator[dict[str, object]]:
         rows = self._db.execute(f"SELECT {', '.join(names)} FROM samples WHERE {which} ORDER BY position, key")
-        return (dict(zip(names, row, strict=True)) for row in rows)
+        called = [column[0] for column in rows.description]
+        return (dict(zip(called, row, strict=True)) for row in rows)
 
     def _enrol_unusable(self, one: Unusable, position: int, enrolment: int) -> None:
         failure = one.failure

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from itertools import islice
+import shlex
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import jinja2
-import numpy as np
-from PIL import Image
-
-from comfy_nodes.core import rle
-from comfy_nodes.core.annotation import parse_annotation
-from comfy_nodes.core.photos import open_photo
-from comfy_nodes.core.region_drawing import DrawnRegion, draw
 
 from .dataset import finished_facts
 from .layouts import layout_named
+from .report_pictures import annotated, pair
+from .row_statistics import Ranking, RowStatistics, Stage
+from .score_statistics import ScoreTally
 from .spool import disk_error
 
 MAX_PAIRS = {"data": 60, "rejected": 30}
@@ -33,17 +28,7 @@ MAX_PHOTOS = 60
 MAX_FAILURES = 100
 """Failures listed; `failed.parquet` has all."""
 
-THUMBNAIL = 440
-"""Longest side of a picture in the report, in pixels."""
-
-CLOSE_UP_SHARE = 0.04
-"""Regions under this share of the photo get a close-up."""
-
 _TEMPLATES = Path(__file__).parent / "templates"
-_COLUMNS = ["key", "task", "prompt", "class_name", "bbox", "reject_reason", "scores", "source_path", "width",
-            "height"]  # fmt: skip
-
-
 Gives = Literal["edit pairs", "annotated photos", "instructions"]
 
 
@@ -73,22 +58,34 @@ class Summary:
     """Calls to VLM services, by the ledger of this machine: those of servers elsewhere are not in it."""
     vlm_usd: float = 0.0
 
-    def as_json(self) -> str:
-        return json.dumps(vars(self), indent=2, ensure_ascii=False) + "\n"
-
 
 @dataclass(frozen=True)
 class Gallery:
-    """The pictures of a report."""
+    """What a report shows of a run's rows or photos: pictures, and figures of the rows."""
 
     pairs: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     """Rows of each config with small pictures."""
     photos: list[dict[str, Any]] = field(default_factory=list)
     """Annotated photos with their regions drawn over them."""
+    statistics: RowStatistics | None = None
+    """Figures of the rows; None where the run makes none."""
+    ranked: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    """The worst and the best rows by one score."""
 
     @classmethod
     def of_dataset(cls, output: Path) -> Gallery:
-        return cls(pairs={folder: list(_pairs(output, folder, most)) for folder, most in MAX_PAIRS.items()})
+        """
+        Raises:
+            RunError: no finished dataset lies there, or it is damaged.
+        """
+        configs = finished_facts(output).configs
+        statistics = RowStatistics.of_dataset(output)
+        pairs = {
+            folder: [shown for _, shown in sorted(_pairs(output, folder, _spread(configs[folder].rows, most)).items())]
+            for folder, most in MAX_PAIRS.items()
+        }
+        ranking = statistics.ranking()
+        return cls(pairs=pairs, statistics=statistics, ranked=_ranked(output, ranking) if ranking else {})
 
     @classmethod
     def of_annotations(cls, items: Iterable[dict[str, Any]], count: int, photos: Path | None) -> Gallery:
@@ -101,22 +98,93 @@ class Gallery:
         if photos is None:
             return cls()
         chosen = _spread(count, MAX_PHOTOS)
-        return cls(photos=[_annotated(item, photos) for number, item in enumerate(items) if number in chosen])
+        return cls(photos=[annotated(item, photos) for number, item in enumerate(items) if number in chosen])
+
+
+@dataclass
+class _Failed:
+    """Samples without a row, in one pass."""
+
+    shown: list[dict[str, Any]] = field(default_factory=list)
+    tasks: Counter[str] = field(default_factory=Counter)
+    inputs: int = 0
+    """Inputs that gave no sample."""
+
+    @classmethod
+    def of(cls, failures: Iterable[dict[str, Any]], task: str) -> _Failed:
+        found = cls()
+        for row in failures:
+            found.tasks[row.get("task") or task] += 1
+            found.inputs += row["stage"] == "input"
+            if len(found.shown) < MAX_FAILURES:
+                found.shown.append(row)
+        return found
 
 
 def write_report(
     output: Path, summary: Summary, failures: Iterable[dict[str, Any]], environment: dict[str, Any], gallery: Gallery
 ) -> None:
-    """Writes `report.html` and `summary.json`."""
-    page = _template("report.html").render(
+    """Writes `report.html` and `summary.json`.
+
+    Args:
+        failures: rows of `failed.parquet`; a row's `task` counts where a run has several.
+    """
+    failed = _Failed.of(failures, summary.task)
+    figures = _figures(summary, failed, gallery.statistics)
+    page = template_named("report.html").render(
         summary=summary,
-        failures=list(islice(failures, MAX_FAILURES)),
+        figures=figures,
+        scores=gallery.statistics.scores if gallery.statistics else {},
+        failures=failed.shown,
         pairs=gallery.pairs,
+        ranked=gallery.ranked,
+        ranking=gallery.statistics.ranking() if gallery.statistics else None,
         photos=gallery.photos,
         environment=environment,
+        folder=shlex.quote(str(output)),
     )
     _write(output / "report.html", page)
-    _write(output / "summary.json", summary.as_json())
+    text = json.dumps(vars(summary) | figures, indent=2, ensure_ascii=False, allow_nan=False)
+    _write(output / "summary.json", text + "\n")
+
+
+def _figures(summary: Summary, failed: _Failed, statistics: RowStatistics | None) -> dict[str, Any]:
+    """What `summary.json` holds beside the summary."""
+    usable = summary.samples - failed.inputs
+    if statistics is None:
+        change = round(100 * (usable - summary.samples) / summary.samples, 2) if summary.samples else None
+        last = round(100 * (summary.kept - usable) / usable, 2) if usable else None
+        stages = [
+            Stage("inputs", summary.samples, None),
+            Stage("usable samples", usable, change),
+            Stage(summary.gives, summary.kept, last),
+        ]
+        return {"stages": [asdict(stage) for stage in stages]}
+    kept = summary.kept
+    return {
+        "tries": statistics.tries,
+        "stages": [asdict(stage) for stage in statistics.stages(summary.samples, usable)],
+        "tasks": {name: asdict(figures) for name, figures in statistics.tasks(failed.tasks).items()},
+        "row_reasons": {verdict: dict(found.most_common()) for verdict, found in sorted(statistics.reasons.items())},
+        "scores": {name: _score(tally) for name, tally in sorted(statistics.scores.items())},
+        "scores_left_out": sorted(statistics.left_out),
+        "agreement": [
+            {"first": first, "second": second, **asdict(table), "agreement": table.agreement, "kappa": table.kappa}
+            for (first, second), table in statistics.agreement().items()
+        ],
+        "vlm_calls_per_kept": round(summary.vlm_calls / kept, 3) if kept else None,
+        "vlm_usd_per_kept": round(summary.vlm_usd / kept, 6) if kept else None,
+    }
+
+
+def _score(tally: ScoreTally) -> dict[str, Any]:
+    return {
+        "count": tally.count,
+        "mean": tally.mean,
+        "kept_mean": tally.kept_mean,
+        "other_mean": tally.other_mean,
+        "histogram": asdict(tally.histogram()),
+    }
 
 
 def write_card(output: Path, summary: Summary, environment: dict[str, Any]) -> None:
@@ -133,11 +201,14 @@ def write_card(output: Path, summary: Summary, environment: dict[str, Any]) -> N
         if held.rows or config == "data"
         for number, (suffix, glob) in enumerate(layout.card(config, held.streams()))
     ]
-    card = _template("card.md").render(summary=summary, environment=environment, layout=layout.name, configs=configs)
+    card = template_named("card.md").render(
+        summary=summary, environment=environment, layout=layout.name, configs=configs
+    )
     _write(output / "README.md", card)
 
 
-def _template(name: str) -> jinja2.Template:
+def template_named(name: str) -> jinja2.Template:
+    """A page of ours; what is put into it is escaped."""
     loader = jinja2.FileSystemLoader(_TEMPLATES)
     return jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True).get_template(name)
 
@@ -151,89 +222,36 @@ def _write(path: Path, text: str) -> None:
         raise disk_error(error, path.parent) from None
 
 
-def _pairs(output: Path, config: str, most: int) -> Iterator[dict[str, Any]]:
-    """Up to `most` rows of a config, spread evenly over it, with small pictures. Reads the pictures of these alone."""
+def _pairs(output: Path, config: str, chosen: set[int]) -> dict[int, dict[str, Any]]:
+    """Rows of a config by their place in it, with small pictures. Reads the pictures of these alone."""
     facts = finished_facts(output)
-    layout, held = layout_named(facts.layout), facts.configs[config]
-    chosen = _spread(held.rows, most)
-    position = 0
-    for shard in held.shards:
-        if chosen & set(range(position, position + shard.rows)):
+    layout = layout_named(facts.layout)
+    found, position = {}, 0
+    for shard in facts.configs[config].shards:
+        if not chosen.isdisjoint(range(position, position + shard.rows)):
             folder = output / config
             places = dict(layout.index(folder, shard))
             for number, row in enumerate(layout.rows(folder, shard, images=False), position):
                 if number in chosen:
                     before, after = layout.images(folder, shard, places[row.columns["key"]])
-                    yield _shown(row.columns, before[0], after[0])
+                    found[number] = pair(row.columns, before[0], after[0])
         position += shard.rows
+    return found
+
+
+def _ranked(output: Path, ranking: Ranking) -> dict[str, list[dict[str, Any]]]:
+    ends = {"worst": ranking.worst, "best": ranking.best}
+    places = {place for end in ends.values() for _, place in end}
+    found = {
+        config: _pairs(output, config, {place.number for place in places if place.config == config})
+        for config in {place.config for place in places}
+    }
+    return {
+        name: [found[place.config][place.number] | {"ranked_value": value} for value, place in end]
+        for name, end in ends.items()
+    }
 
 
 def _spread(total: int, most: int) -> set[int]:
     """Up to `most` places, spread evenly over `total`."""
     return {round(number * (total - 1) / max(1, min(most, total) - 1)) for number in range(min(most, total))}
-
-
-def _annotated(item: dict[str, Any], photos: Path) -> dict[str, Any]:
-    annotation = parse_annotation(item)
-    photo = open_photo((photos / annotation.path).read_bytes(), annotation.path)
-    regions = [
-        DrawnRegion(one.bbox, one.class_name or one.kind, one.score, rle.decode(one.mask) if one.mask else None)
-        for one in annotation.regions
-    ]
-    buffer = io.BytesIO()
-    Image.fromarray(draw(np.asarray(photo), regions)).save(buffer, "PNG")
-    return {
-        "path": annotation.path,
-        "instruction": item.get("instruction", ""),
-        "picture": _thumbnail(buffer.getvalue()),
-        "regions": [
-            {
-                "name": region.class_name or region.kind,
-                "scores": {
-                    name: getattr(region, name)
-                    for name in ("score", "clip_score", "aes_score", "sam_iou")
-                    if getattr(region, name) is not None
-                },
-                "tasks": [task for task, why in (region.eligibility or {}).items() if why is None],
-                "why": next((why for why in (region.eligibility or {}).values() if why), ""),
-            }
-            for region in annotation.regions
-        ],
-    }
-
-
-def _shown(row: dict[str, Any], before: bytes, after: bytes) -> dict[str, Any]:
-    scale = 100 / row["width"], 100 / row["height"]
-    box = row["bbox"]
-    views = {"before": before, "after": after}
-    close = box and (box[2] - box[0]) * (box[3] - box[1]) < CLOSE_UP_SHARE * row["width"] * row["height"]
-    return {
-        **{name: row[name] for name in _COLUMNS},
-        **{name: _thumbnail(data) for name, data in views.items()},
-        "close_ups": {name: _thumbnail(data, _around(box, row)) for name, data in views.items()} if close else None,
-        "box": box and {
-            "left": box[0] * scale[0], "top": box[1] * scale[1],
-            "width": (box[2] - box[0]) * scale[0], "height": (box[3] - box[1]) * scale[1],
-        },
-    }  # fmt: skip
-
-
-def _around(box: list[float], row: dict[str, Any]) -> tuple[int, int, int, int]:
-    """A cut of the image's proportions around a small region, four times as wide or high as that."""
-    share = min(1.0, 4 * max((box[2] - box[0]) / row["width"], (box[3] - box[1]) / row["height"]))
-    width, height = max(1, round(row["width"] * share)), max(1, round(row["height"] * share))
-    left = min(max(0, round((box[0] + box[2] - width) / 2)), row["width"] - width)
-    top = min(max(0, round((box[1] + box[3] - height) / 2)), row["height"] - height)
-    return left, top, left + width, top + height
-
-
-def _thumbnail(data: bytes, cut: tuple[int, int, int, int] | None = None) -> str:
-    image: Image.Image = Image.open(io.BytesIO(data))
-    if cut:
-        image = image.crop(cut)
-        scale = max(1.0, THUMBNAIL / max(image.size))
-        image = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BICUBIC)
-    image.thumbnail((THUMBNAIL, THUMBNAIL))
-    buffer = io.BytesIO()
-    image.convert("RGB").save(buffer, "JPEG", quality=88)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

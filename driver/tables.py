@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from .spool import disk_error
 
 FAILED_SCHEMA = pa.schema(
-    [(name, pa.string()) for name in ("key", "source_id", "stage", "node", "error_type", "message")]
+    [(name, pa.string()) for name in ("key", "source_id", "task", "stage", "node", "error_type", "message")]
     + [("attempts", pa.int32())]
 )
 

@@ -17,8 +17,8 @@ import pytest
 from PIL import Image
 
 from comfy_nodes.core.records import Score
+from comfy_nodes.core.tasks import INSTRUCT, TASKS
 from comfy_nodes.core.verdicts import Judge
-from comfy_nodes.core.tasks import TASKS
 from driver import layout_imgedit
 from driver.columns import PLAIN, RunFacts
 from driver.dataset import stored_rows, write_dataset
@@ -143,7 +143,7 @@ class TestWebdataset:
 
 class TestImgEdit:
     def test_every_task_has_a_name(self) -> None:
-        assert set(NAMES) == set(TASKS)
+        assert set(NAMES) == {*TASKS, INSTRUCT.name}
 
     def test_schema_paths_and_tar_are_imgedits(self, run: Any) -> None:
         run.add("a", "b")

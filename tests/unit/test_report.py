@@ -15,7 +15,7 @@ from PIL import Image
 
 from comfy_nodes.core.annotation import Region
 from comfy_nodes.core.records import RegionRecord, Score
-from driver import report
+from driver import report, report_pictures
 from driver.report import Summary
 
 HOSTILE = "</p><script>alert('x')</script><img src=x onerror=\"alert(1)\"> & {{ 7 * 7 }} {% raw %} \u2028 日本"
@@ -97,7 +97,7 @@ def test_pictures_are_before_and_after(rows: Any) -> None:
     sources = page(rows).images()
     pictures = [Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2]))) for source in sources]
     assert len(pictures) >= 2 * 4
-    assert all(picture.format == "JPEG" and max(picture.size) <= report.THUMBNAIL for picture in pictures)
+    assert all(picture.format == "JPEG" and max(picture.size) <= report_pictures.THUMBNAIL for picture in pictures)
 
 
 def test_large_images_become_thumbnails(run: Any) -> None:
@@ -105,7 +105,9 @@ def test_large_images_become_thumbnails(run: Any) -> None:
     run.finish()
     (before, after) = page(run).images()
     for source in (before, after):
-        assert Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2]))).size == (report.THUMBNAIL,) * 2
+        assert (
+            Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2]))).size == (report_pictures.THUMBNAIL,) * 2
+        )
 
 
 @pytest.mark.parametrize(("most", "shown"), [(1, ["k0"]), (2, ["k0", "k6"]), (4, ["k0", "k2", "k4", "k6"]), (50, None)])
@@ -139,7 +141,80 @@ def test_only_the_first_failures_are_listed(run: Any) -> None:
 
 def test_the_summary_is_for_programs(rows: Any) -> None:
     page(rows)
-    assert json.loads((rows.output / "summary.json").read_text(encoding="utf-8")) == vars(SUMMARY)
+    found = json.loads((rows.output / "summary.json").read_text(encoding="utf-8"))
+    assert {name: found[name] for name in vars(SUMMARY)} == vars(SUMMARY)
+    assert found["tasks"]["remove"] == {"kept": 2, "rejected": 1, "unscored": 1, "tries": 0, "failed": 0}
+    assert found["row_reasons"]["unscored"] == {"no verifier": 1}
+    assert found["scores"][HOSTILE]["count"] == 2
+
+
+def scored(overall: float, keep: bool) -> tuple[Score, ...]:
+    """Scores of a judge that has pixels seen before it."""
+    values = {"pixel.keep": 1, "judge.overall": overall, "judge.keep": int(keep)}
+    return tuple(Score(name=name, value=value) for name, value in values.items())
+
+
+@pytest.fixture
+def judged(run: Any) -> Any:
+    """Two kept rows, one that the judge rejected, one that pixels did and its earlier try, one whose judge was silent."""
+    run.add("good", scores=scored(5, True))
+    run.add("fair", scores=scored(4, True), task="style")
+    run.add("poor", scores=scored(1, False), verdict="reject", reject_reason="overall 1: low")
+    said = {"scores": (Score(name="pixel.keep", value=0),), "verdict": "reject", "reject_reason": "no edit: 1%"}
+    run.add("same", "same~try1", **said)
+    run.add("mute", scores=(Score(name="pixel.keep", value=1),), verdict="unscored", reject_reason="no reply")
+    run.finish()
+    return run
+
+
+JUDGED = Summary(
+    workflow="w", profile="full", task="remove", samples=7, kept=2, rejected=3, unscored=1, failed=2, pending=0,
+    failures={}, reasons={}, seconds=1.0, samples_per_second=5.0, vlm_calls=8, vlm_usd=0.4,
+)  # fmt: skip
+
+
+def test_stages_count_samples_and_say_who_rejected(judged: Any) -> None:
+    lost = [failure(stage="input"), failure(stage="edit", task="style")]
+    found = page(judged, JUDGED, lost)
+    figures = json.loads((judged.output / "summary.json").read_text(encoding="utf-8"))
+    stages = [tuple(stage.values()) for stage in figures["stages"]]
+    assert stages == [
+        ("inputs", 7, None, 0, 0),
+        ("usable samples", 6, -14.29, 0, 0),
+        ("edits made", 5, -16.67, 0, 0),
+        ("after pixel", 4, -20.0, 1, 0),
+        ("after judge", 2, -50.0, 1, 1),
+        ("kept", 2, 0.0, 0, 0),
+    ]
+    assert "-14.29 %" in found.words
+    assert figures["tries"] == 1
+    assert figures["tasks"]["style"] == {"kept": 1, "rejected": 0, "unscored": 0, "tries": 0, "failed": 1}
+    assert figures["tasks"]["remove"]["failed"] == 1
+    assert figures["vlm_calls_per_kept"] == 4
+    assert figures["vlm_usd_per_kept"] == 0.2
+    (both,) = figures["agreement"]
+    assert (both["first"], both["second"], both["both_keep"], both["first_only"]) == ("pixel", "judge", 2, 1)
+
+
+def test_worst_and_best_pairs_are_shown_by_the_judges_score(judged: Any) -> None:
+    found = page(judged, JUDGED)
+    assert found.words.index("Worst by judge.overall") < found.words.index("Best by judge.overall")
+    tail = found.words[found.words.index("Worst by") :]
+    assert tail.index("judge.overall 1") < tail.index("Best by") < tail.index("judge.overall 5")
+
+
+def test_a_score_is_drawn_and_counted(judged: Any) -> None:
+    found = page(judged, JUDGED)
+    titles = re.findall(r"\S+ to \S+: \d+ kept, \d+ not kept", found.words)
+    assert "5 to 6: 1 kept, 0 not kept" in titles
+    assert "1 to 2: 0 kept, 1 not kept" in titles
+    assert sum(tag == "svg" for tag, _ in found.tags) == 3
+
+
+def test_a_row_says_how_to_open_it(judged: Any) -> None:
+    page(judged, JUDGED)
+    text = (judged.output / "report.html").read_text(encoding="utf-8")
+    assert f"python driver/batch.py --open poor --output {judged.output}" in text
 
 
 def test_the_card_opens_with_yaml_and_says_how_to_load(rows: Any) -> None:

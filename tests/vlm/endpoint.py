@@ -6,6 +6,7 @@ What it does is chosen by the first word of a question's text, so that one batch
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -90,7 +91,8 @@ class Endpoint:
     def __init__(self, deeds: Mapping[str, Sequence[Deed]] | None = None, default: Deed | None = None) -> None:
         """
         Args:
-            deeds: what happens at each request by the question's first word; the last deed is repeated.
+            deeds: what happens at each request by the question's first word, or by a pattern that is found in its
+                text; the last deed is repeated.
         """
         self._deeds = {word: list(listed) for word, listed in (deeds or {}).items()}
         self._default = default or Say()
@@ -133,15 +135,18 @@ class Endpoint:
         self.now += 1
         self.most_at_once = max(self.most_at_once, self.now)
         try:
-            return await self._do(self._next(got.word), request, got)
+            return await self._do(self._next(got), request, got)
         except asyncio.CancelledError:
             self.gone_early += 1
             raise
         finally:
             self.now -= 1
 
-    def _next(self, word: str) -> Deed:
-        listed = self._deeds.get(word)
+    def _next(self, got: Got) -> Deed:
+        listed = self._deeds.get(got.word)
+        if not listed:
+            text = _text(got.body["messages"], "user")
+            listed = next((deeds for pattern, deeds in self._deeds.items() if re.search(pattern, text, re.S)), None)
         if not listed:
             return self._default
         return listed.pop(0) if len(listed) > 1 else listed[0]

@@ -1,0 +1,182 @@
+"""One score over all rows: how many, mean, histogram, and where the lowest and highest rows lie.
+
+Fed value by value in one pass by `row_statistics.py`; memory stays the same for ten rows and for ten million. Knows
+nothing of rows but their place.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+FINE_BINS = 4096
+"""Bins that are counted in; where values need more, ten neighbours become one. Ours."""
+
+SHOWN_BINS = 24
+"""Bins of a histogram, at most. Ours."""
+
+EXTREMES = 6
+"""Lowest and highest rows that are remembered. Ours."""
+
+_BATCH = 4096
+_FINEST = -9
+"""Values closer than ten to this power count as one."""
+
+_LARGEST = 1e290
+"""Values beyond this count as this."""
+
+
+class Place(NamedTuple):
+    """Where a row lies in a finished run."""
+
+    config: str
+    """`data` or `rejected`."""
+    number: int
+    """From 0, in the order of the config's shards."""
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Rows by score. A bin holds its lower edge, the last one both."""
+
+    edges: tuple[float, ...]
+    """One more than there are bins."""
+    kept: tuple[int, ...]
+    others: tuple[int, ...]
+
+    @property
+    def highest(self) -> int:
+        """Rows in the fullest bin."""
+        return max((kept + other for kept, other in zip(self.kept, self.others, strict=True)), default=0)
+
+    @property
+    def entropy(self) -> float:
+        """How evenly rows spread over the bins, in bits; 0 where all lie in one."""
+        rows = np.add(self.kept, self.others)
+        shares = rows[rows > 0] / rows.sum()
+        return float(-(shares * np.log2(shares)).sum())
+
+
+class ScoreTally:
+    """One score, value by value."""
+
+    def __init__(self) -> None:
+        self._values: list[float] = []
+        self._kept: list[bool] = []
+        self._places: list[Place] = []
+        self._exponent = _FINEST
+        self._bins = np.empty(0)
+        self._counts = np.empty((0, 2), np.int64)  # [bins, kept and others]
+        self._sums = np.zeros(2)
+        self._lowest: list[tuple[float, Place]] = []
+        self._highest: list[tuple[float, Place]] = []
+
+    def add(self, value: float, kept: bool, place: Place) -> None:
+        """
+        Args:
+            value: finite.
+            kept: whether the row is.
+        """
+        self._values.append(value)
+        self._kept.append(kept)
+        self._places.append(place)
+        if len(self._values) >= _BATCH:
+            self._take_in()
+
+    @property
+    def count(self) -> int:
+        self._take_in()
+        return int(self._counts.sum())
+
+    @property
+    def mean(self) -> float | None:
+        """None where there is no value."""
+        self._take_in()
+        return _mean(float(self._sums.sum()), self.count)
+
+    @property
+    def kept_mean(self) -> float | None:
+        """Mean of the kept rows."""
+        self._take_in()
+        return _mean(float(self._sums[0]), int(self._counts[:, 0].sum()))
+
+    @property
+    def other_mean(self) -> float | None:
+        """Mean of rows that are not kept."""
+        self._take_in()
+        return _mean(float(self._sums[1]), int(self._counts[:, 1].sum()))
+
+    @property
+    def lowest(self) -> list[tuple[float, Place]]:
+        """The lowest rows with their values, the lowest first; of equal ones the first of the run."""
+        self._take_in()
+        return self._lowest
+
+    @property
+    def highest(self) -> list[tuple[float, Place]]:
+        """The highest, the highest first."""
+        self._take_in()
+        return self._highest
+
+    def histogram(self) -> Histogram:
+        """In steps of 1, 2 or 5 times a power of ten; whole numbers in whole steps."""
+        self._take_in()
+        if not len(self._bins):
+            return Histogram((), (), ())
+        width = 10.0**self._exponent
+        values = self._bins * width if self._exponent >= 0 else self._bins / 10.0**-self._exponent
+        low, high = float(values[0]), float(values[-1])
+        whole = bool((values == np.rint(values)).all())
+        step = max(_step((high - low) / (SHOWN_BINS - 1)), 1.0 if whole else 0.0)
+        if not step:
+            return Histogram((low, high), *((int(number),) for number in self._counts.sum(axis=0)))
+        first = math.floor(low / step + 1e-6)
+        bins = (np.floor(values / step + 1e-6) - first).astype(np.int64)
+        counts = np.zeros((int(bins[-1]) + 1, 2), np.int64)
+        np.add.at(counts, bins, self._counts)
+        edges = tuple(float(f"{(first + number) * step:.12g}") for number in range(len(counts) + 1))
+        return Histogram(edges, tuple(counts[:, 0].tolist()), tuple(counts[:, 1].tolist()))
+
+    def _take_in(self) -> None:
+        if not self._values:
+            return
+        values, kept = np.array(self._values), np.array(self._kept)
+        self._sums += values[kept].sum(), values[~kept].sum()
+        self._lowest = self._first(self._lowest, values, 1)
+        self._highest = self._first(self._highest, values, -1)
+        held = np.clip(values, -_LARGEST, _LARGEST)
+        # Powers of ten below 1 are no exact floats: scores such as 0.3 would fall beside their bin.
+        scaled = held / 10.0**self._exponent if self._exponent >= 0 else held * 10.0**-self._exponent
+        whole = np.rint(scaled) if self._exponent == _FINEST else np.floor(scaled + 1e-6)
+        self._merge(np.concatenate([self._bins, whole]), np.concatenate([self._counts, np.stack([kept, ~kept], 1)]))
+        self._values, self._kept, self._places = [], [], []
+
+    def _merge(self, bins: np.ndarray, counts: np.ndarray) -> None:
+        while True:
+            self._bins, places = np.unique(bins, return_inverse=True)
+            self._counts = np.zeros((len(self._bins), 2), np.int64)
+            np.add.at(self._counts, places, counts)
+            if len(self._bins) <= FINE_BINS:
+                return
+            bins, counts = np.floor(self._bins / 10), self._counts
+            self._exponent += 1
+
+    def _first(self, known: list[tuple[float, Place]], values: np.ndarray, sign: int) -> list[tuple[float, Place]]:
+        order = np.argsort(sign * values, kind="stable")[:EXTREMES]
+        found = [*known, *((float(values[number]), self._places[number]) for number in order)]
+        return sorted(found, key=lambda one: sign * one[0])[:EXTREMES]
+
+
+def _step(least: float) -> float:
+    """The smallest of 1, 2 and 5 times a power of ten that is at least so large; 0 for 0."""
+    if least <= 0:
+        return 0.0
+    power = 10.0 ** math.floor(math.log10(least))
+    return next(times * power for times in (1, 2, 5, 10) if times * power >= least * (1 - 1e-9))
+
+
+def _mean(total: float, count: int) -> float | None:
+    return total / count if count else None

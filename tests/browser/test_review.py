@@ -1,0 +1,151 @@
+"""The review page in a real Chromium: keys that keep and reject, labels that are on disk at once, going on after Ctrl-C."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from PIL import Image, ImageOps
+
+from comfy_nodes.core.annotation import Annotation
+from comfy_nodes.core.records import EditRecord, SavedFile, Score
+from driver.columns import RunFacts
+from driver.dataset import write_dataset
+from driver.harvest import Row
+from driver.journal import Journal
+from driver.labels import LABELS
+from driver.sources import Sample
+from driver.spool import Spool
+from tests.browser.conftest import CHROMIUM_NAMES, CHROMIUM_OPTIONS
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+HOSTILE = "Remove <img src=x onerror=alert(1)> & “the cup”"
+KEYS = ("first", "second", "third")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A finished run of three rows, two of them kept, whose edits are mirrored photos."""
+    journal, spool = Journal(tmp_path / "run.sqlite"), Spool(tmp_path / ".work" / "spool")
+    photo = Image.open(next((REPOSITORY / "samples").rglob("*.jpg"))).convert("RGB").resize((300, 200))
+    pictures = {role: _png(image) for role, image in (("input", photo), ("output", ImageOps.mirror(photo)))}
+    saved = {
+        f"{role}_images": (
+            SavedFile(filename="x.png", subfolder="", type="output", sha256=hashlib.sha256(data).hexdigest()),
+        )
+        for role, data in pictures.items()
+    }
+    journal.enrol(
+        [Sample(key, "cup.jpg", Annotation(path="cup.jpg", size=(300, 200), regions=())) for key in KEYS], None
+    )
+    for number, key in enumerate(KEYS):
+        for role, data in pictures.items():
+            spool.put(key, role, 0, data)
+        verdict = "keep" if number < 2 else "reject"
+        record = EditRecord(
+            key=key, task="remove", prompt=HOSTILE, verdict=verdict, scores=(Score(name="judge.overall", value=4.25),),
+            source_id="cup.jpg", source_path="cup.jpg", source_sha256="f" * 64, seed=1, width=300, height=200, **saved,
+        )  # fmt: skip
+        journal.done(key, [Row(key, verdict, record.model_dump_json())], 0.1)
+    write_dataset(journal, spool, tmp_path, tmp_path / ".work", RunFacts("remove", "a" * 64, "b" * 64, "full"))
+    journal.close()
+    return tmp_path
+
+
+def _png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
+    chromium = next(filter(None, [os.environ.get("CHROMIUM"), *map(shutil.which, CHROMIUM_NAMES)]), None)
+    if chromium is None:
+        pytest.skip(f"no browser: set CHROMIUM or put one of {', '.join(CHROMIUM_NAMES)} on PATH")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, args=list(CHROMIUM_OPTIONS))
+        yield browser.new_page(viewport={"width": 1200, "height": 700})
+        browser.close()
+
+
+@contextmanager
+def reviewing(run: Path) -> Iterator[str]:
+    """The command; gives the address that it prints, and ends it with Ctrl-C."""
+    command = [sys.executable, "driver/review.py", str(run)]
+    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout
+            yield re.findall(r"http://127\.0\.0\.1:\d+/\S+/", process.stdout.readline())[0]
+            process.send_signal(signal.SIGINT)
+            told, _ = process.communicate(timeout=10)
+            assert process.returncode == 0
+            assert str(run / LABELS) in told
+        finally:
+            process.kill()
+
+
+def shown(page: Page, count: str) -> None:
+    """Waits until the page is so far and its pictures are there."""
+    page.get_by_text(count, exact=True).wait_for()
+    for picture in page.locator("main img:not([hidden])").all():
+        picture.wait_for()
+        picture.evaluate("(one) => one.decode()")
+
+
+def given(run: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run / LABELS).read_text("utf-8").splitlines()]
+
+
+def test_two_keys_label_one_undoes_and_what_was_labelled_stays(run: Path, page: Page) -> None:
+    errors: list[str] = []
+    page.on("console", lambda message: errors.append(message.text))
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    with reviewing(run) as url:
+        page.goto(url)
+        shown(page, "0 of 3")
+        assert page.text_content("#prompt") == HOSTILE
+        assert "4.25" not in page.content()
+        caption = page.locator("#after figcaption")
+        page.keyboard.down(" ")
+        assert (caption.text_content(), page.locator("#over").is_visible()) == ("before", True)
+        page.keyboard.up(" ")
+        assert (caption.text_content(), page.locator("#over").is_visible()) == ("after", False)
+        page.keyboard.press("k")
+        shown(page, "1 of 3")
+        assert "judge.overall 4.25" in (page.text_content("#last") or "")
+        page.keyboard.press("r")
+        shown(page, "2 of 3")
+        page.keyboard.press("u")
+        shown(page, "1 of 3")
+        page.keyboard.press("k")
+        shown(page, "2 of 3")
+        lines = given(run)
+        assert [line["label"] for line in lines] == ["keep", "reject", None, "keep"]
+        assert lines[1]["key"] == lines[2]["key"] == lines[3]["key"] != lines[0]["key"]
+    page.keyboard.press("r")
+    page.get_by_text("The server does not answer").wait_for()
+    errors = [error for error in errors if "ERR_CONNECTION_REFUSED" not in error]
+    with reviewing(run) as url:
+        page.goto(url)
+        shown(page, "2 of 3")
+        page.keyboard.press("r")
+        page.get_by_text("Every pair of the sample is labelled").wait_for()
+    assert len({line["key"] for line in given(run)}) == 3
+    assert not errors

@@ -1,0 +1,193 @@
+"""The verify stage from the command line: datasets of other makes, judged by pixels and by a model behind a service."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from driver.server import OwnServer, find_comfyui
+from tests.e2e.helpers import Driver
+from tests.vlm.endpoint import Endpoint, Say
+
+SIZE = 96
+MADE = "Paint the disc blue."
+WRONG = "Paint the disc green."
+NOTHING = "Make the disc larger."
+MUTE = "Say nothing about the disc."
+PACKED = "Paint every disc blue."
+CALL_S = 1.0
+
+FOUND: dict[str, Any] = {
+    "source_caption": "A disc.", "edited_caption": "A blue disc.", "differences": ["The disc is blue."],
+    "is_changed": True, "claims": [{"claim": "the disc is blue", "mark": "correct"}], "restated_instruction": MADE,
+}  # fmt: skip
+RESTATED = {**FOUND, "claims": [{"claim": "the disc is green", "mark": "wrong"}, {"claim": "blue", "mark": "missing"}]}
+SCORES = {"prompt_compliance": 5, "visual_seamlessness": 5, "physical_detail_fidelity": 4, "instruction_following": 3,
+          "editing_consistency": 3, "generation_quality": 2}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[Endpoint]:
+    deeds = {
+        f"{WRONG}.*source_caption": [Say(json.dumps(RESTATED))],
+        f"{MUTE}.*Score the edit": [Say("I would rather not put a number on it.")],
+        f"{PACKED}.*source_caption": [Say(json.dumps({**FOUND, "restated_instruction": PACKED}), after_s=CALL_S)],
+        "source_caption": [Say(json.dumps(FOUND))],
+        "Score the edit": [Say(json.dumps(SCORES))],
+    }
+    with Endpoint(deeds) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("verify")
+
+
+@pytest.fixture(scope="module")
+def driver(place: Path, endpoint: Endpoint) -> Iterator[Driver]:
+    (place / "vlm.toml").write_text(f'[profiles.default]\nbase_url = "{endpoint.url}"\nmodel = "tiny"\n')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EDITPAIRS_CONFIG", str(place / "vlm.toml"))
+        patch.setenv("EDITPAIRS_CACHE", str(place / "cache"))
+        host = OwnServer(find_comfyui(), place / "comfyui", lambda _seconds: None)
+        host.start()
+        (place / "logs").mkdir()
+        running = Driver(host.server.url, place / "logs")
+        yield running
+        running.close()
+        host.stop()
+
+
+def pair(colour: tuple[int, int, int] | None, seed: int = 0) -> tuple[bytes, bytes]:
+    """A photo with a disc in it, and the same with the disc painted."""
+    noise = np.random.default_rng(seed).integers(90, 150, (SIZE, SIZE, 3), dtype=np.uint8)
+    rows, columns = np.mgrid[:SIZE, :SIZE]
+    disc = (rows - 48) ** 2 + (columns - 48) ** 2 < 20**2
+    noise[disc] = (200, 40, 40)
+    after = noise.copy()
+    if colour is not None:
+        after[disc] = colour
+    return png(noise), png(after)
+
+
+def png(pixels: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def rows(folder: Path, config: str) -> list[dict[str, Any]]:
+    found = [row for shard in sorted((folder / config).glob("*.parquet")) for row in pq.read_table(shard).to_pylist()]
+    for row in found:
+        row["scores"] = {one["name"]: one["value"] for one in row["scores"]}
+    return found
+
+
+def judge(driver: Driver, given: Path, output: Path, *options: object) -> dict[str, Any]:
+    driver.run("--input", given, "--output", output, *options, workflow="verify", quick=False)
+    summary: dict[str, Any] = json.loads((output / "summary.json").read_text())
+    return summary
+
+
+@pytest.fixture(scope="module")
+def scaleedit(place: Path) -> Path:
+    """Five rows in ScaleEdit's schema: made, described wrongly, not made, judged in vain, and changed all over."""
+    pairs = [pair((40, 40, 220)), pair((40, 40, 220), 1), pair(None, 2), pair((40, 40, 220), 3)]
+    columns = {
+        "id": [1, 2, 3, 4], "edit_task": ["3.1_color_change"] * 4, "edit_instruction": [MADE, WRONG, NOTHING, MUTE],
+        "source_image": [one for one, _ in pairs], "edited_image": [other for _, other in pairs],
+        "source_image_width": [SIZE] * 4, "source_image_height": [SIZE] * 4,
+        "edited_image_width": [SIZE] * 4, "edited_image_height": [SIZE] * 4,
+        "instruction_following_score": [3, 3, 1, 2], "editing_consistency_score": [3] * 4,
+        "generation_quality_score": [2, 3, 3, 3],
+    }  # fmt: skip
+    (place / "scaleedit").mkdir()
+    pq.write_table(pa.table(columns), place / "scaleedit" / "3.1_color_change_0000.parquet")
+    return place / "scaleedit"
+
+
+def test_scaleedits_rows_are_kept_restated_rejected_or_unscored(
+    driver: Driver, endpoint: Endpoint, scaleedit: Path, place: Path
+) -> None:
+    summary = judge(driver, scaleedit, place / "scale-out")
+    assert (summary["kept"], summary["rejected"], summary["unscored"], summary["failed"]) == (2, 1, 1, 0)
+    first, second = rows(place / "scale-out", "data")
+    assert (first["prompt"], first["restated_prompt"], first["task"]) == (MADE, None, "alter")
+    assert first["subtask"] == "scaleedit/3.1_color_change"
+    assert first["scores"]["given.generation_quality"] == 2.0
+    assert first["scores"]["pixel.keep"] == first["scores"]["verify.keep"] == first["scores"]["judge.keep"] == 1.0
+    assert first["judge"]["model"] == "tiny-2026-01-01"
+    assert "restated_instruction" in first["judge"]["reply"], "the judge's raw words are kept"
+    assert (second["prompt"], second["initial_prompt"], second["restated_prompt"]) == (MADE, WRONG, MADE)
+    rejected = {row["verdict"]: row for row in rows(place / "scale-out", "rejected")}
+    assert rejected["reject"]["prompt"] == NOTHING
+    assert "verify.keep" not in rejected["reject"]["scores"], "what the pixels reject is not asked about"
+    assert "I would rather not" in rejected["unscored"]["judge"]["reply"]
+    assert "judge.overall" not in rejected["unscored"]["scores"], "no answer is no score, and never a 0"
+    assert not any(NOTHING in json.dumps(got.body) for got in endpoint.requests)
+
+
+def test_a_run_of_ours_is_judged_again_and_keeps_its_origin(driver: Driver, place: Path) -> None:
+    before = rows(place / "scale-out", "data")
+    summary = judge(driver, place / "scale-out", place / "again")
+    assert summary["kept"] == len(before)
+    after = rows(place / "again", "data")
+    for old, new in zip(before, after, strict=True):
+        assert old["key"] != new["key"]
+        for name in ("source_id", "source_sha256", "initial_prompt", "seed", "task", "subtask", "input_images"):
+            if name == "input_images":
+                decoded = [np.asarray(Image.open(io.BytesIO(row[name][0]["bytes"]))) for row in (old, new)]
+                assert np.array_equal(*decoded)
+            else:
+                assert old[name] == new[name], name
+
+
+def test_imgedits_paths_are_found_and_its_shard_names_the_task(driver: Driver, place: Path) -> None:
+    folder = place / "imgedit" / "results_adjust_canny_laion_part0"
+    folder.mkdir(parents=True)
+    for number, colour in enumerate([(40, 40, 220), None]):
+        for name, data in zip(("original", "result"), pair(colour, 10 + number), strict=True):
+            (folder / f"{number}-{name}.png").write_bytes(data)
+    names = [[f"{folder.name}/{number}-{name}.png" for number in range(2)] for name in ("original", "result")]
+    columns = {
+        "input_images": [[one] for one in names[0]],
+        "output_images": [[one] for one in names[1]],
+        "prompt": [MADE] * 2,
+    }
+    shard = place / "parquet" / "adjust_canny_part0.parquet"
+    shard.parent.mkdir()
+    pq.write_table(pa.table(columns), shard)
+    judge(driver, shard, place / "imgedit-out", "--image-root", place / "imgedit")
+    (kept,) = rows(place / "imgedit-out", "data")
+    (rejected,) = rows(place / "imgedit-out", "rejected")
+    assert (kept["task"], kept["source_id"]) == ("alter", f"{folder.name}/0-original.png")
+    assert rejected["scores"]["pixel.keep"] == 0.0
+
+
+def test_calls_of_a_pack_overlap(driver: Driver, endpoint: Endpoint, place: Path) -> None:
+    """64 samples that ask a service for a second each, twice, take far less than their calls one after another."""
+    folder = place / "many"
+    folder.mkdir()
+    for number in range(64):
+        before, after = pair((40, 40, 220), 100 + number)
+        (folder / f"{number:02}.png").write_bytes(before)
+        (folder / f"{number:02}.edited.png").write_bytes(after)
+        (folder / f"{number:02}.txt").write_text(PACKED)
+    endpoint.most_at_once = 0
+    begun = time.monotonic()
+    summary = judge(driver, folder, place / "many-out", "--samples-per-prompt", "64")
+    seconds = time.monotonic() - begun
+    assert summary["kept"] == 64
+    assert endpoint.most_at_once > 8
+    assert seconds < 64 * CALL_S, f"{seconds:.0f} s"

@@ -1,0 +1,156 @@
+"""The report's figures: counted in one pass, exact however many rows there are, and equal to published examples."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+
+from driver.agreement import TwoByTwo, wilson
+from driver.row_statistics import MAX_SCORES, OVERALL, RowStatistics
+from driver.score_statistics import EXTREMES, FINE_BINS, Place, ScoreTally
+
+
+def tally_of(values: Any, kept: Any = None) -> ScoreTally:
+    tally = ScoreTally()
+    for number, value in enumerate(values):
+        tally.add(float(value), bool(kept is None or kept[number]), Place("data", number))
+    return tally
+
+
+@pytest.mark.parametrize(
+    ("right", "of", "low", "high"),
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
+)
+def test_wilsons_interval_is_newcombes(right: int, of: int, low: float, high: float) -> None:
+    """Newcombe, Statistics in Medicine 17 (1998), table I, method 3."""
+    assert wilson(right / of, of) == pytest.approx((low, high), abs=5e-5)
+
+
+def test_kappa_of_a_known_table() -> None:
+    """50 proposals, two readers: 20 both yes, 5 and 10 one of them, 15 both no, as textbooks have it."""
+    table = TwoByTwo(20, 5, 10, 15)
+    assert table.agreement == pytest.approx(0.7)
+    assert table.kappa == pytest.approx(0.4)
+    assert (table.precision, table.recall) == (pytest.approx(0.8), pytest.approx(2 / 3))
+    assert TwoByTwo(9, 0, 0, 0).kappa is None
+    assert TwoByTwo().agreement is None
+
+
+def test_decimals_fall_into_their_own_bin() -> None:
+    found = tally_of([number / 10 for number in range(20)]).histogram()
+    assert dict(zip(found.edges, found.kept, strict=False)) == {number / 10: 1 for number in range(20)}
+
+
+def test_whole_numbers_get_whole_bins() -> None:
+    found = tally_of([1, 2, 2, 5], [True, False, True, True]).histogram()
+    assert found.edges == (1, 2, 3, 4, 5, 6)
+    assert found.kept == (1, 1, 0, 0, 1)
+    assert found.others == (0, 1, 0, 0, 0)
+    assert found.highest == 2
+
+
+@pytest.mark.parametrize("values", [[0.25], [3.0, 3.0], [1e300, -1e300, 0.5], [1e20, 1e20 + 1e5]])
+def test_odd_values_are_counted_too(values: list[float]) -> None:
+    tally = tally_of(values)
+    found = tally.histogram()
+    assert sum(found.kept) == tally.count == len(values)
+    assert tally.highest[0][0] == max(values)
+
+
+def test_many_values_are_counted_exactly_in_the_same_memory() -> None:
+    values = np.random.default_rng(1).normal(0.5, 0.2, 60_000)
+    kept = values > 0.6
+    tally = tally_of(values, kept)
+    found = tally.histogram()
+    assert len(tally._bins) <= FINE_BINS
+    exact, _ = np.histogram(values, found.edges)
+    assert np.abs(np.add(found.kept, found.others) - exact).max() <= 60_000 * 0.001
+    assert sum(found.kept) == kept.sum()
+    assert tally.mean == pytest.approx(values.mean())
+    assert (tally.kept_mean, tally.other_mean) == (
+        pytest.approx(values[kept].mean()),
+        pytest.approx(values[~kept].mean()),
+    )
+    order = np.argsort(values)
+    assert [place.number for _, place in tally.lowest] == order[:EXTREMES].tolist()
+    assert [place.number for _, place in tally.highest] == order[::-1][:EXTREMES].tolist()
+
+
+def test_of_equal_rows_the_first_are_shown() -> None:
+    assert [place.number for _, place in tally_of([5] * 10_000).highest] == list(range(EXTREMES))
+
+
+def statistics(*rows: tuple[str, str, dict[str, float]], task: str = "remove") -> RowStatistics:
+    """Of rows of key, verdict and scores."""
+    found = RowStatistics()
+    for number, (key, verdict, scores) in enumerate(rows):
+        named = [{"name": name, "value": value} for name, value in scores.items()]
+        row = {"key": key, "task": task, "verdict": verdict, "reject_reason": "no: 1", "scores": named}
+        found.add(Place("data", number), row)
+    return found
+
+
+def counts(found: RowStatistics) -> dict[str, tuple[int, int, int]]:
+    return {stage.name: (stage.count, stage.rejected, stage.unscored) for stage in found.stages(9, 9)[2:]}
+
+
+def test_what_was_kept_passes_even_where_a_policy_overrode_a_verifier() -> None:
+    found = statistics(
+        ("a", "keep", {"filter.keep": 1, "judge.keep": 0}), ("b", "reject", {"judge.keep": 1, "filter.keep": 0})
+    )
+    assert counts(found) == {
+        "edits made": (2, 0, 0),
+        "after judge": (2, 0, 0),
+        "after filter": (1, 1, 0),
+        "kept": (1, 0, 0),
+    }
+
+
+def test_a_verifier_that_a_task_has_not_got_is_passed() -> None:
+    found = statistics(("a", "reject", {"judge.keep": 0}), task="style")
+    for number, verdict in enumerate(("keep", "reject")):
+        scores = [{"name": "pixel.keep", "value": 1.0 - number}]
+        row = {"key": f"k{number}", "task": "remove", "verdict": verdict, "reject_reason": None, "scores": scores}
+        found.add(Place("data", number), row)
+    assert counts(found) == {
+        "edits made": (3, 0, 0),
+        "after pixel": (2, 1, 0),
+        "after judge": (1, 1, 0),
+        "kept": (1, 0, 0),
+    }
+
+
+def test_rejections_that_no_verifier_names_end_in_the_last_line() -> None:
+    assert counts(statistics(("a", "reject", {"pixel.keep": 1}), ("b", "unscored", {}), ("c", "keep", {}))) == {
+        "edits made": (3, 0, 0),
+        "after pixel": (2, 0, 1),
+        "kept": (1, 1, 0),
+    }
+
+
+def test_tries_are_counted_apart() -> None:
+    found = statistics(("a~try1", "reject", {"judge.keep": 0}), ("a~0~try2", "reject", {}), ("a", "keep", {}))
+    assert (found.edits, found.tries) == (1, 2)
+    assert found.tasks(Counter(remove=3))["remove"].tries == 2
+    assert found.tasks(Counter(remove=3))["remove"].failed == 3
+
+
+def test_without_a_judge_pairs_are_ranked_by_what_tells_most_apart_and_low_may_be_good() -> None:
+    rows = [
+        (f"k{number}", "keep" if number < 5 else "reject", {"pixel.outside": float(number), "pixel.flat": 1.0, "pixel.keep": 1.0})
+        for number in range(10)
+    ]  # fmt: skip
+    found = statistics(*rows).ranking()
+    assert found is not None
+    assert (found.score, found.high_is_good) == ("pixel.outside", False)
+    assert [value for value, _ in found.best] == [0, 1, 2, 3, 4]
+    assert statistics(*rows, ("j", "keep", {OVERALL: 2.0}), ("l", "keep", {OVERALL: 3.0})).ranking().score == OVERALL
+    assert statistics(("a", "keep", {"pixel.flat": 1.0})).ranking() is None
+
+
+def test_names_without_end_take_no_memory() -> None:
+    found = statistics(*((str(number), "reject", {f"seen.{number}": 1.0}) for number in range(5 * MAX_SCORES)))
+    assert len(found.scores) == len(found.left_out) == MAX_SCORES
