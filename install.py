@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Sets EditPairs up: a Python environment, ComfyUI, and what the node pack and the driver need.
+"""Sets EditPairs up: a Python environment, ComfyUI, what the node pack and the driver need, and weights where they are asked for.
 
 A newcomer runs it by hand, with --demo or --test to see something come out; ComfyUI-Manager runs it without arguments inside
-custom_nodes, where everything belongs to somebody else and it only looks. It knows nothing of what it installs beyond the
+custom_nodes, where everything belongs to somebody else and it only looks. Weights come with --models alone. It knows nothing of what it installs beyond the
 requirements files beside it, uses the standard library alone, and never installs into a system interpreter. It must parse on
 Python 3.8, so that an old Python can be told so.
 """
@@ -453,6 +453,63 @@ def prepare(given: Path | None, development: bool) -> Environment:
     return environment
 
 
+def fetch_models(words: Sequence[str], models: Path, agreed: bool) -> None:
+    """Download the weights that some workflows name into ComfyUI's models folder, once the user has read what and agreed."""
+    sys.path.insert(0, str(PACK))
+    from comfy_nodes.core.model_downloads import DownloadError, Settings, check, fetch, plan
+    from comfy_nodes.core.model_table import UnknownModels, size_text, wanted
+
+    def say(line: str) -> None:
+        print("      " + line)
+
+    try:
+        asked = wanted(words)
+        say(f"looking into {models}; large files that are there are read through")
+        missing = plan(asked, models)
+        for weights in asked:
+            lacking = any(one.weights == weights for one in missing)
+            notes = [size_text(weights.size), weights.licence.name, weights.repository if lacking else "is there"]
+            notes += ["needs an account that has accepted the licence, and HF_TOKEN"] if weights.gated and lacking else []
+            print(f"{weights.folder}/{weights.name}: {', '.join(notes)}")
+        for licence in dict.fromkeys(weights.licence for weights in asked):
+            print(f"{licence.name}, {licence.source}\n      {licence.clause}")
+        if not missing:
+            print("all there, nothing to do" if asked else "these need no weights")
+            return
+        settings = Settings.of(os.environ)
+        check(missing, models, settings)
+        confirm(f"Download into {models} and keep to these licences?", agreed)
+        for one in missing:
+            fetch(one, settings, say)
+    except UnknownModels as error:
+        raise InstallError(f"--models {error}", status=2) from None
+    except DownloadError as error:
+        raise InstallError(str(error)) from None
+
+
+def confirm(question: str, agreed: bool) -> None:
+    """Go on after a yes, which --yes gives beforehand."""
+    if agreed:
+        return
+    if not sys.stdin.isatty():
+        raise InstallError(f"{question} Nobody is there to say so: add --yes", status=2)
+    if input(question + " [y/N] ").strip().lower() not in ("y", "yes"):
+        raise InstallError("nothing was downloaded", status=2)
+
+
+def models_folder(into: str | None, given: Path | None) -> Path:
+    """Where weights go: --into, else `models` of the ComfyUI that is used."""
+    if into:
+        return Path(into).expanduser().absolute()
+    comfyui = given or (PACK.parent.parent if PACK.parent.name == "custom_nodes" else FETCHED)
+    if not comfyui_version(comfyui):
+        raise InstallError(f"{comfyui} is no ComfyUI; run install.py without --models first, or name one with --comfyui DIR, "
+                           "or a folder for weights with --into DIR", status=2)
+    if (comfyui / "extra_model_paths.yaml").is_file():
+        print(f"{comfyui / 'extra_model_paths.yaml'} is not read; if weights lie elsewhere by it, name that folder with --into")
+    return comfyui / "models"
+
+
 class OneLineParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise InstallError(f"{message}; see install.py --help", status=2)
@@ -465,11 +522,17 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     then = parser.add_mutually_exclusive_group()
     then.add_argument("--demo", action="store_true", help="then make a small dataset from the bundled photos, in outputs/remove")
     then.add_argument("--test", action="store_true", help="then run the test suite")
+    then.add_argument("--models", metavar="NAME,...", help="only download weights: of workflows or tasks, e.g. remove, of single files, or all; "
+                      "goes on where it was interrupted; HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE mean what they mean to the hub's own tools")
+    parser.add_argument("--into", metavar="DIR", help="with --models: the folder to download into (default: ComfyUI's models)")
+    parser.add_argument("--yes", action="store_true", help="with --models: don't ask")
     cut = arguments.index("--") if "--" in arguments else len(arguments)
     options = parser.parse_args(arguments[:cut])
     options.extra = arguments[cut + 1:]
     if options.extra and not (options.demo or options.test):
         parser.error("words after -- need --demo or --test")
+    if (options.into or options.yes) and options.models is None:
+        parser.error("--into and --yes go with --models")
     return options
 
 
@@ -482,6 +545,9 @@ def run(arguments: list[str]) -> int:
     if options.test and not (PACK / "tests").is_dir():
         raise InstallError(f"{PACK} has no tests folder (ComfyUI's registry leaves it out); clone the repository to run them")
     given = given_comfyui(options.comfyui)
+    if options.models is not None:
+        fetch_models(options.models.split(","), models_folder(options.into, given), options.yes)
+        return 0
     environment = prepare_attached(given or PACK.parent.parent, options.test) if attached else prepare(given, options.test)
     if given:
         STATE.mkdir(exist_ok=True)

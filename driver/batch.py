@@ -166,6 +166,13 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         help="edits tried of each sample, each with another seed, after a rejection or an error; default: 1",
     )
     add(
+        "--licence-policy",
+        choices=("any", "commercial", "train"),
+        default="any",
+        help="refuse graphs whose weights the licence does not allow to be used commercially, or whose outputs must not "
+        "train other models; weights that the model table does not know are refused too; default: any, refuse none",
+    )
+    add(
         "--budget-usd",
         type=_money,
         metavar="X",

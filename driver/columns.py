@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.json
 
-from comfy_nodes.core.records import EditRecord
+from comfy_nodes.core.records import EditRecord, Model
 
 _IMAGES = pa.list_(pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
 _RLE = pa.struct([("size", pa.list_(pa.int32())), ("counts", pa.string())])
@@ -57,6 +57,8 @@ class RunFacts:
     edit_sha256: str
     """Of the part of the graph that decides pixels and words."""
     profile: str
+    models: tuple[Model, ...] = ()
+    """Weights that the graph names."""
     others: Mapping[str, RunFacts] = field(default_factory=dict)
     """Of a run with several workflows, those of each by its task."""
 
@@ -96,6 +98,7 @@ class Row:
         record = EditRecord.model_validate_json(text)
         facts = facts.of(record.task)
         columns = record.model_dump(mode="json", exclude=set(IMAGE_COLUMNS))
+        columns["models"] += [model.model_dump(mode="json") for model in facts.models]
         first = columns["regions"][0] if columns["regions"] else {}
         columns |= {name: first.get(name) for name in ("class_name", "bbox", "mask")}
         columns |= {

@@ -22,6 +22,7 @@ from .disk import Watermark
 from .failures import RunError
 from .harvest import EditHarvester, Harvester, RecordHarvester
 from .journal import Journal
+from .licences import models_of
 from .metrics import Metrics
 from .output import OutputFolder, claim
 from .planning import check_kinds, open_source, plan_of, planned, title, workflows
@@ -191,7 +192,13 @@ def _stopping(stop: StopRequest) -> Iterator[None]:
 
 def _facts(stages: Sequence[Stage]) -> RunFacts:
     found = {
-        stage.graph.task: RunFacts(stage.file.path.stem, stage.file.sha256, stage.graph.edit_sha256(), stage.profile)
+        stage.graph.task: RunFacts(
+            stage.file.path.stem,
+            stage.file.sha256,
+            stage.graph.edit_sha256(),
+            stage.profile,
+            models_of(stage.graph.api),
+        )
         for stage in stages
     }
     first = next(iter(found.values()))

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from comfy_nodes.core.tasks import task_named
+from comfy_nodes.core.weights import Policy
 
 from .comfy import ComfyServer
 from .failures import RunError
 from .gpus import has_gpu, visible_gpus
+from .licences import check_licences
 from .pool import StopRequest
 from .preflight import Agreement, agree, check_join
 from .progress import Waiting
@@ -48,6 +50,8 @@ class Stage:
     file: WorkflowFile
     graph: BatchGraph
     profile: str
+    policy: Policy
+    """What licences of weights have to allow."""
 
     @property
     def aim(self) -> Aim:
@@ -63,13 +67,15 @@ class Stage:
         """Another workflow of ours on the same servers, as its file has it.
 
         Raises:
-            RunError: it does not fit a server: a node or a model is missing.
+            RunError: it does not fit a server, as a node or a model is missing, or a licence forbids it.
         """
         path, profile = find_workflow(name, self.profile)
         file = WorkflowFile.read(path)
         info = self.agreement.object_info
-        graph = BatchGraph.bind(file.to_api(info), info)
-        return Stage(self.hosts, _agree(self.hosts, graph), file, graph, profile)
+        api = file.to_api(info)
+        _say(check_licences(api, self.policy))
+        graph = BatchGraph.bind(api, info)
+        return Stage(self.hosts, _agree(self.hosts, graph), file, graph, profile, self.policy)
 
     def check(self, server: ComfyServer) -> tuple[str, ...]:
         """Lines to be said of a server that comes, or comes back.
@@ -114,16 +120,22 @@ def open_stages(
         apis = [file.to_api(object_info) for file in files]
         for setting in options.set:
             _apply(setting, apis, object_info)
+        _say(line for api in apis for line in check_licences(api, options.licence_policy))
         graphs = [BatchGraph.bind(api, object_info) for api in apis]
         _check_together(graphs, files)
         agreements = [_agree(hosts, graph) for graph in graphs]
         away = [f"{host.name} does not answer; it joins when it does" for host in hosts if not host.running()]
-        for line in dict.fromkeys((*away, *(line for one in agreements for line in one.warnings))):
-            print(line, file=sys.stderr, flush=True)
+        _say((*away, *(line for one in agreements for line in one.warnings)))
         yield [
-            Stage(hosts, agreement, file, graph, profile)
+            Stage(hosts, agreement, file, graph, profile, options.licence_policy)
             for agreement, file, graph, (_, profile) in zip(agreements, files, graphs, found, strict=True)
         ]
+
+
+def _say(lines: Iterable[str]) -> None:
+    """Each line once."""
+    for line in dict.fromkeys(lines):
+        print(line, file=sys.stderr, flush=True)
 
 
 def _without_models(names: Sequence[str], found: Sequence[tuple[Path, str]]) -> list[str]:

@@ -19,6 +19,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
+from comfy_nodes.core.model_table import fetch_command, missing_model
+
 from .failures import RunError
 
 Api = dict[str, dict[str, Any]]
@@ -287,6 +289,7 @@ def check(api: Api, object_info: dict[str, Any]) -> None:
         RunError: with every finding in one line.
     """
     findings: list[str] = []
+    missing: list[str] = []
     for node_id, node in api.items():
         where = f"{node['class_type']} #{node_id}"
         if node["class_type"] not in object_info:
@@ -302,14 +305,17 @@ def check(api: Api, object_info: dict[str, Any]) -> None:
             value = node["inputs"][name]
             findings += [f"{where}: {name} {why}" for why in _out_of_range(value, spec)]
             if options is not None and not is_link(value) and value not in options and name != "image":
-                findings.append(
-                    f"{where}: {name} {value!r} is not there{_guess(str(value), [str(o) for o in options])}"
-                )
+                missing.append(str(value))
+                guess = _guess(str(value), [str(o) for o in options])
+                findings.append(f"{where}: {name} {value!r} is not there{guess}{missing_model(str(value))}")
         findings += [
             f"{where}: {name} is wired to node #{value[0]}, which is not there"
             for name, value in node["inputs"].items()
             if is_link(value) and value[0] not in api
         ]
+    task = next((str(node["inputs"].get("task")) for node in api.values() if node["class_type"] == SOURCE_CLASS), "")
+    if command := fetch_command(missing, task):
+        findings.append(f"{command} fetches what the model table knows")
     if findings:
         raise RunError("the workflow does not fit the server: " + "; ".join(findings))
 

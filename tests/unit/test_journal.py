@@ -110,7 +110,7 @@ class TestFailures:
     def test_unusable_inputs_are_failures_with_their_reason(self, journal: Journal) -> None:
         journal.enrol([unusable("x", "no region: put x.mask.png beside it")], None)
         assert list(journal.failures()) == [
-            {"key": "x", "source_id": "x.jpg", "stage": "input", "node": "", "error_type": "NoRegion",
+            {"key": "x", "source_id": "x.jpg", "task": None, "stage": "input", "node": "", "error_type": "NoRegion",
              "message": "no region: put x.mask.png beside it", "attempts": 0}
         ]  # fmt: skip
 

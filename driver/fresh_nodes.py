@@ -1,0 +1,82 @@
+"""A new node as ComfyUI's page would save it: its sockets and widgets, from the server's node list.
+
+`adopting.py` puts such nodes into graphs. Nothing here knows what they are for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
+"""Types of inputs that the page shows as widgets."""
+
+_EMPTY = {"INT": 0, "FLOAT": 0.0, "STRING": "", "BOOLEAN": False}
+
+
+def fresh_node(
+    class_type: str,
+    object_info: dict[str, Any],
+    at: tuple[float, float],
+    size: tuple[float, float],
+    title: str = "",
+    **values: Any,
+) -> dict[str, Any]:
+    """A node in UI format, without an id.
+
+    Args:
+        at: its left upper corner on the canvas.
+        values: of widgets; the others get their defaults.
+    """
+    schema = object_info[class_type]
+    inputs, filled, uploads = [], [], []
+    for name, spec in inputs_of(schema):
+        if spec[0] == "COMFY_AUTOGROW_V3":
+            template = spec[1]["template"]
+            (kind,) = [one[0] for group in template["input"].values() for one in group.values()]
+            inputs.append({"name": f"{name}.{template['prefix']}0", "type": kind, "link": None})
+        elif not is_widget(spec):
+            inputs.append({"name": name, "type": spec[0], "link": None})
+        else:
+            settings = spec[1] if len(spec) > 1 else {}
+            filled.append(values.get(name, _default(spec)))
+            filled += ["fixed"] if settings.get("control_after_generate") else []
+            uploads += ["image"] if settings.get("image_upload") else []
+    names = schema.get("output_name") or schema["output"]
+    return {
+        "type": class_type,
+        "pos": list(at),
+        "size": list(size),
+        "inputs": inputs,
+        "outputs": [
+            {"name": name, "type": kind, "links": None} for name, kind in zip(names, schema["output"], strict=True)
+        ],
+        "properties": {"Node name for S&R": class_type},
+        "widgets_values": [*filled, *uploads],
+        **({"title": title} if title else {}),
+    }
+
+
+def inputs_of(schema: dict[str, Any]) -> Iterator[tuple[str, list[Any]]]:
+    """A class's inputs as name and description, in the page's order."""
+    for group in ("required", "optional"):
+        for name, spec in (schema.get("input", {}).get(group) or {}).items():
+            if isinstance(spec, list) and spec and (len(spec) < 2 or isinstance(spec[1], dict)):
+                yield name, spec
+
+
+def is_widget(spec: list[Any]) -> bool:
+    """Whether an input shows as a widget, and not as a plain socket."""
+    settings = spec[1] if len(spec) > 1 else {}
+    if not isinstance(spec[0], str):
+        return True
+    shown = spec[0] in WIDGETS or spec[0].startswith("COMFY_DYNAMIC") or bool(settings.get("socketless"))
+    return shown and not settings.get("forceInput")
+
+
+def _default(spec: list[Any]) -> Any:
+    settings = spec[1] if len(spec) > 1 else {}
+    options = spec[0] if isinstance(spec[0], list) else settings.get("options")
+    if "default" in settings:
+        return settings["default"]
+    return options[0] if options else _EMPTY.get(spec[0])

@@ -1,0 +1,177 @@
+"""The model table against what it drives: the graphs, pyproject.toml and the README; and what it answers."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pytest
+
+from comfy_nodes.core import model_table
+from comfy_nodes.core.model_rows import AGPL, APACHE, FLUX_DEV, OPENRAIL, ROUTES, TABLE
+from comfy_nodes.core.model_table import fetch_command, find, missing_model, permitted, routes, size_text, wanted
+from comfy_nodes.core.tasks import WORK
+from comfy_nodes.core.weights import Part, Weights
+from driver.licences import ENDINGS
+
+ROOT = Path(__file__).resolve().parents[2]
+WORKFLOWS = sorted((ROOT / "workflows").glob("*.json"))
+MARKS = "<!-- models -->\n", "<!-- /models -->\n"
+NEVER = 4
+"""ComfyUI's mode of a bypassed node; 2 is a muted one."""
+
+
+def active_nodes(ui: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Those of a UI graph and its subgraphs that run."""
+    for graph in (ui, *ui.get("definitions", {}).get("subgraphs", ())):
+        yield from (node for node in graph["nodes"] if node.get("mode") not in (2, NEVER))
+
+
+def named_by(path: Path) -> set[str]:
+    """What looks like weights in a workflow's widgets."""
+    values = [
+        value
+        for node in active_nodes(json.loads(path.read_text(encoding="utf-8")))
+        if "Note" not in node["type"]
+        for value in (node.get("widgets_values") or ())
+    ]
+    return {one for one in values if isinstance(one, str) and (PurePosixPath(one).suffix in ENDINGS or find(one))}
+
+
+class TestTheRest:
+    @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+    def test_the_routes_say_what_the_graphs_name(self, path: Path) -> None:
+        named = named_by(path)
+        unknown = sorted(one for one in named if find(one) is None)
+        assert not unknown, f"{path.name} names weights that the model table lacks"
+        told = {one.name for route in ROUTES if route.workflow == path.stem for one in route.weights}
+        assert named == told, f"ROUTES of {path.stem}"
+
+    def test_every_route_has_its_file_and_every_task_is_one(self) -> None:
+        there = {path.stem for path in WORKFLOWS}
+        assert [one.workflow for one in ROUTES if one.workflow not in there] == []
+        assert {one.task for one in ROUTES} <= WORK.keys()
+        assert len({one.workflow for one in ROUTES}) == len(ROUTES)
+
+    def test_pyproject_has_the_same_models(self) -> None:
+        comfy = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["comfy"]
+        assert comfy["Models"] == model_table.comfy_models(), "run python -m comfy_nodes.core.model_table --toml"
+
+    def test_the_readme_has_the_same_table(self) -> None:
+        readme = (ROOT / "README.md").read_text(encoding="utf-8")
+        found = re.search(re.escape(MARKS[0]) + "(.*?)" + re.escape(MARKS[1]), readme, re.DOTALL)
+        assert found, f"README.md has no {MARKS[0].strip()} ... {MARKS[1].strip()}"
+        assert found[1] == model_table.markdown(), "run python -m comfy_nodes.core.model_table"
+
+
+class TestRows:
+    def test_names_are_unique_and_facts_have_their_form(self) -> None:
+        assert len({one.name for one in TABLE}) == len(TABLE)
+        for one in TABLE:
+            assert re.fullmatch(r"[\w.-]+/[\w.-]+", one.repository)
+            assert one.release or one.revision is None or re.fullmatch(r"[0-9a-f]{40}", one.revision)
+            assert one.hub_format or len(one.parts) == 1
+            for part in one.parts:
+                assert part.sha256 is None or re.fullmatch(r"[0-9a-f]{64}", part.sha256)
+            assert one.facts, f"{one.name}: where was it read?"
+
+    def test_what_is_not_known_is_said(self) -> None:
+        for one in TABLE:
+            for fact in ("revision", "size", "sha256"):
+                said = re.search(rf"\b(no|neither)\b.*\b{fact}", one.facts) is not None
+                assert said == (fact in one.missing), f"{one.name}, {fact}: {one.facts}"
+
+    def test_sizes(self) -> None:
+        assert (size_text(None), size_text(23_804_922_408), size_text(129_063_232)) == (
+            "size unknown",
+            "23.8 GB",
+            "129 MB",
+        )
+        assert find("sam2.1-hiera-large").size == 897_897_416
+        assert find("Qwen2.5-VL-7B-Instruct").size == 16_584_414_560 and find("yolov8x-worldv2.pt").size is None
+
+    def test_where_they_lie_and_come_from(self) -> None:
+        fill, sam, yolo = (
+            find(name) for name in ("flux1-fill-dev.safetensors", "sam2.1-hiera-large", "yolov8x-worldv2.pt")
+        )
+        assert fill.target(fill.parts[0]) == "diffusion_models/flux1-fill-dev.safetensors"
+        assert sam.target(Part("model.safetensors")) == "sam2/sam2.1-hiera-large/model.safetensors"
+        assert fill.address(fill.parts[0], "http://mirror").startswith(
+            "http://mirror/Comfy-Org/flux1-dev/resolve/0f6b956e"
+        )
+        assert "/ultralytics/assets/releases/download/v" in yolo.address(yolo.parts[0], "http://mirror")
+        unpinned = find("flux1-redux-dev.safetensors")
+        assert "/resolve/main/" in unpinned.address(unpinned.parts[0]) and "revision" in unpinned.missing
+
+
+class TestLookups:
+    @pytest.mark.parametrize("choice", ["ae.safetensors", "flux/ae.safetensors", "flux\\ae.safetensors"])
+    def test_in_whatever_subfolder(self, choice: str) -> None:
+        assert find(choice).name == "ae.safetensors"
+
+    def test_by_repository(self) -> None:
+        assert find("black-forest-labs/FLUX.1-Kontext-dev").licence is FLUX_DEV
+        assert find("somebody/else.safetensors") is None
+
+    def test_the_default_may_train_where_a_model_graph_can(self) -> None:
+        assert [one.workflow for one in routes("remove")] == ["instruct-qwen", "remove", "instruct", "remove-classical"]
+        assert routes("instruct")[0].workflow == "instruct-qwen"
+        assert routes("style")[0].workflow == "style"
+        assert [one.workflow for one in routes("visual")] == ["visual", "visual-classical"]
+        assert routes("nothing") == ()
+
+    def test_what_a_policy_leaves(self) -> None:
+        assert [one.workflow for one in permitted("visual", "train")] == ["visual-classical"]
+        assert [one.workflow for one in permitted("replace", "train")] == ["instruct-qwen", "replace-classical"]
+        assert permitted("visual", "any") == routes("visual")
+
+    def test_what_is_asked_for(self) -> None:
+        def names(*words: str) -> set[str]:
+            return {one.name for one in wanted(words)}
+
+        assert names("all") == {one.name for one in TABLE}
+        assert "flux1-fill-dev.safetensors" in names("remove") and "qwen_image_vae.safetensors" not in names("remove")
+        assert names("instruct-qwen", "remove") > names("remove")
+        assert names("ae.safetensors") == {"ae.safetensors"}
+        assert names("remove-classical") == set()
+        assert len(wanted(["remove", "replace"])) == len(wanted(["remove"]))
+        with pytest.raises(model_table.UnknownModels, match=r"sideways: no workflow.*instruct-qwen"):
+            wanted(["sideways"])
+
+    def test_a_missing_file_is_explained(self) -> None:
+        line = missing_model("sub/flux1-redux-dev.safetensors")
+        for word in ("129 MB", "FLUX.1 [dev]", "Comfy-Org/Flux1-Redux-Dev", "models/style_models"):
+            assert word in line
+        assert missing_model("mine.safetensors") == ""
+
+    def test_one_command_for_all_that_is_missing(self) -> None:
+        fill = ["flux1-fill-dev.safetensors", "sub/ae.safetensors", "mine.safetensors"]
+        assert fetch_command(fill, "replace") == "python install.py --models replace"
+        assert fetch_command(["flux1-redux-dev.safetensors"], "replace") == "python install.py --models extract"
+        assert fetch_command(["ae.safetensors", "sd_xl_base_1.0.safetensors"], "") == (
+            "python install.py --models ae.safetensors,sd_xl_base_1.0.safetensors"
+        )
+        assert fetch_command(["mine.safetensors"], "replace") == ""
+
+
+class TestLicences:
+    def test_policies(self) -> None:
+        assert [FLUX_DEV.forbids(one) for one in ("any", "commercial", "train")] == [False, True, True]
+        for licence in (APACHE, OPENRAIL, AGPL):
+            assert not licence.forbids("commercial") and not licence.forbids("train")
+
+    def test_flux_rows_carry_its_clause(self) -> None:
+        flux = [one for one in TABLE if one.name.startswith("flux1-")]
+        assert len(flux) == 4 and all(one.licence is FLUX_DEV for one in flux)
+        assert "2(d)" in FLUX_DEV.clause and "LICENSE-FLUX1-dev" in FLUX_DEV.source
+
+
+def test_a_row_of_a_folder_has_parts_in_it() -> None:
+    folder = Weights(
+        "x", "LLM", "judge", APACHE, "a/b", (Part("config.json"), Part("model.safetensors", 5)), hub_format=True
+    )
+    assert folder.size == 5 and folder.missing == ("revision", "sha256")
