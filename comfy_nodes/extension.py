@@ -7,14 +7,23 @@ from comfy_api.latest import ComfyExtension, io
 from . import samples
 from .nodes.annotating import SaveAnnotation
 from .nodes.captioning import CaptionImage, TagImage
+from .nodes.choosing import FilterPair, PickBest
+from .nodes.classical_photos import ClassicalBackground, ClassicalStyle
+from .nodes.classical_regions import ClassicalHybrid, ClassicalRecolour, ClassicalReplace, CutOutOnWhite
+from .nodes.compositing import BlendEdit, CropAroundMask, MatchColour, StitchCrop
 from .nodes.converting import BBoxToBoxes, BoxesToBBox, BoxesToSegs, SegsToBoxes
+from .nodes.diffusers_editing import DiffusersEdit, LoadDiffusersEditor
 from .nodes.drawing import DrawRegions
 from .nodes.editing import ClassicalInpaint
 from .nodes.filtering import FilterPhoto
+from .nodes.fitting import FitSize
 from .nodes.grounding import DetectObjects, LoadGrounder, LoadYoloWorld
 from .nodes.instruction_saving import SaveInstructions
+from .nodes.judging import JudgeEdit, VerifyEdit
+from .nodes.known_masks import PreferKnownMask
 from .nodes.masking import SegmentBoxGrabCut
 from .nodes.packing import GatePack
+from .nodes.protecting import ProtectSubjects
 from .nodes.regions import LoadRegionScorer, ScoreRegions, SelectRegions
 from .nodes.routing import RouteTask
 from .nodes.sample import LoadEditSample
@@ -22,8 +31,10 @@ from .nodes.saving import SaveEditPair
 from .nodes.second_image import LoadSecondImage
 from .nodes.segmenting import LoadSam2, RefineMask, SegmentBoxesSam2
 from .nodes.steps import TakeEditStep
+from .nodes.styling import PickStyle
 from .nodes.verifying import VerifyPixels
 from .nodes.vlm_loading import LoadVlmCore, LoadVlmEndpoint, LoadVlmLocal
+from .nodes.witnessing import Witness
 from .nodes.writing import (
     RewriteInstruction,
     WriteInstruction,
@@ -54,11 +65,27 @@ class EditPairsExtension(ComfyExtension):
             LoadSam2,
             SegmentBoxesSam2,
             RefineMask,
+            PreferKnownMask,
             LoadRegionScorer,
             ScoreRegions,
             SelectRegions,
             ClassicalInpaint,
+            ClassicalRecolour,
+            ClassicalReplace,
+            ClassicalBackground,
+            ClassicalStyle,
+            CutOutOnWhite,
+            ClassicalHybrid,
+            FitSize,
+            ProtectSubjects,
+            CropAroundMask,
+            StitchCrop,
+            BlendEdit,
+            MatchColour,
+            LoadDiffusersEditor,
+            DiffusersEdit,
             WriteInstructionTemplate,
+            PickStyle,
             CaptionImage,
             TagImage,
             RouteTask,
@@ -66,6 +93,11 @@ class EditPairsExtension(ComfyExtension):
             WriteMotionInstruction,
             RewriteInstruction,
             VerifyPixels,
+            VerifyEdit,
+            JudgeEdit,
+            Witness,
+            FilterPair,
+            PickBest,
             SaveEditPair,
             SaveAnnotation,
             SaveInstructions,

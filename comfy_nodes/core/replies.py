@@ -7,9 +7,9 @@ Prompts spell these fields out in words; `instructions` checks what they say and
 from __future__ import annotations
 
 from functools import cache
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, create_model
 
 MAX_EDITS = 7
 """Most instructions that one question asks for; UnicEdit asks for 3 to 7."""
@@ -202,3 +202,37 @@ def several(shape: type[Reply]) -> type[Edits]:
     """The shape of a reply that holds 1 to `MAX_EDITS` edits of one shape."""
     edits = Annotated[list[shape], Field(min_length=1, max_length=MAX_EDITS)]  # type: ignore[valid-type]
     return create_model(f"{shape.__name__}s", __base__=Edits, edits=(edits, ...))
+
+
+class Claim(Reply):
+    """One thing that an edit instruction says, or that it leaves out."""
+
+    claim: Text
+    mark: Literal["correct", "wrong", "missing"]
+    """Qwen-Verify's marks: claimed and done; claimed and not done; done and not claimed."""
+
+
+class Verification(Reply):
+    """What is seen of an edit, in the order of Qwen-Verify's chain; the names of its members are ours."""
+
+    source_caption: Annotated[str, Field(min_length=1, max_length=4000)]
+    edited_caption: Annotated[str, Field(min_length=1, max_length=4000)]
+    differences: list[str]
+    is_changed: bool
+    claims: list[Claim]
+    restated_instruction: Annotated[str, Field(max_length=600)]
+
+
+@cache
+def judgement(scores: tuple[str, ...], flags: tuple[str, ...], low: int, high: int) -> type[Reply]:
+    """The shape of a judge's reply: a reason, then the scores, then what is true or not.
+
+    Services that enforce a schema get whole numbers from `low` to `high`. Others' replies pass as they are, so that
+    `score_replies` reads "4/5" where a schema would only refuse it.
+    """
+    number = WithJsonSchema({"type": "integer", "minimum": low, "maximum": high})
+    fields: dict[str, object] = {"reason": (str, "")}
+    fields |= {name: (Annotated[Any, number], ...) for name in scores}
+    fields |= {name: (Annotated[Any, WithJsonSchema({"type": "boolean"})], ...) for name in flags}
+    made: type[Reply] = create_model("Judgement", __base__=Reply, **fields)  # type: ignore[call-overload]
+    return made

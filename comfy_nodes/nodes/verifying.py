@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from comfy_api.latest import io
 
+from .. import boxes
 from ..core import pixels
 from ..sockets import Scores
-from ..tensors import batch_size, item, marked, masks_of, to_bytes
+from ..tensors import batch_size, item, marked, masks_of, to_bytes, to_mask
 
 
 class VerifyPixels(io.ComfyNode):
@@ -17,14 +18,24 @@ class VerifyPixels(io.ComfyNode):
             node_id="EditPairsVerifyPixels",
             display_name="Verify Pixels",
             category="editpairs",
-            description="Counts what changed inside and outside the edit mask. Rejects edits that changed nothing, and edits that changed something else.",
-            search_aliases=["filter", "no-op detector", "quality check", "compare images", "difference"],
+            description="Finds what an edit changed, re-encoding, small shifts and colour drift apart. Rejects edits that changed nothing, and edits that changed something else.",
+            search_aliases=[
+                "filter",
+                "no-op detector",
+                "quality check",
+                "compare images",
+                "difference",
+                "shift",
+                "colour drift",
+            ],
             has_intermediate_output=True,
             inputs=[
                 io.Image.Input("source", tooltip="The photo before the edit."),
                 io.Image.Input("edited", tooltip="The photo after it, of the same size."),
                 io.Mask.Input(
-                    "edit_mask", optional=True, tooltip="Where the edit was allowed. Without it, everywhere."
+                    "edit_mask",
+                    optional=True,
+                    tooltip="Where pixels may differ at all, for editors that put the rest back. Without it, everywhere.",
                 ),
                 io.Float.Input(
                     "min_changed",
@@ -32,14 +43,14 @@ class VerifyPixels(io.ComfyNode):
                     min=0.0,
                     max=1.0,
                     step=0.01,
-                    tooltip="Least share of the mask that has to change; below it the edit counts as not made.",
+                    tooltip="Least share of the region (or else of the mask) that has to change; below it the edit counts as not made.",
                 ),
                 io.Int.Input(
                     "max_outside",
                     default=0,
                     min=0,
                     max=255,
-                    tooltip="Largest difference outside the mask that is let pass, in levels of 0 to 255.",
+                    tooltip="Largest difference outside the mask that is let pass, in levels of 0 to 255. Only with a mask.",
                 ),
                 io.Int.Input(
                     "changed_levels",
@@ -50,8 +61,47 @@ class VerifyPixels(io.ComfyNode):
                     advanced=True,
                     tooltip="A pixel counts as changed when a colour channel differs by more than this many of 255 levels.",
                 ),
+                io.Mask.Input(
+                    "region_mask",
+                    optional=True,
+                    tooltip="Where the edit was meant, for editors that redraw the whole picture: it has to be there, whole, and nowhere else.",
+                ),
+                io.Float.Input(
+                    "min_covered",
+                    default=pixels.MIN_COVERED,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    optional=True,
+                    advanced=True,
+                    tooltip="Least share of region_mask that a finished edit changes; below it the edit counts as half done.",
+                ),
+                io.Float.Input(
+                    "max_extra",
+                    default=pixels.MAX_EXTRA,
+                    min=0.0,
+                    max=1.0,
+                    step=0.001,
+                    optional=True,
+                    advanced=True,
+                    tooltip="Largest share of the picture that may change beyond region_mask and its margin.",
+                ),
+                io.Float.Input(
+                    "min_total",
+                    default=0.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    optional=True,
+                    advanced=True,
+                    tooltip="Least share of the whole picture that has to change. Raise it where all of it should, as for another style.",
+                ),
             ],
-            outputs=[Scores.Output("scores", tooltip="Numbers, verdict and reason, for Save Edit Pair.")],
+            outputs=[
+                Scores.Output("scores", tooltip="Numbers, verdict and reason, for Save Edit Pair."),
+                io.Mask.Output("changed_mask", tooltip="What changed, flicker apart."),
+                io.BoundingBox.Output("changed_box", tooltip="The box around it; no box where nothing changed."),
+            ],
         )
 
     @classmethod
@@ -63,15 +113,33 @@ class VerifyPixels(io.ComfyNode):
         max_outside: int,
         edit_mask: torch.Tensor | None = None,
         changed_levels: int = pixels.CHANGED_LEVELS,
+        region_mask: torch.Tensor | None = None,
+        min_covered: float = pixels.MIN_COVERED,
+        max_extra: float = pixels.MAX_EXTRA,
+        min_total: float = 0.0,
     ) -> io.NodeOutput:
-        masks = masks_of(edit_mask) if edit_mask is not None else None
-        count = batch_size(source=source.shape[0], edited=edited.shape[0], edit_mask=1 if masks is None else len(masks))
-        results = []
+        limits = pixels.Limits(min_changed, max_outside, changed_levels, min_covered, max_extra, min_total)
+        edit_masks = None if edit_mask is None else masks_of(edit_mask)
+        regions = None if region_mask is None else masks_of(region_mask)
+        count = batch_size(
+            source=source.shape[0],
+            edited=edited.shape[0],
+            edit_mask=1 if edit_masks is None else len(edit_masks),
+            region_mask=1 if regions is None else len(regions),
+        )
+        results, found = [], []
         for index in range(count):
             before, after = to_bytes(item(source, index)), to_bytes(item(edited, index))
-            mask = None if masks is None else marked(item(masks, index), *before.shape[:2])
-            change = pixels.measure(before, after, mask, changed_levels)
-            results.append(pixels.judge(change, min_changed, max_outside))
+            size = before.shape[:2]
+            scores, changed = pixels.verify(
+                before,
+                after,
+                None if edit_masks is None else marked(item(edit_masks, index), *size),
+                None if regions is None else marked(item(regions, index), *size),
+                limits,
+            )
+            results.append(scores)
+            found.append(changed)
         lines = [
             "\n".join(
                 [f"{one.verdict}{': ' if one.reason else ''}{one.reason}"]
@@ -79,4 +147,9 @@ class VerifyPixels(io.ComfyNode):
             )
             for one in results
         ]
-        return io.NodeOutput(results, ui={"text": lines})
+        return io.NodeOutput(
+            results,
+            torch.cat([to_mask(one) for one in found]),
+            [[boxes.of_mask(one)] if one.any() else [] for one in found],
+            ui={"text": lines},
+        )

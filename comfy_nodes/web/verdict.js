@@ -1,10 +1,17 @@
-// Shows what Verify Pixels found on the node's own face. Core shows `ui.text` for its own text nodes only.
+// Shows what a verifier found on the node's own face. Core shows `ui.text` for its own text nodes only.
 
 import { app } from "../../scripts/app.js";
 
-const NODE = "EditPairsVerifyPixels";
+const NODES = new Set([
+  "EditPairsVerifyPixels",
+  "EditPairsVerifyEdit",
+  "EditPairsJudgeEdit",
+  "EditPairsWitness",
+  "EditPairsFilterPair",
+  "EditPairsPickBest",
+]);
 const WIDGET = "verdict";
-const MARKS = { keep: "✔", reject: "✘" };
+const MARKS = { keep: "✔", reject: "✘", unscored: "?" };
 
 function addVerdict(node) {
   const { widget } = app.widgets.STRING(node, WIDGET, ["STRING", { multiline: true, placeholder: "Run to see the verdict" }], app);
@@ -26,7 +33,7 @@ app.registerExtension({
   name: "EditPairs.Verdict",
 
   nodeCreated(node) {
-    if (node.comfyClass !== NODE) return;
+    if (!NODES.has(node.comfyClass)) return;
     addVerdict(node);
     const onExecuted = node.onExecuted;
     node.onExecuted = function (output) {
@@ -41,7 +48,7 @@ app.registerExtension({
       const [id, subgraph] = locator.split(":").reverse();
       const graph = subgraph ? app.rootGraph.subgraphs.get(subgraph) : app.rootGraph;
       const node = graph?.getNodeById(id);
-      if (node?.comfyClass === NODE) showVerdict(node, output.text);
+      if (NODES.has(node?.comfyClass)) showVerdict(node, output.text);
     }
   },
 });

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from comfy_nodes.core.pixels import PixelChange, judge, measure
+from comfy_nodes.core.pixels import Limits, PixelChange, Place, measure, place, verify
 
 SOURCE = np.full((4, 5, 3), 100, dtype=np.uint8)
 
@@ -91,26 +92,117 @@ def test_sizes_must_agree(after: np.ndarray, mask: np.ndarray | None, why: str) 
         measure(SOURCE, after, mask)
 
 
-FINE = PixelChange(inside_changed=0.8, inside_mean=60.0, outside_max=0, outside_mean=0.0)
+SIZE = (96, 128)
+
+
+def photo() -> np.ndarray:
+    """A picture with soft shapes and fine grain."""
+    rng = np.random.default_rng(5)
+    coarse = rng.uniform(40, 215, (12, 16, 3)).repeat(8, axis=0).repeat(8, axis=1)
+    return np.rint(coarse + rng.normal(0, 3, coarse.shape)).clip(0, 255).astype(np.uint8)
+
+
+def box(top: int, left: int, bottom: int, right: int) -> np.ndarray:
+    mask = np.zeros(SIZE, dtype=bool)
+    mask[top:bottom, left:right] = True
+    return mask
+
+
+def painted(where: np.ndarray, by: int = 90) -> np.ndarray:
+    """The photo with some of it brighter or darker by this many levels."""
+    levels = photo().astype(int)
+    return np.where(where[..., None], np.where(levels < 128, levels + by, levels - by), levels).astype(np.uint8)
+
+
+MEANT = box(24, 32, 64, 80)
 
 
 def test_a_fine_edit_is_kept_with_its_numbers() -> None:
-    scores = judge(FINE)
+    scores, changed = verify(photo(), painted(MEANT), edit_mask=MEANT)
     assert (scores.verdict, scores.reason) == ("keep", "")
+    assert np.array_equal(changed, MEANT)
     assert scores.values == {
-        "pixel.inside_changed": 0.8, "pixel.inside_mean": 60.0, "pixel.outside_max": 0.0, "pixel.outside_mean": 0.0,
+        "pixel.inside_changed": 1.0, "pixel.inside_mean": 90.0, "pixel.outside_max": 0.0, "pixel.outside_mean": 0.0,
+        "pixel.changed": pytest.approx(MEANT.mean()), "pixel.covered": 1.0, "pixel.within": 1.0, "pixel.overlap": 1.0,
+        "pixel.extra": 0.0, "pixel.shift_x": 0.0, "pixel.shift_y": 0.0, "pixel.drift": 0.0, "pixel.noise": 0.0,
+        "pixel.keep": 1.0,
     }  # fmt: skip
 
 
-@given(st.floats(0, 1), st.floats(0, 1))
-def test_nothing_changed_is_rejected(share: float, least: float) -> None:
-    scores = judge(PixelChange(share, 1.0, 0, 0.0), min_changed=least)
-    assert (scores.verdict == "reject") == (share < least)
-    assert scores.reason.startswith("no edit:") == (share < least)
+def test_without_a_mask_there_are_no_numbers_of_place() -> None:
+    scores, _ = verify(photo(), painted(MEANT))
+    assert scores.verdict == "keep"
+    assert not scores.values.keys() & {"pixel.covered", "pixel.within", "pixel.overlap", "pixel.extra"}
 
 
-@pytest.mark.parametrize(("outside", "allowed", "verdict"), [(1, 0, "reject"), (3, 3, "keep"), (4, 3, "reject")])
-def test_a_change_outside_is_rejected(outside: int, allowed: int, verdict: str) -> None:
-    scores = judge(PixelChange(0.8, 60.0, outside, 0.1), max_outside=allowed)
-    assert scores.verdict == verdict
-    assert (f"up to {outside} of 255 levels, {allowed} allowed" in scores.reason) == (verdict == "reject")
+@pytest.mark.parametrize(
+    ("given", "done", "why"),
+    [
+        ({"edit_mask": MEANT}, box(0, 0, 0, 0), r"no edit: 0.0% of the mask changed, under 5.0%"),
+        ({"region": MEANT}, box(0, 0, 0, 0), r"no edit: 0.0% of the region changed, under 5.0%"),
+        ({}, box(0, 0, 0, 0), "no edit: nothing but re-encoding"),
+        ({"region": MEANT}, box(72, 96, 92, 120), r"edited in the wrong place: 0.0% of the region .* 3.9% of the"),
+        ({"region": MEANT}, box(24, 32, 64, 52), r"half done: 4\d.\d% of the region changed, under 60.0%"),
+        ({"region": MEANT}, MEANT | box(76, 100, 92, 120), r"changed outside the region: 2.\d\d% of the .* 0.20% allowed"),
+        ({"edit_mask": MEANT}, MEANT | box(0, 0, 1, 1), r"changed outside the mask: by up to 90 of 255 levels, 0 allowed"),
+    ],
+)  # fmt: skip
+def test_what_is_rejected_and_why(given: dict[str, np.ndarray], done: np.ndarray, why: str) -> None:
+    scores, _ = verify(photo(), painted(done), **given)
+    assert (scores.verdict, scores.values["pixel.keep"]) == ("reject", 0.0)
+    assert re.match(why, scores.reason), scores.reason
+
+
+@pytest.mark.parametrize(
+    ("limits", "given", "done"),
+    [
+        (Limits(min_covered=0.3), {"region": MEANT}, box(24, 32, 64, 52)),
+        (Limits(max_extra=0.05), {"region": MEANT}, MEANT | box(76, 100, 92, 120)),
+        (Limits(max_outside=90), {"edit_mask": MEANT}, MEANT | box(0, 0, 1, 1)),
+        (Limits(min_changed=0.0), {"edit_mask": MEANT}, box(0, 0, 0, 0)),
+        (Limits(min_changed=0.0), {}, box(0, 0, 0, 0)),
+        (Limits(min_total=0.15), {}, MEANT),
+    ],
+)
+def test_a_limit_lets_pass(limits: Limits, given: dict[str, np.ndarray], done: np.ndarray) -> None:
+    assert verify(photo(), painted(done), **given, limits=limits)[0].verdict == "keep"
+
+
+@pytest.mark.parametrize(
+    ("limits", "by"), [(Limits(min_total=0.2), 90), (Limits(levels=30), 20), (Limits(min_changed=1.0), 5)]
+)
+def test_a_limit_rejects(limits: Limits, by: int) -> None:
+    assert verify(photo(), painted(MEANT, 20))[0].verdict == "keep"
+    assert verify(photo(), painted(MEANT, by), limits=limits)[0].verdict == "reject"
+
+
+def test_an_empty_mask_is_rejected_and_a_full_one_is_not() -> None:
+    empty, full = np.zeros(SIZE, dtype=bool), np.ones(SIZE, dtype=bool)
+    assert verify(photo(), painted(MEANT), region=empty)[0].verdict == "reject"
+    assert verify(photo(), painted(full), edit_mask=full)[0].values["pixel.covered"] == 1.0
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (3, 2), (33, 7)])
+def test_tiny_pictures_are_judged_too(size: tuple[int, int]) -> None:
+    dark, light = np.zeros((*size, 3), np.uint8), np.full((*size, 3), 200, np.uint8)
+    assert verify(dark, light, region=np.ones(size, dtype=bool))[0].verdict == "keep"
+    assert verify(dark, dark)[0].verdict == "reject"
+
+
+def test_a_region_of_another_size_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"region \(4, 5\)"):
+        verify(photo(), photo(), MEANT, np.ones((4, 5), dtype=bool))
+
+
+@pytest.mark.parametrize(
+    ("changed", "region", "found"),
+    [
+        (box(0, 0, 10, 10), box(0, 5, 10, 15), Place(covered=0.5, within=0.5, overlap=pytest.approx(1 / 3))),
+        (box(0, 0, 10, 10), box(0, 0, 10, 5), Place(covered=1.0, within=0.5, overlap=0.5)),
+        (box(0, 0, 10, 10), box(20, 20, 30, 30), Place(0.0, 0.0, 0.0)),
+        (box(0, 0, 0, 0), box(20, 20, 30, 30), Place(0.0, 0.0, 0.0)),
+        (box(0, 0, 10, 10), box(0, 0, 0, 0), Place(0.0, 0.0, 0.0)),
+    ],
+)
+def test_where_a_change_lies(changed: np.ndarray, region: np.ndarray, found: Place) -> None:
+    assert place(changed, region) == found

@@ -9,13 +9,15 @@ from pathlib import Path
 import pytest
 
 from comfy_nodes.core.replies import Caption
+from comfy_nodes.core.rubrics import TABLE as RUBRICS
 from comfy_nodes.core.taxonomy import TAXONOMY
 from comfy_nodes.vlm import prompt_files
 from comfy_nodes.vlm.prompt_files import CONTENTS, FOLDER, PromptError, prompt, read, take_down
 
 IDS = sorted(path.stem for path in FOLDER.glob("*.md"))
-ASKED = {kind.prompt for kind in TAXONOMY.values() if kind.prompt} | {
+ASKED = {kind.prompt for kind in TAXONOMY.values() if kind.prompt} | {rubric.prompt for rubric in RUBRICS.values()} | {
     "caption-image", "tag-image", "route-task", "rewrite-instruction",
+    "verify-edit", "judge-unicbench-reasoning", "judge-answer", "judge-answer-digit",
 }  # fmt: skip
 
 FILE = "---\nid: {id}\nversion: {version}\npurpose: A test.\nsource: ours\n{more}---\n{text}\n"

@@ -1,0 +1,142 @@
+"""A policy of thresholds over scores, a line each, and what it makes of an edit's scores.
+
+Filter Edit Pair calls `parse` and `decide`; Pick Best Edit ranks with `standing`. It knows no verifier: a threshold
+names a score as it stands in records.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from .verdicts import Scores, Verdict, combine
+
+Outcome = Literal["ok", "failed", "missing"]
+
+_OPERATORS: dict[str, Callable[[float, float], bool]] = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    "==": operator.eq,
+    ">": operator.gt,
+    "<": operator.lt,
+}
+_LINE = re.compile(r"([A-Za-z_]\w*(?:\.\w+)*)\s*(>=|<=|==|>|<)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)")
+
+_RANKS: dict[Verdict, int] = {"keep": 2, "unscored": 1, "reject": 0}
+
+
+class PolicyError(ValueError):
+    """A line that is no threshold; the message names it."""
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """One line: a score, how it is compared, with what."""
+
+    score: str
+    sign: str
+    bound: float
+
+    def outcome(self, value: float | None) -> Outcome:
+        if value is None:
+            return "missing"
+        return "ok" if _OPERATORS[self.sign](value, self.bound) else "failed"
+
+    def __str__(self) -> str:
+        return f"{self.score} {self.sign} {self.bound:g}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """What became of one threshold."""
+
+    threshold: Threshold
+    value: float | None
+    outcome: Outcome
+
+
+def parse(text: str) -> list[Threshold]:
+    """The thresholds in a text, a line each; what follows `#` is a comment.
+
+    Raises:
+        PolicyError: a line is something else.
+    """
+    found = []
+    for number, line in enumerate(text.splitlines(), 1):
+        words = line.partition("#")[0].strip()
+        if not words:
+            continue
+        match = _LINE.fullmatch(words)
+        if not match:
+            raise PolicyError(
+                f"policy, line {number}: {words!r} is no threshold; write a score's name, one of {' '.join(_OPERATORS)} "
+                "and a number, such as judge.instruction_following >= 3"
+            )
+        found.append(Threshold(match[1], match[2], float(match[3])))
+    return found
+
+
+def decide(given: Sequence[Scores], policy: Sequence[Threshold], verdicts: bool) -> tuple[Scores, list[Row]]:
+    """All scores of one edit as one, and what became of each threshold.
+
+    One that fails rejects; one whose score is missing leaves the edit unscored, unless something rejects it.
+
+    Args:
+        verdicts: whether the verifiers' own verdicts count as well.
+
+    Raises:
+        PolicyError: neither verdicts nor thresholds decide.
+    """
+    if not policy and not verdicts:
+        raise PolicyError("the policy is empty and verdicts are switched off, so nothing decides: write a threshold")
+    if not policy and not given:
+        return Scores({}, "unscored", "no verifier is wired to Filter Edit Pair"), []
+    values = combine(given).values
+    rows = [Row(one, values.get(one.score), one.outcome(values.get(one.score))) for one in policy]
+    failed = [f"{row.threshold} does not hold ({row.value:.4g})" for row in rows if row.outcome == "failed"]
+    missing = [f"{row.threshold}: there is no such score" for row in rows if row.outcome == "missing"]
+    counted = list(given) if verdicts else [replace(one, verdict="keep", reason="") for one in given]
+    if failed:
+        counted.append(Scores({}, "reject", "; ".join(failed)))
+    elif missing:
+        counted.append(Scores({}, "unscored", "; ".join(missing)))
+    elif policy and not counted:
+        counted.append(Scores({}, "keep"))
+    return combine(counted), rows
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The thresholds as a Markdown table; empty where there are none."""
+    if not rows:
+        return ""
+    lines = ["| threshold | value | result |", "| --- | --- | --- |"]
+    for row in rows:
+        value = "" if row.value is None else f"{row.value:.4g}"
+        lines.append(f"| {row.threshold} | {value} | {row.outcome} |")
+    return "\n".join(lines)
+
+
+def standing(scores: Scores, by: str) -> tuple[float, ...]:
+    """How good an edit is among others; the largest is the best.
+
+    Args:
+        by: name of the score that decides. Empty: the verdict, then the mean of what judges scored.
+    """
+    judged = _judged(scores)
+    rank = (float(_RANKS[scores.verdict]), judged)
+    if not by:
+        return rank
+    value = scores.values.get(by)
+    return (float("-inf") if value is None else value, *rank)
+
+
+def _judged(scores: Scores) -> float:
+    """The mean of a judge's own scores, without what is computed from them; below every score where there are none."""
+    computed = ("judge.keep", "judge.overall", "judge.raw_")
+    found = [
+        value for name, value in scores.values.items() if name.startswith("judge.") and not name.startswith(computed)
+    ]
+    return sum(found) / len(found) if found else -1.0

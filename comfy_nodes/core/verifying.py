@@ -1,0 +1,93 @@
+"""What a verifier's reply on an edit comes to: kept, kept with a restated instruction, or rejected.
+
+The vlm package asks and hands replies in; nodes read the result. The protocol is Qwen-Verify's (UnicEdit-10M, arXiv
+2512.02790): what was not made is rejected, what was described wrongly is restated. No model is asked here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .instruction_checks import Unfit, check_clean, check_language, check_length
+from .replies import Verification
+from .verdicts import SAYS, Scores
+from .wording import Language
+
+NO_EDIT = "no edit happened"
+
+_NOTHING = frozenset(
+    {"", "none", "no", "nothing", "no difference", "no differences", "no visible difference", "no visible differences",
+     "no change", "no changes", "n/a", "identical", "无", "没有", "无差异", "没有差异", "无变化", "没有变化"}
+)  # fmt: skip
+"""What models write into a list that should be empty."""
+
+
+@dataclass(frozen=True)
+class Verified:
+    """A reply that does not contradict itself."""
+
+    scores: Scores
+    """Without who was asked."""
+    instruction: str
+    """The instruction as it stands now: restated, or the initial one where all of it holds; empty where rejected."""
+    report: str
+    """The reply as one line of JSON."""
+
+
+def settle(reply: Verification, instruction: str, language: Language) -> Verified:
+    """The verdict that a reply comes to.
+
+    Args:
+        instruction: the initial one, one line.
+
+    Raises:
+        Unfit: the reply contradicts itself, or its restated instruction cannot be used; the message says how.
+    """
+    differences = [one for one in reply.differences if one.strip(" .。").casefold() not in _NOTHING]
+    counts = {mark: sum(claim.mark == mark for claim in reply.claims) for mark in ("correct", "wrong", "missing")}
+    values = {"verify.is_changed": float(reply.is_changed)}
+    values |= {f"verify.claims_{mark}": float(count) for mark, count in counts.items()}
+    report = json.dumps(reply.model_dump(), ensure_ascii=False)
+    if not reply.is_changed:
+        if differences:
+            raise Unfit(f"is_changed is false, yet there are differences: {'; '.join(differences)}")
+        if counts["correct"]:
+            raise Unfit(f"is_changed is false, yet {counts['correct']} claims are marked correct")
+        return Verified(Scores(values | {"verify.keep": SAYS["reject"]}, "reject", NO_EDIT), "", report)
+    if not differences:
+        raise Unfit("is_changed is true, yet there are no differences")
+    if not counts["correct"] + counts["wrong"]:
+        raise Unfit("no claim of the instruction is marked correct or wrong")
+    restated = " ".join(reply.restated_instruction.split())
+    values["verify.keep"] = SAYS["keep"]
+    if not counts["wrong"] + counts["missing"]:
+        return Verified(Scores(values, "keep"), instruction, report)
+    if not restated:
+        raise Unfit("is_changed is true, yet restated_instruction is empty")
+    if restated.casefold().rstrip(".。") == instruction.casefold().rstrip(".。"):
+        raise Unfit("claims are marked wrong or missing, yet restated_instruction repeats the instruction as it was")
+    check_clean(restated)
+    check_language(restated, language)
+    check_length(restated, language)
+    return Verified(Scores(values, "keep", restated=restated), restated, report)
+
+
+def spared(found: Scores | None) -> Scores | None:
+    """What a verifier passes on of an edit that was rejected before it: the same reason, and nothing of its own."""
+    if found is None or found.verdict != "reject":
+        return None
+    return Scores({}, "reject", found.reason)
+
+
+def shown(results: Sequence[Scores], more: Sequence[str] = ()) -> list[str]:
+    """Text for a node's face, one for each edit: the verdict with its reason, the numbers, then what else there is."""
+    texts = []
+    for number, one in enumerate(results):
+        lines = [f"{one.verdict}{': ' if one.reason else ''}{one.reason}"]
+        lines += [f"{name} {value:.4g}" for name, value in one.values.items()]
+        lines += [f"restated: {one.restated}"] if one.restated else []
+        lines += [more[number]] if number < len(more) and more[number] else []
+        texts.append("\n".join(lines))
+    return texts

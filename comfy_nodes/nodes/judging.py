@@ -1,0 +1,206 @@
+"""Models that look at an edit: was it made as its instruction says, and how good is it?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from comfy_api.latest import io
+
+from ..core import rubrics, verdicts
+from ..core.instruction_checks import language_of
+from ..core.verifying import Verified, shown, spared
+from ..sockets import EditSample, Sample, Scores, Vlm
+from ..tensors import batch_size, item, to_bytes
+from ..vlm import asking, judge, verifier
+from ..vlm.edited_pair import EditedPair, difference_picture
+
+_BEFORE = "What was found before, such as by Verify Pixels. An edit that it rejects is not asked about: the same reason is passed on."
+
+
+class VerifyEdit(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="EditPairsVerifyEdit",
+            display_name="Verify Edit (Qwen-Verify protocol)",
+            category="editpairs",
+            description="Has a language model say what changed and whether that is the edit. An edit that was not made is rejected, one that was described wrongly gets its instruction restated.",
+            search_aliases=["qwen-verify", "vlm filter", "recaption edit", "instruction restatement", "unicedit"],
+            has_intermediate_output=True,
+            inputs=[
+                Vlm.Input("vlm", tooltip="The language model; any Qwen2.5-VL will do, and so will a service."),
+                Sample.Input("sample", tooltip="The sample with its instruction."),
+                io.Image.Input("source", tooltip="The photo before the edit."),
+                io.Image.Input("edited", tooltip="The photo after it. A batch is asked about together."),
+                io.String.Input(
+                    "instruction",
+                    default="",
+                    multiline=True,
+                    optional=True,
+                    tooltip="The initial instruction. Empty: the sample's.",
+                ),
+                Scores.Input("scores", optional=True, tooltip=_BEFORE),
+                io.Boolean.Input(
+                    "difference",
+                    default=False,
+                    optional=True,
+                    tooltip="Send the pixels' difference along as a grey picture. Ours, in place of the paper's differential context, which is not published.",
+                ),
+            ],
+            outputs=[
+                Scores.Output("scores", tooltip="Numbers, verdict and restated instruction, for Save Edit Pair."),
+                io.String.Output("restated", tooltip="The instruction as it stands now, a line for each image; empty where the edit is rejected or unscored."),
+                io.String.Output("report", tooltip="The model's findings as JSON, a line for each image; empty where there are none."),
+            ],
+        )  # fmt: skip
+
+    @classmethod
+    async def execute(
+        cls,
+        vlm: asking.Vlm,
+        sample: EditSample,
+        source: torch.Tensor,
+        edited: torch.Tensor,
+        instruction: str = "",
+        scores: list[verdicts.Scores] | None = None,
+        difference: bool = False,
+    ) -> io.NodeOutput:
+        if sample.failure:
+            found = [Verified(_failed(sample), "", "")]
+        else:
+            count, before = _before(source, edited, scores)
+            asked = [number for number in range(count) if before[number] is None]
+            pairs = [_pair(sample, source, edited, instruction, number, difference) for number in asked]
+            heard = dict(zip(asked, await verifier.verify(vlm, pairs), strict=True))
+            found = [Verified(known, "", "") if (known := before[number]) else heard[number] for number in range(count)]
+        results = [one.scores for one in found]
+        lines = ["\n".join(part) for part in ([one.instruction for one in found], [one.report for one in found])]
+        return io.NodeOutput(results, *lines, ui={"text": shown(results)})
+
+
+class JudgeEdit(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="EditPairsJudgeEdit",
+            display_name="Judge Edit",
+            category="editpairs",
+            description="Has a language model score the edit by a published rubric or one of ours. A reply that cannot be read leaves the edit unscored, with the model's words kept.",
+            search_aliases=["vlm judge", "imgedit judge", "edit score", "gpt score", "viescore", "rubric"],
+            has_intermediate_output=True,
+            inputs=[
+                Vlm.Input("vlm", tooltip="The language model that judges."),
+                Sample.Input("sample", tooltip="The sample with its instruction; its task and subtask choose the rubric."),
+                io.Image.Input("source", tooltip="The photo before the edit."),
+                io.Image.Input("edited", tooltip="The photo after it. A batch is asked about together."),
+                io.Combo.Input(
+                    "rubric",
+                    options=[rubrics.AUTO, *rubrics.TABLE],
+                    default=rubrics.AUTO,
+                    tooltip="auto: the one for the sample's kind of edit. imgedit filter, scaleedit, unicbench: one for all kinds.",
+                ),
+                io.String.Input(
+                    "instruction",
+                    default="",
+                    multiline=True,
+                    optional=True,
+                    tooltip="What the edit is judged by. Empty: the sample's instruction. Wire Verify Edit's restated to judge by that.",
+                ),
+                Scores.Input("scores", optional=True, tooltip=_BEFORE),
+                io.Boolean.Input(
+                    "expected",
+                    default=False,
+                    optional=True,
+                    advanced=True,
+                    tooltip="Score by the probabilities of the digits instead of a drawn digit: finer, and the same each time. Needs Load VLM (local weights), and a question for each score.",
+                ),
+                io.String.Input(
+                    "reasoning_points",
+                    default="",
+                    multiline=True,
+                    optional=True,
+                    advanced=True,
+                    tooltip="What a right edit shows, a line each, for unicbench's reasoning score.",
+                ),
+            ],
+            outputs=[
+                Scores.Output("scores", tooltip="Numbers, verdict and the model's words, for Save Edit Pair."),
+                io.String.Output("report", tooltip="The model's words, a paragraph for each image."),
+            ],
+        )  # fmt: skip
+
+    @classmethod
+    async def execute(
+        cls,
+        vlm: asking.Vlm,
+        sample: EditSample,
+        source: torch.Tensor,
+        edited: torch.Tensor,
+        rubric: str,
+        instruction: str = "",
+        scores: list[verdicts.Scores] | None = None,
+        expected: bool = False,
+        reasoning_points: str = "",
+    ) -> io.NodeOutput:
+        if sample.failure:
+            results = [_failed(sample)]
+        else:
+            count, before = _before(source, edited, scores)
+            asked = [number for number in range(count) if before[number] is None]
+            row = rubrics.rubric_for(rubric, sample.task, sample.provenance.subtask)
+            cases = [
+                judge.Case(_pair(sample, source, edited, instruction, number, False), row, reasoning_points)
+                for number in asked
+            ]
+            judged = await (judge.judge_expected if expected else judge.judge)(vlm, cases)
+            heard = dict(zip(asked, judged, strict=True))
+            results = [before[number] or heard[number] for number in range(count)]
+        report = "\n\n".join(one.judge.reply if one.judge else "" for one in results)
+        return io.NodeOutput(results, report, ui={"text": shown(results)})
+
+
+def _before(
+    source: torch.Tensor, edited: torch.Tensor, scores: Sequence[verdicts.Scores] | None
+) -> tuple[int, list[verdicts.Scores | None]]:
+    """How many edits there are, and for each of them its earlier rejection, if there is one."""
+    known = scores or []
+    count = batch_size(source=source.shape[0], edited=edited.shape[0], scores=len(known) or 1)
+    if not known:
+        return count, [None] * count
+    return count, [spared(known[number if len(known) > 1 else 0]) for number in range(count)]
+
+
+def _pair(
+    sample: EditSample, source: torch.Tensor, edited: torch.Tensor, instruction: str, number: int, difference: bool
+) -> EditedPair:
+    """One edit as the model is shown it. Of several instructions, a line each, an edit gets its own.
+
+    Raises:
+        ValueError: there is no instruction.
+    """
+    words, language = sample.instruction, sample.writing.lang if sample.writing else None
+    if instruction.strip():
+        lines = instruction.split("\n")
+        count = max(source.shape[0], edited.shape[0])
+        own = lines[number] if count > 1 and len(lines) == count else instruction
+        if own.strip():
+            words, language = own, None
+    if not words.strip():
+        raise ValueError("the edit has no instruction to be held against: wire a writer's sample, or type one in")
+    before, after = to_bytes(item(source, number)), to_bytes(item(edited, number))
+    reference = sample.images.get("reference")
+    return EditedPair(
+        before,
+        after,
+        words,
+        language or language_of(words),
+        sample.seed + number,
+        None if reference is None else to_bytes(reference[0]),
+        difference_picture(before, after) if difference else None,
+    )
+
+
+def _failed(sample: EditSample) -> verdicts.Scores:
+    assert sample.failure
+    return verdicts.Scores({}, "unscored", f"there is no edit: {sample.failure.message}")

@@ -1,0 +1,299 @@
+"""A workflow in ComfyUI's UI format, to be changed: nodes added and removed, inputs wired through subgraphs, values set.
+
+`adopting.py` and `opening.py` use it. It knows how a saved graph hangs together, and nothing of what its nodes do. A
+node is addressed by its path: its id, behind the ids of the subgraph nodes that it stands in, as in the API format.
+"""
+
+from __future__ import annotations
+
+import copy
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from .failures import RunError
+from .fresh_nodes import inputs_of, is_widget
+
+Node = dict[str, Any]
+NodePath = tuple[str, ...]
+
+INPUT_SIDE = -10
+"""Id of the box in a subgraph that its inputs come from (ComfyUI's own number)."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """An output that a link begins at."""
+
+    node: int | str
+    slot: int
+
+
+@dataclass(frozen=True)
+class Link:
+    """A link as all versions of the format have it."""
+
+    id: int
+    origin: Origin
+    target: int | str
+    target_slot: int
+    kind: str
+
+
+class UiGraph:
+    """One workflow; `ui` is the JSON as it stands now."""
+
+    def __init__(self, ui: dict[str, Any]):
+        self.ui = copy.deepcopy(ui)
+        self._definitions = {str(one["id"]): one for one in (self.ui.get("definitions") or {}).get("subgraphs", [])}
+
+    def node(self, path: NodePath) -> Node:
+        """
+        Raises:
+            RunError: there is no such node.
+        """
+        scope = self._scope(path[:-1])
+        for node in scope["nodes"]:
+            if str(node["id"]) == path[-1]:
+                return cast(Node, node)
+        raise RunError(f"the workflow has no node #{':'.join(path)}")
+
+    def title(self, path: NodePath) -> str:
+        """What an artist sees on the node."""
+        node = self.node(path)
+        definition = self._definitions.get(str(node["type"]))
+        return str(node.get("title") or (definition["name"] if definition else node["type"]))
+
+    def corners(self) -> tuple[float, float, float, float]:
+        """Left, top, right and bottom of all nodes outside of subgraphs."""
+        boxes = [(*_pair(node.get("pos")), *_pair(node.get("size"))) for node in self.ui["nodes"]]
+        return (
+            min(x for x, _, _, _ in boxes),
+            min(y for _, y, _, _ in boxes),
+            max(x + width for x, _, width, _ in boxes),
+            max(y + height for _, y, _, height in boxes),
+        )
+
+    def add(self, node: Node) -> int:
+        """Puts a node outside of all subgraphs; returns the id that it gets."""
+        number = self._number("node")
+        order = max((one.get("order") or 0 for one in self.ui["nodes"]), default=0) + 1
+        self.ui["nodes"].append({"id": number, "flags": {}, "order": order, "mode": 0, **copy.deepcopy(node)})
+        return number
+
+    def remove(self, node_id: int | str) -> None:
+        """Takes a node outside of all subgraphs away, with its links."""
+        for link in list(self._links(self.ui)):
+            if node_id in (link.origin.node, link.target):
+                self._cut(self.ui, link)
+        self.ui["nodes"] = [node for node in self.ui["nodes"] if node["id"] != node_id]
+
+    def links_from(self, origin: Origin) -> list[Link]:
+        """Links outside of all subgraphs that begin here."""
+        return [link for link in self._links(self.ui) if link.origin == origin]
+
+    def origin_of(self, node_id: int | str, name: str) -> Origin | None:
+        """Where an input of a node outside of all subgraphs comes from; None where it is not wired."""
+        for number, one in enumerate(self.node((str(node_id),)).get("inputs") or []):
+            if one["name"] == name:
+                found = [link for link in self._links(self.ui) if (link.target, link.target_slot) == (node_id, number)]
+                return found[0].origin if found else None
+        return None
+
+    def wire(self, origin: Origin, path: NodePath, name: str, kind: str, widget: bool) -> None:
+        """Links an output outside of all subgraphs to an input anywhere, in the place of what was linked there.
+
+        Into a subgraph the link goes through an input of the subgraph's, as when an artist drags it there.
+
+        Args:
+            kind: the input's type.
+            widget: whether it is a widget by itself, which becomes a socket.
+        """
+        while len(path) > 1:
+            inside = self._scope(path[:-1])
+            outer = self._promoted(inside, self.node(path), name, kind, widget)
+            path, name = path[:-1], outer
+            self._complete(self.node(path), inside)
+        self._connect(self.ui, origin, self.node(path), name, kind, widget)
+
+    def set(
+        self, path: NodePath, name: str, value: Any, convert: Callable[[dict[str, Any]], dict[str, dict[str, Any]]]
+    ) -> None:
+        """Sets a widget.
+
+        Which of a node's values belongs to which widget only the conversion to the API format knows, so it is asked:
+        the place is right where the input changes and nothing else does. A subgraph's own widgets go before those inside.
+
+        Args:
+            convert: a graph in the UI format to the API format.
+
+        Raises:
+            RunError: no place does it.
+        """
+        node_id = ":".join(path)
+        wanted = convert(self.ui)
+        if wanted[node_id]["inputs"].get(name) == value:
+            return
+        wanted[node_id]["inputs"][name] = value
+        for length in range(len(path), 0, -1):
+            if self._set_in(self.node(path[:length]), name, value, lambda: convert(self.ui) == wanted):
+                return
+        raise RunError(
+            f"{self.title(path)} #{node_id}: the file has no place for its {name}; save it from ComfyUI again"
+        )
+
+    def _set_in(self, node: Node, name: str, value: Any, right: Callable[[], bool]) -> bool:
+        values: Any = node.get("widgets_values")
+        places = [name] if isinstance(values, dict) else list(range(len(values or [])))
+        for place in places:
+            before = values.get(place) if isinstance(values, dict) else values[place]
+            values[place] = value
+            if right():
+                return True
+            values[place] = before
+        return False
+
+    def _scope(self, path: NodePath) -> dict[str, Any]:
+        """The graph, or the definition of the subgraph, that the nodes behind this path stand in."""
+        scope = self.ui
+        for number in range(len(path)):
+            scope = self._definitions[str(self.node(path[: number + 1])["type"])]
+        return scope
+
+    def _promoted(self, inside: dict[str, Any], target: Node, name: str, kind: str, widget: bool) -> str:
+        """The input of a subgraph that feeds an input of a node in it; one is made where there is none."""
+        slot = _slot(target, name, kind, widget)
+        for link in self._links(inside):
+            if (link.target, link.target_slot) != (target["id"], slot):
+                continue
+            if link.origin.node == INPUT_SIDE:
+                return str(inside["inputs"][link.origin.slot]["name"])
+            self._cut(inside, link)
+        known = {one["name"] for one in inside["inputs"]}
+        outer = next(one for one in (name, *(f"{name}_{number}" for number in range(1, 1000))) if one not in known)
+        x, y = _pair(inside["inputNode"].get("bounding"))
+        made = {"id": str(uuid.uuid4()), "name": outer, "type": kind, "linkIds": [], "pos": [x, y]}
+        inside["inputs"].append(made)
+        self._connect(inside, Origin(INPUT_SIDE, len(inside["inputs"]) - 1), target, name, kind, widget)
+        return outer
+
+    def _complete(self, instance: Node, definition: dict[str, Any]) -> None:
+        """Gives a subgraph's node a slot for each of the subgraph's inputs, in their order."""
+        had = instance.get("inputs") or []
+        by_name = {one["name"]: one for one in had}
+        inner = {str(node["id"]): node for node in definition["nodes"]}
+        fresh = []
+        for number, one in enumerate(definition["inputs"]):
+            slot = by_name.get(one["name"]) or {"name": one["name"], "type": one["type"], "link": None}
+            fed = [link for link in self._links(definition) if link.origin == Origin(INPUT_SIDE, number)]
+            if any(
+                "widget" in (inner[str(link.target)]["inputs"][link.target_slot])
+                for link in fed
+                if str(link.target) in inner
+            ):
+                slot.setdefault("widget", {"name": one["name"]})
+            fresh.append(slot)
+        places = {number: fresh.index(one) for number, one in enumerate(had) if one in fresh}
+        instance["inputs"] = fresh
+        for scope in (self.ui, *self._definitions.values()):
+            if any(node is instance for node in scope["nodes"]):
+                for raw in scope["links"]:
+                    link = _read(raw)
+                    if link.target == instance["id"] and link.target_slot in places:
+                        _write(raw, "target_slot", places[link.target_slot])
+
+    def _connect(self, scope: dict[str, Any], origin: Origin, target: Node, name: str, kind: str, widget: bool) -> None:
+        slot = _slot(target, name, kind, widget)
+        for link in list(self._links(scope)):
+            if (link.target, link.target_slot) == (target["id"], slot):
+                self._cut(scope, link)
+        number = self._number("link")
+        values = (number, origin.node, origin.slot, target["id"], slot, kind)
+        plain = scope is self.ui and not any(isinstance(raw, dict) for raw in scope["links"]) and "state" not in scope
+        scope["links"].append(list(values) if plain else dict(zip(_LINK_KEYS, values, strict=True)))
+        target["inputs"][slot]["link"] = number
+        if origin.node == INPUT_SIDE:
+            scope["inputs"][origin.slot].setdefault("linkIds", []).append(number)
+            return
+        output = next(node for node in scope["nodes"] if node["id"] == origin.node)["outputs"][origin.slot]
+        output["links"] = [*(output.get("links") or []), number]
+
+    def _cut(self, scope: dict[str, Any], link: Link) -> None:
+        scope["links"] = [raw for raw in scope["links"] if _read(raw).id != link.id]
+        for node in scope["nodes"]:
+            for one in node.get("inputs") or []:
+                if one.get("link") == link.id:
+                    one["link"] = None
+            for one in node.get("outputs") or []:
+                if link.id in (one.get("links") or []):
+                    one["links"] = [number for number in one["links"] if number != link.id]
+        for one in (*scope.get("inputs", ()), *scope.get("outputs", ())) if scope is not self.ui else ():
+            if link.id in (one.get("linkIds") or []):
+                one["linkIds"].remove(link.id)
+
+    def _links(self, scope: dict[str, Any]) -> Iterator[Link]:
+        return (_read(raw) for raw in scope["links"])
+
+    def _number(self, what: str) -> int:
+        """A number that no node, or no link, of the whole file has."""
+        scopes = [self.ui, *self._definitions.values()]
+        key, state = f"last_{what}_id", f"last{what.capitalize()}Id"
+        if what == "link":
+            taken = [link.id for scope in scopes for link in self._links(scope)]
+        else:
+            taken = [node["id"] for scope in scopes for node in scope["nodes"] if isinstance(node["id"], int)]
+        counted = [scope.get(key) or 0 for scope in scopes]
+        counted += [(scope.get("state") or {}).get(state) or 0 for scope in scopes]
+        number = int(max([0, *taken, *counted])) + 1
+        for scope in scopes:
+            if isinstance(scope.get("state"), dict):
+                scope["state"][state] = number
+        if "state" not in self.ui:
+            self.ui[key] = number
+        return number
+
+
+def without_shown_values(ui: dict[str, Any], object_info: dict[str, Any]) -> dict[str, Any]:
+    """The graph without the texts that nodes without a widget showed when it was saved, such as `Get Image Size`'s.
+
+    comfy-cli cannot place them, and the page shows others as soon as the node has run.
+    """
+    copied = copy.deepcopy(ui)
+    scopes = [copied, *((copied.get("definitions") or {}).get("subgraphs") or [])]
+    for node in (node for scope in scopes for node in scope.get("nodes", ()) if isinstance(node, dict)):
+        schema = object_info.get(str(node.get("type")))
+        if schema and node.get("widgets_values") and not any(is_widget(spec) for _, spec in inputs_of(schema)):
+            node["widgets_values"] = []
+    return copied
+
+
+_LINK_KEYS = ("id", "origin_id", "origin_slot", "target_id", "target_slot", "type")
+
+
+def _read(raw: Sequence[Any] | dict[str, Any]) -> Link:
+    values = [raw[key] for key in _LINK_KEYS] if isinstance(raw, dict) else list(raw)
+    return Link(values[0], Origin(values[1], values[2]), values[3], values[4], str(values[5]))
+
+
+def _write(raw: Any, key: str, value: Any) -> None:
+    raw[key if isinstance(raw, dict) else _LINK_KEYS.index(key)] = value
+
+
+def _slot(node: Node, name: str, kind: str, widget: bool) -> int:
+    """The place of an input among a node's sockets; a widget that is none yet becomes one."""
+    inputs = node.setdefault("inputs", [])
+    for number, one in enumerate(inputs):
+        if one["name"] == name:
+            return number
+    made: dict[str, Any] = {"name": name, "type": kind, "link": None}
+    inputs.append(made | {"widget": {"name": name}} if widget else made)
+    return len(inputs) - 1
+
+
+def _pair(value: Any) -> tuple[float, float]:
+    """The first two numbers of a position or size, however the page wrote it."""
+    if isinstance(value, dict):
+        value = [value.get("0"), value.get("1")]
+    first, second = (*(value or ()), 0, 0)[:2]
+    return float(first or 0), float(second or 0)

@@ -1,0 +1,193 @@
+"""Pairs made by hand become a dataset: the newest of each, whole ones only, and again without loss."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from driver.collecting import collect
+from driver.failures import RunError
+from driver.journal import Journal
+
+Encode = Callable[..., bytes]
+
+
+class Hand:
+    """A folder as Save Edit Pair leaves it."""
+
+    def __init__(self, folder: Path, encode: Encode, filed: Callable[..., Any]):
+        self.folder = folder
+        self._encode = encode
+        self._filed = filed
+        self._saved = 0
+
+    def save(self, key: str, verdict: str = "keep", subfolder: str = "", red: int = 0, **fields: Any) -> Path:
+        """Writes a pair of 10 x 6 pixels; returns its record's path."""
+        self._saved += 1
+        place = self.folder / subfolder
+        place.mkdir(parents=True, exist_ok=True)
+        prefix = f"{key}-{self._saved:012x}"
+        images = {}
+        for role, name, colour in (("input", "source", (9, 9, 9)), ("output", "edited", (red, 200, 9))):
+            data = self._encode(np.full((6, 10, 3), colour, np.uint8))
+            (place / f"{prefix}-{name}.png").write_bytes(data)
+            file = {"filename": f"{prefix}-{name}.png", "subfolder": "editpairs", "type": "output",
+                    "sha256": hashlib.sha256(data).hexdigest()}  # fmt: skip
+            images[f"{role}_images"] = [file]
+        record = self._filed(key, verdict, **images, **fields)
+        path = place / f"{prefix}.json"
+        path.write_text(record.record)
+        (place / f"{key}.records.json").write_text(json.dumps({"editpairs": [json.loads(record.record)]}))
+        os.utime(path, (self._saved, self._saved))
+        return path
+
+
+@pytest.fixture
+def hand(tmp_path: Path, encode: Encode, filed: Callable[..., Any]) -> Hand:
+    return Hand(tmp_path / "editpairs", encode, filed)
+
+
+def rows(output: Path, config: str = "data") -> list[dict[str, Any]]:
+    return [row for path in sorted((output / config).glob("*.parquet")) for row in pq.read_table(path).to_pylist()]
+
+
+def keys(output: Path, config: str = "data") -> list[str]:
+    return [row["key"] for row in rows(output, config)]
+
+
+def failed(output: Path) -> dict[str, str]:
+    return {
+        row["source_id"]: f"{row['error_type']}: {row['message']}"
+        for row in pq.read_table(output / "failed.parquet").to_pylist()
+    }
+
+
+def test_a_dataset_like_a_runs(hand: Hand, tmp_path: Path) -> None:
+    hand.save("c", prompt="Paint it green.")
+    hand.save("a", "unscored", subfolder="yesterday")
+    hand.save("b", "reject")
+    found = collect(hand.folder, tmp_path / "out")
+    assert (keys(tmp_path / "out"), keys(tmp_path / "out", "rejected")) == (["c"], ["a", "b"])
+    (row,) = rows(tmp_path / "out")
+    assert (row["prompt"], row["workflow"], row["profile"]) == ("Paint it green.", "by hand", "custom")
+    assert row["output_images"][0]["bytes"] == next(hand.folder.glob("c-*-edited.png")).read_bytes()
+    names = {"report.html", "summary.json", "README.md", "run.sqlite", "failed.parquet", "shards.json"}
+    assert names <= {path.name for path in (tmp_path / "out").iterdir()}
+    assert (found.summary.kept, found.summary.rejected, found.summary.unscored, found.summary.failed) == (1, 1, 1, 0)
+    assert found.lines == (f"3 pairs in {hand.folder}: 3 new, 0 collected before",)
+
+
+def test_the_newest_of_a_key_counts(hand: Hand, tmp_path: Path) -> None:
+    hand.save("a", red=1)
+    hand.save("a", red=2, subfolder="later")
+    found = collect(hand.folder, tmp_path / "out")
+    (row,) = rows(tmp_path / "out")
+    assert row["output_images"][0]["bytes"] == next(hand.folder.glob("later/*-edited.png")).read_bytes()
+    assert "1 were saved again later under the same key: the newest counts" in found.lines
+
+
+def test_the_same_command_adds_what_is_new_and_keeps_what_is_gone(hand: Hand, tmp_path: Path) -> None:
+    hand.save("a")
+    hand.save("b")
+    collect(hand.folder, tmp_path / "out")
+    for path in hand.folder.glob("a*"):
+        path.unlink()
+    hand.save("b", red=7, prompt="Paint it yellow.")
+    hand.save("c")
+    found = collect(hand.folder, tmp_path / "out")
+    assert sorted(keys(tmp_path / "out")) == ["a", "b", "c"]
+    assert {row["key"]: row["prompt"] for row in rows(tmp_path / "out")}["b"] == "Paint it yellow."
+    assert found.lines[0].endswith(f"2 pairs in {hand.folder}: 2 new, 0 collected before")
+    before = [path.read_bytes() for path in sorted((tmp_path / "out" / "data").iterdir())]
+    assert collect(hand.folder, tmp_path / "out").lines[0].endswith("0 new, 2 collected before")
+    assert [path.read_bytes() for path in sorted((tmp_path / "out" / "data").iterdir())] == before
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:40])
+
+
+class TestDamaged:
+    def refused(self, hand: Hand, tmp_path: Path, damage: Callable[[Path], object], **fields: Any) -> str:
+        """What is said of a pair; another one beside it is taken all the same."""
+        hand.save("whole")
+        damage(hand.save("bad", **fields))
+        found = collect(hand.folder, tmp_path / "out")
+        assert keys(tmp_path / "out") == ["whole"]
+        assert "1 refused: see failed.parquet" in found.lines
+        ((name, why),) = failed(tmp_path / "out").items()
+        assert name.startswith("bad-")
+        return why
+
+    def test_a_picture_that_is_cut(self, hand: Hand, tmp_path: Path) -> None:
+        why = self.refused(hand, tmp_path, lambda path: _cut(path.with_name(f"{path.stem}-edited.png")))
+        assert "edited.png is not what was saved: its hash is another" in why
+
+    def test_a_picture_that_is_gone(self, hand: Hand, tmp_path: Path) -> None:
+        why = self.refused(hand, tmp_path, lambda path: path.with_name(f"{path.stem}-source.png").unlink())
+        assert why.startswith("PairDamaged: bad-") and "source.png cannot be read" in why
+
+    def test_a_record_that_is_cut(self, hand: Hand, tmp_path: Path) -> None:
+        assert self.refused(hand, tmp_path, _cut).startswith("RecordDamaged: bad-")
+
+    def test_a_record_of_another_version(self, hand: Hand, tmp_path: Path) -> None:
+        def age(path: Path) -> None:
+            path.write_text(json.dumps({**json.loads(path.read_text()), "verdict": "maybe"}))
+
+        assert "is no record of this version (verdict:" in self.refused(hand, tmp_path, age)
+
+    def test_pictures_without_a_record(self, hand: Hand, tmp_path: Path) -> None:
+        assert "has no record beside it: saving broke off" in self.refused(hand, tmp_path, Path.unlink)
+
+    def test_sizes_that_differ(self, hand: Hand, tmp_path: Path) -> None:
+        why = self.refused(hand, tmp_path, lambda path: None, width=11)
+        assert "says 11 x 6, its picture is 10 x 6" in why
+
+    def test_a_mended_pair_is_taken(self, hand: Hand, tmp_path: Path) -> None:
+        path = hand.save("a")
+        record = path.read_bytes()
+        _cut(path)
+        assert collect(hand.folder, tmp_path / "out").summary.failed == 1
+        path.write_bytes(record)
+        assert collect(hand.folder, tmp_path / "out").summary.failed == 0
+        assert keys(tmp_path / "out") == ["a"]
+
+
+class TestRefusing:
+    def test_nothing_to_collect(self, hand: Hand, tmp_path: Path) -> None:
+        with pytest.raises(RunError, match="no such folder"):
+            collect(tmp_path / "gone", tmp_path / "out")
+        hand.folder.mkdir()
+        (hand.folder / "notes.json").write_text("{}")
+        with pytest.raises(RunError, match="holds no pair"):
+            collect(hand.folder, tmp_path / "out")
+        assert not (tmp_path / "out").exists()
+
+    def test_an_output_inside_the_folder(self, hand: Hand) -> None:
+        hand.save("a")
+        with pytest.raises(RunError, match="lies in the folder that is collected"):
+            collect(hand.folder, hand.folder / "out")
+
+    def test_the_folder_of_a_run(self, hand: Hand, tmp_path: Path) -> None:
+        hand.save("a")
+        collect(hand.folder, tmp_path / "out")
+
+        journal = Journal(tmp_path / "out" / "run.sqlite")
+        journal.set("graph", "[]")
+        journal.close()
+        with pytest.raises(RunError, match="holds the run of a workflow"):
+            collect(hand.folder, tmp_path / "out")
+
+
+def test_other_files_are_passed_over(hand: Hand, tmp_path: Path) -> None:
+    hand.save("a")
+    (hand.folder / "annotation.json").write_text('{"key": "a", "annotation": {}}')
+    assert "1 other JSON files are no edit pairs and were passed over" in collect(hand.folder, tmp_path / "out").lines
