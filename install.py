@@ -388,9 +388,9 @@ def add_grounding(environment: Environment, constraints: str, tmp: Path) -> None
     ultralytics asks for a second OpenCV build, and building sam2 for a torch of its own: neither is let in, so both
     come alone, after the rest of what they need.
     """
-    if all(environment.versions(list(GROUNDING)).values()):
+    if all(environment.versions([*GROUNDING, "diffusers"]).values()):
         return
-    install(environment, [PACK / "requirements-grounding.txt"], constraints, tmp)
+    install(environment, [PACK / "requirements-models.txt"], constraints, tmp)
     os.environ["SAM2_BUILD_CUDA"] = "0"  # its CUDA extension only smooths video masks
     run_shown([*environment.installer(), "--no-deps", "--no-build-isolation", *GROUNDING.values()], "installing ultralytics and sam2")
 

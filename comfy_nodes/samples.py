@@ -25,6 +25,15 @@ def names() -> list[str]:
     return [f"{FOLDER}/{Path(path).name}" for path in annotations()]
 
 
+def second_names() -> list[str]:
+    """What `Load Second Image` lists: the photos, and cut-outs of what is on them."""
+    return [*names(), *(f"{FOLDER}/{Path(path).name}" for path in _references())]
+
+
+def _references() -> list[str]:
+    return [f"references/{path.name}" for path in sorted((_BUNDLED / "references").glob("*.png"))]
+
+
 def annotation_of(image: str) -> Annotation | None:
     """The hand-made annotation of a bundled photo, by the name that the widget holds."""
     folder, _, name = image.removesuffix(" [input]").rpartition("/")
@@ -46,7 +55,7 @@ def place_in_input() -> None:
     folder = Path(folder_paths.get_input_directory()) / FOLDER
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for path in annotations():
+        for path in [*annotations(), *_references()]:
             target = folder / Path(path).name
             if not target.exists():
                 shutil.copyfile(_BUNDLED / path, target)

@@ -31,6 +31,13 @@ def main(arguments: list[str] | None = None) -> int:
         signal.signal(number, signal.default_int_handler)
     try:
         # Imported when it is needed: the help answers at once.
+        if options.adopt or options.collect or options.open:
+            from driver import sharing
+
+            if options.collect:
+                return _conclude(options, sharing.collect(options), stopped=False)
+            (sharing.adopt if options.adopt else sharing.open_row)(options)
+            return 0
         if options.dry_run:
             from driver.dry_run import dry_run
 
@@ -91,7 +98,6 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add(
         "--workflow",
-        required=True,
         metavar="NAME|PATH,...|auto",
         help="a name from workflows/, or a path: UI JSON, API JSON or a PNG that ComfyUI wrote; several of different "
         "tasks make one dataset; auto: those of the tasks that the input's records name",
@@ -217,11 +223,54 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         help="exit status 1 when more failed than this; the run itself goes on; default: 0",
     )
     add("--dry-run", action="store_true", help="check everything, show what would be done, edit nothing")
+    add(
+        "--adopt",
+        metavar="FILE",
+        help="instead of a run: turn a graph that goes from LoadImage to SaveImage into one that can be batched; writes "
+        "--output, by default FILE with -editpairs before its suffix",
+    )
+    add(
+        "--adopt-choice",
+        metavar="NAME=#ID,...",
+        help="answers to what --adopt cannot tell: source, result, reference, instruction, task",
+    )
+    add(
+        "--collect",
+        metavar="FOLDER",
+        help="instead of a run: make a dataset in --output of the pairs that Save Edit Pair saved by hand",
+    )
+    add(
+        "--open",
+        metavar="KEY",
+        help="instead of a run: write the workflow of one row of --output, filled in, for an artist to open; with "
+        "--server its pictures are uploaded there",
+    )
+    add("--again", action="store_true", help="with --open: make the row once more and say how it differs")
     options = parser.parse_args(arguments)
-    given = options.output or str(Path("outputs") / _named(options.workflow))
+    _check_purpose(parser, options)
+    if options.adopt:
+        options.publish_to = None
+        return options
+    given = options.output or str(Path("outputs") / _named(options.workflow or "collected"))
     options.publish_to = given if "://" in given else None
     options.output = _local(given) if options.publish_to else Path(given)
     return options
+
+
+def _check_purpose(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Ends the command where it is asked for nothing, for two things, or for one without what it needs."""
+    asked = [name for name in ("workflow", "adopt", "collect", "open") if getattr(options, name)]
+    if len(asked) != 1:
+        listed = "--workflow, --adopt, --collect or --open"
+        parser.error(
+            f"give one of {listed}" + (f", not {' and '.join(f'--{name}' for name in asked)}" if asked else "")
+        )
+    if options.open and not options.output:
+        parser.error("--open KEY needs --output, the folder of the run that the row is in")
+    if options.again and not options.open:
+        parser.error("--again goes with --open")
+    if options.adopt_choice and not options.adopt:
+        parser.error("--adopt-choice goes with --adopt")
 
 
 def _named(workflows: str) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote, urlencode, urlsplit
 
 import urllib3
@@ -84,20 +84,20 @@ class ComfyServer:
         """Schemas of all nodes that the server has, by class."""
         return dict(self._json("GET", "/object_info", timeout=PATIENT))
 
-    def upload(self, data: bytes, filename: str, subfolder: str) -> str:
-        """Puts a file into the server's temp folder, which ComfyUI empties when it starts.
+    def upload(self, data: bytes, filename: str, subfolder: str, place: Literal["temp", "input"] = "temp") -> str:
+        """Puts a file into a folder of the server's: temp, which ComfyUI empties when it starts, or input.
 
         Returns:
             The name under which an image widget finds it.
         """
         fields = {
             "image": (filename, data, "application/octet-stream"),
-            "type": "temp",
+            "type": place,
             "subfolder": subfolder,
             "overwrite": "true",
         }
         answer = self._json("POST", "/upload/image", fields=fields)
-        return f"{answer['subfolder']}/{answer['name']} [temp]"
+        return f"{answer['subfolder']}/{answer['name']} [{place}]"
 
     def submit(self, prompt: dict[str, Any], prompt_id: str, client_id: str) -> None:
         """Queues a graph under an id of ours. Never repeated blindly: ComfyUI runs a repeated id twice.
@@ -154,7 +154,11 @@ class ComfyServer:
         if response.status != 200:
             return {}
         folders = [str(one["name"]) for one in self._decoded(response)]
-        found = [item for folder in folders for item in self._json("GET", f"/experiment/models/{quote(folder)}", timeout=PATIENT)]
+        found = [
+            item
+            for folder in folders
+            for item in self._json("GET", f"/experiment/models/{quote(folder)}", timeout=PATIENT)
+        ]
         return {str(item["name"]): int(item["size"]) for item in found}
 
     def forget(self, prompt_id: str) -> None:

@@ -231,6 +231,12 @@ class Journal:
         ]
 
     @_in_turn
+    def sample(self, key: str) -> Sample | None:
+        """The sample of this key; None where there is none, or only an input that gave none."""
+        row = self._db.execute("SELECT sample FROM samples WHERE key = ?", (key,)).fetchone()
+        return _sample(key, row[0]) if row and row[0] else None
+
+    @_in_turn
     def tries(self, key: str) -> Tries:
         """How often a sample was tried so far."""
         row = self._db.execute("SELECT attempts, submissions FROM samples WHERE key = ?", (key,)).fetchone()

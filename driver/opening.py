@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import sqlite3
 import time
 import uuid
 from collections.abc import Mapping
@@ -21,7 +20,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from comfy_nodes.core.annotation import Provenance, parse_annotation
+from comfy_nodes.core.annotation import Provenance
 from comfy_nodes.core.photos import PhotoError
 from comfy_nodes.core.records import EditRecord, records_name
 
@@ -29,6 +28,7 @@ from .columns import key_stem
 from .comfy import ComfyServer
 from .dataset import CONFIGS, stored_rows
 from .failures import RunError
+from .journal import Journal
 from .layouts import StoredRow
 from .output import JOURNAL, workflow_name
 from .posting import sample_widgets
@@ -98,7 +98,9 @@ def open_row(key: str, run: Path, server: ComfyServer, original: Source | None, 
     paths = {role: folder / name for role, (name, _) in pictures.items()}
     for role, (_, data) in pictures.items():
         paths[role].write_bytes(data)
-    names = {role: server.upload(data, name, UPLOADS) if upload else name for role, (name, data) in pictures.items()}
+    names = {
+        role: server.upload(data, name, UPLOADS, "input") if upload else name for role, (name, data) in pictures.items()
+    }
     values = sample_widgets(sample, _provenance(sample, row))
     seconds = {role: path for role, path in paths.items() if role != "image"}
     ui = UiGraph(without_shown_values(ui_file.ui or {}, info))
@@ -167,13 +169,11 @@ def _stored(run: Path, key: str) -> StoredRow:
 
 def _sample_of(run: Path, key: str) -> Sample:
     """The sample that a row was made of, from the run's journal."""
-    with closing(sqlite3.connect(f"file:{run / JOURNAL}?mode=ro", uri=True)) as journal:
-        found = journal.execute("SELECT sample FROM samples WHERE key = ?", (key,)).fetchone()
-    if not found or not found[0]:
+    with closing(Journal(run / JOURNAL)) as journal:
+        found = journal.sample(key)
+    if found is None:
         raise RunError(f"--open {key}: the journal of {run} does not know it; it was not made by a run")
-    item = json.loads(found[0])
-    words = {name: value for name, value in item.items() if name not in ("file", "annotation")}
-    return Sample(key, item["file"], parse_annotation(item["annotation"]), **words)
+    return found
 
 
 def _graphs(run: Path, task: str) -> tuple[WorkflowFile, Api]:

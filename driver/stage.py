@@ -105,7 +105,7 @@ def open_stages(
         # What is wrong with a file is said before a server is started for it.
         for name in names:
             WorkflowFile.read(find_workflow(name, wanted)[0])
-    with _hosts(options, work, stop) as hosts:
+    with running_hosts(options, work, stop) as hosts:
         first = next(host for host in hosts if host.running()).server
         stats = first.system_stats()
         wanted = wanted or ("full" if any(one["type"] != "cpu" for one in stats["devices"]) else "classical")
@@ -187,7 +187,9 @@ def _agree(hosts: list[OwnServer | ForeignServer], graph: BatchGraph) -> Agreeme
 
 
 @contextmanager
-def _hosts(options: argparse.Namespace, work: Path, stop: StopRequest) -> Iterator[list[OwnServer | ForeignServer]]:
+def running_hosts(
+    options: argparse.Namespace, work: Path, stop: StopRequest
+) -> Iterator[list[OwnServer | ForeignServer]]:
     """The run's servers, of which at least one answers. Others of somebody else's may join later."""
     hosts = _foreign(options.server) if options.server else _own(options.servers, work)
     try:

@@ -22,6 +22,7 @@ from typing import Any, cast
 from comfy_nodes.core.model_table import fetch_command, missing_model
 
 from .failures import RunError
+from .ui_graph import without_shown_values
 
 Api = dict[str, dict[str, Any]]
 """ComfyUI's API format: {node id: {class_type, inputs, _meta}}; an input is a value or [node id, output]."""
@@ -100,7 +101,7 @@ class WorkflowFile:
         logger.addHandler(errors)
         logger.propagate = False
         try:
-            api = convert_ui_to_api(self.ui, object_info)
+            api = convert_ui_to_api(without_shown_values(self.ui, object_info), object_info)
         except (WorkflowConversionError, LookupError, TypeError, ValueError, AttributeError) as error:
             # Of a graph that no ComfyUI saved, comfy-cli raises what comes.
             raise RunError(f"{self.path}: cannot be converted ({error})") from None
@@ -365,7 +366,22 @@ def _free_seeds(api: Api, source: str, object_info: dict[str, Any]) -> tuple[str
         if node_id != source
         for name, spec in _inputs_of(node["class_type"], object_info).items()
         if _flagged_seed(spec) and name in node["inputs"] and not is_link(node["inputs"][name])
+        if _is_seed(api, node_id, name)
     )
+
+
+def _is_seed(api: Api, node_id: str, name: str) -> bool:
+    """Whether a number that may change by itself is a seed: it is called so, or is handed on to what is called so.
+    Core's primitive numbers carry the same flag, whatever they count."""
+    if "seed" in name:
+        return True
+    into = [
+        one
+        for other in api.values()
+        for one, value in other["inputs"].items()
+        if is_link(value) and value[0] == node_id
+    ]
+    return bool(into) and all("seed" in one for one in into)
 
 
 def _forced(spec: Any) -> bool:

@@ -119,7 +119,7 @@ def make_checkout(root: Path, stubs: Path) -> Checkout:
     (root / "driver").mkdir(parents=True)
     (root / "tests").mkdir()
     for name in ("install.py", "constraints.txt", "requirements.txt", "requirements-driver.txt", "requirements-dev.txt",
-                 "requirements-grounding.txt"):
+                 "requirements-models.txt"):
         shutil.copy(ROOT / name, root / name)
     (root / "driver" / "batch.py").write_text(f"import sys\nprint('driver', *sys.argv[1:])\nsys.exit({DRIVER_STATUS})\n")
     (stubs / "bin").mkdir(parents=True)
@@ -179,7 +179,7 @@ def test_requirements_suit_comfyui_manager() -> None:
 
 
 def test_only_constraints_speak_of_torch() -> None:
-    for name in ("requirements.txt", "requirements-driver.txt", "requirements-dev.txt", "requirements-grounding.txt"):
+    for name in ("requirements.txt", "requirements-driver.txt", "requirements-dev.txt", "requirements-models.txt"):
         text = (ROOT / name).read_text()
         wanted = [line for line in text.splitlines() if line and not line.startswith("#")]
         assert not [line for line in wanted if line.startswith("torch") or "==" in line or "://" in line], name
@@ -223,7 +223,7 @@ def test_manager_run_adds_the_grounders_and_nothing_else(attached: Checkout) -> 
     assert (done.returncode, done.stderr) == (0, ""), done
     assert "no network today" in done.stdout and "all that the node pack needs is here" in done.stdout
     [call] = attached.calls()
-    assert [Path(word).name for word in call["words"] if word.endswith(".txt")][:-1] == ["requirements-grounding.txt"]
+    assert [Path(word).name for word in call["words"] if word.endswith(".txt")][:-1] == ["requirements-models.txt"]
     assert {path for path in attached.files() - before if path.name != ".comfyui"} == set()
 
 
@@ -234,7 +234,7 @@ def test_grounders_come_without_a_torch_or_an_opencv_of_their_own(checkout: Chec
     alone = checkout.calls()[-1]["words"]
     assert {"--no-deps", "--no-build-isolation"} <= set(alone)
     assert [word.partition(">")[0] for word in alone if ">=" in word] == ["ultralytics", "ultralytics-thop", "sam2"]
-    needed = (ROOT / "requirements-grounding.txt").read_text()
+    needed = (ROOT / "requirements-models.txt").read_text()
     assert "opencv" not in needed and "torch" not in needed
 
 

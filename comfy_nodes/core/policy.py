@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from .verdicts import Scores, Verdict, combine
+from .verdicts import SAYS, Scores, Verdict, combine
 
 Outcome = Literal["ok", "failed", "missing"]
 
@@ -105,7 +105,9 @@ def decide(given: Sequence[Scores], policy: Sequence[Threshold], verdicts: bool)
         counted.append(Scores({}, "unscored", "; ".join(missing)))
     elif policy and not counted:
         counted.append(Scores({}, "keep"))
-    return combine(counted), rows
+    decided = combine(counted)
+    said = {"filter.keep": SAYS[decided.verdict]} if decided.verdict in SAYS else {}
+    return replace(decided, values=decided.values | said), rows
 
 
 def table(rows: Sequence[Row]) -> str:

@@ -16,7 +16,9 @@ from .tasks import TASKS, RegionNeed
 
 Scheme = Literal["imgedit", "unicedit", "scaleedit"]
 
-GRAPHS: dict[str, str] = {"remove": "remove"}
+SINGLE_TURN = ("add", "remove", "replace", "alter", "background", "motion", "style", "extract", "visual", "hybrid")
+
+GRAPHS: dict[str, str] = {task: task for task in SINGLE_TURN}
 """Workflow by task: `workflows/<name>.json` or `<name>-classical.json`. A task that is not in here has no graph yet."""
 
 RUBRICS = (

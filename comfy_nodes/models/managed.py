@@ -48,7 +48,7 @@ class ManagedModule(Generic[Module]):
             dtype: what to convert floating-point weights to; None leaves them.
         """
         offload = model_management.unet_offload_device()
-        module = module.eval().requires_grad_(False).to(device=offload, dtype=dtype)
+        module = module.eval().requires_grad_(False).to(device=offload, **({"dtype": dtype} if dtype else {}))
         self.name = name
         self._module = module
         self.patcher = _WholePatcher(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from comfy.cli_args import args
@@ -78,14 +80,14 @@ class SaveEditPair(io.ComfyNode):
         )
 
     @classmethod
-    def check_lazy_status(
-        cls, sample: EditSample, scores: dict[str, tuple[object, str]] | None = None, **inputs: object
-    ) -> list[str]:
+    def check_lazy_status(cls, sample: EditSample, scores: Any = None, **inputs: object) -> list[str]:
         """What is still to be computed: nothing of a sample that has failed already, so that no edit is made for it."""
         if sample.failure:
             return []
-        # ComfyUI gives each grown input as its value and the name that it has in the graph.
-        given = inputs | {name: value for value, name in (scores or {}).values()}
+        # ComfyUI gives each grown input as its value and the name that it has in the graph; where none is wired, not a
+        # dict of them but that pair itself.
+        grown = scores if isinstance(scores, dict) else {}
+        given = inputs | {name: value for value, name in grown.values()}
         return [name for name, value in given.items() if value is None]
 
     @classmethod

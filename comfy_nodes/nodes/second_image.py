@@ -39,7 +39,7 @@ class LoadSecondImage(io.ComfyNode):
                 Sample.Input("sample", tooltip="What Load Edit Sample gave out."),
                 io.Combo.Input(
                     "image",
-                    options=samples.names(),
+                    options=samples.second_names(),
                     upload=io.UploadType.image,
                     image_folder=io.FolderType.input,
                     tooltip="The picture: a bundled sample or an upload.",

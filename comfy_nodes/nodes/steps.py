@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from comfy_api.latest import io
 
@@ -24,7 +26,13 @@ class TakeEditStep(io.ComfyNode):
             search_aliases=["hybrid edit", "nth operation", "edit operation", "second region"],
             inputs=[
                 Sample.Input("sample", tooltip="A sample with an instruction that a writer or you wrote."),
-                io.Int.Input("step", default=1, min=1, max=3, tooltip="Which operation, counted from 1."),
+                io.Int.Input(
+                    "step",
+                    default=1,
+                    min=0,
+                    max=3,
+                    tooltip="Which operation, counted from 1. 0: all of them in one, for an editor that follows instructions.",
+                ),
             ],
             outputs=[
                 io.String.Output("op", tooltip="add, remove, replace, alter, … An added thing is erased from the photo."),
@@ -49,20 +57,24 @@ class TakeEditStep(io.ComfyNode):
 def step_of(sample: EditSample, number: int) -> tuple[Step, Region | None]:
     """An operation, counted from 1, and its region; None where it is about the whole photo.
 
-    An instruction that nobody took apart is one step of the sample's task.
+    Number 0 is the whole edit as one operation of the sample's task, and so is an instruction that nobody took apart.
+    Where nobody described what is to be seen afterwards, the command stands for it.
 
     Raises:
         ValueError: the edit has no such step.
     """
-    steps = sample.writing.steps if sample.writing else ()
-    if not steps:
+    writing = sample.writing
+    steps = writing.steps if writing else ()
+    if not steps or not number:
         name = (sample.region.class_name or "") if sample.region else ""
-        words = sample.instruction
-        steps = (Step(sample.task, name, 0 if sample.region else None, words, words),)
+        command = (writing.editor_prompt if writing else "") or sample.instruction
+        target = (writing.target if writing else "") or command
+        steps, number = (Step(sample.task, name, 0 if sample.region else None, command, target),), max(1, number)
     if number > len(steps):
         raise ValueError(
             f"the edit has {len(steps)} step{'s' if len(steps) > 1 else ''}, and step {number} is asked for: "
             "have Write Instruction (VLM) write one for this task"
         )
     step = steps[number - 1]
+    step = replace(step, target=step.target or step.editor_prompt)
     return step, sample.regions[step.region] if step.region is not None else None

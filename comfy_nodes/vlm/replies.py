@@ -11,7 +11,6 @@ import json
 import re
 from dataclasses import dataclass
 
-import json_repair
 from pydantic import BaseModel, ValidationError
 
 from .asking import FailureKind
@@ -89,6 +88,8 @@ def _json_object(words: str) -> dict[str, object] | None:
     """The JSON object in a reply, mended where models commonly get it wrong."""
     if "{" not in words:
         return None
+    import json_repair  # the pack loads without it
+
     value = json_repair.loads(words)
     if not isinstance(value, dict):
         # Chinese punctuation between members, which the library takes for text.

@@ -196,7 +196,8 @@ def test_a_filter_merges_and_shows_its_table(pack: Any, found: Any) -> None:
     )
     scores, table = output.result
     assert [one.verdict for one in scores] == ["keep", "reject", "unscored"]
-    assert scores[0].values == {"pixel.outside_max": 0.0, "judge.overall": 4.0} and scores[0].restated == "Do it."
+    assert scores[0].values == {"pixel.outside_max": 0.0, "judge.overall": 4.0, "filter.keep": 1.0}
+    assert scores[0].restated == "Do it."
     assert scores[2].reason == "late; judge.overall >= 3: there is no such score"
     assert table.count("| threshold | value | result |") == 3 and "| judge.overall >= 3 | 2 | failed |" in table
     assert output.ui["text"][1].startswith("reject: judge.overall >= 3 does not hold (2)\n")

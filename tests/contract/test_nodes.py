@@ -165,7 +165,7 @@ sys.path.insert(0, comfyui)
 from comfy.cli_args import args
 args.cpu = True
 import comfy_api.latest, comfy.sd, folder_paths, node_helpers
-for optional in ("cv2", "ultralytics", "sam2", "openai", "json_repair", "tenacity"):
+for optional in ("cv2", "ultralytics", "sam2", "openai", "json_repair", "tenacity", "diffusers"):
     sys.modules[optional] = None  # whoever imports it now fails
 called = []
 def audit(event, arguments):

@@ -59,7 +59,8 @@ def test_a_bad_line_is_named(line: str) -> None:
 )
 def test_a_policy_decides(policy: str, verdict: str, reason: str) -> None:
     found = decided(policy, KEEP)
-    assert (found.verdict, found.reason, found.values) == (verdict, reason, KEEP.values)
+    said = {"keep": {"filter.keep": 1.0}, "reject": {"filter.keep": 0.0}}.get(verdict, {})
+    assert (found.verdict, found.reason, found.values) == (verdict, reason, KEEP.values | said)
     assert found.restated == ("" if verdict == "reject" else "Do it.")
 
 

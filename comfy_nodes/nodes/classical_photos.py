@@ -1,0 +1,86 @@
+"""Edits of much or all of a photo without weights: another background, and styles by filters."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from comfy_api.latest import io
+
+from .. import classical_edits, classical_scenery, classical_styles
+from ..classical_edits import BY_SEED, Edit
+from ..core.classical_wording import SCENES, STYLES, region_writing, style_writing
+from ..core.instructions import Writing
+from ..core.wording import Language
+from ..sockets import EditSample
+from ..tensors import to_image
+from .classical_regions import given, language_input, mask_for, outputs, sample_input
+
+
+class ClassicalBackground(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="EditPairsClassicalBackground",
+            display_name="Classical Background",
+            category="editpairs",
+            description="Puts a drawn sky, a plain ground, a pattern or deep space behind the subjects without a model. Says in words what it did.",
+            search_aliases=["change background", "replace sky", "backdrop", "scene swap"],
+            inputs=[
+                sample_input(),
+                io.Mask.Input("mask", tooltip="The background without its subjects, such as Protect Subjects gives out."),
+                io.Combo.Input(
+                    "scene",
+                    options=[BY_SEED, *SCENES],
+                    default=BY_SEED,
+                    tooltip="The new background. By seed: a sky where the region is called a sky, anything else elsewhere; without colour in a black-and-white photo.",
+                ),
+                language_input(),
+            ],
+            outputs=outputs(),
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, sample: EditSample, mask: torch.Tensor, scene: str, language: Language = "en") -> io.NodeOutput:
+        def make(photo: np.ndarray) -> tuple[Edit, Writing]:
+            region = classical_edits.first_region(sample)
+            behind = mask_for(sample, mask)
+            name = classical_scenery.choose(region.class_name or "", photo, sample.seed) if scene == BY_SEED else scene
+            drawn = classical_scenery.draw(name, *behind.shape, sample.seed)
+            after = classical_scenery.put_behind(photo, behind, drawn)
+            edit = Edit(photo, after, behind, name, classical_scenery.licence(name))
+            return edit, region_writing(classical_edits.scene_of(sample, (region,)), [("background", name)], language)
+
+        return given(classical_edits.attempt(sample, "EditPairsClassicalBackground", make))
+
+
+class ClassicalStyle(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="EditPairsClassicalStyle",
+            display_name="Classical Style",
+            category="editpairs",
+            description="Turns the whole photo into a drawing, a print, a painting or another kind of photograph by filters, without a model.",
+            search_aliases=["style transfer", "pencil sketch", "oil painting", "halftone", "filter effect"],
+            inputs=[
+                sample_input(),
+                io.Combo.Input(
+                    "style",
+                    options=[BY_SEED, *STYLES],
+                    default=BY_SEED,
+                    tooltip="By seed: one that changes this photo.",
+                ),
+                language_input(),
+            ],
+            outputs=outputs(masked=False),
+        )
+
+    @classmethod
+    def execute(cls, sample: EditSample, style: str, language: Language = "en") -> io.NodeOutput:
+        def make(photo: np.ndarray) -> tuple[Edit, Writing]:
+            name = classical_styles.choose(photo, sample.seed) if style == BY_SEED else style
+            everywhere = np.ones(photo.shape[:2], dtype=bool)
+            return Edit(photo, classical_styles.apply(photo, name), everywhere, name), style_writing(name, language)
+
+        outcome = classical_edits.attempt(sample, "EditPairsClassicalStyle", make)
+        return io.NodeOutput(outcome.sample, to_image(outcome.after), outcome.instruction)

@@ -1,0 +1,66 @@
+"""What the command does beside runs: adopts a graph, collects pairs made by hand, opens one row for an artist.
+
+Each is one function on the command line's options; what they do stands in modules of their own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .comfy import ComfyServer
+from .pool import StopRequest
+from .report import Summary
+from .sources import Source
+from .stage import running_hosts
+
+
+def adopt(options: argparse.Namespace) -> None:
+    """`--adopt`: turns somebody's graph into a batchable one."""
+    from .adopting import adopt_file, ask_terminal
+
+    theirs = Path(options.adopt)
+    output = Path(options.output) if options.output else theirs.with_name(f"{theirs.stem}-editpairs.json")
+    ask = ask_terminal if sys.stdin.isatty() else None
+    with _server(options) as server:
+        adopted = adopt_file(theirs, output, server.object_info(), options.adopt_choice or "", ask)
+    print(*adopted.lines, sep="\n")
+    if adopted.missing:
+        print(f"not ready on this server yet: {adopted.missing}", file=sys.stderr)
+    print(f"{output}: open it in ComfyUI, or give it to --workflow")
+
+
+def collect(options: argparse.Namespace) -> Summary:
+    """`--collect`: makes a dataset of pairs that were made by hand."""
+    from .collecting import collect as gather
+
+    collected = gather(Path(options.collect), options.output, options.layout)
+    print(*collected.lines, sep="\n")
+    return collected.summary
+
+
+def open_row(options: argparse.Namespace) -> None:
+    """`--open`: writes the workflow of one row, and with `--again` makes the row once more."""
+    from .opening import make_again
+    from .opening import open_row as open_one
+
+    original = Source(options.input, options.image_root) if options.input else None
+    with _server(options) as server:
+        opened = open_one(options.open, options.output, server, original, upload=bool(options.server))
+        print(*opened.lines, sep="\n")
+        if options.again:
+            print(make_again(opened, server).line)
+
+
+@contextmanager
+def _server(options: argparse.Namespace) -> Iterator[ComfyServer]:
+    """The first server that is named, or one that is started for this."""
+    with (
+        tempfile.TemporaryDirectory(prefix="editpairs-") as scratch,
+        running_hosts(options, Path(scratch), StopRequest()) as hosts,
+    ):
+        yield next(host for host in hosts if host.running()).server

@@ -1,0 +1,215 @@
+"""The model graphs on a real ComfyUI on CPU, with tiny random checkpoints: each loads, samples and keeps its promise.
+
+Random weights paint noise, so nothing here says that an edit is good; it says that every part fits, that the right
+pixels changed and no others, and which picture is before and which after.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from comfy_nodes.core.model_rows import TABLE
+from driver.workflow import WORKFLOWS, BatchGraph, WorkflowFile
+from tests.e2e import helpers
+from tests.e2e.full_graphs import Pair, Photo, bound, make_checkpoints, op, photo, region, run
+
+MASKED = ("remove", "add", "replace", "alter", "background", "visual", "hybrid")
+WHOLE = ("style", "extract", "motion", "instruct", "instruct-qwen")
+GRAPHS = (*MASKED, *WHOLE)
+
+LOADERS = {
+    "UNETLoader": ("unet_name",),
+    "DualCLIPLoader": ("clip_name1", "clip_name2"),
+    "CLIPLoader": ("clip_name",),
+    "VAELoader": ("vae_name",),
+    "CLIPVisionLoader": ("clip_name",),
+    "StyleModelLoader": ("style_model_name",),
+    "CheckpointLoaderSimple": ("ckpt_name",),
+    "ControlNetLoader": ("control_net_name",),
+    "EditPairsLoadSam2": ("model",),
+}
+"""Loaders and their inputs that name a file."""
+
+
+class Bench:
+    """A ComfyUI with the tiny checkpoints, and the graphs bound to it."""
+
+    def __init__(self, url: str, models: Path) -> None:
+        make_checkpoints(models)
+        self.url = url
+        self.models = models
+        self.info: dict[str, Any] = helpers.get(url, "/object_info")
+        self.photo = photo(models.parent / "input", "full.png")
+        self.other = photo(models.parent / "input", "full-other.png", 1)
+
+    def bind(self, name: str, *settings: str) -> BatchGraph:
+        return bound(name, self.info, *settings)
+
+    def run(self, name: str, photo: Photo | None = None, **values: Any) -> Pair:
+        return run(self.url, self.bind(name), image=(photo or self.photo).name, **values)
+
+
+@pytest.fixture(scope="module")
+def bench(comfy: Any) -> Bench:
+    return Bench(comfy.url, comfy.models)
+
+
+def used(whole: Photo, pair: Pair) -> np.ndarray:
+    """The part of the photo that the record says was used."""
+    left, top, right, bottom = (round(side) for side in pair.record["crop"])
+    return whole.pixels[top:bottom, left:right]
+
+
+PAIRS = [*itertools.product(["remove", "replace", "add"], repeat=2), ("alter", "add"), ("add", "alter")]
+"""Every order of a step that erases, one that paints, and one whose picture is the one before; `alter` paints, too."""
+
+DISC, BOX = region(40, 30, 61, 55), region(10, 12, 24, 29, "box")
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_it_fits_the_server_as_it_is(bench: Bench, name: str) -> None:
+    """Every file that it names is in the model table; with those on the server the driver takes it unchanged."""
+    info = json.loads(json.dumps(bench.info))
+    listed = {weights.name for weights in TABLE}
+    api = WorkflowFile.read(WORKFLOWS / f"{name}.json").to_api(info)
+    for node in api.values():
+        for field in LOADERS.get(node["class_type"], ()):
+            assert node["inputs"][field] in listed
+            spec = info[node["class_type"]]["input"]["required"][field]
+            options = spec[0] if isinstance(spec[0], list) else spec[1]["options"]
+            options.append(node["inputs"][field])
+    graph = BatchGraph.bind(api, info)
+    assert graph.task == name.removesuffix("-qwen")
+    assert graph.seeds == (), "every seed is wired to Load Edit Sample"
+    assert {line.split(" #")[0] for line in graph.left_out} <= {"ImageCompare"}
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_it_needs_core_nodes_and_ours_alone(bench: Bench, name: str) -> None:
+    api = WorkflowFile.read(WORKFLOWS / f"{name}.json").to_api(bench.info)
+    modules = {bench.info[node["class_type"]]["python_module"].split(".")[0] for node in api.values()}
+    assert modules <= {"nodes", "comfy_extras", "custom_nodes"}
+    strange = [
+        node["class_type"]
+        for node in api.values()
+        if bench.info[node["class_type"]]["python_module"].startswith("custom_nodes")
+        and not node["class_type"].startswith("EditPairs")
+    ]
+    assert strange == []
+
+
+@pytest.mark.parametrize("name", ["remove", "replace", "alter"])
+def test_a_region_is_edited_and_nothing_else(bench: Bench, name: str) -> None:
+    pair = bench.run(name, instruction="Do something to the disc.", annotation=bench.photo.annotation(DISC))
+    assert np.array_equal(pair.before, bench.photo.pixels)
+    pair.assert_kept_outside()
+    assert pair.mask[30:55, 40:61].all(), "the mask is the region and what it grew by"
+    assert pair.record["verdict"] == "keep"
+    assert pair.record["seed"] == 5
+
+
+def test_add_has_the_real_photo_afterwards(bench: Bench) -> None:
+    pair = bench.run("add", annotation=bench.photo.annotation(DISC))
+    assert np.array_equal(pair.after, bench.photo.pixels)
+    pair.assert_kept_outside()
+    assert pair.record["prompt"].split()[0] in ("Add", "Put", "Insert")
+
+
+def test_a_box_alone_goes_through_sam(bench: Bench) -> None:
+    boxed = DISC.model_copy(update={"mask": None})
+    pair = bench.run("remove", annotation=bench.photo.annotation(boxed))
+    pair.assert_kept_outside()
+    assert pair.record["regions"][0]["mask"] is not None
+
+
+def test_a_background_leaves_the_subject_inside_it_alone(bench: Bench) -> None:
+    ground = region(0, 0, 97, 70, "ground", kind="background")
+    pair = bench.run(
+        "background", instruction="Change it.", annotation=bench.photo.annotation(DISC, ground), region_index=1
+    )
+    assert np.array_equal(pair.before, bench.photo.pixels)
+    pair.assert_kept_outside()
+    assert not pair.mask[30:55, 40:61].any(), "the subject is not painted over"
+    assert not pair.mask[70:].any(), "the mask does not grow"
+    assert pair.mask[:20, :20].all()
+
+
+def test_visual_keeps_the_photos_half_and_the_reference(bench: Bench) -> None:
+    graph = bench.bind("visual")
+    reference = bench.other.pixels
+    values = {"image": bench.photo.name, "instruction": "Use it.", "annotation": bench.photo.annotation(DISC)}
+    for node in graph.api.values():
+        if node["class_type"] == "EditPairsLoadSecondImage":
+            node["inputs"]["image"] = bench.other.name
+    pair = run(bench.url, graph, **values)
+    assert np.array_equal(pair.before, bench.photo.pixels)
+    pair.assert_kept_outside()
+    assert np.array_equal(pair.picture(pair.record["input_images"][1]), reference)
+
+
+def test_extract_shows_the_object_in_the_photos_size(bench: Bench) -> None:
+    pair = bench.run("extract", annotation=bench.photo.annotation(DISC))
+    assert np.array_equal(pair.before, bench.photo.pixels)
+    assert pair.after.shape == pair.before.shape
+    assert pair.record["edit_mask"] is None
+    assert (pair.after[:, 0] > 250).all(), "padded with white to its left, as the crop is upright"
+
+
+def test_style_redraws_the_whole_photo(bench: Bench) -> None:
+    pair = bench.run("style", annotation=bench.photo.annotation())
+    assert pair.before.shape == pair.after.shape == (80, 96, 3)
+    assert np.array_equal(pair.before, used(bench.photo, pair)), "cropped, not scaled"
+    assert pair.record["prompt"].startswith("Turn the photo into ")
+    assert pair.record["edit_mask"] is None
+
+
+def test_motion_paints_nothing(bench: Bench) -> None:
+    """A local model in the service's place: neither is asked where the instruction is known."""
+    folder = bench.models / "LLM" / "tiny"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text('{"model_type": "qwen2_5_vl"}', encoding="utf-8")
+    (folder / "model.safetensors").write_bytes(b"")
+    graph = bench.bind("motion")
+    for node in graph.api.values():
+        if node["class_type"] == "EditPairsLoadSecondImage":
+            node["inputs"]["image"] = bench.other.name
+        if node["class_type"] == "EditPairsLoadVlmEndpoint":
+            node.update(class_type="EditPairsLoadVlmLocal", inputs={"model": "tiny", "dtype": "auto", "batch_size": 1})
+    pair = run(bench.url, graph, image=bench.photo.name, instruction="Let it move.")
+    assert np.array_equal(pair.before, bench.photo.pixels)
+    assert np.array_equal(pair.after, bench.other.pixels)
+
+
+@pytest.mark.parametrize("name", ["instruct", "instruct-qwen"])
+def test_an_editor_redraws_the_whole_photo(bench: Bench, name: str) -> None:
+    pair = bench.run(name, instruction="Make it red.", annotation=bench.photo.annotation())
+    assert pair.before.shape == pair.after.shape == (80, 96, 3)
+    assert np.array_equal(pair.before, used(bench.photo, pair))
+    assert not np.array_equal(pair.before, pair.after)
+    assert pair.record["edit_mask"] is None
+
+
+def test_an_editor_that_was_told_to_remove_makes_an_add(bench: Bench) -> None:
+    pair = bench.run("instruct", annotation=bench.photo.annotation(DISC, steps=(op("add", 0),)))
+    assert np.array_equal(pair.after, used(bench.photo, pair))
+    assert not np.array_equal(pair.before, pair.after)
+
+
+@pytest.mark.parametrize("ops", PAIRS, ids="-then-".join)
+def test_hybrid_puts_each_step_on_its_side(bench: Bench, ops: tuple[str, str]) -> None:
+    """An added thing is in the photo and is erased from the picture before; everything else changes the one after."""
+    steps = tuple(op(name, number) for number, name in enumerate(ops))
+    pair = bench.run("hybrid", annotation=bench.photo.annotation(DISC, BOX, steps=steps))
+    pair.assert_kept_outside()
+    for name, (top, bottom, left, right) in zip(ops, ((30, 55, 40, 61), (12, 29, 10, 24)), strict=True):
+        real, painted = (pair.after, pair.before) if name == "add" else (pair.before, pair.after)
+        inside = (slice(top, bottom), slice(left, right))
+        assert np.array_equal(real[inside], bench.photo.pixels[inside])
+        assert (painted[inside] != bench.photo.pixels[inside]).any(axis=-1).mean() > 0.5
+    assert [one["op"] for one in pair.record["regions"]] == list(ops)
