@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from comfy_api.latest import io
 
@@ -64,7 +65,7 @@ class VerifyPixels(io.ComfyNode):
                 io.Mask.Input(
                     "region_mask",
                     optional=True,
-                    tooltip="Where the edit was meant, for editors that redraw the whole picture: it has to be there, whole, and nowhere else.",
+                    tooltip="Where the edit was meant, for editors that redraw the whole picture: it has to be there, whole, and nowhere else. All zero, as from a sample without a region, says nothing.",
                 ),
                 io.Float.Input(
                     "min_covered",
@@ -135,7 +136,7 @@ class VerifyPixels(io.ComfyNode):
                 before,
                 after,
                 None if edit_masks is None else marked(item(edit_masks, index), *size),
-                None if regions is None else marked(item(regions, index), *size),
+                None if regions is None else _said(marked(item(regions, index), *size)),
                 limits,
             )
             results.append(scores)
@@ -153,3 +154,8 @@ class VerifyPixels(io.ComfyNode):
             [[boxes.of_mask(one)] if one.any() else [] for one in found],
             ui={"text": lines},
         )
+
+
+def _said(region: np.ndarray) -> np.ndarray | None:
+    """A region's mask; None where it marks nothing, as that of a sample without a region."""
+    return region if region.any() else None

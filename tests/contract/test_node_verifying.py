@@ -70,3 +70,12 @@ def test_limits_reach_the_verdict(verify: Callable[..., Any], picture: np.ndarra
 def test_a_region_of_another_size_is_refused(verify: Callable[..., Any], picture: np.ndarray) -> None:
     with pytest.raises(ValueError, match="the mask is 30 x 20, the image 160 x 128"):
         verify(source=batch(picture), edited=batch(picture), region_mask=torch.ones(1, 20, 30))
+
+
+def test_a_sample_without_a_region_says_nothing_of_the_place(verify: Callable[..., Any], picture: np.ndarray) -> None:
+    edited = picture.copy()
+    edited[REGION] = 0
+    scores, *_ = verify(
+        source=batch(picture), edited=batch(edited), region_mask=torch.zeros(1, *picture.shape[:2])
+    ).result
+    assert scores[0].verdict == "keep"
