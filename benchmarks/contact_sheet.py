@@ -1,87 +1,110 @@
-"""A contact sheet of runs: before, after and instruction of pairs, a row for each task.
+"""A contact sheet of a run: for each task a row with a pair and its instruction.
 
-Usage: `python benchmarks/contact_sheet.py RUN [RUN ...] --output docs/tasks.jpg`. Reads the PNGs and the JSON records that
-Save Edit Pair leaves, wherever they lie below the folders given: a run's output, or ComfyUI's output folder.
+Usage: `python benchmarks/contact_sheet.py RUN --output docs/tasks.jpg`. Reads the kept rows of a finished run's dataset, in
+any layout.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import io
+import sys
 import textwrap
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
-ORDER = ("add", "remove", "replace", "alter", "background", "motion", "style", "extract", "visual", "hybrid")
-TILE = 250, 180
-COLUMNS = 2
-WORDS = 60
-"""Pixels below each pair for the instruction."""
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from comfy_nodes.core.tasks import TASKS  # noqa: E402
+from driver.dataset import stored_rows  # noqa: E402
+from driver.failures import RunError  # noqa: E402
+from driver.layouts import StoredRow  # noqa: E402
+
+TILE = 330, 220
+WORDS = 300
+"""Width of the column with task and instruction, in pixels."""
+
+GAP = 6
+REFERENCE = 90
+"""Side of a reference picture's corner, in pixels."""
+
+TASK_COLOUR, PROMPT_COLOUR = (30, 90, 160), (20, 20, 20)
 
 
-def records(folders: Iterable[Path]) -> list[tuple[Path, dict[str, Any]]]:
-    """Kept pairs below the folders, each record with the folder that its pictures lie in, in the files' order."""
+def chosen(rows: Sequence[StoredRow], keys: Sequence[str]) -> list[StoredRow]:
+    """One row of each task, in the task table's order: one of `keys`, else of the least shown photo the largest region."""
+    shown: Counter[str] = Counter()
     found = []
-    for folder in folders:
-        for path in sorted(folder.rglob("*.json")):
-            record = json.loads(path.read_text(encoding="utf-8"))
-            if isinstance(record, dict) and record.get("verdict") == "keep":
-                found.append((path.parent, record))
+    for task in TASKS:
+        of_task = [row for row in rows if row.columns["task"] == task]
+        if not of_task:
+            continue
+        named = [row for row in of_task if row.columns["key"] in keys]
+        best = named[0] if named else min(of_task, key=lambda row: (shown[row.columns["source_id"]], -_area(row)))
+        shown[best.columns["source_id"]] += 1
+        found.append(best)
     return found
 
 
-def fitted(path: Path) -> Image.Image:
-    """The whole picture in a tile, on light grey."""
-    tile = Image.new("RGB", TILE, (236, 236, 236))
-    with Image.open(path) as opened:
-        picture = opened.convert("RGB")
-    picture.thumbnail(TILE, Image.Resampling.LANCZOS)
-    tile.paste(picture, ((TILE[0] - picture.width) // 2, (TILE[1] - picture.height) // 2))
-    return tile
-
-
-def cell(folder: Path, record: dict[str, Any]) -> Image.Image:
-    """One pair: the picture before with its reference in a corner, the one after, and what was asked for."""
-    drawn = Image.new("RGB", (2 * TILE[0] + 4, TILE[1] + WORDS), "white")
-    first, *references = record["input_images"]
-    drawn.paste(fitted(folder / first["filename"]), (0, 0))
-    for reference in references:
-        small = fitted(folder / reference["filename"]).resize((TILE[0] // 3, TILE[1] // 3))
-        drawn.paste(small, (4, TILE[1] - small.height - 4))
-    drawn.paste(fitted(folder / record["output_images"][0]["filename"]), (TILE[0] + 4, 0))
+def strip(row: StoredRow) -> Image.Image:
+    """What was asked for, the picture before with its reference in a corner, and the one after."""
+    drawn = Image.new("RGB", (WORDS + 2 * (TILE[0] + GAP), TILE[1]), "white")
     pen = ImageDraw.Draw(drawn)
-    pen.text((4, TILE[1] + 2), record["task"], fill=(30, 90, 160), font=ImageFont.load_default(13))
-    for number, line in enumerate(textwrap.wrap(record["prompt"], 56)[:3]):
-        pen.text((92, TILE[1] + 2 + 17 * number), line, fill="black", font=ImageFont.load_default(13))
+    pen.text((4, 4), row.columns["task"], fill=TASK_COLOUR, font=ImageFont.load_default(20))
+    text = "\n".join(textwrap.wrap(row.columns["prompt"], 33))
+    pen.multiline_text((4, 36), text, fill=PROMPT_COLOUR, font=ImageFont.load_default(17), spacing=6)
+    before, *references = row.inputs
+    drawn.paste(_tile(before, TILE), (WORDS, 0))
+    for reference in references:
+        drawn.paste(_tile(reference, (REFERENCE, REFERENCE)), (WORDS, TILE[1] - REFERENCE))
+    drawn.paste(_tile(row.outputs[0], TILE), (WORDS + TILE[0] + GAP, 0))
     return drawn
 
 
-def sheet(cells: Sequence[Image.Image]) -> Image.Image:
-    width, height = cells[0].width + 14, cells[0].height + 8
-    rows = -(-len(cells) // COLUMNS)
-    whole = Image.new("RGB", (COLUMNS * width - 14, rows * height), "white")
-    for number, one in enumerate(cells):
-        whole.paste(one, (number % COLUMNS * width, number // COLUMNS * height))
+def sheet(strips: Sequence[Image.Image]) -> Image.Image:
+    height = strips[0].height + GAP
+    whole = Image.new("RGB", (strips[0].width, len(strips) * height - GAP), "white")
+    for number, one in enumerate(strips):
+        whole.paste(one, (0, number * height))
     return whole
+
+
+def _tile(data: bytes, size: tuple[int, int]) -> Image.Image:
+    """The whole picture on light grey."""
+    tile = Image.new("RGB", size, (236, 236, 236))
+    with Image.open(io.BytesIO(data)) as opened:
+        picture = opened.convert("RGB")
+    scale = min(size[0] / picture.width, size[1] / picture.height)
+    fitted = picture.resize((round(picture.width * scale), round(picture.height * scale)), Image.Resampling.LANCZOS)
+    tile.paste(fitted, ((size[0] - fitted.width) // 2, (size[1] - fitted.height) // 2))
+    return tile
+
+
+def _area(row: StoredRow) -> float:
+    """Share of the photo that the region's box covers; 1 without one."""
+    box: Iterable[float] | None = row.columns["bbox"]
+    if box is None:
+        return 1.0
+    left, top, right, bottom = box
+    return (right - left) * (bottom - top) / (row.columns["width"] * row.columns["height"])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder with pairs")
+    parser.add_argument("run", type=Path, metavar="RUN", help="the folder of a finished run")
     parser.add_argument("--output", type=Path, required=True, help="the JPEG to write")
-    parser.add_argument("--per-task", type=int, default=1, help="pairs of each task (default 1)")
+    parser.add_argument("--key", action="append", default=[], help="a row to show for its task; may be repeated")
     given = parser.parse_args()
-    pairs = records(given.runs)
-    cells = []
-    for task in ORDER:
-        of_task = [pair for pair in pairs if pair[1]["task"] == task]
-        cells += [cell(*pair) for pair in of_task[: given.per_task]]
-    if not cells:
-        parser.error("no kept pairs in these folders")
-    sheet(cells).save(given.output, quality=85, optimize=True)
+    try:
+        pairs = chosen(list(stored_rows(given.run, "data")), given.key)
+    except RunError as error:
+        parser.error(str(error))
+    if not pairs:
+        parser.error(f"{given.run}: no kept pairs")
+    sheet([strip(one) for one in pairs]).save(given.output, quality=85, optimize=True)
 
 
 if __name__ == "__main__":

@@ -153,7 +153,7 @@ class EditRecord(BaseModel):
         scores = {one["name"]: one["value"] for one in carried.get("scores", ())}
         scores |= {one.name: one.value for one in self.scores}
         told = [{"name": name, "value": value} for name, value in scores.items()]
-        initial = known.get("initial_prompt") or self.prompt
+        initial = known.get("initial_prompt") or self.initial_prompt or self.prompt
         restated = self.restated_prompt or (self.prompt if self.prompt != initial else None)
         changed = {**known, "initial_prompt": initial, "restated_prompt": restated, "scores": told}
         return EditRecord.model_validate({**self.model_dump(), **changed})
