@@ -127,12 +127,14 @@ def started_frontend(comfy: Any) -> Iterator[Frontend]:
         browser = driver.chromium.launch(executable_path=chromium, args=list(CHROMIUM_OPTIONS))
         page = browser.new_page(viewport={"width": 1920, "height": 1080})
         frontend = Frontend(page, comfy.url)
+        known = frontend.get("/settings").get("Comfy.TutorialCompleted")
         page.goto(comfy.url)
-        # A new user's first page: an empty graph under the template browser.
-        templates = page.locator("[role=dialog]")
-        templates.wait_for()
-        page.keyboard.press("Escape")
-        templates.wait_for(state="hidden")
+        if not known:
+            # A new user's first page: an empty graph under the template browser.
+            templates = page.locator("[role=dialog]")
+            templates.wait_for()
+            page.keyboard.press("Escape")
+            templates.wait_for(state="hidden")
         page.wait_for_load_state("networkidle")
         yield frontend
         browser.close()

@@ -160,7 +160,7 @@ def test_the_mask_editor_itself(remove: Frontend) -> None:
     page.evaluate("app.extensionManager.command.execute('Comfy.MaskEditor.OpenMaskEditor')")
     save = page.locator("[role=dialog] button", has_text="Save")
     save.wait_for()
-    page.wait_for_timeout(1000)  # the editor lays its canvases out after it opened
+    page.wait_for_timeout(3000)  # the editor lays its canvases out after it opened
     page.mouse.move(888, 390)
     page.mouse.down()
     page.mouse.move(888, 690, steps=10)
