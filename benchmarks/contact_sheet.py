@@ -18,10 +18,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from comfy_nodes.core.tasks import TASKS  # noqa: E402
-from driver.dataset import stored_rows  # noqa: E402
-from driver.failures import RunError  # noqa: E402
-from driver.layouts import StoredRow  # noqa: E402
+from comfy_nodes.core.tasks import TASKS
+from driver.dataset import stored_rows
+from driver.failures import RunError
+from driver.layouts import StoredRow
 
 TILE = 330, 220
 WORDS = 300

@@ -189,5 +189,5 @@ def test_calls_of_a_pack_overlap(driver: Driver, endpoint: Endpoint, place: Path
     summary = judge(driver, folder, place / "many-out", "--samples-per-prompt", "64")
     seconds = time.monotonic() - begun
     assert summary["kept"] == 64
-    assert endpoint.most_at_once > 8
+    assert endpoint.most_at_once == 8, "a profile's own bound"
     assert seconds < 64 * CALL_S, f"{seconds:.0f} s"
