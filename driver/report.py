@@ -141,7 +141,7 @@ def write_report(
         ranking=gallery.statistics.ranking() if gallery.statistics else None,
         photos=gallery.photos,
         environment=environment,
-        folder=shlex.quote(str(output)),
+        folder=shlex.quote(output.resolve().name),  # no path of this machine stands in what a run leaves
     )
     _write(output / "report.html", page)
     text = json.dumps(vars(summary) | figures, indent=2, ensure_ascii=False, allow_nan=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 import uuid
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,10 @@ def test_a_row_is_opened_run_by_hand_and_collected(driver: Driver, photos: Path,
 
     record = run_by_hand(comfy.url, found.path)
     assert (record["key"], record["seed"], record["prompt"]) == (row["key"], row["seed"], row["prompt"])
-    by_hand = comfy.models.parent / "output" / "editpairs"
+    by_hand = tmp_path / "by hand"  # ComfyUI's own folder has what other tests saved, too
+    by_hand.mkdir()
+    for file in (comfy.models.parent / "output" / "editpairs").glob(f"{row['key']}*"):
+        shutil.copy(file, by_hand)
     summary = collect(by_hand, tmp_path / "collected").summary
     assert (summary.kept, summary.failed) == (1, 0)
     compared = ("workflow", "workflow_sha256", "stage_sha256", "profile")
