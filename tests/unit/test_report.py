@@ -214,7 +214,7 @@ def test_a_score_is_drawn_and_counted(judged: Any) -> None:
 def test_a_row_says_how_to_open_it(judged: Any) -> None:
     page(judged, JUDGED)
     text = (judged.output / "report.html").read_text(encoding="utf-8")
-    assert f"python driver/batch.py --open poor --output {judged.output}" in text
+    assert f"python driver/batch.py --open poor --output {judged.output.name}" in text
 
 
 def test_the_card_opens_with_yaml_and_says_how_to_load(rows: Any) -> None:
