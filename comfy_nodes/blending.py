@@ -53,10 +53,20 @@ def composite(source: np.ndarray, edited: np.ndarray, edit_mask: np.ndarray, pix
     Returns:
         float32 [H, W, 3]. Outside of the edit mask the source's own numbers.
     """
-    weights = soft_edge(edit_mask, pixels)[edit_mask][:, None]
     result = source.copy()
-    result[edit_mask] = source[edit_mask] * (1 - weights) + edited[edit_mask] * weights
+    if not edit_mask.any():
+        return result
+    part = _around(edit_mask)
+    inside = edit_mask[part]
+    weights = soft_edge(inside, pixels)[..., None]
+    np.copyto(result[part], source[part] * (1 - weights) + edited[part] * weights, where=inside[..., None])
     return result
+
+
+def _around(mask: np.ndarray) -> tuple[slice, slice]:
+    """Rows and columns of what a mask marks, with a pixel around it where the picture has one."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return slice(max(0, rows[0] - 1), rows[-1] + 2), slice(max(0, columns[0] - 1), columns[-1] + 2)
 
 
 def match_colour(edited: np.ndarray, source: np.ndarray, edit_mask: np.ndarray, strength: float) -> np.ndarray:

@@ -68,7 +68,9 @@ def written(sample: EditSample, writings: list[Writing]) -> EditSample:
 
 def by_the_user(sample: EditSample) -> EditSample:
     """The sample with the instruction that stands in Load Edit Sample, word for word."""
-    words = sample.instruction.strip()
+    words, known = sample.instruction.strip(), sample.writing
+    if known is not None and known.instruction == words:
+        return sample
     return written(sample, [user_writing(sample, words, editor_prompt=words)])
 
 

@@ -41,7 +41,9 @@ def dry_run(options: argparse.Namespace) -> None:
             number = usable[stage.graph.task] if len(stages) > 1 else usable.total()
             for name, text in {**_graph(stage), **_estimates(stage, number)}.items():
                 _show(name, text)
-        _show("samples", f"{usable.total()} to edit, {refused.total()} unusable")
+            if len(stages) > 1:
+                _show("samples", f"{number} to edit")
+        _show("all samples", f"{usable.total()} to edit, {refused.total()} unusable")
         _show("output", str(options.output))
         for why, number in refused.most_common(20):
             print(f"      unusable: {why}" + (f" (and {number - 1} more)" if number > 1 else ""))

@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -447,10 +447,14 @@ def _of_tasks(tasks: Collection[str] | None) -> tuple[str, tuple[str, ...]]:
 
 def _text(sample: Sample) -> str:
     words = {name: getattr(sample, name) for name in _WORDS if getattr(sample, name)}
-    return json.dumps({"file": sample.file, "annotation": to_json(sample.annotation), **words})
+    edited = next((one.kind for one in sample.annotation.regions), "")
+    return json.dumps({"file": sample.file, "kind": edited, "annotation": to_json(sample.annotation), **words})
 
 
 def _sample(key: str, text: str) -> Sample:
     item = json.loads(text)
     words = {name: item[name] for name in _WORDS if name in item}
-    return Sample(key, item["file"], parse_annotation(item["annotation"]), **words)
+    annotation = parse_annotation(item["annotation"])
+    # The format lists objects before backgrounds; in a sample what is edited stands first.
+    regions = sorted(annotation.regions, key=lambda one: one.kind != item.get("kind"))
+    return Sample(key, item["file"], replace(annotation, regions=tuple(regions)), **words)

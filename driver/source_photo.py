@@ -42,6 +42,8 @@ class Photo:
     subtask: str = ""
     slot: str = ""
     """Which of several edits of the same regions it is."""
+    words_for: str = ""
+    """The task that the instruction is for, where its regions may serve others too; "" for any."""
     routed: tuple[str, ...] | None = None
     """Tasks that a router accepted for it; None where none has looked at it."""
     data: bytes | None = None

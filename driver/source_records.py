@@ -70,6 +70,8 @@ class Record:
     subtask: str = ""
     slot: str = ""
     """Which of several edits of the same regions it is."""
+    words_for: str = ""
+    """The task that the instruction is for; "" where it says none."""
     routed: tuple[str, ...] | None = None
     """Tasks that a router accepted for the photo."""
 
@@ -101,6 +103,7 @@ def read_record(item: Any) -> Record:
         subtask=_subtask(item),
         slot=_text(item, "slot"),
         routed=_routed(item.get("routes")),
+        words_for=_words_for(item),
     )
 
 
@@ -112,6 +115,12 @@ def _task(item: Mapping[str, Any]) -> str:
     # Of other lines with a task, its regions may serve any.
     written = item.get("writing") is not None or _edited(item)
     return _text(item, "task") if written else ""
+
+
+def _words_for(item: Mapping[str, Any]) -> str:
+    """The task that an instruction beside it is for, where it says so by one of our names."""
+    task = named(item, "task")
+    return task if isinstance(task, str) and task in TASKS else ""
 
 
 def _subtask(item: Mapping[str, Any]) -> str:

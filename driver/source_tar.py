@@ -144,6 +144,7 @@ class TarReader:
             class_name=record.class_name,
             instruction=words or record.instruction,
             task=record.task,
+            words_for=record.words_for,
         )
 
 

@@ -160,6 +160,9 @@ class Source:
 
         def samples(photo: Photo) -> list[Planned]:
             grounded = _grounded(photo, grounding) if grounding else photo
+            if len(aims) > 1 and not (photo.task or photo.words_for):
+                # Nobody says which of the tasks the words are about.
+                grounded = replace(grounded, instruction="")
             found = [one for aim in aims for one in self._samples(grounded, aim, regions, seed)]
             usable: list[Planned] = [one for one in found if isinstance(one, Sample)]
             return found if len(aims) == 1 else usable or found[:1]
@@ -352,7 +355,7 @@ def _sample(
         key=key,
         file=photo.file,
         annotation=replace(annotation, regions=edit + others, refusals=()),
-        instruction=photo.instruction,
+        instruction=photo.instruction if photo.words_for in ("", task.name) or task.open else "",
         reference=photo.reference,
         frame2=photo.frame2,
         edited=photo.edited,
