@@ -67,9 +67,10 @@ def step_of(sample: EditSample, number: int) -> tuple[Step, Region | None]:
     steps = writing.steps if writing else ()
     if not steps or not number:
         name = (sample.region.class_name or "") if sample.region else ""
+        op = steps[0].op if len(steps) == 1 else sample.task
         command = (writing.editor_prompt if writing else "") or sample.instruction
         target = (writing.target if writing else "") or command
-        steps, number = (Step(sample.task, name, 0 if sample.region else None, command, target),), max(1, number)
+        steps, number = (Step(op, name, 0 if sample.region else None, command, target),), max(1, number)
     if number > len(steps):
         raise ValueError(
             f"the edit has {len(steps)} step{'s' if len(steps) > 1 else ''}, and step {number} is asked for: "

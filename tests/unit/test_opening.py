@@ -32,9 +32,9 @@ class Server:
     def object_info(self) -> dict[str, Any]:
         return self._info
 
-    def upload(self, data: bytes, filename: str, subfolder: str) -> str:
+    def upload(self, data: bytes, filename: str, subfolder: str, place: str = "temp") -> str:
         self.uploaded[filename] = data
-        return f"{subfolder}/{filename} [temp]"
+        return f"{subfolder}/{filename} [{place}]"
 
 
 def ui() -> dict[str, Any]:
@@ -89,7 +89,7 @@ class TestOpening:
         opened = open_row("a" * 20, finished, server, None, upload=True)  # type: ignore[arg-type]
         api = converted(json.loads(opened.path.read_text()), object_info)
         load = api["1"]["inputs"]
-        assert (load["image"], load["seed"]) == (f"editpairs-open/{'a' * 20}.png [temp]", 7)
+        assert (load["image"], load["seed"]) == (f"editpairs-open/{'a' * 20}.png [input]", 7)
         assert json.loads(load["annotation"])["segmentation"]["object"][0]["class_name"] == "cup"
         assert json.loads(load["annotation"])["editpairs"]["key"] == "a" * 20
         assert (api["2:9"]["inputs"]["seed"], api["2:9"]["inputs"]["method"]) == (7, "shift-map")
