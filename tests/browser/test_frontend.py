@@ -177,9 +177,12 @@ def test_the_mask_editor_itself(remove: Frontend) -> None:
 def test_help_opens_beside_the_graph(remove: Frontend) -> None:
     remove.select(VERIFY)
     remove.page.get_by_test_id("info-button").click()
-    remove.page.get_by_text("Compares the photo before and after the edit, pixel by pixel").wait_for(
+    remove.page.get_by_text("Compares the photo before and after the edit and says keep or reject").wait_for(
         timeout=5000
     )
+    picture = remove.page.locator("img[src$='pictures/verify.jpg']")
+    picture.wait_for(timeout=5000)
+    assert picture.evaluate("async (one) => { await one.decode(); return one.naturalWidth }") > 0
 
 
 def test_every_node_has_a_help_page(frontend: Frontend) -> None:
@@ -202,12 +205,14 @@ def test_every_node_has_a_help_page(frontend: Frontend) -> None:
 
 def test_the_template_browser_offers_the_workflows(frontend: Frontend) -> None:
     folder = frontend.get(f"/object_info/{LOAD}")[LOAD]["python_module"].removeprefix("custom_nodes.")
-    assert sorted(frontend.get("/workflow_templates")[folder]) == [path.stem for path in WORKFLOWS]
+    assert sorted(frontend.get("/workflow_templates")[folder]) == sorted(path.stem for path in WORKFLOWS)
     page = frontend.page
     page.evaluate("app.extensionManager.command.execute('Comfy.BrowseTemplates')")
     page.locator("[role=dialog]").get_by_text(folder, exact=True).click()
     for path in WORKFLOWS:
-        thumbnail = page.get_by_test_id(f"template-workflow-{path.stem}").locator("img").first
+        card = page.get_by_test_id(f"template-workflow-{path.stem}")
+        card.scroll_into_view_if_needed()  # pictures are loaded when they are seen
+        thumbnail = card.locator("img").first
         assert thumbnail.evaluate("(img) => img.decode().then(() => img.naturalWidth)") > 0
         assert frontend.page.request.get(f"{frontend.url}/api/workflow_templates/{folder}/{path.stem}.jpg").ok
     card = page.get_by_test_id(f"template-workflow-{WORKFLOWS[-1].stem}")
