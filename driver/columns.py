@@ -69,7 +69,8 @@ class RunFacts:
     def stage_sha256(self, record: EditRecord) -> str:
         """Hash of all that decides this row's pixels and words."""
         regions = [region.model_dump(mode="json", include={"op", "class_name", "bbox"}) for region in record.regions]
-        parts = [self.edit_sha256, record.source_sha256, record.seed, regions]
+        references = [image.sha256 for image in record.input_images[1:]]
+        parts = [self.edit_sha256, record.source_sha256, record.seed, regions, *references]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

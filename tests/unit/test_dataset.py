@@ -116,9 +116,10 @@ def test_the_stage_hash_follows_what_decides_the_pixels(filed) -> None:
     region = RegionRecord.of("remove", Region(class_name="cup", bbox=(1, 2, 5, 6)))
     same = [filed("a"), filed("b", verdict="reject", scores=(Score(name="x", value=1.0),))]
     other = [filed("a", seed=8), filed("a", source_sha256="0" * 64), filed("a", regions=(region,))]
+    referred = same[0].model_copy(update={"input_images": (*same[0].input_images, *same[0].output_images)})
     hashes = [FACTS.stage_sha256(record) for record in (*same, *other)]
     assert hashes[0] == hashes[1]
-    assert len(set(hashes)) == 4
+    assert len({*hashes, FACTS.stage_sha256(referred)}) == 5
     assert RunFacts("remove", "c" * 64, "b" * 64, "full").stage_sha256(same[0]) == hashes[0]
     assert RunFacts("remove", "a" * 64, "c" * 64, "classical").stage_sha256(same[0]) != hashes[0]
 
