@@ -234,7 +234,7 @@ def _pairs(output: Path, config: str, chosen: set[int]) -> dict[int, dict[str, A
             for number, row in enumerate(layout.rows(folder, shard, images=False), position):
                 if number in chosen:
                     before, after = layout.images(folder, shard, places[row.columns["key"]])
-                    found[number] = pair(row.columns, before[0], after[0])
+                    found[number] = pair(row.columns, before, after[0])
         position += shard.rows
     return found
 

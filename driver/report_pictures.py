@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,21 +64,33 @@ def annotated(item: dict[str, Any], photos: Path) -> dict[str, Any]:
     }
 
 
-def pair(row: dict[str, Any], before: bytes, after: bytes) -> dict[str, Any]:
-    """A row as the page shows it: its words, and both pictures."""
-    scale = 100 / row["width"], 100 / row["height"]
+def pair(row: dict[str, Any], before: Sequence[bytes], after: bytes) -> dict[str, Any]:
+    """A row as the page shows it: its words, both pictures with the edited regions' boxes, and what they refer to.
+
+    Args:
+        before: the photo, and a reference where the edit had one.
+    """
     box = row["bbox"]
-    views = {"before": before, "after": after}
+    views = {"before": before[0], "after": after}
     close = box and (box[2] - box[0]) * (box[3] - box[1]) < CLOSE_UP_SHARE * row["width"] * row["height"]
     return {
         **{name: row[name] for name in _COLUMNS},
         **{name: thumbnail(data) for name, data in views.items()},
         "close_ups": {name: thumbnail(data, _around(box, row)) for name, data in views.items()} if close else None,
-        "box": box and {
-            "left": box[0] * scale[0], "top": box[1] * scale[1],
-            "width": (box[2] - box[0]) * scale[0], "height": (box[3] - box[1]) * scale[1],
-        },
-    }  # fmt: skip
+        "boxes": [_placed(one["bbox"], row) for one in row["regions"] or ()],
+        "references": [thumbnail(one) for one in before[1:]],
+    }
+
+
+def _placed(box: list[float], row: dict[str, Any]) -> dict[str, float]:
+    """A box in per cent of the picture."""
+    across, down = 100 / row["width"], 100 / row["height"]
+    return {
+        "left": box[0] * across,
+        "top": box[1] * down,
+        "width": (box[2] - box[0]) * across,
+        "height": (box[3] - box[1]) * down,
+    }
 
 
 def _around(box: list[float], row: dict[str, Any]) -> tuple[int, int, int, int]:

@@ -17,6 +17,7 @@ from comfy_nodes.core.annotation import Region
 from comfy_nodes.core.records import RegionRecord, Score
 from driver import report, report_pictures
 from driver.report import Summary
+from driver.report_pictures import pair
 
 HOSTILE = "</p><script>alert('x')</script><img src=x onerror=\"alert(1)\"> & {{ 7 * 7 }} {% raw %} \u2028 日本"
 SUMMARY = Summary(
@@ -232,3 +233,14 @@ def test_the_card_opens_with_yaml_and_says_how_to_load(rows: Any) -> None:
 def test_nothing_unfinished_is_left(rows: Any) -> None:
     page(rows)
     assert not list(rows.output.glob(".*.part"))
+
+
+def test_all_regions_and_the_reference_are_shown() -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (100, 50)).save(buffer, "PNG")
+    columns = dict.fromkeys(("key", "task", "prompt", "class_name", "reject_reason", "source_path"), "x")
+    row = {**columns, "scores": [], "width": 100, "height": 50, "bbox": [10, 5, 60, 45]}
+    row["regions"] = [{"bbox": [10, 5, 60, 45]}, {"bbox": [80, 0, 100, 50]}]
+    shown = pair(row, [buffer.getvalue()] * 2, buffer.getvalue())
+    assert [(box["left"], box["width"], box["height"]) for box in shown["boxes"]] == [(10, 50, 80), (80, 20, 100)]
+    assert len(shown["references"]) == 1
