@@ -13,7 +13,7 @@ from typing import Any
 
 from .failures import RunError
 from .fresh_nodes import WIDGETS, inputs_of
-from .workflow import Api, ancestors, is_link
+from .workflow import Api, ancestors, is_link, seed_inputs
 
 IMAGE, MASK, LATENT = "IMAGE", "MASK", "LATENT"
 
@@ -135,20 +135,11 @@ class Graph:
     def seeds(self, result: tuple[str, str]) -> list[tuple[str, str]]:
         """Seed widgets, as node and input."""
         needed = ancestors(self._api, result[0])
-        found = []
-        for node_id in self._api:
-            for name, spec in self._inputs(node_id):
-                value = self._api[node_id]["inputs"].get(name)
-                flagged = len(spec) > 1 and bool(spec[1].get("control_after_generate"))
-                if (
-                    node_id in needed
-                    and flagged
-                    and value is not None
-                    and not is_link(value)
-                    and self._is_seed(node_id, name)
-                ):
-                    found.append((node_id, name))
-        return found
+        return [
+            (node_id, name)
+            for node_id, name in seed_inputs(self._api, self._info)
+            if node_id in needed and self._api[node_id]["inputs"][name] is not None
+        ]
 
     def uses(self, node_id: str, kind: str) -> bool:
         """Whether anything hangs on a node's output of this type."""
@@ -235,13 +226,6 @@ class Graph:
             yield from self._strings(link[0], seen)
         if not links:  # what stands beside wired words, such as a trigger word, is the graph's own
             yield from self._texts(node_id)
-
-    def _is_seed(self, node_id: str, name: str) -> bool:
-        """Whether a number is a seed: it is called so, or is handed on to what is called so."""
-        if "seed" in name:
-            return True
-        into = [one for other in self._api for one, link in self._links(other) if link[0] == node_id]
-        return bool(into) and all("seed" in one for one in into)
 
     def _is_sampler(self, node_id: str) -> bool:
         found = {self._type(link) for _, link in self._links(node_id)}

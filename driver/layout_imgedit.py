@@ -6,11 +6,12 @@ columns and nothing else. All other columns are in `Columns/<task>_partN.parquet
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow as pa
@@ -65,6 +66,16 @@ NAMES = {
 }
 """By our task's name. ImgEdit's are those of its published files (sysuyy/ImgEdit: `Parquet/`, `Singleturn/`, `Multiturn/`);
 `instruct` is ours; six of its archives depart from their own pattern, which we keep throughout."""
+
+_SHARDS = {names.parquet: task for task, names in NAMES.items() if not names.turns} | {"compose": "hybrid"}
+"""Tasks by what stands before `_partN`; `compose` is what ImgEdit once called its hybrid shards."""
+
+
+def task_of_shard(path: str) -> str:
+    """The task that a parquet shard such as `adjust_canny_part3.parquet` holds; "" of one with another name."""
+    found = re.fullmatch(r"(.+)_part\d+", PurePosixPath(path).stem)
+    return _SHARDS.get(found[1], "") if found else ""
+
 
 _PATHS = pa.list_(pa.string())
 _PAIR = [("input_images", _PATHS), ("output_images", _PATHS), ("prompt", pa.string())]

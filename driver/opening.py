@@ -30,7 +30,7 @@ from .dataset import CONFIGS, stored_rows
 from .failures import RunError
 from .journal import Journal
 from .layouts import StoredRow
-from .output import JOURNAL, workflow_name
+from .output import JOURNAL, workflow_files
 from .posting import sample_widgets
 from .sources import Sample, Source
 from .ui_graph import UiGraph, without_shown_values
@@ -178,11 +178,10 @@ def _sample_of(run: Path, key: str) -> Sample:
 
 def _graphs(run: Path, task: str) -> tuple[WorkflowFile, Api]:
     """The run's workflow as its file was, and as it ran."""
-    for name in (workflow_name(""), workflow_name(task)):
-        api = run / f"{name.replace('workflow', 'workflow_api', 1)}.json"
+    for names in (workflow_files(""), workflow_files(task)):
+        ui, api = (run / name for name in names)
         if not api.exists():
             continue
-        ui = run / f"{name}.json"
         if not ui.exists():
             raise RunError(
                 f"{run}: was run from a file in API format, which has no nodes on a canvas: there is nothing to fill in; "

@@ -64,10 +64,10 @@ class OutputFolder:
         claim(self.journal, [graph for graph, _ in workflows], seed, self.path)
         self._asks = any(graph.profiles() for graph, _ in workflows)
         for graph, file in workflows:
-            name = workflow_name(graph.task if len(workflows) > 1 else "")
+            ui, api = workflow_files(graph.task if len(workflows) > 1 else "")
             if file.ui is not None:
-                self._write_json(f"{name}.json", file.ui)
-            self._write_json(f"{name.replace('workflow', 'workflow_api', 1)}.json", graph.api)
+                self._write_json(ui, file.ui)
+            self._write_json(api, graph.api)
 
     def finish(self, facts: RunFacts, task: str, environment: dict[str, Any], layout: str) -> Summary:
         """Turns finished edits into a dataset with its report.
@@ -157,13 +157,14 @@ class OutputFolder:
             raise disk_error(error, self.path) from None
 
 
-def workflow_name(task: str) -> str:
-    """How a run's copy of a workflow is called, without its suffix.
+def workflow_files(task: str) -> tuple[str, str]:
+    """How a run's copies of a workflow are called: in UI format, and as it ran.
 
     Args:
         task: the graph's, of a run with several; "" where it has one.
     """
-    return f"workflow-{task}" if task else "workflow"
+    end = f"-{task}.json" if task else ".json"
+    return f"workflow{end}", f"workflow_api{end}"
 
 
 def claim(journal: Journal, graphs: Sequence[BatchGraph], seed: int, folder: Path) -> None:

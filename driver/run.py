@@ -90,8 +90,7 @@ def _edit(
         # An input that was refused may be mended without any sign of it in what was planned from.
         whole = not stop.level and not folder.journal.refused_inputs()
         folder.journal.set("plan", plan if whole else "")
-    if options.retry_failed is not None:
-        folder.journal.retry_failed(options.retry_failed or None)
+    _retry(options, folder.journal)
     for stage in stages:
         tasks = [stage.graph.task] if len(stages) > 1 else None
         _work(options, stage, folder, folder.journal, harvester, source, stop, tasks)
@@ -105,8 +104,7 @@ def _annotate(
     if folder.journal.get("plan") != plan:
         folder.journal.enrol(source.plan([stage.aim], "all", options.seed), options.limit)
         folder.journal.set("plan", "" if folder.journal.refused_inputs() else plan)
-    if options.retry_failed is not None:
-        folder.journal.retry_failed(options.retry_failed or None)
+    _retry(options, folder.journal)
     _work(options, stage, folder, folder.journal, RecordHarvester(AnnotationRecord), source, stop)
 
 
@@ -129,13 +127,18 @@ def _grounding(
     try:
         claim(journal, [annotate.graph], options.seed, folder.path)
         journal.enrol((one for one in source.unmarked() if isinstance(one, Sample)), options.limit)
-        if options.retry_failed is not None:
-            journal.retry_failed(options.retry_failed or None)
+        _retry(options, journal)
         _work(options, annotate, folder, journal, RecordHarvester(AnnotationRecord), source, stop)
         write_annotation(journal, folder.path)
         yield Annotated(journal)
     finally:
         journal.close()
+
+
+def _retry(options: argparse.Namespace, journal: Journal) -> None:
+    """Lets failed samples wait again, once for a run, where the command line asks for it."""
+    if options.retry_failed is not None:
+        journal.retry_failed(options.retry_failed or None)
 
 
 def _work(

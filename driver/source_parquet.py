@@ -21,12 +21,12 @@ from comfy_nodes.core import photos
 from comfy_nodes.core.records import CARRIED
 
 from .failures import RunError
+from .layout_imgedit import task_of_shard
 from .source_annotation import photo_of
 from .source_inputs import Input
 from .source_photo import SECONDS, InputError, Photo
 from .source_records import EDITED, GIVEN_SCORES, NAMES
 from .source_storage import Storage, said
-from .source_tasks import task_of_shard
 
 IMAGES = (
     "image", "source_image", "src_image", "input_image", "input_images", "original_image", "photo",

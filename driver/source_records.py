@@ -38,8 +38,9 @@ NAMES: dict[str, tuple[str, ...]] = {
     "source_url": ("source_url", "url"),
 }
 """What each field of a photo may be called; the first name that is there counts. `edit_instruction` is ScaleEdit's,
-`prompt_en` UnicEdit's, `edit_prompt` ImgEdit's; `edited_image` is ScaleEdit's, `edit_image` UnicEdit's, `output_images` ImgEdit's and our own; `prompt`,
-`class_name`, `bbox`, `mask`, `task`, `source_licence` and `source_url` are those of our own datasets."""
+`prompt_en` UnicEdit's, `edit_prompt` ImgEdit's; `edited_image` is ScaleEdit's, `edit_image` UnicEdit's, `output_images`
+ImgEdit's and our own; `prompt`, `class_name`, `bbox`, `mask`, `task`, `source_licence` and `source_url` are those of our
+own datasets."""
 
 
 EDITED = "stage_sha256"

@@ -23,13 +23,6 @@ _ALIASES = {
 _BACKTRACKING = ["add", "replace", "adjust"]
 """The operations of a version backtracking, which tell it from a content understanding."""
 
-_SHARDS = {
-    "add": "add", "remove": "remove", "replace": "replace", "adjust_canny": "alter", "background": "background",
-    "action": "motion", "style_transfer": "style", "reference_extract": "extract", "reference_replace": "visual",
-    "hybrid": "hybrid", "compose": "hybrid",
-}  # fmt: skip
-"""Tasks by how ImgEdit calls their parquet shards (sysuyy/ImgEdit, `Parquet/`)."""
-
 _ROUNDS = ("round1_prompt", "round2_prompt", "round3_prompt")
 
 
@@ -37,12 +30,6 @@ def task_of_file(name: str) -> str:
     """The task that a file's name says it is for; "" where it says none."""
     stem = PurePosixPath(name).stem
     return _ALIASES.get(stem, stem if stem in TASKS else "")
-
-
-def task_of_shard(path: str) -> str:
-    """The task that one of ImgEdit's parquet shards, such as `adjust_canny_part3.parquet`, holds; "" of any other."""
-    found = re.fullmatch(r"(.+)_part\d+", PurePosixPath(path).stem)
-    return _SHARDS.get(found[1], "") if found else ""
 
 
 def is_task(item: dict[str, Any]) -> bool:

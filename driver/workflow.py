@@ -177,7 +177,8 @@ class BatchGraph:
         kept = {node_id: node for node_id, node in api.items() if node_id in needed}
         left_out = tuple(f"{node['class_type']} #{node_id}" for node_id, node in api.items() if node_id not in needed)
         check(kept, object_info)
-        return cls(kept, source, sink, _free_seeds(kept, source, object_info), left_out)
+        seeds = tuple(f"#{node_id}.{name}" for node_id, name in seed_inputs(kept, object_info) if node_id != source)
+        return cls(kept, source, sink, seeds, left_out)
 
     @property
     def task(self) -> str:
@@ -358,16 +359,15 @@ def _only(api: Api, classes: frozenset[str], display: str) -> str:
     raise RunError(f"the workflow has {len(found)} {display} nodes (#{', #'.join(found)}): keep one of them")
 
 
-def _free_seeds(api: Api, source: str, object_info: dict[str, Any]) -> tuple[str, ...]:
-    """Unwired inputs that the server flags as seeds, outside the source node."""
-    return tuple(
-        f"#{node_id}.{name}"
+def seed_inputs(api: Api, object_info: dict[str, Any]) -> list[tuple[str, str]]:
+    """Unwired inputs that the server flags as changing by themselves and that are seeds, as node and input."""
+    return [
+        (node_id, name)
         for node_id, node in api.items()
-        if node_id != source
         for name, spec in _inputs_of(node["class_type"], object_info).items()
         if _flagged_seed(spec) and name in node["inputs"] and not is_link(node["inputs"][name])
         if _is_seed(api, node_id, name)
-    )
+    ]
 
 
 def _is_seed(api: Api, node_id: str, name: str) -> bool:

@@ -13,7 +13,7 @@ import torch
 from comfy_api.latest import io
 from PIL import Image
 
-from .. import boxes, samples
+from .. import boxes, image_widgets, samples
 from ..core import photos, rle
 from ..core.annotation import (
     Annotation,
@@ -112,13 +112,11 @@ class LoadEditSample(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, image: str) -> bool | str:
-        if image is not None and not folder_paths.exists_annotated_filepath(image):
-            return f"Invalid image file: {image}"
-        return True
+        return image_widgets.check(image)
 
     @classmethod
     def fingerprint_inputs(cls, image: str, **_widgets: object) -> str:
-        return hashlib.sha256(Path(folder_paths.get_annotated_filepath(image)).read_bytes()).hexdigest()
+        return image_widgets.content(image)
 
     @classmethod
     def execute(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -12,7 +11,7 @@ import numpy as np
 from comfy_api.latest import io
 from PIL import Image
 
-from .. import samples
+from .. import image_widgets, samples
 from ..core import photos
 from ..core.records import SampleFailure
 from ..sockets import EditSample, Sample
@@ -59,13 +58,11 @@ class LoadSecondImage(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, image: str) -> bool | str:
-        if image is not None and not folder_paths.exists_annotated_filepath(image):
-            return f"Invalid image file: {image}"
-        return True
+        return image_widgets.check(image)
 
     @classmethod
     def fingerprint_inputs(cls, image: str, **_widgets: object) -> str:
-        return hashlib.sha256(Path(folder_paths.get_annotated_filepath(image)).read_bytes()).hexdigest()
+        return image_widgets.content(image)
 
     @classmethod
     def execute(cls, sample: EditSample, image: str, role: Role) -> io.NodeOutput:
