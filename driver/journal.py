@@ -21,6 +21,7 @@ from typing import Any, TypeVar, cast
 from comfy_nodes.core.annotation import parse_annotation, to_json
 from comfy_nodes.core.records import SampleFailure
 
+from . import source_places
 from .failures import RunError
 from .harvest import Row
 from .sources import Planned, Sample, Unusable
@@ -73,7 +74,7 @@ def _in_turn(method: _Method) -> _Method:
 
 
 _WORDS = ("instruction", "reference", "frame2", "edited", "task", "own_task", "subtask", "slot")
-"""A sample's texts, of which most are empty."""
+"""A sample's texts and second pictures, of which most are empty."""
 
 _DISK_ERRORS = ("SQLITE_FULL", "SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_READONLY", "SQLITE_IOERR", "SQLITE_CANTOPEN")
 """What a sound journal may meet too."""
@@ -446,15 +447,22 @@ def _of_tasks(tasks: Collection[str] | None) -> tuple[str, tuple[str, ...]]:
 
 
 def _text(sample: Sample) -> str:
-    words = {name: getattr(sample, name) for name in _WORDS if getattr(sample, name)}
+    words = {name: source_places.to_json(getattr(sample, name)) for name in _WORDS if getattr(sample, name)}
     edited = next((one.kind for one in sample.annotation.regions), "")
-    return json.dumps({"file": sample.file, "kind": edited, "annotation": to_json(sample.annotation), **words})
+    return json.dumps(
+        {
+            "file": source_places.to_json(sample.file),
+            "kind": edited,
+            "annotation": to_json(sample.annotation),
+            **words,
+        }
+    )
 
 
 def _sample(key: str, text: str) -> Sample:
     item = json.loads(text)
-    words = {name: item[name] for name in _WORDS if name in item}
+    words: dict[str, Any] = {name: source_places.from_json(item[name]) for name in _WORDS if name in item}
     annotation = parse_annotation(item["annotation"])
     # The format lists objects before backgrounds; in a sample what is edited stands first.
     regions = sorted(annotation.regions, key=lambda one: one.kind != item.get("kind"))
-    return Sample(key, item["file"], replace(annotation, regions=tuple(regions)), **words)
+    return Sample(key, source_places.from_json(item["file"]), replace(annotation, regions=tuple(regions)), **words)

@@ -22,6 +22,7 @@ from .harvest import Harvest, Harvester
 from .journal import Journal, Tries
 from .reporting import Reporter, ServerView
 from .sample_queue import Item, SampleQueue
+from .source_places import Locator
 from .sources import Sample, Source
 
 SAME_FAILURES = 100
@@ -169,7 +170,7 @@ class Pool:
         )
         return Ready(item, data, seconds, provenance, self.journal.tries(item.sample.key))
 
-    def suffix(self, file: str) -> str:
+    def suffix(self, file: Locator) -> str:
         """The ending of a picture's file name."""
         return self._source.suffix(file)
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
-from pathlib import PurePosixPath
 
 from comfy_nodes.core import photos
 from comfy_nodes.core.annotation import Annotation, AnnotationError, Region, align, region_of_mask
@@ -16,6 +15,7 @@ from comfy_nodes.core.photos import Header, PhotoError
 from comfy_nodes.core.tasks import Task
 
 from .source_photo import SECONDS, Photo, Reader
+from .source_places import Locator, name_of
 from .source_storage import said
 
 
@@ -34,7 +34,7 @@ def aligned(photo: Photo, reader: Reader) -> Annotation:
     known = replace(known, path=photo.source_id)
     if not photo.mask:
         return align(known, header.size, header.orientation)
-    name = photos.readable(PurePosixPath(photo.mask).name)
+    name = photos.readable(name_of(photo.mask))
     mask = photos.open_mask(read(photo.mask, reader), name)
     try:
         marked = region_of_mask(mask, photo.class_name)
@@ -46,7 +46,7 @@ def aligned(photo: Photo, reader: Reader) -> Annotation:
     return one
 
 
-def read(file: str, reader: Reader) -> bytes:
+def read(file: Locator, reader: Reader) -> bytes:
     """The bytes of what a locator names.
 
     Raises:
@@ -56,10 +56,10 @@ def read(file: str, reader: Reader) -> bytes:
         return reader.read(file)
     except FileNotFoundError:
         why = "the file is missing; check the path in the annotation or the folder"
-        raise PhotoError(f"{photos.readable(PurePosixPath(file).name)}: {why}") from None
+        raise PhotoError(f"{photos.readable(name_of(file))}: {why}") from None
     except (OSError, ValueError) as error:
         reason = said(error) if isinstance(error, OSError) else str(error)
-        name = photos.readable(PurePosixPath(file).name)
+        name = photos.readable(name_of(file))
         raise PhotoError(f"{name}: cannot be read ({reason}); check its permissions") from None
 
 
@@ -100,6 +100,6 @@ def _header(photo: Photo, reader: Reader) -> Header:
         raise PhotoError(f"{photo.source_id}: cannot be read ({said(error)}); check path and permissions") from None
 
 
-def _header_of(file: str, reader: Reader) -> Header:
-    name = photos.readable(PurePosixPath(file).name)
+def _header_of(file: Locator, reader: Reader) -> Header:
+    name = photos.readable(name_of(file))
     return _header(Photo(file=file, source_id=name), reader)

@@ -14,6 +14,7 @@ from typing import BinaryIO
 from comfy_nodes.core import photos
 
 from .source_photo import Photo
+from .source_places import Locator, name_of, path_of
 from .source_storage import Names, Storage, listed, said
 
 MASK_SUFFIX = ".mask.png"
@@ -27,24 +28,24 @@ SIDECARS = {
 
 
 class Files:
-    """Photos that are files: locators are their names in a folder."""
+    """Photos that are files: locators are their paths in a folder."""
 
     def __init__(self, storage: Storage):
         self.distant = storage.remote
         self._storage = storage
 
-    def open(self, file: str) -> BinaryIO:
-        return self._storage.open(file)
+    def open(self, file: Locator) -> BinaryIO:
+        return self._storage.open(path_of(file))
 
-    def read(self, file: str) -> bytes:
-        return self._storage.read(file)
+    def read(self, file: Locator) -> bytes:
+        return self._storage.read(path_of(file))
 
 
 class FolderReader(Files):
     """A folder of photos with sidecars."""
 
     def remedy(self, photo: Photo) -> str:
-        name = photos.readable(PurePosixPath(photo.file).stem) + MASK_SUFFIX
+        name = photos.readable(PurePosixPath(name_of(photo.file)).stem) + MASK_SUFFIX
         return f"put {name} beside it (white is the object), or give an ImgEdit annotation with --input"
 
     def photos(self, task: str, edited: bool = False) -> Iterator[Photo]:

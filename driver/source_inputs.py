@@ -20,7 +20,7 @@ from .source_storage import Storage, listed, locate, matches, said, walk
 
 Kind = Literal["photos", "json", "parquet", "tar"]
 
-PLANNER = 1
+PLANNER = 2
 """Raised whenever the same input would be planned otherwise than before."""
 
 _KINDS: dict[str, Kind] = {".json": "json", ".jsonl": "json", ".parquet": "parquet", ".tar": "tar"}

@@ -163,9 +163,14 @@ class RemoteStorage:
             path.encode()
         except UnicodeEncodeError:
             return None
-        bare = self.system._strip_protocol(path) if "://" in path else path
-        whole = posixpath.normpath(posixpath.join(self.root, bare))
-        return whole[len(self.root) + 1 :] if whole.startswith(self.root + "/") and "\0" not in whole else None
+        # Of a web address the scheme stays in the root, and its two slashes are no detour.
+        scheme, mark, root = self.root.rpartition("://")
+        if "://" in path:
+            whole = self.system._strip_protocol(path).removeprefix(scheme + mark)
+        else:
+            whole = posixpath.join(root, path.replace("#", "%23") if scheme else path)
+        whole = posixpath.normpath(whole)
+        return whole[len(root) + 1 :] if whole.startswith(root + "/") and "\0" not in whole else None
 
     def _entries(self, folder: str) -> dict[str, dict[str, Any]]:
         whole = self._whole(folder)
@@ -289,10 +294,10 @@ def said(error: OSError) -> str:
 
 
 def _local(path: str) -> Path | None:
-    """A path of this machine, also one written as `file://`; None for other URLs."""
+    """A path of this machine, also one written as `file://`; None for other URLs. What is there is a path, however it looks."""
     if path.startswith(("file://", "local://")):
         return Path(path.partition("://")[2])
-    return None if "://" in path or "::" in path else Path(path)
+    return Path(path) if not ("://" in path or "::" in path) or os.path.lexists(path) else None
 
 
 def _system(url: str) -> tuple[Any, str]:

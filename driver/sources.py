@@ -30,6 +30,7 @@ from .source_folder import FolderReader
 from .source_inputs import Input, find_input
 from .source_parquet import ParquetReader
 from .source_photo import Photo, Reader
+from .source_places import Locator, name_of
 from .source_storage import LocalStorage
 from .source_tar import TarReader
 
@@ -47,18 +48,18 @@ class Sample:
     """One edit to be made."""
 
     key: str
-    file: str
+    file: Locator
     """The photo's locator: what `Source.read` takes."""
     annotation: Annotation
     """Aligned with the photo, with the regions of this edit first: one, or two where the task has two. Behind them come
     the photo's other regions, without masks, where they were asked for. Its path is the source's id."""
     instruction: str = ""
     """Of a task with several turns a line for each."""
-    reference: str = ""
+    reference: Locator = ""
     """The reference picture's locator; "" where there is none."""
-    frame2: str = ""
+    frame2: Locator = ""
     """The second frame's."""
-    edited: str = ""
+    edited: Locator = ""
     """That of an edit that was made already."""
     task: str = ""
     """The graph's."""
@@ -230,7 +231,7 @@ class Source:
             found += [sample for one, sample in suitable if one in chosen]
         return found
 
-    def read(self, file: str) -> bytes:
+    def read(self, file: Locator) -> bytes:
         """The bytes of a photo or reference picture. May be called by several threads; fastest in the input's order.
 
         Args:
@@ -241,9 +242,9 @@ class Source:
         """
         return source_alignment.read(file, self._reader)
 
-    def suffix(self, file: str) -> str:
+    def suffix(self, file: Locator) -> str:
         """How a photo's file name ends, in lower case with its dot, such as `.jpg`."""
-        return PurePosixPath(file).suffix.lower()
+        return PurePosixPath(name_of(file)).suffix.lower()
 
     def fingerprint(self) -> str:
         """Hash that changes with the input's files and with the planner. Cheap: no file is opened.
@@ -293,7 +294,7 @@ class Source:
             edit = annotation.regions[:1] if task.region == "any" else ()
             others = _others(annotation, edit, aim)
             # Two rows of one dataset may have one id, where each is an edit of one photo.
-            source = photo.file if "edited" in aim.seconds else photo.source_id
+            source = str(photo.file) if "edited" in aim.seconds else photo.source_id
             return [_sample(photo, sample_key(source, None, task.name, photo.slot), annotation, edit, others, task)]
         eligible, reasons = source_alignment.edits(annotation, task, bool(photo.task))
         if not eligible:
