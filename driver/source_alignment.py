@@ -35,12 +35,15 @@ def aligned(photo: Photo, reader: Reader) -> Annotation:
     if not photo.mask:
         return align(known, header.size, header.orientation)
     name = photos.readable(name_of(photo.mask))
-    mask = photos.open_mask(read(photo.mask, reader), name)
+    data = read(photo.mask, reader)
+    mask = photos.open_mask(data, name)
+    # A mask that was turned by its own EXIF is upright already.
+    turn = header.orientation if photos.read_header(io.BytesIO(data), name).orientation == 1 else 1
     try:
         marked = region_of_mask(mask, photo.class_name)
     except AnnotationError as error:
         raise AnnotationError(f"{name}: {error}") from None
-    one = align(replace(known, size=None, regions=(marked,), refusals=()), header.size, header.orientation)
+    one = align(replace(known, size=None, regions=(marked,), refusals=()), header.size, turn)
     if one.refusals:
         raise AnnotationError(f"{name}: {one.refusals[0]}")
     return one
