@@ -16,7 +16,7 @@ from comfy_nodes.core.tasks import Task
 
 from .source_photo import SECONDS, Photo, Reader
 from .source_places import Locator, name_of
-from .source_storage import said
+from .source_storage import unreadable
 
 
 def aligned(photo: Photo, reader: Reader) -> Annotation:
@@ -60,10 +60,8 @@ def read(file: Locator, reader: Reader) -> bytes:
     except FileNotFoundError:
         why = "the file is missing; check the path in the annotation or the folder"
         raise PhotoError(f"{photos.readable(name_of(file))}: {why}") from None
-    except (OSError, ValueError) as error:
-        reason = said(error) if isinstance(error, OSError) else str(error)
-        name = photos.readable(name_of(file))
-        raise PhotoError(f"{name}: cannot be read ({reason}); check its permissions") from None
+    except OSError as error:
+        raise PhotoError(f"{photos.readable(name_of(file))}: {unreadable(error)}") from None
 
 
 def edits(annotation: Annotation, task: Task, together: bool) -> tuple[list[tuple[Region, ...]], list[str]]:
@@ -100,7 +98,7 @@ def _header(photo: Photo, reader: Reader) -> Header:
         with reader.open(photo.file) as file:
             return photos.read_header(file, photo.source_id)
     except OSError as error:
-        raise PhotoError(f"{photo.source_id}: cannot be read ({said(error)}); check path and permissions") from None
+        raise PhotoError(f"{photo.source_id}: {unreadable(error)}") from None
 
 
 def _header_of(file: Locator, reader: Reader) -> Header:

@@ -7,23 +7,26 @@
 from __future__ import annotations
 
 import io
-import json
 import tarfile
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
+from unicodedata import normalize
 
 from comfy_nodes.core import photos
 from comfy_nodes.core.annotation import AnnotationError
 
+from . import bounded_json, source_foreign
 from .failures import RunError
 from .source_inputs import Input
 from .source_photo import InputError, Photo
 from .source_places import Locator, Member, name_of
 from .source_records import read_record
-from .source_storage import Storage, said
+from .source_storage import MAX_BYTES as MAX_PICTURE
+from .source_storage import Refused, Storage, said
+from .source_words import MAX_BYTES, NoWords, captioned, words_in
 
 _BLOCK = tarfile.BLOCKSIZE
 _PADDING = 64 * 1024
@@ -67,6 +70,8 @@ class TarReader:
 
     def read(self, file: Locator) -> bytes:
         member = _member(file)
+        if member.size > MAX_PICTURE:
+            raise Refused(f"it is larger than {MAX_PICTURE >> 30} GB, which no picture is")
         opened = self._open.file(self._input.storage, member.shard)
         opened.seek(member.offset)
         data = opened.read(member.size)
@@ -79,7 +84,8 @@ class TarReader:
         group: _Group | None = None
         try:
             for key, end, address, problem in _members(self._input.storage, shard):
-                if group is None or key != group.key:
+                # A name may be written in either Unicode form, on one disk and the next.
+                if group is None or normalize("NFC", key) != normalize("NFC", group.key):
                     if group:
                         yield self._photo(name, group)
                     group = _Group(key)
@@ -116,25 +122,34 @@ class TarReader:
         )
         try:
             return self._described(photo, group)
+        except NoWords as error:
+            return replace(photo, problem=str(error))
         except (AnnotationError, OSError) as error:
             reason = said(error) if isinstance(error, OSError) else str(error)
             return replace(photo, problem=f"{photo.source_id}: {reason}")
 
     def _described(self, photo: Photo, group: _Group) -> Photo:
         """The photo with what its `.json` and its `.txt` say; for the instruction the `.txt` counts first."""
-        text, told = group.members.get("txt"), group.members.get("json")
-        words = self.read(text).decode("utf-8-sig", "replace").strip() if text else ""
+        told = group.members.get("json")
         if told is None:
-            return replace(photo, instruction=words)
+            return replace(photo, instruction=self._words(group))
         try:
-            item: Any = json.loads(self.read(told).decode("utf-8-sig"))
-        except (ValueError, RecursionError) as error:
+            if told.size > bounded_json.MAX_BYTES:
+                raise ValueError(bounded_json.TOO_LONG)
+            item: Any = bounded_json.loads(self.read(told).decode("utf-8-sig"))
+        except ValueError as error:
             raise AnnotationError(f"its .json is not JSON ({error})") from None
         if isinstance(item, dict) and len(item) == 1 and isinstance(only := next(iter(item.values())), dict):
             item = only  # ImgEdit's {key: annotation}
         if not isinstance(item, dict):
             raise AnnotationError("its .json is not an object")
         path = "original_path" if "original_path" in item else "path"
+        if captioned(item):
+            words, item = "", {**item, "cap": item["caption"]}
+        else:
+            if kind := source_foreign.kind_of(item):
+                raise AnnotationError(f"its .json holds {source_foreign.advice(kind)}")
+            words = self._words(group)
         record = read_record({**item, path: photo.source_id, "reference": None})
         return replace(
             photo,
@@ -144,6 +159,12 @@ class TarReader:
             task=record.task,
             words_for=record.words_for,
         )
+
+    def _words(self, group: _Group) -> str:
+        text = group.members.get("txt")
+        if text is None:
+            return ""
+        return words_in(self.read(replace(text, size=min(text.size, MAX_BYTES + 1))), photos.readable(text.name))
 
 
 class _Open(threading.local):

@@ -148,7 +148,8 @@ def _near(pixels: np.ndarray) -> np.ndarray:
 
 
 def _grey(colours: np.ndarray) -> np.ndarray:
-    return (colours.sum(axis=-1, dtype=np.uint16) // 3).astype(np.uint8)
+    grey: np.ndarray = colours.sum(axis=-1, dtype=np.uint16) // 3
+    return grey.astype(np.uint8)
 
 
 def _coloured(colours: np.ndarray, lossy: bool) -> bool:
