@@ -88,11 +88,11 @@ class FolderReader(Files):
         problem = instruction = ""
 
         def beside(end: str) -> str:
-            found = next((one for owner in (name, stem) if (one := here.find(owner + end))), "")
+            found = next((one for owner in (name, stem) if (one := here.find(owner + end, name))), "")
             return folder + found if found else ""
 
         mask = beside(MASK_SUFFIX)
-        if mask and not here.find(name + MASK_SUFFIX) and here.photos_of(stem) > 1:
+        if mask and not here.find(name + MASK_SUFFIX, name) and here.photos_of(stem) > 1:
             problem = photos.readable(f"several photos are called {stem}: name this one's mask {name}{MASK_SUFFIX}")
         told = None
         try:
@@ -152,11 +152,15 @@ class _Listing:
         place = bisect_left(self._names, name)
         return place < len(self._names) and self._names[place] == name and name not in self._folders
 
-    def find(self, name: str) -> str:
-        """A file of this name, which may be written in another Unicode form on disk; "" where there is none."""
+    def find(self, name: str, photo: str) -> str:
+        """A file of this name that belongs to a photo, and may be written in another Unicode form than it; "" for none.
+
+        Where several photos differ by their form alone, each has what is written as it is.
+        """
         if self.has(name):
             return name
-        found = "" if name.isascii() else self._forms.get(normalize("NFC", name), "")
+        alone = not name.isascii() and normalize("NFC", photo) in self._forms
+        found = self._forms.get(normalize("NFC", name), "") if alone else ""
         return found if self.has(found) else ""
 
     def photos_of(self, stem: str) -> int:
@@ -171,7 +175,7 @@ class _Listing:
 
     def has_photo(self, owner: str) -> bool:
         """Whether a sidecar's owner is there: a photo of that name or stem."""
-        if (_is_photo(owner) and self.find(owner)) or self.photos_of(owner) > 0:
+        if (_is_photo(owner) and self.find(owner, owner)) or self.photos_of(owner) > 0:
             return True
         return normalize("NFC", owner) in self._stems
 
