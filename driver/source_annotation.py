@@ -224,7 +224,7 @@ def _members(events: Iterator[tuple[str, Any]]) -> Iterator[Any]:
 
 
 def _unfolded(item: Any) -> Iterator[Any]:
-    if isinstance(item, dict) and _is_folded(item):
+    if isinstance(item, dict) and _is_folded(item) and not source_foreign.kind_of(item):
         yield from item.values()
     else:
         yield item

@@ -21,6 +21,7 @@ from comfy_nodes.core.keys import sample_key
 from comfy_nodes.core.photos import PhotoError
 from comfy_nodes.core.records import SampleFailure
 from comfy_nodes.core.tasks import ANNOTATE, INSTRUCT, TASKS, Task
+from comfy_nodes.core.texts import shown
 
 from . import source_alignment
 from .failures import RunError
@@ -411,4 +412,4 @@ def _grounded(photo: Photo, grounding: Grounding) -> Photo:
 
 def _unusable(source_id: str, error_type: str, message: str, key_of: str | None = None) -> Unusable:
     key = sample_key(key_of or source_id, None, "input")
-    return Unusable(key, source_id, SampleFailure("input", error_type, message))
+    return Unusable(key, source_id, SampleFailure("input", error_type, shown(message)))

@@ -18,6 +18,11 @@ def fault(text: str) -> str:
     return ""
 
 
+def shown(text: str) -> str:
+    """The text in one line, for a message: what cannot be printed stands as its escape."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
 def fault_of_name(text: str) -> str:
     """The same of a name, which is one line."""
     return fault(text) or ("holds a line break" if len(text.splitlines()) > 1 or text.endswith("\n") else "")
