@@ -82,7 +82,7 @@ def slotted(slot: int, node_id: str) -> str:
 def slot_of(node_id: str) -> int | None:
     """Which sample of a pack a node belongs to; None of a shared node, and of all nodes of a prompt for one sample."""
     prefix, slash, _rest = node_id.partition("/")
-    return int(prefix[1:]) if slash and prefix[:1] == "s" and prefix[1:].isdigit() else None
+    return int(prefix[1:]) if slash and prefix[:1] == "s" and prefix[1:].isdecimal() else None
 
 
 def dependent(graph: BatchGraph) -> frozenset[str]:

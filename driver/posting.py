@@ -146,7 +146,7 @@ class Poster:
         except (ServerFault, PromptRefused):
             raise ServerFault(f"{fault}; it takes no files of {size} bytes (is its disk full?)") from None
         posted = self._posted(Uploaded(ready, "", {}))
-        posted.item = ready.item.later()
+        posted.item = ready.item.later(self._server)
         self._pool.disturbed(self._server, [posted], Trouble.FAULT, f"its photo could not be uploaded ({fault})")
 
     def _folder(self, ready: Ready) -> str:

@@ -41,8 +41,9 @@ class Item:
     def elsewhere(self, server: str) -> Item:
         return replace(self, avoid=self.avoid | {server})
 
-    def later(self) -> Item:
-        return replace(self, last=True)
+    def later(self, server: str) -> Item:
+        """After trouble that only it had, so far, on that server."""
+        return replace(self.elsewhere(server), last=True)
 
 
 class SampleQueue:

@@ -132,10 +132,7 @@ class Worker:
         self._size = PackSize(1, gains=False, free_memory=0)  # until it answers
         self._away = not host.running()
         if not self._away:
-            try:
-                self._packer, self._size = fit(host.server)
-            except ServerFault:
-                self._away = True
+            self._packer, self._size = fit(host.server)
 
     def run(self) -> None:
         """Returns when nothing is left to do, or when a stop was requested; what goes wrong for good, the pool knows."""
@@ -307,7 +304,7 @@ class Worker:
             self._host.server.cancel([flight.prompt_id])
         self._bring(flight)
         left, flight.open = list(flight.open.values()), {}
-        self._pool.disturbed(self._host.name, [_last(one) for one in left], Trouble.FAULT, str(fault))
+        self._pool.disturbed(self._host.name, [self._last(one) for one in left], Trouble.FAULT, str(fault))
 
     def _ended(self, flight: Flight, job: Job) -> None:
         flight.over = True
@@ -418,7 +415,7 @@ class Worker:
             return
         except Foreign as foreign:
             del flight.open[slot]
-            self._pool.disturbed(self._host.name, [_last(posted)], Trouble.FOREIGN, str(foreign))
+            self._pool.disturbed(self._host.name, [self._last(posted)], Trouble.FOREIGN, str(foreign))
             self._doubt(posted.key, str(foreign))
             return
         except ServerGone:
@@ -428,7 +425,7 @@ class Worker:
             if posted.faults <= MAX_FETCHES:
                 raise SampleFault(fault, posted.key) from None
             del flight.open[slot]
-            self._pool.disturbed(self._host.name, [_last(posted)], Trouble.FAULT, str(fault))
+            self._pool.disturbed(self._host.name, [self._last(posted)], Trouble.FAULT, str(fault))
             return
         del flight.open[slot]
         self._pool.harvested(self._host.name, posted, harvest, time.monotonic() - begun, seconds)
@@ -462,6 +459,9 @@ class Worker:
                 if not self._known(flight.prompt_id):
                     self._vanished(flight)
         return True
+
+    def _last(self, posted: Posted) -> Posted:
+        return replace(posted, item=posted.item.later(self._host.name))
 
     def _doubt(self, key: str, why: str) -> None:
         """One more sample has trouble of its own: with too many of them in a row, it is the server.
@@ -637,8 +637,3 @@ class Worker:
                 seconds_per_sample=self._size.seconds,
             )
         )
-
-
-def _last(posted: Posted) -> Posted:
-    """The same, to be tried after those that were not tried yet: they show whether its trouble is the server's."""
-    return replace(posted, item=posted.item.later())
