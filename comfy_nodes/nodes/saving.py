@@ -114,15 +114,17 @@ class SaveEditPair(io.ComfyNode):
         edit_masks = None if edit_mask is None else masks_of(edit_mask)
         region_masks = None if region_mask is None else masks_of(region_mask)
         given = [one for one in (scores or {}).values() if one is not None]
-        count = batch_size(
-            edited=edited.shape[0],
-            source=sources.shape[0],
-            edit_mask=1 if edit_masks is None else edit_masks.shape[0],
-            region_mask=1 if region_masks is None else region_masks.shape[0],
+        sizes = {
+            "edited": edited.shape[0],
+            "source": sources.shape[0],
+            "edit_mask": 1 if edit_masks is None else edit_masks.shape[0],
+            "region_mask": 1 if region_masks is None else region_masks.shape[0],
             **{f"score {number}": len(one) for number, one in enumerate(given)},
-        )
+        }
+        count = batch_size(**sizes)
         if count == 0:
-            raise ValueError("there is no edited picture to save: a node before this one gave an empty batch")
+            empty = " and ".join(name for name, size in sizes.items() if not size)
+            raise ValueError(f"{empty}: an empty batch, so there is no pair to save; see to the node before")
         references = [to_bytes(sample.images["reference"][0])] if "reference" in sample.images else []
         records = []
         for index in range(count):

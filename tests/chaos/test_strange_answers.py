@@ -232,6 +232,15 @@ def test_a_sink_without_room_costs_no_sample(pack: int, edit: Run, journal: Jour
     assert (counts["failed"], counts["done"] + counts["pending"]) == (0, len(KEYS))
 
 
+def test_a_sink_that_has_room_again_goes_on(edit: Run, tmp_path: Path) -> None:
+    with serving(tmp_path / "fake") as url:
+        told = edit(url, instructions={VICTIM: "mishap: disk full once"})
+    assert (sorted(told.finished_keys), told.failures) == (KEYS, {})
+    (line,) = told.lines
+    assert "suspended" in line
+    assert "its disk is full" in line
+
+
 def test_a_server_with_room_takes_what_another_has_none_for(edit: Run, tmp_path: Path) -> None:
     with serving(tmp_path / "full", full) as without, serving(tmp_path / "fake") as url:
         told = edit(without, url)
