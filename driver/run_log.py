@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from comfy_nodes.core.records import SampleFailure
+from comfy_nodes.core import redaction
 
 from .failures import RunError
 from .reporting import ServerView
 from .sources import Sample
+from .terminal import plain
 
 NAME = "run.log.jsonl"
 
@@ -130,7 +132,7 @@ class _Handler(RotatingFileHandler):
 
 
 def _clean(value: Any) -> Any:
-    return redact(value) if isinstance(value, str) else value
+    return redact(redaction.without_keys(plain(value))) if isinstance(value, str) else value
 
 
 def _unwritable(path: Path, error: OSError) -> RunError:
