@@ -16,9 +16,8 @@ _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028\u2029\u202a-\u202e
 
 
 def plain(text: str) -> str:
-    """`text` as one line without terminal sequences and control characters; bytes that were no text as escapes."""
-    bare = _CONTROLS.sub(" ", _SEQUENCES.sub("", text))
-    return bare.encode("utf-8", "backslashreplace").decode("utf-8")
+    """`text` as one line without terminal sequences and control characters."""
+    return _CONTROLS.sub(" ", _SEQUENCES.sub("", text))
 
 
 def say(line: str) -> None:

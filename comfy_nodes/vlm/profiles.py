@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from . import places, redaction
+from ..core import redaction
+from . import places
 
 DEFAULT = "default"
 """The profile that the shipped workflows name."""
