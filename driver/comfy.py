@@ -102,7 +102,7 @@ class ComfyServer:
             raise
         except (ServerFault, PromptRefused):
             raise ServerFault(f"{self.url} answers, but it is not a ComfyUI (no /system_stats)") from None
-        return stats.model_dump()
+        return stats.model_dump(exclude_unset=True)
 
     def object_info(self) -> dict[str, Any]:
         """Schemas of all nodes that the server has, by class; nodes of another shape are left out."""

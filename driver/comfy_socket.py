@@ -91,8 +91,8 @@ class PromptEvents:
 
     def _connect(self) -> websocket.WebSocket:
         """With the login and the certificate of the server's other requests; a redirect is a refusal."""
-        with deadline(HANDSHAKE_SECONDS, lambda: self._closed.is_set() or self._transport.cut_off()):
-            made = _BoundedSocket()
+        with deadline(HANDSHAKE_SECONDS, lambda: self._closed.is_set() or self._transport.cut):
+            made: websocket.WebSocket = _BoundedSocket()
             made.connect(
                 f"{self._url}/ws?clientId={self.client_id}",
                 socket=self._transport.connect(),
@@ -131,7 +131,7 @@ class _BoundedSocket(websocket.WebSocket):
         return super().recv()
 
     def _recv(self, size: int) -> bytes:
-        data = super()._recv(size)
+        data: bytes = super()._recv(size)  # type: ignore[no-untyped-call]
         self._taken += len(data)
         if self._taken > MESSAGE_BYTES:
             raise ValueError("a message without an end")

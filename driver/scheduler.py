@@ -18,8 +18,8 @@ from .pool import Pool
 from .worker import DRAIN_SECONDS, Host, Worker
 from .workflow import BatchGraph
 
-IDLE_SECONDS = 1.0
-"""How long a stopped run without a prompt in flight waits for answers of servers. Ours."""
+LAST_SECONDS = {True: 1.0, False: 5.0}
+"""How long answers that nobody needs are waited for, where the user stopped the run and where it is through. Ours."""
 
 MODEL_MEMORY_SHARE = 0.9
 """Share of a device's memory that models may take together before they count as too large for it. Ours."""
@@ -72,18 +72,24 @@ def run_pool(
             pool.returned([one.item for one in flight.posted])
     with pool.stop.orderly(), ThreadPoolExecutor(len(workers), "server") as threads:
         running = [threads.submit(worker.run) for worker in workers]
-        told, still_since = False, None
+        told, needless_since = False, None
         while wait(running, timeout=0.2).not_done:
             if pool.stop.level and not told:
                 told = True
                 number = len(pool.flights)
                 pool.reporter.say(f"stopping: waiting for {number} prompts in flight (Ctrl-C again: now)")
-            still = pool.stop.level > 0 and (not pool.flights or pool.stop.overdue(DRAIN_SECONDS))
-            still_since = (still_since or time.monotonic()) if still else None
-            if still_since is not None and time.monotonic() - still_since > IDLE_SECONDS:
-                for host in hosts:
-                    host.server.transport.cut()  # what is asked now is not needed any more, however long it takes
+            stopped = pool.stop.level > 0 and (not pool.flights or pool.stop.overdue(DRAIN_SECONDS))
+            needless_since = (needless_since or time.monotonic()) if stopped or pool.over() else None
+            if needless_since is not None and time.monotonic() - needless_since > LAST_SECONDS[stopped]:
+                _cut(hosts, True)
+        _cut(hosts, False)
         for one in running:
             one.result()
     if pool.broken:
         raise pool.broken
+
+
+def _cut(hosts: list[Host], now: bool) -> None:
+    """Whether servers are asked nothing more, however long they take over what they are being asked."""
+    for host in hosts:
+        host.server.transport.cut = now

@@ -67,7 +67,8 @@ class Transport:
         self._tls = login.tls() if login else ssl.create_default_context()
         self._pool = urllib3.PoolManager(maxsize=8, retries=False, ssl_context=self._tls)
         self._pool.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
-        self._is_cut = False
+        self.cut = False
+        """Ends what is being asked, in all threads, and has nothing asked any more, while it is True."""
 
     def request(
         self, method: str, path: str, bounds: Bounds, headers: dict[str, str] | None = None, **content: Any
@@ -83,12 +84,14 @@ class Transport:
             ServerFault: the answer does not come to an end, or is too large.
         """
         sent = {**(headers or {}), **self.headers()}
-        with deadline(bounds.seconds, self.cut_off) as watch:
+        with deadline(bounds.seconds, lambda: self.cut) as watch:
             number = 0
             while True:
                 try:
                     answer = self._once(method, path, bounds, sent, content)
-                    if method != "GET" or answer.status not in _GATEWAY_TROUBLE or number == _REPEATS:
+                    # An end that we made looks like the end of headers, or of a body of no known length.
+                    repeat = method == "GET" and answer.status in _GATEWAY_TROUBLE and number < _REPEATS
+                    if not (repeat or watch.expired):
                         return answer
                 except urllib3.exceptions.HTTPError as error:
                     if watch.expired or isinstance(error, urllib3.exceptions.ReadTimeoutError):
@@ -111,7 +114,7 @@ class Transport:
         Raises:
             OSError: there is none.
         """
-        if self._is_cut:
+        if self.cut:
             raise OSError("not asked any more")
         parts = urlsplit(self.url)
         port = parts.port or (443 if parts.scheme == "https" else 80)
@@ -134,16 +137,8 @@ class Transport:
         """
         return self._login.headers() if self._login else {}
 
-    def cut(self) -> None:
-        """Ends what is being asked, in all threads, and answers nothing any more: the run is over."""
-        self._is_cut = True
-
-    def cut_off(self) -> bool:
-        """Whether `cut` was called."""
-        return self._is_cut
-
     def _once(self, method: str, path: str, bounds: Bounds, headers: dict[str, str], content: dict[str, Any]) -> Answer:
-        if self._is_cut:
+        if self.cut:
             raise ServerGone(f"{self.url} is not asked any more")
         response = self._pool.request(
             method,
