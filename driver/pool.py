@@ -23,6 +23,7 @@ from .journal import Journal, Tries
 from .reporting import Reporter, ServerView
 from .sample_queue import Item, SampleQueue
 from .sources import Sample, Source
+from .stopping import StopRequest
 
 SAME_FAILURES = 100
 """When so many samples have failed the same way and none is done, the rest is not tried (issue: the first hundred)."""
@@ -32,23 +33,6 @@ STRAGGLER_SECONDS = 5.0
 
 STRAGGLER_FACTOR = 3.0
 """Times its expected end that a prompt is late before an idle server takes it too. Ours."""
-
-
-class StopRequest:
-    """How firmly the user wants the run to stop: 0 not, 1 finish what runs, 2 now."""
-
-    def __init__(self) -> None:
-        self.level = 0
-        self._since = 0.0
-
-    def request(self) -> None:
-        """Once more firmly. Called from a signal handler."""
-        self.level += 1
-        self._since = self._since or time.monotonic()
-
-    def overdue(self, seconds: float) -> bool:
-        """Whether the first request is longer ago than this."""
-        return self.level > 0 and time.monotonic() - self._since > seconds
 
 
 @dataclass(frozen=True)

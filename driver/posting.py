@@ -18,7 +18,7 @@ from comfy_nodes.core.records import SampleFailure
 
 from .binding import Origin
 from .comfy import ComfyServer
-from .failures import PromptRefused, ServerFault, ServerGone
+from .failures import PromptRefused, ServerFault, ServerGone, ServerLocked
 from .faults import Trouble
 from .flights import Posted
 from .packing import Filling
@@ -125,7 +125,7 @@ class Poster:
         except PromptRefused as refusal:
             self._pool.fail(sample, SampleFailure(self._pool.stage, "PromptRefused", str(refusal)))
             return None
-        except ServerGone:
+        except (ServerGone, ServerLocked):
             raise
         except ServerFault as fault:
             self._blame(ready, fault, max(map(len, data.values())), server)
@@ -143,6 +143,8 @@ class Poster:
         """
         try:
             server.upload(bytes(size), "probe.bin", self._uploads)
+        except (ServerGone, ServerLocked):
+            raise
         except (ServerFault, PromptRefused):
             raise ServerFault(f"{fault}; it takes no files of {size} bytes (is its disk full?)") from None
         posted = self._posted(Uploaded(ready, "", {}))

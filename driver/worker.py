@@ -8,17 +8,18 @@ from __future__ import annotations
 import contextlib
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Protocol
 
 from comfy_nodes.core.photos import PhotoError
 from comfy_nodes.core.records import SampleFailure, SavedFile
 
+from .answering import sleep
 from .binding import Foreign
 from .comfy import ComfyServer, Job
 from .comfy_socket import Closed, Ended, PromptEvents, Ran
-from .failures import PromptRefused, RunError, ServerFault, ServerGone
+from .failures import PromptRefused, RunError, ServerFault, ServerGone, ServerLocked
 from .faults import Trouble, node_error
 from .flights import Flight, Posted
 from .harvest import SinkNotRun
@@ -48,6 +49,12 @@ LONGEST_REST = 60.0
 
 MAX_FETCHES = 5
 """Faults over one sample's files, or over what became of one prompt, after which these are to be made again. Ours."""
+
+LONGEST_LOCK = 10.0
+"""Seconds after which a server that asks for a login is tried again, at most. Ours."""
+
+PATIENCE_SECONDS = 60.0
+"""How long a server that is not like the others may be all that is left, as for one that is away. Ours."""
 
 DRAIN_SECONDS = 120.0
 """How long a stopped run waits for prompts in flight."""
@@ -104,6 +111,7 @@ class Worker:
         run_seed: int,
         recycle_after: int,
         turn: float,
+        extra: Mapping[str, str],
     ):
         """
         Args:
@@ -112,6 +120,7 @@ class Worker:
                 is to be said of it.
             recycle_after: a server of our own is started again after so many prompts.
             turn: after which share of these the first time, so that not all servers of a run are due together.
+            extra: what prompts carry beside their graph.
         """
         self._fit = fit
         self._check = check
@@ -119,6 +128,7 @@ class Worker:
         self._pool = pool
         self._every = recycle_after
         self._recycle_after = int(recycle_after * turn) or 1
+        self._extra = extra
         self._flights: dict[str, Flight] = {}
         self._poster = Poster(pool, run_seed, host.name)
         self._pulse = Pulse(time.monotonic())
@@ -129,10 +139,16 @@ class Worker:
         self._ill = ""
         """Why it is to rest before its next prompt."""
         self._canary = False
+        self._alone_since: float | None = None
+        self._said, self._rest_seconds = "", 1.0
         self._size = PackSize(1, gains=False, free_memory=0)  # until it answers
         self._away = not host.running()
         if not self._away:
-            self._packer, self._size = fit(host.server)
+            try:
+                self._packer, self._size = fit(host.server)
+            except (ServerFault, PromptRefused) as fault:
+                self._away = True
+                pool.reporter.say(str(fault))
 
     def run(self) -> None:
         """Returns when nothing is left to do, or when a stop was requested; what goes wrong for good, the pool knows."""
@@ -212,7 +228,7 @@ class Worker:
         self._prompts += 1
         try:
             prompt = self._packer.prompt([filling for _, filling in prepared])
-            server.submit(prompt, flight.prompt_id, self._events.client_id)
+            server.submit(prompt, flight.prompt_id, self._events.client_id, self._extra)
         except PromptRefused as refusal:
             self._refused(flight, refusal)
         self._show("working")
@@ -275,7 +291,7 @@ class Worker:
         flight.polled = time.monotonic()
         try:
             job = self._host.server.job(flight.prompt_id)
-        except ServerGone:
+        except (ServerGone, ServerLocked):
             raise
         except ServerFault as fault:
             self._unclear(flight, fault)
@@ -418,7 +434,7 @@ class Worker:
             self._pool.disturbed(self._host.name, [self._last(posted)], Trouble.FOREIGN, str(foreign))
             self._doubt(posted.key, str(foreign))
             return
-        except ServerGone:
+        except (ServerGone, ServerLocked):
             raise
         except ServerFault as fault:
             posted.faults += 1
@@ -443,6 +459,8 @@ class Worker:
             self._pool.reporter.say(str(fault))
             self._doubt(fault.key, str(fault))
             return True
+        if isinstance(fault, ServerLocked):
+            return self._return()
         self._in_a_row += 1
         alone = self._pool.alone(self._host.name)
         if self._in_a_row > MAX_SERVER_FAULTS and alone:
@@ -453,7 +471,7 @@ class Worker:
         if self._in_a_row > SICK_AFTER and not alone:
             self._rest(str(fault))
         else:
-            time.sleep(min(5.0, self._in_a_row - 1))
+            sleep(min(5.0, self._in_a_row - 1), self._pool.ending)
         for flight in list(self._flights.values()):
             with contextlib.suppress(ServerFault):  # asked again later
                 if not self._known(flight.prompt_id):
@@ -490,15 +508,24 @@ class Worker:
         try:
             if not self._host.revive(self._pool.ending):
                 return False
-            for line in self._check(self._host.server):
-                self._pool.reporter.say(line)
-            self._packer, self._size = self._fit(self._host.server)
+        except ServerLocked as locked:
+            return self._wait_outside(f"{locked}; paused until it lets us in", LONGEST_LOCK)
         except RunError as error:
+            if self._pool.ending():
+                return False
             if self._pool.alone(name):
                 raise
             self._pool.reporter.say(str(error))
             return not self._host.own  # somebody else's may come back
-        self._away = False
+        try:
+            for line in self._check(self._host.server):
+                self._pool.reporter.say(line)
+            self._packer, self._size = self._fit(self._host.server)
+        except (RunError, ServerFault, PromptRefused) as error:
+            return self._unfit(error)
+        if self._said:
+            self._pool.reporter.say(f"{name} takes part")
+        self._away, self._alone_since, self._said = False, None, ""
         self._events = PromptEvents(self._host.server)
         self._pulse = Pulse(time.monotonic())
         self._pool.working(name, True)
@@ -513,6 +540,27 @@ class Worker:
         for flight in lost:
             self._do_again(flight, Trouble.DEATH if flight is ran else None)
         return True
+
+    def _unfit(self, error: Exception) -> bool:
+        """It answers, but not like the others; False where it is given up. It ends the run only where nobody else could
+        go on for as long as an absent server is waited for.
+        """
+        if self._pool.ending():
+            return False
+        now, alone = time.monotonic(), self._pool.alone(self._host.name)
+        self._alone_since = (self._alone_since or now) if alone else None
+        if alone and (self._host.own or now - (self._alone_since or now) >= PATIENCE_SECONDS):
+            raise RunError(str(error), 1)
+        return self._wait_outside(str(error), LONGEST_REST) and not self._host.own
+
+    def _wait_outside(self, why: str, longest: float) -> bool:
+        """Rests before the server is looked at again, longer each time; says once why. False where the run ends."""
+        if why != self._said:
+            self._said, self._rest_seconds = why, 1.0
+            self._pool.reporter.say(why)
+        self._rest_seconds = min(longest, self._rest_seconds * 2)
+        sleep(self._rest_seconds, self._pool.ending)
+        return not self._pool.ending()
 
     def _vanished(self, flight: Flight) -> None:
         """The server does not know the prompt any more: what its sinks wrote is kept, the rest is to be done again."""

@@ -20,11 +20,12 @@ from comfy_nodes.core.records import SampleFailure
 from driver.comfy import ComfyServer
 from driver.harvest import EditHarvester
 from driver.journal import Journal
-from driver.pool import Pool, StopRequest
+from driver.pool import Pool
 from driver.scheduler import Pace, run_pool
 from driver.server import ForeignServer
 from driver.sources import Sample, Source
 from driver.spool import Spool
+from driver.stopping import StopRequest
 from driver.worker import Host
 from driver.workflow import BatchGraph
 

@@ -16,10 +16,11 @@ from driver.faults import MAX_DEATHS, MAX_FAULTS, Trouble, node_error
 from driver.flights import Flight, Posted
 from driver.harvest import EditHarvester, Harvest, RecordHarvester, Row
 from driver.journal import Journal
-from driver.pool import SAME_FAILURES, Pool, StopRequest
+from driver.pool import SAME_FAILURES, Pool
 from driver.sample_queue import CHUNK, Item
 from driver.sources import Sample
 from driver.spool import Spool
+from driver.stopping import StopRequest
 
 A, B = "http://a", "http://b"
 Make = Callable[..., Sample]
