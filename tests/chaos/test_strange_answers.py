@@ -152,12 +152,12 @@ def of_victim(route: str, answer: bytes | int, end: str = "") -> Callable[[str, 
     ("meddle", "words"),
     [
         (of_victim("POST /upload/image", 500), "could not be uploaded"),
-        (of_victim("POST /upload/image", b"It works"), "could not be uploaded"),
+        (of_victim("POST /upload/image", b"null"), "could not be uploaded"),
         (of_victim("GET /view", 500, ".json"), "500"),
         (of_victim("GET /view", 500, ".png"), "500"),
         (of_victim("GET /view", b"no PNG", ".png"), "not what was saved"),
     ],
-    ids=["upload 500", "upload text", "records 500", "pictures 500", "pictures damaged"],
+    ids=["upload 500", "upload null", "records 500", "pictures 500", "pictures damaged"],
 )
 def test_files_that_never_travel_cost_their_sample(meddle: Any, words: str, edit: Run, tmp_path: Path) -> None:
     with serving(tmp_path / "fake", meddle) as url:
@@ -182,6 +182,15 @@ def test_a_prompt_whose_state_is_never_told_is_looked_for_on_disk(
     with serving(tmp_path / "fake", meddle) as url:
         told = edit(url)
     assert (sorted(told.finished_keys), told.failures) == (KEYS, {})
+
+
+@pytest.mark.parametrize("answer", [b"{}", b"null", b"[" * 3000, 500])
+def test_prompts_that_were_taken_without_a_clear_word_are_waited_for(
+    answer: bytes | int, edit: Run, tmp_path: Path
+) -> None:
+    with serving(tmp_path / "fake", lambda route, _name, _body: answer if route == "POST /prompt" else None) as url:
+        told = edit(url, keys=KEYS[:2])
+    assert (sorted(told.finished_keys), told.failures) == (KEYS[:2], {})
 
 
 def test_a_server_whose_records_are_all_anothers_ends_the_run(edit: Run, journal: Journal, tmp_path: Path) -> None:
