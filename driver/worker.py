@@ -296,6 +296,7 @@ class Worker:
         except ServerFault as fault:
             self._unclear(flight, fault)
             return
+        flight.faults = 0
         if job is None and self._known(flight.prompt_id):
             return
         if job is None:
@@ -399,10 +400,10 @@ class Worker:
             self._pool.sample_failed(name, posted, failure)
 
     def _disk_full(self, failure: SampleFailure) -> None:
-        """The server cannot save: it rests, in case somebody makes room, where that goes on for long for good.
+        """The server cannot save: it rests, in case somebody makes room.
 
         Raises:
-            RunError: no other server works either.
+            RunError: nobody did, and no other server works.
         """
         why = f"its disk is full ({failure.message} in {failure.node})"
         self._faults += 1

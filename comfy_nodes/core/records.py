@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
 from pydantic_core import from_json
 
@@ -175,7 +175,7 @@ class EditRecord(BaseModel):
             carried: values of `CARRIED` fields. Of a score that was measured again the new value counts.
 
         Raises:
-            pydantic.ValidationError: a value is of another shape.
+            ValueError: a value is of another shape.
         """
         known = {name: value for name, value in carried.items() if name in CARRIED and name != "scores"}
         scores = {one["name"]: one["value"] for one in carried.get("scores", ())}
@@ -184,4 +184,9 @@ class EditRecord(BaseModel):
         initial = known.get("initial_prompt") or self.initial_prompt or self.prompt
         restated = self.restated_prompt or (self.prompt if self.prompt != initial else None)
         changed = {**known, "initial_prompt": initial, "restated_prompt": restated, "scores": told}
-        return EditRecord.model_validate({**self.model_dump(), **changed})
+        try:
+            return EditRecord.model_validate({**self.model_dump(), **changed})
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise ValueError(f"what the row says of its edit cannot be kept ({where}: {first['msg']})") from None

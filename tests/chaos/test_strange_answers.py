@@ -322,3 +322,12 @@ def test_of_two_finishers_the_pictures_are_the_records(journal: Journal, spool: 
             mixed.append(key)
     assert mixed == []
     assert len(list(spool.folder.iterdir())) == 2 * len(keys)
+
+
+def test_words_with_half_a_character_fail_before_they_travel(edit: Run, tmp_path: Path) -> None:
+    with serving(tmp_path / "fake") as url:
+        told = edit(url, instructions={VICTIM: "Remove it \ud83d."})
+    assert sorted(told.finished_keys) == [key for key in KEYS if key != VICTIM]
+    failure = told.failures[VICTIM]
+    assert (failure.stage, failure.error_type) == ("input", "AnnotationError")
+    assert "half a character ('\\ud83d'" in failure.message
