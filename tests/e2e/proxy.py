@@ -17,17 +17,19 @@ from aiohttp.client_exceptions import ClientError
 
 Fault = Literal[
     "refuse", "forget", "not found", "cut", "node errors", "strip", "late", "slow", "swallow", "deaf", "drop", "hang",
-    "drip", "bomb", "locked", "misfit",
+    "drip", "bomb", "locked", "misfit", "paid",
 ]  # fmt: skip
 """refuse: 500 without asking the server. forget: 500 although the server did it. not found: 404. cut: the connection
 is reset in the middle of the body. node errors: ComfyUI's 200 that says an output was dropped. strip: `/object_info`
 without EditPairs. late: a finished job still looks as if it ran. slow: the answer takes `SLOW_SECONDS` longer.
 swallow: the prompt is taken, and waits for ever. drip: the answer comes a byte at a time and never ends. bomb: a
-small answer that becomes `BOMB_BYTES`. locked: 401. misfit: `/system_stats` of another ComfyUI. For the socket: deaf, it never says anything; drop, it is cut after
+small answer that becomes `BOMB_BYTES`. locked: 401. misfit: `/system_stats` of another ComfyUI. paid:
+`/object_info` in which `PAID` is a partner node. For the socket: deaf, it never says anything; drop, it is cut after
 the first message; hang, the handshake is never answered."""
 
 SLOW_SECONDS = 1.5
 BOMB_BYTES = 1 << 30
+PAID = "EditPairsClassicalInpaint"
 
 Rule = Callable[[str, int], Fault | None]
 """From a route such as `POST /prompt` or `GET /api/jobs/`, and how often it was asked for before, to what goes wrong."""
@@ -50,6 +52,8 @@ class Proxy:
         self.url = ""
         self.seen: Counter[str] = Counter()
         """Requests by route."""
+        self.extra: list[dict[str, str]] = []
+        """What was posted beside prompts."""
         self.faults: Counter[str] = Counter()
         """What went wrong, by fault."""
         self._swallowed: set[str] = set()
@@ -110,6 +114,8 @@ class Proxy:
             return web.json_response({"prompt_id": prompt_id, "number": 0, "node_errors": {}})
         if (job_id := request.path.rpartition("/")[2]) in self._swallowed:
             return web.json_response({"id": job_id, "status": "pending"})
+        if route == "POST /prompt":
+            self.extra.append((await request.json()).get("extra_data", {}))
         try:
             status, headers, body = await self._ask(request)
         except ClientError:
@@ -129,6 +135,10 @@ class Proxy:
             stats = json.loads(body)
             stats["system"]["comfyui_version"] = "0.29.9"
             body = json.dumps(stats).encode()
+        if fault == "paid":
+            nodes = json.loads(body)
+            nodes[PAID]["api_node"] = True
+            body = json.dumps(nodes).encode()
         if fault == "strip":
             kept = {name: node for name, node in json.loads(body).items() if not name.startswith("EditPairs")}
             body = json.dumps(kept).encode()
