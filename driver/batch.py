@@ -59,6 +59,9 @@ def main(arguments: list[str] | None = None) -> int:
         return _end(f"the package {error.name} is missing: run python install.py, or use the Python that it set up", 2)
     except KeyboardInterrupt:
         return _end("stopped; nothing that was done is lost, the same command goes on", STOPPED)
+    finally:
+        if stop.level:
+            stop.leave()
 
 
 def _conclude(options: argparse.Namespace, summary: Summary, stopped: bool) -> int:
