@@ -22,7 +22,8 @@ from .harvest import Harvest, Harvester
 from .journal import Journal, Tries
 from .reporting import Reporter, ServerView
 from .sample_queue import Item, SampleQueue
-from .sources import Sample, Source
+from .source_photo import SECONDS
+from .sources import Sample, Source, digest
 
 SAME_FAILURES = 100
 """When so many samples have failed the same way and none is done, the rest is not tried (issue: the first hundred)."""
@@ -78,6 +79,7 @@ class Pool:
         room: Callable[[], str],
         tasks: Collection[str] | None = None,
         roles: Collection[str] = (),
+        stage: str = "edit",
     ):
         """
         Args:
@@ -86,6 +88,7 @@ class Pool:
             room: why nothing new may be begun now, such as a full disk; empty where it may.
             tasks: only samples of these tasks; None for all.
             roles: of pictures beside the photo that the graph takes.
+            stage: what failures are filed under that happen on servers: `annotate`, `write` or `edit`.
         """
         self.journal = journal
         self.harvester = harvester
@@ -94,6 +97,7 @@ class Pool:
         self.servers = servers
         self._source = source
         self._roles = frozenset(roles)
+        self._stage = stage
         self._attempts = attempts
         self._room = room
         self._paused = ""
@@ -156,6 +160,7 @@ class Pool:
         seconds = {role: self._source.read(file) for role, file in located.items() if file}
         data = self._source.read(item.sample.file)
         annotation = item.sample.annotation
+        self.journal.read_from(item.sample.key, digest([data, *(seconds[one] for one in SECONDS if one in seconds)]))
         provenance = Provenance(
             key=item.sample.key,
             task=item.sample.own_task,
@@ -256,11 +261,15 @@ class Pool:
         self._put_back(items)
 
     def fail(self, sample: Sample, failure: SampleFailure) -> None:
-        """A sample will have no row."""
+        """A sample will have no row: it failed, or is skipped."""
+        if failure.stage == "edit":
+            failure = replace(failure, stage=self._stage)
         if not self.journal.failed(sample.key, failure):
             return
         self.queue.finished()
         self.reporter.failed(sample, failure)
+        if failure.skipped:
+            return
         self._signatures[f"{failure.error_type} at {failure.node}" if failure.node else failure.error_type] += 1
         if not self._done and len(self._signatures) == 1 and self._signatures.total() >= SAME_FAILURES:
             (signature,) = self._signatures

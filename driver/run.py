@@ -25,18 +25,21 @@ from .journal import Journal
 from .licences import models_of
 from .metrics import Metrics
 from .output import OutputFolder, claim
-from .planning import check_kinds, open_source, plan_of, planned, title, workflows
+from .planning import check_kinds, enrol, open_source, outdated, plan_of, planned, title, workflows
 from .pool import Pool, StopRequest
 from .progress import Progress, Reporters
 from .report import Summary
 from .reporting import Reporter
 from .run_log import RunLog
 from .scheduler import Pace, run_pool
-from .sources import Grounding, Sample, Source, Unavailable
+from .sources import Grounding, Source, Unavailable
 from .stage import Stage, open_stages
 from .store import publish
 from .version import VERSION
 from .workflow import ANNOTATION_SINK, INSTRUCTION_SINK
+
+_STAGES = {ANNOTATION_SINK: "annotate", INSTRUCTION_SINK: "write"}
+"""What failures are filed under where a graph ends in these; elsewhere under `edit`."""
 
 
 def run(options: argparse.Namespace) -> tuple[Summary, bool]:
@@ -83,13 +86,13 @@ def _edit(
     harvester: Harvester,
 ) -> None:
     """Edits, judges or writes about what waits, after finding regions for photos that have none."""
-    plan = plan_of(options, source, stages)
-    if options.retry_failed is not None or folder.journal.get("plan") != plan:
-        with _grounding(options, source, folder, stages, stop) as grounding:
-            folder.journal.enrol(planned(options, source, stages, grounding), options.limit)
-        # An input that was refused may be mended without any sign of it in what was planned from.
-        whole = not stop.level and not folder.journal.refused_inputs()
-        folder.journal.set("plan", plan if whole else "")
+    with _breaking(stop):
+        plan = plan_of(options, source, stages)
+        planning = options.retry_failed is not None or outdated(folder.journal, source, plan)
+    if planning:
+        with _grounding(options, source, folder, stages, stop) as grounding, _breaking(stop):
+            found = planned(options, source, stages, grounding)
+            _say(folder, enrol(options, source, folder.journal, found, plan))
     _retry(options, folder.journal)
     for stage in stages:
         tasks = [stage.graph.task] if len(stages) > 1 else None
@@ -100,10 +103,11 @@ def _annotate(
     options: argparse.Namespace, source: Source, folder: OutputFolder, stage: Stage, stop: StopRequest
 ) -> None:
     """Annotates what waits: the annotate stage as a run of its own, over all photos."""
-    plan = plan_of(options, source, [stage])
-    if folder.journal.get("plan") != plan:
-        folder.journal.enrol(source.plan([stage.aim], "all", options.seed), options.limit)
-        folder.journal.set("plan", "" if folder.journal.refused_inputs() else plan)
+    with _breaking(stop):
+        plan = plan_of(options, source, [stage])
+        if outdated(folder.journal, source, plan):
+            found = source.plan([stage.aim], "all", options.seed)
+            _say(folder, enrol(options, source, folder.journal, found, plan))
     _retry(options, folder.journal)
     _work(options, stage, folder, folder.journal, RecordHarvester(AnnotationRecord), source, stop)
 
@@ -114,7 +118,9 @@ def _grounding(
 ) -> Iterator[Grounding | None]:
     """What the annotate stage finds in photos without a region; finished ones are not run again."""
     needed = any(stage.aim.task.regions for stage in stages)
-    if options.annotate != "auto" or not needed or next(source.unmarked(), None) is None:
+    with _breaking(stop):
+        useless = options.annotate != "auto" or not needed or next(source.unmarked(), None) is None
+    if useless:
         yield None
         return
     try:
@@ -126,7 +132,8 @@ def _grounding(
     journal = Journal(folder.path / JOURNAL)
     try:
         claim(journal, [annotate.graph], options.seed, folder.path)
-        journal.enrol((one for one in source.unmarked() if isinstance(one, Sample)), options.limit)
+        with _breaking(stop):
+            _say(folder, enrol(options, source, journal, source.unmarked(), ""))
         _retry(options, journal)
         _work(options, annotate, folder, journal, RecordHarvester(AnnotationRecord), source, stop)
         write_annotation(journal, folder.path)
@@ -137,8 +144,19 @@ def _grounding(
 
 def _retry(options: argparse.Namespace, journal: Journal) -> None:
     """Lets failed samples wait again, once for a run, where the command line asks for it."""
-    if options.retry_failed is not None:
-        journal.retry_failed(options.retry_failed or None)
+    if options.retry_failed is None or journal.retry_failed(options.retry_failed or None) or not options.retry_failed:
+        return
+    known = ", ".join(sorted({*journal.failure_types(), *journal.failure_types(skipped=True)})) or "none"
+    print(f"--retry-failed {options.retry_failed}: no sample has that class; there are: {known}", file=sys.stderr)
+
+
+def _say(folder: OutputFolder, line: str) -> None:
+    """Says a line outside of the work, if it is one."""
+    if line:
+        print(line, file=sys.stderr)
+        log = RunLog(folder.path)
+        log.say(line)
+        log.close()
 
 
 def _work(
@@ -157,9 +175,10 @@ def _work(
         tasks: only samples of these tasks; None for all.
     """
     counts = journal.counts()
-    over = counts["done"] + counts["failed"]
+    over = counts["done"] + counts["failed"] + counts["skipped"]
     total = over + counts["pending"]
-    listeners: list[Reporter] = [Progress(stage.graph.task, total, over, counts["failed"]), RunLog(folder.path)]
+    shown = Progress(stage.graph.task, total, over, counts["failed"], counts["skipped"])
+    listeners: list[Reporter] = [shown, RunLog(folder.path)]
     if options.metrics_port:
         listeners.append(Metrics(options.metrics_port, total, over, {"output": folder.path}))
     reporter = Reporters(listeners)
@@ -167,8 +186,9 @@ def _work(
     watermark = Watermark([folder.path.resolve()], int(options.min_free_gb * 1e9))
     try:
         roles = stage.aim.seconds
+        servers, called = len(stage.hosts), _STAGES.get(stage.graph.sink_class, "edit")
         pool = Pool(
-            journal, harvester, source, reporter, stop, len(stage.hosts), options.attempts, watermark, tasks, roles
+            journal, harvester, source, reporter, stop, servers, options.attempts, watermark, tasks, roles, called
         )
         pace = Pace(options.samples_per_prompt, options.recycle)
         graph = stage.graph.booked(journal.get("run_id") or "", options.budget_usd)
@@ -187,6 +207,19 @@ def _stopping(stop: StopRequest) -> Iterator[None]:
 
     former = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _breaking(stop: StopRequest) -> Iterator[None]:
+    """While it lasts, Ctrl-C and SIGTERM break in after all: a plan is taken down whole or not at all."""
+    former = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        if stop.level:
+            raise KeyboardInterrupt
         yield
     finally:
         for number, handler in former.items():

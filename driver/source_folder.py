@@ -36,6 +36,9 @@ class Files:
     def open(self, file: str) -> BinaryIO:
         return self._storage.open(file)
 
+    def stamp(self, file: str) -> str:
+        return self._storage.stamp(file)
+
     def read(self, file: str) -> bytes:
         return self._storage.read(file)
 

@@ -26,7 +26,7 @@ from .source_annotation import photo_of
 from .source_inputs import Input
 from .source_photo import SECONDS, InputError, Photo
 from .source_records import EDITED, GIVEN_SCORES, NAMES
-from .source_storage import Storage, said
+from .source_storage import ShardStamps, Storage, said
 
 IMAGES = (
     "image", "source_image", "src_image", "input_image", "input_images", "original_image", "photo",
@@ -65,6 +65,7 @@ class ParquetReader:
         self.distant = given.photos.remote and given.photos is not given.storage
         self._input = given
         self._places = _Places()
+        self._stamps = ShardStamps()
 
     def remedy(self, photo: Photo) -> str:
         return "fill its bbox (xyxy in pixels) or its mask, or leave the row out"
@@ -88,6 +89,10 @@ class ParquetReader:
         if not _LOCATOR.fullmatch(file):
             return self._input.photos.open(file)
         return io.BytesIO(self.read(file))
+
+    def stamp(self, file: str) -> str:
+        place = _LOCATOR.fullmatch(file)
+        return self._stamps.of(self._input.storage, place[1]) if place else self._input.photos.stamp(file)
 
     def read(self, file: str) -> bytes:
         place = _LOCATOR.fullmatch(file)

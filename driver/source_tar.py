@@ -24,7 +24,7 @@ from .failures import RunError
 from .source_inputs import Input
 from .source_photo import InputError, Photo
 from .source_records import read_record
-from .source_storage import Storage, said
+from .source_storage import ShardStamps, Storage, said
 
 _LOCATOR = re.compile(r"(.+)#(\d+)\+(\d+)/[^/]+", re.DOTALL)
 _BLOCK = tarfile.BLOCKSIZE
@@ -49,6 +49,7 @@ class TarReader:
     def __init__(self, given: Input):
         self._input = given
         self._open = _Open()
+        self._stamps = ShardStamps()
 
     def remedy(self, photo: Photo) -> str:
         key = photos.readable(PurePosixPath(photo.file).name.partition(".")[0])
@@ -66,6 +67,9 @@ class TarReader:
     def open(self, file: str) -> BinaryIO:
         shard, offset, size = _place(file)
         return io.BufferedReader(_Part(self._open.file(self._input.storage, shard), offset, size))
+
+    def stamp(self, file: str) -> str:
+        return self._stamps.of(self._input.storage, _place(file)[0])
 
     def read(self, file: str) -> bytes:
         shard, offset, size = _place(file)

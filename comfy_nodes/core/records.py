@@ -51,7 +51,7 @@ class Model(BaseModel):
 
 @dataclass(frozen=True)
 class SampleFailure:
-    """Why a sample has no record: a line of `failed.parquet`."""
+    """Why a sample has no record: a line of `failed.parquet`, or of `skipped.parquet`."""
 
     stage: str
     """`input`, `edit`, `write`, `annotate` or `output`."""
@@ -59,6 +59,8 @@ class SampleFailure:
     message: str
     node: str = ""
     """Class and id of the node that failed, where one did."""
+    skipped: bool = False
+    """Whether nothing went wrong: the sample is sound, and its task cannot use it. Whoever judges that says so."""
 
 
 class FailureRecord(BaseModel):

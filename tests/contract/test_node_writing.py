@@ -297,7 +297,9 @@ class TestSaving:
         (record,) = self.records(pack.call("EditPairsSaveInstructions", sample=sample))
         read = pack.part("core.annotation").parse_annotation(record["annotation"])
         assert read.regions == (sample.region,)
-        assert pack.part("core.instructions").written_in(record["annotation"]["writing"], read.regions) == sample.writing
+        assert (
+            pack.part("core.instructions").written_in(record["annotation"]["writing"], read.regions) == sample.writing
+        )
         model = pack.part("core.instructions").InstructionRecord
         assert model.model_validate(record).model_dump(mode="json") == record
 
