@@ -79,7 +79,6 @@ class Pool:
         room: Callable[[], str],
         tasks: Collection[str] | None = None,
         roles: Collection[str] = (),
-        stage: str = "edit",
     ):
         """
         Args:
@@ -88,7 +87,6 @@ class Pool:
             room: why nothing new may be begun now, such as a full disk; empty where it may.
             tasks: only samples of these tasks; None for all.
             roles: of pictures beside the photo that the graph takes.
-            stage: what failures are filed under that happen on servers: `annotate`, `write` or `edit`.
         """
         self.journal = journal
         self.harvester = harvester
@@ -97,7 +95,6 @@ class Pool:
         self.servers = servers
         self._source = source
         self._roles = frozenset(roles)
-        self._stage = stage
         self._attempts = attempts
         self._room = room
         self._paused = ""
@@ -262,8 +259,6 @@ class Pool:
 
     def fail(self, sample: Sample, failure: SampleFailure) -> None:
         """A sample will have no row: it failed, or is skipped."""
-        if failure.stage == "edit":
-            failure = replace(failure, stage=self._stage)
         if not self.journal.failed(sample.key, failure):
             return
         self.queue.finished()

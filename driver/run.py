@@ -38,10 +38,6 @@ from .store import publish
 from .version import VERSION
 from .workflow import ANNOTATION_SINK, INSTRUCTION_SINK
 
-_STAGES = {ANNOTATION_SINK: "annotate", INSTRUCTION_SINK: "write"}
-"""What failures are filed under where a graph ends in these; elsewhere under `edit`."""
-
-
 def run(options: argparse.Namespace) -> tuple[Summary, bool]:
     """Does what the command line asks for.
 
@@ -86,11 +82,11 @@ def _edit(
     harvester: Harvester,
 ) -> None:
     """Edits, judges or writes about what waits, after finding regions for photos that have none."""
-    with _breaking(stop):
-        plan = plan_of(options, source, stages)
-        planning = options.retry_failed is not None or outdated(folder.journal, source, plan)
-    if planning:
-        with _grounding(options, source, folder, stages, stop) as grounding, _breaking(stop):
+    plan = plan_of(options, source, stages)
+    if options.retry_failed is not None or outdated(folder.journal, source, plan):
+        with _grounding(options, source, folder, stages, stop) as grounding:
+            if stop.level:
+                raise KeyboardInterrupt
             found = planned(options, source, stages, grounding)
             _say(folder, enrol(options, source, folder.journal, found, plan))
     _retry(options, folder.journal)
@@ -103,11 +99,10 @@ def _annotate(
     options: argparse.Namespace, source: Source, folder: OutputFolder, stage: Stage, stop: StopRequest
 ) -> None:
     """Annotates what waits: the annotate stage as a run of its own, over all photos."""
-    with _breaking(stop):
-        plan = plan_of(options, source, [stage])
-        if outdated(folder.journal, source, plan):
-            found = source.plan([stage.aim], "all", options.seed)
-            _say(folder, enrol(options, source, folder.journal, found, plan))
+    plan = plan_of(options, source, [stage])
+    if outdated(folder.journal, source, plan):
+        found = source.plan([stage.aim], "all", options.seed)
+        _say(folder, enrol(options, source, folder.journal, found, plan))
     _retry(options, folder.journal)
     _work(options, stage, folder, folder.journal, RecordHarvester(AnnotationRecord), source, stop)
 
@@ -118,9 +113,7 @@ def _grounding(
 ) -> Iterator[Grounding | None]:
     """What the annotate stage finds in photos without a region; finished ones are not run again."""
     needed = any(stage.aim.task.regions for stage in stages)
-    with _breaking(stop):
-        useless = options.annotate != "auto" or not needed or next(source.unmarked(), None) is None
-    if useless:
+    if options.annotate != "auto" or not needed or next(source.unmarked(), None) is None:
         yield None
         return
     try:
@@ -132,8 +125,7 @@ def _grounding(
     journal = Journal(folder.path / JOURNAL)
     try:
         claim(journal, [annotate.graph], options.seed, folder.path)
-        with _breaking(stop):
-            _say(folder, enrol(options, source, journal, source.unmarked(), ""))
+        _say(folder, enrol(options, source, journal, source.unmarked(), ""))
         _retry(options, journal)
         _work(options, annotate, folder, journal, RecordHarvester(AnnotationRecord), source, stop)
         write_annotation(journal, folder.path)
@@ -186,9 +178,8 @@ def _work(
     watermark = Watermark([folder.path.resolve()], int(options.min_free_gb * 1e9))
     try:
         roles = stage.aim.seconds
-        servers, called = len(stage.hosts), _STAGES.get(stage.graph.sink_class, "edit")
         pool = Pool(
-            journal, harvester, source, reporter, stop, servers, options.attempts, watermark, tasks, roles, called
+            journal, harvester, source, reporter, stop, len(stage.hosts), options.attempts, watermark, tasks, roles
         )
         pace = Pace(options.samples_per_prompt, options.recycle)
         graph = stage.graph.booked(journal.get("run_id") or "", options.budget_usd)
@@ -207,19 +198,6 @@ def _stopping(stop: StopRequest) -> Iterator[None]:
 
     former = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def _breaking(stop: StopRequest) -> Iterator[None]:
-    """While it lasts, Ctrl-C and SIGTERM break in after all: a plan is taken down whole or not at all."""
-    former = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        if stop.level:
-            raise KeyboardInterrupt
         yield
     finally:
         for number, handler in former.items():
