@@ -19,6 +19,8 @@ if __package__ in (None, ""):
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from driver.failures import PromptRefused, RunError, ServerFault
+from driver.stopping import STOPPED, StopRequest
+from driver.terminal import say
 
 if TYPE_CHECKING:
     from driver.report import Summary
@@ -27,8 +29,9 @@ if TYPE_CHECKING:
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command; returns its exit status: 0 done, 1 too many failed, 2 nothing started, 130 stopped."""
     options = _parse(arguments)
+    stop = StopRequest()
     for number in (signal.SIGINT, signal.SIGTERM):  # a shell lets its background jobs ignore the first
-        signal.signal(number, signal.default_int_handler)
+        signal.signal(number, stop.signalled)
     try:
         # Imported when it is needed: the help answers at once.
         if options.adopt or options.collect or options.open:
@@ -45,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         from driver.run import run
 
-        return _conclude(options, *run(options))
+        return _conclude(options, *run(options, stop))
     except RunError as error:
         return _end(str(error), error.status)
     except (ServerFault, PromptRefused) as error:
@@ -55,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         return _end(f"the package {error.name} is missing: run python install.py, or use the Python that it set up", 2)
     except KeyboardInterrupt:
-        return _end("stopped; nothing that was done is lost, the same command goes on", 130)
+        return _end("stopped; nothing that was done is lost, the same command goes on", STOPPED)
 
 
 def _conclude(options: argparse.Namespace, summary: Summary, stopped: bool) -> int:
@@ -76,7 +79,7 @@ def _conclude(options: argparse.Namespace, summary: Summary, stopped: bool) -> i
     if summary.unscored and not summary.kept:
         print("unscored: wire Verify Pixels, or another verify node, to Save Edit Pair", file=sys.stderr)
     if stopped:
-        return _end("stopped; the same command goes on where it was", 130)
+        return _end("stopped; the same command goes on where it was", STOPPED)
     allowed = _allowed_failures(options.max_failed, summary.samples)
     if summary.failed > allowed:
         listed = _listed(summary.failures)
@@ -93,7 +96,7 @@ def _allowed_failures(text: str, samples: int) -> float:
 
 
 def _end(line: str, status: int) -> int:
-    print(f"batch.py: {line}", file=sys.stderr)
+    say(f"batch.py: {line}")
     return status
 
 
@@ -164,7 +167,12 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         default="auto",
         help="full: the model graph; classical: no weights; auto: classical only where there is no GPU",
     )
-    add("--server", metavar="URL[,URL]", help="running ComfyUIs; default: start some here and stop them")
+    add(
+        "--server",
+        metavar="URL|NAME[,...]",
+        help="running ComfyUIs, by address or by a name in servers.toml, which holds logins and certificates; default: "
+        "start some here and stop them",
+    )
     add("--servers", type=_positive, metavar="N", help="how many to start; default: one per visible GPU, one on CPU")
     add(
         "--samples-per-prompt",

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from comfy_nodes.vlm import budget, profiles
 
+from . import partner
 from .planning import check_kinds, open_source, planned, workflows
-from .pool import StopRequest
 from .sources import Planned, Sample, Unusable
 from .stage import Stage, open_stages
+from .terminal import plain
 from .workflow import SAMPLE_INPUTS
 
 PHOTO_PIXELS = 1024 * 1024
@@ -25,7 +26,7 @@ def dry_run(options: argparse.Namespace) -> None:
     source = open_source(options)
     with (
         tempfile.TemporaryDirectory(prefix="editpairs-") as scratch,
-        open_stages(options, workflows(options, source), Path(scratch), StopRequest()) as stages,
+        open_stages(options, workflows(options, source), Path(scratch)) as stages,
     ):
         check_kinds(options, stages)
         refused: Counter[tuple[str, str]] = Counter()
@@ -47,7 +48,7 @@ def dry_run(options: argparse.Namespace) -> None:
         _show("all samples", f"{usable.total()} to edit, {found['skipped']} skipped, {found['unusable']} unusable")
         _show("output", str(options.output))
         for (what, why), number in refused.most_common(20):
-            print(f"{what:>14}: {why}" + (f" (and {number - 1} more)" if number > 1 else ""))
+            print(plain(f"{what:>14}: {why}" + (f" (and {number - 1} more)" if number > 1 else "")))
 
 
 def _taken(found: Iterator[Planned], limit: int | None) -> Iterator[Planned]:
@@ -62,20 +63,24 @@ def _taken(found: Iterator[Planned], limit: int | None) -> Iterator[Planned]:
 
 
 def _show(name: str, text: str) -> None:
-    print(f"{name:>14}: {text}")
+    print(plain(f"{name:>14}: {text}"))
 
 
 def _graph(stage: Stage) -> dict[str, str]:
     """What was found in a workflow, as lines."""
     graph = stage.graph
     seconds = "".join(f"; Load Second Image #{node_id}: {role}" for node_id, role in graph.seconds().items())
-    return {
+    paid = partner.paid_nodes(graph.api, stage.agreement.object_info)
+    found = {
         "workflow": f"{stage.file.path} (profile {stage.profile}, task {graph.task})",
         "source node": f"Load Edit Sample #{graph.source}; set for each sample: {', '.join(SAMPLE_INPUTS)}{seconds}",
         "sink node": f"{graph.api[graph.sink]['class_type']} #{graph.sink}",
         "further seeds": ", ".join(graph.seeds) or "none: every seed is wired to the source node",
         "left out": ", ".join(graph.left_out) or "nothing",
     }
+    if paid:
+        found["paid nodes"] = f"{', '.join(paid)}: credits of the account of {partner.KEY_VARIABLE}, for each sample"
+    return found
 
 
 def _estimates(stage: Stage, samples: int) -> dict[str, str]:

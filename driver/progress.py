@@ -24,6 +24,7 @@ from comfy_nodes.core.records import SampleFailure
 
 from .reporting import Reporter, ServerView
 from .sources import Sample
+from .terminal import plain, say
 
 LINE_SECONDS = 10.0
 """How often a line is printed where there is no terminal. Ours."""
@@ -137,9 +138,9 @@ class Progress:
 
     def say(self, line: str) -> None:
         if self._screen:
-            self._screen.say(line)
+            self._screen.say(plain(line))
         else:
-            print(line, file=sys.stderr, flush=True)
+            say(line)
 
     def close(self) -> None:
         if self._screen:
@@ -180,7 +181,7 @@ class Progress:
             parts.append(_table(servers))
         if errors:
             named = ", ".join(f"{number} {what}: {name}" for (what, name), number in errors)
-            parts.append(Text(named, overflow="ellipsis", no_wrap=True))
+            parts.append(Text(plain(named), overflow="ellipsis", no_wrap=True))
         return Group(*parts)
 
 
@@ -228,10 +229,10 @@ class Waiting:
         """Called now and then, first with 0, with the seconds since it began; it may begin again."""
         if seconds == 0:
             self._last = 0.0
-            print(f"{self._what} ...", file=sys.stderr, flush=True)
+            say(f"{self._what} ...")
         elif seconds - self._last >= LINE_SECONDS:
             self._last = seconds
-            print(f"{self._what}: {seconds:.0f} s", file=sys.stderr, flush=True)
+            say(f"{self._what}: {seconds:.0f} s")
 
 
 class _Rate(ProgressColumn):
@@ -247,5 +248,5 @@ def _table(servers: list[ServerView]) -> Table:
         seconds = "" if one.seconds_per_sample is None else f"{one.seconds_per_sample:.2f}"
         style = "" if one.state in _BUSY else "dim" if one.state == "left" else "yellow"
         cells = (one.in_flight, one.done, one.samples_per_prompt, seconds, one.faults)
-        table.add_row(one.name, one.state, *map(str, cells), style=style)
+        table.add_row(plain(one.name), one.state, *map(str, cells), style=style)
     return table

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import argparse
 import platform
-import signal
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from types import FrameType
 from typing import Any
 
 from comfy_nodes.core.instructions import InstructionRecord
@@ -26,7 +23,7 @@ from .licences import models_of
 from .metrics import Metrics
 from .output import OutputFolder, claim
 from .planning import check_kinds, enrol, open_source, outdated, plan_of, planned, title, workflows
-from .pool import Pool, StopRequest
+from .pool import Pool
 from .progress import Progress, Reporters
 from .report import Summary
 from .reporting import Reporter
@@ -34,11 +31,14 @@ from .run_log import RunLog
 from .scheduler import Pace, run_pool
 from .sources import Grounding, Source, Unavailable
 from .stage import Stage, open_stages
+from .stopping import StopRequest
 from .store import publish
+from .terminal import say
 from .version import VERSION
 from .workflow import ANNOTATION_SINK, INSTRUCTION_SINK
 
-def run(options: argparse.Namespace) -> tuple[Summary, bool]:
+
+def run(options: argparse.Namespace, stop: StopRequest) -> tuple[Summary, bool]:
     """Does what the command line asks for.
 
     Returns:
@@ -50,9 +50,8 @@ def run(options: argparse.Namespace) -> tuple[Summary, bool]:
     source = open_source(options)
     names = workflows(options, source)
     folder = OutputFolder(options.output)
-    stop = StopRequest()
     try:
-        with _stopping(stop), open_stages(options, names, folder.work, stop) as stages:
+        with open_stages(options, names, folder.work) as stages:
             check_kinds(options, stages)
             folder.claim([(stage.graph, stage.file) for stage in stages], options.seed)
             facts, environment, task = _facts(stages), _environment(stages), title(stages)
@@ -88,7 +87,7 @@ def _edit(
             if stop.level:
                 raise KeyboardInterrupt
             found = planned(options, source, stages, grounding)
-            _say(folder, enrol(options, source, folder.journal, found, plan))
+            _tell(folder, enrol(options, source, folder.journal, found, plan))
     _retry(options, folder.journal)
     for stage in stages:
         tasks = [stage.graph.task] if len(stages) > 1 else None
@@ -102,7 +101,7 @@ def _annotate(
     plan = plan_of(options, source, [stage])
     if outdated(folder.journal, source, plan):
         found = source.plan([stage.aim], "all", options.seed)
-        _say(folder, enrol(options, source, folder.journal, found, plan))
+        _tell(folder, enrol(options, source, folder.journal, found, plan))
     _retry(options, folder.journal)
     _work(options, stage, folder, folder.journal, RecordHarvester(AnnotationRecord), source, stop)
 
@@ -121,11 +120,11 @@ def _grounding(
     except RunError as error:
         yield Unavailable(f"the annotate stage cannot run ({error})")
         return
-    print(f"finding regions first for photos that have none ({annotate.file.path.name})", file=sys.stderr)
+    say(f"finding regions first for photos that have none ({annotate.file.path.name})")
     journal = Journal(folder.path / JOURNAL)
     try:
         claim(journal, [annotate.graph], options.seed, folder.path)
-        _say(folder, enrol(options, source, journal, source.unmarked(), ""))
+        _tell(folder, enrol(options, source, journal, source.unmarked(), ""))
         _retry(options, journal)
         _work(options, annotate, folder, journal, RecordHarvester(AnnotationRecord), source, stop)
         write_annotation(journal, folder.path)
@@ -139,13 +138,13 @@ def _retry(options: argparse.Namespace, journal: Journal) -> None:
     if options.retry_failed is None or journal.retry_failed(options.retry_failed or None) or not options.retry_failed:
         return
     known = ", ".join(sorted({*journal.failure_types(), *journal.failure_types(skipped=True)})) or "none"
-    print(f"--retry-failed {options.retry_failed}: no sample has that class; there are: {known}", file=sys.stderr)
+    say(f"--retry-failed {options.retry_failed}: no sample has that class; there are: {known}")
 
 
-def _say(folder: OutputFolder, line: str) -> None:
+def _tell(folder: OutputFolder, line: str) -> None:
     """Says a line outside of the work, if it is one."""
     if line:
-        print(line, file=sys.stderr)
+        say(line)
         log = RunLog(folder.path)
         log.say(line)
         log.close()
@@ -187,21 +186,6 @@ def _work(
     finally:
         reporter.close()
         journal.add_edit_seconds(time.monotonic() - begun)
-
-
-@contextmanager
-def _stopping(stop: StopRequest) -> Iterator[None]:
-    """While it lasts, Ctrl-C and SIGTERM raise the stop level instead of breaking in."""
-
-    def request(_signal: int, _frame: FrameType | None) -> None:
-        stop.request()
-
-    former = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
 
 
 def _facts(stages: Sequence[Stage]) -> RunFacts:

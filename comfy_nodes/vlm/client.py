@@ -12,14 +12,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from . import background, cache, chat, profiles, redaction, replies
+from ..core import redaction
+from . import background, cache, chat, profiles, replies
 from .asking import Answer, Failure, Question, Usage
 from .budget import Account, OverBudget
 from .cache import CachedReply
+from .completions import Said
 from .faults import Fault
 from .flights import Flights
 from .profiles import Profile
-from .service import Said, Service
+from .service import Service
 
 SHRINK = 4
 """A picture that a service finds too large is sent once more with a quarter of its pixels. Ours."""

@@ -57,7 +57,7 @@ def test_the_driver_loads_neither_torch_nor_comfyui(name: str) -> None:
     assert not loaded & (TORCH | COMFYUI)
 
 
-ACCOUNTS = {f"comfy_nodes.vlm{part}" for part in ("", ".places", ".profiles", ".budget", ".redaction")}
+ACCOUNTS = {f"comfy_nodes.vlm{part}" for part in ("", ".places", ".profiles", ".budget")}
 """What the driver's estimates and sums of cost come from."""
 
 

@@ -16,11 +16,20 @@ REMOVE = ("--workflow", "remove")
         (("--adopt", "a.json", "--dry-run"), "--dry-run has no effect with --adopt; leave it out"),
         (("--collect", "pairs", "--dry-run"), "--dry-run has no effect with --collect; leave it out"),
         (("--open", "k", "--output", "out", "--dry-run"), "--dry-run has no effect with --open; leave it out"),
-        (("--open", "k", "--output", "out", "--retry-failed"), "--retry-failed has no effect with --open; leave it out"),
+        (
+            ("--open", "k", "--output", "out", "--retry-failed"),
+            "--retry-failed has no effect with --open; leave it out",
+        ),
         (("--collect", "pairs", "--input", "photos"), "--input has no effect with --collect; leave it out"),
         ((*WRITE, "--regions", "one"), "--regions has no effect with --kinds; leave one of them out"),
-        ((*REMOVE, "--servers", "2", "--server", "http://a"), "--servers has no effect with --server; leave one of them"),
-        ((*REMOVE, "--recycle", "9", "--server", "http://a"), "--recycle has no effect with --server; leave one of them"),
+        (
+            (*REMOVE, "--servers", "2", "--server", "http://a"),
+            "--servers has no effect with --server; leave one of them",
+        ),
+        (
+            (*REMOVE, "--recycle", "9", "--server", "http://a"),
+            "--recycle has no effect with --server; leave one of them",
+        ),
         ((*REMOVE, "--kinds-per-region", "2"), "--kinds-per-region goes with --kinds"),
     ],
 )
