@@ -17,12 +17,14 @@ from typing import Any
 from comfy_nodes.core.annotation import to_json
 from comfy_nodes.core.records import SampleFailure
 
+from . import source_places
 from .failures import RunError
 from .source_photo import SECONDS
+from .source_places import Locator
 from .sources import Planned, Sample, Spare, Unusable
 
 WORDS = ("instruction", *SECONDS, "task", "own_task", "subtask", "slot")
-"""A sample's texts, of which most are empty."""
+"""A sample's texts and second pictures, of which most are empty."""
 
 MOST_GONE = 0.5
 """More of a run's samples than this share never leave it at once because their photos are gone. Ours."""
@@ -65,7 +67,7 @@ class Enrolment:
         self,
         db: sqlite3.Connection,
         number: int,
-        digest: Callable[[Sequence[str]], str] | None,
+        digest: Callable[[Sequence[Locator]], str] | None,
         keep_stale: bool,
     ):
         """
@@ -132,7 +134,7 @@ class Enrolment:
 
     def _sample(self, one: Sample, position: int) -> bool:
         """Returns whether it is finished, of another input."""
-        now = sample_text(one), json.dumps(one.pictures), one.stamp
+        now = sample_text(one), json.dumps([source_places.to_json(file) for file in one.pictures]), one.stamp
         found = self._db.execute(
             "SELECT state, stage, sample, stamp, digest, sample = ? AND pictures = ? AND stamp = ? FROM samples "
             "WHERE key = ?",
@@ -227,9 +229,11 @@ def state_of(failure: SampleFailure) -> str:
 
 def sample_text(sample: Sample) -> str:
     """A sample as the journal keeps it, without its key."""
-    words = {name: getattr(sample, name) for name in WORDS if getattr(sample, name)}
+    words = {name: source_places.to_json(getattr(sample, name)) for name in WORDS if getattr(sample, name)}
     edited = next((one.kind for one in sample.annotation.regions), "")
-    return json.dumps({"file": sample.file, "kind": edited, "annotation": to_json(sample.annotation), **words})
+    return json.dumps(
+        {"file": source_places.to_json(sample.file), "kind": edited, "annotation": to_json(sample.annotation), **words}
+    )
 
 
 def _made_from(text: str) -> dict[str, Any]:

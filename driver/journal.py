@@ -21,9 +21,11 @@ from typing import Any, TypeVar, cast
 from comfy_nodes.core.annotation import parse_annotation
 from comfy_nodes.core.records import SampleFailure
 
+from . import source_places
 from .enrolling import WORDS, Enrolled, Enrolment, state_of
 from .failures import RunError
 from .harvest import Row
+from .source_places import Locator
 from .sources import Planned, Sample
 
 FORM = 1
@@ -184,7 +186,7 @@ class Journal:
         self,
         planned: Iterable[Planned],
         limit: int | None,
-        digest: Callable[[Sequence[str]], str] | None = None,
+        digest: Callable[[Sequence[Locator]], str] | None = None,
         keep_stale: bool = False,
         whole: bool = False,
     ) -> Enrolled:
@@ -207,12 +209,14 @@ class Journal:
         return found
 
     @_in_turn
-    def moved(self, stamp: Callable[[Sequence[str]], str]) -> bool:
+    def moved(self, stamp: Callable[[Sequence[Locator]], str]) -> bool:
         """Whether a picture of a sample in the plan is another one, by its stamp, than when it was taken down."""
         found = self._db.execute(
             "SELECT DISTINCT pictures, stamp FROM samples WHERE state != 'retired' AND stamp != ''"
         )
-        return any(stamp(json.loads(pictures)) != known for pictures, known in found)
+        return any(
+            stamp([source_places.from_json(one) for one in json.loads(pictures)]) != known for pictures, known in found
+        )
 
     @_in_turn
     def read_from(self, key: str, digest: str) -> None:
@@ -475,8 +479,8 @@ def _of_tasks(tasks: Collection[str] | None) -> tuple[str, tuple[str, ...]]:
 
 def _sample(key: str, text: str) -> Sample:
     item = json.loads(text)
-    words = {name: item[name] for name in WORDS if name in item}
+    words: dict[str, Any] = {name: source_places.from_json(item[name]) for name in WORDS if name in item}
     annotation = parse_annotation(item["annotation"])
     # The format lists objects before backgrounds; in a sample what is edited stands first.
     regions = sorted(annotation.regions, key=lambda one: one.kind != item.get("kind"))
-    return Sample(key, item["file"], replace(annotation, regions=tuple(regions)), **words)
+    return Sample(key, source_places.from_json(item["file"]), replace(annotation, regions=tuple(regions)), **words)

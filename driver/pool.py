@@ -23,6 +23,7 @@ from .journal import Journal, Tries
 from .reporting import Reporter, ServerView
 from .sample_queue import Item, SampleQueue
 from .source_photo import SECONDS
+from .source_places import Locator
 from .sources import Sample, Source, digest
 from .stopping import StopRequest
 
@@ -159,7 +160,7 @@ class Pool:
         )
         return Ready(item, data, seconds, provenance, self.journal.tries(item.sample.key))
 
-    def suffix(self, file: str) -> str:
+    def suffix(self, file: Locator) -> str:
         """The ending of a picture's file name."""
         return self._source.suffix(file)
 

@@ -22,6 +22,7 @@ from comfy_nodes.core.keys import sample_key
 from comfy_nodes.core.photos import PhotoError
 from comfy_nodes.core.records import SampleFailure
 from comfy_nodes.core.tasks import ANNOTATE, INSTRUCT, TASKS, Task
+from comfy_nodes.core.texts import shown
 
 from . import source_alignment
 from .failures import RunError
@@ -31,6 +32,7 @@ from .source_folder import FolderReader
 from .source_inputs import Input, find_input
 from .source_parquet import ParquetReader
 from .source_photo import SECONDS, Photo, Reader
+from .source_places import Locator, name_of
 from .source_storage import LocalStorage
 from .source_tar import TarReader
 
@@ -48,18 +50,18 @@ class Sample:
     """One edit to be made."""
 
     key: str
-    file: str
+    file: Locator
     """The photo's locator: what `Source.read` takes."""
     annotation: Annotation
     """Aligned with the photo, with the regions of this edit first: one, or two where the task has two. Behind them come
     the photo's other regions, without masks, where they were asked for. Its path is the source's id."""
     instruction: str = ""
     """Of a task with several turns a line for each."""
-    reference: str = ""
+    reference: Locator = ""
     """The reference picture's locator; "" where there is none."""
-    frame2: str = ""
+    frame2: Locator = ""
     """The second frame's."""
-    edited: str = ""
+    edited: Locator = ""
     """That of an edit that was made already."""
     task: str = ""
     """The graph's."""
@@ -68,7 +70,7 @@ class Sample:
     subtask: str = ""
     slot: str = ""
     """Which of several edits of the same regions it is."""
-    pictures: tuple[str, ...] = field(default=(), compare=False)
+    pictures: tuple[Locator, ...] = field(default=(), compare=False)
     """Locators of all pictures that its graph takes. Only known where it is planned, as `stamp` is."""
     stamp: str = field(default="", compare=False)
     """Changes when one of these does; `Source.stamp` makes it."""
@@ -255,7 +257,7 @@ class Source:
             found += [sample if one in chosen else Spare(sample.key) for one, sample in suitable]
         return found
 
-    def read(self, file: str) -> bytes:
+    def read(self, file: Locator) -> bytes:
         """The bytes of a photo or reference picture. May be called by several threads; fastest in the input's order.
 
         Args:
@@ -266,7 +268,7 @@ class Source:
         """
         return source_alignment.read(file, self._reader)
 
-    def stamp(self, pictures: Sequence[str]) -> str:
+    def stamp(self, pictures: Sequence[Locator]) -> str:
         """What changes when one of these pictures does, or the file that it lies in: size and time, or what a store has.
         Reads none of them.
 
@@ -275,16 +277,16 @@ class Source:
         """
         return "\n".join(map(self._stamp, pictures))
 
-    def digest(self, pictures: Sequence[str]) -> str:
+    def digest(self, pictures: Sequence[Locator]) -> str:
         """Hash of what these pictures hold; "" where one cannot be read."""
         try:
             return digest(self.read(file) for file in pictures)
         except PhotoError:
             return ""
 
-    def suffix(self, file: str) -> str:
+    def suffix(self, file: Locator) -> str:
         """How a photo's file name ends, in lower case with its dot, such as `.jpg`."""
-        return PurePosixPath(file).suffix.lower()
+        return PurePosixPath(name_of(file)).suffix.lower()
 
     def fingerprint(self) -> str:
         """Hash that changes with the input's files and with the planner. Cheap: no file is opened.
@@ -339,7 +341,7 @@ class Source:
             edit = annotation.regions[:1] if task.region == "any" else ()
             others = _others(annotation, edit, aim)
             # Two rows of one dataset may have one id, where each is an edit of one photo.
-            source = photo.file if "edited" in aim.seconds else photo.source_id
+            source = str(photo.file) if "edited" in aim.seconds else photo.source_id
             key = sample_key(source, None, task.name, photo.slot)
             return [replace(_sample(photo, key, annotation, edit, others, task), pictures=pictures, stamp=stamp)]
         eligible, reasons = source_alignment.edits(annotation, task, bool(photo.task))
@@ -387,7 +389,7 @@ class Source:
             pass
         return "photo"
 
-    def _stamp(self, file: str) -> str:
+    def _stamp(self, file: Locator) -> str:
         try:
             return self._reader.stamp(file)
         except OSError:
@@ -485,6 +487,7 @@ def _grounded(photo: Photo, grounding: Grounding) -> Photo:
 
 
 def _unusable(source_id: str, failure: SampleFailure, key_of: str | None = None) -> Unusable:
+    failure = replace(failure, message=shown(failure.message))
     return Unusable(sample_key(key_of or source_id, None, "input"), source_id, failure)
 
 

@@ -180,10 +180,14 @@ def test_detours_and_absolute_paths_inside_the_root_become_relative(root: Path) 
     assert [one.key for one in planned[:2]] == [one.key for one in plan(root, [CUP, JUG])]
 
 
-def test_photos_may_be_links_to_elsewhere(root: Path, tmp_path: Path) -> None:
+def test_photos_may_be_links_within_the_root(root: Path, tmp_path: Path) -> None:
+    (root / "sub" / "link.jpg").symlink_to(root / "sub" / "pan.jpg")
+    assert paths(plan(root, item("sub/link.jpg"))) == ["sub/link.jpg"]
     (root / "sub" / "pan.jpg").rename(tmp_path / "pan.jpg")
     (root / "sub" / "pan.jpg").symlink_to(tmp_path / "pan.jpg")
-    assert paths(plan(root, item("sub/pan.jpg"))) == ["sub/pan.jpg"]
+    assert reasons(plan(root, item("sub/pan.jpg"))) == [
+        "sub/pan.jpg: cannot be read (it is a link out of the folder; put the file itself there)"
+    ]
 
 
 def test_the_root_is_the_files_own_folder_unless_named(root: Path) -> None:
