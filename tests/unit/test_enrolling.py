@@ -15,7 +15,7 @@ from comfy_nodes.core.records import SampleFailure
 from comfy_nodes.core.tasks import task_named
 from driver.enrolling import FEW_GONE, Enrolled
 from driver.failures import RunError
-from driver.journal import Journal
+from driver.journal import BEFORE_ALL, Journal
 from driver.planning import outdated
 from driver.sources import Aim, Sample, Source, Spare, Unusable
 from tests.unit.source_making import mask_picture, picture
@@ -53,12 +53,12 @@ class Folder:
         return self.journal.enrol(source.plan([VISUAL], "all", 0), limit, digest, keep_stale, whole=True)
 
     def waiting(self) -> list[str]:
-        return [one.sample.file for one in self.journal.waiting(-1, 99)]
+        return [one.sample.file for one in self.journal.waiting(BEFORE_ALL, 99)]
 
     def make(self) -> None:
         """Makes what waits."""
         source = Source(self.path)
-        for one in self.journal.waiting(-1, 99):
+        for one in self.journal.waiting(BEFORE_ALL, 99):
             pictures = [one.sample.file, one.sample.reference]
             self.journal.submitting([one.sample.key], "prompt", "http://127.0.0.1:1")
             self.journal.read_from(one.sample.key, source.digest(pictures))
@@ -130,7 +130,7 @@ def test_a_photo_that_is_gone_takes_its_row_along_and_brings_it_back_to_be_made(
         (folder.path.parent / name).rename(folder.path / name)
     folder.put("cup.ref.png", picture("red", "PNG"))
     folder.enrol()
-    (back,) = folder.journal.waiting(-1, 9)
+    (back,) = folder.journal.waiting(BEFORE_ALL, 9)
     # What a server still has of it lies in another folder.
     assert folder.journal.tries(back.sample.key).submissions == 1
 
@@ -198,7 +198,7 @@ def test_retrying_leaves_out_what_is_not_in_the_plan(journal: Journal, sample_of
         journal.failed(key, SampleFailure("edit", "ValueError", "it broke"))
     journal.enrol([sample_of("a"), sample_of("c")], 1, whole=True)
     assert journal.retry_failed(None) == 1
-    assert [one.sample.key for one in journal.waiting(-1, 9)] == ["a"]
+    assert [one.sample.key for one in journal.waiting(BEFORE_ALL, 9)] == ["a"]
     journal.enrol([sample_of("a")], None, whole=True)
     assert journal.counts() == {"pending": 1, "retired": 1}
 
@@ -206,7 +206,7 @@ def test_retrying_leaves_out_what_is_not_in_the_plan(journal: Journal, sample_of
 def test_a_failed_sample_is_tried_again_where_its_photo_changed(folder: Folder) -> None:
     folder.put("cup.jpg", picture("blue"))
     folder.enrol()
-    (one,) = folder.journal.waiting(-1, 9)
+    (one,) = folder.journal.waiting(BEFORE_ALL, 9)
     folder.journal.read_from(one.sample.key, Source(folder.path).digest([one.sample.file, one.sample.reference]))
     folder.journal.failed(one.sample.key, SampleFailure("edit", "ValueError", "it broke"))
     folder.enrol()
@@ -219,7 +219,7 @@ def test_a_failed_sample_is_tried_again_where_its_photo_changed(folder: Folder) 
 def test_a_prompt_for_a_photo_that_changed_since_is_not_waited_for(folder: Folder) -> None:
     folder.put("cup.jpg", picture("blue"))
     folder.enrol()
-    (one,) = folder.journal.waiting(-1, 9)
+    (one,) = folder.journal.waiting(BEFORE_ALL, 9)
     folder.journal.submitting([one.sample.key], "prompt", "http://127.0.0.1:1")
     folder.enrol()
     assert len(folder.journal.submissions()) == 1
