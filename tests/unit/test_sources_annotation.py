@@ -200,7 +200,7 @@ def test_duplicates_are_edited_once(root: Path) -> None:
     planned = plan(root, [CUP, JUG, CUP, CUP])
     assert paths(planned) == ["cup.jpg", "jug.jpg"]
     duplicates = [one for one in planned if isinstance(one, Unusable)]
-    assert [one.failure.error_type for one in duplicates] == ["DuplicateSample"] * 2
+    assert [(one.failure.error_type, one.failure.skipped) for one in duplicates] == [("DuplicateSample", True)] * 2
     assert len({one.key for one in planned}) == 4
 
 
