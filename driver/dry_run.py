@@ -29,12 +29,12 @@ def dry_run(options: argparse.Namespace) -> None:
         open_stages(options, workflows(options, source), Path(scratch)) as stages,
     ):
         check_kinds(options, stages)
-        refused: Counter[str] = Counter()
+        refused: Counter[tuple[str, str]] = Counter()
         usable: Counter[str] = Counter()
         for one in _taken(planned(options, source, stages, None), options.limit):
             if isinstance(one, Unusable):
-                refused[one.failure.message] += 1
-            else:
+                refused["skipped" if one.failure.skipped else "unusable", one.failure.message] += 1
+            elif isinstance(one, Sample):
                 usable[one.task] += 1
         version = stages[0].agreement.stats["system"]["comfyui_version"]
         _show("server", f"{', '.join(host.name for host in stages[0].hosts)} (ComfyUI {version})")
@@ -44,10 +44,11 @@ def dry_run(options: argparse.Namespace) -> None:
                 _show(name, text)
             if len(stages) > 1:
                 _show("samples", f"{number} to edit")
-        _show("all samples", f"{usable.total()} to edit, {refused.total()} unusable")
+        found = Counter(what for what, _ in refused.elements())
+        _show("all samples", f"{usable.total()} to edit, {found['skipped']} skipped, {found['unusable']} unusable")
         _show("output", str(options.output))
-        for why, number in refused.most_common(20):
-            print(plain(f"      unusable: {why}" + (f" (and {number - 1} more)" if number > 1 else "")))
+        for (what, why), number in refused.most_common(20):
+            print(plain(f"{what:>14}: {why}" + (f" (and {number - 1} more)" if number > 1 else "")))
 
 
 def _taken(found: Iterator[Planned], limit: int | None) -> Iterator[Planned]:

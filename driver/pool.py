@@ -22,7 +22,9 @@ from .harvest import Harvest, Harvester
 from .journal import Journal, Tries
 from .reporting import Reporter, ServerView
 from .sample_queue import Item, SampleQueue
-from .sources import Sample, Source
+from .source_photo import SECONDS
+from .source_places import Locator
+from .sources import Sample, Source, digest
 from .stopping import StopRequest
 
 SAME_FAILURES = 100
@@ -144,6 +146,7 @@ class Pool:
         seconds = {role: self._source.read(file) for role, file in located.items() if file}
         data = self._source.read(item.sample.file)
         annotation = item.sample.annotation
+        self.journal.read_from(item.sample.key, digest([data, *(seconds[one] for one in SECONDS if one in seconds)]))
         provenance = Provenance(
             key=item.sample.key,
             task=item.sample.own_task,
@@ -157,7 +160,7 @@ class Pool:
         )
         return Ready(item, data, seconds, provenance, self.journal.tries(item.sample.key))
 
-    def suffix(self, file: str) -> str:
+    def suffix(self, file: Locator) -> str:
         """The ending of a picture's file name."""
         return self._source.suffix(file)
 
@@ -268,11 +271,13 @@ class Pool:
         self._put_back(items)
 
     def fail(self, sample: Sample, failure: SampleFailure) -> None:
-        """A sample will have no row."""
+        """A sample will have no row: it failed, or is skipped."""
         if not self.journal.failed(sample.key, failure):
             return
         self.queue.finished()
         self.reporter.failed(sample, failure)
+        if failure.skipped:
+            return
         self._signatures[f"{failure.error_type} at {failure.node}" if failure.node else failure.error_type] += 1
         if not self._done and len(self._signatures) == 1 and self._signatures.total() >= SAME_FAILURES:
             (signature,) = self._signatures

@@ -88,25 +88,27 @@ class Reporters:
 class Progress:
     """Counts and shows finished samples. Everything goes to stderr; stdout is for results."""
 
-    def __init__(self, work: str, total: int, finished: int, failed: int):
+    def __init__(self, work: str, total: int, finished: int, failed: int, skipped: int = 0):
         """
         Args:
             work: what is being done, such as a task's name.
             total: samples of the run.
             finished: of these, how many an earlier run finished.
             failed: of the finished ones, how many failed.
+            skipped: of the finished ones, how many were skipped.
         """
         self._work = work
         self._total = total
         self._finished = finished
         self._failed = failed
+        self._skipped = skipped
         self._begun_at = finished
         self._begun = self._last_line = time.monotonic()
         self._servers: dict[str, ServerView] = {}
         self._errors: Counter[tuple[str, str]] = Counter()
         self._lock = threading.Lock()
         """Held while counting and drawing, never while printing: the display draws in a thread of its own."""
-        self._screen = _Screen(work, total, finished, failed, self._draw) if sys.stderr.isatty() else None
+        self._screen = _Screen(work, total, finished, self._draw) if sys.stderr.isatty() else None
 
     def finished(self, server: str, sample: Sample, verdicts: list[str], seconds: float | None) -> None:
         with self._lock:
@@ -116,8 +118,10 @@ class Progress:
     def failed(self, sample: Sample, failure: SampleFailure) -> None:
         with self._lock:
             self._finished += 1
-            self._failed += 1
-        self._note("failed", failure.error_type, 1, f"failed: {sample.annotation.path}: {failure.message}")
+            self._failed += not failure.skipped
+            self._skipped += failure.skipped
+        what = "skipped" if failure.skipped else "failed"
+        self._note(what, failure.error_type, 1, f"{what}: {sample.annotation.path}: {failure.message}")
         self._print_sometimes()
 
     def retried(self, server: str, samples: int, error_class: str, why: str) -> None:
@@ -163,11 +167,13 @@ class Progress:
         left = (self._total - self._finished) / rate if rate else 0
         self.say(
             f"{self._work}: {self._finished}/{self._total}, {rate:.2f}/s, {left:.0f} s left, {self._failed} failed"
+            + (f", {self._skipped} skipped" if self._skipped else "")
         )
 
     def _draw(self, bar: RichProgress) -> RenderableType:
         with self._lock:
-            bar.update(bar.task_ids[0], completed=self._finished, total=self._total, failed=self._failed)
+            lost = f"{self._failed} failed," + (f" {self._skipped} skipped," if self._skipped else "")
+            bar.update(bar.task_ids[0], completed=self._finished, total=self._total, lost=lost)
             servers = list(self._servers.values())
             errors = self._errors.most_common(TOP)
         parts: list[RenderableType] = [bar.get_renderable()]
@@ -182,23 +188,21 @@ class Progress:
 class _Screen:
     """The display on a terminal."""
 
-    def __init__(
-        self, work: str, total: int, finished: int, failed: int, draw: Callable[[RichProgress], RenderableType]
-    ):
+    def __init__(self, work: str, total: int, finished: int, draw: Callable[[RichProgress], RenderableType]):
         console = Console(stderr=True)
         bar = RichProgress(
             TextColumn(work),
             BarColumn(),
             MofNCompleteColumn(),
             _Rate(),
-            TextColumn("{task.fields[failed]} failed,"),
+            TextColumn("{task.fields[lost]}"),
             TimeRemainingColumn(),
             TextColumn("left"),
             console=console,
             auto_refresh=False,
             speed_estimate_period=SPEED_SECONDS,
         )
-        bar.add_task(work, total=total, completed=finished, failed=failed)
+        bar.add_task(work, total=total, completed=finished, lost="")
         self._live = Live(
             console=console,
             get_renderable=lambda: draw(bar),

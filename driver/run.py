@@ -22,14 +22,14 @@ from .journal import Journal
 from .licences import models_of
 from .metrics import Metrics
 from .output import OutputFolder, claim
-from .planning import check_kinds, open_source, plan_of, planned, title, workflows
+from .planning import check_kinds, enrol, open_source, outdated, plan_of, planned, title, workflows
 from .pool import Pool
 from .progress import Progress, Reporters
 from .report import Summary
 from .reporting import Reporter
 from .run_log import RunLog
 from .scheduler import Pace, run_pool
-from .sources import Grounding, Sample, Source, Unavailable
+from .sources import Grounding, Source, Unavailable
 from .stage import Stage, open_stages
 from .stopping import StopRequest
 from .store import publish
@@ -82,12 +82,12 @@ def _edit(
 ) -> None:
     """Edits, judges or writes about what waits, after finding regions for photos that have none."""
     plan = plan_of(options, source, stages)
-    if options.retry_failed is not None or folder.journal.get("plan") != plan:
+    if options.retry_failed is not None or outdated(folder.journal, source, plan):
         with _grounding(options, source, folder, stages, stop) as grounding:
-            folder.journal.enrol(planned(options, source, stages, grounding), options.limit)
-        # An input that was refused may be mended without any sign of it in what was planned from.
-        whole = not stop.level and not folder.journal.refused_inputs()
-        folder.journal.set("plan", plan if whole else "")
+            if stop.level:
+                raise KeyboardInterrupt
+            found = planned(options, source, stages, grounding)
+            _tell(folder, enrol(options, source, folder.journal, found, plan))
     _retry(options, folder.journal)
     for stage in stages:
         tasks = [stage.graph.task] if len(stages) > 1 else None
@@ -99,9 +99,9 @@ def _annotate(
 ) -> None:
     """Annotates what waits: the annotate stage as a run of its own, over all photos."""
     plan = plan_of(options, source, [stage])
-    if folder.journal.get("plan") != plan:
-        folder.journal.enrol(source.plan([stage.aim], "all", options.seed), options.limit)
-        folder.journal.set("plan", "" if folder.journal.refused_inputs() else plan)
+    if outdated(folder.journal, source, plan):
+        found = source.plan([stage.aim], "all", options.seed)
+        _tell(folder, enrol(options, source, folder.journal, found, plan))
     _retry(options, folder.journal)
     _work(options, stage, folder, folder.journal, RecordHarvester(AnnotationRecord), source, stop)
 
@@ -124,7 +124,7 @@ def _grounding(
     journal = Journal(folder.path / JOURNAL)
     try:
         claim(journal, [annotate.graph], options.seed, folder.path)
-        journal.enrol((one for one in source.unmarked() if isinstance(one, Sample)), options.limit)
+        _tell(folder, enrol(options, source, journal, source.unmarked(), ""))
         _retry(options, journal)
         _work(options, annotate, folder, journal, RecordHarvester(AnnotationRecord), source, stop)
         write_annotation(journal, folder.path)
@@ -135,8 +135,19 @@ def _grounding(
 
 def _retry(options: argparse.Namespace, journal: Journal) -> None:
     """Lets failed samples wait again, once for a run, where the command line asks for it."""
-    if options.retry_failed is not None:
-        journal.retry_failed(options.retry_failed or None)
+    if options.retry_failed is None or journal.retry_failed(options.retry_failed or None) or not options.retry_failed:
+        return
+    known = ", ".join(sorted({*journal.failure_types(), *journal.failure_types(skipped=True)})) or "none"
+    say(f"--retry-failed {options.retry_failed}: no sample has that class; there are: {known}")
+
+
+def _tell(folder: OutputFolder, line: str) -> None:
+    """Says a line outside of the work, if it is one."""
+    if line:
+        say(line)
+        log = RunLog(folder.path)
+        log.say(line)
+        log.close()
 
 
 def _work(
@@ -155,9 +166,10 @@ def _work(
         tasks: only samples of these tasks; None for all.
     """
     counts = journal.counts()
-    over = counts["done"] + counts["failed"]
+    over = counts["done"] + counts["failed"] + counts["skipped"]
     total = over + counts["pending"]
-    listeners: list[Reporter] = [Progress(stage.graph.task, total, over, counts["failed"]), RunLog(folder.path)]
+    shown = Progress(stage.graph.task, total, over, counts["failed"], counts["skipped"])
+    listeners: list[Reporter] = [shown, RunLog(folder.path)]
     if options.metrics_port:
         listeners.append(Metrics(options.metrics_port, total, over, {"output": folder.path}))
     reporter = Reporters(listeners)

@@ -58,7 +58,7 @@ class RunLog:
 
     def failed(self, sample: Sample, failure: SampleFailure) -> None:
         self._write(
-            "failed",
+            "skipped" if failure.skipped else "failed",
             key=sample.key,
             source=sample.annotation.path,
             stage=failure.stage,

@@ -79,7 +79,7 @@ class Model(BaseModel):
 
 @dataclass(frozen=True)
 class SampleFailure:
-    """Why a sample has no record: a line of `failed.parquet`."""
+    """Why a sample has no record: a line of `failed.parquet`, or of `skipped.parquet`."""
 
     stage: Words
     """`input`, `annotate`, `write`, `edit` or `verify`."""
@@ -87,6 +87,8 @@ class SampleFailure:
     message: Words
     node: Words = ""
     """Class and id of the node that failed, where one did."""
+    skipped: bool = False
+    """Whether nothing went wrong: the sample is sound, and its task cannot use it. Whoever judges that says so."""
 
 
 class FailureRecord(BaseModel):

@@ -298,7 +298,9 @@ def test_of_two_finishers_the_pictures_are_the_records(journal: Journal, spool: 
     def finisher(url: str) -> Worker:
         host = ForeignServer(ComfyServer(url))
         packer = Packer(double.graph(), double.NODES, {}, 0)
-        return Worker(host, pool, lambda _server: (packer, PackSize(1, False, 0)), lambda _server: (), 0, 10**6, 1.0, {})
+        return Worker(
+            host, pool, lambda _server: (packer, PackSize(1, False, 0)), lambda _server: (), 0, 10**6, 1.0, {}
+        )
 
     with serving(tmp_path / "a", painting(100)) as a, serving(tmp_path / "b", painting(200)) as b:
         finishers = [finisher(a), finisher(b)]

@@ -276,6 +276,14 @@ def test_a_run_that_fails_the_same_way_from_the_start_breaks_off(pool_of: Callab
     assert "ValueError at Loader #4 (no such model)" in str(pool.broken)
 
 
+def test_a_run_whose_samples_are_all_skipped_goes_on(pool_of: Callable[..., Pool]) -> None:
+    pool = pool_of(SAME_FAILURES + 5)
+    for _ in range(SAME_FAILURES + 1):
+        pool.fail(take(pool, 1)[0].sample, SampleFailure("edit", "NoColour", "it has it already", skipped=True))
+    assert not pool.over()
+    assert pool.journal.counts() == {"skipped": SAME_FAILURES + 1, "pending": 4}
+
+
 @pytest.mark.parametrize("other", ["done", "other failure"])
 def test_a_run_in_which_something_else_happened_goes_on(other: str, pool_of: Callable[..., Pool]) -> None:
     pool = pool_of(SAME_FAILURES + 5)

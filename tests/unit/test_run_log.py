@@ -27,6 +27,7 @@ def test_what_it_is_told_is_a_line_each(tmp_path: Path, sample_of: SampleOf) -> 
     log = RunLog(tmp_path)
     log.finished("gpu0", sample_of("k1"), ["keep"], 1.5)
     log.failed(sample_of("k2"), SampleFailure("edit", "ValueError", "no disc", "Paint #4"))
+    log.failed(sample_of("k3"), SampleFailure("edit", "NoColour", "it has it already", skipped=True))
     log.retried("gpu1", 16, "ServerFault", "500 from there")
     log.say("stopping: waiting for 2 prompts")
     log.close()
@@ -36,6 +37,8 @@ def test_what_it_is_told_is_a_line_each(tmp_path: Path, sample_of: SampleOf) -> 
         {"event": "finished", "server": "gpu0", "key": "k1", "verdicts": ["keep"], "seconds": 1.5},
         {"event": "failed", "key": "k2", "source": "k2.jpg", "stage": "edit", "node": "Paint #4",
          "error_class": "ValueError", "message": "no disc"},
+        {"event": "skipped", "key": "k3", "source": "k3.jpg", "stage": "edit", "node": "", "error_class": "NoColour",
+         "message": "it has it already"},
         {"event": "retried", "server": "gpu1", "samples": 16, "error_class": "ServerFault",
          "message": "500 from there"},
         {"event": "said", "message": "stopping: waiting for 2 prompts"},
