@@ -146,7 +146,10 @@ class _Conversation:
             return replies.Unusable("VlmCutOff", message)
         value = replies.read(said.text, self.question.reply)
         if isinstance(value, replies.Unusable):
-            return value
+            ended = f" (finish_reason {said.finish or 'null'})" if value.kind == "VlmCutOff" else ""
+            return replace(value, message=value.message + ended)
+        if value is not None and redaction.holds_key(value.model_dump_json()):
+            return replies.Unusable("VlmRefusal", "the reply repeats the key that it was asked with; it is not used")
         text = said.text if value is not None else replies.spoken(said.text)
         return Answer(text, value, said.model, self.question.prompt_version, usage=usage)
 
