@@ -155,7 +155,9 @@ class _Conversation:
 
 
 def _from_cache(kept: CachedReply, question: Question) -> Answer | None:
-    """The kept reply as an answer; None where the shape has tightened since, without its schema showing it."""
+    """The kept reply as an answer; None where shape or reader have tightened since, without the key showing it."""
+    if isinstance(replies.read(kept.text, question.reply), replies.Unusable):
+        return None
     if question.reply is None:
         return Answer(kept.text, None, kept.model, question.prompt_version, cached=True)
     try:
