@@ -82,8 +82,9 @@ def without_secrets(text: str) -> str:
 
 
 def clean(text: str) -> str:
-    """`text` as one short line without secrets and pictures: for messages."""
-    line = " ".join(without_secrets(_DATA_URL.sub("[picture]", text)).split())
+    """`text` as one short line without secrets, pictures and what a terminal obeys: for messages."""
+    shown = without_secrets(_DATA_URL.sub("[picture]", text))
+    line = " ".join("".join(char if char.isprintable() else " " for char in shown).split())
     return line if len(line) <= LONGEST_MESSAGE else line[: LONGEST_MESSAGE - 1] + "…"
 
 

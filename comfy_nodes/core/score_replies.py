@@ -134,7 +134,7 @@ def _of_json(text: str, criteria: Sequence[Criterion], flags: Sequence[Criterion
         rest.append(mended[at:start])
         try:
             value, end = decoder.raw_decode(mended, start)
-        except (json.JSONDecodeError, RecursionError):
+        except (ValueError, RecursionError):  # no JSON, too deep, or a number of thousands of digits
             rest.append("{")
             at = start + 1
             continue
