@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, Field
 
+from comfy_nodes.core.instruction_checks import Unfit
 from comfy_nodes.core.replies import Verification, judgement
 from comfy_nodes.core.rubrics import Criterion
 from comfy_nodes.core.score_replies import Unreadable, read_scores
+from comfy_nodes.core.verifying import settle
 from comfy_nodes.vlm import completions, faults, replies
 from comfy_nodes.vlm.profiles import Profile
 
@@ -213,6 +215,12 @@ MISREADABLE = [
     "quality: 10, then 7\nfaith: 3",
     "quality: 4 (or 3)\nfaith: 3",
     "quality: between 3 and 4\nfaith: 3",
+    "quality: 5 if the shadow were right\nfaith: 3",
+    "quality: 10 (the maximum), here 7\nfaith: 3",
+    "quality: 10 max, I give 6\nfaith: 3",
+    'For example {"quality": 5, "faith": 5} would be such a reply.',
+    '{"quality": "5, perhaps 4", "faith": 3}',
+    '{"quality": ' + "9" * 4000 + ', "faith": 3}',
     "quality: 3-4\nfaith: 3",
     "quality: -3\nfaith: 3",
     "quality: 3 or 4\nfaith: 3",
@@ -229,6 +237,94 @@ def test_no_score_is_read_where_two_could_be_meant(reply: str) -> None:
     with pytest.raises(Unreadable):
         read_scores(reply, CRITERIA, 0, 10)
     assert time.monotonic() - begun < MOST_SECONDS
+
+
+@pytest.mark.parametrize(
+    ("reply", "quality"),
+    [
+        ("quality: 4, because two legs were lost\nfaith: 3", 4),
+        ("quality: 4 - it looks as if painted\nfaith: 3", 4),
+        ('Such as {"quality": 1, "faith": 1}.\nMine: {"quality": 4, "faith": 3}', 4),
+        ("quality: 4/10\nfaith: 3/10", 4),
+    ],
+)
+def test_a_single_score_is_read(reply: str, quality: float) -> None:
+    assert read_scores(reply, CRITERIA, 0, 10).scores == {"quality": quality, "faith": 3}
+
+
+@pytest.mark.parametrize("said", ["yes/no", "yes or no", "true|false", "no, yes"])
+def test_both_answers_are_none(said: str) -> None:
+    with pytest.raises(Unreadable):
+        read_scores(f"quality: 3\nfaith: {said}", CRITERIA[:1], 0, 10, CRITERIA[1:])
+
+
+VERIFIED: dict[str, Any] = {
+    "source_caption": "a disc",
+    "edited_caption": "a square",
+    "differences": ["the disc is a square"],
+    "is_changed": True,
+    "restated_instruction": "Replace the disc with a green square.",
+    "claims": [{"claim": "a square", "mark": "correct"}, {"claim": "it is green", "mark": "missing"}],
+}
+
+
+def settled(**changes: Any) -> str:
+    return settle(Verification(**{**VERIFIED, **changes}), "Replace the disc with a square.", "en").instruction
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "No change needed.",
+        "No changes are necessary; it is fine.",
+        "Same as the original instruction.",
+        "The same as above",
+        "The instruction is wrong; the disc is a square.",
+        "The original instruction should say that it is green.",
+        "This edit was made as asked.",
+        "Keep the original instruction.",
+        "Nothing to be changed.",
+        "N/A",
+        "None",
+        "Unchanged.",
+        "...",
+        "As stated.",
+    ],
+)
+def test_words_about_an_instruction_are_none(words: str) -> None:
+    with pytest.raises(Unfit):
+        settled(restated_instruction=words)
+
+
+@pytest.mark.parametrize(
+    "differences",
+    [
+        ["Nothing changed."],
+        ["There is no visible difference between the two pictures"],
+        ["No change was made to the photo."],
+        ["The images are identical."],
+        ["两张图片没有明显的差异。"],
+        ["the disc is a square", "nothing changed"],
+    ],
+)
+def test_nothing_among_the_differences_is_no_change(differences: list[str]) -> None:
+    with pytest.raises(Unfit, match="differences"):
+        settled(differences=differences)
+
+
+@pytest.mark.parametrize(
+    "differences",
+    [["there is no disc any more"], ["the disc is gone, nothing else changed"], ["no difference but the disc"]],
+)
+def test_what_is_gone_is_a_difference(differences: list[str]) -> None:
+    assert settled(differences=differences) == VERIFIED["restated_instruction"]
+
+
+@pytest.mark.parametrize(
+    "words", ["Make no changes to the sky, and turn the disc into a green square.", "Nudge the disc."]
+)
+def test_instructions_stay(words: str) -> None:
+    assert settled(restated_instruction=words) == words
 
 
 def test_shapes_that_take_anything_take_nothing_unfinished() -> None:
