@@ -148,8 +148,6 @@ class _Conversation:
         if isinstance(value, replies.Unusable):
             ended = f" (finish_reason {said.finish or 'null'})" if value.kind == "VlmCutOff" else ""
             return replace(value, message=value.message + ended)
-        if value is not None and redaction.holds_key(value.model_dump_json()):
-            return replies.Unusable("VlmRefusal", "the reply repeats the key that it was asked with; it is not used")
         text = said.text if value is not None else replies.spoken(said.text)
         return Answer(text, value, said.model, self.question.prompt_version, usage=usage)
 
