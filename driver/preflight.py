@@ -7,12 +7,13 @@ one name are the same file, it cannot know.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from .answering import at_once
 from .comfy import ComfyServer
-from .failures import PromptRefused, RunError, ServerFault
+from .failures import PromptRefused, RunError, ServerFault, unusable
 from .workflow import SOURCE_CLASS, Api, check
 
 BIG_HOST_BYTES = 128 << 30
@@ -59,8 +60,7 @@ def agree(servers: Sequence[ComfyServer], api: Api) -> Agreement:
     for url in urls:
         if urls.count(url) > 1:
             raise RunError(f"--server {url}: named twice; once is enough, it gets several samples at a time anyway")
-    with ThreadPoolExecutor(len(servers)) as asking:
-        first, *others = asking.map(_Server.ask, servers)
+    first, *others = at_once([partial(_Server.ask, server) for server in servers])
     findings = {first.url: first.misfits(api)}
     for one in others:
         findings[one.url] = one.misfits(api) + one.differences(first, api)
@@ -99,7 +99,7 @@ class _Server:
         try:
             return cls(server.url, server.system_stats(), server.object_info())
         except (ServerFault, PromptRefused) as fault:
-            raise RunError(f"--server {server.url}: {fault}; start it, or leave it out of --server") from None
+            raise unusable(server.url, fault) from None
 
     def misfits(self, api: Api) -> list[str]:
         """Why it cannot run the graph."""

@@ -6,6 +6,7 @@ Reads headers and masks, never a photo's pixels. Called by `Source` for each pho
 from __future__ import annotations
 
 import io
+from collections.abc import Collection
 from dataclasses import replace
 
 from comfy_nodes.core import photos
@@ -14,20 +15,23 @@ from comfy_nodes.core.eligibility import pairs, refusals
 from comfy_nodes.core.photos import Header, PhotoError
 from comfy_nodes.core.tasks import Task
 
-from .source_photo import SECONDS, Photo, Reader
+from .source_photo import Photo, Reader
 from .source_places import Locator, name_of
 from .source_storage import unreadable
 
 
-def aligned(photo: Photo, reader: Reader) -> Annotation:
+def aligned(photo: Photo, reader: Reader, seconds: Collection[str]) -> Annotation:
     """The photo's annotation in the photo's upright pixels.
+
+    Args:
+        seconds: roles of pictures beside it that are taken, and so are looked at too.
 
     Raises:
         PhotoError: the photo, its mask or a picture that belongs to it cannot be used, for what the header shows.
         AnnotationError: the mask marks nothing, or does not fit.
     """
     header = _header(photo, reader)
-    for role in SECONDS:
+    for role in seconds:
         if second := getattr(photo, role):
             _header_of(second, reader)
     known = photo.annotation or Annotation(path=photo.source_id, size=None, regions=())

@@ -41,6 +41,9 @@ class Files:
     def open(self, file: Locator) -> BinaryIO:
         return self._storage.open(path_of(file))
 
+    def stamp(self, file: Locator) -> str:
+        return self._storage.stamp(path_of(file))
+
     def read(self, file: Locator) -> bytes:
         return self._storage.read(path_of(file))
 

@@ -26,7 +26,7 @@ from .source_inputs import Input
 from .source_photo import SECONDS, InputError, Photo
 from .source_places import Cell, Locator, path_of
 from .source_records import EDITED, GIVEN_SCORES, NAMES
-from .source_storage import Storage, said
+from .source_storage import ShardStamps, Storage, said
 
 IMAGES = (
     "image", "source_image", "src_image", "input_image", "input_images", "original_image", "photo",
@@ -60,6 +60,7 @@ class ParquetReader:
         self.distant = given.photos.remote and given.photos is not given.storage
         self._input = given
         self._places = _Places()
+        self._stamps = ShardStamps()
 
     def remedy(self, photo: Photo) -> str:
         return "fill its bbox (xyxy in pixels) or its mask, or leave the row out"
@@ -81,6 +82,11 @@ class ParquetReader:
 
     def open(self, file: Locator) -> BinaryIO:
         return io.BytesIO(self.read(file)) if isinstance(file, Cell) else self._input.photos.open(path_of(file))
+
+    def stamp(self, file: Locator) -> str:
+        if isinstance(file, Cell):
+            return self._stamps.of(self._input.storage, file.shard)
+        return self._input.photos.stamp(path_of(file))
 
     def read(self, file: Locator) -> bytes:
         if not isinstance(file, Cell):

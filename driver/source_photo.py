@@ -50,8 +50,10 @@ class Photo:
     """Tasks that a router accepted for it; None where none has looked at it."""
     data: bytes | None = None
     """The file's bytes, where the reader could not help reading them."""
+    grounded: bool = False
+    """Whether the annotate stage looked at it."""
     ungrounded: str = ""
-    """Why the annotate stage found no region either."""
+    """Why it could not."""
 
     @property
     def unmarked(self) -> bool:
@@ -81,6 +83,9 @@ class Reader(Protocol):
 
     def open(self, file: Locator) -> BinaryIO:
         """What a locator names, seekable. Raises OSError."""
+
+    def stamp(self, file: Locator) -> str:
+        """What changes with what a locator names, or with the file that this lies in. Raises OSError."""
 
     def read(self, file: Locator) -> bytes:
         """The bytes of what a locator names. Called by several threads. Raises OSError."""

@@ -25,7 +25,7 @@ from .source_photo import InputError, Photo
 from .source_places import Locator, Member, name_of
 from .source_records import read_record
 from .source_storage import MAX_BYTES as MAX_PICTURE
-from .source_storage import Refused, Storage, said
+from .source_storage import Refused, ShardStamps, Storage, said
 from .source_words import MAX_BYTES, NoWords, captioned, words_in
 
 _BLOCK = tarfile.BLOCKSIZE
@@ -50,6 +50,7 @@ class TarReader:
     def __init__(self, given: Input):
         self._input = given
         self._open = _Open()
+        self._stamps = ShardStamps()
 
     def remedy(self, photo: Photo) -> str:
         key = photos.readable(name_of(photo.file).partition(".")[0])
@@ -67,6 +68,9 @@ class TarReader:
     def open(self, file: Locator) -> BinaryIO:
         member = _member(file)
         return io.BufferedReader(_Part(self._open.file(self._input.storage, member.shard), member.offset, member.size))
+
+    def stamp(self, file: Locator) -> str:
+        return self._stamps.of(self._input.storage, _member(file).shard)
 
     def read(self, file: Locator) -> bytes:
         member = _member(file)

@@ -61,9 +61,7 @@ def comfy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Comfy]:
     command = [sys.executable, "main.py", *options, "--database-url", "sqlite:///:memory:"]
     log = base / "comfy.log"
     with log.open("wb") as output:
-        server = subprocess.Popen(
-            command, cwd=source, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
-        )
+        server = subprocess.Popen(command, cwd=source, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
     try:
         running = Comfy(f"http://127.0.0.1:{port}", base / "models")
         _wait_until_up(running, server, log)
