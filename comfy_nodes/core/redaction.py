@@ -62,7 +62,7 @@ def without_keys(text: str) -> str:
 
     Where a key comes out only when escapes are read, nothing of the text is left.
     """
-    for key in _pieces:
+    for key in tuple(_pieces):  # another thread may add one meanwhile
         text = text.replace(key, HIDDEN)
     shown: list[str] = []
     end = 0
@@ -76,7 +76,7 @@ def without_keys(text: str) -> str:
 
 def holds_key(text: str) -> bool:
     """Whether a known key, or enough of it, stands in `text` in any form."""
-    return any(key in text for key in _pieces) or next(_places(text), None) is not None
+    return any(key in text for key in tuple(_pieces)) or next(_places(text), None) is not None
 
 
 def _unescaped(text: str) -> str:
@@ -105,14 +105,14 @@ def _bare(text: str) -> str:
 
 def _forms(key: str) -> Iterator[str]:
     """What a key looks like, without spacing and case, where somebody repeats it."""
-    raw = key.encode()
+    raw = key.encode("utf-8", "surrogateescape")  # as it lies in the environment
     yield _bare(key)
     yield _bare(key)[::-1]
     yield raw.hex()
     yield "".join(f"u{byte:04x}" for byte in raw)
     yield "".join(f"x{byte:02x}" for byte in raw)
     yield "".join(map(str, raw))
-    yield _bare(quote(key, safe=""))
+    yield _bare(quote(raw, safe=""))
     yield _bare(base64.b32encode(raw).decode())
     for before in range(3):
         # Base64 of a longer text that holds the key, by where it begins; the outer characters depend on the rest.
@@ -134,7 +134,7 @@ def _places(text: str) -> Iterator[tuple[int, int]]:
         folded = "".join(one.casefold() if len(one.casefold()) == 1 else one for one in bare)
     found = sorted(
         (at, at + length)
-        for length, pieces in _pieces.values()
+        for length, pieces in tuple(_pieces.values())
         for at in range(len(folded) - length + 1)
         if folded[at : at + length] in pieces
     )

@@ -90,6 +90,11 @@ def test_other_words_stay(text: str) -> None:
     assert not redaction.holds_key(text)
 
 
+def test_a_key_of_any_bytes_is_hidden() -> None:
+    redaction.hide("no-text-\udcff-at-all-0123456789")
+    assert redaction.without_keys("a no-text-\udcff-at-all-0123456789") == f"a {redaction.HIDDEN}"
+
+
 def test_short_keys_are_words_or_found_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redaction, "_pieces", {})
     for key in ("EMPTY", "ollama", "a-key-for-us", "--------a"):
