@@ -26,7 +26,8 @@ from .columns import RunFacts
 from .failures import RunError
 from .harvest import Row
 from .journal import Journal
-from .output import JOURNAL, OutputFolder
+from .output import OutputFolder
+from .ownership import JOURNAL
 from .report import Summary
 from .sources import Sample, Unusable
 from .version import VERSION

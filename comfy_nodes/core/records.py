@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from .annotation import Region
+from .keys import FileName, FolderInside, Key
 from .rle import Rle
 from .verdicts import Judge, Verdict
 
@@ -19,9 +20,9 @@ class SavedFile(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    filename: str
-    subfolder: str
-    type: str
+    filename: FileName
+    subfolder: FolderInside
+    type: Literal["output", "temp", "input"]
     sha256: str
 
 
@@ -67,7 +68,7 @@ class FailureRecord(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     schema_version: int = SCHEMA_VERSION
-    key: str
+    key: Key
     failure: SampleFailure
 
 
@@ -92,7 +93,7 @@ class AnnotationRecord(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     schema_version: int = SCHEMA_VERSION
-    key: str
+    key: Key
     annotation: dict[str, Any]
     """ImgEdit's annotation JSON of the photo, with extra columns."""
     file: SavedFile
@@ -112,7 +113,7 @@ class EditRecord(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
     schema_version: int = SCHEMA_VERSION
-    key: str
+    key: Key
     task: str
     subtask: str = ""
     slot: str = ""
