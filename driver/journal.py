@@ -87,12 +87,22 @@ class Tries:
     submissions: int
 
 
+Place = tuple[int, str]
+"""Where a sample stands in the input's order: its position, which two may have after a change of the input, and its key."""
+
+BEFORE_ALL: Place = (-1, "")
+
+
 @dataclass(frozen=True)
 class Waiting:
     """A sample that waits, and its place in the input."""
 
     position: int
     sample: Sample
+
+    @property
+    def place(self) -> Place:
+        return self.position, self.sample.key
 
 
 @dataclass(frozen=True)
@@ -196,18 +206,18 @@ class Journal:
         return cursor.rowcount
 
     @_in_turn
-    def waiting(self, after: int, limit: int, tasks: Collection[str] | None = None) -> list[Waiting]:
+    def waiting(self, after: Place, limit: int, tasks: Collection[str] | None = None) -> list[Waiting]:
         """Samples that wait and are in no queue of a server, in the input's order.
 
         Args:
-            after: only those behind this place in the input; -1 for all.
+            after: only those behind this place in the input.
             tasks: only samples of these tasks; None for all.
         """
         of_tasks, names = _of_tasks(tasks)
         rows = self._db.execute(
             "SELECT position, key, sample FROM samples WHERE state = 'pending' AND prompt_id IS NULL "
-            f"AND position > ?{of_tasks} ORDER BY position LIMIT ?",
-            (after, *names, limit),
+            f"AND position >= ? AND (position, key) > (?, ?){of_tasks} ORDER BY position, key LIMIT ?",
+            (after[0], *after, *names, limit),
         )
         return [Waiting(position, _sample(key, text)) for position, key, text in rows]
 
@@ -247,6 +257,12 @@ class Journal:
         """Whether a sample is done or has failed."""
         row = self._db.execute("SELECT state FROM samples WHERE key = ?", (key,)).fetchone()
         return row is not None and row[0] != "pending"
+
+    @_in_turn
+    def undecided(self, key: str, attempt: int) -> bool:
+        """Whether nothing was said yet of this attempt at a sample, counted from 0."""
+        row = self._db.execute("SELECT state, attempts FROM samples WHERE key = ?", (key,)).fetchone()
+        return bool(row == ("pending", attempt))
 
     @_in_turn
     def submitting(self, keys: Sequence[str], prompt_id: str, server: str) -> None:

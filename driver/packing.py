@@ -45,6 +45,8 @@ class Packer:
         """Where each node stands between heavy models; None where all of them fit together."""
         self.gains = self._stages is not None or calls_endpoint(graph.api, self._dependent, object_info)
         """Whether packing can pay: something waits for an endpoint, or models would be exchanged for each sample."""
+        self.seeded = not is_link(graph.api[graph.source]["inputs"].get("seed"))
+        """Whether records have the sample's seed, and not one that the artist wired to the source."""
 
     def prompt(self, fillings: Sequence[Filling]) -> Api:
         """The prompt for these samples, in their order."""

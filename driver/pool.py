@@ -97,10 +97,14 @@ class Pool:
         self._attempts = attempts
         self._room = room
         self._paused = ""
+        self.stage = "verify" if "edited" in roles else harvester.stage
+        """What failures of the run's samples are filed under."""
         self.adopted = self._adopted(tasks)
         held = frozenset(one.key for flight in self.adopted.values() for one in flight.posted)
         self.queue = SampleQueue(journal, held, tasks)
         self._lock = threading.Lock()
+        self._deciding = threading.RLock()
+        """Held by whoever speaks on a sample that two servers may have."""
         self.flights: dict[str, tuple[str, Flight]] = {}
         """By prompt id: which server has it, and what is in it."""
         self._copied: set[str] = set()
@@ -173,13 +177,21 @@ class Pool:
         """The ending of a picture's file name."""
         return self._source.suffix(file)
 
-    def copied(self, key: str) -> bool:
-        """Whether two servers have it."""
-        return key in self._copied
+    def source_sha256(self, item: Item) -> str:
+        """Hash of a sample's photo.
 
-    def left_open(self, key: str) -> bool:
-        """Whether a sample has no end yet."""
-        return not self.journal.ended(key)
+        Raises:
+            PhotoError: it cannot be read.
+        """
+        return hashlib.sha256(self._source.read(item.sample.file)).hexdigest()
+
+    def drop_decided(self, flight: Flight) -> None:
+        """Takes those samples out of a prompt on which another server has had the word."""
+        for slot, posted in list(flight.open.items()):
+            with self._deciding:
+                if posted.key in self._copied and not self.journal.undecided(posted.key, posted.attempt):
+                    del flight.open[slot]
+                    self._left(posted)
 
     def working(self, server: str, works: bool) -> None:
         """Whether a server takes samples now."""
@@ -204,16 +216,29 @@ class Pool:
     def harvested(
         self, server: str, posted: Posted, harvest: Harvest, transfer_s: float, seconds: float | None
     ) -> None:
-        """A sample's sink has run."""
-        if harvest.failure:
-            self.sample_failed(server, posted, harvest.failure)
-        elif harvest.rejected and self._has_attempts(posted):
-            self.journal.tried(posted.key, harvest.rows)
-            self._again([posted.item], server, "rejected", "the edit was rejected: another seed")
-        elif self.journal.done(posted.key, harvest.rows, transfer_s):
-            self._done += 1
-            self.queue.finished()
-            self.reporter.finished(server, posted.item.sample, [row.verdict for row in harvest.rows], seconds)
+        """A sample's sink has run. Of two servers that bring it the first counts; the other's pictures go."""
+        with self._deciding:
+            if not self.journal.undecided(posted.key, posted.attempt):
+                for one in harvest.staged:
+                    one.drop()
+                self._left(posted)
+                return
+            for one in harvest.staged:
+                one.keep()
+            if harvest.failure:
+                self.sample_failed(server, posted, harvest.failure)
+            elif harvest.rejected and self._has_attempts(posted):
+                self.journal.tried(posted.key, harvest.rows)
+                self._again([posted.item], server, "rejected", "the edit was rejected: another seed")
+            elif self.journal.done(posted.key, harvest.rows, transfer_s):
+                self._done += 1
+                self.queue.finished()
+                self.reporter.finished(server, posted.item.sample, [row.verdict for row in harvest.rows], seconds)
+
+    def _left(self, posted: Posted) -> None:
+        """Another server had the word on this attempt: where that was not the last one, the next may begin."""
+        if not self.journal.ended(posted.key):
+            self._put_back([posted.item])
 
     def renamed(self, posted: Posted) -> Callable[[str, bool], str]:
         """Under which keys a sample's records are kept: a rejected try that another one follows has a name of its own."""
@@ -222,11 +247,14 @@ class Pool:
 
     def sample_failed(self, server: str, posted: Posted, failure: SampleFailure) -> None:
         """A node failed over a sample, which costs it an attempt."""
-        if self._has_attempts(posted):
-            self.journal.tried(posted.key)
-            self._again([posted.item], server, failure.error_type, failure.message)
-        else:
-            self.fail(posted.item.sample, failure)
+        with self._deciding:
+            if not self.journal.undecided(posted.key, posted.attempt):
+                self._left(posted)
+            elif self._has_attempts(posted):
+                self.journal.tried(posted.key)
+                self._again([posted.item], server, failure.error_type, failure.message)
+            else:
+                self.fail(posted.item.sample, failure)
 
     def out_of_memory(self, server: str, posted: Posted, failure: SampleFailure) -> None:
         """Not enough memory for it: alone, then elsewhere."""
@@ -244,7 +272,7 @@ class Pool:
             died = trouble is Trouble.DEATH
             count = self.journal.death(one.key) if died else self.journal.fault(one.key)
             if count >= (MAX_DEATHS if died else MAX_FAULTS):
-                self.fail(one.item.sample, SampleFailure("edit", trouble.value, f"{why}; {count} times"))
+                self.fail(one.item.sample, SampleFailure(self.stage, trouble.value, f"{why}; {count} times"))
             else:
                 again.append(one.item.suspected() if died else one.item)
         self._again(again, server, trouble.value, why)
@@ -280,8 +308,10 @@ class Pool:
         self._put_back(items)
 
     def _put_back(self, items: Sequence[Item]) -> None:
-        # What another server has too is left to it.
-        waiting = [replace(item, copy=False) for item in items if not self._flies(item.sample.key)]
+        # What another server has too, or has finished, is left to it.
+        done = {key for item in items if (key := item.sample.key) in self._copied and self.journal.ended(key)}
+        left = [item for item in items if item.sample.key not in done and not self._flies(item.sample.key)]
+        waiting = [replace(item, copy=False) for item in left]
         self._copied.difference_update(item.sample.key for item in waiting)
         self.queue.put_back(waiting)
 

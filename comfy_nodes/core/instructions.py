@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from .annotation import Annotation, AnnotationError, Provenance, Region, to_json
 from .keys import Key
-from .records import SCHEMA_VERSION, SavedFile
+from .records import SCHEMA_VERSION, SavedFile, Version
 from .wording import Language
 
 USER = "user"
@@ -70,7 +70,7 @@ class InstructionRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: Version = SCHEMA_VERSION
     key: Key
     task: str
     subtask: str = ""

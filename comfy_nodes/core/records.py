@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
+from pydantic_core import from_json
 
 from .annotation import Region
 from .keys import FileName, FolderInside, Key
@@ -13,6 +14,33 @@ from .rle import Rle
 from .verdicts import Judge, Verdict
 
 SCHEMA_VERSION = 1
+
+LONGEST_REASON = 2_000
+"""Characters of a failure's message that are kept. Ours."""
+
+Version = Annotated[int, Field(ge=1, le=SCHEMA_VERSION)]
+Pixels = Annotated[int, Field(ge=1, lt=2**31)]
+Coordinate = Annotated[float, Field(ge=-(2.0**31), le=2.0**31, allow_inf_nan=False)]
+Box = tuple[Coordinate, Coordinate, Coordinate, Coordinate]
+
+
+def _storable(text: Any) -> Any:
+    """Words as every file can hold them: no half surrogates, which JSON can spell and UTF-8 cannot, and not without end."""
+    if not isinstance(text, str):
+        return text
+    return text[:LONGEST_REASON].encode("utf-8", "replace").decode()
+
+
+Words = Annotated[str, BeforeValidator(_storable)]
+
+
+def read_json(data: bytes) -> Any:
+    """Decodes what a sink wrote.
+
+    Raises:
+        ValueError: not JSON, or what only some readers take for it: NaN, Infinity, half surrogates, 200 levels and more.
+    """
+    return from_json(data, allow_inf_nan=False)
 
 
 class SavedFile(BaseModel):
@@ -54,11 +82,11 @@ class Model(BaseModel):
 class SampleFailure:
     """Why a sample has no record: a line of `failed.parquet`."""
 
-    stage: str
-    """`input`, `edit`, `write`, `annotate` or `output`."""
-    error_type: str
-    message: str
-    node: str = ""
+    stage: Words
+    """`input`, `annotate`, `write`, `edit` or `verify`."""
+    error_type: Words
+    message: Words
+    node: Words = ""
     """Class and id of the node that failed, where one did."""
 
 
@@ -67,7 +95,7 @@ class FailureRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: Version = SCHEMA_VERSION
     key: Key
     failure: SampleFailure
 
@@ -79,7 +107,7 @@ class RegionRecord(BaseModel):
 
     op: str
     class_name: str | None
-    bbox: tuple[float, float, float, float]
+    bbox: Box
     mask: Rle | None
 
     @classmethod
@@ -92,7 +120,7 @@ class AnnotationRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: Version = SCHEMA_VERSION
     key: Key
     annotation: dict[str, Any]
     """ImgEdit's annotation JSON of the photo, with extra columns."""
@@ -112,7 +140,7 @@ class EditRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: Version = SCHEMA_VERSION
     key: Key
     task: str
     subtask: str = ""
@@ -136,10 +164,10 @@ class EditRecord(BaseModel):
     source_sha256: str
     source_licence: str | None = None
     source_url: str | None = None
-    crop: tuple[float, float, float, float] | None = None
-    seed: int = Field(ge=0)
-    width: int
-    height: int
+    crop: Box | None = None
+    seed: int = Field(ge=0, lt=2**63)
+    width: Pixels
+    height: Pixels
 
     def with_carried(self, carried: dict[str, Any]) -> EditRecord:
         """The record of an edit that was made and recorded before, with what was known of it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -120,6 +121,8 @@ class SaveEditPair(io.ComfyNode):
             region_mask=1 if region_masks is None else region_masks.shape[0],
             **{f"score {number}": len(one) for number, one in enumerate(given)},
         )
+        if count == 0:
+            raise ValueError("there is no edited picture to save: a node before this one gave an empty batch")
         references = [to_bytes(sample.images["reference"][0])] if "reference" in sample.images else []
         records = []
         for index in range(count):
@@ -203,7 +206,7 @@ def _record(
         restated_prompt=verdict.restated or None,
         verdict=verdict.verdict,
         reject_reason=verdict.reason,
-        scores=tuple(Score(name=name, value=value) for name, value in verdict.values.items()),
+        scores=tuple(_score(name, value) for name, value in verdict.values.items()),
         judge=verdict.judge,
         regions=regions,
         edit_mask=None if mask is None else rle.encode(mask),
@@ -217,6 +220,12 @@ def _record(
         width=before.shape[1],
         height=before.shape[0],
     )
+
+
+def _score(name: str, value: float) -> Score:
+    if not math.isfinite(value):
+        raise ValueError(f"the score {name} is {value}: a verifier has to give a number, or leave the edit unscored")
+    return Score(name=name, value=value)
 
 
 def _writers(sample: EditSample) -> tuple[Model, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,7 +16,6 @@ from comfy_nodes.core.records import EditRecord
 from driver import layout_hf
 from driver.columns import SCHEMA, RunFacts, table
 from driver.dataset import FACTS, read_facts, write_dataset
-from driver.failures import RunError
 from driver.journal import Journal
 from driver.layout_hf import HfLayout
 from driver.layout_imgedit import ImgEditLayout

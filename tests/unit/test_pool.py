@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,11 +13,12 @@ from comfy_nodes.core.records import SampleFailure
 from driver.comfy import Job
 from driver.faults import MAX_DEATHS, MAX_FAULTS, Trouble, node_error
 from driver.flights import Flight, Posted
-from driver.harvest import Harvest, Row
+from driver.harvest import EditHarvester, Harvest, Row
 from driver.journal import Journal
 from driver.pool import SAME_FAILURES, Pool, StopRequest
 from driver.sample_queue import Item
 from driver.sources import Sample
+from driver.spool import Spool
 
 A, B = "http://a", "http://b"
 Make = Callable[..., Sample]
@@ -51,12 +53,13 @@ def told() -> Told:
 
 
 @pytest.fixture
-def pool_of(journal: Journal, sample_of: Make, told: Told) -> Callable[..., Pool]:
+def pool_of(journal: Journal, sample_of: Make, told: Told, tmp_path: Path) -> Callable[..., Pool]:
     """A function that makes a pool of so many samples."""
+    harvester = EditHarvester(Spool(tmp_path / "spool"))
 
     def make(count: int = 4, attempts: int = 1, room: Callable[[], str] = lambda: "") -> Pool:
         journal.enrol([sample_of(f"k{number:04d}") for number in range(count)], None)
-        pool = Pool(journal, None, None, told, StopRequest(), 2, attempts, room)  # type: ignore[arg-type]
+        pool = Pool(journal, harvester, None, told, StopRequest(), 2, attempts, room)  # type: ignore[arg-type]
         for server in (A, B):
             pool.working(server, True)
         return pool
@@ -292,6 +295,6 @@ def test_prompts_of_an_earlier_run_are_adopted_and_not_given_out(
 def test_errors_of_nodes_are_read(exception_type: str, message: str, trouble: Trouble, error_type: str) -> None:
     job = Job("failed", error={"exception_type": exception_type, "exception_message": message,
                                "node_id": "s3/12", "node_type": "KSampler"})  # fmt: skip
-    found = node_error(job)
+    found = node_error(job, "edit")
     assert (found.trouble, found.failure.error_type, found.failure.node) == (trouble, error_type, "KSampler #12")
     assert "\n" not in found.failure.message
