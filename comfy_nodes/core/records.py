@@ -9,7 +9,7 @@ from pydantic.dataclasses import dataclass
 from pydantic_core import from_json
 
 from .annotation import Region
-from .keys import FileName, FolderInside, Key
+from .keys import FileName, FolderInside, Key, checked_key
 from .rle import Rle
 from .verdicts import Judge, Verdict
 
@@ -56,7 +56,7 @@ class SavedFile(BaseModel):
 
 def records_name(key: str) -> str:
     """Name of the file that holds all that a sink returned of a sample; written last, so what it lists is whole."""
-    return f"{key}.records.json"
+    return f"{checked_key(key)}.records.json"
 
 
 class Score(BaseModel):
