@@ -120,7 +120,11 @@ def _find(folder: Path) -> tuple[list[Saved], list[Unusable], int]:
             if not (isinstance(item, dict) and {"key", "input_images", "output_images"} <= item.keys()):
                 others += 1
                 continue
-            found.append(Saved(path, EditRecord.model_validate(item), path.stat().st_mtime))
+            one = Saved(path, EditRecord.model_validate(item), path.stat().st_mtime)
+            _bind(one)  # before the newest of a key is chosen, which another's must not be
+            found.append(one)
+        except Foreign as error:
+            refused.append(_unusable(path, folder, "RecordForeign", str(error)))
         except ValidationError as error:
             refused.append(_unusable(path, folder, "RecordInvalid", f"{path.name}: {invalid(error)}"))
         except (OSError, ValueError, RecursionError) as error:
@@ -146,7 +150,6 @@ def _take(one: Saved, target: OutputFolder, folder: Path) -> Unusable | None:
     """Brings a pair's pictures into the spool, or says why not."""
     record = one.record
     try:
-        _bind(one)
         found = list(pictures(record, lambda image: _read(one.path, image)))
     except Unfit as error:
         return _unusable(one.path, folder, "PairDamaged", str(error))

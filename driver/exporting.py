@@ -20,7 +20,7 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from comfy_nodes.core.whole_files import write_whole
+from comfy_nodes.core.whole_files import replacing, write_whole
 
 from .columns import key_stem
 from .dataset import FACTS, finished_facts, stored_rows
@@ -164,7 +164,7 @@ def _pairs(run: Path, fresh: Path, pictures: _Pictures, done: Done) -> None:
         for name, data in zip(names, row.inputs, strict=True):
             pictures.put(f"control/{name}.png", data)
         pictures.put(f"target/{key}.png", row.outputs[0])
-        (fresh / "target" / f"{key}.txt").write_text(row.columns["prompt"], "utf-8")
+        write_whole(fresh / "target" / f"{key}.txt", row.columns["prompt"], durable=False)
         done.rows += 1
 
 
@@ -174,7 +174,7 @@ def _diffsynth(run: Path, fresh: Path, pictures: _Pictures, done: Done) -> None:
     These are the columns of DiffSynth-Studio's edit training: `--data_file_keys image,edit_image`, paths relative to
     `--dataset_base_path`. It reads .csv too, where a row cannot hold a list.
     """
-    with (fresh / "metadata.jsonl").open("w", encoding="utf-8") as file:
+    with replacing(fresh / "metadata.jsonl") as file:
         for row in _one_output(stored_rows(run, "data"), done):
             key = row.columns["key"]
             after = pictures.put(f"image/{key}.png", row.outputs[0])
@@ -183,7 +183,7 @@ def _diffsynth(run: Path, fresh: Path, pictures: _Pictures, done: Done) -> None:
                 for number, data in enumerate(row.inputs)
             ]
             line = {"prompt": row.columns["prompt"], "image": after, "edit_image": before if before[1:] else before[0]}
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            file.write((json.dumps(line, ensure_ascii=False) + "\n").encode())
             done.rows += 1
 
 
@@ -200,7 +200,7 @@ def _preference(run: Path, fresh: Path, pictures: _Pictures, done: Done) -> None
                 _Rejected(row.columns["key"], path, _request(row), row.columns["reject_reason"], row.columns["scores"])
             )
     used: set[str] = set()
-    with (fresh / "preference.jsonl").open("w", encoding="utf-8") as file:
+    with replacing(fresh / "preference.jsonl") as file:
         for row in _one_output(_of_samples(stored_rows(run, "data"), stems), done):
             key = row.columns["key"]
             against = [one for one in rejected[key_stem(key)] if one.request == _request(row)]
@@ -223,7 +223,7 @@ def _preference(run: Path, fresh: Path, pictures: _Pictures, done: Done) -> None
                     "chosen_scores": row.columns["scores"],
                     "rejected_scores": one.scores,
                 }
-                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+                file.write((json.dumps(line, ensure_ascii=False) + "\n").encode())
                 done.rows += 1
     for one in [one for group in rejected.values() for one in group if one.key not in used]:
         (fresh / one.path).unlink()
