@@ -21,7 +21,7 @@ from comfy_nodes.core.keys import sample_key
 from comfy_nodes.core.records import EditRecord, SampleFailure, SavedFile
 
 from .binding import Damaged, Foreign, Unfit, invalid, pictures
-from .columns import RunFacts
+from .columns import RunFacts, known_record
 from .failures import RunError
 from .harvest import Row
 from .journal import Journal
@@ -193,7 +193,7 @@ def _known(journal: Journal) -> Iterator[EditRecord]:
     """What earlier collections left."""
     for kept in (True, False):
         for text, _ in journal.records(kept):
-            yield EditRecord.model_validate_json(text)
+            yield known_record(text)
 
 
 def _write_journal(target: OutputFolder, records: Iterable[EditRecord], refused: list[Unusable]) -> None:

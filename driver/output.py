@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import uuid
 from collections.abc import Sequence
@@ -160,7 +161,12 @@ def workflow_files(task: str) -> tuple[str, str]:
 
     Args:
         task: the graph's, of a run with several; "" where it has one.
+
+    Raises:
+        RunError: the task's name is none that a file may have.
     """
+    if not re.fullmatch("[a-z0-9_-]*", task):
+        raise RunError(f"task {task!r}: a task's name is small letters, digits, - and _")
     end = f"-{task}.json" if task else ".json"
     return f"workflow{end}", f"workflow_api{end}"
 

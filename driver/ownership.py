@@ -31,7 +31,7 @@ _JOURNALS = (JOURNAL, f"{JOURNAL}-wal", f"{JOURNAL}-shm", f"{JOURNAL}-journal")
 _WORKING = ("lock", "spool", "data.", "rejected.", "shards.json.", "collected.sqlite", "server")
 """How names in the work folders of earlier versions begin, which made no mark."""
 
-_IN_PLACE = (WORK, "run.", "annotate.", "data", "rejected", "images", "open", "labels")
+_IN_PLACE = (WORK, "run.", "annotate.", "data", "rejected", "images", "open", "labels", ".labels")
 """How names in a run's folder begin that are written to as they are, and not replaced."""
 
 

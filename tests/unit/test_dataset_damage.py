@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from driver.columns import RunFacts
@@ -184,14 +186,24 @@ def test_shards_that_were_taken_away_cost_their_samples_another_go(run: Any) -> 
     assert held(run) == {"b": True}
 
 
-def test_a_shard_with_a_key_that_names_a_file_elsewhere_is_not_read(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+HOSTILE = "../../../../escaped"
+
+
+@LAYOUTS
+def test_a_record_in_the_journal_whose_key_names_a_file_elsewhere_is_one_line(layout: str, run: Any) -> None:
+    run.add("a")
+    run.journal._db.execute('UPDATE records SET record = replace(record, \'"key":"a"\', ?)', (f'"key":"{HOSTILE}"',))
+    with pytest.raises(RunError, match=r"the run's journal: .*key: .*not a key"):
+        finish(run, layout)
+    assert not (run.output / "data").exists()
+
+
+def test_a_shard_with_a_key_that_names_a_file_elsewhere_is_not_read(run: Any) -> None:
     """Exports and opened rows name their files by it."""
     run.add("a")
-    line = run.journal.record("a").replace('"key":"a"', '"key":"../../escaped"')
-    monkeypatch.setattr("driver.columns.EditRecord.model_validate_json", lambda _: run.filed("a").model_copy(
-        update={"key": "../../escaped"}))  # fmt: skip
-    monkeypatch.setattr("driver.spool.Spool.get", lambda *_: b"")
-    assert line
     finish(run, "hf")
+    (shard,) = run.shards()
+    table = pq.read_table(shard)
+    pq.write_table(table.set_column(0, "key", pa.array([HOSTILE])), shard)
     with pytest.raises(RunError, match="not a key"):
         list(stored_rows(run.output, "data"))
