@@ -161,12 +161,12 @@ def _take(one: Saved, target: OutputFolder, folder: Path) -> Unusable | None:
 def _bind(one: Saved) -> None:
     """
     Raises:
-        Foreign: the record's file or its pictures are another key's: Save Edit Pair names them all after it.
+        Foreign: its pictures are another key's: Save Edit Pair names them after it.
     """
     prefix = re.compile(rf"{re.sub('[^0-9A-Za-z]', '-', one.record.key)}-[0-9a-f]{{12}}[-.]")
-    for name in (one.path.name, *(image.filename for image in one.record.input_images + one.record.output_images)):
-        if not prefix.match(name):
-            raise Foreign(f"{one.path.name} says that its key is {one.record.key}, and {name} is another's")
+    for image in one.record.input_images + one.record.output_images:
+        if not prefix.match(image.filename):
+            raise Foreign(f"{one.path.name} says that its key is {one.record.key}, and {image.filename} is another's")
 
 
 def _read(record: Path, image: SavedFile) -> bytes:

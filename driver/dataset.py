@@ -68,7 +68,7 @@ def write_dataset(
     restore(output, work)
     listed = read_facts(output)
     earlier = listed or found_facts(output)
-    images = Images(spool, output, earlier)
+    images = _Images(spool, output, earlier)
     lost: list[str] = []
     try:
         written = _write(journal, images, output, work, facts, layout, earlier)
@@ -96,7 +96,7 @@ def write_dataset(
 
 
 def _write(
-    journal: Journal, images: Images, output: Path, work: Path, facts: RunFacts, layout: str,
+    journal: Journal, images: _Images, output: Path, work: Path, facts: RunFacts, layout: str,
     earlier: DatasetFacts | None,
 ) -> DatasetFacts:  # fmt: skip
     """Writes both configs beside their places; rows whose pictures are lost are left out."""
@@ -228,7 +228,7 @@ _DAMAGE = (OSError, ValueError, TypeError, LookupError, StopIteration, tarfile.T
 """What reading a damaged shard may raise."""
 
 
-class Images:
+class _Images:
     """Finds the images of rows: in the spool, else in the shards of an earlier finish. Only those that a row's record
     names by their hashes are its own."""
 
