@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import shutil
@@ -49,6 +50,8 @@ class OutputFolder:
         except Timeout:
             raise RunError(f"--output {path}: another run is using it; wait for it or choose another folder") from None
         except OSError as error:
+            if error.errno == errno.ENOSPC:
+                raise disk_error(error, path) from None
             raise RunError(f"--output {path}: cannot be written ({error.strerror}); choose another folder") from None
         restore(path, self.work)
         self.journal = Journal(path / JOURNAL)

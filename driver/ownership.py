@@ -28,7 +28,9 @@ JOURNAL = "run.sqlite"
 
 _JOURNALS = (JOURNAL, f"{JOURNAL}-wal", f"{JOURNAL}-shm", f"{JOURNAL}-journal")
 
-_WORKING = ("lock", "spool", "data.", "rejected.", "shards.json.", "collected.sqlite", "server")
+_UNMARKED = f".{MARK}.part"
+
+_WORKING = (_UNMARKED, "lock", "spool", "data.", "rejected.", "shards.json.", "collected.sqlite", "server")
 """How names in the work folders of earlier versions begin, which made no mark."""
 
 _IN_PLACE = (WORK, "run.", "annotate.", "data", "rejected", "images", "open", "labels", ".labels")
@@ -48,10 +50,11 @@ def check_run_folder(folder: Path) -> None:
     inside = {path.name for path in work.iterdir()} if work.is_dir() else set()
     marked = _says(work / MARK, _MARKED)
     if names and _is_journal(folder / JOURNAL):
-        strange = sorted(name for name in inside if not name.startswith(_WORKING)) if not marked else []
-        strange = [f"{WORK}/{name}" for name in strange]
-    else:
-        strange = sorted(names - ({WORK, *_JOURNALS} if marked else set()))
+        strange = sorted(f"{WORK}/{name}" for name in inside if not marked and not name.startswith(_WORKING))
+    elif marked:
+        strange = sorted(names - {WORK, *_JOURNALS})
+    else:  # killed before it was marked, where nothing is in it
+        strange = sorted(names - ({WORK} if inside <= {_UNMARKED} else set()))
     if strange:
         raise RunError(
             f"--output {folder}: holds files that no run left there ({strange[0]}); choose a new or empty folder"

@@ -74,6 +74,26 @@ def test_a_run_folder_of_a_version_without_marks_is_resumed(left: list[str], tmp
     OutputFolder(tmp_path).close()
 
 
+@pytest.mark.parametrize("left", [[], [".editpairs.part"]])
+def test_a_run_that_was_killed_before_its_mark_is_resumed(left: list[str], tmp_path: Path) -> None:
+    (tmp_path / WORK).mkdir()
+    for name in left:
+        write(tmp_path / WORK / name)
+    OutputFolder(tmp_path).close()
+
+
+def test_a_full_disk_is_called_that_and_leaves_nothing_in_the_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched, pytest.raises(RunError, match="is full: make room"):
+        patched.setattr(os, "fsync", full)
+        OutputFolder(tmp_path / "out")
+    OutputFolder(tmp_path / "out").close()
+
+
 @pytest.mark.parametrize("step", ["before the journal", "before its tables"])
 def test_a_run_that_was_killed_at_its_very_beginning_is_resumed(step: str, tmp_path: Path) -> None:
     folder = OutputFolder(tmp_path)
