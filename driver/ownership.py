@@ -108,8 +108,13 @@ def _is_journal(path: Path) -> bool:
     """Whether a file is a run's journal; looks without writing to it."""
     if not path.is_file():
         return False
+    # On a disk that is read-only SQLite makes no file beside it, and reads it only as one that nobody changes.
+    return any(_has_our_tables(path, how) for how in ("mode=ro", "immutable=1"))
+
+
+def _has_our_tables(path: Path, how: str) -> bool:
     try:
-        with closing(sqlite3.connect(f"file:{quote(str(path.resolve()))}?mode=ro", uri=True)) as opened:
+        with closing(sqlite3.connect(f"file:{quote(str(path.resolve()))}?{how}", uri=True)) as opened:
             opened.execute("SELECT key, position, enrolment, source_id, state FROM samples LIMIT 0")
             opened.execute("SELECT name, value FROM meta LIMIT 0")
             return True
