@@ -73,7 +73,9 @@ def _conclude(options: argparse.Namespace, summary: Summary, stopped: bool) -> i
     )
     if summary.skipped:
         print(f"skipped, as their tasks cannot use them: {_listed(summary.skips)}; skipped.parquet says why")
-    rest = f"; load_dataset({str(options.output)!r}) opens the kept ones" if summary.gives == "edit pairs" else ""
+    rest = f"; load_dataset({str(options.output)!r}) opens the kept ones"
+    if summary.gives != "edit pairs" or not summary.kept:
+        rest = ""
     print(f"look at {options.output / 'report.html'}{rest}")
     if summary.vlm_calls:
         print(f"{summary.vlm_calls} calls to VLM services, {summary.vlm_usd:.2f} USD, by this machine's ledger")
