@@ -551,7 +551,8 @@ class Worker:
         now, alone = time.monotonic(), self._pool.alone(self._host.name)
         self._alone_since = (self._alone_since or now) if alone else None
         if alone and (self._host.own or now - (self._alone_since or now) >= PATIENCE_SECONDS):
-            raise RunError(str(error), 1)
+            todo = "" if isinstance(error, RunError) else "; see to the server, then run this again"
+            raise RunError(f"{error}{todo}", 1)
         return self._wait_outside(str(error), LONGEST_REST) and not self._host.own
 
     def _wait_outside(self, why: str, longest: float) -> bool:
