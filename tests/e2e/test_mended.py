@@ -34,7 +34,7 @@ def test_what_changed_is_made_again_and_what_is_gone_leaves(driver: Driver, tmp_
     first = helpers.comparable(output)
 
     stay = driver.run(*run, "--keep-stale")
-    assert "their rows stay as they are (--keep-stale)" in stay.stderr
+    assert "2 finished samples have another input now: their rows stay as they are (--keep-stale)" in stay.stderr
     kept = helpers.comparable(output)
     assert [row for row in kept if row in first] == first
     assert [row["source_path"] for row in kept if row not in first] == ["other-mask.png"]
