@@ -11,7 +11,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from comfy_nodes.core.annotation import to_json
@@ -44,20 +44,22 @@ class Enrolled:
     """Their photo, words or further pictures are others now."""
     gone: int = 0
     """Their photo or region is not in the input any more."""
-    stay: str = ""
-    """Why their rows stay in the dataset all the same; "" where they do not."""
+    kept: bool = False
+    """Whether their rows stay, as the user wants it."""
+    unread: bool = False
+    """Whether part of the input could not be read; then what is gone stays."""
 
     def line(self) -> str:
         """What to say of it; "" where there is nothing to say."""
-        what = [f"{self.changed} of inputs that have changed"] if self.changed else []
-        what += [f"{self.gone} of photos or regions that are gone"] if self.gone else []
-        if not what:
-            return ""
-        since = f"finished samples {' and '.join(what)} since"
-        if self.stay:
-            return f"{since}: their rows stay as they are ({self.stay})"
-        again = "; what changed is made again" if self.changed else ""
-        return f"{since}: their rows leave the dataset, and the journal keeps their records{again}"
+        leave, stay = "leave the dataset (the journal keeps their records)", "stay as they are (--keep-stale)"
+        said = []
+        if self.changed:
+            then = f"their rows {stay}" if self.kept else f"they are made again, and their old rows {leave}"
+            said.append(f"{self.changed} finished samples have another input now: {then}")
+        if self.gone:
+            then = stay if self.kept else "stay, as not all of --input could be read" if self.unread else leave
+            said.append(f"{self.gone} finished samples whose photo or region is gone: their rows {then}")
+        return "; ".join(said)
 
 
 class Enrolment:
@@ -86,7 +88,7 @@ class Enrolment:
         self._db.execute(_UNREAD)
         self._db.execute("DELETE FROM unread")
         usable = changed = 0
-        left = Enrolled()
+        left = Enrolled(kept=self._keep_stale)
         for position, one in enumerate(planned):
             if isinstance(one, Unusable):
                 self._unusable(one, position)
@@ -107,7 +109,7 @@ class Enrolment:
             "UPDATE samples SET state = 'retired' WHERE state = 'pending' AND prompt_id IS NULL AND enrolment < ?",
             (self._number,),
         )
-        return Enrolled(changed, left.gone, "--keep-stale" if self._keep_stale else left.stay)
+        return replace(left, changed=changed)
 
     def _unusable(self, one: Unusable, position: int) -> None:
         failure = one.failure
@@ -193,7 +195,7 @@ class Enrolment:
         gone = f"state = 'done' AND {lacking}"
         number = self._count(gone)
         if self._db.execute("SELECT 1 FROM unread WHERE source_id = ''").fetchone():
-            return Enrolled(gone=number, stay="not all of --input could be read")
+            return Enrolled(gone=number, kept=self._keep_stale, unread=True)
         if not self._keep_stale:
             there = f"SELECT source_id FROM samples WHERE enrolment = {self._number} AND state != 'failed'"
             lost, made = self._count(f"{gone} AND source_id NOT IN ({there})"), self._count("state = 'done'")
@@ -204,7 +206,7 @@ class Enrolment:
                 )
             self._retire(gone, None, "its photo or region is gone")
         self._db.execute(f"UPDATE samples SET state = 'retired', prompt_id = NULL WHERE state != 'done' AND {lacking}")
-        return Enrolled(gone=number)
+        return Enrolled(gone=number, kept=self._keep_stale)
 
     def _count(self, which: str) -> int:
         return int(self._db.execute(f"SELECT COUNT(*) FROM samples WHERE {which}").fetchone()[0])

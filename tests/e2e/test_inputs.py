@@ -85,15 +85,17 @@ def test_inputs_that_give_no_sample_are_listed_with_a_reason(driver: Driver, tmp
     Image.new("RGB", (64, 64), "red").save(folder / "without region.png")
     driver.run("--input", folder, "--output", tmp_path / "out", expect=1)
     failed = {row["source_id"]: row for row in helpers.table(tmp_path / "out", "failed")}
-    assert set(failed) == {"empty.png", "text.jpg", "truncated.png"}
+    assert set(failed) == {"empty.png", "text.jpg", "truncated.png", "without region.png"}
     assert failed.pop("truncated.png")["error_type"] == "PhotoError"
+    bare = failed.pop("without region.png")
+    assert (bare["stage"], bare["error_type"]) == ("annotate", "NotAnnotated")
+    assert "the annotate stage cannot run" in bare["message"] and "without region.mask.png" in bare["message"]
     assert {row["stage"] for row in failed.values()} == {"input"}
+    ended = driver.run("--input", folder, "--output", tmp_path / "out", "--annotate", "never", expect=1)
+    assert "3 failed, 1 skipped" in ended.stdout
+    assert {row["source_id"] for row in helpers.table(tmp_path / "out", "failed")} == {*failed, "truncated.png"}
     (skipped,) = helpers.table(tmp_path / "out", "skipped")
-    assert (skipped["source_id"], skipped["stage"], skipped["error_type"]) == (
-        "without region.png",
-        "input",
-        "NoRegion",
-    )
+    assert (skipped["source_id"], skipped["error_type"]) == ("without region.png", "NoRegion")
     assert "without region.mask.png" in skipped["message"]
     assert len(helpers.rows(tmp_path / "out")) == 1
 

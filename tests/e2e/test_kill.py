@@ -116,6 +116,25 @@ def test_one_signal_drains_and_the_same_command_goes_on(driver: Driver, tmp_path
     assert helpers.prompts_so_far(driver.url) == posted + 1 + 20
 
 
+def test_planning_ends_at_once(driver: Driver, tmp_path: Path) -> None:
+    """Of 20,000 photos, which takes many times as long as what is allowed here."""
+    (first,) = helpers.make_photos(tmp_path / "one", 1)
+    (tmp_path / "photos").mkdir()
+    for number in range(20_000):
+        for end in (".png", ".mask.png"):
+            (tmp_path / "photos" / f"photo{number}{end}").hardlink_to(first.with_name(f"photo000{end}"))
+    output = tmp_path / "out"
+    process = driver.start("--input", tmp_path / "photos", "--output", output)
+    helpers.until(lambda: (output / "workflow_api.json").exists(), "the plan's beginning", every=0.002)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    sent = time.monotonic()
+    ended = driver.end(process, expect=130)
+    assert time.monotonic() - sent < 4, "two seconds, and two for a machine that does other things too"
+    assert "the same command goes on" in ended.line
+    assert helpers.done_so_far(output) == 0
+
+
 def test_two_signals_cancel_our_own_prompts_only(driver: Driver, tmp_path: Path) -> None:
     helpers.make_photos(tmp_path / "photos", 3, (500, 500))
     output = tmp_path / "out"

@@ -34,15 +34,14 @@ def test_what_changed_is_made_again_and_what_is_gone_leaves(driver: Driver, tmp_
     first = helpers.comparable(output)
 
     stay = driver.run(*run, "--keep-stale")
-    assert "their rows stay as they are (--keep-stale)" in stay.stderr
+    assert "2 finished samples have another input now: their rows stay as they are (--keep-stale)" in stay.stderr
     kept = helpers.comparable(output)
     assert [row for row in kept if row in first] == first
     assert [row["source_path"] for row in kept if row not in first] == ["other-mask.png"]
 
     ended = driver.run(*run)
-    assert (
-        "finished samples 2 of inputs that have changed and 2 of photos or regions that are gone since" in ended.stderr
-    )
+    assert "2 finished samples have another input now: they are made again" in ended.stderr
+    assert "2 finished samples whose photo or region is gone: their rows leave the dataset" in ended.stderr
     found = by_source(output)
     assert set(found) == {"other-mask.png", "other-photo.png", "own-words.png"}
     photo = (folder / "other-photo.png").read_bytes()

@@ -89,7 +89,9 @@ CHANGES = {
 @pytest.mark.parametrize("name", CHANGES)
 def test_what_changed_waits_again(name: str, folder: Folder) -> None:
     folder.put(name, CHANGES[name])
-    assert folder.enrol() == Enrolled(changed=1)
+    found = folder.enrol()
+    assert found == Enrolled(changed=1)
+    assert found.line().startswith("1 finished samples have another input now: they are made again, and their old rows")
     assert folder.waiting() == ["cup.jpg"]
     assert (folder.kept(), folder.journal.retired()) == (1, 1)
     folder.make()
@@ -104,7 +106,7 @@ def test_a_stale_row_stays_on_demand_with_what_it_was_made_from(name: str, folde
     known = folder.journal.sample(key)
     folder.put(name, CHANGES[name])
     for _ in range(2):
-        assert folder.enrol(keep_stale=True) == Enrolled(changed=1, stay="--keep-stale")
+        assert folder.enrol(keep_stale=True) == Enrolled(changed=1, kept=True)
         assert folder.waiting() == []
         assert list(folder.journal.records(kept=True)) == before
         assert folder.journal.sample(key) == known
@@ -124,7 +126,9 @@ def test_a_photo_that_is_gone_takes_its_row_along_and_brings_it_back_to_be_made(
     (folder.path / "cup.ref.png").unlink()
     found = folder.enrol()
     assert found == Enrolled(gone=1)
-    assert "1 of photos or regions that are gone" in found.line()
+    assert found.line() == (
+        "1 finished samples whose photo or region is gone: their rows leave the dataset (the journal keeps their records)"
+    )
     assert folder.journal.counts() == {"done": 1, "retired": 1, "keep": 1}
     for name in ("cup.jpg", "cup.mask.png"):
         (folder.path.parent / name).rename(folder.path / name)
@@ -159,7 +163,8 @@ def test_nothing_is_gone_where_part_of_the_input_cannot_be_read(
         journal.done(key, [filed(key)], 0.1)
     broken = Unusable("c", "rows 5 to 9", SampleFailure("input", "AnnotationError", "cut off"), unread="rest")
     found = journal.enrol([sample_of("a"), broken], None, whole=True)
-    assert found == Enrolled(gone=1, stay="not all of --input could be read")
+    assert found == Enrolled(gone=1, unread=True)
+    assert "stay, as not all of --input could be read" in found.line()
     assert journal.counts()["keep"] == 2
 
 
@@ -173,7 +178,7 @@ def test_most_rows_never_go_at_once(journal: Journal, sample_of: Make, filed: Ca
     with pytest.raises(RunError, match="are of photos that are not in --input any more"):
         journal.enrol(many[: FEW_GONE - 1], None, whole=True)
     assert journal.counts() == before
-    assert journal.enrol(many[: FEW_GONE - 1], None, None, True, whole=True).stay == "--keep-stale"
+    assert journal.enrol(many[: FEW_GONE - 1], None, None, True, whole=True).kept
     assert journal.counts() == before
     assert journal.enrol(many[: FEW_GONE + 3], None, whole=True).gone == FEW_GONE + 1
 
