@@ -49,6 +49,8 @@ class Harvest:
     failure: SampleFailure | None = None
     files: list[SavedFile] = field(default_factory=list)
     """Files of ours on the server that are not needed there any more."""
+    misfit: str = ""
+    """Why its rows must not stand beside those of this run."""
 
     @property
     def rejected(self) -> bool:

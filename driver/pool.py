@@ -205,7 +205,11 @@ class Pool:
         self, server: str, posted: Posted, harvest: Harvest, transfer_s: float, seconds: float | None
     ) -> None:
         """A sample's sink has run."""
-        if harvest.failure:
+        if harvest.misfit:
+            self.disturbed(server, [posted], Trouble.FAULT, harvest.misfit)
+            if self.alone(server):
+                self.give_up(RunError(f"{harvest.misfit}; put it back and run this again, or choose another folder", 1))
+        elif harvest.failure:
             self.sample_failed(server, posted, harvest.failure)
         elif harvest.rejected and self._has_attempts(posted):
             self.journal.tried(posted.key, harvest.rows)

@@ -17,6 +17,7 @@ from comfy_nodes.core.instructions import InstructionRecord
 from comfy_nodes.core.records import AnnotationRecord
 
 from .annotating import JOURNAL, WORKFLOW, Annotated, write_annotation
+from .claimed import AsClaimed
 from .columns import RunFacts
 from .disk import Watermark
 from .failures import RunError
@@ -55,7 +56,7 @@ def run(options: argparse.Namespace) -> tuple[Summary, bool]:
     try:
         with _stopping(stop), open_stages(options, names, folder.work, stop) as stages:
             check_kinds(options, stages)
-            folder.claim([(stage.graph, stage.file) for stage in stages], options.seed)
+            folder.claim(stages, options.seed)
             facts, environment, task = _facts(stages), _environment(stages), title(stages)
             sink = stages[0].graph.sink_class
             if sink == ANNOTATION_SINK:
@@ -118,19 +119,20 @@ def _grounding(
         yield None
         return
     try:
-        annotate = stages[0].beside(WORKFLOW)
+        annotate = stages[0].beside(WORKFLOW, stop)
     except RunError as error:
         yield Unavailable(f"the annotate stage cannot run ({error})")
         return
     print(f"finding regions first for photos that have none ({annotate.file.path.name})", file=sys.stderr)
     journal = Journal(folder.path / JOURNAL)
     try:
-        claim(journal, [annotate.graph], options.seed, folder.path)
+        claim(journal, [annotate], options.seed, folder.path)
         journal.enrol((one for one in source.unmarked() if isinstance(one, Sample)), options.limit)
         _retry(options, journal)
         _work(options, annotate, folder, journal, RecordHarvester(AnnotationRecord), source, stop)
-        write_annotation(journal, folder.path)
-        yield Annotated(journal)
+        facts = _facts([annotate])
+        write_annotation(journal, folder.path, facts)
+        yield Annotated(journal, facts)
     finally:
         journal.close()
 
@@ -168,7 +170,16 @@ def _work(
     try:
         roles = stage.aim.seconds
         pool = Pool(
-            journal, harvester, source, reporter, stop, len(stage.hosts), options.attempts, watermark, tasks, roles
+            journal,
+            AsClaimed(harvester, stage.graph.api, stage.agreement.ingredients),
+            source,
+            reporter,
+            stop,
+            len(stage.hosts),
+            options.attempts,
+            watermark,
+            tasks,
+            roles,
         )
         pace = Pace(options.samples_per_prompt, options.recycle)
         graph = stage.graph.booked(journal.get("run_id") or "", options.budget_usd)
@@ -200,7 +211,8 @@ def _facts(stages: Sequence[Stage]) -> RunFacts:
             stage.file.sha256,
             stage.graph.edit_sha256(),
             stage.profile,
-            models_of(stage.graph.api),
+            stage.agreement.ingredients.of(stage.graph.edit_part()).sha256,
+            models_of(stage.graph.api, stage.agreement.ingredients.weights),
         )
         for stage in stages
     }

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from .annotation import Annotation, AnnotationError, Provenance, Region, to_json
-from .records import SCHEMA_VERSION, SavedFile
+from .records import SCHEMA_VERSION, Basis, SavedFile
 from .wording import Language
 
 USER = "user"
@@ -79,6 +79,7 @@ class InstructionRecord(BaseModel):
     annotation: dict[str, Any]
     """What `annotation_line` makes: a line of a `--input` file."""
     file: SavedFile
+    basis: Basis = Basis()
 
 
 _WRITING = TypeAdapter(Writing)

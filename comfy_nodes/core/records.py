@@ -61,6 +61,19 @@ class SampleFailure:
     """Class and id of the node that failed, where one did."""
 
 
+class Basis(BaseModel):
+    """What decided a record's pixels and words beside its graph, its photo and itself."""
+
+    model_config = ConfigDict(frozen=True)
+
+    ingredients: str = ""
+    """SHA-256 of `core.ingredients.Ingredients`, as the server saw them when it saved the record."""
+    upstream: str = ""
+    """Hash of the stage that left the input's line; empty where none did."""
+    pictures: dict[str, str] = {}
+    """Hashes of the pixels of further pictures, by role."""
+
+
 class FailureRecord(BaseModel):
     """What a sink returns of a sample that a node before it gave up on."""
 
@@ -97,6 +110,7 @@ class AnnotationRecord(BaseModel):
     """ImgEdit's annotation JSON of the photo, with extra columns."""
     file: SavedFile
     """The JSON file that the sink wrote."""
+    basis: Basis = Basis()
 
 
 CARRIED = (
@@ -139,6 +153,7 @@ class EditRecord(BaseModel):
     seed: int = Field(ge=0)
     width: int
     height: int
+    basis: Basis = Basis()
 
     def with_carried(self, carried: dict[str, Any]) -> EditRecord:
         """The record of an edit that was made and recorded before, with what was known of it.

@@ -9,6 +9,7 @@ import torch
 from comfy.cli_args import args
 from comfy_api.latest import io
 
+from .. import ingredients
 from ..core import pixels, rle, verdicts
 from ..core.annotation import region_of_mask
 from ..core.instructions import USER
@@ -121,6 +122,7 @@ class SaveEditPair(io.ComfyNode):
             **{f"score {number}": len(one) for number, one in enumerate(given)},
         )
         references = [to_bytes(sample.images["reference"][0])] if "reference" in sample.images else []
+        made = ingredients.basis(sample, cls.hidden.prompt)
         records = []
         for index in range(count):
             before, after = to_bytes(item(sources, index)), to_bytes(item(edited, index))
@@ -132,6 +134,7 @@ class SaveEditPair(io.ComfyNode):
             mask = None if edit_masks is None else marked(item(edit_masks, index), *before.shape[:2])
             verdict = verdicts.combine([_of(one, index) for one in given] + _contract(before, after, mask))
             record = _record(sample, prompt, verdict, _regions(sample, region_masks, index, before), mask, before)
+            record = record.model_copy(update={"basis": made})
             if sample.carried:
                 record = record.with_carried(sample.carried)
             if count > 1:
