@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
 import sys
 import tomllib
 from collections.abc import Iterable, Iterator
@@ -20,8 +21,8 @@ import nodes
 from aiohttp import web
 from server import PromptServer
 
-from . import weight_hashes
-from .core.graph_names import Graph, profiles_named, weights_named
+from . import content_hashes
+from .core.graph_names import Graph, pictures_named, profiles_named, weights_named
 from .core.ingredients import ROUTE, Ingredients
 from .core.records import Basis
 from .sockets import EditSample
@@ -60,7 +61,15 @@ def of(graph: Graph) -> Ingredients:
     }
     _forget_replaced(weights)
     asked = {name: _profile(name) for name in profiles_named(graph)}
-    return Ingredients(version=version, code=code, prompts=prompts, packs=packs, weights=weights, profiles=asked)
+    return Ingredients(
+        version=version,
+        code=code,
+        prompts=prompts,
+        packs=packs,
+        weights=weights,
+        pictures={name: _picture(name) for node in graph.values() for name in pictures_named(node)},
+        profiles=asked,
+    )
 
 
 def basis(sample: EditSample, graph: Graph | None) -> Basis:
@@ -141,7 +150,7 @@ def _content(class_type: str, name: str, choice: str) -> str | None:
         offered = _offered(class_type, name)
         fitting = {path.resolve() for kind, path in _paths(choice) if offered.issuperset(_listed(kind))}
         found = fitting or found
-    contents = {weight_hashes.of_folder(path) if path.is_dir() else weight_hashes.of_file(path) for path in found}
+    contents = {content_hashes.of_folder(path) if path.is_dir() else content_hashes.of_file(path) for path in found}
     if len(contents) < 2:
         return next(iter(contents), None)
     return hashlib.sha256("".join(sorted(contents)).encode()).hexdigest()
@@ -149,15 +158,21 @@ def _content(class_type: str, name: str, choice: str) -> str | None:
 
 def _paths(choice: str) -> Iterator[tuple[str, Path]]:
     """Kind of model folder and path of every file or folder that a loader may show under this name."""
-    plain = Path("/", choice).resolve().relative_to("/")
+    plain = os.path.relpath(f"/{choice}", "/")  # as ComfyUI does it: it never leaves the folder
     for kind in folder_paths.folder_names_and_paths:
-        if kind in _NO_MODELS or not plain.parts:
+        if kind in _NO_MODELS or plain == ".":
             continue
-        for base in folder_paths.get_folder_paths(kind):
-            path = Path(base) / plain
-            if path.exists():
-                yield kind, path
-                break
+        paths = (Path(base, plain) for base in folder_paths.get_folder_paths(kind))
+        if path := next(filter(os.path.exists, paths), None):  # a text may be longer than a path can be
+            yield kind, path
+
+
+def _picture(name: str) -> str | None:
+    if not folder_paths.exists_annotated_filepath(name):
+        return None
+    path, (_, base) = Path(folder_paths.get_annotated_filepath(name)), folder_paths.annotated_filepath(name)
+    inside = folder_paths.is_within_directory(base or folder_paths.get_input_directory(), str(path))
+    return content_hashes.of_file(path) if path.is_file() and inside else None
 
 
 def _offered(class_type: str, name: str) -> set[str]:

@@ -1,4 +1,4 @@
-"""What a graph names that is not in it: weights and VLM profiles, by what stands in widgets.
+"""What a graph names that is not in it: weights, pictures and VLM profiles, by what stands in widgets.
 
 The driver asks here what licences bind a graph, the server what content stands behind the names. A graph is in
 ComfyUI's API format: {node id: {class_type, inputs}}.
@@ -28,6 +28,9 @@ FOLDER_INPUTS = {
 }
 """Widgets that name a folder in hub format, or a repository of the hub."""
 
+PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"})
+SAMPLED = ("EditPairsLoadSample", "EditPairsLoadSecondImage")
+
 
 def weights_named(node: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """A node's widgets that name weights: input and value."""
@@ -35,6 +38,15 @@ def weights_named(node: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, value in node["inputs"].items():
         if isinstance(value, str) and (name in folders or PurePosixPath(value).suffix.lower() in ENDINGS):
             yield name, value
+
+
+def pictures_named(node: Mapping[str, Any]) -> Iterator[str]:
+    """A node's widgets that name a picture; those of ours take another one for each sample."""
+    if node["class_type"] in SAMPLED:
+        return
+    for value in node["inputs"].values():
+        if isinstance(value, str) and PurePosixPath(value.partition(" [")[0]).suffix.lower() in PICTURES:
+            yield value
 
 
 def profiles_named(graph: Graph) -> set[str]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 
 from pydantic import BaseModel, ConfigDict
 
-from .graph_names import Graph, profiles_named, weights_named
+from .graph_names import Graph, pictures_named, profiles_named, weights_named
 
 ROUTE = "/editpairs/ingredients"
 """Where a server tells them: POST a graph in API format; 202 says that it is still reading weights, ask again."""
@@ -33,6 +33,8 @@ class Ingredients(BaseModel):
     """SHA-256 of the code behind nodes of other packs, by class."""
     weights: dict[str, str | None] = {}
     """SHA-256 of weights by the name that a loader shows; None where no model folder has them."""
+    pictures: dict[str, str | None] = {}
+    """The same of pictures that the graph itself names, such as a fixed reference."""
     profiles: dict[str, dict[str, str]] = {}
     """What decides a VLM profile's answers, by name and field: the model by its name, all else by its SHA-256. Empty
     where there is no such profile."""
@@ -45,18 +47,20 @@ class Ingredients(BaseModel):
     def of(self, graph: Graph) -> Ingredients:
         """What of it a part of the graph names."""
         weights = {choice for node in graph.values() for _, choice in weights_named(node)}
+        pictures = {name for node in graph.values() for name in pictures_named(node)}
         classes, profiles = {node["class_type"] for node in graph.values()}, profiles_named(graph)
         return self.model_copy(
             update={
                 "packs": {name: code for name, code in self.packs.items() if name in classes},
                 "weights": {name: content for name, content in self.weights.items() if name in weights},
+                "pictures": {name: content for name, content in self.pictures.items() if name in pictures},
                 "profiles": {name: fields for name, fields in self.profiles.items() if name in profiles},
             }
         )
 
     def differences(self, other: Ingredients) -> list[str]:
         """In what it differs from `other`, a few words each."""
-        return [*self._code(other), *self._prompts(other), *self._weights(other), *self._profiles(other)]
+        return [*self._code(other), *self._prompts(other), *self._files(other), *self._profiles(other)]
 
     def _code(self, other: Ingredients) -> Iterator[str]:
         if self.version != other.version:
@@ -72,10 +76,12 @@ class Ingredients(BaseModel):
             versions = f"is version {mine} instead of {theirs}" if mine != theirs else f"{mine} has another text"
             yield f"prompt {name} {versions}"
 
-    def _weights(self, other: Ingredients) -> Iterator[str]:
-        for name in _odd(self.weights, other.weights):
-            mine, theirs = ((one.weights.get(name) or "none")[:12] for one in (self, other))
-            yield f"model {name} has other content ({mine} instead of {theirs})"
+    def _files(self, other: Ingredients) -> Iterator[str]:
+        for kind in ("weights", "pictures"):
+            mine, theirs = getattr(self, kind), getattr(other, kind)
+            for name in _odd(mine, theirs):
+                contents = " instead of ".join((one.get(name) or "none")[:12] for one in (mine, theirs))
+                yield f"{'model' if kind == 'weights' else 'picture'} {name} has other content ({contents})"
 
     def _profiles(self, other: Ingredients) -> Iterator[str]:
         for name in _odd(self.profiles, other.profiles):
