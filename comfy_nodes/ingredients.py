@@ -1,6 +1,7 @@
 """What this server makes a graph's pixels and words with: it says so in every record, and to a driver that asks.
 
-Of the pack that counts what was there when ComfyUI loaded it, of weights and profiles what is there now.
+Of the pack that counts what was there when ComfyUI loaded it, of weights and profiles what is there now. ComfyUI's server
+and its list of nodes are imported late: tools that only look at our nodes have neither.
 """
 
 from __future__ import annotations
@@ -14,12 +15,9 @@ import tomllib
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import folder_paths
-import nodes
-from aiohttp import web
-from server import PromptServer
 
 from . import content_hashes
 from .core.graph_names import Graph, pictures_named, profiles_named, weights_named
@@ -28,6 +26,9 @@ from .core.records import Basis
 from .sockets import EditSample
 from .tensors import to_bytes
 from .vlm import images, profiles, prompt_files
+
+if TYPE_CHECKING:
+    from aiohttp import web
 
 PATIENCE_S = 1.0
 """How long a question is kept waiting before it is answered with "still reading" (202). Ours."""
@@ -43,7 +44,8 @@ _seen: dict[str, str | None] = {}
 def announce() -> None:
     """Takes down what was loaded, and gives ComfyUI the route. Once, when the pack is loaded."""
     _own()
-    PromptServer.instance.routes.post(ROUTE)(_tell)
+    if server := _server():
+        server.routes.post(ROUTE)(_tell)
 
 
 def of(graph: Graph) -> Ingredients:
@@ -53,7 +55,7 @@ def of(graph: Graph) -> Ingredients:
         OSError: weights cannot be read.
     """
     version, code, prompts = _own()
-    packs = {name: code for node in graph.values() if (code := _pack_code(name := node["class_type"]))}
+    packs = {name: _pack_code(name) for name in {str(node["class_type"]) for node in graph.values()}}
     weights = {
         choice: _content(node["class_type"], name, choice)
         for node in graph.values()
@@ -65,7 +67,7 @@ def of(graph: Graph) -> Ingredients:
         version=version,
         code=code,
         prompts=prompts,
-        packs=packs,
+        packs={name: content for name, content in packs.items() if content},
         weights=weights,
         pictures={name: _picture(name) for node in graph.values() for name in pictures_named(node)},
         profiles=asked,
@@ -86,6 +88,8 @@ def basis(sample: EditSample, graph: Graph | None) -> Basis:
 
 
 async def _tell(request: web.Request) -> web.Response:
+    from aiohttp import web
+
     body = await request.read()
     try:
         graph = {str(name): {"class_type": str(node["class_type"]), "inputs": dict(node["inputs"])}
@@ -104,6 +108,8 @@ async def _tell(request: web.Request) -> web.Response:
     except OSError as error:
         name = Path(str(error.filename)).name
         return web.Response(status=500, text=f"model file {name} cannot be read ({error.strerror})")
+    except ValueError:
+        return web.Response(status=400, text="a name in the graph holds a character that no path can")
 
 
 @cache
@@ -120,16 +126,17 @@ def _own() -> tuple[str, str, dict[str, str]]:
 @cache
 def _pack_code(class_type: str) -> str | None:
     """The code behind a node that is neither ours nor core's."""
+    import nodes
+
     node = nodes.NODE_CLASS_MAPPINGS.get(class_type)
-    module = str(getattr(node, "RELATIVE_PYTHON_MODULE", ""))
-    origin = sys.modules.get(getattr(node, "__module__", ""))
-    if not module.startswith("custom_nodes.") or __name__.startswith(str(getattr(origin, "__package__", "")) or "?"):
+    parent, _, name = str(getattr(node, "RELATIVE_PYTHON_MODULE", "")).partition(".")
+    origin = str(getattr(node, "__module__", ""))
+    if parent != "custom_nodes" or origin.startswith(f"{__package__}."):
         return None
-    folder = nodes.LOADED_MODULE_DIRS.get(module.partition(".")[2])
-    if folder is None:  # a pack of one file
-        path = Path(str(getattr(origin, "__file__", "")))
-        return _code([path], path.parent) if path.is_file() else None
-    return _code(Path(folder).rglob("*.py"), Path(folder))
+    if folder := nodes.LOADED_MODULE_DIRS.get(name):
+        return _code(Path(folder).rglob("*.py"), Path(folder))
+    path = Path(str(getattr(sys.modules.get(origin), "__file__", None)))  # a pack of one file
+    return _code([path], path.parent) if path.is_file() else None
 
 
 def _code(files: Iterable[Path], root: Path) -> str:
@@ -177,6 +184,8 @@ def _picture(name: str) -> str | None:
 
 def _offered(class_type: str, name: str) -> set[str]:
     """What a node's combo lists."""
+    import nodes
+
     groups = nodes.NODE_CLASS_MAPPINGS[class_type].INPUT_TYPES() if class_type in nodes.NODE_CLASS_MAPPINGS else {}
     spec: Any = {**groups.get("required", {}), **groups.get("optional", {})}.get(name) or ((),)
     options = spec[0] if isinstance(spec[0], list) else (spec[1] if len(spec) > 1 else {}).get("options")
@@ -189,10 +198,16 @@ def _listed(kind: str) -> list[str]:
 
 def _forget_replaced(weights: dict[str, str | None]) -> None:
     """Has ComfyUI forget what it loaded where a file has other content than before: it goes by names alone."""
-    if any(_seen.get(name, content) != content for name, content in weights.items()):
-        for flag in ("unload_models", "free_memory"):
-            PromptServer.instance.prompt_queue.set_flag(flag, True)
+    replaced = any(_seen.get(name, content) != content for name, content in weights.items())
     _seen.update(weights)
+    if replaced and (server := _server()):
+        for flag in ("unload_models", "free_memory"):
+            server.prompt_queue.set_flag(flag, True)
+
+
+def _server() -> Any:
+    """ComfyUI's server; None where its code is used without one, as by tools that list nodes."""
+    return getattr(getattr(sys.modules.get("server"), "PromptServer", None), "instance", None)
 
 
 def _profile(name: str) -> dict[str, str]:
