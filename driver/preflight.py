@@ -76,6 +76,11 @@ def agree(servers: Sequence[ComfyServer], api: Api, stop: Callable[[], bool] = l
         told = asking.map(lambda server: _ingredients(server, api, stop), servers[1:])
         _refuse({one.url: _unlike(other, known, first.url) for one, other in zip(others, told, strict=True)})
     warnings = first.warnings(api)
+    warnings += [
+        f"{first.url}: {name} is in none of its model folders: rows name it without a hash"
+        for name, content in known.weights.items()
+        if content is None
+    ]
     for one in others:
         warnings += one.warnings(api) + one.unevenness(first)
     return Agreement(first.url, api, first.stats, first.object_info, known, tuple(warnings))

@@ -228,6 +228,7 @@ def _environment(stages: Sequence[Stage]) -> dict[str, Any]:
     """Versions that took part, for whoever wants to run it again."""
     stats = stages[0].agreement.stats
     system = stats["system"]
+    weights = {name: content for stage in stages for name, content in stage.agreement.ingredients.weights.items()}
     return {
         "editpairs": VERSION,
         "comfyui": system["comfyui_version"],
@@ -237,5 +238,7 @@ def _environment(stages: Sequence[Stage]) -> dict[str, Any]:
         "devices": ", ".join(device["name"] for device in stats["devices"]),
         "workflow": ", ".join(stage.file.path.name for stage in stages),
         "workflow_sha256": ", ".join(stage.file.sha256 for stage in stages),
+        "code_sha256": stages[0].agreement.ingredients.code,
+        "weights_sha256": ", ".join(f"{name} {content or 'unknown'}" for name, content in sorted(weights.items())),
         "graph_sha256": ", ".join(stage.graph.edit_sha256() for stage in stages),
     }

@@ -260,6 +260,11 @@ def test_a_full_input_folder_is_a_warning(serve: Serve) -> None:
     assert f"Paint lists {MANY_FILES + 2} files" in files
 
 
+def test_weights_of_unknown_content_are_a_warning(serve: Serve) -> None:
+    (line,) = agree([serve(weights={"owner/pipeline": None})], API).warnings
+    assert "owner/pipeline is in none of its model folders: rows name it without a hash" in line
+
+
 def test_unlike_machines_are_a_warning(serve: Serve) -> None:
     def laptop(stats: dict[str, Any], _nodes: dict[str, Any]) -> None:
         stats["system"]["pytorch_version"] = "2.9.0+cpu"
