@@ -6,7 +6,6 @@ Called by workers and the preflight. Knows nothing of samples, journals or datas
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import quote, urlencode, urlsplit
@@ -88,20 +87,15 @@ class ComfyServer:
         """Schemas of all nodes that the server has, by class."""
         return dict(self._json("GET", "/object_info", timeout=PATIENT))
 
-    def ingredients(self, graph: dict[str, Any], stop: Callable[[], bool] = lambda: False) -> Ingredients:
+    def ingredients(self, graph: dict[str, Any]) -> Ingredients:
         """What stands there behind a graph: the pack's code, prompts, weights, VLM profiles. Waits while weights are read.
-
-        Args:
-            stop: whether to wait no longer.
 
         Raises:
             ServerFault: it does not say, as its EditPairs is too old, or cannot read a file of weights.
-            KeyboardInterrupt: `stop` ended the waiting.
         """
         body = json.dumps(graph).encode()
         while (response := self._request("POST", ROUTE, body=body)).status == 202:
-            if stop():
-                raise KeyboardInterrupt
+            pass
         if response.status in (404, 405):
             raise ServerFault(
                 f"{self.url} has an EditPairs that does not say what it runs: use one version on all sides"

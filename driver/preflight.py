@@ -6,7 +6,7 @@ prompts and VLM profiles included.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -48,13 +48,12 @@ class Agreement:
     """A line each on what makes a run slower, larger or less even than it need be."""
 
 
-def agree(servers: Sequence[ComfyServer], api: Api, stop: Callable[[], bool] = lambda: False) -> Agreement:
+def agree(servers: Sequence[ComfyServer], api: Api) -> Agreement:
     """Compares servers with the graph and with the first of them.
 
     Args:
         servers: at least one, each answering.
         api: the graph as it will be submitted, without the samples.
-        stop: whether not to wait any longer for servers that read weights.
 
     Raises:
         RunError: one cannot be asked, is named twice, cannot run the graph, or differs from the first in what the
@@ -71,9 +70,9 @@ def agree(servers: Sequence[ComfyServer], api: Api, stop: Callable[[], bool] = l
         findings[one.url] = one.misfits(api) + one.differences(first, api)
     _refuse(findings)
     # One first: servers of one machine share what it has read.
-    known = _ingredients(servers[0], api, stop)
+    known = _ingredients(servers[0], api)
     with ThreadPoolExecutor(len(servers)) as asking:
-        told = asking.map(lambda server: _ingredients(server, api, stop), servers[1:])
+        told = asking.map(lambda server: _ingredients(server, api), servers[1:])
         _refuse({one.url: _unlike(other, known, first.url) for one, other in zip(others, told, strict=True)})
     warnings = first.warnings(api)
     warnings += [
@@ -102,9 +101,9 @@ def check_join(server: ComfyServer, reference: Agreement) -> tuple[str, ...]:
     return (*one.warnings(reference.api), *one.unevenness(first))
 
 
-def _ingredients(server: ComfyServer, api: Api, stop: Callable[[], bool] = lambda: False) -> Ingredients:
+def _ingredients(server: ComfyServer, api: Api) -> Ingredients:
     try:
-        return server.ingredients(api, stop)
+        return server.ingredients(api)
     except (ServerFault, PromptRefused) as fault:
         raise RunError(f"--server {server.url}: {fault}") from None
 

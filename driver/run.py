@@ -119,7 +119,7 @@ def _grounding(
         yield None
         return
     try:
-        annotate = stages[0].beside(WORKFLOW, stop)
+        annotate = stages[0].beside(WORKFLOW)
     except RunError as error:
         yield Unavailable(f"the annotate stage cannot run ({error})")
         return

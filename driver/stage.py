@@ -63,7 +63,7 @@ class Stage:
             context = "masks"
         return Aim(task_named(self.graph.task), frozenset(self.graph.seconds().values()), context)
 
-    def beside(self, name: str, stop: StopRequest) -> Stage:
+    def beside(self, name: str) -> Stage:
         """Another workflow of ours on the same servers, as its file has it.
 
         Raises:
@@ -75,7 +75,7 @@ class Stage:
         api = file.to_api(info)
         _say(check_licences(api, self.policy))
         graph = BatchGraph.bind(api, info)
-        return Stage(self.hosts, _agree(self.hosts, graph, stop), file, graph, profile, self.policy)
+        return Stage(self.hosts, _agree(self.hosts, graph), file, graph, profile, self.policy)
 
     def check(self, server: ComfyServer) -> tuple[str, ...]:
         """Lines to be said of a server that comes, or comes back.
@@ -123,7 +123,7 @@ def open_stages(
         _say(line for api in apis for line in check_licences(api, options.licence_policy))
         graphs = [BatchGraph.bind(api, object_info) for api in apis]
         _check_together(graphs, files)
-        agreements = [_agree(hosts, graph, stop) for graph in graphs]
+        agreements = [_agree(hosts, graph) for graph in graphs]
         away = [f"{host.name} does not answer; it joins when it does" for host in hosts if not host.running()]
         _say((*away, *(line for one in agreements for line in one.warnings)))
         yield [
@@ -182,8 +182,8 @@ def _check_together(graphs: list[BatchGraph], files: list[WorkflowFile]) -> None
         by_task[graph.task] = name
 
 
-def _agree(hosts: list[OwnServer | ForeignServer], graph: BatchGraph, stop: StopRequest) -> Agreement:
-    return agree([host.server for host in hosts if host.running()], graph.api, lambda: stop.level > 0)
+def _agree(hosts: list[OwnServer | ForeignServer], graph: BatchGraph) -> Agreement:
+    return agree([host.server for host in hosts if host.running()], graph.api)
 
 
 @contextmanager
