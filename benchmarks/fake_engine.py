@@ -93,6 +93,8 @@ class FakeEngine:
             raise NodeError(node_id, "ValueError", "this sample always fails")
         if mishap == "out of memory" or (mishap == "out of memory once" and first):
             raise NodeError(node_id, "torch.OutOfMemoryError", "Allocation on device 0 would exceed allowed memory.")
+        if mishap == "disk full" or (mishap == "disk full once" and first):
+            raise NodeError(node_id, "OSError", "[Errno 28] No space left on device")
         if mishap == "die":
             os._exit(9)
 

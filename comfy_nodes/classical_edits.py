@@ -80,7 +80,7 @@ def attempt(sample: EditSample, node: str, make: Callable[[np.ndarray], tuple[Ed
         edit, writing = make(photo)
     except (Impossible, Unfit, classical_colour.NoColour, classical_paste.Unpasteable) as error:
         kind = error.kind if isinstance(error, Impossible) else type(error).__name__
-        failure = SampleFailure("edit", kind, str(error), node)
+        failure = SampleFailure("edit", kind, str(error), node, skipped=True)
         return Outcome(replace(sample, failure=failure, instruction=""), photo, photo, nothing)
     done = replace(
         sample, instruction=writing.instruction, writings=(writing,), also=writing.regions[1:] or sample.also

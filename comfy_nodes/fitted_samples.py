@@ -38,12 +38,12 @@ def fit_sample(sample: EditSample, crop: Crop, max_lost: float) -> EditSample:
             f"would lose {lost:.1%} of {width} x {height} to {crop.size[0]} x {crop.size[1]}; at most {max_lost:.1%}: "
             "leave the photo out or crop it by hand"
         )
-        return replace(sample, failure=SampleFailure("edit", "CroppedTooMuch", why))
+        return replace(sample, failure=SampleFailure("edit", "CroppedTooMuch", why, skipped=True))
     fitted = [fit_region(region, crop, sample.size) for region in sample.regions]
     if not all(fitted):
         name = sample.regions[fitted.index(None)].class_name or "the region"
         why = f"{name} lies outside of the part of the photo that is used: leave the region out"
-        return replace(sample, failure=SampleFailure("edit", "RegionCroppedAway", why))
+        return replace(sample, failure=SampleFailure("edit", "RegionCroppedAway", why, skipped=True))
     regions = [region for region in fitted if region]
     others = [fit_region(region, crop, sample.size) for region in sample.others]
     return replace(

@@ -44,6 +44,8 @@ class EditSample:
     images: dict[str, torch.Tensor] = field(default_factory=dict)
     """Further images by role, each IMAGE [1, H, W, 3]: `reference`, what the edit is to show (it need not be of the
     photo's size); `frame2`, the second frame of a motion; `edited`, an edit that was made already."""
+    captions: tuple[str, ...] = ()
+    """What its annotation says is on the photo. Save Annotation keeps it where no node has written another one."""
     writings: tuple[Writing, ...] = ()
     """What writers wrote for it, the one that an edit graph carries out first. Empty before the write stage."""
     crop: tuple[float, float, float, float] | None = None

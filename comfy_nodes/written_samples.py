@@ -109,11 +109,12 @@ def template_writing(sample: EditSample, words: str, version: str) -> Writing:
 
 def failed(sample: EditSample, failure: Failure, node: str) -> EditSample:
     """The sample with the reason why a model gave nothing usable."""
-    return refused(sample, failure.kind, failure.message, node)
+    return replace(sample, failure=SampleFailure(STAGE, failure.kind, failure.message, node))
 
 
 def refused(sample: EditSample, error_type: str, message: str, node: str) -> EditSample:
-    return replace(sample, failure=SampleFailure(STAGE, error_type, message, node))
+    """The sample with the reason why nothing can be written about it."""
+    return replace(sample, failure=SampleFailure(STAGE, error_type, message, node, skipped=True))
 
 
 def node_name(node_id: str, node: type[io.ComfyNode]) -> str:

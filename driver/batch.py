@@ -19,6 +19,8 @@ if __package__ in (None, ""):
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from driver.failures import PromptRefused, RunError, ServerFault
+from driver.stopping import STOPPED, StopRequest
+from driver.terminal import say
 
 if TYPE_CHECKING:
     from driver.report import Summary
@@ -27,8 +29,9 @@ if TYPE_CHECKING:
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command; returns its exit status: 0 done, 1 too many failed, 2 nothing started, 130 stopped."""
     options = _parse(arguments)
+    stop = StopRequest()
     for number in (signal.SIGINT, signal.SIGTERM):  # a shell lets its background jobs ignore the first
-        signal.signal(number, signal.default_int_handler)
+        signal.signal(number, stop.signalled)
     try:
         # Imported when it is needed: the help answers at once.
         if options.adopt or options.collect or options.open:
@@ -45,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         from driver.run import run
 
-        return _conclude(options, *run(options))
+        return _conclude(options, *run(options, stop))
     except RunError as error:
         return _end(str(error), error.status)
     except (ServerFault, PromptRefused) as error:
@@ -55,14 +58,21 @@ def main(arguments: list[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         return _end(f"the package {error.name} is missing: run python install.py, or use the Python that it set up", 2)
     except KeyboardInterrupt:
-        return _end("stopped; nothing that was done is lost, the same command goes on", 130)
+        return _end("stopped; nothing that was done is lost, the same command goes on", STOPPED)
+    finally:
+        if stop.level:
+            stop.leave()
 
 
 def _conclude(options: argparse.Namespace, summary: Summary, stopped: bool) -> int:
     print(
         f"{options.output}: {summary.kept} kept, {summary.rejected} rejected, {summary.unscored} unscored, "
-        f"{summary.failed} failed" + (f", {summary.pending} not done yet" if summary.pending else "")
+        f"{summary.failed} failed"
+        + (f", {summary.skipped} skipped" if summary.skipped else "")
+        + (f", {summary.pending} not done yet" if summary.pending else "")
     )
+    if summary.skipped:
+        print(f"skipped, as their tasks cannot use them: {_listed(summary.skips)}; skipped.parquet says why")
     rest = f"; load_dataset({str(options.output)!r}) opens the kept ones" if summary.gives == "edit pairs" else ""
     print(f"look at {options.output / 'report.html'}{rest}")
     if summary.vlm_calls:
@@ -72,12 +82,16 @@ def _conclude(options: argparse.Namespace, summary: Summary, stopped: bool) -> i
     if summary.unscored and not summary.kept:
         print("unscored: wire Verify Pixels, or another verify node, to Save Edit Pair", file=sys.stderr)
     if stopped:
-        return _end("stopped; the same command goes on where it was", 130)
+        return _end("stopped; the same command goes on where it was", STOPPED)
     allowed = _allowed_failures(options.max_failed, summary.samples)
     if summary.failed > allowed:
-        listed = ", ".join(f"{number} {name}" for name, number in summary.failures.items())
+        listed = _listed(summary.failures)
         return _end(f"{summary.failed} of {summary.samples} samples failed ({listed}): see failed.parquet", 1)
     return 0
+
+
+def _listed(classes: dict[str, int]) -> str:
+    return ", ".join(f"{number} {name}" for name, number in classes.items())
 
 
 def _allowed_failures(text: str, samples: int) -> float:
@@ -85,7 +99,7 @@ def _allowed_failures(text: str, samples: int) -> float:
 
 
 def _end(line: str, status: int) -> int:
-    print(f"batch.py: {line}", file=sys.stderr)
+    say(f"batch.py: {line}")
     return status
 
 
@@ -156,7 +170,12 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         default="auto",
         help="full: the model graph; classical: no weights; auto: classical only where there is no GPU",
     )
-    add("--server", metavar="URL[,URL]", help="running ComfyUIs; default: start some here and stop them")
+    add(
+        "--server",
+        metavar="URL|NAME[,...]",
+        help="running ComfyUIs, by address or by a name in servers.toml, which holds logins and certificates; default: "
+        "start some here and stop them",
+    )
     add("--servers", type=_positive, metavar="N", help="how many to start; default: one per visible GPU, one on CPU")
     add(
         "--samples-per-prompt",
@@ -213,14 +232,20 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         nargs="?",
         const="",
         metavar="CLASS",
-        help="try failed samples again: all, or those of one error type",
+        help="try failed samples again: all, or those of one error type, skipped ones too",
+    )
+    add(
+        "--keep-stale",
+        action="store_true",
+        help="keep rows whose photo, region or words were changed or taken away since; default: they leave the dataset, "
+        "and what changed is made again",
     )
     add(
         "--max-failed",
         type=_failures,
         default="0",
         metavar="N|P%",
-        help="exit status 1 when more failed than this; the run itself goes on; default: 0",
+        help="exit status 1 when more failed than this, skipped ones not counted; the run itself goes on; default: 0",
     )
     add("--dry-run", action="store_true", help="check everything, show what would be done, edit nothing")
     add(
@@ -271,6 +296,31 @@ def _check_purpose(parser: argparse.ArgumentParser, options: argparse.Namespace)
         parser.error("--again goes with --open")
     if options.adopt_choice and not options.adopt:
         parser.error("--adopt-choice goes with --adopt")
+    given = [
+        action
+        for action in parser._actions
+        if hasattr(options, action.dest) and getattr(options, action.dest) != action.default
+    ]
+    for action in given:
+        name = action.option_strings[0]
+        if asked != ["workflow"] and action.dest not in {*asked, *_BESIDE[asked[0]]}:
+            parser.error(f"{name} has no effect with --{asked[0]}; leave it out")
+        for other in _INSTEAD.get(action.dest, ()):
+            if getattr(options, other):
+                parser.error(f"{name} has no effect with --{other}; leave one of them out")
+    if options.kinds_per_region != 1 and not options.kinds:
+        parser.error("--kinds-per-region goes with --kinds")
+
+
+_BESIDE = {
+    "adopt": ("adopt_choice", "output", "server"),
+    "collect": ("output", "layout", "max_failed"),
+    "open": ("again", "output", "input", "image_root", "server"),
+}
+"""What is of use beside each thing that is asked for instead of a run."""
+
+_INSTEAD = {"regions": ("kinds",), "servers": ("server",), "recycle": ("server",)}
+"""Options, and which others leave nothing for them to do."""
 
 
 def _named(workflows: str) -> str:

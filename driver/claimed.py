@@ -10,6 +10,7 @@ import json
 
 from comfy_nodes.core.ingredients import Ingredients
 
+from .binding import Origin
 from .comfy import ComfyServer
 from .harvest import Harvest, Harvester, Rename
 from .workflow import Api
@@ -26,12 +27,19 @@ class AsClaimed:
         """
         self._harvester, self._api, self._claimed = harvester, api, claimed
 
-    def harvest(self, key: str, folder: str, server: ComfyServer, rename: Rename) -> Harvest:
+    @property
+    def stage(self) -> str:
         """See `harvest.Harvester`."""
-        found = self._harvester.harvest(key, folder, server, rename)
+        return self._harvester.stage
+
+    def harvest(self, origin: Origin, server: ComfyServer, rename: Rename) -> Harvest:
+        """See `harvest.Harvester`."""
+        found = self._harvester.harvest(origin, server, rename)
         made_with = {json.loads(row.record)["basis"]["ingredients"] for row in found.rows}
         if made_with <= {self._claimed.sha256}:
             return found
+        for picture in found.staged:
+            picture.drop()
         changes = server.ingredients(self._api).differences(self._claimed)
         why = "; ".join(changes) or "something was changed there and put back"
         return Harvest(files=found.files, misfit=f"{server.url}: since the run began, {why}")

@@ -87,7 +87,7 @@ class RunFacts:
 
     def _sha256(self, basis: Basis, deciding: dict[str, Any]) -> str:
         made_with = [self.edit_sha256, self.ingredients_sha256 or basis.ingredients, basis.upstream, basis.pictures]
-        text = json.dumps([*made_with, deciding], sort_keys=True, ensure_ascii=False)
+        text = json.dumps([*made_with, deciding], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
 

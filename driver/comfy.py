@@ -6,27 +6,42 @@ Called by workers and the preflight. Knows nothing of samples, journals or datas
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
 import urllib3
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
+from comfy_nodes.core import redaction
 from comfy_nodes.core.ingredients import ROUTE, Ingredients
 
-from .failures import PromptRefused, RunError, ServerFault, ServerGone
+from .comfy_shapes import Folder, JobItem, ModelFile, Node, NodeErrors, Queued, Refusal, Stats, Uploaded
+from .failures import PromptRefused, RunError, ServerFault, ServerLocked
+from .logins import Login, locked_by
+from .terminal import plain
+from .transport import Answer, Bounds, Transport
 
-TIMEOUT = urllib3.Timeout(connect=5, read=15)
+_JSON_BYTES = 64 << 20
+"""Ours: the node list of a ComfyUI with many packs has 10 MB, and so has a job with a pack's annotations in its error."""
+
+_FILE_BYTES = 512 << 20
+"""Ours: a PNG of 100 megapixels in 16 bits fits."""
+
+QUICK = Bounds(silence=15, seconds=20, size=_JSON_BYTES)
 """A server that is not stopped answers most questions at once."""
 
-PATIENT = urllib3.Timeout(connect=5, read=60)
+PATIENT = Bounds(silence=60, seconds=120, size=_JSON_BYTES)
 """For what makes it work: checking a prompt, listing its nodes and models."""
 
-_RETRIES = urllib3.Retry(
-    total=3, connect=1, read=1, backoff_factor=0.2, status_forcelist=(502, 503, 504), raise_on_status=False
-)
+FILES = Bounds(silence=15, seconds=300, size=_FILE_BYTES)
+"""For pictures, there and back."""
+
 _FINAL = {"completed", "failed", "cancelled"}
+
+
+_Shape = TypeVar("_Shape")
 
 
 @dataclass(frozen=True)
@@ -37,8 +52,8 @@ class Job:
     """pending, in_progress, completed, failed or cancelled."""
     ran: frozenset[str] = frozenset()
     """Of a completed job: nodes that saved or showed something."""
-    error: dict[str, Any] = field(default_factory=dict)
-    """Of a failed job: exception_type, exception_message, node_id, node_type."""
+    error: dict[str, str] = field(default_factory=dict)
+    """Of a failed job: exception_type, exception_message, node_id, node_type, a short line each."""
     seconds: float | None = None
     """Execution time on the server."""
 
@@ -50,10 +65,13 @@ class Job:
 class ComfyServer:
     """A running ComfyUI at an HTTP address."""
 
-    def __init__(self, url: str):
+    def __init__(self, url: str, login: Login | None = None):
         """
+        Args:
+            login: what a server needs that lets not everybody in.
+
         Raises:
-            RunError: `url` is not an http(s) address.
+            RunError: `url` is not an http(s) address, or the login's certificate cannot be read.
         """
         parts = urlsplit(url if "//" in url else f"http://{url}")
         try:
@@ -63,9 +81,13 @@ class ComfyServer:
         if parts.scheme not in ("http", "https") or not host:
             raise RunError(f"--server {url}: not an address such as http://127.0.0.1:8188")
         if "@" in parts.netloc:
-            raise RunError("--server: leave user name and password out of the address, it is written into the dataset")
+            raise RunError(
+                "--server: leave user name and password out of the address, it is written into the dataset; a login goes "
+                "into servers.toml (docs/operators.md)"
+            )
         self.url = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
-        self._pool = urllib3.PoolManager(maxsize=8, timeout=TIMEOUT, retries=_RETRIES)
+        self._login = login
+        self.transport = Transport(self.url, login)
 
     def system_stats(self) -> dict[str, Any]:
         """Version and devices.
@@ -74,18 +96,25 @@ class ComfyServer:
             ServerGone: nothing answers.
             ServerFault: what answers is not a ComfyUI.
         """
+        answer = self._request("GET", "/system_stats")
         try:
-            stats = self._json("GET", "/system_stats")
-            stats["system"]["comfyui_version"]
-        except ServerGone:
+            stats = self._typed(Stats, answer, "/system_stats")
+        except ServerLocked:
             raise
-        except (ServerFault, PromptRefused, KeyError, TypeError):
+        except (ServerFault, PromptRefused):
             raise ServerFault(f"{self.url} answers, but it is not a ComfyUI (no /system_stats)") from None
-        return dict(stats)
+        return stats.model_dump(exclude_unset=True)
 
     def object_info(self) -> dict[str, Any]:
-        """Schemas of all nodes that the server has, by class."""
-        return dict(self._json("GET", "/object_info", timeout=PATIENT))
+        """Schemas of all nodes that the server has, by class; nodes of another shape are left out."""
+        found = {}
+        for name, node in self._get(dict[str, Any], "/object_info", PATIENT).items():
+            try:
+                Node.model_validate(node)
+            except ValidationError:
+                continue
+            found[name] = node
+        return found
 
     def ingredients(self, graph: dict[str, Any]) -> Ingredients:
         """What stands there behind a graph: the pack's code, prompts, weights, VLM profiles. Waits while weights are read.
@@ -93,17 +122,13 @@ class ComfyServer:
         Raises:
             ServerFault: it does not say, as its EditPairs is too old, or cannot read a file of weights.
         """
-        body = json.dumps(graph).encode()
-        while (response := self._request("POST", ROUTE, body=body)).status == 202:
+        while (answer := self._post(ROUTE, graph)).status == 202:
             pass
-        if response.status in (404, 405):
+        if answer.status in (404, 405):
             raise ServerFault(
                 f"{self.url} has an EditPairs that does not say what it runs: use one version on all sides"
             )
-        try:
-            return Ingredients.model_validate(self._decoded(response))
-        except ValidationError:
-            raise ServerFault(f"{self.url} has another version of EditPairs: use one version on all sides") from None
+        return self._typed(Ingredients, answer, ROUTE)
 
     def upload(self, data: bytes, filename: str, subfolder: str, place: Literal["temp", "input"] = "temp") -> str:
         """Puts a file into a folder of the server's: temp, which ComfyUI empties when it starts, or input.
@@ -117,34 +142,40 @@ class ComfyServer:
             "subfolder": subfolder,
             "overwrite": "true",
         }
-        answer = self._json("POST", "/upload/image", fields=fields)
-        return f"{answer['subfolder']}/{answer['name']} [{place}]"
+        answer = self._typed(Uploaded, self._request("POST", "/upload/image", FILES, fields=fields), "/upload/image")
+        return f"{answer.subfolder}/{answer.name} [{place}]"
 
-    def submit(self, prompt: dict[str, Any], prompt_id: str, client_id: str) -> None:
+    def submit(
+        self, prompt: dict[str, Any], prompt_id: str, client_id: str, extra: Mapping[str, str] | None = None
+    ) -> None:
         """Queues a graph under an id of ours. Never repeated blindly: ComfyUI runs a repeated id twice.
+
+        Args:
+            extra: what the graph's nodes may know and nobody else: ComfyUI keeps it out of its history.
 
         Raises:
             PromptRefused: the graph is not valid there.
             ServerFault: no clear answer; `job` tells whether the prompt arrived all the same.
         """
-        body = json.dumps({"prompt": prompt, "prompt_id": prompt_id, "client_id": client_id}).encode()
-        answer = self._json("POST", "/prompt", body=body, timeout=PATIENT)
-        if answer.get("node_errors"):
+        asked = {"prompt": prompt, "prompt_id": prompt_id, "client_id": client_id, "extra_data": dict(extra or {})}
+        answer = self._typed(Queued, self._post("/prompt", asked, PATIENT), "/prompt")
+        if answer.node_errors:
             # It runs what is valid all the same, without the output that we need.
             self.cancel([prompt_id])
-            raise _refusal(answer)
+            raise _refusal(answer.node_errors, "")
 
     def job(self, prompt_id: str) -> Job | None:
         """The prompt's state; None where the server does not know it."""
-        response = self._request("GET", f"/api/jobs/{prompt_id}")
-        if response.status == 404:
+        path = f"/api/jobs/{prompt_id}"
+        answer = self._request("GET", path)
+        if answer.status == 404:
             return None
-        item = self._decoded(response)
-        start, end = item.get("execution_start_time"), item.get("execution_end_time")
+        item = self._typed(JobItem, answer, path)
+        start, end = item.execution_start_time, item.execution_end_time
         return Job(
-            status=item["status"],
-            ran=frozenset(item.get("outputs") or {}),
-            error=item.get("execution_error") or {},
+            status=item.status,
+            ran=frozenset(item.outputs),
+            error=item.execution_error.model_dump() if item.status == "failed" else {},
             seconds=(end - start) / 1000 if start and end else None,
         )
 
@@ -158,78 +189,93 @@ class ComfyServer:
             FileNotFoundError: the server does not have it.
         """
         query = urlencode({"filename": filename, "subfolder": subfolder, "type": kind})
-        response = self._request("GET", f"/view?{query}")
-        if response.status == 404:
+        answer = self._request("GET", f"/view?{query}", FILES)
+        if answer.status == 404:
             raise FileNotFoundError(f"{self.url} no longer has {subfolder}/{filename}")
-        if response.status != 200:
-            raise ServerFault(f"{self.url} answered {response.status} for {filename}")
-        return response.data
+        if answer.status != 200:
+            raise ServerFault(f"{self.url} answered {answer.status} for {filename}")
+        return answer.data
 
     def free(self) -> None:
         """Unloads models and forgets cached results, once the running prompt ends."""
-        self._request("POST", "/free", body=json.dumps({"unload_models": True, "free_memory": True}).encode())
+        self._post("/free", {"unload_models": True, "free_memory": True})
 
     def model_sizes(self) -> dict[str, int]:
         """Bytes of all model files, by the name that loaders use; empty where this ComfyUI does not tell."""
-        response = self._request("GET", "/experiment/models", timeout=PATIENT)
-        if response.status != 200:
+        answer = self._request("GET", "/experiment/models", PATIENT)
+        if answer.status == 404:
             return {}
-        folders = [str(one["name"]) for one in self._decoded(response)]
+        folders = self._typed(list[Folder], answer, "/experiment/models")
         found = [
             item
             for folder in folders
-            for item in self._json("GET", f"/experiment/models/{quote(folder)}", timeout=PATIENT)
+            for item in self._get(list[ModelFile], f"/experiment/models/{quote(folder.name)}", PATIENT)
         ]
-        return {str(item["name"]): int(item["size"]) for item in found}
+        return {item.name: item.size for item in found}
 
     def forget(self, prompt_id: str) -> None:
         """Deletes the prompt from the server's history, whose memory it holds."""
-        self._request("POST", "/history", body=json.dumps({"delete": [prompt_id]}).encode())
+        self._post("/history", {"delete": [prompt_id]})
 
     def cancel(self, prompt_ids: list[str]) -> None:
         """Cancels prompts of ours, queued or running; nobody else's."""
-        self._request("POST", "/api/jobs/cancel", body=json.dumps({"job_ids": prompt_ids}).encode())
+        self._post("/api/jobs/cancel", {"job_ids": prompt_ids})
 
-    def _json(self, method: str, path: str, **request: Any) -> Any:
-        return self._decoded(self._request(method, path, **request))
+    def _get(self, shape: type[_Shape], path: str, bounds: Bounds) -> _Shape:
+        return self._typed(shape, self._request("GET", path, bounds), path)
 
-    def _request(self, method: str, path: str, **request: Any) -> urllib3.BaseHTTPResponse:
-        headers = {"Content-Type": "application/json"} if "body" in request else {}
-        try:
-            # urllib3 repeats only what may be repeated: GETs, and connections that were never made.
-            return self._pool.request(method, self.url + quote(path, safe="/?&=%+"), headers=headers, **request)
-        except (urllib3.exceptions.MaxRetryError, urllib3.exceptions.HTTPError) as error:
-            reason = getattr(error, "reason", None) or error
-            if isinstance(reason, urllib3.exceptions.ReadTimeoutError):
-                raise ServerFault(f"{self.url} did not answer {path} in time") from None
-            raise ServerGone(f"no ComfyUI answers at {self.url} ({type(reason).__name__})") from None
+    def _post(self, path: str, body: Any, bounds: Bounds = QUICK) -> Answer:
+        headers = {"Content-Type": "application/json"}
+        return self._request("POST", path, bounds, headers, body=json.dumps(body).encode())
 
-    def _decoded(self, response: urllib3.BaseHTTPResponse) -> Any:
-        if response.status == 400:
-            try:
-                raise _refusal(response.json())
-            except (ValueError, AttributeError, KeyError):
-                pass
-        if response.status == 413:
+    def _request(
+        self, method: str, path: str, bounds: Bounds = QUICK, headers: dict[str, str] | None = None, **content: Any
+    ) -> Answer:
+        return self.transport.request(method, path, bounds, headers, **content)
+
+    def _typed(self, shape: type[_Shape], answer: Answer, path: str) -> _Shape:
+        """An answer's JSON, once it is what it has to be.
+
+        Raises:
+            PromptRefused: the server did not take what was sent.
+            ServerFault: anything else is wrong with it.
+        """
+        if answer.status == 413:
             raise PromptRefused(f"larger than {self.url} takes; start that ComfyUI with a higher --max-upload-size")
-        if response.status != 200:
-            raise ServerFault(f"{self.url} answered {response.status}: {response.data[:200].decode(errors='replace')}")
+        if answer.status == 403:
+            raise ServerLocked(locked_by(self.url, 403, None, self._login))
+        if answer.status not in (200, 400):
+            words = redaction.clean(plain(answer.data[:200].decode(errors="replace")))
+            raise ServerFault(f"{self.url} answered {answer.status}: {words}")
         try:
-            return response.json()
-        except ValueError:
-            raise ServerFault(f"{self.url} answered with something that is not JSON") from None
+            content = json.loads(answer.data)
+        except (ValueError, RecursionError):
+            if answer.status == 200:
+                raise ServerFault(
+                    f"{self.url} answered {path} with something that is not JSON, or nested too deep"
+                ) from None
+            raise ServerFault(f"{self.url} answered 400") from None
+        if answer.status == 400:
+            try:
+                refusal = Refusal.model_validate(content)
+            except ValidationError:
+                raise ServerFault(f"{self.url} answered 400") from None
+            error = refusal.error
+            raise _refusal(refusal.node_errors, error if isinstance(error, str) else f"{error.message} {error.details}")
+        try:
+            return TypeAdapter(shape).validate_python(content)
+        except (ValidationError, RecursionError) as error:
+            place = ".".join(map(str, error.errors()[0]["loc"])) if isinstance(error, ValidationError) else ""
+            raise ServerFault(
+                f"{self.url} answered {path} in another shape than ComfyUI's ({plain(place)[:80]})"
+            ) from None
 
 
-def _refusal(answer: dict[str, Any]) -> PromptRefused:
+def _refusal(nodes: Mapping[str, NodeErrors], otherwise: str) -> PromptRefused:
     """ComfyUI's validation errors as one line, with the nodes that they are about."""
-    errors = answer.get("node_errors") or {}
     found = [
-        f"{node['class_type']} #{node_id}: {error['message']}"
-        + (f" ({error['details']})" if error.get("details") else "")
-        for node_id, node in errors.items()
-        for error in node["errors"]
+        f"{node.class_type} #{node_id}: {error.message}" + (f" ({error.details})" if error.details else "")
+        for node_id, node in nodes.items()
+        for error in node.errors
     ]
-    if not found:
-        error = answer["error"]
-        found = [error if isinstance(error, str) else f"{error['message']} {error.get('details', '')}".strip()]
-    return PromptRefused("; ".join(found), tuple(errors))
+    return PromptRefused("; ".join(found) or otherwise.strip(), tuple(nodes))

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from comfy_nodes.vlm import budget, profiles
 
+from . import partner
 from .planning import check_kinds, open_source, planned, workflows
-from .pool import StopRequest
 from .sources import Planned, Sample, Unusable
 from .stage import Stage, open_stages
+from .terminal import plain
 from .workflow import SAMPLE_INPUTS
 
 PHOTO_PIXELS = 1024 * 1024
@@ -25,15 +26,15 @@ def dry_run(options: argparse.Namespace) -> None:
     source = open_source(options)
     with (
         tempfile.TemporaryDirectory(prefix="editpairs-") as scratch,
-        open_stages(options, workflows(options, source), Path(scratch), StopRequest()) as stages,
+        open_stages(options, workflows(options, source), Path(scratch)) as stages,
     ):
         check_kinds(options, stages)
-        refused: Counter[str] = Counter()
+        refused: Counter[tuple[str, str]] = Counter()
         usable: Counter[str] = Counter()
         for one in _taken(planned(options, source, stages, None), options.limit):
             if isinstance(one, Unusable):
-                refused[one.failure.message] += 1
-            else:
+                refused["skipped" if one.failure.skipped else "unusable", one.failure.message] += 1
+            elif isinstance(one, Sample):
                 usable[one.task] += 1
         version = stages[0].agreement.stats["system"]["comfyui_version"]
         _show("server", f"{', '.join(host.name for host in stages[0].hosts)} (ComfyUI {version})")
@@ -43,10 +44,11 @@ def dry_run(options: argparse.Namespace) -> None:
                 _show(name, text)
             if len(stages) > 1:
                 _show("samples", f"{number} to edit")
-        _show("all samples", f"{usable.total()} to edit, {refused.total()} unusable")
+        found = Counter(what for what, _ in refused.elements())
+        _show("all samples", f"{usable.total()} to edit, {found['skipped']} skipped, {found['unusable']} unusable")
         _show("output", str(options.output))
-        for why, number in refused.most_common(20):
-            print(f"      unusable: {why}" + (f" (and {number - 1} more)" if number > 1 else ""))
+        for (what, why), number in refused.most_common(20):
+            print(plain(f"{what:>14}: {why}" + (f" (and {number - 1} more)" if number > 1 else "")))
 
 
 def _taken(found: Iterator[Planned], limit: int | None) -> Iterator[Planned]:
@@ -61,20 +63,24 @@ def _taken(found: Iterator[Planned], limit: int | None) -> Iterator[Planned]:
 
 
 def _show(name: str, text: str) -> None:
-    print(f"{name:>14}: {text}")
+    print(plain(f"{name:>14}: {text}"))
 
 
 def _graph(stage: Stage) -> dict[str, str]:
     """What was found in a workflow, as lines."""
     graph = stage.graph
     seconds = "".join(f"; Load Second Image #{node_id}: {role}" for node_id, role in graph.seconds().items())
-    return {
+    paid = partner.paid_nodes(graph.api, stage.agreement.object_info)
+    found = {
         "workflow": f"{stage.file.path} (profile {stage.profile}, task {graph.task})",
         "source node": f"Load Edit Sample #{graph.source}; set for each sample: {', '.join(SAMPLE_INPUTS)}{seconds}",
         "sink node": f"{graph.api[graph.sink]['class_type']} #{graph.sink}",
         "further seeds": ", ".join(graph.seeds) or "none: every seed is wired to the source node",
         "left out": ", ".join(graph.left_out) or "nothing",
     }
+    if paid:
+        found["paid nodes"] = f"{', '.join(paid)}: credits of the account of {partner.KEY_VARIABLE}, for each sample"
+    return found
 
 
 def _estimates(stage: Stage, samples: int) -> dict[str, str]:

@@ -14,6 +14,7 @@ if __package__ in (None, ""):
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from driver.failures import RunError
+from driver.terminal import say
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -37,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _end(line: str, status: int) -> int:
-    print(f"export.py: {line}", file=sys.stderr)
+    say(f"export.py: {line}")
     return status
 
 

@@ -22,6 +22,10 @@ class ServerGone(ServerFault):
     """Nothing answers there any more."""
 
 
+class ServerLocked(ServerFault):
+    """It is there, and lets nobody in without a login, or cannot be trusted. The message says what to do."""
+
+
 class PromptRefused(Exception):
     """A server did not take a prompt or a file, for a reason that lies with these."""
 
@@ -32,3 +36,11 @@ class PromptRefused(Exception):
         """
         super().__init__(message)
         self.nodes = nodes
+
+
+def unusable(url: str, fault: Exception) -> RunError:
+    """Why a server that was named cannot be used."""
+    if isinstance(fault, ServerLocked):
+        return RunError(f"--server {url}: {fault}")
+    todo = "start it" if isinstance(fault, ServerGone) else "see to it"
+    return RunError(f"--server {url}: {fault}; {todo}, or leave it out of --server")

@@ -18,6 +18,10 @@ class Posted:
     attempt: int
     uploads: tuple[str, ...] = ()
     """Names of the photo, and of what belongs to it, on the server; unknown of a prompt that an earlier run posted."""
+    source_sha256: str = ""
+    """Of the photo that was uploaded; unknown of a prompt that an earlier run posted."""
+    faults: int = 0
+    """How often what it left could not be fetched."""
 
     @property
     def key(self) -> str:
@@ -38,6 +42,8 @@ class Flight:
     """As the server last told it."""
     over: bool = False
     """The server is through with it; what it gave is being brought home."""
+    faults: int = 0
+    """How often in a row the server could not say what became of it."""
     begun: float = field(default_factory=time.monotonic)
     polled: float = field(default_factory=time.monotonic)
 

@@ -7,7 +7,6 @@ what starts it and what reads the log that it writes.
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -15,10 +14,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+from .terminal import plain
+
 END_SECONDS = 10
 """How long the guard may take to end everything. Ours: it gives up after about 4 s by itself."""
-
-_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class GuardedProcess:
@@ -75,7 +74,7 @@ def _last_line(log: Path) -> str:
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:
         return ""
-    bare = (_COLOURS.sub("", line).strip() for line in reversed(lines))
+    bare = (plain(line).strip() for line in reversed(lines))
     return next((line for line in bare if line), "")
 
 

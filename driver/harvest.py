@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import json
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
-
-from PIL import Image
-from pydantic import BaseModel, ValidationError
+from typing import Any, Protocol
 
 from comfy_nodes.core.instructions import InstructionRecord
 from comfy_nodes.core.records import (
@@ -19,12 +15,14 @@ from comfy_nodes.core.records import (
     FailureRecord,
     SampleFailure,
     SavedFile,
+    read_json,
     records_name,
 )
 
+from .binding import Damaged, Foreign, Origin, Unfit, bind, pictures, records_of
 from .comfy import ComfyServer
-from .failures import RunError, ServerFault
-from .spool import Spool
+from .failures import ServerFault
+from .spool import Spool, Staged
 
 
 class SinkNotRun(Exception):
@@ -51,6 +49,8 @@ class Harvest:
     """Files of ours on the server that are not needed there any more."""
     misfit: str = ""
     """Why its rows must not stand beside those of this run."""
+    staged: list[Staged] = field(default_factory=list)
+    """The rows' pictures, which take their places when these rows count."""
 
     @property
     def rejected(self) -> bool:
@@ -65,42 +65,58 @@ Rename = Callable[[str, bool], str]
 class Harvester(Protocol):
     """Brings home what one kind of sink left."""
 
-    def harvest(self, key: str, folder: str, server: ComfyServer, rename: Rename) -> Harvest:
+    @property
+    def stage(self) -> str:
+        """What failures of its samples are filed under."""
+
+    def harvest(self, origin: Origin, server: ComfyServer, rename: Rename) -> Harvest:
         """
         Args:
-            key: the sample's.
-            folder: where the sink saved, below the output folder.
+            origin: the sample's.
 
         Raises:
             SinkNotRun: there is nothing yet.
             FileNotFoundError: the server lost a file.
             ServerFault: a file arrived damaged.
-            RunError: the server's records are of another version, or the disk is full.
+            Foreign: it is another sample's.
+            RunError: the disk is full.
         """
 
 
 class EditHarvester:
     """Of `Save Edit Pair`: records go to the journal, images into the spool."""
 
+    stage = "edit"
+
     def __init__(self, spool: Spool):
         self._spool = spool
 
-    def harvest(self, key: str, folder: str, server: ComfyServer, rename: Rename) -> Harvest:
-        returned, listing = _returned(key, folder, server)
-        if failure := _failure(returned):
-            return Harvest(failure=failure, files=[listing])
-        records = _records(returned, EditRecord)
+    def harvest(self, origin: Origin, server: ComfyServer, rename: Rename) -> Harvest:
+        returned, listing = _returned(origin, server)
+        try:
+            if failure := _failure(returned, origin, self.stage):
+                return Harvest(failure=failure, files=[listing])
+            records = records_of(returned, EditRecord)
+            bind(records, origin)
+            return self._brought(records, listing, server, rename)
+        except Unfit as unfit:
+            return _unfit(unfit, listing, self.stage)
+
+    def _brought(self, records: list[EditRecord], listing: SavedFile, server: ComfyServer, rename: Rename) -> Harvest:
         rejected = all(record.verdict == "reject" for record in records)
-        rows, files = [], [listing]
-        for record in records:
-            kept_as = rename(record.key, rejected)
-            for role, images in (("input", record.input_images), ("output", record.output_images)):
-                for number, image in enumerate(images):
-                    self._spool.put(kept_as, role, number, _image(image, server))
-                    files.append(image)
-            named = record.model_copy(update={"key": kept_as})
-            rows.append(Row(kept_as, record.verdict, named.model_dump_json()))
-        return Harvest(rows, files=files)
+        harvest = Harvest(files=[listing])
+        with ExitStack() as undone:
+            for record in records:
+                kept_as = rename(record.key, rejected)
+                for role, number, image, data in pictures(record, lambda file: _fetched(file, server)):
+                    staged = self._spool.stage(kept_as, role, number, data)
+                    undone.callback(staged.drop)
+                    harvest.staged.append(staged)
+                    harvest.files.append(image)
+                named = record.model_copy(update={"key": kept_as})
+                harvest.rows.append(Row(kept_as, record.verdict, named.model_dump_json()))
+            undone.pop_all()
+        return harvest
 
 
 class RecordHarvester:
@@ -108,60 +124,70 @@ class RecordHarvester:
 
     def __init__(self, kind: type[AnnotationRecord] | type[InstructionRecord]):
         self._kind = kind
+        self.stage = "annotate" if kind is AnnotationRecord else "write"
 
-    def harvest(self, key: str, folder: str, server: ComfyServer, rename: Rename) -> Harvest:
-        returned, listing = _returned(key, folder, server)
-        if failure := _failure(returned):
-            return Harvest(failure=failure, files=[listing])
-        records = _records(returned, self._kind)
+    def harvest(self, origin: Origin, server: ComfyServer, rename: Rename) -> Harvest:
+        returned, listing = _returned(origin, server)
+        try:
+            if failure := _failure(returned, origin, self.stage):
+                return Harvest(failure=failure, files=[listing])
+            records = records_of(returned, self._kind)
+            bind(records, origin)
+        except Unfit as unfit:
+            return _unfit(unfit, listing, self.stage)
         rows = [Row(one.key, "keep", one.model_dump_json()) for one in records]
         return Harvest(rows, files=[listing, *(one.file for one in records)])
 
 
-def _returned(key: str, folder: str, server: ComfyServer) -> tuple[list[Any], SavedFile]:
+def _returned(origin: Origin, server: ComfyServer) -> tuple[list[Any], SavedFile]:
     """What the sink returned, and the file that says so."""
-    name = records_name(key)
+    name = records_name(origin.key)
     try:
-        data = server.fetch(name, folder)
+        data = server.fetch(name, origin.folder)
     except FileNotFoundError:
         raise SinkNotRun from None
-    listing = SavedFile(filename=name, subfolder=folder, type="output", sha256=hashlib.sha256(data).hexdigest())
+    listing = SavedFile(filename=name, subfolder=origin.folder, type="output", sha256=hashlib.sha256(data).hexdigest())
     try:
-        return list(json.loads(data)["editpairs"]), listing
-    except (ValueError, KeyError, TypeError):
-        raise ServerFault(f"{name} arrived damaged") from None
+        said = read_json(data)
+    except ValueError as error:
+        raise ServerFault(f"{name} of {server.url} arrived damaged ({error})") from None
+    returned = said.get("editpairs") if isinstance(said, dict) else None
+    if not isinstance(returned, list):
+        raise ServerFault(f"{name} of {server.url} holds no list of records")
+    return returned, listing
 
 
-def _image(image: SavedFile, server: ComfyServer) -> bytes:
-    """A picture's bytes, which are what the node wrote, and a whole PNG."""
-    data = server.fetch(image.filename, image.subfolder, image.type)
-    if hashlib.sha256(data).hexdigest() != image.sha256:
-        raise ServerFault(f"{image.filename} arrived damaged")
-    try:
-        with Image.open(io.BytesIO(data)) as opened:
-            opened.verify()  # its chunks and their checksums; decoding the pixels would take longer than all else here
-    except (OSError, ValueError, SyntaxError) as error:
-        raise ServerFault(f"{image.filename} is no whole PNG ({error})") from None
-    return data
+def _fetched(image: SavedFile, server: ComfyServer) -> bytes:
+    return server.fetch(image.filename, image.subfolder, image.type)
 
 
-def _failure(returned: list[Any]) -> SampleFailure | None:
-    """Why a node before the sink gave the sample up."""
+def _failure(returned: list[Any], origin: Origin, stage: str) -> SampleFailure | None:
+    """Why there is no record: a node before the sink gave the sample up, or the sink had nothing to save.
+
+    Raises:
+        Foreign: another sample was given up.
+        Unfit: the reason is of another shape.
+    """
+    if not returned:
+        return SampleFailure(stage, "NoRecord", "the sink saved nothing: a node before it gave an empty batch")
     for item in returned:
         if isinstance(item, dict) and "failure" in item:
-            return _records([item], FailureRecord)[0].failure
+            (told,) = records_of([item], FailureRecord)
+            if told.key != origin.key:
+                raise Foreign(f"a record of another sample came back: its key is {told.key!r:.80}, not {origin.key!r}")
+            return told.failure
     return None
 
 
-_Record = TypeVar("_Record", bound=BaseModel)
+def _unfit(unfit: Unfit, listing: SavedFile, stage: str) -> Harvest:
+    """The sample's failure, where it is not the server's.
 
-
-def _records(returned: list[Any], kind: type[_Record]) -> list[_Record]:
-    try:
-        return [kind.model_validate(item) for item in returned]
-    except ValidationError as error:
-        raise RunError(
-            f"the server's EditPairs writes other records than this driver reads ({error.error_count()} errors): "
-            "use one version of the repository on both sides",
-            status=1,
-        ) from None
+    Raises:
+        Foreign: it is another sample's.
+        ServerFault: a file arrived damaged.
+    """
+    if isinstance(unfit, Foreign):
+        raise unfit
+    if isinstance(unfit, Damaged):
+        raise ServerFault(str(unfit))
+    return Harvest(failure=SampleFailure(stage, "RecordInvalid", str(unfit)), files=[listing])

@@ -18,12 +18,18 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from comfy_nodes.core.annotation import parse_annotation, to_json
+from comfy_nodes.core.annotation import parse_annotation
 from comfy_nodes.core.records import SampleFailure
 
+from . import source_places
+from .enrolling import WORDS, Enrolled, Enrolment, state_of
 from .failures import RunError
 from .harvest import Row
-from .sources import Planned, Sample, Unusable
+from .source_places import Locator
+from .sources import Planned, Sample
+
+FORM = 1
+"""That of the tables below. Raised whenever they change; journals before the first counted none."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -33,7 +39,8 @@ CREATE TABLE IF NOT EXISTS samples (
     enrolment INTEGER NOT NULL,
     source_id TEXT NOT NULL,
     sample TEXT,
-    state TEXT NOT NULL CHECK (state IN ('pending', 'done', 'failed')),
+    pictures TEXT NOT NULL DEFAULT '[]', stamp TEXT NOT NULL DEFAULT '', digest TEXT,
+    state TEXT NOT NULL CHECK (state IN ('pending', 'done', 'failed', 'skipped', 'retired')),
     attempts INTEGER NOT NULL DEFAULT 0,
     faults INTEGER NOT NULL DEFAULT 0,
     deaths INTEGER NOT NULL DEFAULT 0,
@@ -55,8 +62,16 @@ CREATE TABLE IF NOT EXISTS records (
 );
 CREATE INDEX IF NOT EXISTS records_by_verdict ON records (verdict);
 CREATE INDEX IF NOT EXISTS records_by_sample ON records (sample);
+CREATE TABLE IF NOT EXISTS retired (
+    key TEXT NOT NULL,
+    verdict TEXT NOT NULL,
+    attempt INTEGER NOT NULL,
+    record TEXT NOT NULL,
+    sample TEXT NOT NULL,
+    why TEXT NOT NULL,
+    retired_at REAL NOT NULL
+);
 """
-
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
@@ -72,9 +87,6 @@ def _in_turn(method: _Method) -> _Method:
     return cast(_Method, held)
 
 
-_WORDS = ("instruction", "reference", "frame2", "edited", "task", "own_task", "subtask", "slot")
-"""A sample's texts, of which most are empty."""
-
 _DISK_ERRORS = ("SQLITE_FULL", "SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_READONLY", "SQLITE_IOERR", "SQLITE_CANTOPEN")
 """What a sound journal may meet too."""
 
@@ -87,12 +99,22 @@ class Tries:
     submissions: int
 
 
+Place = tuple[int, str]
+"""Where a sample stands in the input's order: its position, which two may have after a change of the input, and its key."""
+
+BEFORE_ALL: Place = (-1, "")
+
+
 @dataclass(frozen=True)
 class Waiting:
     """A sample that waits, and its place in the input."""
 
     position: int
     sample: Sample
+
+    @property
+    def place(self) -> Place:
+        return self.position, self.sample.key
 
 
 @dataclass(frozen=True)
@@ -120,11 +142,21 @@ class Journal:
         try:
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")
+            self._check_form(path)
             self._db.executescript(_SCHEMA)
+            self._db.execute(f"PRAGMA user_version = {FORM}")
         except sqlite3.DatabaseError as error:
             if error.sqlite_errorname.startswith(_DISK_ERRORS):
                 raise
             raise RunError(f"{path}: not a journal of EditPairs ({error}); use another --output") from None
+
+    def _check_form(self, path: Path) -> None:
+        """Refuses tables of another form than these methods know."""
+        (form,) = self._db.execute("PRAGMA user_version").fetchone()
+        used = self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'samples'").fetchone()
+        if used and form != FORM:
+            self._db.close()
+            raise RunError(f"{path}: not a journal of EditPairs, or that of another version; use another --output")
 
     def close(self) -> None:
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -150,64 +182,79 @@ class Journal:
         return float(self.get("edit_seconds") or 0)
 
     @_in_turn
-    def enrol(self, planned: Iterable[Planned], limit: int | None) -> None:
-        """Takes down the run's samples. Known ones keep their state, new ones wait, unusable ones have failed.
+    def enrol(
+        self,
+        planned: Iterable[Planned],
+        limit: int | None,
+        digest: Callable[[Sequence[Locator]], str] | None = None,
+        keep_stale: bool = False,
+        whole: bool = False,
+    ) -> Enrolled:
+        """Takes down the run's samples. Known ones keep their state, new ones wait, unusable ones have failed or are
+        skipped. What a finished sample was made from is compared with what is there now, and stays as it is noted.
 
         Args:
             limit: enrol at most so many usable samples.
+            digest: from a sample's pictures to the hash of what they hold now; asked only where their stamp changed.
+            keep_stale: rows whose input changed or is gone stay, and nothing is made in their place.
+            whole: `planned` is all that there is: what it lacks is gone from the input.
+
+        Raises:
+            RunError: most of the rows are of photos that are not there; nothing is taken down then.
         """
-        enrolment = int(self.get("enrolment") or 0) + 1
-        usable = 0
+        number = int(self.get("enrolment") or 0) + 1
         with self._transaction():
-            for position, one in enumerate(planned):
-                if isinstance(one, Unusable):
-                    self._enrol_unusable(one, position, enrolment)
-                elif limit is not None and usable >= limit:
-                    break
-                else:
-                    usable += 1
-                    self._enrol_sample(one, position, enrolment)
-            else:
-                # An input that was refused before and is mended, or gone, has a sample of its own now.
-                stale = "DELETE FROM samples WHERE state = 'failed' AND stage = 'input' AND enrolment < ?"
-                self._db.execute(stale, (enrolment,))
-            # What waits and is not in the plan any more must not run: its region, or its photo, is gone.
-            left = "DELETE FROM samples WHERE state = 'pending' AND prompt_id IS NULL AND enrolment < ?"
-            self._db.execute(left, (enrolment,))
-            self.set("enrolment", str(enrolment))
+            found = Enrolment(self._db, number, digest, keep_stale).take(planned, limit, whole)
+            self.set("enrolment", str(number))
+        return found
+
+    @_in_turn
+    def moved(self, stamp: Callable[[Sequence[Locator]], str]) -> bool:
+        """Whether a picture of a sample in the plan is another one, by its stamp, than when it was taken down."""
+        found = self._db.execute(
+            "SELECT DISTINCT pictures, stamp FROM samples WHERE state != 'retired' AND stamp != ''"
+        )
+        return any(
+            stamp([source_places.from_json(one) for one in json.loads(pictures)]) != known for pictures, known in found
+        )
+
+    @_in_turn
+    def read_from(self, key: str, digest: str) -> None:
+        """Takes down the hash of the pictures that a sample is about to be made from."""
+        self._db.execute("UPDATE samples SET digest = ? WHERE key = ? AND state = 'pending'", (digest, key))
 
     @_in_turn
     def refused_inputs(self) -> bool:
         """Whether an input gave no sample."""
-        return (
-            self._db.execute("SELECT 1 FROM samples WHERE state = 'failed' AND stage = 'input'").fetchone() is not None
-        )
+        refused = "SELECT 1 FROM samples WHERE sample IS NULL OR (state = 'failed' AND stage = 'input') LIMIT 1"
+        return self._db.execute(refused).fetchone() is not None
 
     @_in_turn
     def retry_failed(self, error_class: str | None) -> int:
-        """Lets failed samples wait again, all or those of one error type; returns how many."""
-        chosen = "" if error_class is None else " AND error_type = ?"
-        values = () if error_class is None else (error_class,)
+        """Lets failed samples of the plan wait again, all, or those of one error type, skipped ones too; returns how
+        many."""
+        chosen = "state = 'failed'" if error_class is None else "state IN ('failed', 'skipped') AND error_type = ?"
+        values = (int(self.get("enrolment") or 0), *(() if error_class is None else (error_class,)))
         cursor = self._db.execute(
             "UPDATE samples SET state = 'pending', faults = 0, deaths = 0, stage = NULL, node = NULL, error_type = NULL, "
-            f"message = NULL WHERE state = 'failed' AND sample IS NOT NULL{chosen}",
+            f"message = NULL WHERE sample IS NOT NULL AND enrolment = ? AND {chosen}",
             values,
         )
         return cursor.rowcount
 
     @_in_turn
-    def waiting(self, after: int, limit: int, tasks: Collection[str] | None = None) -> list[Waiting]:
+    def waiting(self, after: Place, limit: int, tasks: Collection[str] | None = None) -> list[Waiting]:
         """Samples that wait and are in no queue of a server, in the input's order.
 
         Args:
-            after: only those behind this place in the input; -1 for all.
+            after: only those behind this place in the input.
             tasks: only samples of these tasks; None for all.
         """
         of_tasks, names = _of_tasks(tasks)
         rows = self._db.execute(
             "SELECT position, key, sample FROM samples WHERE state = 'pending' AND prompt_id IS NULL "
-            f"AND position > ?{of_tasks} ORDER BY position LIMIT ?",
-            (after, *names, limit),
+            f"AND position >= ? AND (position, key) > (?, ?){of_tasks} ORDER BY position, key LIMIT ?",
+            (after[0], *after, *names, limit),
         )
         return [Waiting(position, _sample(key, text)) for position, key, text in rows]
 
@@ -244,9 +291,15 @@ class Journal:
 
     @_in_turn
     def ended(self, key: str) -> bool:
-        """Whether a sample is done or has failed."""
+        """Whether a sample is done, has failed, was skipped or has left the plan."""
         row = self._db.execute("SELECT state FROM samples WHERE key = ?", (key,)).fetchone()
         return row is not None and row[0] != "pending"
+
+    @_in_turn
+    def undecided(self, key: str, attempt: int) -> bool:
+        """Whether nothing was said yet of this attempt at a sample, counted from 0."""
+        row = self._db.execute("SELECT state, attempts FROM samples WHERE key = ?", (key,)).fetchone()
+        return bool(row == ("pending", attempt))
 
     @_in_turn
     def submitting(self, keys: Sequence[str], prompt_id: str, server: str) -> None:
@@ -321,17 +374,18 @@ class Journal:
 
     @_in_turn
     def failed(self, key: str, failure: SampleFailure) -> bool:
-        """The sample has no row. Returns False where it was finished before, and changes nothing then."""
+        """The sample has no row, as it failed or is skipped. Returns False where it was finished before, and changes
+        nothing then."""
         cursor = self._db.execute(
-            "UPDATE samples SET state = 'failed', prompt_id = NULL, attempts = attempts + 1, finished_at = ?, "
+            "UPDATE samples SET state = ?, prompt_id = NULL, attempts = attempts + 1, finished_at = ?, "
             "stage = ?, node = ?, error_type = ?, message = ? WHERE key = ? AND state = 'pending'",
-            (time.time(), failure.stage, failure.node, failure.error_type, failure.message, key),
+            (state_of(failure), time.time(), failure.stage, failure.node, failure.error_type, failure.message, key),
         )
         return bool(cursor.rowcount)
 
     @_in_turn
     def counts(self) -> Counter[str]:
-        """Samples by state (pending, done, failed) and records by verdict (keep, reject, unscored)."""
+        """Samples by state (pending, done, failed, skipped, retired) and records by verdict (keep, reject, unscored)."""
         states = self._db.execute("SELECT state, COUNT(*) FROM samples GROUP BY state")
         verdicts = self._db.execute("SELECT verdict, COUNT(*) FROM records GROUP BY verdict")
         return Counter({name: number for rows in (states, verdicts) for name, number in rows})
@@ -357,6 +411,11 @@ class Journal:
         return row[0] if row else ""
 
     @_in_turn
+    def retired(self) -> int:
+        """How many rows have left the dataset as their input is not what it was."""
+        return int(self._db.execute("SELECT COUNT(*) FROM retired").fetchone()[0])
+
+    @_in_turn
     def reject_reasons(self) -> Counter[str]:
         """How many records were rejected for each reason, by its words before the first colon."""
         return self._grouped(
@@ -364,18 +423,19 @@ class Journal:
         )
 
     @_in_turn
-    def failure_types(self) -> Counter[str]:
-        """How many samples failed with each error type."""
-        return self._grouped("SELECT error_type, COUNT(*) FROM samples WHERE state = 'failed' GROUP BY error_type")
+    def failure_types(self, skipped: bool = False) -> Counter[str]:
+        """How many samples failed, or were skipped, with each error type."""
+        query = "SELECT error_type, COUNT(*) FROM samples WHERE state = ? GROUP BY error_type"
+        return self._grouped(query, "skipped" if skipped else "failed")
 
-    def _grouped(self, query: str) -> Counter[str]:
+    def _grouped(self, query: str, *values: str) -> Counter[str]:
         found: Counter[str] = Counter()
-        for text, number in self._db.execute(query):
+        for text, number in self._db.execute(query, values):
             found[str(text).partition(":")[0]] += number
         return found
 
-    def failures(self) -> Iterator[dict[str, object]]:
-        """Failed samples in the input's order, as rows of `failed.parquet`."""
+    def failures(self, skipped: bool = False) -> Iterator[dict[str, object]]:
+        """Failed samples, or skipped ones, in the input's order, as rows of `failed.parquet` and `skipped.parquet`."""
         names = (
             "key",
             "source_id",
@@ -386,46 +446,18 @@ class Journal:
             "message",
             "attempts",
         )
-        return self._rows(names, "state = 'failed'")
+        return self._rows(names, "state = 'skipped'" if skipped else "state = 'failed'")
 
     def telemetry(self) -> Iterator[dict[str, object]]:
         """How each finished sample went, as rows of `telemetry.parquet`."""
         names = ("key", "state", "server", "attempts", "submissions", "faults", "deaths", "queued_at", "finished_at",
                  "execution_s", "transfer_s")  # fmt: skip
-        return self._rows(names, "state != 'pending'")
+        return self._rows(names, "state NOT IN ('pending', 'retired')")
 
     def _rows(self, names: Sequence[str], which: str) -> Iterator[dict[str, object]]:
         rows = self._db.execute(f"SELECT {', '.join(names)} FROM samples WHERE {which} ORDER BY position, key")
         called = [column[0] for column in rows.description]
         return (dict(zip(called, row, strict=True)) for row in rows)
-
-    def _enrol_unusable(self, one: Unusable, position: int, enrolment: int) -> None:
-        failure = one.failure
-        self._db.execute(
-            "INSERT INTO samples (key, position, enrolment, source_id, state, stage, node, error_type, message) "
-            "VALUES (?, ?, ?, ?, 'failed', ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET position = excluded.position, "
-            "enrolment = excluded.enrolment, error_type = excluded.error_type, message = excluded.message",
-            (
-                one.key,
-                position,
-                enrolment,
-                one.source_id,
-                failure.stage,
-                failure.node,
-                failure.error_type,
-                failure.message,
-            ),
-        )
-
-    def _enrol_sample(self, one: Sample, position: int, enrolment: int) -> None:
-        self._db.execute(
-            "INSERT INTO samples (key, position, enrolment, source_id, sample, state) VALUES (?, ?, ?, ?, ?, 'pending') "
-            "ON CONFLICT (key) DO UPDATE SET position = excluded.position, enrolment = excluded.enrolment, "
-            "sample = excluded.sample, "
-            # A photo that could not be read is looked at again.
-            "state = CASE WHEN samples.stage = 'input' AND samples.state = 'failed' THEN 'pending' ELSE samples.state END",
-            (one.key, position, enrolment, one.annotation.path, _text(one)),
-        )
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -445,16 +477,10 @@ def _of_tasks(tasks: Collection[str] | None) -> tuple[str, tuple[str, ...]]:
     return f" AND json_extract(sample, '$.task') IN ({', '.join('?' * len(tasks))})", tuple(tasks)
 
 
-def _text(sample: Sample) -> str:
-    words = {name: getattr(sample, name) for name in _WORDS if getattr(sample, name)}
-    edited = next((one.kind for one in sample.annotation.regions), "")
-    return json.dumps({"file": sample.file, "kind": edited, "annotation": to_json(sample.annotation), **words})
-
-
 def _sample(key: str, text: str) -> Sample:
     item = json.loads(text)
-    words = {name: item[name] for name in _WORDS if name in item}
+    words: dict[str, Any] = {name: source_places.from_json(item[name]) for name in WORDS if name in item}
     annotation = parse_annotation(item["annotation"])
     # The format lists objects before backgrounds; in a sample what is edited stands first.
     regions = sorted(annotation.regions, key=lambda one: one.kind != item.get("kind"))
-    return Sample(key, item["file"], replace(annotation, regions=tuple(regions)), **words)
+    return Sample(key, source_places.from_json(item["file"]), replace(annotation, regions=tuple(regions)), **words)

@@ -31,7 +31,7 @@ class Metrics:
         Args:
             port: where it listens, on loopback only; 0 for any free one.
             total: samples of the run.
-            finished: of these, how many an earlier run finished or saw fail.
+            finished: of these, how many an earlier run finished, saw fail or skipped.
             folders: what the run writes to, by the name that their disk's free space gets.
 
         Raises:
@@ -48,7 +48,13 @@ class Metrics:
         )
         self._rows = Counter("editpairs_rows", "Rows of the dataset, by verdict", ("verdict",), registry=registry)
         self._failed = Counter(
-            "editpairs_samples_failed", "Samples without a row", ("stage", "error_class"), registry=registry
+            "editpairs_samples_failed", "Samples that failed", ("stage", "error_class"), registry=registry
+        )
+        self._skipped = Counter(
+            "editpairs_samples_skipped",
+            "Samples that their tasks cannot use",
+            ("stage", "error_class"),
+            registry=registry,
         )
         self._retried = Counter(
             "editpairs_samples_retried", "Samples that wait again", ("server", "error_class"), registry=registry
@@ -92,7 +98,8 @@ class Metrics:
 
     def failed(self, sample: Sample, failure: SampleFailure) -> None:
         self._over += 1
-        self._failed.labels(failure.stage, failure.error_type).inc()
+        counter = self._skipped if failure.skipped else self._failed
+        counter.labels(failure.stage, failure.error_type).inc()
 
     def retried(self, server: str, samples: int, error_class: str, why: str) -> None:
         self._retried.labels(server, error_class).inc(samples)

@@ -24,6 +24,7 @@ from comfy_nodes.core.annotation import Provenance
 from comfy_nodes.core.photos import PhotoError
 from comfy_nodes.core.records import EditRecord, records_name
 
+from . import partner
 from .columns import key_stem
 from .comfy import ComfyServer
 from .dataset import CONFIGS, stored_rows
@@ -130,7 +131,7 @@ def make_again(opened: Opened, server: ComfyServer) -> Again:
     image = server.upload(photo.read_bytes(), photo.name, UPLOADS)
     seconds = {role: server.upload(path.read_bytes(), path.name, UPLOADS) for role, path in opened.seconds.items()}
     prompt = opened.graph.prompt({"image": image, **opened.values}, int(opened.row.columns["seed"]), folder, seconds)
-    server.submit(prompt, prompt_id, uuid.uuid4().hex)
+    server.submit(prompt, prompt_id, uuid.uuid4().hex, partner.extra_data(prompt, server.object_info()))
     _wait(server, prompt_id, key)
     try:
         returned = json.loads(server.fetch(records_name(key_stem(key)), folder))["editpairs"]

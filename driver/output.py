@@ -105,9 +105,11 @@ class OutputFolder:
 
     def _conclude(self, summary: Summary, environment: dict[str, Any], gallery: Gallery) -> Summary:
         write_table(self.path / "failed.parquet", self.journal.failures(), FAILED_SCHEMA)
+        write_table(self.path / "skipped.parquet", self.journal.failures(skipped=True), FAILED_SCHEMA)
         write_table(self.path / "telemetry.parquet", self.journal.telemetry(), TELEMETRY_SCHEMA)
         self._write_json("environment.json", environment)
-        write_report(self.path, summary, self.journal.failures(), environment, gallery)
+        skipped = self.journal.failures(skipped=True)
+        write_report(self.path, summary, self.journal.failures(), skipped, environment, gallery)
         return summary
 
     def _summarise(self, facts: RunFacts, task: str, gives: Gives = "edit pairs") -> Summary:
@@ -119,13 +121,16 @@ class OutputFolder:
             workflow=facts.workflow,
             profile=facts.profile,
             task=task,
-            samples=counts["pending"] + counts["done"] + counts["failed"],
+            samples=sum(counts[state] for state in ("pending", "done", "failed", "skipped")),
             kept=counts["keep"],
             rejected=counts["reject"],
             unscored=counts["unscored"],
             failed=counts["failed"],
+            skipped=counts["skipped"],
             pending=counts["pending"],
             failures=dict(self.journal.failure_types().most_common()),
+            skips=dict(self.journal.failure_types(skipped=True).most_common()),
+            retired=self.journal.retired(),
             reasons=dict(self.journal.reject_reasons().most_common()),
             seconds=round(seconds, 2),
             samples_per_second=round(counts["done"] / seconds, 3) if seconds else 0.0,

@@ -47,6 +47,8 @@ class Packer:
         """Where each node stands between heavy models; None where all of them fit together."""
         self.gains = self._stages is not None or calls_endpoint(graph.api, self._dependent, object_info)
         """Whether packing can pay: something waits for an endpoint, or models would be exchanged for each sample."""
+        self.seeded = not is_link(graph.api[graph.source]["inputs"].get("seed"))
+        """Whether records have the sample's seed, and not one that the artist wired to the source."""
 
     def prompt(self, fillings: Sequence[Filling]) -> Api:
         """The prompt for these samples, in their order."""
@@ -82,7 +84,7 @@ def slotted(slot: int, node_id: str) -> str:
 def slot_of(node_id: str) -> int | None:
     """Which sample of a pack a node belongs to; None of a shared node, and of all nodes of a prompt for one sample."""
     prefix, slash, _rest = node_id.partition("/")
-    return int(prefix[1:]) if slash and prefix[:1] == "s" and prefix[1:].isdigit() else None
+    return int(prefix[1:]) if slash and prefix[:1] == "s" and prefix[1:].isdecimal() else None
 
 
 def dependent(graph: BatchGraph) -> frozenset[str]:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from comfy_nodes.core.taxonomy import GRAPHS
 
 from .failures import RunError
+from .journal import Journal
 from .quotas import Quotas, wanted_kinds
 from .sources import BUNDLED, Grounding, Planned, Source
 from .stage import Stage
@@ -68,6 +69,29 @@ def planned(
     return source.plan([stage.aim for stage in stages], options.regions, options.seed, grounding)
 
 
+def outdated(journal: Journal, source: Source, plan: str) -> bool:
+    """Whether the input is to be gone through: what the journal was planned from is not what there is now."""
+    return journal.get("plan") != plan or (source.names_files and journal.moved(source.stamp))
+
+
+def enrol(options: argparse.Namespace, source: Source, journal: Journal, found: Iterator[Planned], plan: str) -> str:
+    """Takes the run's samples down.
+
+    Args:
+        plan: what they were planned from, as `plan_of` says it; "" where nobody will ask.
+
+    Returns:
+        What to say of finished samples whose input is not what it was; "" where there are none.
+
+    Raises:
+        RunError: the input as a whole cannot be used.
+    """
+    enrolled = journal.enrol(found, options.limit, source.digest, options.keep_stale, whole=True)
+    # An input that was refused may be mended without any sign of it in what was planned from.
+    journal.set("plan", "" if journal.refused_inputs() else plan)
+    return enrolled.line()
+
+
 def plan_of(options: argparse.Namespace, source: Source, stages: Sequence[Stage]) -> str:
     """What decides which samples a run has: where it is the same as last time, inputs aren't gone through again."""
     chosen = [
@@ -77,6 +101,7 @@ def plan_of(options: argparse.Namespace, source: Source, stages: Sequence[Stage]
         options.limit,
         options.kinds,
         options.kinds_per_region,
+        options.keep_stale,
     ]
     return json.dumps([source.fingerprint(), *chosen])
 

@@ -22,7 +22,10 @@ from .harvest import Harvest, Harvester
 from .journal import Journal, Tries
 from .reporting import Reporter, ServerView
 from .sample_queue import Item, SampleQueue
-from .sources import Sample, Source
+from .source_photo import SECONDS
+from .source_places import Locator
+from .sources import Sample, Source, digest
+from .stopping import StopRequest
 
 SAME_FAILURES = 100
 """When so many samples have failed the same way and none is done, the rest is not tried (issue: the first hundred)."""
@@ -32,23 +35,6 @@ STRAGGLER_SECONDS = 5.0
 
 STRAGGLER_FACTOR = 3.0
 """Times its expected end that a prompt is late before an idle server takes it too. Ours."""
-
-
-class StopRequest:
-    """How firmly the user wants the run to stop: 0 not, 1 finish what runs, 2 now."""
-
-    def __init__(self) -> None:
-        self.level = 0
-        self._since = 0.0
-
-    def request(self) -> None:
-        """Once more firmly. Called from a signal handler."""
-        self.level += 1
-        self._since = self._since or time.monotonic()
-
-    def overdue(self, seconds: float) -> bool:
-        """Whether the first request is longer ago than this."""
-        return self.level > 0 and time.monotonic() - self._since > seconds
 
 
 @dataclass(frozen=True)
@@ -97,10 +83,14 @@ class Pool:
         self._attempts = attempts
         self._room = room
         self._paused = ""
+        self.stage = "verify" if "edited" in roles else harvester.stage
+        """What failures of the run's samples are filed under."""
         self.adopted = self._adopted(tasks)
         held = frozenset(one.key for flight in self.adopted.values() for one in flight.posted)
         self.queue = SampleQueue(journal, held, tasks)
         self._lock = threading.Lock()
+        self._deciding = threading.RLock()
+        """Held by whoever speaks on a sample that two servers may have."""
         self.flights: dict[str, tuple[str, Flight]] = {}
         """By prompt id: which server has it, and what is in it."""
         self._copied: set[str] = set()
@@ -156,6 +146,7 @@ class Pool:
         seconds = {role: self._source.read(file) for role, file in located.items() if file}
         data = self._source.read(item.sample.file)
         annotation = item.sample.annotation
+        self.journal.read_from(item.sample.key, digest([data, *(seconds[one] for one in SECONDS if one in seconds)]))
         provenance = Provenance(
             key=item.sample.key,
             task=item.sample.own_task,
@@ -169,17 +160,25 @@ class Pool:
         )
         return Ready(item, data, seconds, provenance, self.journal.tries(item.sample.key))
 
-    def suffix(self, file: str) -> str:
+    def suffix(self, file: Locator) -> str:
         """The ending of a picture's file name."""
         return self._source.suffix(file)
 
-    def copied(self, key: str) -> bool:
-        """Whether two servers have it."""
-        return key in self._copied
+    def source_sha256(self, item: Item) -> str:
+        """Hash of a sample's photo.
 
-    def left_open(self, key: str) -> bool:
-        """Whether a sample has no end yet."""
-        return not self.journal.ended(key)
+        Raises:
+            PhotoError: it cannot be read.
+        """
+        return hashlib.sha256(self._source.read(item.sample.file)).hexdigest()
+
+    def drop_decided(self, flight: Flight) -> None:
+        """Takes those samples out of a prompt on which another server has had the word."""
+        for slot, posted in list(flight.open.items()):
+            with self._deciding:
+                if posted.key in self._copied and not self.journal.undecided(posted.key, posted.attempt):
+                    del flight.open[slot]
+                    self._left(posted)
 
     def working(self, server: str, works: bool) -> None:
         """Whether a server takes samples now."""
@@ -204,20 +203,37 @@ class Pool:
     def harvested(
         self, server: str, posted: Posted, harvest: Harvest, transfer_s: float, seconds: float | None
     ) -> None:
-        """A sample's sink has run."""
-        if harvest.misfit:
-            self.disturbed(server, [posted], Trouble.FAULT, harvest.misfit)
-            if self.alone(server):
-                self.give_up(RunError(f"{harvest.misfit}; put it back and run this again, or choose another folder", 1))
-        elif harvest.failure:
-            self.sample_failed(server, posted, harvest.failure)
-        elif harvest.rejected and self._has_attempts(posted):
-            self.journal.tried(posted.key, harvest.rows)
-            self._again([posted.item], server, "rejected", "the edit was rejected: another seed")
-        elif self.journal.done(posted.key, harvest.rows, transfer_s):
-            self._done += 1
-            self.queue.finished()
-            self.reporter.finished(server, posted.item.sample, [row.verdict for row in harvest.rows], seconds)
+        """A sample's sink has run. Of two servers that bring it the first counts; the other's pictures go."""
+        with self._deciding:
+            if not self.journal.undecided(posted.key, posted.attempt):
+                for one in harvest.staged:
+                    one.drop()
+                self._left(posted)
+                return
+            for one in harvest.staged:
+                one.keep()
+            if harvest.misfit:
+                self._made_otherwise(server, posted, harvest.misfit)
+            elif harvest.failure:
+                self.sample_failed(server, posted, harvest.failure)
+            elif harvest.rejected and self._has_attempts(posted):
+                self.journal.tried(posted.key, harvest.rows)
+                self._again([posted.item], server, "rejected", "the edit was rejected: another seed")
+            elif self.journal.done(posted.key, harvest.rows, transfer_s):
+                self._done += 1
+                self.queue.finished()
+                self.reporter.finished(server, posted.item.sample, [row.verdict for row in harvest.rows], seconds)
+
+    def _made_otherwise(self, server: str, posted: Posted, why: str) -> None:
+        """Its rows must not stand beside the run's: a server's fault, and the end of the run where there is no other."""
+        self.disturbed(server, [posted], Trouble.FAULT, why)
+        if self.alone(server):
+            self.give_up(RunError(f"{why}; put it back and run this again, or choose another folder", 1))
+
+    def _left(self, posted: Posted) -> None:
+        """Another server had the word on this attempt: where that was not the last one, the next may begin."""
+        if not self.journal.ended(posted.key):
+            self._put_back([posted.item])
 
     def renamed(self, posted: Posted) -> Callable[[str, bool], str]:
         """Under which keys a sample's records are kept: a rejected try that another one follows has a name of its own."""
@@ -226,11 +242,14 @@ class Pool:
 
     def sample_failed(self, server: str, posted: Posted, failure: SampleFailure) -> None:
         """A node failed over a sample, which costs it an attempt."""
-        if self._has_attempts(posted):
-            self.journal.tried(posted.key)
-            self._again([posted.item], server, failure.error_type, failure.message)
-        else:
-            self.fail(posted.item.sample, failure)
+        with self._deciding:
+            if not self.journal.undecided(posted.key, posted.attempt):
+                self._left(posted)
+            elif self._has_attempts(posted):
+                self.journal.tried(posted.key)
+                self._again([posted.item], server, failure.error_type, failure.message)
+            else:
+                self.fail(posted.item.sample, failure)
 
     def out_of_memory(self, server: str, posted: Posted, failure: SampleFailure) -> None:
         """Not enough memory for it: alone, then elsewhere."""
@@ -248,7 +267,7 @@ class Pool:
             died = trouble is Trouble.DEATH
             count = self.journal.death(one.key) if died else self.journal.fault(one.key)
             if count >= (MAX_DEATHS if died else MAX_FAULTS):
-                self.fail(one.item.sample, SampleFailure("edit", trouble.value, f"{why}; {count} times"))
+                self.fail(one.item.sample, SampleFailure(self.stage, trouble.value, f"{why}; {count} times"))
             else:
                 again.append(one.item.suspected() if died else one.item)
         self._again(again, server, trouble.value, why)
@@ -260,11 +279,13 @@ class Pool:
         self._put_back(items)
 
     def fail(self, sample: Sample, failure: SampleFailure) -> None:
-        """A sample will have no row."""
+        """A sample will have no row: it failed, or is skipped."""
         if not self.journal.failed(sample.key, failure):
             return
         self.queue.finished()
         self.reporter.failed(sample, failure)
+        if failure.skipped:
+            return
         self._signatures[f"{failure.error_type} at {failure.node}" if failure.node else failure.error_type] += 1
         if not self._done and len(self._signatures) == 1 and self._signatures.total() >= SAME_FAILURES:
             (signature,) = self._signatures
@@ -284,8 +305,10 @@ class Pool:
         self._put_back(items)
 
     def _put_back(self, items: Sequence[Item]) -> None:
-        # What another server has too is left to it.
-        waiting = [replace(item, copy=False) for item in items if not self._flies(item.sample.key)]
+        # What another server has too, or has finished, is left to it.
+        done = {key for item in items if (key := item.sample.key) in self._copied and self.journal.ended(key)}
+        left = [item for item in items if item.sample.key not in done and not self._flies(item.sample.key)]
+        waiting = [replace(item, copy=False) for item in left]
         self._copied.difference_update(item.sample.key for item in waiting)
         self.queue.put_back(waiting)
 

@@ -7,14 +7,15 @@ prompts and VLM profiles included.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from comfy_nodes.core.ingredients import Ingredients
 
+from .answering import at_once
 from .comfy import ComfyServer
-from .failures import PromptRefused, RunError, ServerFault
+from .failures import PromptRefused, RunError, ServerFault, unusable
 from .workflow import SOURCE_CLASS, Api, check
 
 BIG_HOST_BYTES = 128 << 30
@@ -63,17 +64,15 @@ def agree(servers: Sequence[ComfyServer], api: Api) -> Agreement:
     for url in urls:
         if urls.count(url) > 1:
             raise RunError(f"--server {url}: named twice; once is enough, it gets several samples at a time anyway")
-    with ThreadPoolExecutor(len(servers)) as asking:
-        first, *others = asking.map(_Server.ask, servers)
+    first, *others = at_once([partial(_Server.ask, server) for server in servers])
     findings = {first.url: first.misfits(api)}
     for one in others:
         findings[one.url] = one.misfits(api) + one.differences(first, api)
     _refuse(findings)
     # One first: servers of one machine share what it has read.
-    known = _ingredients(servers[0], api)
-    with ThreadPoolExecutor(len(servers)) as asking:
-        told = asking.map(lambda server: _ingredients(server, api), servers[1:])
-        _refuse({one.url: _unlike(other, known, first.url) for one, other in zip(others, told, strict=True)})
+    (known,) = at_once([partial(_ingredients, servers[0], api)])
+    told = at_once([partial(_ingredients, server, api) for server in servers[1:]])
+    _refuse({one.url: _unlike(other, known, first.url) for one, other in zip(others, told, strict=True)})
     warnings = first.warnings(api)
     warnings += [
         f"{first.url}: {name} is in none of its model folders: rows name it without a hash"
@@ -105,7 +104,7 @@ def _ingredients(server: ComfyServer, api: Api) -> Ingredients:
     try:
         return server.ingredients(api)
     except (ServerFault, PromptRefused) as fault:
-        raise RunError(f"--server {server.url}: {fault}") from None
+        raise unusable(server.url, fault) from None
 
 
 def _unlike(mine: Ingredients, theirs: Ingredients, url: str) -> list[str]:
@@ -126,7 +125,7 @@ class _Server:
         try:
             return cls(server.url, server.system_stats(), server.object_info())
         except (ServerFault, PromptRefused) as fault:
-            raise RunError(f"--server {server.url}: {fault}; start it, or leave it out of --server") from None
+            raise unusable(server.url, fault) from None
 
     def misfits(self, api: Api) -> list[str]:
         """Why it cannot run the graph."""

@@ -24,6 +24,7 @@ from comfy_nodes.core.records import SampleFailure
 
 from .reporting import Reporter, ServerView
 from .sources import Sample
+from .terminal import plain, say
 
 LINE_SECONDS = 10.0
 """How often a line is printed where there is no terminal. Ours."""
@@ -87,25 +88,27 @@ class Reporters:
 class Progress:
     """Counts and shows finished samples. Everything goes to stderr; stdout is for results."""
 
-    def __init__(self, work: str, total: int, finished: int, failed: int):
+    def __init__(self, work: str, total: int, finished: int, failed: int, skipped: int = 0):
         """
         Args:
             work: what is being done, such as a task's name.
             total: samples of the run.
             finished: of these, how many an earlier run finished.
             failed: of the finished ones, how many failed.
+            skipped: of the finished ones, how many were skipped.
         """
         self._work = work
         self._total = total
         self._finished = finished
         self._failed = failed
+        self._skipped = skipped
         self._begun_at = finished
         self._begun = self._last_line = time.monotonic()
         self._servers: dict[str, ServerView] = {}
         self._errors: Counter[tuple[str, str]] = Counter()
         self._lock = threading.Lock()
         """Held while counting and drawing, never while printing: the display draws in a thread of its own."""
-        self._screen = _Screen(work, total, finished, failed, self._draw) if sys.stderr.isatty() else None
+        self._screen = _Screen(work, total, finished, self._draw) if sys.stderr.isatty() else None
 
     def finished(self, server: str, sample: Sample, verdicts: list[str], seconds: float | None) -> None:
         with self._lock:
@@ -115,8 +118,10 @@ class Progress:
     def failed(self, sample: Sample, failure: SampleFailure) -> None:
         with self._lock:
             self._finished += 1
-            self._failed += 1
-        self._note("failed", failure.error_type, 1, f"failed: {sample.annotation.path}: {failure.message}")
+            self._failed += not failure.skipped
+            self._skipped += failure.skipped
+        what = "skipped" if failure.skipped else "failed"
+        self._note(what, failure.error_type, 1, f"{what}: {sample.annotation.path}: {failure.message}")
         self._print_sometimes()
 
     def retried(self, server: str, samples: int, error_class: str, why: str) -> None:
@@ -133,9 +138,9 @@ class Progress:
 
     def say(self, line: str) -> None:
         if self._screen:
-            self._screen.say(line)
+            self._screen.say(plain(line))
         else:
-            print(line, file=sys.stderr, flush=True)
+            say(line)
 
     def close(self) -> None:
         if self._screen:
@@ -162,11 +167,13 @@ class Progress:
         left = (self._total - self._finished) / rate if rate else 0
         self.say(
             f"{self._work}: {self._finished}/{self._total}, {rate:.2f}/s, {left:.0f} s left, {self._failed} failed"
+            + (f", {self._skipped} skipped" if self._skipped else "")
         )
 
     def _draw(self, bar: RichProgress) -> RenderableType:
         with self._lock:
-            bar.update(bar.task_ids[0], completed=self._finished, total=self._total, failed=self._failed)
+            lost = f"{self._failed} failed," + (f" {self._skipped} skipped," if self._skipped else "")
+            bar.update(bar.task_ids[0], completed=self._finished, total=self._total, lost=lost)
             servers = list(self._servers.values())
             errors = self._errors.most_common(TOP)
         parts: list[RenderableType] = [bar.get_renderable()]
@@ -174,30 +181,28 @@ class Progress:
             parts.append(_table(servers))
         if errors:
             named = ", ".join(f"{number} {what}: {name}" for (what, name), number in errors)
-            parts.append(Text(named, overflow="ellipsis", no_wrap=True))
+            parts.append(Text(plain(named), overflow="ellipsis", no_wrap=True))
         return Group(*parts)
 
 
 class _Screen:
     """The display on a terminal."""
 
-    def __init__(
-        self, work: str, total: int, finished: int, failed: int, draw: Callable[[RichProgress], RenderableType]
-    ):
+    def __init__(self, work: str, total: int, finished: int, draw: Callable[[RichProgress], RenderableType]):
         console = Console(stderr=True)
         bar = RichProgress(
             TextColumn(work),
             BarColumn(),
             MofNCompleteColumn(),
             _Rate(),
-            TextColumn("{task.fields[failed]} failed,"),
+            TextColumn("{task.fields[lost]}"),
             TimeRemainingColumn(),
             TextColumn("left"),
             console=console,
             auto_refresh=False,
             speed_estimate_period=SPEED_SECONDS,
         )
-        bar.add_task(work, total=total, completed=finished, failed=failed)
+        bar.add_task(work, total=total, completed=finished, lost="")
         self._live = Live(
             console=console,
             get_renderable=lambda: draw(bar),
@@ -224,10 +229,10 @@ class Waiting:
         """Called now and then, first with 0, with the seconds since it began; it may begin again."""
         if seconds == 0:
             self._last = 0.0
-            print(f"{self._what} ...", file=sys.stderr, flush=True)
+            say(f"{self._what} ...")
         elif seconds - self._last >= LINE_SECONDS:
             self._last = seconds
-            print(f"{self._what}: {seconds:.0f} s", file=sys.stderr, flush=True)
+            say(f"{self._what}: {seconds:.0f} s")
 
 
 class _Rate(ProgressColumn):
@@ -243,5 +248,5 @@ def _table(servers: list[ServerView]) -> Table:
         seconds = "" if one.seconds_per_sample is None else f"{one.seconds_per_sample:.2f}"
         style = "" if one.state in _BUSY else "dim" if one.state == "left" else "yellow"
         cells = (one.in_flight, one.done, one.samples_per_prompt, seconds, one.faults)
-        table.add_row(one.name, one.state, *map(str, cells), style=style)
+        table.add_row(plain(one.name), one.state, *map(str, cells), style=style)
     return table

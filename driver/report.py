@@ -26,7 +26,7 @@ MAX_PHOTOS = 60
 """Annotated photos shown."""
 
 MAX_FAILURES = 100
-"""Failures listed; `failed.parquet` has all."""
+"""Failures listed, and skipped samples; `failed.parquet` and `skipped.parquet` have all."""
 
 _TEMPLATES = Path(__file__).parent / "templates"
 Gives = Literal["edit pairs", "annotated photos", "instructions"]
@@ -57,6 +57,12 @@ class Summary:
     vlm_calls: int = 0
     """Calls to VLM services, by the ledger of this machine: those of servers elsewhere are not in it."""
     vlm_usd: float = 0.0
+    skipped: int = 0
+    """Samples that their tasks cannot use, though nothing went wrong."""
+    skips: dict[str, int] = field(default_factory=dict)
+    """These by reason."""
+    retired: int = 0
+    """Rows that left the dataset as their input changed or is gone."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +109,7 @@ class Gallery:
 
 @dataclass
 class _Failed:
-    """Samples without a row, in one pass."""
+    """Failed samples, or skipped ones, in one pass."""
 
     shown: list[dict[str, Any]] = field(default_factory=list)
     tasks: Counter[str] = field(default_factory=Counter)
@@ -115,27 +121,34 @@ class _Failed:
         found = cls()
         for row in failures:
             found.tasks[row.get("task") or task] += 1
-            found.inputs += row["stage"] == "input"
+            found.inputs += row["stage"] == "input" or not row["attempts"]
             if len(found.shown) < MAX_FAILURES:
                 found.shown.append(row)
         return found
 
 
 def write_report(
-    output: Path, summary: Summary, failures: Iterable[dict[str, Any]], environment: dict[str, Any], gallery: Gallery
+    output: Path,
+    summary: Summary,
+    failures: Iterable[dict[str, Any]],
+    skips: Iterable[dict[str, Any]],
+    environment: dict[str, Any],
+    gallery: Gallery,
 ) -> None:
     """Writes `report.html` and `summary.json`.
 
     Args:
         failures: rows of `failed.parquet`; a row's `task` counts where a run has several.
+        skips: those of `skipped.parquet`.
     """
-    failed = _Failed.of(failures, summary.task)
-    figures = _figures(summary, failed, gallery.statistics)
+    failed, skipped = _Failed.of(failures, summary.task), _Failed.of(skips, summary.task)
+    figures = _figures(summary, failed, skipped, gallery.statistics)
     page = template_named("report.html").render(
         summary=summary,
         figures=figures,
         scores=gallery.statistics.scores if gallery.statistics else {},
         failures=failed.shown,
+        skips=skipped.shown,
         pairs=gallery.pairs,
         ranked=gallery.ranked,
         ranking=gallery.statistics.ranking() if gallery.statistics else None,
@@ -148,9 +161,9 @@ def write_report(
     _write(output / "summary.json", text + "\n")
 
 
-def _figures(summary: Summary, failed: _Failed, statistics: RowStatistics | None) -> dict[str, Any]:
+def _figures(summary: Summary, failed: _Failed, skipped: _Failed, statistics: RowStatistics | None) -> dict[str, Any]:
     """What `summary.json` holds beside the summary."""
-    usable = summary.samples - failed.inputs
+    usable = summary.samples - failed.inputs - skipped.inputs
     if statistics is None:
         change = round(100 * (usable - summary.samples) / summary.samples, 2) if summary.samples else None
         last = round(100 * (summary.kept - usable) / usable, 2) if usable else None
@@ -164,7 +177,7 @@ def _figures(summary: Summary, failed: _Failed, statistics: RowStatistics | None
     return {
         "tries": statistics.tries,
         "stages": [asdict(stage) for stage in statistics.stages(summary.samples, usable)],
-        "tasks": {name: asdict(figures) for name, figures in statistics.tasks(failed.tasks).items()},
+        "tasks": {name: asdict(figures) for name, figures in statistics.tasks(failed.tasks, skipped.tasks).items()},
         "row_reasons": {verdict: dict(found.most_common()) for verdict, found in sorted(statistics.reasons.items())},
         "scores": {name: _score(tally) for name, tally in sorted(statistics.scores.items())},
         "scores_left_out": sorted(statistics.left_out),

@@ -37,7 +37,7 @@ class Reporter(Protocol):
         """A sample has its rows; `seconds` is what the server took for it."""
 
     def failed(self, sample: Sample, failure: SampleFailure) -> None:
-        """A sample will have no row."""
+        """A sample will have no row: it failed, or is skipped."""
 
     def retried(self, server: str, samples: int, error_class: str, why: str) -> None:
         """Samples wait again, after something that is not their fault or with attempts left."""

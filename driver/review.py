@@ -16,6 +16,7 @@ if __package__ in (None, ""):
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from driver.failures import RunError
+from driver.terminal import say
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -104,7 +105,7 @@ def _threshold(found: dict[str, Any] | None) -> str:
 
 
 def _end(line: str, status: int) -> int:
-    print(f"review.py: {line}", file=sys.stderr)
+    say(f"review.py: {line}")
     return status
 
 

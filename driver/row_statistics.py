@@ -85,6 +85,7 @@ class TaskFigures:
     tries: int = 0
     """Rejected tries of samples that were tried again; in none of the other figures."""
     failed: int = 0
+    skipped: int = 0
 
 
 @dataclass(frozen=True)
@@ -196,11 +197,12 @@ class RowStatistics:
             ended[where] += number
         return ended
 
-    def tasks(self, failed: Counter[str]) -> dict[str, TaskFigures]:
+    def tasks(self, failed: Counter[str], skipped: Counter[str]) -> dict[str, TaskFigures]:
         """Figures by task, by name.
 
         Args:
-            failed: samples without a row, by task.
+            failed: failed samples by task.
+            skipped: skipped samples by task.
         """
         found: dict[str, TaskFigures] = defaultdict(TaskFigures)
         columns = {"keep": "kept", "reject": "rejected", "unscored": "unscored"}
@@ -210,6 +212,8 @@ class RowStatistics:
             setattr(figures, column, getattr(figures, column) + number)
         for task, number in failed.items():
             found[task].failed = number
+        for task, number in skipped.items():
+            found[task].skipped = number
         return dict(sorted(found.items()))
 
     def agreement(self) -> dict[tuple[str, str], TwoByTwo]:

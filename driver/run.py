@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import argparse
 import platform
-import signal
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from types import FrameType
 from typing import Any
 
 from comfy_nodes.core.instructions import InstructionRecord
@@ -26,21 +23,23 @@ from .journal import Journal
 from .licences import models_of
 from .metrics import Metrics
 from .output import OutputFolder, claim
-from .planning import check_kinds, open_source, plan_of, planned, title, workflows
-from .pool import Pool, StopRequest
+from .planning import check_kinds, enrol, open_source, outdated, plan_of, planned, title, workflows
+from .pool import Pool
 from .progress import Progress, Reporters
 from .report import Summary
 from .reporting import Reporter
 from .run_log import RunLog
 from .scheduler import Pace, run_pool
-from .sources import Grounding, Sample, Source, Unavailable
+from .sources import Grounding, Source, Unavailable
 from .stage import Stage, open_stages
+from .stopping import StopRequest
 from .store import publish
+from .terminal import say
 from .version import VERSION
 from .workflow import ANNOTATION_SINK, INSTRUCTION_SINK
 
 
-def run(options: argparse.Namespace) -> tuple[Summary, bool]:
+def run(options: argparse.Namespace, stop: StopRequest) -> tuple[Summary, bool]:
     """Does what the command line asks for.
 
     Returns:
@@ -52,9 +51,8 @@ def run(options: argparse.Namespace) -> tuple[Summary, bool]:
     source = open_source(options)
     names = workflows(options, source)
     folder = OutputFolder(options.output)
-    stop = StopRequest()
     try:
-        with _stopping(stop), open_stages(options, names, folder.work, stop) as stages:
+        with open_stages(options, names, folder.work) as stages:
             check_kinds(options, stages)
             folder.claim(stages, options.seed)
             facts, environment, task = _facts(stages), _environment(stages), title(stages)
@@ -85,12 +83,12 @@ def _edit(
 ) -> None:
     """Edits, judges or writes about what waits, after finding regions for photos that have none."""
     plan = plan_of(options, source, stages)
-    if options.retry_failed is not None or folder.journal.get("plan") != plan:
+    if options.retry_failed is not None or outdated(folder.journal, source, plan):
         with _grounding(options, source, folder, stages, stop) as grounding:
-            folder.journal.enrol(planned(options, source, stages, grounding), options.limit)
-        # An input that was refused may be mended without any sign of it in what was planned from.
-        whole = not stop.level and not folder.journal.refused_inputs()
-        folder.journal.set("plan", plan if whole else "")
+            if stop.level:
+                raise KeyboardInterrupt
+            found = planned(options, source, stages, grounding)
+            _tell(folder, enrol(options, source, folder.journal, found, plan))
     _retry(options, folder.journal)
     for stage in stages:
         tasks = [stage.graph.task] if len(stages) > 1 else None
@@ -102,9 +100,9 @@ def _annotate(
 ) -> None:
     """Annotates what waits: the annotate stage as a run of its own, over all photos."""
     plan = plan_of(options, source, [stage])
-    if folder.journal.get("plan") != plan:
-        folder.journal.enrol(source.plan([stage.aim], "all", options.seed), options.limit)
-        folder.journal.set("plan", "" if folder.journal.refused_inputs() else plan)
+    if outdated(folder.journal, source, plan):
+        found = source.plan([stage.aim], "all", options.seed)
+        _tell(folder, enrol(options, source, folder.journal, found, plan))
     _retry(options, folder.journal)
     _work(options, stage, folder, folder.journal, RecordHarvester(AnnotationRecord), source, stop)
 
@@ -123,11 +121,11 @@ def _grounding(
     except RunError as error:
         yield Unavailable(f"the annotate stage cannot run ({error})")
         return
-    print(f"finding regions first for photos that have none ({annotate.file.path.name})", file=sys.stderr)
+    say(f"finding regions first for photos that have none ({annotate.file.path.name})")
     journal = Journal(folder.path / JOURNAL)
     try:
         claim(journal, [annotate], options.seed, folder.path)
-        journal.enrol((one for one in source.unmarked() if isinstance(one, Sample)), options.limit)
+        _tell(folder, enrol(options, source, journal, source.unmarked(), ""))
         _retry(options, journal)
         _work(options, annotate, folder, journal, RecordHarvester(AnnotationRecord), source, stop)
         facts = _facts([annotate])
@@ -139,8 +137,19 @@ def _grounding(
 
 def _retry(options: argparse.Namespace, journal: Journal) -> None:
     """Lets failed samples wait again, once for a run, where the command line asks for it."""
-    if options.retry_failed is not None:
-        journal.retry_failed(options.retry_failed or None)
+    if options.retry_failed is None or journal.retry_failed(options.retry_failed or None) or not options.retry_failed:
+        return
+    known = ", ".join(sorted({*journal.failure_types(), *journal.failure_types(skipped=True)})) or "none"
+    say(f"--retry-failed {options.retry_failed}: no sample has that class; there are: {known}")
+
+
+def _tell(folder: OutputFolder, line: str) -> None:
+    """Says a line outside of the work, if it is one."""
+    if line:
+        say(line)
+        log = RunLog(folder.path)
+        log.say(line)
+        log.close()
 
 
 def _work(
@@ -159,9 +168,10 @@ def _work(
         tasks: only samples of these tasks; None for all.
     """
     counts = journal.counts()
-    over = counts["done"] + counts["failed"]
+    over = counts["done"] + counts["failed"] + counts["skipped"]
     total = over + counts["pending"]
-    listeners: list[Reporter] = [Progress(stage.graph.task, total, over, counts["failed"]), RunLog(folder.path)]
+    shown = Progress(stage.graph.task, total, over, counts["failed"], counts["skipped"])
+    listeners: list[Reporter] = [shown, RunLog(folder.path)]
     if options.metrics_port:
         listeners.append(Metrics(options.metrics_port, total, over, {"output": folder.path}))
     reporter = Reporters(listeners)
@@ -187,21 +197,6 @@ def _work(
     finally:
         reporter.close()
         journal.add_edit_seconds(time.monotonic() - begun)
-
-
-@contextmanager
-def _stopping(stop: StopRequest) -> Iterator[None]:
-    """While it lasts, Ctrl-C and SIGTERM raise the stop level instead of breaking in."""
-
-    def request(_signal: int, _frame: FrameType | None) -> None:
-        stop.request()
-
-    former = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
 
 
 def _facts(stages: Sequence[Stage]) -> RunFacts:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import sys
 from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
@@ -15,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from comfy_nodes.core.records import SampleFailure
+from comfy_nodes.core.redaction import without_secrets
 
 from .failures import RunError
 from .reporting import ServerView
 from .sources import Sample
+from .terminal import plain
 
 NAME = "run.log.jsonl"
 
@@ -27,22 +28,6 @@ LOG_BYTES = 20_000_000
 
 OLD_LOGS = 4
 """Earlier files that are kept beside it, as `run.log.jsonl.1` and so on. Ours."""
-
-_SECRETS = (
-    # Prefixes that services give to their keys: OpenAI and others, Hugging Face, Google, GitHub, AWS.
-    (re.compile(r"\b(sk-|hf_|AIza|gh[pousr]_|AKIA)[A-Za-z0-9_-]{8,}"), r"\1***"),
-    (re.compile(r"(?<=://)[^/\s@]+@"), "***@"),
-    (re.compile(r"(?i)\b(bearer\s+)[\w.~+/=-]{8,}"), r"\1***"),
-    (re.compile(r"(?i)\b((?:api[_-]?key|token)[\"']?\s*[=:]\s*[\"']?)[^\s\"'&,;)}]{8,}"), r"\1***"),
-    (re.compile(r"(?i)\b((?:secret|password)[\"']?\s*[=:]\s*[\"']?)[^\s\"'&,;)}]+"), r"\1***"),
-)  # fmt: skip
-
-
-def redact(text: str) -> str:
-    """The text with what looks like a key, a token or an address's password made unreadable."""
-    for pattern, shown in _SECRETS:
-        text = pattern.sub(shown, text)
-    return text
 
 
 class RunLog:
@@ -73,7 +58,7 @@ class RunLog:
 
     def failed(self, sample: Sample, failure: SampleFailure) -> None:
         self._write(
-            "failed",
+            "skipped" if failure.skipped else "failed",
             key=sample.key,
             source=sample.annotation.path,
             stage=failure.stage,
@@ -130,7 +115,7 @@ class _Handler(RotatingFileHandler):
 
 
 def _clean(value: Any) -> Any:
-    return redact(value) if isinstance(value, str) else value
+    return without_secrets(plain(value)) if isinstance(value, str) else value
 
 
 def _unwritable(path: Path, error: OSError) -> RunError:

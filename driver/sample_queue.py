@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
-from .journal import Journal
+from .journal import BEFORE_ALL, Journal
 from .sources import Sample
 
 CHUNK = 512
@@ -26,6 +26,8 @@ class Item:
     memory_failures: int = 0
     copy: bool = False
     """Another server has it too, and takes too long."""
+    last: bool = False
+    """Those that were not tried yet go first: they show whether its trouble is the server's."""
 
     def suspected(self) -> Item:
         return replace(self, alone=True)
@@ -38,6 +40,10 @@ class Item:
 
     def elsewhere(self, server: str) -> Item:
         return replace(self, avoid=self.avoid | {server})
+
+    def later(self, server: str) -> Item:
+        """After trouble that only it had, so far, on that server."""
+        return replace(self.elsewhere(server), last=True)
 
 
 class SampleQueue:
@@ -55,7 +61,7 @@ class SampleQueue:
         self._lock = threading.Lock()
         self._chunk: deque[Sample] = deque()
         self._back: deque[Item] = deque()
-        self._behind = -1
+        self._behind = BEFORE_ALL
         self._drained = False
         self._left = journal.pending(tasks)
 
@@ -90,9 +96,10 @@ class SampleQueue:
             return came_back
 
     def put_back(self, items: list[Item]) -> None:
-        """They are to be tried again, soon."""
+        """They are to be tried again, soon; what waits already is not put back twice."""
         with self._lock:
-            self._back.extend(items)
+            waiting = {item.sample.key for item in self._back}
+            self._back.extend(item for item in items if item.sample.key not in waiting)
 
     def finished(self) -> None:
         """One sample less."""
@@ -102,6 +109,8 @@ class SampleQueue:
     def _came_back(self, server: str, others: bool, together: bool = False) -> list[Item]:
         for item in self._back:
             if (server in item.avoid and others) or (together and item.alone):
+                continue
+            if item.last and self._peek() is not None:
                 continue
             self._back.remove(item)
             return [item]
@@ -113,5 +122,5 @@ class SampleQueue:
             self._drained = len(found) < CHUNK
             self._chunk.extend(one.sample for one in found if one.sample.key not in self._held)
             if found:
-                self._behind = found[-1].position
+                self._behind = found[-1].place
         return self._chunk[0] if self._chunk else None

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from . import partner
+from .answering import at_once
 from .comfy import ComfyServer
 from .pack_size import PackSize
 from .packing import Packer
 from .pool import Pool
-from .worker import Host, Worker
+from .worker import DRAIN_SECONDS, Host, Worker
 from .workflow import BatchGraph
+
+LAST_SECONDS = {True: 1.0, False: 5.0}
+"""How long answers that nobody needs are waited for, where the user stopped the run and where it is through. Ours."""
 
 MODEL_MEMORY_SHARE = 0.9
 """Share of a device's memory that models may take together before they count as too large for it. Ours."""
@@ -51,21 +58,38 @@ def run_pool(
         packer = Packer(graph, object_info, server.model_sizes(), device)
         return packer, PackSize(pace.samples_per_prompt, packer.gains, int(stats["system"].get("ram_free", 0)))
 
+    extra = partner.extra_data(graph.api, object_info)
     turns = {host.name: (index + 1) / len(hosts) for index, host in enumerate(hosts)}
-    workers = [Worker(host, pool, fit, check, run_seed, pace.recycle_after, turns[host.name]) for host in hosts]
+    workers = at_once(
+        [
+            partial(Worker, host, pool, fit, check, run_seed, pace.recycle_after, turns[host.name], extra)
+            for host in hosts
+        ]
+    )
     homes = {host.server.url for host in hosts}
     for prompt_id, flight in pool.adopted.items():
         if pool.homes[prompt_id] not in homes:
             pool.returned([one.item for one in flight.posted])
-    with ThreadPoolExecutor(len(workers), "server") as threads:
+    with pool.stop.orderly(), ThreadPoolExecutor(len(workers), "server") as threads:
         running = [threads.submit(worker.run) for worker in workers]
-        told = False
+        told, needless_since = False, None
         while wait(running, timeout=0.2).not_done:
             if pool.stop.level and not told:
                 told = True
                 number = len(pool.flights)
                 pool.reporter.say(f"stopping: waiting for {number} prompts in flight (Ctrl-C again: now)")
+            stopped = pool.stop.level > 0 and (not pool.flights or pool.stop.overdue(DRAIN_SECONDS))
+            needless_since = (needless_since or time.monotonic()) if stopped or pool.over() else None
+            if needless_since is not None and time.monotonic() - needless_since > LAST_SECONDS[stopped]:
+                _cut(hosts, True)
+        _cut(hosts, False)
         for one in running:
             one.result()
     if pool.broken:
         raise pool.broken
+
+
+def _cut(hosts: list[Host], now: bool) -> None:
+    """Whether servers are asked nothing more, however long they take over what they are being asked."""
+    for host in hosts:
+        host.server.transport.cut = now

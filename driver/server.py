@@ -20,9 +20,9 @@ from pathlib import Path
 
 from comfy_nodes.core.records import SavedFile
 
-from .answering import Stop, answers, never, sleep
+from .answering import Stop, never, sleep, trouble
 from .comfy import ComfyServer
-from .failures import RunError, ServerFault
+from .failures import RunError, ServerFault, ServerLocked, unusable
 from .gpus import gpu_ids
 from .guarded import GuardedProcess
 
@@ -82,12 +82,12 @@ class ForeignServer:
         try:
             self.server.system_stats()
         except ServerFault as fault:
-            raise RunError(f"--server {self.name}: {fault}; start it, or leave it out of --server") from None
+            raise unusable(self.name, fault) from None
         return True
 
     def running(self) -> bool:
         """Whether it answers, within some seconds."""
-        return answers(self.server)
+        return trouble(self.server) is None
 
     def revive(self, stop: Stop = never) -> bool:
         """Waits until it answers again.
@@ -96,12 +96,16 @@ class ForeignServer:
             Whether it does; False where `stop` ended the waiting.
 
         Raises:
+            ServerLocked: it is there and does not let us in, which is waited for as long as it takes.
             RunError: it does not within a minute.
         """
         begun = time.monotonic()
         while not stop():
-            if answers(self.server, stop):
+            found = trouble(self.server, stop)
+            if found is None:
                 return True
+            if isinstance(found, ServerLocked):
+                raise found
             if time.monotonic() - begun > RETURN_SECONDS:
                 raise RunError(
                     f"{self.name} went away and did not come back within {RETURN_SECONDS} s: "
@@ -268,7 +272,7 @@ class OwnServer:
         waited = 0.0
         while not stop():
             self._on_wait(waited)
-            if answers(self.server, stop):
+            if trouble(self.server, stop) is None:
                 return True
             waited = time.monotonic() - begun
             if not process.running() and not stop():

@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .comfy import ComfyServer
-from .pool import StopRequest
 from .report import Summary
 from .sources import Source
 from .stage import running_hosts
+from .terminal import plain, say
 
 
 def adopt(options: argparse.Namespace) -> None:
@@ -28,9 +28,9 @@ def adopt(options: argparse.Namespace) -> None:
     ask = ask_terminal if sys.stdin.isatty() else None
     with _server(options) as server:
         adopted = adopt_file(theirs, output, server.object_info(), options.adopt_choice or "", ask)
-    print(*adopted.lines, sep="\n")
+    print(*map(plain, adopted.lines), sep="\n")
     if adopted.missing:
-        print(f"not ready on this server yet: {adopted.missing}", file=sys.stderr)
+        say(f"not ready on this server yet: {adopted.missing}")
     print(f"{output}: open it in ComfyUI, or give it to --workflow")
 
 
@@ -51,7 +51,7 @@ def open_row(options: argparse.Namespace) -> None:
     original = Source(options.input, options.image_root) if options.input else None
     with _server(options) as server:
         opened = open_one(options.open, options.output, server, original, upload=bool(options.server))
-        print(*opened.lines, sep="\n")
+        print(*map(plain, opened.lines), sep="\n")
         if options.again:
             print(make_again(opened, server).line)
 
@@ -61,6 +61,6 @@ def _server(options: argparse.Namespace) -> Iterator[ComfyServer]:
     """The first server that is named, or one that is started for this."""
     with (
         tempfile.TemporaryDirectory(prefix="editpairs-") as scratch,
-        running_hosts(options, Path(scratch), StopRequest()) as hosts,
+        running_hosts(options, Path(scratch)) as hosts,
     ):
         yield next(host for host in hosts if host.running()).server

@@ -6,8 +6,8 @@ Reads headers and masks, never a photo's pixels. Called by `Source` for each pho
 from __future__ import annotations
 
 import io
+from collections.abc import Collection
 from dataclasses import replace
-from pathlib import PurePosixPath
 
 from comfy_nodes.core import photos
 from comfy_nodes.core.annotation import Annotation, AnnotationError, Region, align, region_of_mask
@@ -15,38 +15,45 @@ from comfy_nodes.core.eligibility import pairs, refusals
 from comfy_nodes.core.photos import Header, PhotoError
 from comfy_nodes.core.tasks import Task
 
-from .source_photo import SECONDS, Photo, Reader
-from .source_storage import said
+from .source_photo import Photo, Reader
+from .source_places import Locator, name_of
+from .source_storage import unreadable
 
 
-def aligned(photo: Photo, reader: Reader) -> Annotation:
+def aligned(photo: Photo, reader: Reader, seconds: Collection[str]) -> Annotation:
     """The photo's annotation in the photo's upright pixels.
+
+    Args:
+        seconds: roles of pictures beside it that are taken, and so are looked at too.
 
     Raises:
         PhotoError: the photo, its mask or a picture that belongs to it cannot be used, for what the header shows.
         AnnotationError: the mask marks nothing, or does not fit.
     """
     header = _header(photo, reader)
-    for role in SECONDS:
+    for role in seconds:
         if second := getattr(photo, role):
             _header_of(second, reader)
     known = photo.annotation or Annotation(path=photo.source_id, size=None, regions=())
     known = replace(known, path=photo.source_id)
     if not photo.mask:
         return align(known, header.size, header.orientation)
-    name = photos.readable(PurePosixPath(photo.mask).name)
-    mask = photos.open_mask(read(photo.mask, reader), name)
+    name = photos.readable(name_of(photo.mask))
+    data = read(photo.mask, reader)
+    mask = photos.open_mask(data, name)
+    # A mask that was turned by its own EXIF is upright already.
+    turn = header.orientation if photos.read_header(io.BytesIO(data), name).orientation == 1 else 1
     try:
         marked = region_of_mask(mask, photo.class_name)
     except AnnotationError as error:
         raise AnnotationError(f"{name}: {error}") from None
-    one = align(replace(known, size=None, regions=(marked,), refusals=()), header.size, header.orientation)
+    one = align(replace(known, size=None, regions=(marked,), refusals=()), header.size, turn)
     if one.refusals:
         raise AnnotationError(f"{name}: {one.refusals[0]}")
     return one
 
 
-def read(file: str, reader: Reader) -> bytes:
+def read(file: Locator, reader: Reader) -> bytes:
     """The bytes of what a locator names.
 
     Raises:
@@ -56,11 +63,9 @@ def read(file: str, reader: Reader) -> bytes:
         return reader.read(file)
     except FileNotFoundError:
         why = "the file is missing; check the path in the annotation or the folder"
-        raise PhotoError(f"{photos.readable(PurePosixPath(file).name)}: {why}") from None
-    except (OSError, ValueError) as error:
-        reason = said(error) if isinstance(error, OSError) else str(error)
-        name = photos.readable(PurePosixPath(file).name)
-        raise PhotoError(f"{name}: cannot be read ({reason}); check its permissions") from None
+        raise PhotoError(f"{photos.readable(name_of(file))}: {why}") from None
+    except OSError as error:
+        raise PhotoError(f"{photos.readable(name_of(file))}: {unreadable(error)}") from None
 
 
 def edits(annotation: Annotation, task: Task, together: bool) -> tuple[list[tuple[Region, ...]], list[str]]:
@@ -97,9 +102,9 @@ def _header(photo: Photo, reader: Reader) -> Header:
         with reader.open(photo.file) as file:
             return photos.read_header(file, photo.source_id)
     except OSError as error:
-        raise PhotoError(f"{photo.source_id}: cannot be read ({said(error)}); check path and permissions") from None
+        raise PhotoError(f"{photo.source_id}: {unreadable(error)}") from None
 
 
-def _header_of(file: str, reader: Reader) -> Header:
-    name = photos.readable(PurePosixPath(file).name)
+def _header_of(file: Locator, reader: Reader) -> Header:
+    name = photos.readable(name_of(file))
     return _header(Photo(file=file, source_id=name), reader)

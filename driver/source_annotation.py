@@ -7,7 +7,7 @@ below the image root; a path that leaves it is refused.
 from __future__ import annotations
 
 import codecs
-import json
+import itertools
 from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
@@ -18,16 +18,15 @@ from comfy_nodes.core import photos
 from comfy_nodes.core.annotation import AnnotationError
 from comfy_nodes.core.tasks import ANNOTATE
 
+from . import source_foreign
+from .bounded_json import MAX_BYTES, MAX_DEPTH, TOO_DEEP, TOO_LONG, loads
 from .failures import RunError
 from .source_folder import Files
 from .source_inputs import Input
 from .source_photo import InputError, Photo
 from .source_records import read_record
-from .source_storage import said
+from .source_storage import unreadable
 from .source_tasks import task_of_file
-
-MAX_DEPTH = 100
-"""How deeply JSON may be nested; ImgEdit's annotations are 5 deep. Ours."""
 
 FIRST_ITEMS = 64
 """How many members of an object are looked at to tell one annotation from ImgEdit's {key: annotation}. Ours."""
@@ -71,10 +70,14 @@ class AnnotationReader(Files):
         try:
             with self._input.storage.open(file) as opened:
                 _check_encoding(opened)
-                for where, value in _lines(opened) if lines else _items(opened):
+                for number, (where, value) in enumerate(_lines(opened) if lines else _items(opened)):
+                    if kind := source_foreign.kind_of(value):
+                        value = InputError(source_foreign.advice(kind))
+                        if not number:
+                            raise value
                     yield photo_of(value, f"{name}{where}", self._input.photos.inside)
         except OSError as error:
-            raise InputError(f"cannot be read ({said(error)}); check its permissions") from None
+            raise InputError(unreadable(error)) from None
 
 
 def photo_of(value: Any, name: str, inside: Callable[[str], str | None], mask: str | None = None) -> Photo:
@@ -126,14 +129,22 @@ def _check_encoding(file: BinaryIO) -> None:
 
 def _lines(file: BinaryIO) -> Iterator[tuple[str, Any]]:
     """The objects of a file with one in each line, and where each stands; a broken line costs only itself."""
-    for number, line in enumerate(file, 1):
+    for number in itertools.count(1):
+        line = file.readline(MAX_BYTES + 1)
+        if not line:
+            return
+        if len(line) > MAX_BYTES:
+            while line and not line.endswith(b"\n"):
+                line = file.readline(MAX_BYTES)
+            yield f", line {number}", InputError(TOO_LONG)
+            continue
         if not line.strip():
             continue
         try:
-            values = list(_unfolded(json.loads(line.decode())))
+            values = list(_unfolded(loads(line.decode())))
         except UnicodeDecodeError:
             values = [InputError(_NOT_UTF8)]
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             values = [InputError(f"not JSON ({error})")]
         for value in values:
             yield f", line {number}", value
@@ -146,8 +157,10 @@ def _items(file: BinaryIO) -> Iterator[tuple[str, Any]]:
         InputError: not JSON, or cut off; all that stands before is given first.
     """
     number = -1
+    metered = _Metered(file)
     try:
-        for number, value in enumerate(_values(file)):
+        for number, value in enumerate(_values(metered)):
+            metered.taken = 0
             yield f"[{number}]", value
     except ijson.JSONError as error:
         text = error.args[0] if error.args else ""
@@ -159,7 +172,22 @@ def _items(file: BinaryIO) -> Iterator[tuple[str, Any]]:
         raise InputError(f"not JSON{where} ({reason}{cut})") from None
 
 
-def _values(file: BinaryIO) -> Iterator[Any]:
+class _Metered:
+    """A file that gives no more bytes than one object may have, until the object is there."""
+
+    def __init__(self, file: BinaryIO):
+        self._file = file
+        self.taken = 0
+
+    def read(self, size: int) -> bytes:
+        data = self._file.read(size)
+        self.taken += len(data)
+        if self.taken > MAX_BYTES:
+            raise InputError(TOO_LONG)
+        return data
+
+
+def _values(file: _Metered) -> Iterator[Any]:
     events = ijson.basic_parse(file, use_float=True)
     kind, value = next(events)
     if kind == "start_array":
@@ -181,7 +209,11 @@ def _members(events: Iterator[tuple[str, Any]]) -> Iterator[Any]:
     for kind, key in events:
         if kind == "end_map":
             break
-        first[key] = _built(*next(events), events)
+        kind, value = next(events)
+        if kind == "start_array" and key in source_foreign.LISTS and "path" not in first:
+            # One object that holds all photos; they are not read before it is clear whose it is.
+            raise InputError(source_foreign.advice("COCO"))
+        first[key] = _built(kind, value, events)
         if len(first) >= FIRST_ITEMS and "path" not in first:
             yield from first.values()
             for kind, _ in events:
@@ -192,7 +224,7 @@ def _members(events: Iterator[tuple[str, Any]]) -> Iterator[Any]:
 
 
 def _unfolded(item: Any) -> Iterator[Any]:
-    if isinstance(item, dict) and _is_folded(item):
+    if isinstance(item, dict) and _is_folded(item) and not source_foreign.kind_of(item):
         yield from item.values()
     else:
         yield item
@@ -212,5 +244,5 @@ def _built(kind: str, value: Any, events: Iterator[tuple[str, Any]]) -> Any:
         if depth == 0:
             return builder.value
         if depth > MAX_DEPTH:
-            raise InputError(f"not JSON that an annotation could be: nested more than {MAX_DEPTH} deep")
+            raise InputError(f"not JSON that an annotation could be: {TOO_DEEP}")
         kind, value = next(events)

@@ -10,11 +10,16 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import BinaryIO
+from unicodedata import normalize
 
 from comfy_nodes.core import photos
+from comfy_nodes.core.annotation import Annotation, AnnotationError, parse_annotation
 
+from . import bounded_json, source_foreign
 from .source_photo import Photo
-from .source_storage import Names, Storage, listed, said
+from .source_places import Locator, name_of, path_of
+from .source_storage import Names, Storage, listed, unreadable
+from .source_words import MAX_BYTES, NoWords, captioned, words_in
 
 MASK_SUFFIX = ".mask.png"
 SIDECARS = {
@@ -27,25 +32,42 @@ SIDECARS = {
 
 
 class Files:
-    """Photos that are files: locators are their names in a folder."""
+    """Photos that are files: locators are their paths in a folder."""
 
     def __init__(self, storage: Storage):
         self.distant = storage.remote
         self._storage = storage
 
-    def open(self, file: str) -> BinaryIO:
-        return self._storage.open(file)
+    def open(self, file: Locator) -> BinaryIO:
+        return self._storage.open(path_of(file))
 
-    def read(self, file: str) -> bytes:
-        return self._storage.read(file)
+    def stamp(self, file: Locator) -> str:
+        return self._storage.stamp(path_of(file))
+
+    def read(self, file: Locator) -> bytes:
+        return self._storage.read(path_of(file))
 
 
 class FolderReader(Files):
     """A folder of photos with sidecars."""
 
+    def __init__(self, storage: Storage):
+        super().__init__(storage)
+        self._foreign: dict[str, str] = {}
+
     def remedy(self, photo: Photo) -> str:
-        name = photos.readable(PurePosixPath(photo.file).stem) + MASK_SUFFIX
-        return f"put {name} beside it (white is the object), or give an ImgEdit annotation with --input"
+        path = PurePosixPath(name_of(photo.file))
+        name = photos.readable(path.stem) + MASK_SUFFIX
+        foreign = self._beside(str(photo.file).rpartition("/")[0])
+        return f"put {name} beside it (white is the object), or give an ImgEdit annotation with --input{foreign}"
+
+    def _beside(self, folder: str) -> str:
+        """What another program's annotations in a folder are, or in the input's own, for the end of a sentence."""
+        if folder not in self._foreign:
+            names = [f"{folder}/{name}" if folder else name for name in listed(self._storage, folder).names]
+            found = source_foreign.beside(self._storage, names)
+            self._foreign[folder] = f"; {photos.readable(found)}" if found else self._beside("") if folder else ""
+        return self._foreign[folder]
 
     def photos(self, task: str, edited: bool = False) -> Iterator[Photo]:
         """In the order of names, a sub-folder's photos at its name's place."""
@@ -66,33 +88,54 @@ class FolderReader(Files):
     def _photo(self, path: str, name: str, here: _Listing) -> Photo:
         stem = PurePosixPath(name).stem
         folder = path[: len(path) - len(name)]
-        own, shared = name + MASK_SUFFIX, stem + MASK_SUFFIX
-        problem = ""
-        mask = own if here.has(own) else shared if here.has(shared) else ""
-        if mask == shared and here.photos_of(stem) > 1:
-            problem = photos.readable(f"several photos are called {stem}: name this one's mask {own}")
+        problem = instruction = ""
 
         def beside(end: str) -> str:
-            return next((folder + one + end for one in (name, stem) if here.has(one + end)), "")
+            found = next((one for owner in (name, stem) if (one := here.find(owner + end, name))), "")
+            return folder + found if found else ""
 
-        text = next((one + ".txt" for one in (name, stem) if here.has(one + ".txt")), "")
+        mask = beside(MASK_SUFFIX)
+        if mask and not here.find(name + MASK_SUFFIX, name) and here.photos_of(stem) > 1:
+            problem = photos.readable(f"several photos are called {stem}: name this one's mask {name}{MASK_SUFFIX}")
+        told = None
         try:
-            instruction = self._text(folder + text) if text else ""
-        except OSError as error:
-            instruction, problem = "", photos.readable(f"{text}: cannot be read ({said(error)}); check its permissions")
+            told = self._told(path, beside(".json"))
+            text = beside(".txt") if told is None else ""
+            instruction = self._words(text) if text else ""
+        except (NoWords, AnnotationError) as error:
+            problem = str(error)
         return Photo(
             file=path,
             source_id=photos.readable(path),
+            annotation=told,
             problem=problem,
             instruction=instruction,
-            mask=folder + mask if mask else "",
+            mask=mask,
             reference=beside(".ref.png"),
             frame2=beside(".frame2.png"),
             edited=beside(".edited.png"),
         )
 
-    def _text(self, file: str) -> str:
-        return self.read(file).decode("utf-8-sig", "replace").strip()
+    def _words(self, file: str) -> str:
+        name = photos.readable(name_of(file))
+        try:
+            with self._storage.open(file) as opened:
+                return words_in(opened.read(MAX_BYTES + 1), name)
+        except OSError as error:
+            raise NoWords(f"{name}: {unreadable(error)}") from None
+
+    def _told(self, path: str, file: str) -> Annotation | None:
+        """What img2dataset has written of the photo; None where it has not. Other JSON beside photos is no input."""
+        if not file:
+            return None
+        try:
+            with self._storage.open(file) as opened:
+                item = bounded_json.loads(opened.read(MAX_BYTES).decode())
+        except (OSError, ValueError):
+            return None
+        if not captioned(item):
+            return None
+        return parse_annotation({"path": path, "cap": item["caption"], "source_url": item["url"]})
 
 
 class _Listing:
@@ -101,10 +144,27 @@ class _Listing:
     def __init__(self, listing: Names):
         self._names = listing.names
         self._folders = listing.folders
+        forms: dict[str, list[str]] = {}
+        for name in listing.names:
+            if not name.isascii():
+                forms.setdefault(normalize("NFC", name), []).append(name)
+        self._forms = {form: names[0] for form, names in forms.items() if len(names) == 1}
+        self._stems = {PurePosixPath(form).stem for form in self._forms if _is_photo(form)}
 
     def has(self, name: str) -> bool:
         place = bisect_left(self._names, name)
         return place < len(self._names) and self._names[place] == name and name not in self._folders
+
+    def find(self, name: str, photo: str) -> str:
+        """A file of this name that belongs to a photo, and may be written in another Unicode form than it; "" for none.
+
+        Where several photos differ by their form alone, each has what is written as it is.
+        """
+        if self.has(name):
+            return name
+        alone = not name.isascii() and normalize("NFC", photo) in self._forms
+        found = self._forms.get(normalize("NFC", name), "") if alone else ""
+        return found if self.has(found) else ""
 
     def photos_of(self, stem: str) -> int:
         """How many photos are called `stem`."""
@@ -118,7 +178,9 @@ class _Listing:
 
     def has_photo(self, owner: str) -> bool:
         """Whether a sidecar's owner is there: a photo of that name or stem."""
-        return (_is_photo(owner) and self.has(owner)) or self.photos_of(owner) > 0
+        if (_is_photo(owner) and self.find(owner, owner)) or self.photos_of(owner) > 0:
+            return True
+        return normalize("NFC", owner) in self._stems
 
 
 def _is_photo(name: str) -> bool:

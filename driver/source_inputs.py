@@ -10,23 +10,29 @@ import posixpath
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
 from comfy_nodes.core import photos
 
+from . import source_foreign
 from .failures import RunError
-from .source_storage import Storage, listed, locate, matches, said, walk
+from .source_storage import LocalStorage, Storage, listed, locate, matches, unreadable, walk
 
 Kind = Literal["photos", "json", "parquet", "tar"]
 
-PLANNER = 1
+PLANNER = 2
 """Raised whenever the same input would be planned otherwise than before."""
 
 _KINDS: dict[str, Kind] = {".json": "json", ".jsonl": "json", ".parquet": "parquet", ".tar": "tar"}
 _GIVE = (
     "give a folder of photos, an ImgEdit annotation .json or .jsonl, .parquet, a webdataset .tar, or a folder of these"
 )
+
+
+_LOOKED_AT = 1000
+"""Files that are looked through for what a folder without photos holds."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +74,7 @@ class Input:
             if not self.chosen:
                 _add_folder(found, self.storage, self.below)
         except OSError as error:
-            raise RunError(f"--input {self.given}: cannot be read ({said(error)}); check its permissions") from None
+            raise RunError(f"--input {self.given}: {unreadable(error)}") from None
         return found.hexdigest()
 
 
@@ -91,7 +97,8 @@ def find_input(path: str | Path, image_root: str | Path | None) -> Input:
     kinds = {_kind(name) for name in names}
     if None in kinds or "photos" in kinds:
         packed = any(name.endswith((".tar.gz", ".tgz", ".tar.zst", ".jsonl.gz")) for name in names)
-        raise RunError(f"--input {given}: " + ("unpack it first; " if packed else "") + _GIVE)
+        foreign = source_foreign.beside(storage, list(names))
+        raise RunError(f"--input {given}: " + ("unpack it first; " if packed else "") + (foreign or _GIVE))
     if len(kinds) > 1:
         raise _mixed(given, Counter(_kind(name) for name in names))
     (kind,) = kinds
@@ -112,13 +119,16 @@ def _folder(given: str, storage: Storage, root: Storage | None) -> Input:
     if len(held) > 1:
         raise _mixed(given, kinds)
     if not held:
-        raise RunError(f"--input {given}: no photos in it; {_GIVE}")
+        foreign = source_foreign.beside(storage, list(islice(walk(storage, below), _LOOKED_AT)))
+        raise RunError(f"--input {given}: no photos in it; {foreign or _GIVE}")
     return _input(given, held[0], storage, (), below, root)
 
 
 def _input(given: str, kind: Kind, storage: Storage, names: tuple[str, ...], below: str, root: Storage | None) -> Input:
     if root and kind in ("photos", "tar"):
         raise RunError(f"--image-root: {given} holds its photos itself; leave --image-root out")
+    if isinstance(storage, LocalStorage):
+        storage.picked = frozenset(names)
     return Input(given, kind, storage, names, below, root or storage)
 
 

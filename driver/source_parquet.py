@@ -1,13 +1,12 @@
 """Parquet inputs: one photo a row, as bytes in it or as a path, in one shard or many.
 
 Reads forward in small batches. Memory is bounded by the largest page of a file's photo column, which its writer chose
-(pyarrow's default: a row group's photos). A locator is `shard.parquet#row/column.suffix`.
+(pyarrow's default: a row group's photos).
 """
 
 from __future__ import annotations
 
 import io
-import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,8 +24,9 @@ from .layout_imgedit import task_of_shard
 from .source_annotation import photo_of
 from .source_inputs import Input
 from .source_photo import SECONDS, InputError, Photo
+from .source_places import Cell, Locator, path_of
 from .source_records import EDITED, GIVEN_SCORES, NAMES
-from .source_storage import Storage, said
+from .source_storage import ShardStamps, Storage, said
 
 IMAGES = (
     "image", "source_image", "src_image", "input_image", "input_images", "original_image", "photo",
@@ -47,11 +47,6 @@ BATCH_ROWS = 1024
 _BUFFER = 1 << 20
 """Bytes of a column that are read at once; without a buffer pyarrow reads a row group's."""
 
-_LOCATOR = re.compile(r"(.+)#(\d+)/([^/#]+)\.\w+", re.DOTALL)
-
-_NUMBER = "@"
-"""Before a picture's number in a cell that holds several, in a locator."""
-
 _SIGNATURES = (
     (b"\xff\xd8", "jpg"), (b"\x89PNG", "png"), (b"GIF8", "gif"), (b"BM", "bmp"), (b"II", "tif"), (b"MM", "tif"),
 )  # fmt: skip
@@ -65,6 +60,7 @@ class ParquetReader:
         self.distant = given.photos.remote and given.photos is not given.storage
         self._input = given
         self._places = _Places()
+        self._stamps = ShardStamps()
 
     def remedy(self, photo: Photo) -> str:
         return "fill its bbox (xyxy in pixels) or its mask, or leave the row out"
@@ -84,22 +80,23 @@ class ParquetReader:
             for photo in self._rows(file, shard, columns):
                 yield replace(photo, task=photo.task or task)
 
-    def open(self, file: str) -> BinaryIO:
-        if not _LOCATOR.fullmatch(file):
-            return self._input.photos.open(file)
-        return io.BytesIO(self.read(file))
+    def open(self, file: Locator) -> BinaryIO:
+        return io.BytesIO(self.read(file)) if isinstance(file, Cell) else self._input.photos.open(path_of(file))
 
-    def read(self, file: str) -> bytes:
-        place = _LOCATOR.fullmatch(file)
-        if place is None:
-            return self._input.photos.read(file)
-        shard, row, column = place[1], int(place[2]), place[3]
+    def stamp(self, file: Locator) -> str:
+        if isinstance(file, Cell):
+            return self._stamps.of(self._input.storage, file.shard)
+        return self._input.photos.stamp(path_of(file))
+
+    def read(self, file: Locator) -> bytes:
+        if not isinstance(file, Cell):
+            return self._input.photos.read(path_of(file))
         try:
-            cursor = self._places.cursors.get(column)
-            column, _, number = column.partition(_NUMBER)
-            if cursor is None or cursor.shard != shard:
-                cursor = self._places.cursors[place[3]] = _Cursor(self._input.storage, shard, column)
-            data, _ = _picture(cursor.value(row), int(number or 0))
+            cursor = self._places.cursors.get((file.column, file.number))
+            if cursor is None or cursor.shard != file.shard:
+                cursor = _Cursor(self._input.storage, file.shard, file.column)
+                self._places.cursors[file.column, file.number] = cursor
+            data, _ = _picture(cursor.value(file.row), file.number)
         except InputError as error:
             raise OSError(str(error)) from None
         if data is None:
@@ -125,18 +122,19 @@ class ParquetReader:
             start = end
 
     def _photo(self, values: dict[str, Any], columns: dict[str, str], shard: str, row: int) -> Photo:
-        here = f"{shard}#{row}"
         images = values["image"]
-        name = photos.readable(here)
+        name = photos.readable(f"{shard}#{row}")
         cells = {field: _picture(values.pop(field, None)) for field in ("image", *SECONDS, "painted")}
         held = {
-            field: f"{here}/{columns[field]}.{_suffix(data)}" for field, (data, _) in cells.items() if data is not None
+            field: Cell(shard, row, columns[field], 0, _suffix(data))
+            for field, (data, _) in cells.items()
+            if data is not None
         }
         if "reference" not in columns and isinstance(images, list) and len(images) > 1:
             # Of a row with two pictures before the edit, the second is what the edit is to show.
             cells["reference"] = _picture(images, 1)
             if (second := cells["reference"][0]) is not None:
-                held["reference"] = f"{here}/{columns['image']}{_NUMBER}1.{_suffix(second)}"
+                held["reference"] = Cell(shard, row, columns["image"], 1, _suffix(second))
         paths = {field: path for field, (_, path) in cells.items()}
         if "image" not in held and paths["image"] is None:
             return Photo(file="", source_id=name, problem=f"{name}: its {columns['image']} is empty")
@@ -155,10 +153,10 @@ class ParquetReader:
 
 
 class _Places(threading.local):
-    """What a thread has open: where it stands in a photo column, for columns by name."""
+    """What a thread has open: where it stands in a photo column, by its name and the picture's number in a cell."""
 
     def __init__(self) -> None:
-        self.cursors: dict[str, _Cursor] = {}
+        self.cursors: dict[tuple[str, int], _Cursor] = {}
 
 
 @dataclass

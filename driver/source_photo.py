@@ -11,6 +11,8 @@ from typing import BinaryIO, Protocol
 
 from comfy_nodes.core.annotation import Annotation
 
+from .source_places import Locator
+
 SECONDS = ("reference", "frame2", "edited")
 """Pictures that may belong to a photo, by role."""
 
@@ -22,21 +24,21 @@ class InputError(Exception):
 @dataclass(frozen=True)
 class Photo:
     """A photo of an input with what its author says of it. `file`, `mask`, `reference`, `frame2` and `edited` are locators: what they
-    mean only the reader knows, but for their end, which is a file name with its suffix."""
+    mean only the reader knows."""
 
-    file: str
+    file: Locator
     source_id: str
     annotation: Annotation | None = None
     problem: str = ""
     """Why it cannot be used; then nothing else counts."""
     instruction: str = ""
-    mask: str = ""
+    mask: Locator = ""
     """A picture that marks the region, in the place of those in `annotation`."""
     class_name: str | None = None
     """What the region that it marks is called."""
-    reference: str = ""
-    frame2: str = ""
-    edited: str = ""
+    reference: Locator = ""
+    frame2: Locator = ""
+    edited: Locator = ""
     task: str = ""
     """The task that its author wrote it for, all its regions in one edit; "" where it is for any."""
     subtask: str = ""
@@ -48,8 +50,10 @@ class Photo:
     """Tasks that a router accepted for it; None where none has looked at it."""
     data: bytes | None = None
     """The file's bytes, where the reader could not help reading them."""
+    grounded: bool = False
+    """Whether the annotate stage looked at it."""
     ungrounded: str = ""
-    """Why the annotate stage found no region either."""
+    """Why it could not."""
 
     @property
     def unmarked(self) -> bool:
@@ -77,8 +81,11 @@ class Reader(Protocol):
             RunError: the input as a whole cannot be used.
         """
 
-    def open(self, file: str) -> BinaryIO:
+    def open(self, file: Locator) -> BinaryIO:
         """What a locator names, seekable. Raises OSError."""
 
-    def read(self, file: str) -> bytes:
+    def stamp(self, file: Locator) -> str:
+        """What changes with what a locator names, or with the file that this lies in. Raises OSError."""
+
+    def read(self, file: Locator) -> bytes:
         """The bytes of what a locator names. Called by several threads. Raises OSError."""

@@ -13,12 +13,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from comfy_nodes.core import rle
+from comfy_nodes.core import rle, texts
 from comfy_nodes.core.annotation import Annotation, AnnotationError, parse_annotation, region_of_mask
 from comfy_nodes.core.records import CARRIED
 from comfy_nodes.core.tasks import INSTRUCT, TASKS
 from comfy_nodes.core.taxonomy import TAXONOMY, Kind
 
+from .source_photo import SECONDS
 from .source_tasks import is_task, task_of_item, task_regions, task_words
 
 NAMES: dict[str, tuple[str, ...]] = {
@@ -226,4 +227,7 @@ def _text(item: Mapping[str, Any], field: str) -> str:
         return ""
     if not isinstance(value, str):
         raise AnnotationError(f"its {field} is not a text")
+    check = texts.fault if field == "instruction" else texts.fault_of_name
+    if field not in SECONDS and (why := check(value)):
+        raise AnnotationError(f"its {field} {why}")
     return value.strip()

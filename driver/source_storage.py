@@ -6,10 +6,12 @@ behind fsspec raises comes out as OSError; local files take no detour through fs
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import posixpath
 import re
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +25,14 @@ READ_AHEAD = 1 << 18
 
 _STAMPS = ("ETag", "etag", "checksum", "blob_id", "mtime", "LastModified", "last_modified", "updated", "created")
 """What file systems call the mark that changes with a file."""
+
+
+MAX_BYTES = 2 << 30
+"""The largest file that is read as a picture. Ours."""
+
+
+class Refused(OSError):
+    """A file that is not read, whatever its permissions; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +75,8 @@ class Storage(Protocol):
 
 
 class LocalStorage:
-    """A folder on a disk."""
+    """A folder on a disk. Opens plain files that lie in it; a link out of it is not followed, as whoever packed the
+    folder would read whatever its user may."""
 
     remote = False
 
@@ -73,15 +84,26 @@ class LocalStorage:
         self.folder = root.resolve()
         self.root = str(self.folder)
         self._prefix = self.root.rstrip("/") + "/"
+        self._open_to = (self._prefix, *_blobs(self.folder))
+        self.picked: frozenset[str] = frozenset()
+        """Files that the user named one by one: these may be links to anywhere."""
 
     def at(self, root: str) -> Self:
         return type(self)(Path(root))
 
     def open(self, name: str) -> BinaryIO:
-        return (self.folder / name).open("rb")
+        path = self._prefix + name
+        # A pipe that nobody writes to would never open, and opening a device may do something.
+        _check_plain(os.stat(path).st_mode)  # noqa: PTH116  # a million of them
+        if name not in self.picked and not os.path.realpath(path).startswith(self._open_to):
+            raise Refused("it is a link out of the folder; put the file itself there")
+        return open(path, "rb", opener=_open_at_once)
 
     def read(self, name: str) -> bytes:
-        return (self.folder / name).read_bytes()
+        with self.open(name) as file:
+            if os.fstat(file.fileno()).st_size > MAX_BYTES:
+                raise Refused(f"it is larger than {MAX_BYTES >> 30} GB, which no picture is")
+            return file.read()
 
     def names(self, folder: str) -> Names:
         names: list[str] = []
@@ -111,7 +133,7 @@ class LocalStorage:
         return f"{found.st_size}/{found.st_mtime_ns}"
 
     def inside(self, path: str) -> str | None:
-        """Links inside the root may lead anywhere; a path that leads into it through a link is inside as well."""
+        """A path that leads into the root through a link is inside as well."""
         try:
             if b"\0" in os.fsencode(path):
                 return None
@@ -163,9 +185,14 @@ class RemoteStorage:
             path.encode()
         except UnicodeEncodeError:
             return None
-        bare = self.system._strip_protocol(path) if "://" in path else path
-        whole = posixpath.normpath(posixpath.join(self.root, bare))
-        return whole[len(self.root) + 1 :] if whole.startswith(self.root + "/") and "\0" not in whole else None
+        # Of a web address the scheme stays in the root, and its two slashes are no detour.
+        scheme, mark, root = self.root.rpartition("://")
+        if "://" in path:
+            whole = self.system._strip_protocol(path).removeprefix(scheme + mark)
+        else:
+            whole = posixpath.join(root, path.replace("#", "%23") if scheme else path)
+        whole = posixpath.normpath(whole)
+        return whole[len(root) + 1 :] if whole.startswith(root + "/") and "\0" not in whole else None
 
     def _entries(self, folder: str) -> dict[str, dict[str, Any]]:
         whole = self._whole(folder)
@@ -207,6 +234,21 @@ class _RemoteFile(io.RawIOBase):
         if not self.closed:
             self._file.close()
         super().close()
+
+
+class ShardStamps:
+    """Stamps of files that hold many photos each: a file is looked at once, as its photos are asked for in a row."""
+
+    def __init__(self) -> None:
+        self._last = "", ""
+
+    def of(self, storage: Storage, name: str) -> str:
+        """The file's stamp. Raises OSError."""
+        last, stamp = self._last
+        if last != name:
+            stamp = storage.stamp(name)
+            self._last = name, stamp
+        return stamp
 
 
 def locate(path: str) -> tuple[Storage, str] | None:
@@ -277,7 +319,12 @@ def listed(storage: Storage, folder: str) -> Names:
         return storage.names(folder)
     except OSError as error:
         where = f"{storage.root}/{folder}" if folder else storage.root
-        raise RunError(f"--input {where}: cannot be read ({said(error)}); check its permissions") from None
+        raise RunError(f"--input {where}: {unreadable(error)}") from None
+
+
+def unreadable(error: OSError) -> str:
+    """What is to be said of a file that cannot be read, and what to do."""
+    return f"cannot be read ({said(error)})" + ("" if isinstance(error, Refused) else "; check path and permissions")
 
 
 def said(error: OSError) -> str:
@@ -288,11 +335,36 @@ def said(error: OSError) -> str:
     return text or type(error).__name__
 
 
+def _check_plain(mode: int) -> None:
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(mode):
+        raise Refused("it is a pipe, a device or a socket; give a file")
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """A file's descriptor, without waiting for a writer if it has become a pipe in the meantime."""
+    opened = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    try:
+        _check_plain(os.fstat(opened).st_mode)
+    except OSError:
+        os.close(opened)
+        raise
+    return opened
+
+
+def _blobs(folder: Path) -> Iterator[str]:
+    """Where the hub's cache keeps the files that the links in one of its snapshots lead to."""
+    for parent in folder.parents:
+        if parent.name == "snapshots" and (parent.parent / "blobs").is_dir():
+            yield f"{parent.parent / 'blobs'}/"
+
+
 def _local(path: str) -> Path | None:
-    """A path of this machine, also one written as `file://`; None for other URLs."""
+    """A path of this machine, also one written as `file://`; None for other URLs. What is there is a path, however it looks."""
     if path.startswith(("file://", "local://")):
         return Path(path.partition("://")[2])
-    return None if "://" in path or "::" in path else Path(path)
+    return Path(path) if not ("://" in path or "::" in path) or os.path.lexists(path) else None
 
 
 def _system(url: str) -> tuple[Any, str]:

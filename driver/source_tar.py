@@ -1,32 +1,33 @@
 """Webdataset inputs: tar files whose members with one basename are one sample.
 
 `<key>.jpg` (or another photo; `<key>.input.png` of our own datasets), and if wanted `<key>.mask.png`, `<key>.ref.png`, `<key>.txt` (instruction) and
-`<key>.json` (what `source_records.py` reads). As webdataset has it, a key ends at the first dot of its file name. A
-locator is `shard.tar#offset+size/member`: a member's bytes are read without the tar around them.
+`<key>.json` (what `source_records.py` reads). As webdataset has it, a key ends at the first dot of its file name.
 """
 
 from __future__ import annotations
 
 import io
-import json
-import re
 import tarfile
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
+from unicodedata import normalize
 
 from comfy_nodes.core import photos
 from comfy_nodes.core.annotation import AnnotationError
 
+from . import bounded_json, source_foreign
 from .failures import RunError
 from .source_inputs import Input
 from .source_photo import InputError, Photo
+from .source_places import Locator, Member, name_of
 from .source_records import read_record
-from .source_storage import Storage, said
+from .source_storage import MAX_BYTES as MAX_PICTURE
+from .source_storage import Refused, ShardStamps, Storage, said
+from .source_words import MAX_BYTES, NoWords, captioned, words_in
 
-_LOCATOR = re.compile(r"(.+)#(\d+)\+(\d+)/[^/]+", re.DOTALL)
 _BLOCK = tarfile.BLOCKSIZE
 _PADDING = 64 * 1024
 """How far behind the end mark of a tar is looked for more; tar itself fills up to 10 KB. Ours."""
@@ -34,10 +35,10 @@ _PADDING = 64 * 1024
 
 @dataclass
 class _Group:
-    """Members of one sample: their locators by what follows the key in their names."""
+    """Members of one sample: their addresses by what follows the key in their names."""
 
     key: str
-    members: dict[str, str] = field(default_factory=dict)
+    members: dict[str, Member] = field(default_factory=dict)
     problem: str = ""
 
 
@@ -49,9 +50,10 @@ class TarReader:
     def __init__(self, given: Input):
         self._input = given
         self._open = _Open()
+        self._stamps = ShardStamps()
 
     def remedy(self, photo: Photo) -> str:
-        key = photos.readable(PurePosixPath(photo.file).name.partition(".")[0])
+        key = photos.readable(name_of(photo.file).partition(".")[0])
         return f"add {key}.mask.png (white is the object) or {key}.json (an ImgEdit annotation) to the tar"
 
     def photos(self, task: str, edited: bool = False) -> Iterator[Photo]:
@@ -63,16 +65,21 @@ class TarReader:
                     raise RunError(f"--input {self._input.given}: {error}") from None
                 yield Photo(file="", source_id=photos.readable(shard), problem=str(error))
 
-    def open(self, file: str) -> BinaryIO:
-        shard, offset, size = _place(file)
-        return io.BufferedReader(_Part(self._open.file(self._input.storage, shard), offset, size))
+    def open(self, file: Locator) -> BinaryIO:
+        member = _member(file)
+        return io.BufferedReader(_Part(self._open.file(self._input.storage, member.shard), member.offset, member.size))
 
-    def read(self, file: str) -> bytes:
-        shard, offset, size = _place(file)
-        opened = self._open.file(self._input.storage, shard)
-        opened.seek(offset)
-        data = opened.read(size)
-        if len(data) != size:
+    def stamp(self, file: Locator) -> str:
+        return self._stamps.of(self._input.storage, _member(file).shard)
+
+    def read(self, file: Locator) -> bytes:
+        member = _member(file)
+        if member.size > MAX_PICTURE:
+            raise Refused(f"it is larger than {MAX_PICTURE >> 30} GB, which no picture is")
+        opened = self._open.file(self._input.storage, member.shard)
+        opened.seek(member.offset)
+        data = opened.read(member.size)
+        if len(data) != member.size:
             raise OSError("the tar is shorter than it was")
         return data
 
@@ -80,14 +87,15 @@ class TarReader:
         name = photos.readable(shard)
         group: _Group | None = None
         try:
-            for key, end, locator, problem in _members(self._input.storage, shard):
-                if group is None or key != group.key:
+            for key, end, address, problem in _members(self._input.storage, shard):
+                # A name may be written in either Unicode form, on one disk and the next.
+                if group is None or normalize("NFC", key) != normalize("NFC", group.key):
                     if group:
                         yield self._photo(name, group)
                     group = _Group(key)
                 if end in group.members:
                     problem = problem or f"it holds two members called {PurePosixPath(key).name}.{end}"
-                group.members[end] = locator
+                group.members[end] = address
                 group.problem = group.problem or problem
         except InputError as error:
             if group is None:
@@ -114,29 +122,38 @@ class TarReader:
             mask=group.members.get("mask.png", ""),
             reference=group.members.get("ref.png", ""),
             frame2=group.members.get("frame2.png", ""),
-            edited=group.members.get("edited.png") or group.members.get("output.png", ""),
+            edited=group.members.get("edited.png", group.members.get("output.png", "")),
         )
         try:
             return self._described(photo, group)
+        except NoWords as error:
+            return replace(photo, problem=str(error))
         except (AnnotationError, OSError) as error:
             reason = said(error) if isinstance(error, OSError) else str(error)
             return replace(photo, problem=f"{photo.source_id}: {reason}")
 
     def _described(self, photo: Photo, group: _Group) -> Photo:
         """The photo with what its `.json` and its `.txt` say; for the instruction the `.txt` counts first."""
-        text, told = group.members.get("txt"), group.members.get("json")
-        words = self.read(text).decode("utf-8-sig", "replace").strip() if text else ""
+        told = group.members.get("json")
         if told is None:
-            return replace(photo, instruction=words)
+            return replace(photo, instruction=self._words(group))
         try:
-            item: Any = json.loads(self.read(told).decode("utf-8-sig"))
-        except (ValueError, RecursionError) as error:
+            if told.size > bounded_json.MAX_BYTES:
+                raise ValueError(bounded_json.TOO_LONG)
+            item: Any = bounded_json.loads(self.read(told).decode("utf-8-sig"))
+        except ValueError as error:
             raise AnnotationError(f"its .json is not JSON ({error})") from None
         if isinstance(item, dict) and len(item) == 1 and isinstance(only := next(iter(item.values())), dict):
             item = only  # ImgEdit's {key: annotation}
         if not isinstance(item, dict):
             raise AnnotationError("its .json is not an object")
         path = "original_path" if "original_path" in item else "path"
+        if captioned(item):
+            words, item = "", {**item, "cap": item["caption"]}
+        else:
+            if kind := source_foreign.kind_of(item):
+                raise AnnotationError(f"its .json holds {source_foreign.advice(kind)}")
+            words = self._words(group)
         record = read_record({**item, path: photo.source_id, "reference": None})
         return replace(
             photo,
@@ -146,6 +163,12 @@ class TarReader:
             task=record.task,
             words_for=record.words_for,
         )
+
+    def _words(self, group: _Group) -> str:
+        text = group.members.get("txt")
+        if text is None:
+            return ""
+        return words_in(self.read(replace(text, size=min(text.size, MAX_BYTES + 1))), photos.readable(text.name))
 
 
 class _Open(threading.local):
@@ -192,8 +215,8 @@ class _Part(io.RawIOBase):
         return self._place
 
 
-def _members(storage: Storage, shard: str) -> Iterator[tuple[str, str, str, str]]:
-    """The files in a tar: key, what follows it in the name, locator, and what is wrong with it.
+def _members(storage: Storage, shard: str) -> Iterator[tuple[str, str, Member, str]]:
+    """The files in a tar: key, what follows it in the name, address, and what is wrong with it.
 
     Raises:
         InputError: not a tar, or the rest of it is missing or damaged; all that stands before is given first.
@@ -217,8 +240,8 @@ def _members(storage: Storage, shard: str) -> Iterator[tuple[str, str, str, str]
                         problem = f"{photos.readable(parts[-1])} is a link or no plain file"
                     elif member.offset_data + member.size > size:
                         problem = f"{photos.readable(parts[-1])} is cut off: the tar is truncated; copy it again"
-                    locator = f"{shard}#{member.offset_data}+{member.size}/{parts[-1]}"
-                    yield "/".join([*parts[:-1], key]), end, locator, problem
+                    address = Member(shard, member.offset_data, member.size, parts[-1])
+                    yield "/".join([*parts[:-1], key]), end, address, problem
                 reason = _unfinished(file, tar.offset)
     except OSError as error:
         reason = said(error)
@@ -249,8 +272,7 @@ def _photo_ends(members: Iterable[str]) -> list[str]:
     return ours or [end for end in ends if "." + end.lower() in photos.SUFFIXES]
 
 
-def _place(locator: str) -> tuple[str, int, int]:
-    found = _LOCATOR.fullmatch(locator)
-    if found is None:
+def _member(locator: Locator) -> Member:
+    if not isinstance(locator, Member):
         raise OSError("not a place in a tar")
-    return found[1], int(found[2]), int(found[3])
+    return locator

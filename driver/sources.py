@@ -6,13 +6,14 @@ photos meet the task. Reads headers only; pixels are read when their turn comes,
 
 from __future__ import annotations
 
+import hashlib
 import random
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal, Protocol
 
@@ -21,6 +22,7 @@ from comfy_nodes.core.keys import sample_key
 from comfy_nodes.core.photos import PhotoError
 from comfy_nodes.core.records import SampleFailure
 from comfy_nodes.core.tasks import ANNOTATE, INSTRUCT, TASKS, Task
+from comfy_nodes.core.texts import shown
 
 from . import source_alignment
 from .failures import RunError
@@ -29,7 +31,8 @@ from .source_annotation import AnnotationReader
 from .source_folder import FolderReader
 from .source_inputs import Input, find_input
 from .source_parquet import ParquetReader
-from .source_photo import Photo, Reader
+from .source_photo import SECONDS, Photo, Reader
+from .source_places import Locator, name_of
 from .source_storage import LocalStorage
 from .source_tar import TarReader
 
@@ -47,18 +50,18 @@ class Sample:
     """One edit to be made."""
 
     key: str
-    file: str
+    file: Locator
     """The photo's locator: what `Source.read` takes."""
     annotation: Annotation
     """Aligned with the photo, with the regions of this edit first: one, or two where the task has two. Behind them come
     the photo's other regions, without masks, where they were asked for. Its path is the source's id."""
     instruction: str = ""
     """Of a task with several turns a line for each."""
-    reference: str = ""
+    reference: Locator = ""
     """The reference picture's locator; "" where there is none."""
-    frame2: str = ""
+    frame2: Locator = ""
     """The second frame's."""
-    edited: str = ""
+    edited: Locator = ""
     """That of an edit that was made already."""
     task: str = ""
     """The graph's."""
@@ -67,6 +70,10 @@ class Sample:
     subtask: str = ""
     slot: str = ""
     """Which of several edits of the same regions it is."""
+    pictures: tuple[Locator, ...] = field(default=(), compare=False)
+    """Locators of all pictures that its graph takes. Only known where it is planned, as `stamp` is."""
+    stamp: str = field(default="", compare=False)
+    """Changes when one of these does; `Source.stamp` makes it."""
 
 
 @dataclass(frozen=True)
@@ -76,9 +83,18 @@ class Unusable:
     key: str
     source_id: str
     failure: SampleFailure
+    unread: Literal["", "photo", "rest"] = ""
+    """What nobody could look at, so that nothing is known of it: this photo, or part of the input."""
 
 
-Planned = Sample | Unusable
+@dataclass(frozen=True)
+class Spare:
+    """A sample that could be and is not asked for. What is done of it stays."""
+
+    key: str
+
+
+Planned = Sample | Unusable | Spare
 
 
 @dataclass(frozen=True)
@@ -137,6 +153,11 @@ class Source:
         files = isinstance(self._reader, (FolderReader, AnnotationReader))
         return self._input.photos.folder if files and isinstance(self._input.photos, LocalStorage) else None
 
+    @property
+    def names_files(self) -> bool:
+        """Whether its photos are files of this machine beside those that it consists of."""
+        return self._input.kind in ("json", "parquet") and not self._input.photos.remote
+
     def unmarked(self) -> Iterator[Planned]:
         """Photos that nobody marked a region in, as samples of the annotate stage. Files for a task have theirs."""
         unmarked = (photo for photo in self._reader.photos(ANNOTATE.name) if photo.unmarked)
@@ -164,8 +185,11 @@ class Source:
                 # Nobody says which of the tasks the words are about.
                 grounded = replace(grounded, instruction="")
             found = [one for aim in aims for one in self._samples(grounded, aim, regions, seed)]
-            usable: list[Planned] = [one for one in found if isinstance(one, Sample)]
-            return found if len(aims) == 1 else usable or found[:1]
+            if len(aims) == 1:
+                return found
+            # What one task cannot use is of no interest where another can; what is wrong with the photo is.
+            kept = {one.key: one for one in found if not (isinstance(one, Unusable) and one.failure.skipped)}
+            return list(kept.values()) or found[:1]
 
         named = aims[0].task.name if len(aims) == 1 else ANNOTATE.name
         edited = any("edited" in aim.seconds for aim in aims)
@@ -193,14 +217,17 @@ class Source:
         yield from self._once(self._each(self._reader.photos(ANNOTATE.name), samples))
 
     def _once(self, found: Iterator[Planned]) -> Iterator[Planned]:
-        """What comes up a second time is a failure."""
+        """What comes up a second time is skipped."""
         with closing(_Seen()) as seen:
             for planned in found:
+                if isinstance(planned, Spare):
+                    yield planned
+                    continue
                 times = seen.add(planned.key)
                 if times > 1:
                     source_id = planned.annotation.path if isinstance(planned, Sample) else planned.source_id
                     why = "the same photo and region stand in the input twice; only the first is edited"
-                    yield _unusable(source_id, "DuplicateSample", why, f"{planned.key}#{times}")
+                    yield _skipped(source_id, "DuplicateSample", why, f"{planned.key}#{times}")
                 else:
                     yield planned
             if not seen.any:
@@ -208,7 +235,7 @@ class Source:
 
     def _samples_of_kinds(self, photo: Photo, quotas: Quotas, seed: int) -> list[Planned]:
         by_region: dict[tuple[Region, ...], list[tuple[Wanted, Sample]]] = {}
-        refused: list[Planned] = []
+        refused: list[Unusable] = []
         for one in quotas.wanted:
             if photo.routed is not None and one.task.name not in photo.routed:
                 continue
@@ -217,20 +244,20 @@ class Source:
             for planned in self._samples(named, Aim(one.task, context="names"), "all", seed):
                 if isinstance(planned, Unusable):
                     refused.append(planned)
-                else:
+                elif isinstance(planned, Sample):
                     edit = planned.annotation.regions[: one.task.regions]
                     by_region.setdefault(edit, []).append((one, replace(planned, task=one.task.name)))
         if not by_region:
-            return refused[:1] or [
-                _unusable(photo.source_id, "NoKind", "its router accepted none of the kinds asked for")
+            return [*_worst(refused)] or [
+                _skipped(photo.source_id, "NoKind", "its router accepted none of the kinds asked for")
             ]
         found: list[Planned] = []
         for suitable in by_region.values():
             chosen = quotas.choose([one for one, _ in suitable])
-            found += [sample for one, sample in suitable if one in chosen]
+            found += [sample if one in chosen else Spare(sample.key) for one, sample in suitable]
         return found
 
-    def read(self, file: str) -> bytes:
+    def read(self, file: Locator) -> bytes:
         """The bytes of a photo or reference picture. May be called by several threads; fastest in the input's order.
 
         Args:
@@ -241,15 +268,31 @@ class Source:
         """
         return source_alignment.read(file, self._reader)
 
-    def suffix(self, file: str) -> str:
+    def stamp(self, pictures: Sequence[Locator]) -> str:
+        """What changes when one of these pictures does, or the file that it lies in: size and time, or what a store has.
+        Reads none of them.
+
+        Args:
+            pictures: a sample's.
+        """
+        return "\n".join(map(self._stamp, pictures))
+
+    def digest(self, pictures: Sequence[Locator]) -> str:
+        """Hash of what these pictures hold; "" where one cannot be read."""
+        try:
+            return digest(self.read(file) for file in pictures)
+        except PhotoError:
+            return ""
+
+    def suffix(self, file: Locator) -> str:
         """How a photo's file name ends, in lower case with its dot, such as `.jpg`."""
-        return PurePosixPath(file).suffix.lower()
+        return PurePosixPath(name_of(file)).suffix.lower()
 
     def fingerprint(self) -> str:
         """Hash that changes with the input's files and with the planner. Cheap: no file is opened.
 
-        Photos that an annotation or a parquet row names by path are not looked at, so a plan with failed inputs is to
-        be made again even where this stays the same. Task, regions, seed and grounding are the caller's to add.
+        Photos that an annotation or a parquet row names by path are not looked at: `names_files` says whether there may
+        be some. Task, regions, seed and grounding are the caller's to add.
 
         Raises:
             RunError: a file is gone or cannot be looked at.
@@ -277,7 +320,7 @@ class Source:
     def _samples(self, photo: Photo, aim: Aim, regions: Regions, seed: int) -> list[Planned]:
         task = aim.task
         if refused := _refused(photo, aim):
-            return [_unusable(photo.source_id, *refused)]
+            return [_skipped(photo.source_id, *refused)]
         photo = replace(
             photo,
             frame2=photo.frame2 if "frame2" in aim.seconds else "",
@@ -286,36 +329,71 @@ class Source:
         try:
             if photo.problem:
                 raise AnnotationError(photo.problem)
-            annotation = source_alignment.aligned(photo, self._reader)
+            # What the graph does not take is not looked at.
+            annotation = source_alignment.aligned(photo, self._reader, aim.seconds)
         except (PhotoError, AnnotationError) as error:
-            return [_unusable(photo.source_id, type(error).__name__, str(error))]
+            failure = SampleFailure("input", type(error).__name__, str(error))
+            return [replace(_unusable(photo.source_id, failure), unread=self._unread(photo))]
+        taken = [getattr(photo, role) for role in SECONDS if role in aim.seconds]
+        pictures = (photo.file, *filter(None, taken))
+        stamp = self.stamp(pictures)
         if task.region in ("none", "any"):
             edit = annotation.regions[:1] if task.region == "any" else ()
             others = _others(annotation, edit, aim)
             # Two rows of one dataset may have one id, where each is an edit of one photo.
-            source = photo.file if "edited" in aim.seconds else photo.source_id
-            return [_sample(photo, sample_key(source, None, task.name, photo.slot), annotation, edit, others, task)]
+            source = str(photo.file) if "edited" in aim.seconds else photo.source_id
+            key = sample_key(source, None, task.name, photo.slot)
+            return [replace(_sample(photo, key, annotation, edit, others, task), pictures=pictures, stamp=stamp)]
         eligible, reasons = source_alignment.edits(annotation, task, bool(photo.task))
         if not eligible:
-            return [_unusable(photo.source_id, "NoRegion", self._no_region(photo, reasons))]
+            return [self._no_region(photo, reasons, bool(annotation.refusals))]
         planned: list[Planned] = [
-            _unusable(photo.source_id, "AnnotationError", reason, f"{photo.source_id}#{reason}")
+            _unusable(photo.source_id, SampleFailure("input", "AnnotationError", reason), f"{photo.source_id}#{reason}")
             for reason in annotation.refusals
         ]
-        if regions == "one":
-            eligible = [random.Random(f"{seed}/{photo.source_id}").choice(eligible)]
+        picked = random.Random(f"{seed}/{photo.source_id}").choice(eligible) if regions == "one" else None
         for edit in eligible:
             key = photo.source_id
             for region in edit:
                 key = sample_key(key, region, task.name, photo.slot)
-            planned.append(_sample(photo, key, annotation, edit, _others(annotation, edit, aim), task))
+            if picked in (None, edit):
+                found = _sample(photo, key, annotation, edit, _others(annotation, edit, aim), task)
+                planned.append(replace(found, pictures=pictures, stamp=stamp))
+            else:
+                planned.append(Spare(key))
         return planned
 
-    def _no_region(self, photo: Photo, reasons: list[str]) -> str:
+    def _no_region(self, photo: Photo, reasons: list[str], damaged: bool) -> Unusable:
+        """
+        Args:
+            damaged: whether one of the reasons is that a region is none.
+        """
         if reasons:
-            return "no usable region: " + "; ".join(reasons)
-        why = f"; {photo.ungrounded}" if photo.ungrounded else ""
-        return f"the photo has no region{why}: {self._reader.remedy(photo)}"
+            why = "no usable region: " + "; ".join(reasons)
+            return _unusable(photo.source_id, SampleFailure("input", "NoRegion", why, skipped=not damaged))
+        found = photo.ungrounded or ("the annotate stage found nothing" if photo.grounded else "")
+        why = f"the photo has no region{'; ' if found else ''}{found}: {self._reader.remedy(photo)}"
+        if photo.ungrounded:
+            return replace(_unusable(photo.source_id, SampleFailure("annotate", "NotAnnotated", why)), unread="photo")
+        return _skipped(photo.source_id, "NoRegion", why)
+
+    def _unread(self, photo: Photo) -> Literal["", "photo", "rest"]:
+        """What nobody could look at, of a photo that cannot be used. One that is not there is known to be gone."""
+        if not photo.file:
+            return "rest"
+        try:
+            self._reader.stamp(photo.file)
+        except FileNotFoundError:
+            return ""
+        except OSError:
+            pass
+        return "photo"
+
+    def _stamp(self, file: Locator) -> str:
+        try:
+            return self._reader.stamp(file)
+        except OSError:
+            return "not there"
 
 
 def _refused(photo: Photo, aim: Aim) -> tuple[str, str] | None:
@@ -405,9 +483,24 @@ def _grounded(photo: Photo, grounding: Grounding) -> Photo:
     found = grounding.annotation(photo.source_id)
     if found is None:
         return replace(photo, ungrounded=grounding.reason(photo.source_id))
-    return replace(photo, annotation=found, ungrounded="" if found.regions else "the annotate stage found nothing")
+    return replace(photo, annotation=found, grounded=True)
 
 
-def _unusable(source_id: str, error_type: str, message: str, key_of: str | None = None) -> Unusable:
-    key = sample_key(key_of or source_id, None, "input")
-    return Unusable(key, source_id, SampleFailure("input", error_type, message))
+def _unusable(source_id: str, failure: SampleFailure, key_of: str | None = None) -> Unusable:
+    failure = replace(failure, message=shown(failure.message))
+    return Unusable(sample_key(key_of or source_id, None, "input"), source_id, failure)
+
+
+def _skipped(source_id: str, error_type: str, message: str, key_of: str | None = None) -> Unusable:
+    """What the task cannot use, though nothing is wrong with it."""
+    return _unusable(source_id, SampleFailure("input", error_type, message, skipped=True), key_of)
+
+
+def _worst(refused: list[Unusable]) -> list[Unusable]:
+    """Why a photo gives nothing, in one: what is wrong with it, or else why it is not wanted."""
+    return sorted(refused, key=lambda one: one.failure.skipped)[:1]
+
+
+def digest(pictures: Iterable[bytes]) -> str:
+    """Hash of what a sample's pictures hold, in their order."""
+    return " ".join(hashlib.sha256(data).hexdigest() for data in pictures)

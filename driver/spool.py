@@ -1,13 +1,41 @@
-"""Fetched images on their way from the server to a shard: files by record key, written whole or not at all."""
+"""Fetched images on their way from the server to a shard: files by record key, written whole or not at all.
+
+An image is staged first, under a name that nobody else has, and takes its place when it is decided whose result counts.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
+import uuid
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 from .failures import RunError
+
+
+@dataclass(frozen=True)
+class Staged:
+    """An image on disk that has not taken its place."""
+
+    place: Path
+    part: Path
+
+    def keep(self) -> None:
+        """Takes its place, whoever had it before.
+
+        Raises:
+            RunError: the disk may not be written to.
+        """
+        try:
+            self.part.replace(self.place)
+        except OSError as error:
+            raise disk_error(error, self.place.parent) from None
+
+    def drop(self) -> None:
+        """Goes, where it has not taken its place."""
+        self.part.unlink(missing_ok=True)
 
 
 class Spool:
@@ -17,8 +45,8 @@ class Spool:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
 
-    def put(self, key: str, role: str, number: int, data: bytes) -> None:
-        """Writes one image durably.
+    def stage(self, key: str, role: str, number: int, data: bytes) -> Staged:
+        """Writes one image durably beside its place.
 
         Args:
             role: `input` or `output`.
@@ -27,16 +55,21 @@ class Spool:
         Raises:
             RunError: the disk is full or may not be written to.
         """
-        path = self._path(key, role, number)
-        temporary = path.with_suffix(".part")
+        place = self._path(key, role, number)
+        staged = Staged(place, place.with_name(f"{place.name}.{uuid.uuid4().hex[:12]}.part"))
         try:
-            with temporary.open("wb") as file:
+            with staged.part.open("xb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            temporary.rename(path)
         except OSError as error:
+            staged.drop()
             raise disk_error(error, self.folder) from None
+        return staged
+
+    def put(self, key: str, role: str, number: int, data: bytes) -> None:
+        """Writes one image durably; arguments and errors as of `stage`."""
+        self.stage(key, role, number, data).keep()
 
     def get(self, key: str, role: str, number: int) -> bytes | None:
         """The image, or None where it is in a shard already."""

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from comfy_nodes.core.tasks import task_named
 from comfy_nodes.core.weights import Policy
 
+from . import partner
+from .answering import at_once
 from .comfy import ComfyServer
 from .failures import RunError
 from .gpus import has_gpu, visible_gpus
 from .licences import check_licences
-from .pool import StopRequest
+from .logins import named
 from .preflight import Agreement, agree, check_join
 from .progress import Waiting
 from .server import ForeignServer, OwnServer, find_comfyui
 from .sources import Aim, Context
+from .terminal import say
 from .workflow import (
     EDIT_SINK,
     INSTRUCTION_SINK,
@@ -75,7 +77,7 @@ class Stage:
         api = file.to_api(info)
         _say(check_licences(api, self.policy))
         graph = BatchGraph.bind(api, info)
-        return Stage(self.hosts, _agree(self.hosts, graph), file, graph, profile, self.policy)
+        return Stage(self.hosts, _agree(_answering(self.hosts), graph), file, graph, profile, self.policy)
 
     def check(self, server: ComfyServer) -> tuple[str, ...]:
         """Lines to be said of a server that comes, or comes back.
@@ -87,9 +89,7 @@ class Stage:
 
 
 @contextmanager
-def open_stages(
-    options: argparse.Namespace, names: Sequence[str], work: Path, stop: StopRequest
-) -> Iterator[list[Stage]]:
+def open_stages(options: argparse.Namespace, names: Sequence[str], work: Path) -> Iterator[list[Stage]]:
     """Finds or starts the servers and checks the workflows against them.
 
     Args:
@@ -105,8 +105,9 @@ def open_stages(
         # What is wrong with a file is said before a server is started for it.
         for name in names:
             WorkflowFile.read(find_workflow(name, wanted)[0])
-    with running_hosts(options, work, stop) as hosts:
-        first = next(host for host in hosts if host.running()).server
+    with running_hosts(options, work) as hosts:
+        there = _answering(hosts)
+        first = there[0].server
         stats = first.system_stats()
         wanted = wanted or ("full" if any(one["type"] != "cpu" for one in stats["devices"]) else "classical")
         object_info = first.object_info()
@@ -115,7 +116,7 @@ def open_stages(
         found = [find_workflow(name, wanted) for name in names]
         if options.profile == "auto" and (taken := _without_models(names, found)):
             note = f"NO GPU: taking {', '.join(taken)}, which edit by classical image processing without any model"
-            print(note, file=sys.stderr, flush=True)
+            say(note)
         files = [WorkflowFile.read(path) for path, _ in found]
         apis = [file.to_api(object_info) for file in files]
         for setting in options.set:
@@ -123,8 +124,8 @@ def open_stages(
         _say(line for api in apis for line in check_licences(api, options.licence_policy))
         graphs = [BatchGraph.bind(api, object_info) for api in apis]
         _check_together(graphs, files)
-        agreements = [_agree(hosts, graph) for graph in graphs]
-        away = [f"{host.name} does not answer; it joins when it does" for host in hosts if not host.running()]
+        agreements = [_agree(there, graph) for graph in graphs]
+        away = [f"{host.name} does not answer; it joins when it does" for host in hosts if host not in there]
         _say((*away, *(line for one in agreements for line in one.warnings)))
         yield [
             Stage(hosts, agreement, file, graph, profile, options.licence_policy)
@@ -135,7 +136,7 @@ def open_stages(
 def _say(lines: Iterable[str]) -> None:
     """Each line once."""
     for line in dict.fromkeys(lines):
-        print(line, file=sys.stderr, flush=True)
+        say(line)
 
 
 def _without_models(names: Sequence[str], found: Sequence[tuple[Path, str]]) -> list[str]:
@@ -182,31 +183,47 @@ def _check_together(graphs: list[BatchGraph], files: list[WorkflowFile]) -> None
         by_task[graph.task] = name
 
 
-def _agree(hosts: list[OwnServer | ForeignServer], graph: BatchGraph) -> Agreement:
-    return agree([host.server for host in hosts if host.running()], graph.api)
+def _answering(hosts: Sequence[OwnServer | ForeignServer]) -> list[OwnServer | ForeignServer]:
+    """Those that answer now.
+
+    Raises:
+        RunError: none does.
+    """
+    up = at_once([host.running for host in hosts])
+    if not any(up):
+        raise RunError(f"{hosts[0].name} does not answer any more: see to it and run the same command again")
+    return [host for host, answers in zip(hosts, up, strict=True) if answers]
+
+
+def _agree(there: Sequence[OwnServer | ForeignServer], graph: BatchGraph) -> Agreement:
+    found = agree([host.server for host in there], graph.api)
+    paid = partner.notes(graph.api, found.object_info, [host.server.url for host in there])
+    return replace(found, warnings=(*found.warnings, *paid))
 
 
 @contextmanager
-def running_hosts(
-    options: argparse.Namespace, work: Path, stop: StopRequest
-) -> Iterator[list[OwnServer | ForeignServer]]:
+def running_hosts(options: argparse.Namespace, work: Path) -> Iterator[list[OwnServer | ForeignServer]]:
     """The run's servers, of which at least one answers. Others of somebody else's may join later."""
     hosts = _foreign(options.server) if options.server else _own(options.servers, work)
     try:
         if not options.server:
             for host in hosts:
-                if not host.start(lambda: stop.level > 0):
-                    raise KeyboardInterrupt
-        elif not any(host.running() for host in hosts):
-            hosts[0].start(lambda: stop.level > 0)
+                host.start()
+        elif not any(at_once([host.running for host in hosts])):
+            hosts[0].start()
         yield hosts
     finally:
-        for host in hosts:
-            host.stop()
+        at_once([host.stop for host in hosts])
 
 
-def _foreign(urls: str) -> list[OwnServer | ForeignServer]:
-    return [ForeignServer(ComfyServer(url)) for url in urls.split(",")]
+def _foreign(listed: str) -> list[OwnServer | ForeignServer]:
+    """Servers by address, or by the name that `servers.toml` gives one."""
+    return [ForeignServer(_named(one.strip())) for one in listed.split(",")]
+
+
+def _named(word: str) -> ComfyServer:
+    login = named(word)
+    return ComfyServer(login.address, login) if login else ComfyServer(word)
 
 
 def _own(servers: int | None, work: Path) -> list[OwnServer | ForeignServer]:

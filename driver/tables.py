@@ -1,4 +1,4 @@
-"""The small tables beside the dataset, `failed.parquet` and `telemetry.parquet`, written as their rows come."""
+"""The small tables beside the dataset, `failed.parquet`, `skipped.parquet` and `telemetry.parquet`, written as their rows come."""
 
 from __future__ import annotations
 

@@ -8,14 +8,18 @@ from __future__ import annotations
 import contextlib
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Protocol
 
+from comfy_nodes.core.photos import PhotoError
 from comfy_nodes.core.records import SampleFailure, SavedFile
 
+from .answering import sleep
+from .binding import Foreign
 from .comfy import ComfyServer, Job
 from .comfy_socket import Closed, Ended, PromptEvents, Ran
-from .failures import PromptRefused, RunError, ServerFault, ServerGone
+from .failures import PromptRefused, RunError, ServerFault, ServerGone, ServerLocked
 from .faults import Trouble, node_error
 from .flights import Flight, Posted
 from .harvest import SinkNotRun
@@ -43,8 +47,25 @@ SICK_AFTER = 3
 LONGEST_REST = 60.0
 """Seconds that a suspended server rests at most before it gets one prompt as a canary. Ours."""
 
+MAX_FETCHES = 5
+"""Faults over one sample's files, or over what became of one prompt, after which these are to be made again. Ours."""
+
+LONGEST_LOCK = 10.0
+"""Seconds after which a server that asks for a login is tried again, at most. Ours."""
+
+PATIENCE_SECONDS = 60.0
+"""How long a server that is not like the others may be all that is left, as for one that is away. Ours."""
+
 DRAIN_SECONDS = 120.0
 """How long a stopped run waits for prompts in flight."""
+
+
+class SampleFault(ServerFault):
+    """A server did not do what it was asked about one prompt or sample; it may do so for all others."""
+
+    def __init__(self, fault: ServerFault, key: str):
+        super().__init__(str(fault))
+        self.key = key
 
 
 class Host(Protocol):
@@ -90,6 +111,7 @@ class Worker:
         run_seed: int,
         recycle_after: int,
         turn: float,
+        extra: Mapping[str, str],
     ):
         """
         Args:
@@ -98,6 +120,7 @@ class Worker:
                 is to be said of it.
             recycle_after: a server of our own is started again after so many prompts.
             turn: after which share of these the first time, so that not all servers of a run are due together.
+            extra: what prompts carry beside their graph.
         """
         self._fit = fit
         self._check = check
@@ -105,16 +128,27 @@ class Worker:
         self._pool = pool
         self._every = recycle_after
         self._recycle_after = int(recycle_after * turn) or 1
+        self._extra = extra
         self._flights: dict[str, Flight] = {}
-        self._poster = Poster(pool, run_seed)
+        self._poster = Poster(pool, run_seed, host.name)
         self._pulse = Pulse(time.monotonic())
         self._state: ServerState = "idle"
         self._done = self._faults = self._in_a_row = self._errors_in_a_row = self._prompts = 0
+        self._troubled: set[str] = set()
+        """Samples with faults of their own since one was finished: with many of them, it is the server."""
+        self._ill = ""
+        """Why it is to rest before its next prompt."""
         self._canary = False
+        self._alone_since: float | None = None
+        self._said, self._rest_seconds = "", 1.0
         self._size = PackSize(1, gains=False, free_memory=0)  # until it answers
         self._away = not host.running()
         if not self._away:
-            self._packer, self._size = fit(host.server)
+            try:
+                self._packer, self._size = fit(host.server)
+            except (ServerFault, PromptRefused) as fault:
+                self._away = True
+                pool.reporter.say(str(fault))
 
     def run(self) -> None:
         """Returns when nothing is left to do, or when a stop was requested; what goes wrong for good, the pool knows."""
@@ -144,6 +178,9 @@ class Worker:
         try:
             if self._away:
                 return self._return()
+            if self._ill:
+                why, self._ill = self._ill, ""
+                self._rest(why)
             if self._due_for_recycling():
                 self._recycle()
             else:
@@ -191,7 +228,7 @@ class Worker:
         self._prompts += 1
         try:
             prompt = self._packer.prompt([filling for _, filling in prepared])
-            server.submit(prompt, flight.prompt_id, self._events.client_id)
+            server.submit(prompt, flight.prompt_id, self._events.client_id, self._extra)
         except PromptRefused as refusal:
             self._refused(flight, refusal)
         self._show("working")
@@ -207,7 +244,7 @@ class Worker:
         blamed = {slot_of(node_id) for node_id in refusal.nodes} if len(flight) > 1 else {0}
         for slot, posted in left:
             if slot in blamed:
-                self._pool.fail(posted.item.sample, SampleFailure("edit", "PromptRefused", str(refusal)))
+                self._pool.fail(posted.item.sample, SampleFailure(self._pool.stage, "PromptRefused", str(refusal)))
         others = [posted.item for slot, posted in left if slot not in blamed]
         self._pool.returned([item if blamed & dict(left).keys() else item.suspected() for item in others])
 
@@ -245,16 +282,21 @@ class Worker:
 
     def _drop_copies(self, flight: Flight) -> None:
         """Forgets samples that another server finished first."""
-        for slot, posted in list(flight.open.items()):
-            if self._pool.copied(posted.key) and not self._pool.left_open(posted.key):
-                del flight.open[slot]
+        self._pool.drop_decided(flight)
         if not flight.open:
             self._land(flight)
             self._host.server.cancel([flight.prompt_id])
 
     def _poll(self, flight: Flight) -> None:
         flight.polled = time.monotonic()
-        job = self._host.server.job(flight.prompt_id)
+        try:
+            job = self._host.server.job(flight.prompt_id)
+        except (ServerGone, ServerLocked):
+            raise
+        except ServerFault as fault:
+            self._unclear(flight, fault)
+            return
+        flight.faults = 0
         if job is None and self._known(flight.prompt_id):
             return
         if job is None:
@@ -266,12 +308,27 @@ class Worker:
         if job.finished:
             self._ended(flight, job)
 
+    def _unclear(self, flight: Flight, fault: ServerFault) -> None:
+        """The server gave no clear answer about a prompt, which is waited for no longer after too many of these.
+
+        Raises:
+            SampleFault: it is asked again later.
+        """
+        flight.faults += 1
+        if flight.faults <= MAX_FETCHES:
+            raise SampleFault(fault, flight.posted[0].key)
+        with contextlib.suppress(ServerFault):
+            self._host.server.cancel([flight.prompt_id])
+        self._bring(flight)
+        left, flight.open = list(flight.open.values()), {}
+        self._pool.disturbed(self._host.name, [self._last(one) for one in left], Trouble.FAULT, str(fault))
+
     def _ended(self, flight: Flight, job: Job) -> None:
         flight.over = True
         if not self._due_for_recycling():
             self._launch()  # first of all, so that the server has two prompts while this one is brought home
         seconds = job.seconds / len(flight) if job.seconds is not None else None
-        error = node_error(job) if job.status == "failed" else None
+        error = node_error(job, self._pool.stage) if job.status == "failed" else None
         blamed = self._blamed(flight, error.node_id) if error else None
         ready = [slot for slot in flight.open if slot != blamed]
         lost = [posted for slot in ready if (posted := self._brought(flight, slot, job, seconds))]
@@ -282,8 +339,12 @@ class Worker:
             self._size.failed(len(flight))
             guilty = left.pop(blamed, None) if blamed is not None else None
             # With nobody in particular to blame, each of them is tried alone; otherwise the others go on together.
-            self._pool.returned([one.item if guilty else one.item.suspected() for one in left.values()])
-            if guilty:
+            known = guilty or error.trouble is Trouble.DISK
+            self._pool.returned([one.item if known else one.item.suspected() for one in left.values()])
+            if error.trouble is Trouble.DISK:
+                self._pool.returned([guilty.item] if guilty else [])
+                self._disk_full(error.failure)
+            elif guilty:
                 self._blame(guilty, error.trouble, error.failure)
         elif job.status == "cancelled":
             why = "somebody cancelled the prompt on the server"
@@ -299,7 +360,7 @@ class Worker:
     def _went_well(self, flight: Flight, left: list[Posted], job: Job) -> None:
         for posted in left:
             why = "the sink was not reached: a node before it blocked the prompt"
-            self._pool.sample_failed(self._host.name, posted, SampleFailure("edit", "NoRecord", why))
+            self._pool.sample_failed(self._host.name, posted, SampleFailure(self._pool.stage, "NoRecord", why))
         self._size.went_well(len(flight), job.seconds)
         self._pulse.finished()
         self._canary = False
@@ -338,21 +399,56 @@ class Worker:
         else:
             self._pool.sample_failed(name, posted, failure)
 
+    def _disk_full(self, failure: SampleFailure) -> None:
+        """The server cannot save: it rests, in case somebody makes room.
+
+        Raises:
+            RunError: nobody did, and no other server works.
+        """
+        why = f"its disk is full ({failure.message} in {failure.node})"
+        self._faults += 1
+        self._in_a_row += 1
+        if self._in_a_row > MAX_SERVER_FAULTS and self._pool.alone(self._host.name):
+            raise RunError(f"{self._host.name}: {why}; make room there and run the same command again; it goes on", 1)
+        self._rest(why)
+
     def _collect(self, flight: Flight, slot: int, seconds: float | None = None) -> None:
-        """Brings one sample home.
+        """Brings one sample home. What the server sent of another one, or cannot send time and again, is done again.
 
         Raises:
             SinkNotRun: there is nothing yet.
             FileNotFoundError: the server lost one of its files.
+            ServerFault: it is to be fetched again.
         """
         posted = flight.open[slot]
         begun = time.monotonic()
         rename = self._pool.renamed(posted)
-        harvest = self._pool.harvester.harvest(posted.key, posted.folder, self._host.server, rename)
+        try:
+            origin = self._poster.origin(posted, self._packer.seeded)
+            harvest = self._pool.harvester.harvest(origin, self._host.server, rename)
+        except PhotoError as error:
+            del flight.open[slot]
+            self._pool.fail(posted.item.sample, SampleFailure("input", type(error).__name__, str(error)))
+            return
+        except Foreign as foreign:
+            del flight.open[slot]
+            self._pool.disturbed(self._host.name, [self._last(posted)], Trouble.FOREIGN, str(foreign))
+            self._doubt(posted.key, str(foreign))
+            return
+        except (ServerGone, ServerLocked):
+            raise
+        except ServerFault as fault:
+            posted.faults += 1
+            if posted.faults <= MAX_FETCHES:
+                raise SampleFault(fault, posted.key) from None
+            del flight.open[slot]
+            self._pool.disturbed(self._host.name, [self._last(posted)], Trouble.FAULT, str(fault))
+            return
         del flight.open[slot]
         self._pool.harvested(self._host.name, posted, harvest, time.monotonic() - begun, seconds)
         self._done += 1
         self._in_a_row = self._errors_in_a_row = 0
+        self._troubled.clear()
         self._host.discard([], harvest.files)
 
     # When something is wrong.
@@ -360,6 +456,12 @@ class Worker:
     def _recover(self, fault: ServerFault) -> bool:
         """Gets the server back and finds out which prompts it still has; False where it is given up."""
         self._faults += 1
+        if isinstance(fault, SampleFault):
+            self._pool.reporter.say(str(fault))
+            self._doubt(fault.key, str(fault))
+            return True
+        if isinstance(fault, ServerLocked):
+            return self._return()
         self._in_a_row += 1
         alone = self._pool.alone(self._host.name)
         if self._in_a_row > MAX_SERVER_FAULTS and alone:
@@ -370,12 +472,30 @@ class Worker:
         if self._in_a_row > SICK_AFTER and not alone:
             self._rest(str(fault))
         else:
-            time.sleep(min(5.0, self._in_a_row - 1))
+            sleep(min(5.0, self._in_a_row - 1), self._pool.ending)
         for flight in list(self._flights.values()):
             with contextlib.suppress(ServerFault):  # asked again later
                 if not self._known(flight.prompt_id):
                     self._vanished(flight)
         return True
+
+    def _last(self, posted: Posted) -> Posted:
+        return replace(posted, item=posted.item.later(self._host.name))
+
+    def _doubt(self, key: str, why: str) -> None:
+        """One more sample has trouble of its own: with too many of them in a row, it is the server.
+
+        Raises:
+            RunError: no other server works either.
+        """
+        self._troubled.add(key)
+        number = len(self._troubled)
+        if not self._pool.alone(self._host.name):
+            self._ill = why if number > SICK_AFTER else ""
+        elif number > MAX_SERVER_FAULTS:
+            raise RunError(
+                f"{self._host.name}: {why}; {number} samples in a row: see to the server, then run this again", 1
+            )
 
     def _return(self) -> bool:
         """Nothing answers: waits until it does, or starts it again; False where it stays away for good."""
@@ -389,15 +509,24 @@ class Worker:
         try:
             if not self._host.revive(self._pool.ending):
                 return False
-            for line in self._check(self._host.server):
-                self._pool.reporter.say(line)
-            self._packer, self._size = self._fit(self._host.server)
+        except ServerLocked as locked:
+            return self._wait_outside(f"{locked}; paused until it lets us in", LONGEST_LOCK)
         except RunError as error:
+            if self._pool.ending():
+                return False
             if self._pool.alone(name):
                 raise
             self._pool.reporter.say(str(error))
             return not self._host.own  # somebody else's may come back
-        self._away = False
+        try:
+            for line in self._check(self._host.server):
+                self._pool.reporter.say(line)
+            self._packer, self._size = self._fit(self._host.server)
+        except (RunError, ServerFault, PromptRefused) as error:
+            return self._unfit(error)
+        if self._said:
+            self._pool.reporter.say(f"{name} takes part")
+        self._away, self._alone_since, self._said = False, None, ""
         self._events = PromptEvents(self._host.server)
         self._pulse = Pulse(time.monotonic())
         self._pool.working(name, True)
@@ -412,6 +541,27 @@ class Worker:
         for flight in lost:
             self._do_again(flight, Trouble.DEATH if flight is ran else None)
         return True
+
+    def _unfit(self, error: Exception) -> bool:
+        """It answers, but not like the others; False where it is given up. It ends the run only where nobody else could
+        go on for as long as an absent server is waited for.
+        """
+        if self._pool.ending():
+            return False
+        now, alone = time.monotonic(), self._pool.alone(self._host.name)
+        self._alone_since = (self._alone_since or now) if alone else None
+        if alone and (self._host.own or now - (self._alone_since or now) >= PATIENCE_SECONDS):
+            raise RunError(str(error), 1)
+        return self._wait_outside(str(error), LONGEST_REST) and not self._host.own
+
+    def _wait_outside(self, why: str, longest: float) -> bool:
+        """Rests before the server is looked at again, longer each time; says once why. False where the run ends."""
+        if why != self._said:
+            self._said, self._rest_seconds = why, 1.0
+            self._pool.reporter.say(why)
+        self._rest_seconds = min(longest, self._rest_seconds * 2)
+        sleep(self._rest_seconds, self._pool.ending)
+        return not self._pool.ending()
 
     def _vanished(self, flight: Flight) -> None:
         """The server does not know the prompt any more: what its sinks wrote is kept, the rest is to be done again."""
@@ -460,7 +610,7 @@ class Worker:
 
     def _rest(self, why: str) -> None:
         """Suspends the server; after a rest it gets one prompt as a canary."""
-        seconds = min(LONGEST_REST, 2.0 ** max(self._in_a_row, self._errors_in_a_row))
+        seconds = min(LONGEST_REST, 2.0 ** max(self._in_a_row, self._errors_in_a_row, len(self._troubled)))
         self._pool.reporter.say(f"{self._host.name} is suspended for {seconds:.0f} s: {why}")
         self._show("suspended")
         self._pool.working(self._host.name, False)

@@ -12,9 +12,10 @@ import hashlib
 import json
 import logging
 import math
+import stat
 import struct
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -22,6 +23,7 @@ from typing import Any, cast
 from comfy_nodes.core.graph_names import ENDPOINT_LOADER
 from comfy_nodes.core.model_table import fetch_command, missing_model
 
+from . import bounded_json
 from .failures import RunError
 from .ui_graph import without_shown_values
 
@@ -38,6 +40,12 @@ ANNOTATION_SINK = "EditPairsSaveAnnotation"
 INSTRUCTION_SINK = "EditPairsSaveInstructions"
 SINK_CLASSES = frozenset({EDIT_SINK, ANNOTATION_SINK, INSTRUCTION_SINK})
 WORKFLOWS = Path(__file__).resolve().parent.parent / "workflows"
+
+MAX_NODES = 5000
+"""The most nodes of a graph; the largest that people share have some hundred. Ours."""
+
+MAX_BYTES = 64 << 20
+"""The largest workflow file. Ours."""
 
 SAMPLE_INPUTS = ("image", "annotation", "region_index", "class_name", "instruction", "seed")
 """What the driver fills into the source node for each sample."""
@@ -66,22 +74,21 @@ class WorkflowFile:
     def read(cls, path: Path) -> WorkflowFile:
         """
         Raises:
-            RunError: missing, or neither UI JSON, API JSON nor a PNG that ComfyUI wrote.
+            RunError: missing, neither UI JSON, API JSON nor a PNG that ComfyUI wrote, or larger than any graph.
         """
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise RunError(f"{path}: cannot be read ({error.strerror})") from None
+        data = _bytes(path)
         text = _png_text(path) if data.startswith(b"\x89PNG") else data.decode("utf-8-sig", errors="replace")
         try:
             # Python writes NaN where a node's fingerprint was one; JSON has no such word.
-            content = json.loads(text, parse_constant=lambda _word: None)
-        except (ValueError, RecursionError) as error:
+            content = bounded_json.loads(text, parse_constant=lambda _word: None)
+        except ValueError as error:
             raise RunError(f"{path}: not JSON ({error}); save the workflow from ComfyUI again") from None
         digest = hashlib.sha256(data).hexdigest()
         if isinstance(content, dict) and isinstance(content.get("nodes"), list):
+            _check_number(path, _nodes_of(content, path))
             return cls(path=path, sha256=digest, ui=content, api=None)
         if isinstance(content, dict) and content and all(_is_api_node(node) for node in content.values()):
+            _check_number(path, len(content))
             return cls(path=path, sha256=digest, ui=None, api=content)
         raise RunError(f"{path}: not a ComfyUI workflow (neither nodes and links, nor class_type and inputs)")
 
@@ -103,7 +110,7 @@ class WorkflowFile:
         logger.propagate = False
         try:
             api = convert_ui_to_api(without_shown_values(self.ui, object_info), object_info)
-        except (WorkflowConversionError, LookupError, TypeError, ValueError, AttributeError) as error:
+        except (WorkflowConversionError, LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
             # Of a graph that no ComfyUI saved, comfy-cli raises what comes.
             raise RunError(f"{self.path}: cannot be converted ({error})") from None
         finally:
@@ -495,18 +502,7 @@ def _canonical(api: Api, sink: str, seeds: tuple[str, ...]) -> list[Any]:
 
     What the driver fills in is left out: sample inputs, the sink's folder, accounts of services, and free seeds.
     """
-    order: dict[str, int] = {}
-
-    def visit(node_id: str) -> None:
-        if node_id in order:
-            return
-        order[node_id] = -1
-        for _name, value in sorted(api[node_id]["inputs"].items()):
-            if is_link(value):
-                visit(value[0])
-        order[node_id] = sum(1 for place in order.values() if place >= 0)
-
-    visit(sink)
+    order = _order(api, sink)
     nodes: list[Any] = [None] * len(order)
     for node_id, place in order.items():
         node = api[node_id]
@@ -523,6 +519,25 @@ def _canonical(api: Api, sink: str, seeds: tuple[str, ...]) -> list[Any]:
     return nodes
 
 
+def _order(api: Api, sink: str) -> dict[str, int]:
+    """The sink's place among the nodes that it depends on, and theirs: a node stands behind what its inputs come from."""
+
+    def origins(node_id: str) -> Iterator[str]:
+        return (value[0] for _name, value in sorted(api[node_id]["inputs"].items()) if is_link(value))
+
+    order: dict[str, int] = {}
+    seen, path = {sink}, [(sink, origins(sink))]
+    while path:
+        node_id, rest = path[-1]
+        if (origin := next(rest, None)) is None:
+            path.pop()
+            order[node_id] = len(order)
+        elif origin not in seen:
+            seen.add(origin)
+            path.append((origin, origins(origin)))
+    return order
+
+
 def _plain(value: Any) -> Any:
     """A widget's value as ComfyUI takes it: it makes 1.0 of a FLOAT's 1, and both are the same graph."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
@@ -530,6 +545,49 @@ def _plain(value: Any) -> Any:
 
 def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        facts = path.stat()
+        if stat.S_ISREG(facts.st_mode) and facts.st_size <= MAX_BYTES:
+            return path.read_bytes()
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read ({error.strerror})") from None
+    raise RunError(f"{path}: not a file of at most {MAX_BYTES >> 20} MB; give a workflow that ComfyUI has saved")
+
+
+def _nodes_of(ui: dict[str, Any], path: Path) -> int:
+    """How many nodes a graph has when its subgraphs are written out."""
+    definitions = ui.get("definitions")
+    subgraphs = _objects(definitions.get("subgraphs")) if isinstance(definitions, dict) else []
+    graphs = {one["id"]: one for one in subgraphs if isinstance(one.get("id"), str)}
+    known: dict[str, int] = {}
+
+    def count(graph: dict[str, Any], within: tuple[str, ...]) -> int:
+        total = 0
+        for node in _objects(graph.get("nodes")):
+            kind = node.get("type")
+            if not isinstance(kind, str) or kind not in graphs:
+                total += 1
+                continue
+            if kind in within or len(within) >= bounded_json.MAX_DEPTH:
+                raise RunError(f"{path}: a subgraph holds itself, or is nested more than {bounded_json.MAX_DEPTH} deep")
+            if kind not in known:
+                known[kind] = count(graphs[kind], (*within, kind))
+            total += known[kind]
+        return total
+
+    return count(ui, ())
+
+
+def _objects(value: Any) -> list[dict[str, Any]]:
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
+def _check_number(path: Path, nodes: int) -> None:
+    if nodes > MAX_NODES:
+        raise RunError(f"{path}: has more than {MAX_NODES} nodes, its subgraphs' among them; split it")
 
 
 def _is_api_node(node: Any) -> bool:

@@ -13,6 +13,7 @@ import importlib.util
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -59,6 +60,7 @@ elif words[:2] == ["pip", "install"]:
     pins = dict(re.findall("^([\\\\w-]+)==(.+)$", constraints, re.M))
     text = "\\n".join(pathlib.Path(words[at + 1]).read_text() for at, word in enumerate(words) if word == "-r")
     text += "\\n" + "\\n".join(word for word in words if re.match("[\\\\w-]+>=", word))
+    pins |= dict(re.findall("^([\\\\w.-]+)==(\\\\S+)", text, re.M))
     for name in re.findall("^[\\\\w-]+", text, re.M):
         folder = site / (name.replace("-", "_") + "-1.dist-info")
         if not list(site.glob(name.replace("-", "_") + "-*.dist-info")):
@@ -118,7 +120,7 @@ def make_comfyui(folder: Path, version: str = "0.30.0") -> Path:
 def make_checkout(root: Path, stubs: Path) -> Checkout:
     (root / "driver").mkdir(parents=True)
     (root / "tests").mkdir()
-    for name in ("install.py", "constraints.txt", "requirements.txt", "requirements-driver.txt", "requirements-dev.txt",
+    for name in ("install.py", "constraints.txt", "constraints-driver.txt", "requirements.txt", "requirements-driver.txt", "requirements-dev.txt",
                  "requirements-models.txt"):
         shutil.copy(ROOT / name, root / name)
     (root / "driver" / "batch.py").write_text(f"import sys\nprint('driver', *sys.argv[1:])\nsys.exit({DRIVER_STATUS})\n")
@@ -185,6 +187,18 @@ def test_only_constraints_speak_of_torch() -> None:
         assert not [line for line in wanted if line.startswith("torch") or "==" in line or "://" in line], name
     pins = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
     assert pins == ["torch==2.14.1", "torchvision==0.29.1", "torchaudio==2.11.0"]
+
+
+def test_the_lock_holds_all_that_the_driver_needs_with_hashes() -> None:
+    text = (ROOT / "constraints-driver.txt").read_text()
+    entries = re.split(r"\n(?=[a-z])", re.sub(r"(?m)^#.*\n", "", text).strip())
+    pins = [re.match(r"([\w.-]+)==[\w.]+( ;.*)? \\\n", entry) for entry in entries]
+    assert all(pins) and all(entry.count("--hash=sha256:") >= 1 for entry in entries)
+    locked = {pin[1] for pin in pins if pin}
+    for name in ("requirements.txt", "requirements-driver.txt"):
+        lines = [line for line in (ROOT / name).read_text().splitlines() if not line.startswith("#")]
+        assert {re.split("[>=<]", line)[0].replace("_", "-") for line in lines} <= locked
+    assert not locked & {"torch", "torchvision", "torchaudio"} and "://" not in text
 
 
 @posix
@@ -287,7 +301,10 @@ def test_second_run_does_nothing_until_something_changes(checkout: Checkout, tmp
     (checkout.root / ".comfyui" / "tmp-killed").mkdir()
     first = checkout.run()
     assert first.returncode == 0, first
-    assert [call["words"][0] for call in checkout.calls()] == ["venv", "pip", "pip", "pip"]
+    calls = checkout.calls()
+    assert [call["words"][0] for call in calls] == ["venv", "pip", "pip", "pip", "pip"]
+    assert calls[1]["words"][4:] == ["--no-deps", "--require-hashes", "-r", str(checkout.root / "constraints-driver.txt")]
+    assert "\npyarrow==" in calls[2]["constraints"] and "--hash" not in calls[2]["constraints"]
     assert not list((checkout.root / ".comfyui").glob("tmp-*")) and not (checkout.root / ".comfyui" / "path").exists()
 
     before = {path: path.stat().st_mtime_ns for path in checkout.venv.rglob("*")}
@@ -298,17 +315,17 @@ def test_second_run_does_nothing_until_something_changes(checkout: Checkout, tmp
     requirements = checkout.root / "requirements-driver.txt"
     requirements.write_text(requirements.read_text().replace("pyarrow>=18", "pyarrow>=19"))
     assert checkout.run().returncode == 0
-    assert [call["words"][0] for call in checkout.calls()] == ["pip"]
+    assert [call["words"][0] for call in checkout.calls()] == ["pip", "pip"]
 
     [lost] = checkout.venv.glob("lib/python*/site-packages/pyarrow-*.dist-info")
     shutil.rmtree(lost)
     assert checkout.run().returncode == 0
-    assert [call["words"][0] for call in checkout.calls()] == ["pip"]
+    assert [call["words"][0] for call in checkout.calls()] == ["pip", "pip"]
 
     [torch] = checkout.venv.glob("lib/python*/site-packages/torch-*.dist-info")
     (torch / "METADATA").write_text("Metadata-Version: 2.1\nName: torch\nVersion: 2.15.0\n")
     assert checkout.run().returncode == 0
-    [call] = checkout.calls()
+    _, call = checkout.calls()
     assert "torch==2.14.1" in call["constraints"]
 
 
@@ -319,7 +336,7 @@ def test_test_run_adds_dev_requirements_and_runs_pytest(checkout: Checkout) -> N
     checkout.calls()
     done = checkout.run("--test", "--", "-k", "some thing")
     assert done.returncode == 0 and done.stdout.splitlines()[-1] == "pytest -k some thing", done
-    [call] = checkout.calls()
+    _, call = checkout.calls()
     assert [Path(word).name for word in call["words"] if word.endswith(".txt")][:-1] == [
         "requirements.txt", "requirements.txt", "requirements-driver.txt", "requirements-dev.txt"]
     checkout.run()
@@ -361,7 +378,7 @@ def test_an_unfinished_environment_is_made_anew(checkout: Checkout) -> None:
     (checkout.venv / "editpairs-unfinished").touch()
     (checkout.venv / "half-written").touch()
     assert checkout.run().returncode == 0
-    assert [call["words"][0] for call in checkout.calls()] == ["venv", "pip", "pip", "pip"]
+    assert [call["words"][0] for call in checkout.calls()] == ["venv", "pip", "pip", "pip", "pip"]
     assert not (checkout.venv / "half-written").exists() and not (checkout.venv / "editpairs-unfinished").exists()
 
 
@@ -382,6 +399,7 @@ def test_a_foreign_venv_folder_is_not_removed(checkout: Checkout) -> None:
     ("OSError: [Errno 28] No space left on device", ["disk is full"]),
     ("error: failed to create file: Permission denied (os error 13)", ["no permission"]),
     ("  x No solution found when resolving dependencies", ["no set of packages fits"]),
+    ("error: Failed to read `rich`\n  cause: Hash mismatch for `rich==15.0.0`", ["sha256 differs"]),
     ("something nobody thought of", ["exit status 1: something nobody thought of"]),
 ])
 def test_a_failed_installer_is_explained_in_one_line(checkout: Checkout, says: str, words: list[str]) -> None:
@@ -460,6 +478,33 @@ def test_a_download_with_another_hash_is_refused(checkout: Checkout) -> None:
     assert [call["tool"] for call in calls] == ["uv", "git", "uv"]
     assert {"--no-deps", "--require-hashes"} <= set(calls[-1]["words"])
     assert [path.name for path in (checkout.root / ".comfyui").iterdir()] == []
+
+
+@pytest.fixture
+def hosting(install: ModuleType, tmp_path: Path, monkeypatch: MonkeyPatch) -> str:
+    """A repository with the tag; returns the commit."""
+    def git(*words: str) -> str:
+        identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+        return subprocess.run(["git", *identity, "-C", str(tmp_path / "hosting"), *words], check=True, capture_output=True, text=True).stdout
+
+    make_comfyui(tmp_path / "hosting")
+    for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "release"], ["tag", "v0.30.0"]):
+        git(*words)
+    monkeypatch.setattr(install, "COMFYUI_GIT", (tmp_path / "hosting").as_uri())
+    monkeypatch.setattr(install, "run_shown", lambda command, doing: subprocess.run(command, check=True, capture_output=True))
+    return git("rev-parse", "HEAD").strip()
+
+
+def test_a_tag_at_its_commit_is_cloned(install: ModuleType, tmp_path: Path, monkeypatch: MonkeyPatch, hosting: str) -> None:
+    monkeypatch.setattr(install, "COMFYUI_COMMIT", hosting)
+    assert install.clone_comfyui(tmp_path / "tree")
+    assert (tmp_path / "tree" / "comfyui_version.py").is_file()
+
+
+def test_a_tag_that_was_moved_is_not_used(install: ModuleType, tmp_path: Path, capsys: Capture, hosting: str) -> None:
+    assert not install.clone_comfyui(tmp_path / "tree")
+    assert f"at commit {hosting}, not at {install.COMFYUI_COMMIT}" in capsys.readouterr().out
+    assert not (tmp_path / "tree").exists()
 
 
 def test_unpacking_takes_comfyuis_folder_alone(install: ModuleType, tmp_path: Path, monkeypatch: MonkeyPatch) -> None:

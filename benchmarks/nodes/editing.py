@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import time
@@ -53,7 +54,7 @@ class Mishap(io.ComfyNode):
             display_name="Mishap (benchmark)",
             category="editpairs/benchmark",
             description="Does to a sample what its instruction says: 'mishap: fail', 'mishap: out of memory', "
-            "'mishap: out of memory once' or 'mishap: die'. Passes all others on.",
+            "'mishap: out of memory once', 'mishap: disk full once' or 'mishap: die'. Passes all others on.",
             inputs=[Sample.Input("sample"), io.Image.Input("image")],
             outputs=[io.Image.Output("image")],
         )
@@ -68,6 +69,8 @@ class Mishap(io.ComfyNode):
             raise ValueError("this sample always fails")
         if mishap == "out of memory" or (mishap == "out of memory once" and first):
             raise torch.OutOfMemoryError("Allocation on device 0 would exceed allowed memory. (out of memory)")
+        if mishap == "disk full once" and first:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if mishap == "die":
             os.kill(os.getpid(), signal.SIGKILL)
         return io.NodeOutput(image)

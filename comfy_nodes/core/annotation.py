@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from . import photos, rle
+from . import photos, rle, texts
 
 Kind = Literal["object", "background"]
 KINDS: tuple[Kind, ...] = ("object", "background")
@@ -84,6 +84,8 @@ class Annotation:
     """One line for each region that cannot be used."""
     source_licence: str | None = None
     source_url: str | None = None
+    captions: tuple[str, ...] = ()
+    """Its `cap`: what is said to be on the photo."""
     provenance: Provenance | None = None
     writing: dict[str, Any] | None = None
     """What the write stage wrote for these regions, as `core.instructions` reads it."""
@@ -117,6 +119,7 @@ def parse_annotation(item: Any) -> Annotation:
         refusals=tuple(refusals),
         source_licence=_optional_text(item, "source_licence"),
         source_url=_optional_text(item, "source_url"),
+        captions=_captions(item.get("cap")),
         provenance=_provenance(item.get("editpairs")),
         writing=item.get("writing"),
         carried=item.get("carried"),
@@ -136,6 +139,8 @@ def to_json(annotation: Annotation, provenance: Provenance | None = None) -> dic
     for field in ("source_licence", "source_url"):
         if getattr(annotation, field) is not None:
             item[field] = getattr(annotation, field)
+    if annotation.captions:
+        item["cap"] = list(annotation.captions)
     if annotation.writing is not None:
         item["writing"] = annotation.writing
     if annotation.carried is not None:
@@ -258,8 +263,10 @@ def _region(entry: Any, kind: Kind, size: tuple[int, int] | None) -> Region:
     if not isinstance(entry, dict):
         raise AnnotationError(f"a region is a JSON object, not {_kind_of(entry)}")
     class_name = entry.get("class_name")
-    if class_name is not None and (not isinstance(class_name, str) or not class_name.strip() or _broken(class_name)):
+    if class_name is not None and (not isinstance(class_name, str) or not class_name.strip()):
         raise AnnotationError("class_name is not the name of a class (a non-empty string)")
+    if class_name and (why := texts.fault_of_name(class_name)):
+        raise AnnotationError(f"class_name {why}; write one name in one line")
     mask = entry.get("mask")
     if isinstance(mask, str) and mask:
         # ImgEdit stores the counts alone; the size is the photo's resolution.
@@ -304,14 +311,15 @@ def _optional_text(item: dict[str, Any], field: str) -> str | None:
     value = item.get(field)
     if value is not None and not isinstance(value, str):
         raise AnnotationError(f"{item['path']}: {field} is {_kind_of(value)}, not a string")
-    if value is not None and _broken(value):
-        raise AnnotationError(f"{item['path']}: {field} holds half a character (a lone surrogate)")
+    if value is not None and (why := texts.fault_of_name(value)):
+        raise AnnotationError(f"{item['path']}: {field} {why}")
     return value
 
 
-def _broken(text: str) -> bool:
-    """Whether the text holds lone surrogates, which JSON can spell and UTF-8 cannot."""
-    return any("\ud800" <= char <= "\udfff" for char in text)
+def _captions(cap: Any) -> tuple[str, ...]:
+    """A caption or several. One that is no text is left out, as nothing is made of it."""
+    found = cap if isinstance(cap, list) else [cap]
+    return tuple(one for one in found if isinstance(one, str) and one.strip() and not texts.fault(one))
 
 
 def _label(class_name: object, number: int) -> str:

@@ -41,7 +41,7 @@ class Ingredients(BaseModel):
 
     @property
     def sha256(self) -> str:
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, ensure_ascii=False)
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def of(self, graph: Graph) -> Ingredients:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from .annotation import Annotation, AnnotationError, Provenance, Region, to_json
-from .records import SCHEMA_VERSION, Basis, SavedFile
+from .records import SCHEMA_VERSION, Basis, SavedFile, Version
 from .wording import Language
 
 USER = "user"
@@ -69,7 +69,7 @@ class InstructionRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: Version = SCHEMA_VERSION
     key: str
     task: str
     subtask: str = ""

@@ -18,6 +18,8 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
+from . import mask_pictures
+
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".gif", ".heic", ".heif")
 """File names that a folder scan takes for photos. Animated ones and HEIC are refused by name, not overlooked."""
 
@@ -27,6 +29,9 @@ MAX_PIXELS = 178_956_970
 """Largest photo that is decoded, in pixels: the bound at which Pillow itself raises DecompressionBombError."""
 
 _ORIENTATION_TAG = 0x0112
+
+_LOSSY = ("JPEG", "MPO", "WEBP", "AVIF")
+"""Formats that may change values a little."""
 
 
 class PhotoError(ValueError):
@@ -68,7 +73,8 @@ def open_painted(data: bytes, name: str) -> tuple[Image.Image, np.ndarray]:
         image = _identify(io.BytesIO(data), name)
         image.load()
         upright = ImageOps.exif_transpose(image).convert("RGBA")
-        return upright.convert("RGB"), np.asarray(upright.getchannel("A")) < 128
+        painted = _marked(255 - np.asarray(upright.getchannel("A")), name)
+        return upright.convert("RGB"), painted
 
 
 @dataclass(frozen=True)
@@ -95,18 +101,28 @@ def read_header(file: BinaryIO, name: str) -> Header:
 
 
 def open_mask(data: bytes, name: str) -> np.ndarray:
-    """Reads a mask file: white is the object. Alpha and colour profiles are ignored.
+    """Reads a mask file: white is the object, or what is opaque of a cut-out. Colour profiles are ignored.
 
     Returns:
-        bool array [H, W]; True where the grey value is at least half of the range.
+        bool array [H, W], upright by the file's own EXIF rotation.
 
     Raises:
-        PhotoError: as `open_photo`.
+        PhotoError: as `open_photo`, or what it marks cannot be told.
     """
     with _photo_errors(name):
         image = _identify(io.BytesIO(data), name)
+        lossy = image.format in _LOSSY
         image.load()
-        return np.asarray(_eight_bit(image, name).convert("L")) >= 128
+        upright = _eight_bit(ImageOps.exif_transpose(image), name)
+        plain = upright.mode in ("1", "L") and "transparency" not in upright.info
+        return _marked(np.asarray(upright.convert("L" if plain else "RGBA")), name, lossy)
+
+
+def _marked(pixels: np.ndarray, name: str, lossy: bool = False) -> np.ndarray:
+    try:
+        return mask_pictures.marked(pixels, lossy)
+    except mask_pictures.UnclearMask as error:
+        raise PhotoError(f"{name} {error}") from None
 
 
 def turn_like(mask: np.ndarray, exif_orientation: int) -> np.ndarray:

@@ -2,16 +2,44 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
+from pydantic_core import from_json
 
 from .annotation import Region
 from .rle import Rle
 from .verdicts import Judge, Verdict
 
 SCHEMA_VERSION = 1
+
+LONGEST_REASON = 2_000
+"""Characters of a failure's message that are kept. Ours."""
+
+Version = Annotated[int, Field(ge=1, le=SCHEMA_VERSION)]
+Pixels = Annotated[int, Field(ge=1, lt=2**31)]
+Coordinate = Annotated[float, Field(ge=-(2.0**31), le=2.0**31, allow_inf_nan=False)]
+Box = tuple[Coordinate, Coordinate, Coordinate, Coordinate]
+
+
+def _storable(text: Any) -> Any:
+    """Words as every file can hold them: no half surrogates, which JSON can spell and UTF-8 cannot, and not without end."""
+    if not isinstance(text, str):
+        return text
+    return text[:LONGEST_REASON].encode("utf-8", "replace").decode()
+
+
+Words = Annotated[str, BeforeValidator(_storable)]
+
+
+def read_json(data: bytes) -> Any:
+    """Decodes what a sink wrote.
+
+    Raises:
+        ValueError: not JSON, or what only some readers take for it: NaN, Infinity, half surrogates, 200 levels and more.
+    """
+    return from_json(data, allow_inf_nan=False)
 
 
 class SavedFile(BaseModel):
@@ -51,14 +79,16 @@ class Model(BaseModel):
 
 @dataclass(frozen=True)
 class SampleFailure:
-    """Why a sample has no record: a line of `failed.parquet`."""
+    """Why a sample has no record: a line of `failed.parquet`, or of `skipped.parquet`."""
 
-    stage: str
-    """`input`, `edit`, `write`, `annotate` or `output`."""
-    error_type: str
-    message: str
-    node: str = ""
+    stage: Words
+    """`input`, `annotate`, `write`, `edit` or `verify`."""
+    error_type: Words
+    message: Words
+    node: Words = ""
     """Class and id of the node that failed, where one did."""
+    skipped: bool = False
+    """Whether nothing went wrong: the sample is sound, and its task cannot use it. Whoever judges that says so."""
 
 
 class Basis(BaseModel):
@@ -66,11 +96,11 @@ class Basis(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    ingredients: str = ""
+    ingredients: Words = ""
     """SHA-256 of `core.ingredients.Ingredients`, as the server saw them when it saved the record."""
-    upstream: str = ""
+    upstream: Words = ""
     """Hash of the stage that left the input's line; empty where none did."""
-    pictures: dict[str, str] = {}
+    pictures: dict[Words, Words] = {}
     """Hashes of the pixels of further pictures, by role."""
 
 
@@ -79,7 +109,7 @@ class FailureRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: Version = SCHEMA_VERSION
     key: str
     failure: SampleFailure
 
@@ -91,7 +121,7 @@ class RegionRecord(BaseModel):
 
     op: str
     class_name: str | None
-    bbox: tuple[float, float, float, float]
+    bbox: Box
     mask: Rle | None
 
     @classmethod
@@ -104,7 +134,7 @@ class AnnotationRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: Version = SCHEMA_VERSION
     key: str
     annotation: dict[str, Any]
     """ImgEdit's annotation JSON of the photo, with extra columns."""
@@ -125,7 +155,7 @@ class EditRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: Version = SCHEMA_VERSION
     key: str
     task: str
     subtask: str = ""
@@ -149,10 +179,10 @@ class EditRecord(BaseModel):
     source_sha256: str
     source_licence: str | None = None
     source_url: str | None = None
-    crop: tuple[float, float, float, float] | None = None
-    seed: int = Field(ge=0)
-    width: int
-    height: int
+    crop: Box | None = None
+    seed: int = Field(ge=0, lt=2**63)
+    width: Pixels
+    height: Pixels
     basis: Basis = Basis()
 
     def with_carried(self, carried: dict[str, Any]) -> EditRecord:
@@ -162,7 +192,7 @@ class EditRecord(BaseModel):
             carried: values of `CARRIED` fields. Of a score that was measured again the new value counts.
 
         Raises:
-            pydantic.ValidationError: a value is of another shape.
+            ValueError: a value is of another shape.
         """
         known = {name: value for name, value in carried.items() if name in CARRIED and name != "scores"}
         scores = {one["name"]: one["value"] for one in carried.get("scores", ())}
@@ -171,4 +201,9 @@ class EditRecord(BaseModel):
         initial = known.get("initial_prompt") or self.initial_prompt or self.prompt
         restated = self.restated_prompt or (self.prompt if self.prompt != initial else None)
         changed = {**known, "initial_prompt": initial, "restated_prompt": restated, "scores": told}
-        return EditRecord.model_validate({**self.model_dump(), **changed})
+        try:
+            return EditRecord.model_validate({**self.model_dump(), **changed})
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise ValueError(f"what the row says of its edit cannot be kept ({where}: {first['msg']})") from None

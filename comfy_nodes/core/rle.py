@@ -10,8 +10,11 @@ from __future__ import annotations
 import numpy as np
 from pydantic import BaseModel, ConfigDict, field_validator
 
-MAX_AREA = 2**31 - 1
-"""Largest mask in pixels; far above any photo, and what keeps a hostile size from being allocated."""
+MAX_AREA = 178_956_970
+"""Largest mask in pixels: that of the largest photo that is read (`photos.MAX_PIXELS`)."""
+
+_MOST_GROUPS = 7
+"""The most characters of a count: 35 bits hold any difference of two runs."""
 
 
 class Rle(BaseModel):
@@ -53,11 +56,10 @@ def decode(rle: Rle) -> np.ndarray:
         ValueError: the counts are not COCO's encoding or don't add up to the size.
     """
     height, width = rle.size
-    runs = _unpack(rle.counts)
-    for i in range(3, len(runs)):
-        runs[i] += runs[i - 2]
-    if any(run < 0 for run in runs) or sum(runs) != height * width:
-        raise ValueError(f"broken mask RLE: its runs cover {sum(runs)} pixels, its size is {width}x{height}")
+    runs = _unpack(rle.counts, height * width)
+    covered = int(runs.sum(dtype=np.float64))  # of hostile counts more than an integer holds
+    if (runs < 0).any() or (runs > height * width).any() or covered != height * width:
+        raise ValueError(f"broken mask RLE: its runs cover {covered} pixels, its size is {width}x{height}")
     values = np.arange(len(runs)) % 2 == 1
     return np.repeat(values, runs).reshape((height, width), order="F")
 
@@ -75,22 +77,30 @@ def _pack(deltas: list[int]) -> str:
     return bytes(out).decode("ascii")
 
 
-def _unpack(counts: str) -> list[int]:
-    runs: list[int] = []
-    value = shift = 0
-    for char in counts:
-        group = ord(char) - 48
-        if not 0 <= group < 64:
-            raise ValueError(f"broken mask RLE: character {char!r} is not part of the encoding")
-        value |= (group & 0x1F) << shift
-        shift += 5
-        if shift > 70:
-            raise ValueError("broken mask RLE: a run is longer than any image")
-        if not group & 0x20:
-            if group & 0x10:
-                value -= 1 << shift
-            runs.append(value)
-            value = shift = 0
-    if shift:
+def _unpack(counts: str, area: int) -> np.ndarray:
+    """The runs of a mask of `area` pixels, int64, not checked yet.
+
+    Raises:
+        ValueError: the counts are not COCO's encoding.
+    """
+    try:
+        groups = np.frombuffer(counts.encode("ascii"), dtype=np.uint8).astype(np.int64) - 48
+    except UnicodeEncodeError:
+        groups = np.array([-1])
+    if ((groups < 0) | (groups > 63)).any():
+        wrong = next(char for char in counts if not 48 <= ord(char) < 112)
+        raise ValueError(f"broken mask RLE: character {wrong!r} is not part of the encoding")
+    last = np.flatnonzero(groups & 0x20 == 0)
+    bounds = np.concatenate(([0], last + 1))
+    first, lengths, unfinished = bounds[:-1], np.diff(bounds), len(groups) - bounds[-1]
+    if len(lengths) > area + 2 or max(lengths.max(initial=0), unfinished) > _MOST_GROUPS:
+        raise ValueError("broken mask RLE: a run is longer than any image, or there are more runs than pixels")
+    if unfinished:
         raise ValueError("broken mask RLE: it ends in the middle of a run")
+    place = np.arange(len(groups)) - np.repeat(first, lengths)
+    runs = np.add.reduceat((groups & 0x1F) << (5 * place), first) if len(first) else groups
+    runs -= np.where(groups[last] & 0x10, np.left_shift(1, 5 * lengths), 0)
+    # From the third on a count is the difference to the one two before it.
+    runs[1::2] = np.cumsum(runs[1::2])
+    runs[2::2] = np.cumsum(runs[2::2])
     return runs

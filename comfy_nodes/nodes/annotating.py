@@ -126,7 +126,7 @@ def _annotation(sample: EditSample, regions: list[Region], caption: str) -> dict
     item["segmentation"]["box_format"] = "xyxy"
     return {
         **item,
-        "cap": [caption] if caption else [],
+        "cap": [caption] if caption else list(sample.captions),
         "tags": {kind: sorted(set(found) - {""}) for kind, found in names.items()},
         "obj_count": dict(Counter(names["object"])),
         "bg_count": dict(Counter(names["background"])),

@@ -193,7 +193,7 @@ class CutOutOnWhite(io.ComfyNode):
         try:
             cut = classical_paste.on_white(to_bytes(sample.source[0]), mask_for(sample, mask))
         except Impossible as error:
-            failure = SampleFailure("edit", error.kind, str(error), "EditPairsCutOutOnWhite")
+            failure = SampleFailure("edit", error.kind, str(error), "EditPairsCutOutOnWhite", skipped=True)
             return io.NodeOutput(replace(sample, failure=failure), sample.source)
         return io.NodeOutput(sample, to_image(cut))
 

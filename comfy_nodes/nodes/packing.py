@@ -22,7 +22,10 @@ class GatePack(io.ComfyNode):
                 io.Autogrow.Input(
                     "after",
                     template=io.Autogrow.TemplatePrefix(
-                        io.AnyType.Input("after", optional=True, tooltip="What must be there first."), "after", 0, MAX_WAITED
+                        io.AnyType.Input("after", optional=True, tooltip="What must be there first."),
+                        "after",
+                        0,
+                        MAX_WAITED,
                     ),
                     tooltip="What must be there first, any number.",
                 ),

@@ -71,7 +71,7 @@ class ProtectSubjects(io.ComfyNode):
         left = background & ~kept
         if not left.any() and not sample.failure:
             why = "its subjects cover the whole background: leave the photo out, or set grow lower"
-            sample = replace(sample, failure=SampleFailure("edit", "NoBackground", why))
+            sample = replace(sample, failure=SampleFailure("edit", "NoBackground", why, skipped=True))
         return io.NodeOutput(to_mask(left), sample, to_mask(kept))
 
 

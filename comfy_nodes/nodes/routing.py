@@ -48,7 +48,10 @@ class RouteTask(io.ComfyNode):
                 ),
             ],
             outputs=[
-                Sample.Output("sample", tooltip="The sample with what was decided, or with the reason why nothing was. Save Annotation keeps it."),
+                Sample.Output(
+                    "sample",
+                    tooltip="The sample with what was decided, or with the reason why nothing was. Save Annotation keeps it.",
+                ),
                 io.String.Output("tasks", tooltip="The tasks that suit, with commas between; empty where none does."),
                 io.String.Output(
                     "record", tooltip="JSON: key, accepted and rejected tasks with reasons, model, prompt."

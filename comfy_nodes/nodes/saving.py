@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -114,13 +115,17 @@ class SaveEditPair(io.ComfyNode):
         edit_masks = None if edit_mask is None else masks_of(edit_mask)
         region_masks = None if region_mask is None else masks_of(region_mask)
         given = [one for one in (scores or {}).values() if one is not None]
-        count = batch_size(
-            edited=edited.shape[0],
-            source=sources.shape[0],
-            edit_mask=1 if edit_masks is None else edit_masks.shape[0],
-            region_mask=1 if region_masks is None else region_masks.shape[0],
+        sizes = {
+            "edited": edited.shape[0],
+            "source": sources.shape[0],
+            "edit_mask": 1 if edit_masks is None else edit_masks.shape[0],
+            "region_mask": 1 if region_masks is None else region_masks.shape[0],
             **{f"score {number}": len(one) for number, one in enumerate(given)},
-        )
+        }
+        count = batch_size(**sizes)
+        if count == 0:
+            empty = " and ".join(name for name, size in sizes.items() if not size)
+            raise ValueError(f"{empty}: an empty batch, so there is no pair to save; see to the node before")
         references = [to_bytes(sample.images["reference"][0])] if "reference" in sample.images else []
         made = ingredients.basis(sample, cls.hidden.prompt)
         records = []
@@ -206,7 +211,7 @@ def _record(
         restated_prompt=verdict.restated or None,
         verdict=verdict.verdict,
         reject_reason=verdict.reason,
-        scores=tuple(Score(name=name, value=value) for name, value in verdict.values.items()),
+        scores=tuple(_score(name, value) for name, value in verdict.values.items()),
         judge=verdict.judge,
         regions=regions,
         edit_mask=None if mask is None else rle.encode(mask),
@@ -220,6 +225,12 @@ def _record(
         width=before.shape[1],
         height=before.shape[0],
     )
+
+
+def _score(name: str, value: float) -> Score:
+    if not math.isfinite(value):
+        raise ValueError(f"the score {name} is {value}: a verifier has to give a number, or leave the edit unscored")
+    return Score(name=name, value=value)
 
 
 def _writers(sample: EditSample) -> tuple[Model, ...]:

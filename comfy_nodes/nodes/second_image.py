@@ -74,7 +74,7 @@ class LoadSecondImage(io.ComfyNode):
                     f"the {role} picture is {picture.width} x {picture.height}, the photo {sample.size[0]} x "
                     f"{sample.size[1]}: they show no common frame; leave the pair out or crop it"
                 )
-                refused = replace(sample, failure=SampleFailure("input", "OtherShape", why))
+                refused = replace(sample, failure=SampleFailure("input", "OtherShape", why, skipped=True))
                 return io.NodeOutput(refused, to_image(np.asarray(picture)))
             picture = picture.resize(sample.size, Image.Resampling.LANCZOS)
         loaded = to_image(np.asarray(picture))

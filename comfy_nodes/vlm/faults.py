@@ -12,7 +12,7 @@ from email.utils import mktime_tz, parsedate_tz
 
 import openai
 
-from . import redaction
+from ..core import redaction
 from .asking import FailureKind
 from .profiles import Profile
 
@@ -29,6 +29,20 @@ _TOO_LARGE = re.compile(
 
 _NO_CREDIT = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active")
 """Codes of OpenAI's 429 that no waiting mends."""
+
+_STATUSES = {
+    **dict.fromkeys((*_NO_CREDIT, "rate_limit_exceeded", "rate_limit_error", "rate_limit", "too_many_requests"), 429),
+    **dict.fromkeys(("invalid_api_key", "authentication_error", "permission_error", "unauthorized"), 401),
+    **dict.fromkeys(("model_not_found", "not_found_error"), 404),
+    **dict.fromkeys(("invalid_request_error", "bad_request", "BadRequestError", "context_length_exceeded"), 400),
+}
+"""Names that services give to errors, as the HTTP status that they would answer with; others count as their trouble."""
+
+MOST_READ = 4000
+"""Characters of an explanation that are looked at. Ours."""
+
+_WORDS = ("error", "message", "detail", "msg", "error_msg")
+"""Members of JSON in which services explain themselves, the outer ones first."""
 
 
 class Fault(Exception):
@@ -56,6 +70,8 @@ class Fault(Exception):
 def of_error(error: Exception, profile: Profile) -> Fault:
     """The fault behind an exception that a request raised; what is nobody's fault but ours is raised again."""
     who = f"VLM profile '{profile.name}'"
+    if isinstance(error, Fault):
+        return error
     if isinstance(error, (TimeoutError, openai.APITimeoutError)):
         message = f"{who}: no complete reply within {profile.timeout_s:g} s; raise timeout_s or lower concurrency"
         return Fault("VlmTimeout", message, passes=True, may_have_cost=True)
@@ -66,26 +82,74 @@ def of_error(error: Exception, profile: Profile) -> Fault:
         message = f"{who}: {profile.base_url} {what} ({cause or error}); see that it runs and that base_url is right"
         return Fault("VlmConnection", message, passes=True, may_have_cost=not never_sent)
     if isinstance(error, openai.APIStatusError):
-        return _of_status(error, profile, who)
+        return _of_status(error.status_code, words_of(error.body), str(error.code or ""), _wait_s(error), profile)
     # Not JSON although it says so, or JSON that is no chat completion.
     if isinstance(error, (ValueError, openai.APIResponseValidationError)):
         return not_a_completion(profile)
     raise error
 
 
-def not_a_completion(profile: Profile) -> Fault:
+def of_reported(error: object, profile: Profile) -> Fault:
+    """The fault of an error that a service reports inside a reply of status 200, by the status that it names."""
+    code = error.get("code") or error.get("type") if isinstance(error, dict) else None
+    name = str(code or "")
+    status = int(name) if re.fullmatch(r"[45]\d{2}", name) else _STATUSES.get(name, 500)
+    return _of_status(status, words_of(error), name, None, profile)
+
+
+def not_a_completion(profile: Profile, content: object = None) -> Fault:
+    """
+    Args:
+        content: the JSON that came instead.
+    """
+    said = (
+        next((one for one in (content.get(name) for name in _WORDS) if one), None)
+        if isinstance(content, dict)
+        else None
+    )
     who = f"VLM profile '{profile.name}': {profile.base_url}"
     advice = "see that base_url ends where /chat/completions begins"
-    message = f"{who} answered, but not with a chat completion; {advice}"
+    told = f" ({words_of(said)})" if said else ""
+    return Fault(
+        "VlmServerError",
+        f"{who} answered, but not with a chat completion{told}; {advice}",
+        passes=True,
+        may_have_cost=True,
+    )
+
+
+def without_reply(profile: Profile) -> Fault:
+    message = f"VLM profile '{profile.name}': the service answered with an empty list of choices"
+    return Fault("VlmEmptyReply", message, passes=True, may_have_cost=True)
+
+
+def broken_off(profile: Profile, finish: str) -> Fault:
+    message = f"VLM profile '{profile.name}': the reply was broken off (finish_reason {finish[:40]})"
     return Fault("VlmServerError", message, passes=True, may_have_cost=True)
 
 
-def _of_status(error: openai.APIStatusError, profile: Profile, who: str) -> Fault:
-    status, said = error.status_code, _words(error)
+def too_long(profile: Profile, most: int) -> Fault:
+    message = (
+        f"VLM profile '{profile.name}': {profile.base_url} answered with more than {most // 2**20} MB; it is not read"
+    )
+    return Fault("VlmServerError", message, may_have_cost=True)
+
+
+def compressed(profile: Profile) -> Fault:
+    message = (
+        f"VLM profile '{profile.name}': {profile.base_url} answered compressed, though asked not to; switch that off"
+    )
+    return Fault("VlmServerError", message, may_have_cost=True)
+
+
+def _of_status(status: int, said: str, code: str, wait: float | None, profile: Profile) -> Fault:
+    who = f"VLM profile '{profile.name}'"
     if status in (401, 403):
         where = profile.key_variable or profile.key_file
         advice = f"look at the key in {where}" if where else "name its key in key_variable"
         return Fault("VlmUnauthorised", f"{who}: the service refused access ({status}: {said}); {advice}")
+    if status == 402 or (status == 429 and code in _NO_CREDIT):
+        return Fault("VlmRateLimited", f"{who}: the account has no credit left ({said}); top it up")
     if status == 404:
         advice = "look at model and base_url"
         return Fault("VlmNoModel", f"{who}: no model '{profile.model}' at {profile.base_url} ({said}); {advice}")
@@ -93,9 +157,6 @@ def _of_status(error: openai.APIStatusError, profile: Profile, who: str) -> Faul
         advice = "lower max_image_pixels"
         return Fault("VlmImageTooLarge", f"{who}: the request is too large ({status}: {said}); {advice}")
     if status == 429:
-        wait = _wait_s(error)
-        if error.code in _NO_CREDIT:
-            return Fault("VlmRateLimited", f"{who}: the account has no credit left ({said}); top it up")
         if wait is not None and wait > LONGEST_WAIT_S:
             return Fault(
                 "VlmRateLimited", f"{who}: the service wants {wait:.0f} s without requests ({said}); try later"
@@ -105,7 +166,6 @@ def _of_status(error: openai.APIStatusError, profile: Profile, who: str) -> Faul
     if status == 408:
         return Fault("VlmTimeout", f"{who}: the service gave up waiting ({said})", passes=True)
     if status in (409, 425) or status >= 500:
-        wait = _wait_s(error)
         passes = wait is None or wait <= LONGEST_WAIT_S
         return Fault("VlmServerError", f"{who}: error {status} of the service ({said})", passes=passes, wait_s=wait)
     if 300 <= status < 400:
@@ -114,13 +174,16 @@ def _of_status(error: openai.APIStatusError, profile: Profile, who: str) -> Faul
     return Fault("VlmBadRequest", f"{who}: the service rejects the request ({status}: {said}); {advice}")
 
 
-def _words(error: openai.APIStatusError) -> str:
+def words_of(body: object) -> str:
     """The service's own words, wherever it has put them."""
-    body = error.body
-    for member in ("message", "detail", "error"):
-        if isinstance(body, dict) and member in body:
+    for member in _WORDS:
+        if isinstance(body, dict) and body.get(member):
             body = body[member]
-    return redaction.clean(str(body if body else "no explanation"))
+    try:
+        said = str(body or "no explanation")
+    except RecursionError:
+        said = "an explanation of too many levels"
+    return redaction.clean(said[:MOST_READ])
 
 
 def _wait_s(error: openai.APIStatusError) -> float | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 CONFIG_VARIABLE = "EDITPAIRS_CONFIG"
 CACHE_VARIABLE = "EDITPAIRS_CACHE"
+SERVERS_VARIABLE = "EDITPAIRS_SERVERS"
 
 
 def config_file() -> Path:
@@ -21,6 +22,12 @@ def config_file() -> Path:
     if named:
         return Path(named).expanduser()
     return _user_folder("APPDATA", "XDG_CONFIG_HOME", ".config") / "editpairs" / "vlm.toml"
+
+
+def servers_file() -> Path:
+    """The driver's file of ComfyUIs behind a login: `EDITPAIRS_SERVERS`, else `servers.toml` beside the profiles."""
+    named = os.environ.get(SERVERS_VARIABLE)
+    return Path(named).expanduser() if named else config_file().with_name("servers.toml")
 
 
 def cache_folder() -> Path:

@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from . import places, redaction
+from ..core import redaction
+from . import places
 
 DEFAULT = "default"
 """The profile that the shipped workflows name."""
@@ -95,7 +96,7 @@ class Profile(BaseModel):
         if self.key_variable and self.key_file:
             raise ValueError("name key_variable or key_file, not both")
         parts = urlsplit(self.base_url)
-        unsafe = parts.scheme == "http" and not _is_loopback(parts.hostname or "")
+        unsafe = parts.scheme == "http" and not is_loopback(parts.hostname or "")
         if self.wants_key and unsafe and not self.insecure_http:
             raise ValueError(
                 "base_url would send the key unencrypted to another machine; use https, or say insecure_http = true"
@@ -234,7 +235,8 @@ def _profile(where: str, name: str, fields: dict[str, Any]) -> Profile:
         raise VlmNotConfigured(redaction.clean(f"{where}: {'; '.join(faults)}")) from None
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether an address's host is this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

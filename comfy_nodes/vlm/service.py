@@ -7,12 +7,11 @@ sends messages and brings back words and what they cost.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
-from pathlib import PureWindowsPath
+import importlib
+from collections.abc import AsyncIterator
 from typing import Any
 
 import openai
-from openai.types.chat import ChatCompletion
 from tenacity import (
     AsyncRetrying,
     RetryCallState,
@@ -22,15 +21,19 @@ from tenacity import (
     wait_random,
 )
 
-from . import faults, redaction
-from .asking import Usage
+from ..core import redaction
+from . import completions, faults
 from .budget import Account, Spent
+from .completions import Said
 from .faults import Fault
 from .limits import Limits
 from .profiles import Profile
 
 CONNECT_S = 10.0
 """Seconds for connecting. Ours."""
+
+MOST_BYTES = 8 * 2**20
+"""Most bytes of an answer. The longest replies have a few thousand tokens. Ours."""
 
 PAUSE_S = 1.0
 """How long nobody asks a service that has had too many requests and doesn't say how long to wait. Ours."""
@@ -43,20 +46,8 @@ _SENT_HEADERS = {"host", "accept", "accept-encoding", "connection", "content-typ
 environment, and a description of this machine; no service is told those."""
 
 
-@dataclass(frozen=True)
-class Said:
-    """A reply as it came."""
-
-    text: str
-    model: str
-    """As the service calls it."""
-    usage: Usage
-    counted: bool
-    """The service says how many tokens it took."""
-    refused: bool
-    """The service says itself that this is a refusal."""
-    cut_off: bool
-    """The reply ran into its longest length."""
+_HTTP: Any = importlib.import_module(openai.DefaultAsyncHttpxClient.__mro__[1].__module__.partition(".")[0])
+"""httpx, under the name by which the installed library knows it."""
 
 
 class Service:
@@ -69,14 +60,20 @@ class Service:
         async def only_what_is_needed(request: Any) -> None:
             for name in set(request.headers) - _SENT_HEADERS:
                 del request.headers[name]
+            request.headers["accept-encoding"] = "identity"  # a few MB of gzip may be gigabytes
             if key:
                 request.headers["authorization"] = f"Bearer {key}"
+
+        async def only_so_much(response: Any) -> None:
+            if response.headers.get("content-encoding", "identity").strip().lower() != "identity":
+                raise faults.compressed(profile)
+            response.stream = _Bounded(response.stream, profile)
 
         # Redirects could take photos to a place that no profile names.
         http = openai.DefaultAsyncHttpxClient(
             timeout=openai.Timeout(profile.timeout_s, connect=min(CONNECT_S, profile.timeout_s)),
             follow_redirects=False,
-            event_hooks={"request": [only_what_is_needed]},
+            event_hooks={"request": [only_what_is_needed], "response": [only_so_much]},
         )
         # Attempts are counted here and not in the library, where they would pass by limits and budget.
         self._client = openai.AsyncOpenAI(
@@ -126,45 +123,32 @@ class Service:
             # Of the whole attempt: the HTTP client's own bound begins anew with every byte of a slow reply.
             async with asyncio.timeout(self._profile.timeout_s):
                 # Not `chat.completions.create`, which walks through each message to rename members that have no other
-                # name: a third of a call's work.
-                completion = await self._client.post("/chat/completions", body=body, cast_to=ChatCompletion)
+                # name, a third of a call's work, and makes records of whatever comes without checking it.
+                content = await self._client.post("/chat/completions", body=body, cast_to=bytes)
         except Exception as error:
             raise faults.of_error(error, self._profile) from None
-        choice = _first_choice(completion)
-        if choice is None:
-            raise faults.not_a_completion(self._profile)
-        prompt = _count(completion.usage, "prompt_tokens")
-        reply = _count(completion.usage, "completion_tokens")
-        return Said(
-            text=redaction.without_keys(choice.message.content or choice.message.refusal or ""),
-            model=redaction.clean(_called(str(completion.model or self._profile.model))),
-            usage=Usage(prompt, reply, self._profile.usd(prompt, reply)),
-            counted=prompt > 0,
-            refused=bool(choice.message.refusal) or choice.finish_reason == "content_filter",
-            cut_off=choice.finish_reason == "length",
-        )
+        return completions.read(content, self._profile)
 
 
-def _first_choice(completion: object) -> Any:
-    """The library builds its records without checking them: a gateway's page or other JSON arrives here as well."""
-    choices = completion.choices if isinstance(completion, ChatCompletion) else None
-    choice = choices[0] if isinstance(choices, list) and choices else None
-    content = getattr(getattr(choice, "message", None), "content", 0)
-    return choice if content is None or isinstance(content, str) else None
+class _Bounded(_HTTP.AsyncByteStream):  # type: ignore[misc]
+    """A body, as far as it is bounded."""
 
+    def __init__(self, body: Any, profile: Profile) -> None:
+        self._body, self._profile = body, profile
 
-def _count(usage: object, field: str) -> int:
-    value = getattr(usage, field, 0)
-    return value if isinstance(value, int) and value > 0 else 0
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        come = 0
+        async for chunk in self._body:
+            come += len(chunk)
+            if come > MOST_BYTES:
+                raise faults.too_long(self._profile, MOST_BYTES)
+            yield chunk
+
+    async def aclose(self) -> None:
+        await self._body.aclose()
 
 
 def _wait(state: RetryCallState) -> float:
     fault = state.outcome.exception() if state.outcome else None
     asked = fault.wait_s if isinstance(fault, Fault) else None
     return _BACK_OFF(state) if asked is None else asked
-
-
-def _called(model: str) -> str:
-    """A model's name; of one that a service calls by its folder, the folder's own name, as records hold no paths."""
-    path = PureWindowsPath(model)
-    return path.name if path.is_absolute() or model.startswith("/") else model

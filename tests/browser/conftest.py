@@ -37,9 +37,7 @@ class Frontend:
         self.page = page
         self.url = url
         self.errors: list[str] = []
-        page.on(
-            "console", lambda message: self.errors.append(message.text) if message.type == "error" else None
-        )
+        page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
 
     def get(self, path: str) -> Any:
@@ -63,15 +61,11 @@ class Frontend:
 
     def prompt(self) -> dict[str, Any]:
         """What the page would submit."""
-        return json.loads(
-            self.page.evaluate("async () => JSON.stringify((await app.graphToPrompt()).output)")
-        )
+        return json.loads(self.page.evaluate("async () => JSON.stringify((await app.graphToPrompt()).output)"))
 
     def saved(self) -> dict[str, Any]:
         """What the page would save."""
-        return json.loads(
-            self.page.evaluate("async () => JSON.stringify((await app.graphToPrompt()).workflow)")
-        )
+        return json.loads(self.page.evaluate("async () => JSON.stringify((await app.graphToPrompt()).workflow)"))
 
     def fill(self, wanted: str, **values: object) -> None:
         """Sets widgets of the one node of a class."""
@@ -80,9 +74,7 @@ class Frontend:
             self.page.evaluate(script, [wanted, name, value])
 
     def widget(self, wanted: str, name: str) -> Any:
-        script = (
-            f"([wanted, name]) => {{ {FIND} return node.widgets.find((one) => one.name === name).value }}"
-        )
+        script = f"([wanted, name]) => {{ {FIND} return node.widgets.find((one) => one.name === name).value }}"
         return self.page.evaluate(script, [wanted, name])
 
     def wait_for_widget(self, wanted: str, name: str, beginning: str) -> None:

@@ -35,9 +35,7 @@ def remove(frontend: Frontend) -> Frontend:
 def test_a_workflow_opens_without_complaint(frontend: Frontend, path: Path) -> None:
     frontend.open(_read(path), path.stem)
     frontend.page.wait_for_timeout(500)
-    unknown = (
-        "app.graph.nodes.map(({ type }) => type).filter((type) => !(type in LiteGraph.registered_node_types))"
-    )
+    unknown = "app.graph.nodes.map(({ type }) => type).filter((type) => !(type in LiteGraph.registered_node_types))"
     assert frontend.page.evaluate(unknown) == []
     assert frontend.page.get_by_text("Missing node").count() == 0
     assert frontend.page.locator("[role=dialog]:visible").count() == 0
@@ -140,9 +138,7 @@ def test_an_uploaded_photo_runs_with_a_pasted_annotation(remove: Frontend) -> No
     ],
     ids=["older frontends", "frontend 1.47"],
 )
-def test_a_file_of_the_mask_editor_carries_a_mask(
-    remove: Frontend, subfolder: str, name: str, value: str
-) -> None:
+def test_a_file_of_the_mask_editor_carries_a_mask(remove: Frontend, subfolder: str, name: str, value: str) -> None:
     painted = _photo().convert("RGBA")
     alpha = Image.new("L", SIZE, 255)
     alpha.paste(0, BOX)
@@ -186,9 +182,7 @@ def test_help_opens_beside_the_graph(remove: Frontend) -> None:
 
 
 def test_every_node_has_a_help_page(frontend: Frontend) -> None:
-    nodes = {
-        name: node for name, node in frontend.get("/object_info").items() if name.startswith("EditPairs")
-    }
+    nodes = {name: node for name, node in frontend.get("/object_info").items() if name.startswith("EditPairs")}
     assert nodes
     for name, node in nodes.items():
         folder = node["python_module"].removeprefix("custom_nodes.")

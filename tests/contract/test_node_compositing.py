@@ -171,6 +171,7 @@ class TestFitSize:
         asked = {"image": sample.source, "size": "crop to multiple", "multiple": "32"}
         moved = call("FitSize", sample=sample, **asked)[2]
         assert (moved.failure.stage, moved.failure.error_type) == ("edit", "CroppedTooMuch")
+        assert moved.failure.skipped
         assert moved.failure.message.startswith("would lose 33.3% of 64 x 48 to 64 x 32; at most 20.0%: ")
         assert call("FitSize", sample=sample, max_crop=34.0, **asked)[2].failure is None
         with pytest.raises(ValueError, match="max_crop is 20 %"):
@@ -189,7 +190,7 @@ class TestFitSize:
         rim = sample.region.model_copy(update={"bbox": (0.0, 46.0, 64.0, 47.0), "mask": None})
         odd = replace(sample, source=sample.source[:, :47], region=rim, images={})
         moved = call("FitSize", image=odd.source, sample=odd, size="crop to multiple", max_crop=50.0)[2]
-        assert moved.failure.error_type == "RegionCroppedAway"
+        assert (moved.failure.error_type, moved.failure.skipped) == ("RegionCroppedAway", True)
         assert call("FitSize", image=moved.source, sample=moved)[2] is moved, "a failure is passed on"
 
     def test_a_photo_that_was_scaled_before_is_named(self, call: Any, sample: Any) -> None:
@@ -217,4 +218,4 @@ class TestProtectSubjects:
     def test_nothing_left_fails_as_data(self, call: Any, sample: Any, marked: np.ndarray) -> None:
         left, failed, _ = call("ProtectSubjects", sample=sample, mask=mask(marked), subjects=mask(marked))
         assert not left.any()
-        assert failed.failure.error_type == "NoBackground"
+        assert (failed.failure.error_type, failed.failure.skipped) == ("NoBackground", True)

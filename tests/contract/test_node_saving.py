@@ -191,6 +191,31 @@ class TestSaveEditPair:
             save(edited=image(repainted, repainted), **inputs)
         assert self.files(folders) == []
 
+    @pytest.mark.parametrize(
+        ("inputs", "words"),
+        [
+            ({"edited": torch.zeros(0, 48, 64, 3)}, "edited: an empty batch"),
+            ({"edit_mask": torch.zeros(0, 48, 64)}, "edit_mask: an empty batch"),
+            ({"scores": {"score0": []}}, "score 0: an empty batch"),
+        ],
+        ids=["edited", "edit_mask", "scores"],
+    )
+    def test_an_empty_batch_is_an_error(
+        self, inputs: dict[str, Any], words: str, save: Callable[..., Any], folders: Path, repainted: np.ndarray
+    ) -> None:
+        with pytest.raises(ValueError, match=words):
+            save(**{"edited": image(repainted), **inputs})
+        assert self.files(folders) == []
+
+    @pytest.mark.parametrize("value", [float("nan"), float("inf")])
+    def test_a_score_that_is_no_number_is_an_error(
+        self, value: float, save: Callable[..., Any], folders: Path, repainted: np.ndarray, pack: Any
+    ) -> None:
+        scores = [pack.part("core.verdicts").Scores({"judge.quality": value}, "keep")]
+        with pytest.raises(ValueError, match=f"the score judge.quality is {value}"):
+            save(edited=image(repainted), scores={"score0": scores})
+        assert self.files(folders) == []
+
     def test_unequal_sizes_say_what_to_wire(self, save: Callable[..., Any], folders: Path) -> None:
         with pytest.raises(ValueError, match="source is 64 x 48, edited 32 x 24: a pair needs equal sizes; wire"):
             save(edited=torch.zeros(1, 24, 32, 3))

@@ -139,7 +139,7 @@ class TestWriter:
     def test_a_failure_is_data(self, kind: str, run: Callable[..., Any]) -> None:
         out, *strings = run("EditPairsWriteInstruction", kind).result
         assert strings == [""] * 4
-        assert (out.failure.stage, out.failure.error_type) == ("write", kind)
+        assert (out.failure.stage, out.failure.error_type, out.failure.skipped) == ("write", kind, False)
         assert out.failure.message == "the service said so"
         assert out.failure.node.startswith("EditPairsWriteInstruction #")
 
@@ -163,12 +163,14 @@ class TestWriter:
         twin = {"x": x1 + 3, "y": y1 + 2, "width": x2 - x1, "height": y2 - y1, "label": "disc"}
         output = run("EditPairsWriteInstruction", boxes=[[twin]])
         assert output.result[0].failure.error_type == "AmbiguousRegion"
+        assert output.result[0].failure.skipped
         assert output.asked == [], "nobody was asked"
 
     def test_two_things(self, run: Callable[..., Any], sample: Any) -> None:
         hybrid = replace(sample, task="hybrid", seed=0)
         alone = run("EditPairsWriteInstruction", sample=hybrid)
         assert alone.result[0].failure.error_type == "NoRegion"
+        assert alone.result[0].failure.skipped
         assert "wire all boxes" in alone.result[0].failure.message
         output = run("EditPairsWriteInstruction", "VlmTimeout", sample=hybrid, boxes=BOXES)
         assert "Marked: 1 disc; 2 star" in output.asked[0].user
@@ -297,7 +299,9 @@ class TestSaving:
         (record,) = self.records(pack.call("EditPairsSaveInstructions", sample=sample))
         read = pack.part("core.annotation").parse_annotation(record["annotation"])
         assert read.regions == (sample.region,)
-        assert pack.part("core.instructions").written_in(record["annotation"]["writing"], read.regions) == sample.writing
+        assert (
+            pack.part("core.instructions").written_in(record["annotation"]["writing"], read.regions) == sample.writing
+        )
         model = pack.part("core.instructions").InstructionRecord
         assert model.model_validate(record).model_dump(mode="json") == record
 

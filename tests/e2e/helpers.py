@@ -35,6 +35,7 @@ LEFT = {
     "data/train-00000-of-00001.parquet",
     "rejected/train-00000-of-00001.parquet",
     "failed.parquet",
+    "skipped.parquet",
     "telemetry.parquet",
     "workflow.json",
     "workflow_api.json",
@@ -42,7 +43,9 @@ LEFT = {
     "report.html",
     "summary.json",
     "README.md",
-    "run.sqlite", "run.log.jsonl", "shards.json",
+    "run.sqlite",
+    "run.log.jsonl",
+    "shards.json",
 }
 """What a finished run leaves: design, section 3."""
 
@@ -168,7 +171,7 @@ def rows(output: Path, config: str = "data") -> list[dict[str, Any]]:
 
 
 def table(output: Path, name: str) -> list[dict[str, Any]]:
-    """Rows of `failed` or `telemetry`."""
+    """Rows of `failed`, `skipped` or `telemetry`."""
     return pq.read_table(output / f"{name}.parquet").to_pylist()
 
 

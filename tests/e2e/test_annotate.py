@@ -72,8 +72,8 @@ def test_photos_get_their_regions_and_edits_read_them(driver: Driver, models: Pa
     ).status
     summary = json.loads((edited / "summary.json").read_text())
     assert status == (1 if summary["failed"] else 0)
-    failed = {row["source_id"] for row in helpers.table(edited, "failed")}
-    assert failed | {row["source_id"] for row in helpers.rows(edited)} == {item["path"] for item in items}
+    refused = {row["source_id"] for name in ("failed", "skipped") for row in helpers.table(edited, name)}
+    assert refused | {row["source_id"] for row in helpers.rows(edited)} == {item["path"] for item in items}
 
 
 def test_bare_photos_are_annotated_first_and_once(driver: Driver, models: Path, bare: Path, tmp_path: Path) -> None:
@@ -89,6 +89,10 @@ def test_bare_photos_are_annotated_first_and_once(driver: Driver, models: Path, 
 
 def test_never_leaves_them_alone(driver: Driver, models: Path, bare: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
-    ended = driver.run("--input", bare, "--output", output, "--annotate", "never", expect=1)
+    ended = driver.run("--input", bare, "--output", output, "--annotate", "never")
     assert "finding regions" not in ended.stderr
-    assert all("mask.png beside it" in row["message"] for row in helpers.table(output, "failed"))
+    assert helpers.table(output, "failed") == []
+    skipped = helpers.table(output, "skipped")
+    assert len(skipped) == 3
+    assert all("mask.png beside it" in row["message"] for row in skipped)
+    assert "0 failed, 3 skipped" in ended.stdout and "3 NoRegion" in ended.stdout

@@ -165,6 +165,7 @@ def test_what_a_sample_lacks_is_data(task: str, studio: Studio) -> None:
     record = studio.run(studio.graph(task, annotation, region_index=int(task == "background")))
     assert record["failure"]["error_type"] in ("NoMask", "NoRegion", "NoBackground")
     assert record["failure"]["message"]
+    assert record["failure"]["skipped"], "nothing went wrong"
 
 
 def test_a_typed_instruction_that_is_not_carried_out_is_not_saved(studio: Studio) -> None:

@@ -60,10 +60,11 @@ def test_retry_failed_tries_the_failed_ones_only(mixed: Path, driver: Driver, tm
     output = tmp_path / "out"
     run = ("--input", mixed, "--output", output)
     driver.run(*run, expect=1)
-    helpers.make_photo(mixed / "b.jpg", 1)
     posted = helpers.prompts_so_far(driver.url)
-    driver.run(*run, "--retry-failed=SomeOtherError", expect=1)
+    ended = driver.run(*run, "--retry-failed=SomeOtherError", expect=1)
+    assert "no sample has that class; there are: PhotoError" in ended.stderr
     assert helpers.prompts_so_far(driver.url) == posted + 1
+    helpers.make_photo(mixed / "b.jpg", 1)
     driver.run(*run, "--retry-failed=PhotoError", expect=1)
     assert [row["source_path"] for row in helpers.rows(output)] == ["a.png", "b.jpg", "d.png"]
     assert [row["attempts"] for row in helpers.table(output, "failed")] == [2]
@@ -83,10 +84,16 @@ def test_inputs_that_give_no_sample_are_listed_with_a_reason(driver: Driver, tmp
     Image.new("RGB", (64, 64), "red").save(folder / "without region.png")
     driver.run("--input", folder, "--output", tmp_path / "out", expect=1)
     failed = {row["source_id"]: row for row in helpers.table(tmp_path / "out", "failed")}
-    assert set(failed) == {"empty.png", "text.jpg", "truncated.png", "without region.png"}
+    assert set(failed) == {"empty.png", "text.jpg", "truncated.png"}
     assert failed.pop("truncated.png")["error_type"] == "PhotoError"
     assert {row["stage"] for row in failed.values()} == {"input"}
-    assert "without region.mask.png" in failed["without region.png"]["message"]
+    (skipped,) = helpers.table(tmp_path / "out", "skipped")
+    assert (skipped["source_id"], skipped["stage"], skipped["error_type"]) == (
+        "without region.png",
+        "input",
+        "NoRegion",
+    )
+    assert "without region.mask.png" in skipped["message"]
     assert len(helpers.rows(tmp_path / "out")) == 1
 
 

@@ -162,7 +162,9 @@ def test_its_own_server_goes_with_it_and_is_replaced_when_it_dies(driver: Driver
     assert len(set(helpers.keys(output))) == len(helpers.rows(output)) == 40, ended.stderr
     for row in helpers.rows(output):
         helpers.assert_whole(row)
-    assert any(row["submissions"] > 1 for row in helpers.table(output, "telemetry")), "the server died after the last edit"
+    assert any(row["submissions"] > 1 for row in helpers.table(output, "telemetry")), (
+        "the server died after the last edit"
+    )
     assert helpers.files_in(output) == helpers.LEFT
     assert not helpers.processes_with(str(output / ".work"))
 

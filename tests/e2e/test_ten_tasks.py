@@ -66,7 +66,7 @@ def test_a_dry_run_counts_them_and_leaves_nothing(command: Driver, place: Path) 
         "--input", place / "photos.jsonl", "--image-root", SAMPLES, "--output", place / "dry", "--dry-run",
         "--regions", "one", "--profile", "classical", workflow=",".join(SUITED),
     )  # fmt: skip
-    assert f"{sum(SUITED.values())} to edit, 0 unusable" in ended.stdout
+    assert f"{sum(SUITED.values())} to edit, 0 skipped, 0 unusable" in ended.stdout
     for task in SUITED:
         assert f"{task}-classical.json (profile classical, task {task})" in ended.stdout
     assert not (place / "dry").exists()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -160,9 +160,15 @@ class Run:
     def finish(self) -> None:
         write_dataset(self.journal, self.spool, self.output, self.output / ".work", FACTS)
 
-    def report(self, summary: Summary, failures: list[dict[str, Any]], environment: dict[str, str]) -> None:
+    def report(
+        self,
+        summary: Summary,
+        failures: list[dict[str, Any]],
+        environment: dict[str, str],
+        skips: Sequence[dict[str, Any]] = (),
+    ) -> None:
         """Writes the report and the dataset card."""
-        write_report(self.output, summary, failures, environment, Gallery.of_dataset(self.output))
+        write_report(self.output, summary, failures, skips, environment, Gallery.of_dataset(self.output))
         write_card(self.output, summary, environment)
 
     def rows(self, config: str = "data") -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ import pytest
 
 from comfy_nodes.core.records import EditRecord, SampleFailure
 from driver.failures import RunError
-from driver.journal import Journal, Submission, Tries
+from driver.journal import BEFORE_ALL, Journal, Submission, Tries
 from driver.sources import Planned, Sample, Unusable
 
 Make = Callable[..., Sample]
@@ -23,7 +23,7 @@ def unusable(key: str, why: str = "no region") -> Unusable:
 
 def waiting(journal: Journal) -> list[str]:
     """Keys of all samples that wait, in order."""
-    return [one.sample.key for one in journal.waiting(-1, 1000)]
+    return [one.sample.key for one in journal.waiting(BEFORE_ALL, 1000)]
 
 
 def records(journal: Journal, kept: bool) -> list[tuple[str, int]]:
@@ -48,13 +48,13 @@ def abc(journal: Journal, sample_of: Make) -> Journal:
 def test_samples_come_back_as_they_were_enrolled(journal: Journal, sample_of: Make) -> None:
     sample = sample_of("a", "Take it\naway.")
     journal.enrol([sample], None)
-    assert [one.sample for one in journal.waiting(-1, 9)] == [sample]
+    assert [one.sample for one in journal.waiting(BEFORE_ALL, 9)] == [sample]
 
 
 def test_file_names_that_are_not_utf_8_come_back(journal: Journal, sample_of: Make) -> None:
     sample = Sample("a", "caf\udce9.jpg", sample_of("a").annotation)
     journal.enrol([sample], None)
-    assert [one.sample for one in journal.waiting(-1, 9)] == [sample]
+    assert [one.sample for one in journal.waiting(BEFORE_ALL, 9)] == [sample]
 
 
 def test_enrolling_twice_changes_nothing(abc: Journal, sample_of: Make, filed) -> None:
@@ -91,9 +91,9 @@ def test_a_limit_reads_no_further_than_it_must(journal: Journal, sample_of: Make
 
 
 def test_waiting_samples_come_in_chunks(abc: Journal) -> None:
-    first = abc.waiting(-1, 2)
+    first = abc.waiting(BEFORE_ALL, 2)
     assert [one.sample.key for one in first] == ["a", "b"]
-    assert [one.sample.key for one in abc.waiting(first[-1].position, 2)] == ["c"]
+    assert [one.sample.key for one in abc.waiting(first[-1].place, 2)] == ["c"]
 
 
 def test_a_broken_plan_leaves_the_journal_as_it_was(abc: Journal, sample_of: Make) -> None:

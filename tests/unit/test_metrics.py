@@ -42,6 +42,7 @@ def test_samples(metrics: Metrics, sample_of: SampleOf) -> None:
     for verdicts in (["keep"], ["keep"], ["reject"], ["keep", "reject"], []):
         metrics.finished("gpu0", sample_of("a"), verdicts, 1.0)
     metrics.failed(sample_of("b"), SampleFailure("edit", "OutOfMemory", "no memory"))
+    metrics.failed(sample_of("s"), SampleFailure("edit", "NoColour", "it has it already", skipped=True))
     metrics.retried("gpu1", 16, "ServerFault", "500")
     found = scraped(metrics)
     samples = {key[2]: value for key, value in found.items() if key[0] == "editpairs_samples_total"}
@@ -49,8 +50,9 @@ def test_samples(metrics: Metrics, sample_of: SampleOf) -> None:
     assert found["editpairs_rows_total", "keep"] == 3
     assert found["editpairs_rows_total", "reject"] == 2
     assert found["editpairs_samples_failed_total", "OutOfMemory", "edit"] == 1
+    assert found["editpairs_samples_skipped_total", "NoColour", "edit"] == 1
     assert found["editpairs_samples_retried_total", "ServerFault", "gpu1"] == 16
-    assert found["editpairs_samples_pending",] == 100 - 40 - 6
+    assert found["editpairs_samples_pending",] == 100 - 40 - 7
 
 
 def test_servers(metrics: Metrics) -> None:

@@ -172,4 +172,4 @@ def test_damaged_bytes_are_a_photo_or_a_photo_error(file_format: str, data: st.D
         try:
             read(bytes(damaged), "my photo.png")
         except PhotoError as error:
-            assert str(error).startswith("my photo.png: ")
+            assert str(error).startswith("my photo.png")

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from comfy_nodes.core.records import SampleFailure
+from comfy_nodes.core.instructions import InstructionRecord
+from comfy_nodes.core.records import LONGEST_REASON, AnnotationRecord, SampleFailure
 from driver.comfy import Job
 from driver.faults import MAX_DEATHS, MAX_FAULTS, Trouble, node_error
 from driver.flights import Flight, Posted
-from driver.harvest import Harvest, Row
+from driver.harvest import EditHarvester, Harvest, RecordHarvester, Row
 from driver.journal import Journal
-from driver.pool import SAME_FAILURES, Pool, StopRequest
-from driver.sample_queue import Item
+from driver.pool import SAME_FAILURES, Pool
+from driver.sample_queue import CHUNK, Item
 from driver.sources import Sample
+from driver.spool import Spool
+from driver.stopping import StopRequest
 
 A, B = "http://a", "http://b"
 Make = Callable[..., Sample]
@@ -51,12 +55,13 @@ def told() -> Told:
 
 
 @pytest.fixture
-def pool_of(journal: Journal, sample_of: Make, told: Told) -> Callable[..., Pool]:
+def pool_of(journal: Journal, sample_of: Make, told: Told, tmp_path: Path) -> Callable[..., Pool]:
     """A function that makes a pool of so many samples."""
+    harvester = EditHarvester(Spool(tmp_path / "spool"))
 
     def make(count: int = 4, attempts: int = 1, room: Callable[[], str] = lambda: "") -> Pool:
         journal.enrol([sample_of(f"k{number:04d}") for number in range(count)], None)
-        pool = Pool(journal, None, None, told, StopRequest(), 2, attempts, room)  # type: ignore[arg-type]
+        pool = Pool(journal, harvester, None, told, StopRequest(), 2, attempts, room)  # type: ignore[arg-type]
         for server in (A, B):
             pool.working(server, True)
         return pool
@@ -96,6 +101,25 @@ def test_each_sample_goes_to_one_server_in_the_inputs_order(pool_of: Callable[..
     taken = [key for server in (A, B) * 300 for key in [item.sample.key for item in take(pool, 2, server)]]
     assert taken == [f"k{number:04d}" for number in range(1200)]
     assert take(pool, 2) == []
+
+
+def test_samples_at_one_place_are_all_given_out(pool_of: Callable[..., Pool], sample_of: Make) -> None:
+    """As a retried sample and a new one may stand after a change of the input, here where one page of them ends."""
+    pool = pool_of(CHUNK + 3)
+    last, place = f"k{CHUNK:04d}", CHUNK - 1
+    pool.journal._db.execute("UPDATE samples SET position = ? WHERE key = ?", (place, last))
+    taken = [item.sample.key for _ in range(CHUNK + 3) for item in take(pool, 1)]
+    assert taken == [f"k{number:04d}" for number in range(CHUNK + 3)]
+
+
+def test_what_had_trouble_of_its_own_goes_last_and_elsewhere(pool_of: Callable[..., Pool]) -> None:
+    pool = pool_of(4)
+    (first,) = lands(pool, fly(pool, take(pool, 1)))
+    pool.returned([first.item.later(A)])
+    assert keys(take(pool, 2, B)) == ["1", "2"]
+    assert keys(take(pool, 9, A)) == ["3"]
+    assert take(pool, 9, A) == []
+    assert keys(take(pool, 9, B)) == ["0"]
 
 
 def test_what_comes_back_goes_first_and_alone_where_it_must(pool_of: Callable[..., Pool]) -> None:
@@ -206,6 +230,29 @@ class TestStragglers:
         assert pool.journal.counts() == {"done": 2, "keep": 2}
         assert [event[0] for event in told.events] == ["finished", "finished"]
 
+    def test_an_attempt_that_both_bring_counts_once(self, pool_of: Callable[..., Pool]) -> None:
+        """Both were rejected: one other seed is left, and one server tries it."""
+        pool = pool_of(2, attempts=2)
+        first = self.late(pool)
+        second = fly(pool, pool.stragglers(B, 0.1), B)
+        for flight in (first, second):
+            for slot, posted in list(flight.open.items()):
+                del flight.open[slot]
+                pool.harvested(A, posted, row(f"{posted.key}~try0", "reject"), 0.0, None)
+        assert [pool.journal.tries(key).attempts for key in ("k0000", "k0001")] == [1, 1]
+        assert keys(take(pool, 9)) == ["0", "1"]
+
+    def test_a_copy_of_a_decided_attempt_is_dropped_and_the_next_begins(self, pool_of: Callable[..., Pool]) -> None:
+        pool = pool_of(2, attempts=2)
+        first = self.late(pool)
+        second = fly(pool, pool.stragglers(B, 0.1), B)
+        posted = first.open.pop(0)
+        pool.sample_failed(A, posted, SampleFailure("edit", "ValueError", "no"))
+        assert take(pool, 9) == [], "the other server has it"
+        pool.drop_decided(second)
+        assert list(second.open) == [1]
+        assert keys(take(pool, 9)) == ["0"]
+
     @pytest.mark.parametrize("first_lost", ["original", "copy"])
     def test_a_lost_one_leaves_the_sample_to_the_other(self, first_lost: str, pool_of: Callable[..., Pool]) -> None:
         pool = pool_of(2)
@@ -227,6 +274,14 @@ def test_a_run_that_fails_the_same_way_from_the_start_breaks_off(pool_of: Callab
     assert pool.over()
     assert "--retry-failed" in str(pool.broken)
     assert "ValueError at Loader #4 (no such model)" in str(pool.broken)
+
+
+def test_a_run_whose_samples_are_all_skipped_goes_on(pool_of: Callable[..., Pool]) -> None:
+    pool = pool_of(SAME_FAILURES + 5)
+    for _ in range(SAME_FAILURES + 1):
+        pool.fail(take(pool, 1)[0].sample, SampleFailure("edit", "NoColour", "it has it already", skipped=True))
+    assert not pool.over()
+    assert pool.journal.counts() == {"skipped": SAME_FAILURES + 1, "pending": 4}
 
 
 @pytest.mark.parametrize("other", ["done", "other failure"])
@@ -281,8 +336,38 @@ def test_prompts_of_an_earlier_run_are_adopted_and_not_given_out(
 
 
 @pytest.mark.parametrize(
+    ("kind", "roles", "stage"),
+    [
+        (None, (), "edit"),
+        (None, ("edited",), "verify"),
+        (AnnotationRecord, (), "annotate"),
+        (InstructionRecord, (), "write"),
+    ],
+)
+def test_failures_name_the_stage(
+    kind: Any, roles: tuple[str, ...], stage: str, journal: Journal, sample_of: Make, told: Told, tmp_path: Path
+) -> None:
+    journal.enrol([sample_of("a")], None)
+    harvester: Any = RecordHarvester(kind) if kind else EditHarvester(Spool(tmp_path / "spool"))
+    nobody: Any = None
+    pool = Pool(journal, harvester, nobody, told, StopRequest(), 1, 1, lambda: "", roles=roles)
+    for _ in range(MAX_FAULTS):
+        pool.disturbed(A, lands(pool, fly(pool, take(pool, 1))), Trouble.FAULT, "gone")
+    assert next(journal.failures())["stage"] == stage
+    assert node_error(Job("failed"), pool.stage).failure.stage == stage
+
+
+def test_words_that_no_file_can_hold_are_made_so() -> None:
+    failure = SampleFailure("edit", "ValueError", "half \ud83d of it " + "and more " * 10_000)
+    assert failure.message.startswith("half ? of it and more")
+    assert len(failure.message) == LONGEST_REASON
+
+
+@pytest.mark.parametrize(
     ("exception_type", "message", "trouble", "error_type"),
     [
+        ("OSError", "[Errno 28] No space left on device: 'x.png'", Trouble.DISK, "DiskFull"),
+        ("sqlite3.OperationalError", "database or disk is full", Trouble.DISK, "DiskFull"),
         ("torch.OutOfMemoryError", "Allocation on device 0 would exceed allowed memory", Trouble.MEMORY, "OutOfMemory"),
         ("RuntimeError", "CUDA out of memory. Tried to allocate 2 GiB", Trouble.MEMORY, "OutOfMemory"),
         ("ValueError", "the mask is empty\nline two", Trouble.SAMPLE, "ValueError"),
@@ -292,6 +377,6 @@ def test_prompts_of_an_earlier_run_are_adopted_and_not_given_out(
 def test_errors_of_nodes_are_read(exception_type: str, message: str, trouble: Trouble, error_type: str) -> None:
     job = Job("failed", error={"exception_type": exception_type, "exception_message": message,
                                "node_id": "s3/12", "node_type": "KSampler"})  # fmt: skip
-    found = node_error(job)
+    found = node_error(job, "edit")
     assert (found.trouble, found.failure.error_type, found.failure.node) == (trouble, error_type, "KSampler #12")
     assert "\n" not in found.failure.message

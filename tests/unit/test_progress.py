@@ -56,8 +56,12 @@ def test_lines_come_now_and_then(sample_of: SampleOf, capsys: Captured, monkeypa
     line = capsys.readouterr().err
     assert line.startswith("remove: 50/100, ")
     assert line.endswith("s left, 2 failed\n")
+    shown.failed(sample_of("wall"), SampleFailure("edit", "NoColour", "it has it already", skipped=True))
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "skipped: wall.jpg: it has it already"
+    assert lines[1].endswith("s left, 2 failed, 1 skipped")
     shown.close()
-    assert "50/100" in capsys.readouterr().err
+    assert "51/100" in capsys.readouterr().err
 
 
 def test_nothing_is_said_of_a_run_in_which_nothing_happened(capsys: Captured) -> None:

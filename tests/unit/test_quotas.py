@@ -83,6 +83,7 @@ def test_a_photo_that_its_router_refuses_is_listed(tmp_path: Path) -> None:
         "NoKind",
         "its router accepted none of the kinds asked for",
     )
+    assert refused.failure.skipped
 
 
 def test_a_route_of_another_shape_is_refused(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def failure(**fields: str) -> dict[str, Any]:
         "error_type": "NoRegion",
         "message": "none",
     }
-    return {**known, "attempts": 0, **fields}
+    return {**known, "attempts": int(fields.get("stage", "input") != "input"), **fields}
 
 
 def page(
@@ -131,6 +131,22 @@ def test_a_run_without_rows_still_has_a_page(run: Any) -> None:
     assert found.images() == []
 
 
+def test_skipped_samples_are_told_from_failed_ones(run: Any) -> None:
+    run.finish()
+    summary = Summary("w", "full", "remove", 3, 0, 0, 0, 1, 0, {}, {}, 0.0, 0.0, skipped=2, skips={"NoRegion": 2})
+    skips = [failure(source_id="plain.jpg"), failure(source_id="wall.jpg", stage="edit")]
+    run.report(summary, [failure(source_id="torn.jpg", error_type="PhotoError")], ENVIRONMENT, skips)
+    text = (run.output / "report.html").read_text(encoding="utf-8")
+    failed, skipped = text.split("<h2>Failed</h2>")[1].split("<h2>Skipped</h2>")
+    assert "torn.jpg" in failed and "plain.jpg" not in failed
+    assert "plain.jpg" in skipped and "wall.jpg" in skipped
+    figures = json.loads((run.output / "summary.json").read_text(encoding="utf-8"))
+    assert (figures["failed"], figures["skipped"], figures["skips"]) == (1, 2, {"NoRegion": 2})
+    assert figures["tasks"]["remove"]["skipped"] == 2
+    assert [stage["count"] for stage in figures["stages"][:2]] == [3, 1]
+    assert "(`skipped.parquet`) | 2 |" in (run.output / "README.md").read_text(encoding="utf-8")
+
+
 def test_only_the_first_failures_are_listed(run: Any) -> None:
     run.finish()
     many = [failure(key=str(number), source_id=f"photo {number}.jpg") for number in range(150)]
@@ -144,7 +160,7 @@ def test_the_summary_is_for_programs(rows: Any) -> None:
     page(rows)
     found = json.loads((rows.output / "summary.json").read_text(encoding="utf-8"))
     assert {name: found[name] for name in vars(SUMMARY)} == vars(SUMMARY)
-    assert found["tasks"]["remove"] == {"kept": 2, "rejected": 1, "unscored": 1, "tries": 0, "failed": 0}
+    assert found["tasks"]["remove"] == {"kept": 2, "rejected": 1, "unscored": 1, "tries": 0, "failed": 0, "skipped": 0}
     assert found["row_reasons"]["unscored"] == {"no verifier": 1}
     assert found["scores"][HOSTILE]["count"] == 2
 
@@ -189,7 +205,9 @@ def test_stages_count_samples_and_say_who_rejected(judged: Any) -> None:
     ]
     assert "-14.29 %" in found.words
     assert figures["tries"] == 1
-    assert figures["tasks"]["style"] == {"kept": 1, "rejected": 0, "unscored": 0, "tries": 0, "failed": 1}
+    assert figures["tasks"]["style"] == {
+        "kept": 1, "rejected": 0, "unscored": 0, "tries": 0, "failed": 1, "skipped": 0,
+    }  # fmt: skip
     assert figures["tasks"]["remove"]["failed"] == 1
     assert figures["vlm_calls_per_kept"] == 4
     assert figures["vlm_usd_per_kept"] == 0.2

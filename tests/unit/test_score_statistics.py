@@ -134,8 +134,8 @@ def test_rejections_that_no_verifier_names_end_in_the_last_line() -> None:
 def test_tries_are_counted_apart() -> None:
     found = statistics(("a~try1", "reject", {"judge.keep": 0}), ("a~0~try2", "reject", {}), ("a", "keep", {}))
     assert (found.edits, found.tries) == (1, 2)
-    assert found.tasks(Counter(remove=3))["remove"].tries == 2
-    assert found.tasks(Counter(remove=3))["remove"].failed == 3
+    figures = found.tasks(Counter(remove=3), Counter(remove=4))["remove"]
+    assert (figures.tries, figures.failed, figures.skipped) == (2, 3, 4)
 
 
 def test_without_a_judge_pairs_are_ranked_by_what_tells_most_apart_and_low_may_be_good() -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from comfy_nodes.core.tasks import task_named
 from driver.failures import RunError
-from driver.sources import Aim, Planned, Regions, Sample, Source, Unusable
+from driver.sources import Aim, Planned, Regions, Sample, Source, Spare, Unusable
 
 REMOVE, BACKGROUND = task_named("remove"), task_named("background")
 
@@ -43,7 +43,8 @@ def plan(
         path.write_bytes(content)
     else:
         path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
-    return list(Source(path, root).plan([Aim(task)], regions, seed))
+    found = Source(path, root).plan([Aim(task)], regions, seed)
+    return [one for one in found if not isinstance(one, Spare)]
 
 
 def paths(planned: list[Planned]) -> list[str]:
@@ -179,10 +180,14 @@ def test_detours_and_absolute_paths_inside_the_root_become_relative(root: Path) 
     assert [one.key for one in planned[:2]] == [one.key for one in plan(root, [CUP, JUG])]
 
 
-def test_photos_may_be_links_to_elsewhere(root: Path, tmp_path: Path) -> None:
+def test_photos_may_be_links_within_the_root(root: Path, tmp_path: Path) -> None:
+    (root / "sub" / "link.jpg").symlink_to(root / "sub" / "pan.jpg")
+    assert paths(plan(root, item("sub/link.jpg"))) == ["sub/link.jpg"]
     (root / "sub" / "pan.jpg").rename(tmp_path / "pan.jpg")
     (root / "sub" / "pan.jpg").symlink_to(tmp_path / "pan.jpg")
-    assert paths(plan(root, item("sub/pan.jpg"))) == ["sub/pan.jpg"]
+    assert reasons(plan(root, item("sub/pan.jpg"))) == [
+        "sub/pan.jpg: cannot be read (it is a link out of the folder; put the file itself there)"
+    ]
 
 
 def test_the_root_is_the_files_own_folder_unless_named(root: Path) -> None:
@@ -195,7 +200,7 @@ def test_duplicates_are_edited_once(root: Path) -> None:
     planned = plan(root, [CUP, JUG, CUP, CUP])
     assert paths(planned) == ["cup.jpg", "jug.jpg"]
     duplicates = [one for one in planned if isinstance(one, Unusable)]
-    assert [one.failure.error_type for one in duplicates] == ["DuplicateSample"] * 2
+    assert [(one.failure.error_type, one.failure.skipped) for one in duplicates] == [("DuplicateSample", True)] * 2
     assert len({one.key for one in planned}) == 4
 
 
@@ -245,7 +250,9 @@ def test_one_flat_object_a_line_is_enough(root: Path) -> None:
     assert [(one.class_name, one.bbox) for one in sample.annotation.regions] == [("cup", (4, 5, 14, 15))]
     stray = plan(root, {**line, "reference": "../wanted.png"})
     assert reasons(stray) == ["wanted.png: its path leaves the image root; give --image-root"]
-    assert reasons(plan(root, {**line, "reference": "gone.png"}))[0].startswith("gone.png: cannot be read")
+    (root / "a.json").write_text(json.dumps({**line, "reference": "gone.png"}))
+    taken = list(Source(root / "a.json", root).plan([Aim(REMOVE, frozenset({"reference"}))], "all", 0))
+    assert reasons(taken)[0].startswith("gone.png: cannot be read")
     assert reasons(plan(root, {**line, "instruction": 5})) == ["a.json[0]: its instruction is not a text"]
 
 

@@ -164,9 +164,10 @@ def test_a_reference_picture_travels_along(folder: Path) -> None:
     (folder / "lid.jpg").write_bytes((folder / "cup.jpg").read_bytes())
     (folder / "lid.ref.png").write_text("no picture")
     photo(folder / "gone.ref.png")
-    planned = plan(folder, STYLE)
+    planned = list(Source(folder).plan([Aim(STYLE, frozenset({"reference"}))], "all", 0))
     references = {path: sample.reference for path, sample in samples(planned).items()}
-    assert references == {"cup.jpg": "cup.ref.png", "jug.jpg": "jug.jpg.ref.png", "pan.jpg": ""}
+    assert references == {"cup.jpg": "cup.ref.png", "jug.jpg": "jug.jpg.ref.png"}
+    assert reasons(planned)["pan.jpg"].startswith("the photo has no reference picture")
     assert reasons(planned)["lid.jpg"].startswith("lid.ref.png: not an image")
     assert reasons(planned)["gone.ref.png"].startswith("gone.ref.png: a reference picture without its photo")
 

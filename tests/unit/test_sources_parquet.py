@@ -136,7 +136,7 @@ def test_a_dataset_that_a_run_left(tmp_path: Path) -> None:
     (sample,) = samples(planned)
     assert (sample.annotation.path, sample.instruction) == ("data-k0", "Make it night.")
     assert source.read(sample.file) == PICTURES[0]
-    assert sample.file.startswith("data/train-00000-of-00001.parquet#0/")
+    assert str(sample.file).startswith("data/train-00000-of-00001.parquet#0/")
 
 
 def test_shards_in_the_order_of_their_names(tmp_path: Path) -> None:

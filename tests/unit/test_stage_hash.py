@@ -287,4 +287,5 @@ def harvested(filed: Callable[..., Any], made_with: Ingredients, now: Ingredient
     rows = [Kept("a", "keep", record.model_dump_json())]
     inner: Any = SimpleNamespace(harvest=lambda *_: Harvest(rows))
     server: Any = Server(now)
-    return AsClaimed(inner, {}, INGREDIENTS).harvest("a", "run", server, lambda key, _: key)
+    origin: Any = None
+    return AsClaimed(inner, {}, INGREDIENTS).harvest(origin, server, lambda key, _: key)

@@ -1,0 +1,242 @@
+"""Enrolment: a plan taken down in the journal, and what it means for rows that are there already.
+
+The journal calls it, within one transaction. A row is stale where its photo, region, words or further pictures are not
+what it was made from: it leaves the dataset, its records stay in the journal, and what changed waits to be made again.
+Pictures are told apart by a stamp, such as size and time; only where that changed, by the hash of their bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from comfy_nodes.core.annotation import to_json
+from comfy_nodes.core.records import SampleFailure
+
+from . import source_places
+from .failures import RunError
+from .source_photo import SECONDS
+from .source_places import Locator
+from .sources import Planned, Sample, Spare, Unusable
+
+WORDS = ("instruction", *SECONDS, "task", "own_task", "subtask", "slot")
+"""A sample's texts and second pictures, of which most are empty."""
+
+MOST_GONE = 0.5
+"""More of a run's samples than this share never leave it at once because their photos are gone. Ours."""
+
+FEW_GONE = 20
+"""So many always may. Ours."""
+
+_UNREAD = "CREATE TEMP TABLE IF NOT EXISTS unread (source_id TEXT PRIMARY KEY) WITHOUT ROWID"
+"""Photos that could not be looked at; "" where it is not known which these are."""
+
+
+@dataclass(frozen=True)
+class Enrolled:
+    """What an enrolment found of finished samples whose input is not what it was."""
+
+    changed: int = 0
+    """Their photo, words or further pictures are others now."""
+    gone: int = 0
+    """Their photo or region is not in the input any more."""
+    stay: str = ""
+    """Why their rows stay in the dataset all the same; "" where they do not."""
+
+    def line(self) -> str:
+        """What to say of it; "" where there is nothing to say."""
+        what = [f"{self.changed} of inputs that have changed"] if self.changed else []
+        what += [f"{self.gone} of photos or regions that are gone"] if self.gone else []
+        if not what:
+            return ""
+        since = f"finished samples {' and '.join(what)} since"
+        if self.stay:
+            return f"{since}: their rows stay as they are ({self.stay})"
+        again = "; what changed is made again" if self.changed else ""
+        return f"{since}: their rows leave the dataset, and the journal keeps their records{again}"
+
+
+class Enrolment:
+    """One enrolment of a run's samples."""
+
+    def __init__(
+        self,
+        db: sqlite3.Connection,
+        number: int,
+        digest: Callable[[Sequence[Locator]], str] | None,
+        keep_stale: bool,
+    ):
+        """
+        Args:
+            number: counts a journal's enrolments.
+            digest: from a sample's pictures to the hash of what they hold now.
+            keep_stale: stale rows stay, and nothing is made in their place.
+        """
+        self._db = db
+        self._number = number
+        self._digest = digest
+        self._keep_stale = keep_stale
+
+    def take(self, planned: Iterable[Planned], limit: int | None, whole: bool) -> Enrolled:
+        """Takes a plan down; arguments and errors are `Journal.enrol`'s."""
+        self._db.execute(_UNREAD)
+        self._db.execute("DELETE FROM unread")
+        usable = changed = 0
+        left = Enrolled()
+        for position, one in enumerate(planned):
+            if isinstance(one, Unusable):
+                self._unusable(one, position)
+            elif isinstance(one, Spare):
+                self._touch(one.key, position)
+            elif limit is not None and usable >= limit:
+                break
+            else:
+                usable += 1
+                changed += self._sample(one, position)
+        else:
+            # An input that was refused before and is mended, or gone, has a sample of its own now.
+            self._db.execute("DELETE FROM samples WHERE sample IS NULL AND enrolment < ?", (self._number,))
+            if whole:
+                left = self._leave()
+        # What waits and is not in the plan any more must not run: its region, or its photo, is gone.
+        self._db.execute(
+            "UPDATE samples SET state = 'retired' WHERE state = 'pending' AND prompt_id IS NULL AND enrolment < ?",
+            (self._number,),
+        )
+        return Enrolled(changed, left.gone, "--keep-stale" if self._keep_stale else left.stay)
+
+    def _unusable(self, one: Unusable, position: int) -> None:
+        failure = one.failure
+        self._db.execute(
+            "INSERT INTO samples (key, position, enrolment, source_id, state, stage, node, error_type, message) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET position = excluded.position, "
+            "enrolment = excluded.enrolment, state = excluded.state, error_type = excluded.error_type, "
+            "message = excluded.message",
+            (
+                one.key,
+                position,
+                self._number,
+                one.source_id,
+                state_of(failure),
+                failure.stage,
+                failure.node,
+                failure.error_type,
+                failure.message,
+            ),
+        )
+        if one.unread:
+            source_id = one.source_id if one.unread == "photo" else ""
+            self._db.execute("INSERT OR IGNORE INTO unread VALUES (?)", (source_id,))
+
+    def _sample(self, one: Sample, position: int) -> bool:
+        """Returns whether it is finished, of another input."""
+        now = sample_text(one), json.dumps([source_places.to_json(file) for file in one.pictures]), one.stamp
+        found = self._db.execute(
+            "SELECT state, stage, sample, stamp, digest, sample = ? AND pictures = ? AND stamp = ? FROM samples "
+            "WHERE key = ?",
+            (*now, one.key),
+        ).fetchone()
+        if found is None:
+            self._db.execute(
+                "INSERT INTO samples (position, enrolment, sample, pictures, stamp, source_id, key, state) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, 'pending')",
+                (position, self._number, *now, one.annotation.path, one.key),
+            )
+            return False
+        state, stage, text, stamp, digest, same = found
+        # A photo that could not be read is looked at again.
+        ended = state in ("done", "skipped") or (state == "failed" and stage != "input")
+        same = same or (ended and self._same(one, _made_from(text) == _made_from(now[0]), stamp, digest))
+        if state == "done" and not same and self._keep_stale:
+            self._touch(one.key, position)
+            return True
+        if ended and same:
+            self._db.execute(
+                "UPDATE samples SET position = ?, enrolment = ?, sample = ?, pictures = ?, stamp = ? WHERE key = ?",
+                (position, self._number, *now, one.key),
+            )
+            return False
+        if state == "done":
+            self._retire("key = ?", one.key, "its input changed")
+        # The server may still run a prompt for what was there before. Nobody asks for that: the next one has a folder
+        # of its own.
+        self._db.execute(
+            "UPDATE samples SET position = ?, enrolment = ?, sample = ?, pictures = ?, stamp = ?, "
+            "prompt_id = iif(?, prompt_id, NULL), digest = iif(?, digest, NULL), "
+            "attempts = iif(state = 'pending', attempts, 0), "
+            "state = 'pending', stage = NULL, node = NULL, error_type = NULL, message = NULL WHERE key = ?",
+            (position, self._number, *now, bool(same), bool(same), one.key),
+        )
+        return bool(state == "done")
+
+    def _same(self, one: Sample, words: bool, stamp: str, digest: str | None) -> bool:
+        """Whether a sample that is written down otherwise than before was made from the same: its pictures may lie
+        elsewhere now, or have only been touched."""
+        if not words or stamp == one.stamp:
+            return words
+        return self._digest is not None and digest is not None and self._digest(one.pictures) == digest
+
+    def _touch(self, key: str, position: int) -> None:
+        """A finished sample stays as it is."""
+        self._db.execute(
+            "UPDATE samples SET position = ?, enrolment = ? WHERE key = ? AND state = 'done'",
+            (position, self._number, key),
+        )
+
+    def _leave(self) -> Enrolled:
+        """Takes what this enrolment lacks out of the plan. Photos that could not be looked at this time stay."""
+        lacking = f"enrolment < {self._number} AND source_id NOT IN (SELECT source_id FROM unread)"
+        gone = f"state = 'done' AND {lacking}"
+        number = self._count(gone)
+        if self._db.execute("SELECT 1 FROM unread WHERE source_id = ''").fetchone():
+            return Enrolled(gone=number, stay="not all of --input could be read")
+        if not self._keep_stale:
+            there = f"SELECT source_id FROM samples WHERE enrolment = {self._number} AND state != 'failed'"
+            lost, made = self._count(f"{gone} AND source_id NOT IN ({there})"), self._count("state = 'done'")
+            if lost > max(FEW_GONE, MOST_GONE * made):
+                raise RunError(
+                    f"{lost} of the {made} samples that are done here are of photos that are not in --input any more: is "
+                    "it this run's input, and whole? Use another --output for another input, or --keep-stale"
+                )
+            self._retire(gone, None, "its photo or region is gone")
+        self._db.execute(f"UPDATE samples SET state = 'retired', prompt_id = NULL WHERE state != 'done' AND {lacking}")
+        return Enrolled(gone=number)
+
+    def _count(self, which: str) -> int:
+        return int(self._db.execute(f"SELECT COUNT(*) FROM samples WHERE {which}").fetchone()[0])
+
+    def _retire(self, which: str, key: str | None, why: str) -> None:
+        """Takes samples' records out of the dataset, into a table that keeps them."""
+        values = () if key is None else (key,)
+        samples = f"SELECT key FROM samples WHERE {which}"
+        self._db.execute(
+            "INSERT INTO retired SELECT records.key, verdict, attempt, record, samples.sample, ?, ? FROM records "
+            f"JOIN samples ON samples.key = records.sample WHERE records.sample IN ({samples})",
+            (why, time.time(), *values),
+        )
+        self._db.execute(f"DELETE FROM records WHERE sample IN ({samples})", values)
+        self._db.execute(f"UPDATE samples SET state = 'retired' WHERE {which}", values)
+
+
+def state_of(failure: SampleFailure) -> str:
+    """The state of a sample that will have no row."""
+    return "skipped" if failure.skipped else "failed"
+
+
+def sample_text(sample: Sample) -> str:
+    """A sample as the journal keeps it, without its key."""
+    words = {name: source_places.to_json(getattr(sample, name)) for name in WORDS if getattr(sample, name)}
+    edited = next((one.kind for one in sample.annotation.regions), "")
+    return json.dumps(
+        {"file": source_places.to_json(sample.file), "kind": edited, "annotation": to_json(sample.annotation), **words}
+    )
+
+
+def _made_from(text: str) -> dict[str, Any]:
+    """What a sample's text says, but for its pictures."""
+    item: dict[str, Any] = json.loads(text)
+    return {name: value for name, value in item.items() if name not in ("file", *SECONDS)}
