@@ -23,7 +23,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import psutil
 from aiohttp import web
 
-from benchmarks.fake_engine import SINK, SOURCE, FakeEngine, Graph, NodeError
+from benchmarks.fake_engine import INGREDIENTS, SINK, SOURCE, FakeEngine, Graph, NodeError
+from comfy_nodes.core.ingredients import ROUTE
 
 HISTORY = 10_000
 """Prompts that ComfyUI remembers (execution.py, MAXIMUM_HISTORY_SIZE)."""
@@ -71,7 +72,7 @@ class FakeComfy:
                 get("/history/{id}", self._past), post("/history", self._forget), post("/upload/image", self._upload),
                 get("/view", self._view), post("/free", _ok), post("/interrupt", _ok), post("/queue", _ok),
                 get("/experiment/models", _nothing), get("/experiment/models/{folder}", _nothing),
-                get("/fake", self._told), post("/fake", self._told_to),
+                post(ROUTE, _ingredients), get("/fake", self._told), post("/fake", self._told_to),
             ]
         )  # fmt: skip
         app.cleanup_ctx.append(self._worker)
@@ -250,6 +251,10 @@ async def _system_stats(_request: web.Request) -> web.Response:
 
 async def _ok(_request: web.Request) -> web.Response:
     return web.Response()
+
+
+async def _ingredients(_request: web.Request) -> web.Response:
+    return web.json_response(text=INGREDIENTS.model_dump_json())
 
 
 async def _nothing(_request: web.Request) -> web.Response:

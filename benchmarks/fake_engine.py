@@ -18,13 +18,17 @@ import numpy as np
 from PIL import Image
 
 from comfy_nodes.core import rle
-from comfy_nodes.core.records import EditRecord, SavedFile, records_name
+from comfy_nodes.core.ingredients import Ingredients
+from comfy_nodes.core.records import Basis, EditRecord, SavedFile, records_name
 
 SIDE = 16
 FILES_OF = 20_000
 """Samples whose records are held, so that a long run does not fill the memory. Ours."""
 
 SOURCE, SINK, EDIT, MISHAP = "EditPairsLoadSample", "EditPairsSavePair", "BenchBlockingEdit", "BenchMishap"
+INGREDIENTS = Ingredients(version="fake", code="0" * 64, prompts={})
+"""What it says that it makes its pairs with, whatever the graph."""
+
 Graph = dict[str, dict[str, Any]]
 
 
@@ -145,6 +149,6 @@ def _pair() -> tuple[str, bytes, bytes]:
     record = EditRecord(
         key="x", task="remove", input_images=(files[0],), output_images=(files[1],), prompt="Remove it.",
         initial_prompt="Remove it.", verdict="keep", edit_mask=rle.encode(mask), source_id="", source_path="",
-        source_sha256="", seed=0, width=SIDE, height=SIDE,
+        source_sha256="", seed=0, width=SIDE, height=SIDE, basis=Basis(ingredients=INGREDIENTS.sha256),
     )  # fmt: skip
     return record.model_dump_json(), saved[0], saved[1]

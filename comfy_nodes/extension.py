@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import samples
+from . import ingredients, samples
 from .nodes.annotating import SaveAnnotation
 from .nodes.captioning import CaptionImage, TagImage
 from .nodes.choosing import FilterPair, PickBest
@@ -46,6 +46,7 @@ from .nodes.writing import (
 class EditPairsExtension(ComfyExtension):
     async def on_load(self) -> None:
         samples.place_in_input()
+        ingredients.announce()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return [

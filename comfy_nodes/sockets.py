@@ -52,6 +52,8 @@ class EditSample:
     """(x1, y1, x2, y2) in pixels: which part of the photo `source` is, where it is not all of it."""
     carried: dict[str, Any] | None = None
     """Of an edit that was made already: fields of its record that stay as they are. Save Edit Pair takes them over."""
+    upstream: str = ""
+    """Hash of the stage that left its annotation; see `core.annotation.Annotation`."""
     routes: dict[str, Any] | None = None
     """What Route Task decided: accepted and rejected tasks with reasons, and who said so."""
     failure: SampleFailure | None = None

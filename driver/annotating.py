@@ -7,12 +7,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from comfy_nodes.core.annotation import Annotation, parse_annotation
+from comfy_nodes.core.annotation import UPSTREAM, Annotation, parse_annotation
 from comfy_nodes.core.keys import sample_key
 from comfy_nodes.core.records import AnnotationRecord
 from comfy_nodes.core.tasks import ANNOTATE
 from comfy_nodes.core.whole_files import replacing
 
+from .columns import RunFacts
 from .journal import Journal
 from .spool import disk_error
 
@@ -24,29 +25,30 @@ ANNOTATION = "annotation.jsonl"
 class Annotated:
     """What a journal of the annotate stage holds, photo by photo: a grounding."""
 
-    def __init__(self, journal: Journal):
+    def __init__(self, journal: Journal, facts: RunFacts):
         self._journal = journal
+        self._facts = facts
 
     def annotation(self, source_id: str) -> Annotation | None:
         text = self._journal.record(_key(source_id))
-        return parse_annotation(AnnotationRecord.model_validate_json(text).annotation) if text else None
+        return parse_annotation(_line(text, self._facts)) if text else None
 
     def reason(self, source_id: str) -> str:
         return self._journal.reason(_key(source_id))
 
 
-def finished_annotations(journal: Journal) -> Iterator[dict[str, Any]]:
+def finished_annotations(journal: Journal, facts: RunFacts) -> Iterator[dict[str, Any]]:
     """The annotations that are done, in the input's order."""
-    return (AnnotationRecord.model_validate_json(text).annotation for text, _attempt in journal.records(kept=True))
+    return (_line(text, facts) for text, _attempt in journal.records(kept=True))
 
 
-def write_annotation(journal: Journal, folder: Path) -> None:
+def write_annotation(journal: Journal, folder: Path, facts: RunFacts) -> None:
     """Writes `annotation.jsonl`, a line for each photo, readable as `--input` of every edit workflow.
 
     Raises:
         RunError: the disk is full.
     """
-    write_lines(folder / ANNOTATION, finished_annotations(journal))
+    write_lines(folder / ANNOTATION, finished_annotations(journal, facts))
 
 
 def write_lines(path: Path, items: Iterable[dict[str, Any]]) -> None:
@@ -61,6 +63,12 @@ def write_lines(path: Path, items: Iterable[dict[str, Any]]) -> None:
                 file.write((json.dumps(item, ensure_ascii=False) + "\n").encode())
     except OSError as error:
         raise disk_error(error, path.parent) from None
+
+
+def _line(text: str, facts: RunFacts) -> dict[str, Any]:
+    """A record's annotation with its stage's hash."""
+    record = AnnotationRecord.model_validate_json(text)
+    return {**record.annotation, UPSTREAM: facts.line_sha256(record)}
 
 
 def _key(source_id: str) -> str:

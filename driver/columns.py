@@ -17,7 +17,8 @@ import pyarrow as pa
 import pyarrow.json
 from pydantic import ValidationError
 
-from comfy_nodes.core.records import EditRecord, Model
+from comfy_nodes.core.instructions import InstructionRecord
+from comfy_nodes.core.records import AnnotationRecord, Basis, EditRecord, Model
 
 from .binding import invalid
 from .failures import RunError
@@ -46,6 +47,11 @@ SCHEMA = pa.schema(
 )  # fmt: skip
 """The columns of design section 3, in its order."""
 
+_DECIDING = {
+    "task", "subtask", "lang", "editor_prompt", "source_sha256", "crop", "regions", "edit_mask", "seed", "width", "height",
+}  # fmt: skip
+"""Fields of a record that its pixels and words follow from, beside the instruction as it was before the edit."""
+
 IMAGE_COLUMNS = ("input_images", "output_images")
 
 PLAIN = pa.schema([field for field in SCHEMA if field.name not in IMAGE_COLUMNS])
@@ -61,6 +67,8 @@ class RunFacts:
     edit_sha256: str
     """Of the part of the graph that decides pixels and words."""
     profile: str
+    ingredients_sha256: str = ""
+    """Of what stands behind that part: code, prompts, weights, VLM profiles. Empty where no server was asked."""
     models: tuple[Model, ...] = ()
     """Weights that the graph names."""
     others: Mapping[str, RunFacts] = field(default_factory=dict)
@@ -72,10 +80,19 @@ class RunFacts:
 
     def stage_sha256(self, record: EditRecord) -> str:
         """Hash of all that decides this row's pixels and words."""
-        regions = [region.model_dump(mode="json", include={"op", "class_name", "bbox"}) for region in record.regions]
-        references = [image.sha256 for image in record.input_images[1:]]
-        parts = [self.edit_sha256, record.source_sha256, record.seed, regions, *references]
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+        deciding = record.model_dump(mode="json", include=_DECIDING)
+        deciding["instruction"] = record.initial_prompt or record.prompt
+        return self._sha256(record.basis, deciding)
+
+    def line_sha256(self, record: AnnotationRecord | InstructionRecord) -> str:
+        """The same of a line that a stage before the edit leaves, in which all that it decides stands."""
+        said = {name: value for name, value in record.annotation.items() if name != "path"}
+        return self._sha256(record.basis, said)
+
+    def _sha256(self, basis: Basis, deciding: dict[str, Any]) -> str:
+        made_with = [self.edit_sha256, self.ingredients_sha256 or basis.ingredients, basis.upstream, basis.pictures]
+        text = json.dumps([*made_with, deciding], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -105,7 +122,7 @@ class Row:
         """
         record = known_record(text)
         facts = facts.of(record.task)
-        columns = record.model_dump(mode="json", exclude=set(IMAGE_COLUMNS))
+        columns = record.model_dump(mode="json", exclude={*IMAGE_COLUMNS, "basis"})
         columns["models"] += [model.model_dump(mode="json") for model in facts.models]
         first = columns["regions"][0] if columns["regions"] else {}
         columns |= {name: first.get(name) for name in ("class_name", "bbox", "mask")}

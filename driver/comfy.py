@@ -15,6 +15,7 @@ import urllib3
 from pydantic import TypeAdapter, ValidationError
 
 from comfy_nodes.core import redaction
+from comfy_nodes.core.ingredients import ROUTE, Ingredients
 
 from .comfy_shapes import Folder, JobItem, ModelFile, Node, NodeErrors, Queued, Refusal, Stats, Uploaded
 from .failures import PromptRefused, RunError, ServerFault, ServerLocked
@@ -117,6 +118,20 @@ class ComfyServer:
                 continue
             found[name] = node
         return found
+
+    def ingredients(self, graph: dict[str, Any]) -> Ingredients:
+        """What stands there behind a graph: the pack's code, prompts, weights, VLM profiles. Waits while weights are read.
+
+        Raises:
+            ServerFault: it does not say, as its EditPairs is too old, or cannot read a file of weights.
+        """
+        while (answer := self._post(ROUTE, graph)).status == 202:
+            pass
+        if answer.status in (404, 405):
+            raise ServerFault(
+                f"{self.url} has an EditPairs that does not say what it runs: use one version on all sides"
+            )
+        return self._typed(Ingredients, answer, ROUTE)
 
     def upload(self, data: bytes, filename: str, subfolder: str, place: Literal["temp", "input"] = "temp") -> str:
         """Puts a file into a folder of the server's: temp, which ComfyUI empties when it starts, or input.

@@ -47,6 +47,8 @@ class Harvest:
     failure: SampleFailure | None = None
     files: list[SavedFile] = field(default_factory=list)
     """Files of ours on the server that are not needed there any more."""
+    misfit: str = ""
+    """Why its rows must not stand beside those of this run."""
     staged: list[Staged] = field(default_factory=list)
     """The rows' pictures, which take their places when these rows count."""
 
@@ -63,8 +65,9 @@ Rename = Callable[[str, bool], str]
 class Harvester(Protocol):
     """Brings home what one kind of sink left."""
 
-    stage: str
-    """What failures of its samples are filed under."""
+    @property
+    def stage(self) -> str:
+        """What failures of its samples are filed under."""
 
     def harvest(self, origin: Origin, server: ComfyServer, rename: Rename) -> Harvest:
         """

@@ -6,30 +6,16 @@ what a file really holds, and which model answers behind a service's profile, it
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
-from typing import Any
 
+from comfy_nodes.core.graph_names import ENDPOINT_LOADER, weights_named
 from comfy_nodes.core.model_table import find, permitted
 from comfy_nodes.core.records import Model
 from comfy_nodes.core.weights import Policy, Weights
 
 from .failures import RunError
-from .workflow import ENDPOINT_LOADER, SOURCE_CLASS, Api
-
-ENDINGS = frozenset({".safetensors", ".sft", ".ckpt", ".pt", ".pt2", ".pth", ".bin", ".pkl", ".gguf"})
-"""How names of weight files end: ComfyUI's `supported_pt_extensions` (folder_paths.py, 0.30), and GGUF."""
-
-FOLDER_INPUTS = {
-    "EditPairsLoadYoloWorld": ("text_encoder",),
-    "EditPairsLoadGrounder": ("model",),
-    "EditPairsLoadSam2": ("model",),
-    "EditPairsLoadRegionScorer": ("clip",),
-    "EditPairsLoadVlmLocal": ("model",),
-    "EditPairsLoadDiffusersEditor": ("model",),
-}
-"""Widgets that name a folder in hub format, or a repository of the hub."""
+from .workflow import SOURCE_CLASS, Api
 
 SHOWN = 3
 """Models that a refusal names. Ours."""
@@ -52,19 +38,24 @@ def named_in(api: Api) -> list[Named]:
     """The weights that a graph's nodes name, each once, in the graph's order."""
     found: dict[str, Named] = {}
     for node in api.values():
-        for name, choice in _choices(node):
+        for name, choice in weights_named(node):
             row = find(choice)
             revision = str(node["inputs"].get("revision") or "") or (row.revision if row else None)
             found.setdefault(choice, Named(choice, row.role if row else name, row, revision))
     return list(found.values())
 
 
-def models_of(api: Api) -> tuple[Model, ...]:
-    """The same as entries of a row's `models`. Without a hash: nobody has read the files."""
+def models_of(api: Api, contents: Mapping[str, str | None]) -> tuple[Model, ...]:
+    """The same as entries of a row's `models`.
+
+    Args:
+        contents: SHA-256 by name, as the server told them.
+    """
     return tuple(
         Model(
             role=one.role,
             name=one.choice,
+            sha256=contents.get(one.choice),
             revision=one.revision,
             licence=one.weights.licence.name if one.weights else None,
         )
@@ -104,14 +95,6 @@ def check_licences(api: Api, policy: Policy) -> tuple[str, ...]:
 def _task(api: Api) -> str:
     """What the graph is for, for which an allowed workflow is looked up; it need not be bound yet."""
     return next((str(node["inputs"].get("task")) for node in api.values() if node["class_type"] == SOURCE_CLASS), "")
-
-
-def _choices(node: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """A node's widgets that name weights: input and value."""
-    folders = FOLDER_INPUTS.get(node["class_type"], ())
-    for name, value in node["inputs"].items():
-        if isinstance(value, str) and (name in folders or PurePosixPath(value).suffix.lower() in ENDINGS):
-            yield name, value
 
 
 def _listed(models: Sequence[Named]) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from comfy_nodes.core.ingredients import Ingredients
 from comfy_nodes.core.tasks import ANNOTATE
 from comfy_nodes.core.whole_files import write_whole
 from comfy_nodes.vlm import budget
@@ -25,11 +26,12 @@ from .journal import Journal
 from .ownership import JOURNAL, MARK, WORK, begin_work, check_run_folder, remove_marked
 from .report import Gallery, Gives, Summary, write_card, write_report
 from .spool import Spool, disk_error
-from .stage import SERVER
+from .stage import SERVER, Stage
 from .tables import FAILED_SCHEMA, TELEMETRY_SCHEMA, write_table
-from .workflow import BatchGraph, WorkflowFile
 from .writing import finished_instructions, write_instructions
 
+SHOWN = 4
+"""Differences that a refusal names. Ours."""
 
 class OutputFolder:
     """A run's folder, held under a lock while the run lasts."""
@@ -60,19 +62,19 @@ class OutputFolder:
         self.found = Written()
         """What the last finish found beside the rows."""
 
-    def claim(self, workflows: Sequence[tuple[BatchGraph, WorkflowFile]], seed: int) -> None:
+    def claim(self, stages: Sequence[Stage], seed: int) -> None:
         """Makes the folder these workflows' and this seed's, or sees that it is.
 
         Raises:
             RunError: it belongs to others; the message says what differs.
         """
-        claim(self.journal, [graph for graph, _ in workflows], seed, self.path)
-        self._asks = any(graph.profiles() for graph, _ in workflows)
-        for graph, file in workflows:
-            ui, api = workflow_files(graph.task if len(workflows) > 1 else "")
-            if file.ui is not None:
-                self._write_json(ui, file.ui)
-            self._write_json(api, graph.api)
+        claim(self.journal, stages, seed, self.path)
+        self._asks = any(stage.graph.profiles() for stage in stages)
+        for stage in stages:
+            ui, api = workflow_files(stage.graph.task if len(stages) > 1 else "")
+            if stage.file.ui is not None:
+                self._write_json(ui, stage.file.ui)
+            self._write_json(api, stage.graph.api)
 
     def finish(self, facts: RunFacts, task: str, environment: dict[str, Any], layout: str) -> Summary:
         """Turns finished edits into a dataset with its report.
@@ -91,18 +93,18 @@ class OutputFolder:
         Args:
             photos: folder that the annotations' paths are relative to; None where they are no files of this machine.
         """
-        write_annotation(self.journal, self.path)
+        write_annotation(self.journal, self.path, facts)
         count = self.journal.counts()["done"]
-        gallery = Gallery.of_annotations(finished_annotations(self.journal), count, photos)
+        gallery = Gallery.of_annotations(finished_annotations(self.journal, facts), count, photos)
         return self._conclude(self._summarise(facts, ANNOTATE.name, "annotated photos"), environment, gallery)
 
     def finish_instructions(
         self, facts: RunFacts, task: str, environment: dict[str, Any], photos: Path | None
     ) -> Summary:
         """Turns finished writing into `instructions.jsonl` with its report; `photos` as for annotations."""
-        write_instructions(self.journal, self.path)
+        write_instructions(self.journal, self.path, facts)
         summary = self._summarise(facts, task, "instructions")
-        gallery = Gallery.of_annotations(finished_instructions(self.journal), summary.kept, photos)
+        gallery = Gallery.of_annotations(finished_instructions(self.journal, facts), summary.kept, photos)
         return self._conclude(summary, environment, gallery)
 
     def _conclude(self, summary: Summary, environment: dict[str, Any], gallery: Gallery) -> Summary:
@@ -179,14 +181,15 @@ def workflow_files(task: str) -> tuple[str, str]:
     return f"workflow{end}", f"workflow_api{end}"
 
 
-def claim(journal: Journal, graphs: Sequence[BatchGraph], seed: int, folder: Path) -> None:
-    """Makes a journal these graphs' and this seed's, or sees that it is.
+def claim(journal: Journal, stages: Sequence[Stage], seed: int, folder: Path) -> None:
+    """Makes a journal these stages' and this seed's, or sees that it is: same graphs, same content behind them.
 
     Raises:
         RunError: it belongs to others; the message says what differs.
     """
-    nodes = [node for graph in graphs for node in graph.canonical()]
-    wanted = {"graph": json.dumps(nodes, ensure_ascii=False), "seed": str(seed)}
+    nodes = [node for stage in stages for node in stage.graph.canonical()]
+    content = [stage.agreement.ingredients.model_dump(mode="json") for stage in stages]
+    wanted = {"graph": json.dumps(nodes, ensure_ascii=False), "seed": str(seed), "content": json.dumps(content)}
     for name, value in wanted.items():
         known = journal.get(name)
         if known is not None and known != value:
@@ -201,6 +204,11 @@ def claim(journal: Journal, graphs: Sequence[BatchGraph], seed: int, folder: Pat
 
 
 def _difference(name: str, known: str, value: str) -> str:
+    if name == "content":
+        pairs = zip(json.loads(value), json.loads(known), strict=True)
+        found = [(Ingredients.model_validate(now), Ingredients.model_validate(then)) for now, then in pairs]
+        changes = list(dict.fromkeys(change for now, then in found for change in now.differences(then)))
+        return "; ".join(changes[:SHOWN]) + (f"; and {len(changes) - SHOWN} more" if len(changes) > SHOWN else "")
     if name != "graph":
         return f"{known} there, {value} now"
     then, now = json.loads(known), json.loads(value)
@@ -214,4 +222,4 @@ def _difference(name: str, known: str, value: str) -> str:
         for name in sorted({*before, *after})
         if before.get(name) != after.get(name)
     ]
-    return "; ".join(changes[:4])
+    return "; ".join(changes[:SHOWN])

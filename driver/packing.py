@@ -11,8 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from comfy_nodes.core.graph_names import ENDPOINT_LOADER
+
 from .model_stages import Sizes, gate, stages
-from .workflow import ENDPOINT_LOADER, Api, BatchGraph, ancestors, is_link
+from .workflow import Api, BatchGraph, ancestors, is_link
 
 
 @dataclass(frozen=True)

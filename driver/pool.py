@@ -212,7 +212,9 @@ class Pool:
                 return
             for one in harvest.staged:
                 one.keep()
-            if harvest.failure:
+            if harvest.misfit:
+                self._made_otherwise(server, posted, harvest.misfit)
+            elif harvest.failure:
                 self.sample_failed(server, posted, harvest.failure)
             elif harvest.rejected and self._has_attempts(posted):
                 self.journal.tried(posted.key, harvest.rows)
@@ -221,6 +223,12 @@ class Pool:
                 self._done += 1
                 self.queue.finished()
                 self.reporter.finished(server, posted.item.sample, [row.verdict for row in harvest.rows], seconds)
+
+    def _made_otherwise(self, server: str, posted: Posted, why: str) -> None:
+        """Its rows must not stand beside the run's: a server's fault, and the end of the run where there is no other."""
+        self.disturbed(server, [posted], Trouble.FAULT, why)
+        if self.alone(server):
+            self.give_up(RunError(f"{why}; put it back and run this again, or choose another folder", 1))
 
     def _left(self, posted: Posted) -> None:
         """Another server had the word on this attempt: where that was not the last one, the next may begin."""

@@ -1,7 +1,7 @@
 """Whether the servers of a run would do the same with its graph: asked once before it, and of each that joins later.
 
-Called when servers answer and the graph is bound. Compares what servers say of themselves; that two model files of
-one name are the same file, it cannot know.
+Called when servers answer and the graph is bound. Compares what servers say of themselves, the content of their weights,
+prompts and VLM profiles included.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+
+from comfy_nodes.core.ingredients import Ingredients
 
 from .answering import at_once
 from .comfy import ComfyServer
@@ -41,6 +43,8 @@ class Agreement:
     """What that server says of itself."""
     object_info: dict[str, Any]
     """Schemas of its nodes."""
+    ingredients: Ingredients
+    """What they make the graph's pixels and words with."""
     warnings: tuple[str, ...]
     """A line each on what makes a run slower, larger or less even than it need be."""
 
@@ -65,10 +69,19 @@ def agree(servers: Sequence[ComfyServer], api: Api) -> Agreement:
     for one in others:
         findings[one.url] = one.misfits(api) + one.differences(first, api)
     _refuse(findings)
+    # One first: servers of one machine share what it has read.
+    (known,) = at_once([partial(_ingredients, servers[0], api)])
+    told = at_once([partial(_ingredients, server, api) for server in servers[1:]])
+    _refuse({one.url: _unlike(other, known, first.url) for one, other in zip(others, told, strict=True)})
     warnings = first.warnings(api)
+    warnings += [
+        f"{first.url}: {name} is in none of its model folders: rows name it without a hash"
+        for name, content in known.weights.items()
+        if content is None
+    ]
     for one in others:
         warnings += one.warnings(api) + one.unevenness(first)
-    return Agreement(first.url, api, first.stats, first.object_info, tuple(warnings))
+    return Agreement(first.url, api, first.stats, first.object_info, known, tuple(warnings))
 
 
 def check_join(server: ComfyServer, reference: Agreement) -> tuple[str, ...]:
@@ -83,7 +96,20 @@ def check_join(server: ComfyServer, reference: Agreement) -> tuple[str, ...]:
     one = _Server.ask(server)
     first = _Server(reference.url, reference.stats, reference.object_info)
     _refuse({one.url: one.misfits(reference.api) + one.differences(first, reference.api)})
+    _refuse({one.url: _unlike(_ingredients(server, reference.api), reference.ingredients, reference.url)})
     return (*one.warnings(reference.api), *one.unevenness(first))
+
+
+def _ingredients(server: ComfyServer, api: Api) -> Ingredients:
+    try:
+        return server.ingredients(api)
+    except (ServerFault, PromptRefused) as fault:
+        raise unusable(server.url, fault) from None
+
+
+def _unlike(mine: Ingredients, theirs: Ingredients, url: str) -> list[str]:
+    """In what a server's weights, code, prompts and profiles differ from another's."""
+    return [f"unlike {url}, {one}" for one in mine.differences(theirs)]
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from comfy_nodes.core.instructions import InstructionRecord
 from comfy_nodes.core.records import AnnotationRecord
 
 from .annotating import JOURNAL, WORKFLOW, Annotated, write_annotation
+from .claimed import AsClaimed
 from .columns import RunFacts
 from .dataset import FACTS, Written
 from .disk import Watermark
@@ -54,7 +55,7 @@ def run(options: argparse.Namespace, stop: StopRequest) -> tuple[Summary, bool]:
     try:
         with open_stages(options, names, folder.work) as stages:
             check_kinds(options, stages)
-            folder.claim([(stage.graph, stage.file) for stage in stages], options.seed)
+            folder.claim(stages, options.seed)
             facts, environment, task = _facts(stages), _environment(stages), title(stages)
             sink = stages[0].graph.sink_class
             if sink == ANNOTATION_SINK:
@@ -150,12 +151,13 @@ def _grounding(
     say(f"finding regions first for photos that have none ({annotate.file.path.name})")
     journal = Journal(folder.path / JOURNAL)
     try:
-        claim(journal, [annotate.graph], options.seed, folder.path)
+        claim(journal, [annotate], options.seed, folder.path)
         _tell(folder, enrol(options, source, journal, source.unmarked(), ""))
         _retry(options, journal)
         _work(options, annotate, folder, journal, RecordHarvester(AnnotationRecord), source, stop)
-        write_annotation(journal, folder.path)
-        yield Annotated(journal)
+        facts = _facts([annotate])
+        write_annotation(journal, folder.path, facts)
+        yield Annotated(journal, facts)
     finally:
         journal.close()
 
@@ -205,7 +207,16 @@ def _work(
     try:
         roles = stage.aim.seconds
         pool = Pool(
-            journal, harvester, source, reporter, stop, len(stage.hosts), options.attempts, watermark, tasks, roles
+            journal,
+            AsClaimed(harvester, stage.graph.api, stage.agreement.ingredients),
+            source,
+            reporter,
+            stop,
+            len(stage.hosts),
+            options.attempts,
+            watermark,
+            tasks,
+            roles,
         )
         pace = Pace(options.samples_per_prompt, options.recycle)
         graph = stage.graph.booked(journal.get("run_id") or "", options.budget_usd)
@@ -222,7 +233,8 @@ def _facts(stages: Sequence[Stage]) -> RunFacts:
             stage.file.sha256,
             stage.graph.edit_sha256(),
             stage.profile,
-            models_of(stage.graph.api),
+            stage.agreement.ingredients.of(stage.graph.edit_part()).sha256,
+            models_of(stage.graph.api, stage.agreement.ingredients.weights),
         )
         for stage in stages
     }
@@ -238,6 +250,7 @@ def _environment(stages: Sequence[Stage]) -> dict[str, Any]:
     """Versions that took part, for whoever wants to run it again."""
     stats = stages[0].agreement.stats
     system = stats["system"]
+    weights = {name: content for stage in stages for name, content in stage.agreement.ingredients.weights.items()}
     return {
         "editpairs": VERSION,
         "comfyui": system["comfyui_version"],
@@ -247,5 +260,7 @@ def _environment(stages: Sequence[Stage]) -> dict[str, Any]:
         "devices": ", ".join(device["name"] for device in stats["devices"]),
         "workflow": ", ".join(stage.file.path.name for stage in stages),
         "workflow_sha256": ", ".join(stage.file.sha256 for stage in stages),
+        "code_sha256": stages[0].agreement.ingredients.code,
+        "weights_sha256": ", ".join(f"{name} {content or 'unknown'}" for name, content in sorted(weights.items())),
         "graph_sha256": ", ".join(stage.graph.edit_sha256() for stage in stages),
     }

@@ -95,7 +95,7 @@ def read_record(item: Any) -> Record:
     if item.get("segmentation") is None:
         annotation["segmentation"] = _flat(item)
     return Record(
-        replace(parse_annotation(annotation), carried=_carried(item)),
+        _annotation(annotation, item),
         _text(item, "class_name") or None,
         _text(item, "instruction"),
         _text(item, "reference"),
@@ -107,6 +107,13 @@ def read_record(item: Any) -> Record:
         routed=_routed(item.get("routes")),
         words_for=_words_for(item),
     )
+
+
+def _annotation(annotation: dict[str, Any], item: dict[str, Any]) -> Annotation:
+    """The annotation with what is known of an edit that was made already, whose row is what comes before."""
+    parsed = parse_annotation(annotation)
+    upstream = str(item[EDITED]) if _edited(item) else parsed.upstream
+    return replace(parsed, carried=_carried(item), upstream=upstream)
 
 
 def _task(item: Mapping[str, Any]) -> str:

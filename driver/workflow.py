@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
+from comfy_nodes.core.graph_names import ENDPOINT_LOADER
 from comfy_nodes.core.model_table import fetch_command, missing_model
 
 from . import bounded_json
@@ -32,6 +33,8 @@ Api = dict[str, dict[str, Any]]
 SOURCE_CLASS = "EditPairsLoadSample"
 SECOND_CLASS = "EditPairsLoadSecondImage"
 PROTECT_CLASS = "EditPairsProtectSubjects"
+RESTATER = "EditPairsVerifyEdit"
+"""The verifier whose words become the instruction."""
 EDIT_SINK = "EditPairsSavePair"
 ANNOTATION_SINK = "EditPairsSaveAnnotation"
 INSTRUCTION_SINK = "EditPairsSaveInstructions"
@@ -47,8 +50,6 @@ MAX_BYTES = 64 << 20
 SAMPLE_INPUTS = ("image", "annotation", "region_index", "class_name", "instruction", "seed")
 """What the driver fills into the source node for each sample."""
 
-
-ENDPOINT_LOADER = "EditPairsLoadVlmEndpoint"
 VLM_INPUTS = ("run", "budget_usd")
 """What the driver fills into nodes that ask a service: whose account a call is booked on, and what it may cost."""
 
@@ -259,10 +260,28 @@ class BatchGraph:
         return _canonical(self.api, self.sink, self.seeds)
 
     def edit_sha256(self) -> str:
-        """Hash of the part that decides pixels and words; verifiers and their thresholds are not in it."""
-        sink = copy.deepcopy(self.api[self.sink])
-        sink["inputs"] = {name: value for name, value in sink["inputs"].items() if not name.startswith("scores")}
-        return _digest(_canonical({**self.api, self.sink: sink}, self.sink, self.seeds))
+        """Hash of the part that decides pixels and words; other verifiers and their thresholds are not in it."""
+        part = self.edit_part()
+        others = [_canonical(part, node_id, self.seeds) for node_id in part if node_id in self._restaters()]
+        return _digest([_canonical(part, self.sink, self.seeds), *sorted(others, key=_digest)])
+
+    def edit_part(self) -> Api:
+        """The nodes that decide pixels and words: what the sink's image and words depend on, and who restates these."""
+        part = {**self.api, self.sink: _unscored(self.api[self.sink])}
+        kept = ancestors(part, self.sink)
+        for node_id in self._restaters():
+            if node_id not in kept:
+                part[node_id] = _unscored(part[node_id])
+        kept = kept.union(*(ancestors(part, node_id) for node_id in self._restaters()))
+        return {node_id: node for node_id, node in part.items() if node_id in kept}
+
+    def _restaters(self) -> list[str]:
+        return [node_id for node_id, node in self.api.items() if node["class_type"] == RESTATER]
+
+
+def _unscored(node: dict[str, Any]) -> dict[str, Any]:
+    """A node without what verifiers before it found."""
+    return {**node, "inputs": {name: one for name, one in node["inputs"].items() if not name.startswith("scores")}}
 
 
 def apply_settings(api: Api, settings: list[str], object_info: dict[str, Any]) -> None:
@@ -479,7 +498,7 @@ def _typed(text: str, spec: Any, setting: str) -> Any:
 
 
 def _canonical(api: Api, sink: str, seeds: tuple[str, ...]) -> list[Any]:
-    """Nodes in the order in which they are reached from the sink, links as positions in that order.
+    """Nodes in the order in which they are reached from the sink, or another node, links as positions in that order.
 
     What the driver fills in is left out: sample inputs, the sink's folder, accounts of services, and free seeds.
     """
@@ -488,8 +507,7 @@ def _canonical(api: Api, sink: str, seeds: tuple[str, ...]) -> list[Any]:
     for node_id, place in order.items():
         node = api[node_id]
         skipped = {address.split(".", 1)[1] for address in seeds if address.startswith(f"#{node_id}.")}
-        if node_id == sink or node["class_type"] in (SOURCE_CLASS, SECOND_CLASS, ENDPOINT_LOADER):
-            skipped |= set(_DRIVEN[node["class_type"]])
+        skipped |= set(_DRIVEN.get(node["class_type"], ()))
         nodes[place] = [
             node["class_type"],
             {

@@ -34,6 +34,8 @@ class Comfy:
     url: str
     models: Path
     """Its models folder; what is put there while it runs is found."""
+    profiles: Path
+    """Its file of VLM profiles, which is not there yet."""
 
 
 PILLOW_OPEN = Image.open
@@ -60,10 +62,14 @@ def comfy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Comfy]:
     options = ["--cpu", "--port", str(port), "--base-directory", str(base), "--disable-api-nodes"]
     command = [sys.executable, "main.py", *options, "--database-url", "sqlite:///:memory:"]
     log = base / "comfy.log"
+    account = {"EDITPAIRS_CONFIG": str(base / "vlm.toml"), "EDITPAIRS_CACHE": str(base / "cache")}
     with log.open("wb") as output:
-        server = subprocess.Popen(command, cwd=source, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+        server = subprocess.Popen(
+            command, cwd=source, env=os.environ | account, stdout=output, stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )  # fmt: skip
     try:
-        running = Comfy(f"http://127.0.0.1:{port}", base / "models")
+        running = Comfy(f"http://127.0.0.1:{port}", base / "models", base / "vlm.toml")
         _wait_until_up(running, server, log)
         yield running
     finally:

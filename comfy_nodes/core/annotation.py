@@ -20,6 +20,9 @@ from .keys import Key
 Kind = Literal["object", "background"]
 KINDS: tuple[Kind, ...] = ("object", "background")
 
+UPSTREAM = "upstream_sha256"
+"""The key under which lines of the annotate and the write stage carry their stage's hash."""
+
 
 class AnnotationError(ValueError):
     """An annotation that cannot be used at all; the message says what is wrong with it."""
@@ -89,6 +92,8 @@ class Annotation:
     """What the write stage wrote for these regions, as `core.instructions` reads it."""
     carried: dict[str, Any] | None = None
     """Fields of a finished edit's record that are to stay as they are, as `core.records` reads them."""
+    upstream: str = ""
+    """Hash of the stage that left the annotation: what it found or wrote, and with what. Empty where none did."""
 
 
 def parse_annotation(item: Any) -> Annotation:
@@ -96,7 +101,7 @@ def parse_annotation(item: Any) -> Annotation:
 
     Args:
         item: a decoded JSON object in ImgEdit's schema. Extra keys are ignored but for
-            `source_licence`, `source_url`, the write stage's `writing`, and the driver's own `carried` and `editpairs`.
+            `source_licence`, `source_url`, `upstream_sha256`, the write stage's `writing`, and the driver's own `carried` and `editpairs`.
 
     Raises:
         AnnotationError: not an object, or `segmentation` or `resolution` of another shape.
@@ -119,6 +124,7 @@ def parse_annotation(item: Any) -> Annotation:
         provenance=_provenance(item.get("editpairs")),
         writing=item.get("writing"),
         carried=item.get("carried"),
+        upstream=_optional_text(item, UPSTREAM) or "",
     )
 
 
@@ -140,6 +146,8 @@ def to_json(annotation: Annotation, provenance: Provenance | None = None) -> dic
         item["writing"] = annotation.writing
     if annotation.carried is not None:
         item["carried"] = annotation.carried
+    if annotation.upstream:
+        item[UPSTREAM] = annotation.upstream
     if provenance:
         item["editpairs"] = provenance.model_dump(mode="json")
     return item

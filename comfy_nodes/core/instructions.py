@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from .annotation import Annotation, AnnotationError, Provenance, Region, to_json
 from .keys import Key
-from .records import SCHEMA_VERSION, SavedFile, Version
+from .records import SCHEMA_VERSION, Basis, SavedFile, Version
 from .wording import Language
 
 USER = "user"
@@ -80,6 +80,7 @@ class InstructionRecord(BaseModel):
     annotation: dict[str, Any]
     """What `annotation_line` makes: a line of a `--input` file."""
     file: SavedFile
+    basis: Basis = Basis()
 
 
 _WRITING = TypeAdapter(Writing)

@@ -92,6 +92,19 @@ class SampleFailure:
     """Whether nothing went wrong: the sample is sound, and its task cannot use it. Whoever judges that says so."""
 
 
+class Basis(BaseModel):
+    """What decided a record's pixels and words beside its graph, its photo and itself."""
+
+    model_config = ConfigDict(frozen=True)
+
+    ingredients: Words = ""
+    """SHA-256 of `core.ingredients.Ingredients`, as the server saw them when it saved the record."""
+    upstream: Words = ""
+    """Hash of the stage that left the input's line; empty where none did."""
+    pictures: dict[Words, Words] = {}
+    """Hashes of the pixels of further pictures, by role."""
+
+
 class FailureRecord(BaseModel):
     """What a sink returns of a sample that a node before it gave up on."""
 
@@ -128,6 +141,7 @@ class AnnotationRecord(BaseModel):
     """ImgEdit's annotation JSON of the photo, with extra columns."""
     file: SavedFile
     """The JSON file that the sink wrote."""
+    basis: Basis = Basis()
 
 
 CARRIED = (
@@ -170,6 +184,7 @@ class EditRecord(BaseModel):
     seed: int = Field(ge=0, lt=2**63)
     width: Pixels
     height: Pixels
+    basis: Basis = Basis()
 
     def with_carried(self, carried: dict[str, Any]) -> EditRecord:
         """The record of an edit that was made and recorded before, with what was known of it.

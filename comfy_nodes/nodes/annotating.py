@@ -10,6 +10,7 @@ import torch
 from comfy_api.latest import io
 
 from .. import boxes as wire
+from .. import ingredients
 from ..core.annotation import Annotation, Kind, Region, to_json
 from ..core.eligibility import eligibility
 from ..core.records import AnnotationRecord
@@ -62,6 +63,7 @@ class SaveAnnotation(io.ComfyNode):
                 ),
             ],
             outputs=[],
+            hidden=[io.Hidden.prompt],
         )
 
     @classmethod
@@ -87,7 +89,8 @@ class SaveAnnotation(io.ComfyNode):
         origin = sample.provenance
         name = f"{files.prefix(origin.key)}.annotation.json"
         saved = files.save(name, json.dumps(item, ensure_ascii=False).encode())
-        record = AnnotationRecord(key=origin.key, annotation=item, file=saved)
+        made = ingredients.basis(sample, cls.hidden.prompt)
+        record = AnnotationRecord(key=origin.key, annotation=item, file=saved, basis=made)
         files.finish(origin.key, [record.model_dump(mode="json")])
         lines = [f"{region.kind} {region.class_name or 'unnamed'}: {_verdict(region)}" for region in regions]
         return io.NodeOutput(

@@ -7,7 +7,9 @@ from dataclasses import replace
 
 from comfy_api.latest import io
 
+from .. import ingredients
 from ..core.instructions import InstructionRecord, annotation_line
+from ..core.records import Basis
 from ..output_files import OutputFiles
 from ..sample_failures import failed
 from ..sockets import EditSample, Sample
@@ -30,6 +32,7 @@ class SaveInstructions(io.ComfyNode):
                 ),
             ],
             outputs=[],
+            hidden=[io.Hidden.prompt],
         )
 
     @classmethod
@@ -39,13 +42,14 @@ class SaveInstructions(io.ComfyNode):
             return failed(sample, files)
         if not sample.writings:
             raise ValueError("the sample has no instruction: wire a writer between Load Edit Sample and this node")
-        records = [_saved(sample, number, files) for number in range(len(sample.writings))]
+        made = ingredients.basis(sample, cls.hidden.prompt)
+        records = [_saved(sample, number, files, made) for number in range(len(sample.writings))]
         returned = [one.model_dump(mode="json") for one in records]
         files.finish(sample.provenance.key, returned)
         return io.NodeOutput(ui={"editpairs": returned, "text": [one.writing.instruction for one in records]})
 
 
-def _saved(sample: EditSample, number: int, files: OutputFiles) -> InstructionRecord:
+def _saved(sample: EditSample, number: int, files: OutputFiles, made: Basis) -> InstructionRecord:
     """One of the sample's instructions as a record, its file written. Where there are several, each gets a slot of its
     own, so that edits of one region stay apart when the file is an input."""
     origin, writing = sample.provenance, sample.writings[number]
@@ -63,4 +67,5 @@ def _saved(sample: EditSample, number: int, files: OutputFiles) -> InstructionRe
         writing=replace(writing, regions=()),
         annotation=line,
         file=file,
+        basis=made,
     )

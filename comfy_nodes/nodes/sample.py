@@ -159,6 +159,7 @@ class LoadEditSample(io.ComfyNode):
             captions=known.captions if known else (),
             writings=(writing,) if writing and words == writing.instruction else (),
             carried=known.carried if known else None,
+            upstream=known.upstream if known else "",
         )
         shown = (region.class_name if region else None) or ""
         mask = _mask(region, sample.size)

@@ -10,6 +10,7 @@ import torch
 from comfy.cli_args import args
 from comfy_api.latest import io
 
+from .. import ingredients
 from ..core import pixels, rle, verdicts
 from ..core.annotation import region_of_mask
 from ..core.instructions import USER
@@ -126,6 +127,7 @@ class SaveEditPair(io.ComfyNode):
             empty = " and ".join(name for name, size in sizes.items() if not size)
             raise ValueError(f"{empty}: an empty batch, so there is no pair to save; see to the node before")
         references = [to_bytes(sample.images["reference"][0])] if "reference" in sample.images else []
+        made = ingredients.basis(sample, cls.hidden.prompt)
         records = []
         for index in range(count):
             before, after = to_bytes(item(sources, index)), to_bytes(item(edited, index))
@@ -137,6 +139,7 @@ class SaveEditPair(io.ComfyNode):
             mask = None if edit_masks is None else marked(item(edit_masks, index), *before.shape[:2])
             verdict = verdicts.combine([_of(one, index) for one in given] + _contract(before, after, mask))
             record = _record(sample, prompt, verdict, _regions(sample, region_masks, index, before), mask, before)
+            record = record.model_copy(update={"basis": made})
             if sample.carried:
                 record = record.with_carried(sample.carried)
             if count > 1:

@@ -188,8 +188,8 @@ class LoadVlmEndpoint(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, profile: str | None = None, run: str = "", budget_usd: float = 0.0) -> str:
-        """A changed profile is read anew."""
-        return profiles.find(profile).model_dump_json() if profile is not None else ""
+        """A changed profile is read anew. A hash: ComfyUI writes it into pictures and its history."""
+        return profiles.find(profile).sha256() if profile is not None else ""
 
     @classmethod
     def execute(cls, profile: str, run: str = "", budget_usd: float = 0.0) -> io.NodeOutput:

@@ -69,12 +69,7 @@ def key(profile: Profile, question: Question) -> str:
     """
     asked = {
         "request": REQUEST_VERSION,
-        "base_url": profile.base_url,
-        "model": profile.model,
-        "json_mode": profile.json_mode,
-        "image": (profile.max_image_pixels, profile.image_format),
-        "omit": sorted(profile.omit),
-        "extra_body": profile.extra_body,
+        **profile.deciding(),
         "prompt": (question.prompt_id, question.prompt_version),
         "text": (question.system, question.user),
         "images": [images.digest(pixels) for pixels in question.images],

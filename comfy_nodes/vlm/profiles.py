@@ -6,6 +6,7 @@ operator of this machine allows it. Loader nodes and the driver's preflight call
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import os
 import re
@@ -101,6 +102,21 @@ class Profile(BaseModel):
                 "base_url would send the key unencrypted to another machine; use https, or say insecure_http = true"
             )
         return self
+
+    def deciding(self) -> dict[str, Any]:
+        """What decides the answers: which model is asked, where and how; no key, price or limit."""
+        return {
+            "base_url": self.base_url,
+            "model": self.model,
+            "json_mode": self.json_mode,
+            "image": (self.max_image_pixels, self.image_format),
+            "omit": sorted(self.omit),
+            "extra_body": self.extra_body,
+        }
+
+    def sha256(self) -> str:
+        """Names the profile as it is now, all of it, where its values must not be seen."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
     @property
     def wants_key(self) -> bool:

@@ -349,8 +349,9 @@ class TestSaveEditPair:
     ) -> None:
         from comfy_api.latest import io as comfy_io
 
-        hidden = {comfy_io.Hidden.prompt: {"1": {}}, comfy_io.Hidden.extra_pnginfo: {"workflow": {"nodes": []}}}
-        for given, texts in ((hidden, {"prompt": '{"1": {}}', "workflow": '{"nodes": []}'}), ({}, {})):
+        graph = {"1": {"class_type": "EditPairsSavePair", "inputs": {}}}
+        hidden = {comfy_io.Hidden.prompt: graph, comfy_io.Hidden.extra_pnginfo: {"workflow": {"nodes": []}}}
+        for given, texts in ((hidden, {"prompt": json.dumps(graph), "workflow": '{"nodes": []}'}), ({}, {})):
             output = pack.call("EditPairsSavePair", given, sample=sample, edited=image(repainted), instruction="")
             entry = self.records(output)[0]["output_images"][0]
             saved = Image.open(folders / "output" / entry["subfolder"] / entry["filename"])

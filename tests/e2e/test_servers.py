@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from comfy_nodes.core.ingredients import ROUTE
 from tests.e2e import helpers
 from tests.e2e.helpers import Driver
 from tests.e2e.proxy import PAID, Fault, Proxy, Rule
@@ -116,7 +117,8 @@ def test_a_server_that_breaks_after_the_preflight(driver: Driver, photos: Path, 
     broken = True
 
     def rule(route: str, _: int) -> Fault | None:
-        return "refuse" if broken and route not in ("GET /system_stats", "GET /object_info", "GET /ws") else None
+        asked = ("GET /system_stats", "GET /object_info", "GET /ws", f"POST {ROUTE}")
+        return "refuse" if broken and route not in asked else None
 
     with Proxy(driver.url, rule) as proxy:
         run = ("--input", photos, "--output", tmp_path / "out")

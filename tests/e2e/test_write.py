@@ -141,6 +141,19 @@ def test_the_edit_stage_uses_what_was_written(written: tuple[Path, Driver], plac
         helpers.assert_whole(row)
 
 
+def test_every_line_carries_its_stages_hash_into_the_rows(written: tuple[Path, Driver], place: Path) -> None:
+    output, driver = written
+    found = lines(output)
+    assert len({line["upstream_sha256"] for line in found}) == COUNT
+    before = {row["source_id"]: row["stage_sha256"] for row in helpers.rows(place / "edited")}
+    found[0]["upstream_sha256"] = "0" * 64
+    (place / "other.jsonl").write_text("\n".join(map(json.dumps, found)))
+    files = ("--input", place / "other.jsonl", "--image-root", place / "photos", "--output", place / "other")
+    driver.run(*files)
+    odd = [row["source_id"] for row in helpers.rows(place / "other") if row["stage_sha256"] != before[row["source_id"]]]
+    assert odd == [found[0]["path"]]
+
+
 def test_what_is_over_the_budget_fails_and_says_so(
     written: tuple[Path, Driver], place: Path, annotation: Path, endpoint: Endpoint
 ) -> None:
@@ -167,6 +180,35 @@ def test_a_graph_that_names_an_address_or_a_variable_sends_nothing(
         ended = run(written[1], place, annotation, place / "hostile", *setting, expect=None)
         assert ended.status in (1, 2)
     assert len(endpoint.requests) == before
+
+
+def test_a_profile_edited_half_way_makes_no_dataset_of_two_models(
+    written: tuple[Path, Driver], place: Path, annotation: Path
+) -> None:
+    """The run breaks off and says what changed; so does the same command; with the profile put back it goes on."""
+    _, driver = written
+    known = (place / "vlm.toml").read_text()
+
+    def ask(model: str) -> None:
+        profile = f'[profiles.slow]\nbase_url = "{slow.url}"\nmodel = "{model}"\n'
+        (place / "vlm.part").write_text(known + profile)
+        (place / "vlm.part").rename(place / "vlm.toml")
+
+    files = ("--input", annotation, "--output", place / "half", *TASK, "--samples-per-prompt", 2)
+    command = (*files, "--set", "EditPairsLoadVlmEndpoint.profile=slow")
+    how: dict[str, Any] = {"workflow": "write", "quick": False, "env": environment(place)}
+    with Endpoint(default=Say(json.dumps({"edits": [EDIT]}), after_s=0.5)) as slow:
+        ask("first")
+        process = driver.start(*command, **how)
+        helpers.until(lambda: helpers.done_so_far(place / "half") >= 2, "two samples done")
+        ask("second")
+        why = "VLM profile 'slow' asks second instead of first"
+        assert why in driver.end(process, expect=1).line
+        assert why in driver.refused(*command, **how)
+        ask("first")
+        driver.run(*command, **how)
+    (place / "vlm.toml").write_text(known)
+    assert [line["writing"]["model"] for line in lines(place / "half")] == ["first-2026-01-01"] * COUNT
 
 
 def test_no_key_in_anything_that_was_left(written: tuple[Path, Driver], place: Path) -> None:

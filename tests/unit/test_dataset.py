@@ -112,18 +112,6 @@ def test_kept_rows_and_others_are_two_configs(run: Any) -> None:
     assert [row["verdict"] for row in run.rows("rejected")] == ["reject", "unscored"]
 
 
-def test_the_stage_hash_follows_what_decides_the_pixels(filed) -> None:
-    region = RegionRecord.of("remove", Region(class_name="cup", bbox=(1, 2, 5, 6)))
-    same = [filed("a"), filed("b", verdict="reject", scores=(Score(name="x", value=1.0),))]
-    other = [filed("a", seed=8), filed("a", source_sha256="0" * 64), filed("a", regions=(region,))]
-    referred = same[0].model_copy(update={"input_images": (*same[0].input_images, *same[0].output_images)})
-    hashes = [FACTS.stage_sha256(record) for record in (*same, *other)]
-    assert hashes[0] == hashes[1]
-    assert len({*hashes, FACTS.stage_sha256(referred)}) == 5
-    assert RunFacts("remove", "c" * 64, "b" * 64, "full").stage_sha256(same[0]) == hashes[0]
-    assert RunFacts("remove", "a" * 64, "c" * 64, "classical").stage_sha256(same[0]) != hashes[0]
-
-
 def again(run: Any, *keys: str) -> None:
     """Lets finished samples wait again, as if they had never been edited."""
     for key in keys:

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from comfy_nodes.core.graph_names import ENDPOINT_LOADER
 from driver.failures import RunError
 from driver.licences import check_licences, models_of, named_in
-from driver.workflow import ENDPOINT_LOADER, Api
+from driver.workflow import Api
 
 
 def graph(task: str = "", **nodes: dict[str, Any]) -> Api:
@@ -47,10 +48,10 @@ class TestNamed:
         ]
 
     def test_rows_get_role_licence_and_revision(self) -> None:
-        fill, *_ = models_of(FILL)
+        fill, *_ = models_of(FILL, {})
         assert (fill.role, fill.name) == ("diffusion model", "flux/flux1-fill-dev.safetensors")
         assert fill.licence == "FLUX.1 [dev] Non-Commercial License v1.1.1" and fill.revision.startswith("0f6b956e")
-        [mine] = models_of(MINE)
+        [mine] = models_of(MINE, {})
         assert (mine.role, mine.name, mine.licence, mine.revision) == (
             "ckpt_name",
             "mine/dreams.safetensors",
@@ -60,7 +61,7 @@ class TestNamed:
 
     def test_a_pipeline_of_the_hub_with_the_nodes_own_revision(self) -> None:
         node = {"model": "black-forest-labs/FLUX.1-Kontext-dev", "revision": "abc"}
-        [one] = models_of(graph(EditPairsLoadDiffusersEditor=node))
+        [one] = models_of(graph(EditPairsLoadDiffusersEditor=node), {})
         assert one.revision == "abc" and one.licence.startswith("FLUX.1 [dev]")
 
 

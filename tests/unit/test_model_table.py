@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from comfy_nodes.core import model_table
+from comfy_nodes.core.graph_names import ENDINGS
 from comfy_nodes.core.model_rows import AGPL, APACHE, FLUX_DEV, OPENRAIL, ROUTES, TABLE
 from comfy_nodes.core.model_table import fetch_command, find, missing_model, permitted, routes, size_text, wanted
 from comfy_nodes.core.tasks import WORK
 from comfy_nodes.core.weights import Part, Weights
-from driver.licences import ENDINGS
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKFLOWS = sorted((ROOT / "workflows").glob("*.json"))

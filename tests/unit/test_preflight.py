@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from comfy_nodes.core.ingredients import ROUTE, Ingredients
 from driver.comfy import ComfyServer
 from driver.failures import RunError
 from driver.preflight import MANY_FILES, agree, check_join
@@ -35,6 +36,14 @@ STATS: dict[str, Any] = {
     "devices": [{"name": "cuda:0 H100", "type": "cuda"}],
 }
 
+INGREDIENTS = Ingredients(
+    version="0.3.0",
+    code="c" * 64,
+    prompts={"judge-add": f"2 {'a' * 64}"},
+    weights={"flux/fill-dev.safetensors": "d" * 64},
+    profiles={"default": {"model": "qwen", "base_url": "e" * 64}},
+)
+
 Change = Callable[[dict[str, Any], dict[str, Any]], Any]
 """Changes a server's stats and schemas in place."""
 
@@ -53,6 +62,8 @@ def saying(answers: dict[str, Any]) -> Iterator[ComfyServer]:
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
+
+        do_POST = do_GET
 
         def log_message(self, *_arguments: object) -> None:
             pass
@@ -75,10 +86,12 @@ def serve(object_info: dict[str, Any]) -> Iterator[Serve]:
     }
     with ExitStack() as servers:
 
-        def started(change: Change = lambda *_: None) -> ComfyServer:
+        def started(change: Change = lambda *_: None, **ingredients: Any) -> ComfyServer:
             stats, nodes = copy.deepcopy(STATS), copy.deepcopy(object_info)
             change(stats, nodes)
-            return servers.enter_context(saying({"/system_stats": stats, "/object_info": nodes}))
+            made_with = INGREDIENTS.model_copy(update=ingredients).model_dump()
+            answers = {"/system_stats": stats, "/object_info": nodes, ROUTE: made_with}
+            return servers.enter_context(saying(answers))
 
         yield started
 
@@ -152,6 +165,43 @@ def test_a_server_that_differs_is_named_with_the_difference(serve: Serve, change
     assert str(joining.value) == line
 
 
+@pytest.mark.parametrize(
+    ("ingredients", "words"),
+    [
+        ({"version": "0.4.0"}, "EditPairs is 0.4.0 instead of 0.3.0"),
+        ({"code": "9" * 64}, "the code of EditPairs 0.3.0 is other code"),
+        ({"packs": {"Paint": "9" * 64}}, "the code of Paint's node pack is other code"),
+        ({"prompts": {"judge-add": f"3 {'a' * 64}"}}, "prompt judge-add is version 3 instead of 2"),
+        ({"prompts": {"judge-add": f"2 {'b' * 64}"}}, "prompt judge-add 2 has another text"),
+        ({"prompts": {}}, "prompt judge-add is version missing instead of 2"),
+        (
+            {"weights": {"flux/fill-dev.safetensors": "9" * 64}},
+            "model flux/fill-dev.safetensors has other content (999999999999 instead of dddddddddddd)",
+        ),
+        ({"profiles": {"default": {"model": "gpt", "base_url": "e" * 64}}}, "'default' asks gpt instead of qwen"),
+        ({"profiles": {"default": {"model": "qwen", "base_url": "9" * 64}}}, "'default' has another base_url"),
+        ({"profiles": {"default": {}}}, "'default' asks nobody instead of qwen"),
+    ],
+)
+def test_a_server_that_makes_them_with_something_else(serve: Serve, ingredients: dict[str, Any], words: str) -> None:
+    first, odd = serve(), serve(**ingredients)
+    with pytest.raises(RunError) as caught:
+        agree([first, odd, serve()], API)
+    line = str(caught.value)
+    assert line.startswith(f"{odd.url}: unlike {first.url}, ") and words in line and "\n" not in line
+    with pytest.raises(RunError) as joining:
+        check_join(odd, agree([first], API))
+    assert str(joining.value) == line
+
+
+def test_a_server_whose_pack_says_nothing_of_itself(serve: Serve, object_info: dict[str, Any]) -> None:
+    with saying({"/system_stats": STATS, "/object_info": object_info}) as old:
+        with pytest.raises(RunError, match=f"--server {old.url}: .* does not say what it runs"):
+            agree([old], API)
+        with pytest.raises(RunError, match=f"--server {old.url}"):
+            agree([serve(), old], API)
+
+
 def test_what_the_graph_does_not_use_may_differ(serve: Serve) -> None:
     def otherwise(_stats: dict[str, Any], nodes: dict[str, Any]) -> None:
         del nodes["PreviewImage"]
@@ -208,6 +258,11 @@ def test_a_full_input_folder_is_a_warning(serve: Serve) -> None:
     server = serve(careless)
     (files,) = agree([server], API).warnings
     assert f"Paint lists {MANY_FILES + 2} files" in files
+
+
+def test_weights_of_unknown_content_are_a_warning(serve: Serve) -> None:
+    (line,) = agree([serve(weights={"owner/pipeline": None})], API).warnings
+    assert "owner/pipeline is in none of its model folders: rows name it without a hash" in line
 
 
 def test_unlike_machines_are_a_warning(serve: Serve) -> None:
