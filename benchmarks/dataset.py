@@ -11,6 +11,7 @@ with every image read back out of the shards, at two numbers of rows.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import platform
@@ -21,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -70,13 +71,17 @@ class Canned(Spool):
 
     def __init__(self, folder: Path):
         super().__init__(folder)
-        self._image: bytes | None = np.random.default_rng(0).bytes(TINY)
+        self._image: bytes | None = _tiny()
 
     def get(self, key: str, role: str, number: int) -> bytes | None:
         return self._image
 
     def clear(self) -> None:
         self._image = None
+
+
+def _tiny() -> bytes:
+    return np.random.default_rng(0).bytes(TINY)
 
 
 def main() -> int:
@@ -109,12 +114,15 @@ def _speed(folder: Path, options: argparse.Namespace) -> dict[str, float]:
     for number in range(options.rounds):
         here = folder / "speed"
         here.mkdir()
-        _journal(here / "run.sqlite", options.rows)
         spool = Spool(here / "spool")
         noise = np.random.default_rng(number)
+        hashes: dict[str, list[str]] = {}
         for key in _keys(options.rows):
             for role in ("input", "output"):
-                (spool.folder / f"{key}.{role}0.png").write_bytes(noise.bytes(size))
+                image = noise.bytes(size)
+                (spool.folder / f"{key}.{role}0.png").write_bytes(image)
+                hashes.setdefault(key, []).append(hashlib.sha256(image).hexdigest())
+        _journal(here / "run.sqlite", options.rows, hashes.__getitem__)
         kinds = [(floor, _write_ready), (plain, _write_plainly), (ours, _write_ours)]
         for seconds, write in kinds[number % 3 :] + kinds[: number % 3]:  # who is first finds another disk and cache
             seconds.append(write(here, Lasting(here / "spool")))
@@ -215,7 +223,8 @@ def _memory(folder: Path, rows: int) -> dict[str, float]:
     for count in (rows // 10, rows):
         here = folder / f"memory{count}"
         here.mkdir()
-        _journal(here / "run.sqlite", count)
+        same = [hashlib.sha256(_tiny()).hexdigest()] * 2
+        _journal(here / "run.sqlite", count, lambda _key, same=same: same)
         command = [sys.executable, __file__, "--memory-of", str(here)]
         said = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
         figures |= {f"{name}, {count} rows": value for name, value in said.items()}
@@ -254,8 +263,12 @@ def _keys(count: int) -> Iterator[str]:
     return (f"{number:020x}" for number in range(count))
 
 
-def _journal(path: Path, rows: int) -> None:
-    """A journal whose samples are all done."""
+def _journal(path: Path, rows: int, hashes: Callable[[str], list[str]]) -> None:
+    """A journal whose samples are all done.
+
+    Args:
+        hashes: from a key to the SHA-256 of its images before and after.
+    """
     journal = Journal(path)
     journal._db.execute("BEGIN")
     journal._db.executemany(
@@ -264,19 +277,19 @@ def _journal(path: Path, rows: int) -> None:
     )
     journal._db.executemany(
         "INSERT INTO records (key, sample, verdict, attempt, record) VALUES (?, ?, 'keep', 1, ?)",
-        ((key, key, _record(key)) for key in _keys(rows)),
+        ((key, key, _record(key, *hashes(key))) for key in _keys(rows)),
     )
     journal._db.execute("COMMIT")
     journal.close()
 
 
-def _record(key: str) -> str:
+def _record(key: str, before: str, after: str) -> str:
     mask = Rle(size=(1024, 1024), counts="0" * 400)
     region = RegionRecord(op="remove", class_name="cup", bbox=(1.5, 2, 500, 600), mask=mask)
-    saved = {"filename": f"{key}.png", "subfolder": "run", "type": "output", "sha256": "0" * 64}
+    saved = [{"filename": f"{key}.png", "subfolder": "run", "type": "output", "sha256": one} for one in (before, after)]
     return EditRecord.model_validate(
         {
-            "key": key, "task": "remove", "input_images": [saved], "output_images": [saved],
+            "key": key, "task": "remove", "input_images": saved[:1], "output_images": saved[1:],
             "prompt": "Remove the small cup in the lower-left of the image.", "verdict": "keep",
             "scores": [Score(name=f"pixel.score{number}", value=number / 7) for number in range(6)],
             "regions": [region], "edit_mask": mask, "source_id": f"{key}.jpg", "source_path": f"photos/{key}.jpg",

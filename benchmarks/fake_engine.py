@@ -140,10 +140,10 @@ def _pair() -> tuple[str, bytes, bytes]:
         Image.fromarray(pixels).save(buffer, "PNG")
         saved.append(buffer.getvalue())
     files = [
-        SavedFile(filename="", subfolder="", type="output", sha256=hashlib.sha256(one).hexdigest()) for one in saved
+        SavedFile(filename="x.png", subfolder="", type="output", sha256=hashlib.sha256(one).hexdigest()) for one in saved
     ]
     record = EditRecord(
-        key="", task="remove", input_images=(files[0],), output_images=(files[1],), prompt="Remove it.",
+        key="x", task="remove", input_images=(files[0],), output_images=(files[1],), prompt="Remove it.",
         initial_prompt="Remove it.", verdict="keep", edit_mask=rle.encode(mask), source_id="", source_path="",
         source_sha256="", seed=0, width=SIDE, height=SIDE,
     )  # fmt: skip

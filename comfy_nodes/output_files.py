@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import uuid
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import folder_paths
 
 from .core.records import SavedFile, records_name
+from .core.whole_files import write_whole
 
 
 class OutputFiles:
@@ -49,16 +49,8 @@ class OutputFiles:
 
     def save(self, name: str, data: bytes) -> SavedFile:
         """Writes a file durably and returns how `/view` finds it."""
-        temporary = self._path / f".{name}.part"
-        try:
-            with temporary.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.rename(self._path / name)
-        except OSError:
-            temporary.unlink(missing_ok=True)
-            raise
-        return SavedFile(
+        saved = SavedFile(
             filename=name, subfolder=self._subfolder, type="output", sha256=hashlib.sha256(data).hexdigest()
-        )
+        )  # which sees that the name is one
+        write_whole(self._path / name, data)
+        return saved

@@ -11,6 +11,7 @@ from comfy_nodes.core.annotation import Annotation, parse_annotation
 from comfy_nodes.core.keys import sample_key
 from comfy_nodes.core.records import AnnotationRecord
 from comfy_nodes.core.tasks import ANNOTATE
+from comfy_nodes.core.whole_files import replacing
 
 from .journal import Journal
 from .spool import disk_error
@@ -54,12 +55,10 @@ def write_lines(path: Path, items: Iterable[dict[str, Any]]) -> None:
     Raises:
         RunError: the disk is full.
     """
-    temporary = path.with_name(f".{path.name}.part")
     try:
-        with temporary.open("w", encoding="utf-8") as file:
+        with replacing(path) as file:
             for item in items:
-                file.write(json.dumps(item, ensure_ascii=False) + "\n")
-        temporary.rename(path)
+                file.write((json.dumps(item, ensure_ascii=False) + "\n").encode())
     except OSError as error:
         raise disk_error(error, path.parent) from None
 

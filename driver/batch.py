@@ -59,6 +59,9 @@ def main(arguments: list[str] | None = None) -> int:
         return _end(f"the package {error.name} is missing: run python install.py, or use the Python that it set up", 2)
     except KeyboardInterrupt:
         return _end("stopped; nothing that was done is lost, the same command goes on", STOPPED)
+    finally:
+        if stop.level:
+            stop.leave()
 
 
 def _conclude(options: argparse.Namespace, summary: Summary, stopped: bool) -> int:
@@ -70,7 +73,9 @@ def _conclude(options: argparse.Namespace, summary: Summary, stopped: bool) -> i
     )
     if summary.skipped:
         print(f"skipped, as their tasks cannot use them: {_listed(summary.skips)}; skipped.parquet says why")
-    rest = f"; load_dataset({str(options.output)!r}) opens the kept ones" if summary.gives == "edit pairs" else ""
+    rest = f"; load_dataset({str(options.output)!r}) opens the kept ones"
+    if summary.gives != "edit pairs" or not summary.kept:
+        rest = ""
     print(f"look at {options.output / 'report.html'}{rest}")
     if summary.vlm_calls:
         print(f"{summary.vlm_calls} calls to VLM services, {summary.vlm_usd:.2f} USD, by this machine's ledger")

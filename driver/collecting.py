@@ -6,27 +6,27 @@ the parts that a run has. The same command again adds what is new; what was coll
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
 import platform
+import re
 import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
 from pydantic import ValidationError
 
 from comfy_nodes.core.annotation import Annotation
 from comfy_nodes.core.keys import sample_key
 from comfy_nodes.core.records import EditRecord, SampleFailure, SavedFile
 
-from .columns import RunFacts
+from .binding import Damaged, Foreign, Unfit, invalid, pictures
+from .columns import RunFacts, known_record
 from .failures import RunError
 from .harvest import Row
 from .journal import Journal
-from .output import JOURNAL, OutputFolder
+from .output import OutputFolder
+from .ownership import JOURNAL
 from .report import Summary
 from .sources import Sample, Unusable
 from .version import VERSION
@@ -36,10 +36,6 @@ BY_HAND = "by hand"
 
 CLAIM = json.dumps([[f"pairs made {BY_HAND}", {}]])
 """What stands in the journal in the place of a graph, so that no run takes the folder for its own."""
-
-
-class Damaged(Exception):
-    """A pair that cannot be used; its words say why."""
 
 
 @dataclass(frozen=True)
@@ -90,15 +86,22 @@ def collect(folder: Path, output: Path, layout: str = "hf") -> Collected:
         bad = {one.record.key: failure for one in kept if (failure := _take(one, target, folder))}
         taken = [one for one in kept if one.record.key not in bad]
         records = {**known, **{one.record.key: one.record for one in taken}}
-        _write_journal(target, records.values(), [*refused, *bad.values()])
-        tasks = ", ".join(sorted({record.task for record in records.values()})) or BY_HAND
-        facts = RunFacts(BY_HAND, "", "", "custom")
-        summary = target.finish(facts, tasks, _environment(), layout)
+        summary = _finish(target, records, [*refused, *bad.values()], layout)
+        if lost := set(target.found.lost):
+            again = {one.record.key: _take(one, target, folder) for one in newest if one.record.key in lost}
+            back = {key for key, failure in again.items() if failure is None}
+            gone = [_lost(records[key]) for key in sorted(lost - back)]
+            records = {key: record for key, record in records.items() if key not in lost or key in back}
+            summary = _finish(target, records, [*refused, *bad.values(), *gone], layout)
     finally:
         target.close()
     lines = [f"{len(newest)} pairs in {folder}: {len(taken)} new, {len(newest) - len(kept)} collected before"]
     if len(found) > len(newest):
         lines.append(f"{len(found) - len(newest)} were saved again later under the same key: the newest counts")
+    if lost:
+        lines.append(
+            f"{len(lost)} were collected before and are gone or changed on disk: {len(back)} of them taken again"
+        )
     if summary.failed:
         lines.append(f"{summary.failed} refused: see failed.parquet")
     if others:
@@ -117,14 +120,14 @@ def _find(folder: Path) -> tuple[list[Saved], list[Unusable], int]:
             if not (isinstance(item, dict) and {"key", "input_images", "output_images"} <= item.keys()):
                 others += 1
                 continue
-            found.append(Saved(path, EditRecord.model_validate(item), path.stat().st_mtime))
+            one = Saved(path, EditRecord.model_validate(item), path.stat().st_mtime)
+            _bind(one)  # before the newest of a key is chosen, which another's must not be
+            found.append(one)
+        except Foreign as error:
+            refused.append(_unusable(path, folder, "RecordForeign", str(error)))
         except ValidationError as error:
-            first = error.errors()[0]
-            why = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-            refused.append(
-                _unusable(path, folder, "RecordInvalid", f"{path.name} is no record of this version ({why})")
-            )
-        except (OSError, ValueError) as error:
+            refused.append(_unusable(path, folder, "RecordInvalid", f"{path.name}: {invalid(error)}"))
+        except (OSError, ValueError, RecursionError) as error:
             refused.append(_unusable(path, folder, "RecordDamaged", f"{path.name} cannot be read ({error})"))
     for path in sorted(folder.rglob("*-edited.png")):
         record = path.with_name(f"{path.name.removesuffix('-edited.png')}.json")
@@ -147,50 +150,50 @@ def _take(one: Saved, target: OutputFolder, folder: Path) -> Unusable | None:
     """Brings a pair's pictures into the spool, or says why not."""
     record = one.record
     try:
-        before = [_picture(one.path, image) for image in record.input_images]
-        after = [_picture(one.path, image) for image in record.output_images]
-        if not before or not after:
-            raise Damaged(f"{one.path.name} names no picture before, or none after the edit")
-        for data in (before[0], *after):
-            if (size := _size(data)) != (record.width, record.height):
-                raise Damaged(
-                    f"{one.path.name} says {record.width} x {record.height}, its picture is {size[0]} x {size[1]}: "
-                    "before and after need one size"
-                )
-    except Damaged as error:
+        found = list(pictures(record, lambda image: _read(one.path, image)))
+    except Unfit as error:
         return _unusable(one.path, folder, "PairDamaged", str(error))
-    for role, images in (("input", before), ("output", after)):
-        for number, data in enumerate(images):
-            target.spool.put(record.key, role, number, data)
+    for role, number, _image, data in found:
+        target.spool.put(record.key, role, number, data)
     return None
 
 
-def _picture(record: Path, image: SavedFile) -> bytes:
-    """A picture's bytes, from beside its record, as they were saved."""
-    path = record.with_name(Path(image.filename).name)
+def _bind(one: Saved) -> None:
+    """
+    Raises:
+        Foreign: its pictures are another key's: Save Edit Pair names them after it.
+    """
+    prefix = re.compile(rf"{re.sub('[^0-9A-Za-z]', '-', one.record.key)}-[0-9a-f]{{12}}[-.]")
+    for image in one.record.input_images + one.record.output_images:
+        if not prefix.match(image.filename):
+            raise Foreign(f"{one.path.name} says that its key is {one.record.key}, and {image.filename} is another's")
+
+
+def _read(record: Path, image: SavedFile) -> bytes:
+    """A picture's bytes, from beside its record."""
+    path = record.with_name(image.filename)
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise Damaged(f"{path.name} cannot be read ({error.strerror})") from None
-    if hashlib.sha256(data).hexdigest() != image.sha256:
-        raise Damaged(f"{path.name} is not what was saved: its hash is another")
-    return data
 
 
-def _size(data: bytes) -> tuple[int, int]:
-    try:
-        with Image.open(io.BytesIO(data)) as opened:
-            opened.verify()
-            return opened.size
-    except (OSError, ValueError, SyntaxError) as error:
-        raise Damaged(f"a picture is no whole PNG ({error})") from None
+def _finish(target: OutputFolder, records: dict[str, EditRecord], refused: list[Unusable], layout: str) -> Summary:
+    _write_journal(target, records.values(), refused)
+    tasks = ", ".join(sorted({record.task for record in records.values()})) or BY_HAND
+    return target.finish(RunFacts(BY_HAND, "", "", "custom"), tasks, _environment(), layout)
+
+
+def _lost(record: EditRecord) -> Unusable:
+    why = "its pictures are gone from this folder and from the one that is collected: bring them back to the latter"
+    return Unusable(record.key, record.source_id, SampleFailure("input", "PicturesLost", why))
 
 
 def _known(journal: Journal) -> Iterator[EditRecord]:
     """What earlier collections left."""
     for kept in (True, False):
         for text, _ in journal.records(kept):
-            yield EditRecord.model_validate_json(text)
+            yield known_record(text)
 
 
 def _write_journal(target: OutputFolder, records: Iterable[EditRecord], refused: list[Unusable]) -> None:

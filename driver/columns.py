@@ -15,8 +15,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.json
+from pydantic import ValidationError
 
 from comfy_nodes.core.records import EditRecord, Model
+
+from .binding import invalid
+from .failures import RunError
 
 _IMAGES = pa.list_(pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
 _RLE = pa.struct([("size", pa.list_(pa.int32())), ("counts", pa.string())])
@@ -95,8 +99,11 @@ class Row:
         Args:
             text: a record, JSON, as the journal keeps it.
             attempt: which try at the sample gave it, from 1.
+
+        Raises:
+            RunError: this version does not read the record.
         """
-        record = EditRecord.model_validate_json(text)
+        record = known_record(text)
         facts = facts.of(record.task)
         columns = record.model_dump(mode="json", exclude=set(IMAGE_COLUMNS))
         columns["models"] += [model.model_dump(mode="json") for model in facts.models]
@@ -137,6 +144,18 @@ class Pair:
     def size(self) -> int:
         """Bytes that it takes in a shard, closely enough."""
         return sum(map(len, self.inputs)) + sum(map(len, self.outputs)) + len(self.row.line)
+
+
+def known_record(text: str) -> EditRecord:
+    """A record as the journal keeps it.
+
+    Raises:
+        RunError: this version does not read it.
+    """
+    try:
+        return EditRecord.model_validate_json(text)
+    except ValidationError as error:
+        raise RunError(f"the run's journal: {invalid(error)}; use the version that wrote it", 1) from None
 
 
 def key_stem(key: str) -> str:

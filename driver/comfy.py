@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -34,8 +34,11 @@ QUICK = Bounds(silence=15, seconds=20, size=_JSON_BYTES)
 PATIENT = Bounds(silence=60, seconds=120, size=_JSON_BYTES)
 """For what makes it work: checking a prompt, listing its nodes and models."""
 
-FILES = Bounds(silence=15, seconds=300, size=_FILE_BYTES)
-"""For pictures, there and back."""
+_FILE_RATE = 64 << 10
+"""Bytes a second of the slowest network that counts as one. Ours."""
+
+FILES = Bounds(silence=15, seconds=20, size=_FILE_BYTES, rate=_FILE_RATE)
+"""For pictures."""
 
 _FINAL = {"completed", "failed", "cancelled"}
 
@@ -127,7 +130,8 @@ class ComfyServer:
             "subfolder": subfolder,
             "overwrite": "true",
         }
-        answer = self._typed(Uploaded, self._request("POST", "/upload/image", FILES, fields=fields), "/upload/image")
+        bounds = replace(QUICK, seconds=QUICK.seconds + len(data) / _FILE_RATE)
+        answer = self._typed(Uploaded, self._request("POST", "/upload/image", bounds, fields=fields), "/upload/image")
         return f"{answer.subfolder}/{answer.name} [{place}]"
 
     def submit(
@@ -188,7 +192,7 @@ class ComfyServer:
     def model_sizes(self) -> dict[str, int]:
         """Bytes of all model files, by the name that loaders use; empty where this ComfyUI does not tell."""
         answer = self._request("GET", "/experiment/models", PATIENT)
-        if answer.status == 404:
+        if answer.status != 200:
             return {}
         folders = self._typed(list[Folder], answer, "/experiment/models")
         found = [

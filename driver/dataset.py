@@ -7,19 +7,27 @@ new ones out of the spool.
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import shutil
 import tarfile
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+
+from comfy_nodes.core.keys import checked_key
+from comfy_nodes.core.whole_files import write_whole
 
 from .columns import Pair, Row, RunFacts
 from .failures import RunError
 from .journal import Journal
-from .layouts import Layout, StoredRow, layout_named
-from .shards import DatasetFacts, Former, make_durable, read_config, settings_digest, write_config
+from .layouts import LAYOUTS, Layout, Shard, StoredRow, layout_named
+from .shards import ConfigFacts, DatasetFacts, Former, make_durable, read_config, settings_digest, write_config
 from .spool import Spool, disk_error
 
 CONFIGS = {"data": True, "rejected": False}
@@ -32,10 +40,22 @@ COMMIT = "shards.json.new"
 """The same, in the work folder: from when it is there, the new folders are the dataset."""
 
 
+@dataclass(frozen=True)
+class Written:
+    """What a finish found beside the rows that it wrote."""
+
+    lost: tuple[str, ...] = ()
+    """Samples whose pictures were gone, or not those of their record. They wait again."""
+    rebuilt: bool = False
+    """Whether the list of the earlier shards was missing or changed, so that these were looked through."""
+
+
 def write_dataset(
     journal: Journal, spool: Spool, output: Path, work: Path, facts: RunFacts, layout: str = "hf"
-) -> DatasetFacts:
+) -> Written:
     """Writes all finished rows and empties the spool. May be called again, also while samples still wait.
+
+    Pictures are compared with the hashes in their records, whether they come from the spool or from an earlier shard.
 
     Args:
         output: the run's folder.
@@ -43,28 +63,19 @@ def write_dataset(
         layout: name of the layout; an earlier finish may have had another.
 
     Raises:
-        RunError: the disk is full, or a row's images are nowhere.
+        RunError: the disk is full.
     """
     restore(output, work)
-    earlier = read_facts(output)
-    chosen = layout_named(layout)
-    settings = settings_digest(chosen)
+    listed = read_facts(output)
+    earlier = listed or found_facts(output)
     images = _Images(spool, output, earlier)
+    lost: list[str] = []
     try:
-        configs = {}
-        for folder, kept in CONFIGS.items():
-            fresh = work / f"{folder}.new"
-            shutil.rmtree(fresh, ignore_errors=True)
-            fresh.mkdir(parents=True)
-            former = None
-            if earlier is not None and earlier.settings == settings:
-                former = Former.of(output / folder, earlier.configs[folder])
-                with _rows(journal, kept, facts) as rows:
-                    former.look_at(rows, chosen)
-            with _rows(journal, kept, facts) as rows:
-                configs[folder] = write_config(rows, images.fill, chosen, fresh, former)
-            make_durable(fresh)
-        written = DatasetFacts(layout=layout, settings=settings, configs=configs)
+        written = _write(journal, images, output, work, facts, layout, earlier)
+        while images.lost:
+            lost += journal.lost(images.lost)
+            images.lost.clear()
+            written = _write(journal, images, output, work, facts, layout, earlier)
         _commit(written, work)
     except BaseException as error:
         if not unfinished(work):
@@ -81,7 +92,30 @@ def write_dataset(
             raise disk_error(error, output) from None
         raise
     spool.clear()
-    return written
+    return Written(tuple(lost), rebuilt=listed is None and earlier is not None)
+
+
+def _write(
+    journal: Journal, images: _Images, output: Path, work: Path, facts: RunFacts, layout: str,
+    earlier: DatasetFacts | None,
+) -> DatasetFacts:  # fmt: skip
+    """Writes both configs beside their places; rows whose pictures are lost are left out."""
+    chosen = layout_named(layout)
+    settings = settings_digest(chosen)
+    configs = {}
+    for folder, kept in CONFIGS.items():
+        fresh = work / f"{folder}.new"
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(parents=True)
+        former = None
+        if earlier is not None and earlier.settings == settings:
+            former = Former.of(output / folder, earlier.configs[folder])
+            with _rows(journal, kept, facts) as rows:
+                former.look_at(rows, chosen)
+        with _rows(journal, kept, facts) as rows:
+            configs[folder] = write_config(rows, images.fill, chosen, fresh, former)
+        make_durable(fresh)
+    return DatasetFacts(layout=chosen.name, settings=settings, configs=configs).sealed()
 
 
 def restore(output: Path, work: Path) -> None:
@@ -109,28 +143,42 @@ def unfinished(work: Path) -> bool:
 
 
 def read_facts(output: Path) -> DatasetFacts | None:
-    """What a run's folder holds; None where no finish came to its end yet.
-
-    Raises:
-        RunError: the list is damaged.
-    """
+    """What a run's folder holds, by its list; None where there is none, or where it was changed or damaged."""
     try:
-        return DatasetFacts.model_validate_json((output / FACTS).read_text("utf-8"))
-    except FileNotFoundError:
+        return DatasetFacts.model_validate_json((output / FACTS).read_bytes())
+    except (FileNotFoundError, ValueError):
         return None
-    except ValueError:
-        raise RunError(f"{output / FACTS}: damaged; restore it from a copy, or use another folder", 1) from None
+
+
+def found_facts(output: Path) -> DatasetFacts | None:
+    """What a run's folder holds, by its shards; None where there are none. Enough to find pictures in them."""
+    for name in LAYOUTS:
+        layout = layout_named(name)
+        shards = {
+            config: tuple(
+                Shard(stream=stream, number=number, files=files, rows=1, size=0, rows_digest="")
+                for stream, number, files in layout.found(output / config)
+            )
+            for config in CONFIGS
+        }
+        if any(shards.values()):
+            configs = {config: ConfigFacts(rows=0, size=0, tasks={}, shards=found) for config, found in shards.items()}
+            return DatasetFacts(layout=layout.name, settings="", configs=configs)
+    return None
 
 
 def finished_facts(output: Path) -> DatasetFacts:
     """What a finished run's folder holds.
 
     Raises:
-        RunError: no finish came to its end there.
+        RunError: no finish came to its end there, or its list was changed.
     """
     facts = read_facts(output)
     if facts is None:
-        raise RunError(f"{output}: holds no finished dataset ({FACTS} is missing); finish the run first")
+        raise RunError(
+            f"{output}: holds no finished dataset ({FACTS} is missing, or was changed); run the command that makes it "
+            "again: it finishes the run, or lists anew what lies there"
+        )
     return facts
 
 
@@ -146,19 +194,22 @@ def stored_rows(output: Path, config: str, images: bool = True) -> Iterator[Stor
     """
     facts = finished_facts(output)
     with _reading(output / config):
-        yield from read_config(output / config, facts.configs[config], layout_named(facts.layout), images)
+        for row in read_config(output / config, facts.configs[config], layout_named(facts.layout), images):
+            checked_key(row.columns["key"])  # it names files
+            yield row
 
 
 @contextmanager
 def _reading(folder: Path) -> Iterator[None]:
     """Turns what is wrong with a config's shards into one line."""
+    again = "run the command that made it again: it makes anew what is missing"
     try:
         yield
     except FileNotFoundError as error:
         where = error.filename or folder
-        raise RunError(f"{where}: a shard is missing that {FACTS} lists; restore it from a copy", 1) from None
+        raise RunError(f"{where}: a shard is missing that {FACTS} lists; {again}", 1) from None
     except (ValueError, tarfile.TarError) as error:
-        raise RunError(f"{folder}: a shard is damaged ({error}); restore it from a copy", 1) from None
+        raise RunError(f"{folder}: a shard is damaged ({error}); {again}", 1) from None
 
 
 @contextmanager
@@ -169,71 +220,98 @@ def _rows(journal: Journal, kept: bool, facts: RunFacts) -> Iterator[Iterator[Ro
 
 
 def _commit(facts: DatasetFacts, work: Path) -> None:
-    part = work / f"{COMMIT}.part"
-    part.write_text(facts.model_dump_json(indent=1) + "\n", "utf-8")
-    make_durable(part)
-    part.rename(work / COMMIT)
+    write_whole(work / COMMIT, facts.model_dump_json(indent=1) + "\n")
     make_durable(work)
 
 
+_DAMAGE = (OSError, ValueError, TypeError, LookupError, StopIteration, tarfile.TarError, pa.ArrowException)
+"""What reading a damaged shard may raise."""
+
+
 class _Images:
-    """Finds the images of rows: in the spool, else in the shards of an earlier finish."""
+    """Finds the images of rows: in the spool, else in the shards of an earlier finish. Only those that a row's record
+    names by their hashes are its own."""
 
     def __init__(self, spool: Spool, output: Path, earlier: DatasetFacts | None):
         self._spool = spool
         self._output = output
         self._earlier = earlier
         self._places: _Places | None = None
+        self.lost: list[str] = []
+        """Keys of the rows whose images were in neither."""
 
-    def fill(self, row: Row) -> Pair:
-        """
-        Raises:
-            RunError: a row's images are in neither.
-        """
+    def fill(self, row: Row) -> Pair | None:
         before = [self._spool.get(row.key, "input", number) for number in range(len(row.inputs))]
         after = [self._spool.get(row.key, "output", number) for number in range(len(row.outputs))]
-        if None not in before and None not in after:
-            return Pair(row, [one for one in before if one is not None], [one for one in after if one is not None])
+        if pair := _matched(row, before, after):
+            return pair
         self._places = self._places or _Places(self._output, self._earlier)
-        return Pair(row, *self._places.images(row.key))
+        pair = _matched(row, *self._places.images(row.key))
+        if pair is None:
+            self.lost.append(row.key)
+        return pair
+
+
+def _matched(row: Row, before: Sequence[bytes | None], after: Sequence[bytes | None]) -> Pair | None:
+    """A row with its images, if these are what its record says."""
+    inputs, outputs = ([one for one in images if one is not None] for images in (before, after))
+    for images, hashes in ((inputs, row.inputs), (outputs, row.outputs)):
+        if tuple(hashlib.sha256(one).hexdigest() for one in images) != hashes:
+            return None
+    return Pair(row, inputs, outputs)
 
 
 class _Places:
-    """Where rows lie in shards. About 35 bytes a row, as there may be millions."""
+    """Where rows lie in shards. About 35 bytes a row, as there may be millions. A damaged shard has no rows."""
 
     def __init__(self, output: Path, facts: DatasetFacts | None):
         self._output = output
         self._layout: Layout | None = layout_named(facts.layout) if facts else None
-        self._shards = [
-            (config, shard) for config in CONFIGS for shard in (facts.configs[config].shards if facts else ())
-        ]
-        self._firsts = np.cumsum([0, *(shard.rows for _, shard in self._shards)])
-        self._places = np.empty(self._firsts[-1], np.int64)
-        self._order, self._keys = self._look()
+        self._shards: list[tuple[str, Shard]] = []
+        places, keys, owners = [np.array([], np.int64)], [np.array([], "S")], [np.array([], np.int32)]
+        for config in CONFIGS:
+            for shard in facts.configs[config].shards if facts else ():
+                found = self._look(config, shard)
+                owners.append(np.full(len(found[0]), len(self._shards), np.int32))
+                self._shards.append((config, shard))
+                keys.append(found[0])
+                places.append(found[1])
+        joined = np.concatenate(keys)
+        del keys
+        order = np.argsort(joined)
+        self._keys, self._places, self._owners = (
+            joined[order],
+            np.concatenate(places)[order],
+            np.concatenate(owners)[order],
+        )
 
-    def _look(self) -> tuple[np.ndarray, np.ndarray]:
-        """Notes all places; returns the rows in the order of their keys, and these."""
-        parts = [np.array([], "S")]
-        for first, (config, shard) in zip(self._firsts, self._shards, strict=False):
-            assert self._layout is not None
-            keys = []
-            with _reading(self._output / config):
-                for key, place in self._layout.index(self._output / config, shard):
-                    keys.append(key.encode())
-                    self._places[first + len(keys) - 1] = place
-                if len(keys) != shard.rows:
-                    raise ValueError(f"{shard.files[0]} has {len(keys)} rows, not {shard.rows}")
-            parts.append(np.array(keys, "S"))
-        joined = np.concatenate(parts)
-        del parts
-        order = np.argsort(joined).astype(np.int32)
-        return order, joined[order]
+    def _look(self, config: str, shard: Shard) -> tuple[np.ndarray, np.ndarray]:
+        """A shard's keys, and their places."""
+        assert self._layout is not None
+        keys, places = [], array("q")
+        try:
+            for key, place in self._layout.index(self._output / config, shard) if shard.rows else ():
+                keys.append(key.encode())
+                places.append(place)
+        except _DAMAGE as error:
+            _raise_if_unreadable(error)
+        return np.array(keys, "S"), np.array(places, np.int64)[: len(keys)]
 
     def images(self, key: str) -> tuple[list[bytes], list[bytes]]:
+        """A row's images; none where no shard has it, or a damaged one."""
         at = int(np.searchsorted(self._keys, np.bytes_(key.encode())))
         if at == len(self._keys) or self._keys[at] != key.encode():
-            raise RunError(f"the images of {key} are neither spooled nor in a shard: delete this output folder", 1)
-        row = int(self._order[at])
-        config, shard = self._shards[int(np.searchsorted(self._firsts, row, "right")) - 1]
+            return [], []
+        config, shard = self._shards[int(self._owners[at])]
         assert self._layout is not None
-        return self._layout.images(self._output / config, shard, int(self._places[row]))
+        try:
+            return self._layout.images(self._output / config, shard, int(self._places[at]))
+        except _DAMAGE as error:
+            _raise_if_unreadable(error)
+            return [], []
+
+
+def _raise_if_unreadable(error: BaseException) -> None:
+    """A file that is damaged or gone is one thing; a disk that does not answer must not cost rows."""
+    if isinstance(error, OSError) and error.errno not in (None, errno.ENOENT):
+        raise error

@@ -30,6 +30,10 @@ class Deadline:
         """The socket that is to be shut, in the place of an earlier one."""
         self._socket = sock
 
+    def extend(self, seconds: float) -> None:
+        """For what has arrived."""
+        self._end += seconds
+
     def sweep(self) -> None:
         """Shuts the socket where the time is over. Again at every call: whoever uses it may have connected anew."""
         self.expired = self.expired or time.monotonic() > self._end or self._cut()

@@ -10,7 +10,7 @@ import errno
 import hashlib
 import json
 import os
-import shutil
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,10 +20,13 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from comfy_nodes.core.whole_files import replacing, write_whole
+
 from .columns import key_stem
 from .dataset import FACTS, finished_facts, stored_rows
 from .failures import RunError
 from .layouts import StoredRow
+from .ownership import refuse_links, remove_marked
 from .spool import disk_error
 
 Form = Literal["pairs", "diffsynth", "preference"]
@@ -67,20 +70,21 @@ def export(run: Path, form: Form, output: Path, link: Link) -> Done:
         RunError: the run is not finished, the folder holds something else, or its disk is full or knows no such links.
     """
     finished_facts(run)
+    refuse_links(run)
     dataset = hashlib.sha256((run / FACTS).read_bytes()).hexdigest()
     _check(output, form)
-    output = output.resolve()  # the folder beside it needs its name
-    fresh = output.with_name(f".{output.name}.part")
+    output = output.resolve()  # the folders beside it need its name
+    fresh, old = output.with_name(f".{output.name}.part"), output.with_name(f".{output.name}.old")
+    for beside in (fresh, old):
+        _check_beside(beside)
     done = Done()
     try:
         _begin(fresh, form, dataset)
         pictures = _Pictures(run / IMAGES, fresh, link)
         {"pairs": _pairs, "diffsynth": _diffsynth, "preference": _preference}[form](run, fresh, pictures, done)
-        (fresh / MARK).write_text(
-            Mark(form=form, dataset=dataset, rows=done.rows).model_dump_json(indent=1) + "\n", "utf-8"
-        )
+        write_whole(fresh / MARK, Mark(form=form, dataset=dataset, rows=done.rows).model_dump_json(indent=1) + "\n")
         (fresh / _PART).unlink()
-        _replace(output, fresh)
+        _replace(output, fresh, old)
     except OSError as error:
         raise disk_error(error, output) from None
     return done
@@ -89,36 +93,63 @@ def export(run: Path, form: Form, output: Path, link: Link) -> Done:
 _PART = ".unfinished"
 """Says in a folder that is being built from which run, so that the same command goes on with it."""
 
+_INTENT = re.compile("(pairs|diffsynth|preference) [0-9a-f]{64}")
+
 
 def _check(output: Path, form: Form) -> None:
     if not output.exists() or (output.is_dir() and not any(output.iterdir())):
         return
-    try:
-        mark = Mark.model_validate_json((output / MARK).read_text("utf-8"))
-    except (OSError, ValueError):
-        raise RunError(
-            f"--output {output}: holds files that no export left there; choose a new or empty folder"
-        ) from None
+    mark = _mark(output)
+    if mark is None:
+        raise RunError(f"--output {output}: holds files that no export left there; choose a new or empty folder")
     if mark.form != form:
         raise RunError(f"--output {output}: holds an export to {mark.form}; choose another folder")
+
+
+def _check_beside(folder: Path) -> None:
+    """
+    Raises:
+        RunError: a folder where an export is built, or its former one waits, is somebody else's.
+    """
+    if not os.path.lexists(folder):
+        return
+    ours = not any(folder.iterdir()) or _mark(folder) or _INTENT.fullmatch(_intent(folder)) if folder.is_dir() else None
+    if ours and not folder.is_symlink():
+        return
+    raise RunError(f"{folder}: lies where an export is built, and no export left it there; move it away")
+
+
+def _mark(folder: Path) -> Mark | None:
+    """What an export's folder says of itself."""
+    try:
+        return Mark.model_validate_json((folder / MARK).read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def _intent(folder: Path) -> str:
+    """What an unfinished export's folder says of itself."""
+    try:
+        return (folder / _PART).read_bytes().decode("ascii", "replace")
+    except OSError:
+        return ""
 
 
 def _begin(fresh: Path, form: Form, dataset: str) -> None:
     """Makes the folder to build in, or takes up the one that the same export left unfinished."""
     intent = f"{form} {dataset}"
-    if fresh.exists() and not ((fresh / _PART).exists() and (fresh / _PART).read_text("utf-8") == intent):
-        shutil.rmtree(fresh)
+    if fresh.exists() and _intent(fresh) != intent:
+        remove_marked(fresh, MARK if _mark(fresh) else _PART)
     fresh.mkdir(parents=True, exist_ok=True)
-    (fresh / _PART).write_text(intent, "utf-8")
+    write_whole(fresh / _PART, intent)
 
 
-def _replace(output: Path, fresh: Path) -> None:
-    old = output.with_name(f".{output.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
+def _replace(output: Path, fresh: Path, old: Path) -> None:
+    remove_marked(old, MARK)
     if output.exists():
         output.rename(old)
     fresh.rename(output)
-    shutil.rmtree(old, ignore_errors=True)
+    remove_marked(old, MARK)
 
 
 def _pairs(run: Path, fresh: Path, pictures: _Pictures, done: Done) -> None:
@@ -133,7 +164,7 @@ def _pairs(run: Path, fresh: Path, pictures: _Pictures, done: Done) -> None:
         for name, data in zip(names, row.inputs, strict=True):
             pictures.put(f"control/{name}.png", data)
         pictures.put(f"target/{key}.png", row.outputs[0])
-        (fresh / "target" / f"{key}.txt").write_text(row.columns["prompt"], "utf-8")
+        write_whole(fresh / "target" / f"{key}.txt", row.columns["prompt"], durable=False)
         done.rows += 1
 
 
@@ -143,7 +174,7 @@ def _diffsynth(run: Path, fresh: Path, pictures: _Pictures, done: Done) -> None:
     These are the columns of DiffSynth-Studio's edit training: `--data_file_keys image,edit_image`, paths relative to
     `--dataset_base_path`. It reads .csv too, where a row cannot hold a list.
     """
-    with (fresh / "metadata.jsonl").open("w", encoding="utf-8") as file:
+    with replacing(fresh / "metadata.jsonl") as file:
         for row in _one_output(stored_rows(run, "data"), done):
             key = row.columns["key"]
             after = pictures.put(f"image/{key}.png", row.outputs[0])
@@ -152,7 +183,7 @@ def _diffsynth(run: Path, fresh: Path, pictures: _Pictures, done: Done) -> None:
                 for number, data in enumerate(row.inputs)
             ]
             line = {"prompt": row.columns["prompt"], "image": after, "edit_image": before if before[1:] else before[0]}
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            file.write((json.dumps(line, ensure_ascii=False) + "\n").encode())
             done.rows += 1
 
 
@@ -169,7 +200,7 @@ def _preference(run: Path, fresh: Path, pictures: _Pictures, done: Done) -> None
                 _Rejected(row.columns["key"], path, _request(row), row.columns["reject_reason"], row.columns["scores"])
             )
     used: set[str] = set()
-    with (fresh / "preference.jsonl").open("w", encoding="utf-8") as file:
+    with replacing(fresh / "preference.jsonl") as file:
         for row in _one_output(_of_samples(stored_rows(run, "data"), stems), done):
             key = row.columns["key"]
             against = [one for one in rejected[key_stem(key)] if one.request == _request(row)]
@@ -192,7 +223,7 @@ def _preference(run: Path, fresh: Path, pictures: _Pictures, done: Done) -> None
                     "chosen_scores": row.columns["scores"],
                     "rejected_scores": one.scores,
                 }
-                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+                file.write((json.dumps(line, ensure_ascii=False) + "\n").encode())
                 done.rows += 1
     for one in [one for group in rejected.values() for one in group if one.key not in used]:
         (fresh / one.path).unlink()
@@ -282,7 +313,5 @@ class _Pictures:
 
 def _write_once(place: Path, data: bytes) -> None:
     """Writes a file whole or not at all; one that is there stays."""
-    if not place.exists() or place.stat().st_size != len(data):
-        temporary = place.with_name(f".{place.name}.part")
-        temporary.write_bytes(data)
-        temporary.rename(place)
+    if place.is_symlink() or not place.exists() or place.stat().st_size != len(data):
+        write_whole(place, data, durable=False)

@@ -43,7 +43,7 @@ class Flight:
     over: bool = False
     """The server is through with it; what it gave is being brought home."""
     faults: int = 0
-    """How often the server could not say what became of it."""
+    """How often in a row the server could not say what became of it."""
     begun: float = field(default_factory=time.monotonic)
     polled: float = field(default_factory=time.monotonic)
 

@@ -356,6 +356,19 @@ class Journal:
                 self._insert(key, rows)
         return bool(cursor.rowcount)
 
+    @_in_turn
+    def lost(self, keys: Iterable[str]) -> list[str]:
+        """The pictures of these records are gone: their samples wait again, as if nobody had tried them. Returns these."""
+        with self._transaction():
+            chosen = [self._db.execute("SELECT sample FROM records WHERE key = ?", (key,)).fetchone() for key in keys]
+            samples = sorted({row[0] for row in chosen if row})
+            for sample in samples:
+                self._db.execute("DELETE FROM records WHERE sample = ?", (sample,))
+                self._db.execute(
+                    "UPDATE samples SET state = 'pending', prompt_id = NULL, attempts = 0 WHERE key = ?", (sample,)
+                )
+        return samples
+
     def _insert(self, key: str, rows: Sequence[Row]) -> None:
         # The same try may come home twice; another sample's record must never be replaced.
         self._db.executemany("DELETE FROM records WHERE key = ? AND sample = ?", [(row.key, key) for row in rows])

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from comfy_nodes.core.whole_files import write_whole
+
 from .agreement import TwoByTwo, wilson
 from .dataset import CONFIGS, stored_rows
 from .failures import RunError
@@ -67,10 +69,8 @@ def report(run: Path, precision: float) -> dict[str, Any]:
         "wanted_precision": precision,
         "thresholds": {name: _threshold(rows, name, precision) for name in names if not name.endswith(KEEP)},
     }
-    temporary = run / f".{REPORT}.part"
     try:
-        temporary.write_text(json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
-        temporary.replace(run / REPORT)
+        write_whole(run / REPORT, json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     except OSError as error:
         raise disk_error(error, run) from None
     return found

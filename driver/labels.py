@@ -19,6 +19,8 @@ from typing import Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
+from comfy_nodes.core.whole_files import write_whole
+
 from .dataset import CONFIGS, FACTS, finished_facts, stored_rows
 from .failures import RunError
 from .score_statistics import Place
@@ -234,9 +236,7 @@ class Labels:
 
 
 def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.part")
     try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
+        write_whole(path, text)
     except OSError as error:
         raise disk_error(error, path.parent) from None

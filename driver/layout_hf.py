@@ -55,7 +55,6 @@ class HfLayout(Layout):
     """The hub's viewer wants less than 500 MB; the row that fills a shard may have the rest. Ours."""
     group_size = 32_000_000
     """A row group; the hub's viewer wants less than 100 MB. Ours: a third of it, as it is what memory holds."""
-    empty_stream = "train"
 
     def __init__(self) -> None:
         self._read: dict[Path, tuple[int, pa.Table]] = {}
@@ -74,6 +73,11 @@ class HfLayout(Layout):
 
     def written_name(self, file: str) -> str:
         return re.sub(r"-of-\d{5}\.parquet$", ".parquet", file)
+
+    def found(self, folder: Path) -> Iterator[tuple[str, int, tuple[str, ...]]]:
+        for path in sorted(folder.glob("*.parquet")):
+            if name := re.fullmatch(r"(train)-(\d{5})-of-\d{5}\.parquet", path.name):
+                yield name[1], int(name[2]), (path.name,)
 
     def index(self, folder: Path, shard: Shard) -> Iterator[tuple[str, int]]:
         with pq.ParquetFile(folder / shard.files[0]) as file:

@@ -92,15 +92,27 @@ class ImgEditLayout(Layout):
     shard_size = 1_000_000_000
     """A tar. ImgEdit cuts larger ones with `split`. Ours."""
     group_size = 32_000_000
+    empty_stream = "empty"
 
     def settings(self) -> list[Any]:
         return [str(PLAIN), NAMES]
 
     def stream(self, row: Row) -> str:
+        """
+        Raises:
+            RunError: ImgEdit has no such task.
+        """
+        if row.task not in NAMES:
+            raise RunError(f"--layout imgedit: has no name for the task {row.task} (row {row.key}); use hf or wds", 1)
         return NAMES[row.task].archive
 
     def open(self, folder: Path, stream: str, number: int) -> ShardFile:
-        return _Part(folder, stream, number)
+        return _NoRows(folder) if stream == self.empty_stream else _Part(folder, stream, number)
+
+    def found(self, folder: Path) -> Iterator[tuple[str, int, tuple[str, ...]]]:
+        for path in sorted(folder.glob("*turn/*.tar")):
+            if name := re.fullmatch(r"(results_.+)_part(\d+)\.tar", path.name):
+                yield name[1], int(name[2]), (path.relative_to(folder).as_posix(),)
 
     def index(self, folder: Path, shard: Shard) -> Iterator[tuple[str, int]]:
         with TarReader(folder / shard.files[0]) as tar:
@@ -140,6 +152,22 @@ class ImgEditLayout(Layout):
             ("-turns" if names.turns else f"-{names.parquet}", f"{config}/Parquet/{names.parquet}_part*.parquet")
             for names in chosen
         ]  # fmt: skip
+
+
+class _NoRows(ShardFile):
+    """What stands for a config without rows: the columns."""
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+
+    def write(self, prepared: Any) -> None:
+        raise AssertionError("there are no rows")
+
+    def close(self) -> tuple[str, ...]:
+        names = "Parquet/empty_part0.parquet", "Columns/empty_part0.parquet"
+        for name, schema in zip(names, (SINGLE, PLAIN), strict=True):
+            pq.ParquetWriter(_in_folder(self._folder, name), schema).close()
+        return names
 
 
 class _Part(ShardFile):

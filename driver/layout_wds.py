@@ -7,6 +7,7 @@ with several images before or after the edit are in tars of their own, so that a
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from .tars import Member, TarReader, TarWriter
 
 _NESTED = [field.name for field in PLAIN if pa.types.is_nested(field.type)]
 _TEXTS = [field.name for field in PLAIN if pa.types.is_string(field.type)]
+_AS_TEXT = {*_NESTED, *_TEXTS}
 
 
 class WdsLayout(Layout):
@@ -36,6 +38,11 @@ class WdsLayout(Layout):
 
     def open(self, folder: Path, stream: str, number: int) -> ShardFile:
         return _WdsFile(folder, f"{stream}-{number:05d}.tar")
+
+    def found(self, folder: Path) -> Iterator[tuple[str, int, tuple[str, ...]]]:
+        for path in sorted(folder.glob("*.tar")):
+            if name := re.fullmatch(r"(train(?:-\d+-to-\d+)?)-(\d{5})\.tar", path.name):
+                yield name[1], int(name[2]), (path.name,)
 
     def index(self, folder: Path, shard: Shard) -> Iterator[tuple[str, int]]:
         with TarReader(folder / shard.files[0]) as tar:
@@ -61,6 +68,11 @@ class WdsLayout(Layout):
         return [
             (stream.removeprefix("train"), f"{config}/{stream}-[0-9][0-9][0-9][0-9][0-9].tar") for stream in streams
         ]
+
+    def empty_features(self) -> list[dict[str, Any]]:
+        columns = [{"name": field.name, "dtype": "string" if field.name in _AS_TEXT else "int64"} for field in PLAIN]
+        kinds = {"__key__": "string", "__url__": "string", "input.png": "image", "output.png": "image", "txt": "string"}
+        return [*({"name": name, "dtype": kind} for name, kind in kinds.items()), {"name": "json", "struct": columns}]
 
 
 class _WdsFile(ShardFile):

@@ -14,6 +14,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from comfy_nodes.core.keys import PathInside
+
 from .columns import Pair, Row
 
 
@@ -24,8 +26,10 @@ class Shard(BaseModel):
 
     stream: str
     number: int
-    files: tuple[str, ...]
+    files: tuple[PathInside, ...]
     """Their paths in the config's folder."""
+    lengths: tuple[int, ...] = ()
+    """Bytes of each; nothing in lists of earlier versions."""
     rows: int
     size: int
     """Sum of its rows' sizes; see `Pair.size`."""
@@ -70,8 +74,8 @@ class Layout(ABC):
     """Rows of at least so many bytes are written at once. What is held in memory is three times that."""
     group_rows = 1000
     """No more rows than so many are written at once. Ours."""
-    empty_stream: str | None = None
-    """Stream that gets one empty shard where a config has no rows."""
+    empty_stream = "train"
+    """Stream that gets one empty shard where a config has no rows, so that it opens all the same."""
 
     @abstractmethod
     def settings(self) -> list[Any]:
@@ -94,6 +98,11 @@ class Layout(ABC):
         return file
 
     @abstractmethod
+    def found(self, folder: Path) -> Iterator[tuple[str, int, tuple[str, ...]]]:
+        """The shards that lie in a config's folder, whatever a list says: stream, number, and the files that `index` and
+        `images` read."""
+
+    @abstractmethod
     def index(self, folder: Path, shard: Shard) -> Iterator[tuple[str, int]]:
         """Every row's key and its place, a number that `images` understands."""
 
@@ -111,7 +120,12 @@ class Layout(ABC):
 
     @abstractmethod
     def card(self, config: str, streams: Sequence[str]) -> list[tuple[str, str]]:
-        """What the dataset card says of a config's parts: a suffix to the config's name, and the glob of the part's files."""
+        """What the dataset card says of a config's parts: a suffix to the config's name, and the glob of the part's files.
+        The first part goes by the config's name alone."""
+
+    def empty_features(self) -> list[dict[str, Any]] | None:
+        """The columns of a config without rows, as the card's YAML has them; None where its files say them."""
+        return None
 
 
 LAYOUTS = {"hf": ("layout_hf", "HfLayout"), "imgedit": ("layout_imgedit", "ImgEditLayout"), "wds": ("layout_wds", "WdsLayout")}  # fmt: skip

@@ -23,6 +23,7 @@ from PIL import Image
 from comfy_nodes.core.annotation import Provenance
 from comfy_nodes.core.photos import PhotoError
 from comfy_nodes.core.records import EditRecord, records_name
+from comfy_nodes.core.whole_files import write_whole
 
 from . import partner
 from .columns import key_stem
@@ -31,7 +32,8 @@ from .dataset import CONFIGS, stored_rows
 from .failures import RunError
 from .journal import Journal
 from .layouts import StoredRow
-from .output import JOURNAL, workflow_files
+from .output import workflow_files
+from .ownership import JOURNAL, refuse_links
 from .posting import sample_widgets
 from .sources import Sample, Source
 from .ui_graph import UiGraph, without_shown_values
@@ -88,6 +90,7 @@ def open_row(key: str, run: Path, server: ComfyServer, original: Source | None, 
     Raises:
         RunError: no such row, a run without a UI file, or a photo that is another one now.
     """
+    refuse_links(run)
     row = _stored(run, key)
     sample = _sample_of(run, key_stem(key))
     ui_file, api = _graphs(run, sample.task or str(row.columns["task"]))
@@ -98,7 +101,7 @@ def open_row(key: str, run: Path, server: ComfyServer, original: Source | None, 
     folder.mkdir(exist_ok=True)
     paths = {role: folder / name for role, (name, _) in pictures.items()}
     for role, (_, data) in pictures.items():
-        paths[role].write_bytes(data)
+        write_whole(paths[role], data)
     names = {
         role: server.upload(data, name, UPLOADS, "input") if upload else name for role, (name, data) in pictures.items()
     }
@@ -109,7 +112,7 @@ def open_row(key: str, run: Path, server: ComfyServer, original: Source | None, 
         ui, graph.prompt({"image": names["image"], **values}, int(row.columns["seed"]), "", names), graph, ui_file, info
     )
     path = folder / f"{key}.json"
-    path.write_text(json.dumps(ui.ui, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    write_whole(path, json.dumps(ui.ui, indent=2, ensure_ascii=False) + "\n")
     where = (
         f"{server.url} has its pictures"
         if upload

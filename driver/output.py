@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import re
 import shutil
 import uuid
 from collections.abc import Sequence
@@ -12,21 +14,21 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from comfy_nodes.core.tasks import ANNOTATE
+from comfy_nodes.core.whole_files import write_whole
 from comfy_nodes.vlm import budget
 
 from .annotating import finished_annotations, write_annotation
 from .columns import RunFacts
-from .dataset import restore, unfinished, write_dataset
+from .dataset import Written, restore, unfinished, write_dataset
 from .failures import RunError
 from .journal import Journal
+from .ownership import JOURNAL, MARK, WORK, begin_work, check_run_folder, remove_marked
 from .report import Gallery, Gives, Summary, write_card, write_report
 from .spool import Spool, disk_error
 from .stage import SERVER
 from .tables import FAILED_SCHEMA, TELEMETRY_SCHEMA, write_table
 from .workflow import BatchGraph, WorkflowFile
 from .writing import finished_instructions, write_instructions
-
-JOURNAL = "run.sqlite"
 
 
 class OutputFolder:
@@ -38,22 +40,25 @@ class OutputFolder:
             RunError: it cannot be written, another run is using it, or it holds something else.
         """
         self.path = path
-        self.work = path / ".work"
-        if path.is_dir() and any(path.iterdir()) and not (path / JOURNAL).exists() and not self.work.exists():
-            raise RunError(f"--output {path}: holds files that no run left there; choose a new or empty folder")
+        self.work = path / WORK
         self._made = not path.exists()
         try:
-            self.work.mkdir(parents=True, exist_ok=True)
+            check_run_folder(path)
+            begin_work(path)
             self._lock = FileLock(self.work / "lock", blocking=False)
             self._lock.acquire()
         except Timeout:
             raise RunError(f"--output {path}: another run is using it; wait for it or choose another folder") from None
         except OSError as error:
+            if error.errno == errno.ENOSPC:
+                raise disk_error(error, path) from None
             raise RunError(f"--output {path}: cannot be written ({error.strerror}); choose another folder") from None
         restore(path, self.work)
         self.journal = Journal(path / JOURNAL)
         self.spool = Spool(self.work / "spool")
         self._asks = False
+        self.found = Written()
+        """What the last finish found beside the rows."""
 
     def claim(self, workflows: Sequence[tuple[BatchGraph, WorkflowFile]], seed: int) -> None:
         """Makes the folder these workflows' and this seed's, or sees that it is.
@@ -75,7 +80,7 @@ class OutputFolder:
         Args:
             layout: how rows become files: hf, imgedit or wds.
         """
-        write_dataset(self.journal, self.spool, self.path, self.work, facts, layout)
+        self.found = write_dataset(self.journal, self.spool, self.path, self.work, facts, layout)
         summary = self._summarise(facts, task)
         write_card(self.path, summary, environment)
         return self._conclude(summary, environment, Gallery.of_dataset(self.path))
@@ -148,16 +153,13 @@ class OutputFolder:
                 shutil.rmtree(path, ignore_errors=True)
         self._lock.release()
         if not waiting:
-            shutil.rmtree(self.work, ignore_errors=True)
+            remove_marked(self.work, MARK)
         if self._made and not any(self.path.iterdir()):
             self.path.rmdir()
 
     def _write_json(self, name: str, value: Any) -> None:
-        path = self.path / name
-        temporary = path.with_name(f".{name}.part")
         try:
-            temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-            temporary.rename(path)
+            write_whole(self.path / name, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
         except OSError as error:
             raise disk_error(error, self.path) from None
 
@@ -167,7 +169,12 @@ def workflow_files(task: str) -> tuple[str, str]:
 
     Args:
         task: the graph's, of a run with several; "" where it has one.
+
+    Raises:
+        RunError: the task's name is none that a file may have.
     """
+    if not re.fullmatch("[a-z0-9_-]*", task):
+        raise RunError(f"task {task!r}: a task's name is small letters, digits, - and _")
     end = f"-{task}.json" if task else ".json"
     return f"workflow{end}", f"workflow_api{end}"
 

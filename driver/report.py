@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 import jinja2
 
+from comfy_nodes.core.whole_files import write_whole
+
 from .dataset import finished_facts
 from .layouts import layout_named
 from .report_pictures import annotated, pair
@@ -154,7 +156,7 @@ def write_report(
         ranking=gallery.statistics.ranking() if gallery.statistics else None,
         photos=gallery.photos,
         environment=environment,
-        folder=shlex.quote(output.resolve().name),  # no path of this machine stands in what a run leaves
+        folder=output.resolve().name,  # no path of this machine stands in what a run leaves
     )
     _write(output / "report.html", page)
     text = json.dumps(vars(summary) | figures, indent=2, ensure_ascii=False, allow_nan=False)
@@ -208,29 +210,39 @@ def write_card(output: Path, summary: Summary, environment: dict[str, Any]) -> N
     """
     facts = finished_facts(output)
     layout = layout_named(facts.layout)
+    plain = {"data": "default", "rejected": "rejected"}
     configs = [
-        ("default" if number == 0 and config == "data" else config + suffix, glob)
+        (config + suffix if number else plain[config], glob)
         for config, held in facts.configs.items()
-        if held.rows or config == "data"
         for number, (suffix, glob) in enumerate(layout.card(config, held.streams()))
     ]
+    columns = layout.empty_features()
+    empty = [plain[config] for config, held in facts.configs.items() if not held.rows]
     card = template_named("card.md").render(
-        summary=summary, environment=environment, layout=layout.name, configs=configs
+        summary=summary,
+        environment=environment,
+        layout=layout.name,
+        configs=configs,
+        features=json.dumps([{"config_name": name, "features": columns} for name in empty if columns]),
+        empty=empty,
     )
     _write(output / "README.md", card)
 
 
 def template_named(name: str) -> jinja2.Template:
-    """A page of ours; what is put into it is escaped."""
-    loader = jinja2.FileSystemLoader(_TEMPLATES)
-    return jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True).get_template(name)
+    """A page of ours; what is put into it is escaped, and `argument` makes it one word of a shell's."""
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(_TEMPLATES), autoescape=True, trim_blocks=True)
+    environment.filters["argument"] = _argument
+    return environment.get_template(name)
+
+
+def _argument(text: str) -> str:
+    return shlex.quote(f"./{text}" if text.startswith("-") else text)
 
 
 def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.part")
     try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.rename(path)
+        write_whole(path, text)
     except OSError as error:
         raise disk_error(error, path.parent) from None
 

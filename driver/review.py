@@ -40,10 +40,12 @@ def _review(options: argparse.Namespace) -> int:
 
     from driver.dataset import finished_facts
     from driver.labels import LABELS, Labels, draw
+    from driver.ownership import refuse_links
     from driver.reviewing import Review, ReviewServer
     from driver.spool import disk_error
 
     finished_facts(options.run)
+    refuse_links(options.run)
     try:
         lock = FileLock(options.run / ".labels.lock", blocking=False)
         lock.acquire()

@@ -15,6 +15,7 @@ from comfy_nodes.core.records import AnnotationRecord
 
 from .annotating import JOURNAL, WORKFLOW, Annotated, write_annotation
 from .columns import RunFacts
+from .dataset import FACTS, Written
 from .disk import Watermark
 from .failures import RunError
 from .harvest import EditHarvester, Harvester, RecordHarvester
@@ -63,8 +64,12 @@ def run(options: argparse.Namespace, stop: StopRequest) -> tuple[Summary, bool]:
                 _edit(options, source, folder, stages, stop, RecordHarvester(InstructionRecord))
                 summary = folder.finish_instructions(facts, task, environment, source.root)
             else:
-                _edit(options, source, folder, stages, stop, EditHarvester(folder.spool))
+                harvester = EditHarvester(folder.spool)
+                _edit(options, source, folder, stages, stop, harvester)
                 summary = folder.finish(facts, task, environment, options.layout)
+                if _told(folder.found) and not stop.level:
+                    _work_all(options, source, folder, stages, stop, harvester)
+                    summary = folder.finish(facts, task, environment, options.layout)
     finally:
         folder.close()
     if options.publish_to:
@@ -89,9 +94,31 @@ def _edit(
             found = planned(options, source, stages, grounding)
             _tell(folder, enrol(options, source, folder.journal, found, plan))
     _retry(options, folder.journal)
+    _work_all(options, source, folder, stages, stop, harvester)
+
+
+def _work_all(
+    options: argparse.Namespace,
+    source: Source,
+    folder: OutputFolder,
+    stages: Sequence[Stage],
+    stop: StopRequest,
+    harvester: Harvester,
+) -> None:
+    """Runs what waits through its workflow, one workflow after the other."""
     for stage in stages:
         tasks = [stage.graph.task] if len(stages) > 1 else None
         _work(options, stage, folder, folder.journal, harvester, source, stop, tasks)
+
+
+def _told(found: Written) -> bool:
+    """Says what a finish found wrong on disk; returns whether samples are to be made again for it."""
+    if found.rebuilt:
+        say(f"{FACTS} was missing or changed: it is made anew from the shards")
+    if found.lost:
+        some = ", ".join(found.lost[:3]) + (", ..." if len(found.lost) > 3 else "")
+        say(f"{len(found.lost)} finished samples are made again, as their pictures are gone or changed on disk: {some}")
+    return bool(found.lost)
 
 
 def _annotate(

@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from .columns import Pair, Row
 from .layouts import Layout, Shard, ShardFile
@@ -43,10 +43,24 @@ class DatasetFacts(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    layout: str
+    layout: Literal["hf", "imgedit", "wds"]
     settings: str
     """Hash of all that decides a shard's bytes beside its rows."""
     configs: dict[str, ConfigFacts]
+    seal: str = ""
+    """Hash of all else here, so that a list that was changed is noticed; nothing in lists of earlier versions."""
+
+    @model_validator(mode="after")
+    def _is_sealed(self) -> DatasetFacts:
+        if self.configs.keys() != {"data", "rejected"} or (self.seal and self.seal != self._digest()):
+            raise ValueError("changed after it was written")
+        return self
+
+    def sealed(self) -> DatasetFacts:
+        return self.model_copy(update={"seal": self._digest()})
+
+    def _digest(self) -> str:
+        return hashlib.sha256(self.model_dump_json(exclude={"seal"}).encode()).hexdigest()
 
 
 def settings_digest(layout: Layout) -> str:
@@ -83,7 +97,7 @@ class Former:
             full: size at which a shard is closed.
         """
         shard = self.shards.get((stream, number))
-        if shard is None or not all((self.folder / name).exists() for name in shard.files):
+        if shard is None or not _lies_there(shard, self.folder):
             return None
         end = first + shard.rows
         digests = self._digests[stream]
@@ -92,14 +106,20 @@ class Former:
         return shard if whole and same else None
 
 
+def _lies_there(shard: Shard, folder: Path) -> bool:
+    """Whether a shard's files are there, as long as they were."""
+    found = [folder / name for name in shard.files]
+    return all(path.is_file() for path in found) and shard.lengths in ((), tuple(path.stat().st_size for path in found))
+
+
 def write_config(
-    rows: Iterable[Row], fill: Callable[[Row], Pair], layout: Layout, folder: Path, former: Former | None
+    rows: Iterable[Row], fill: Callable[[Row], Pair | None], layout: Layout, folder: Path, former: Former | None
 ) -> ConfigFacts:
     """Writes a config's shards into an empty folder.
 
     Args:
         rows: in the order in which they are to lie.
-        fill: gets a row's images.
+        fill: gets a row's images; None where they are lost, which leaves the row out.
         former: what of an earlier finish may be kept; it has looked at the same rows.
     """
     tasks: Counter[str] = Counter()
@@ -111,7 +131,7 @@ def write_config(
                 streams[name] = _Stream(name, layout, folder, former, writing)
             streams[name].add(row, fill)
             tasks[row.task] += 1
-        if not streams and layout.empty_stream:
+        if not streams:
             streams[layout.empty_stream] = _Stream(layout.empty_stream, layout, folder, former, writing)
             streams[layout.empty_stream].add_nothing()
         for stream in streams.values():
@@ -127,7 +147,8 @@ def write_config(
 def read_config(folder: Path, facts: ConfigFacts, layout: Layout, images: bool = True) -> Iterator[Any]:
     """A config's rows as `StoredRow`, stream by stream."""
     for shard in facts.shards:
-        yield from layout.rows(folder, shard, images)
+        if shard.rows:
+            yield from layout.rows(folder, shard, images)
 
 
 def make_durable(path: Path) -> None:
@@ -152,7 +173,7 @@ class _Stream:
         self._last_sample = ""
         self._open: _OpenShard | None = None
 
-    def add(self, row: Row, fill: Callable[[Row], Pair]) -> None:
+    def add(self, row: Row, fill: Callable[[Row], Pair | None]) -> None:
         self._row += 1
         if self._pass_over:
             self._pass_over -= 1
@@ -172,7 +193,8 @@ class _Stream:
                 self._keep(kept)
                 return
             self._open = self._begin()
-        self._open.add(fill(row))
+        if pair := fill(row):
+            self._open.add(pair)
 
     def add_nothing(self) -> None:
         self._open = self._begin()
@@ -237,6 +259,7 @@ class _OpenShard:
                 stream=self._stream,
                 number=self._number,
                 files=names,
+                lengths=tuple((self._folder / name).stat().st_size for name in names),
                 rows=self._rows,
                 size=self.size,
                 rows_digest=self._digest.hexdigest(),

@@ -16,6 +16,7 @@ from .comfy import ComfyServer
 from .report import Summary
 from .sources import Source
 from .stage import running_hosts
+from .store import publish
 from .terminal import plain, say
 
 
@@ -40,6 +41,8 @@ def collect(options: argparse.Namespace) -> Summary:
 
     collected = gather(Path(options.collect), options.output, options.layout)
     print(*collected.lines, sep="\n")
+    if options.publish_to:
+        publish(options.output, options.publish_to)
     return collected.summary
 
 

@@ -161,6 +161,9 @@ class TarReader:
             class_name=record.class_name,
             instruction=words or record.instruction,
             task=record.task,
+            subtask=record.subtask,
+            slot=record.slot,
+            routed=record.routed,
             words_for=record.words_for,
         )
 

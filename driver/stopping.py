@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -41,14 +42,23 @@ class StopRequest:
         """
         self.request()
         if self.level == 2:
-            fuse = threading.Timer(FUSE_SECONDS, _burn)
-            fuse.daemon = True
-            fuse.start()
+            self._light()
         elif self.level > 2:
             _burn()
         if not self._orderly and not self._raised:  # once: what is cleaned up after it must not be broken off in turn
             self._raised = True
             raise KeyboardInterrupt
+
+    def leave(self) -> None:
+        """All is said and closed: nothing, and no further signal, changes the exit status or keeps the process."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        self._light()
+
+    def _light(self) -> None:
+        fuse = threading.Timer(FUSE_SECONDS, _burn)
+        fuse.daemon = True
+        fuse.start()
 
     def overdue(self, seconds: float) -> bool:
         """Whether the first request is longer ago than this."""

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter, model_validator
+
+from comfy_nodes.core.keys import PathInside
+from comfy_nodes.core.whole_files import write_whole
 
 from .failures import RunError
 
@@ -28,18 +32,37 @@ LOCAL_ONLY = (".work", "run.sqlite", "annotate.sqlite", "images")
 _DIGITS = 16
 """Hexadecimal digits of a file's SHA-256 in its name. Ours."""
 
+_OURS = re.compile(rf"-([0-9a-f]{{{_DIGITS}}})(\.[^/.]+)?\Z")
+"""How names of ours in a store end: nothing else is ever removed there."""
+
+
+def _our_name(name: str) -> str:
+    if not _OURS.search(name):
+        raise ValueError("not a name of a published file")
+    return name
+
+
+_PENDING = TypeAdapter(frozenset[Annotated[PathInside, AfterValidator(_our_name)]])
+
 
 class StoredFile(BaseModel):
     """A file of a published run."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    path: str
+    path: PathInside
     """In the run's folder."""
-    name: str
-    """In the store, below the URL."""
+    name: PathInside
+    """In the store, below the URL; ends in the first digits of its hash."""
     size: int
     sha256: str
+
+    @model_validator(mode="after")
+    def _is_named_by_its_hash(self) -> StoredFile:
+        found = _OURS.search(self.name)
+        if found is None or found[1] != self.sha256[:_DIGITS]:
+            raise ValueError("not named by its hash")
+        return self
 
 
 class Manifest(BaseModel):
@@ -112,19 +135,26 @@ class _Store:
 
     def manifest(self) -> Manifest | None:
         text = self._text(MANIFEST)
-        try:
+        with self._ours(MANIFEST):
             return None if text is None else Manifest.model_validate_json(text)
-        except ValueError:
-            raise RunError(f"--output {self._url}: its {MANIFEST} is not one of ours; choose another place") from None
 
     def pending(self) -> set[str]:
         text = self._text(PENDING)
-        return set() if text is None else set(json.loads(text))
+        with self._ours(PENDING):
+            return set() if text is None else set(_PENDING.validate_json(text))
+
+    @contextmanager
+    def _ours(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except ValueError:
+            raise RunError(f"--output {self._url}: its {name} is not one of ours; choose another place") from None
 
     def put(self, local: Path, file: StoredFile) -> None:
         """Brings a file, unless it is there."""
         with self._named(file.name):
             place = self._place(file.name)
+            self._refuse_links(file.name)
             if self._size(place) != file.size:
                 self._files.makedirs(place.rpartition("/")[0], exist_ok=True)
                 self._files.put_file(str(local), place)
@@ -138,16 +168,22 @@ class _Store:
             if not _is_local(self._files):
                 self._files.pipe_file(self._place(name), text.encode())  # object stores take a whole object or nothing
                 return
-            part = Path(self._place(f".{name}.part"))
-            part.write_text(text, "utf-8")
-            part.replace(self._place(name))
+            write_whole(Path(self._place(name)), text)
 
     def remove(self, names: set[str]) -> None:
         with self._named("old files"):
             self._files.invalidate_cache()
             for name in sorted(names):
+                self._refuse_links(name)
                 if self._files.exists(self._place(name)):
                     self._files.rm_file(self._place(name))
+
+    def _refuse_links(self, name: str) -> None:
+        """A local store's folders may have other writers, and a link there leads out of it."""
+        if _is_local(self._files):
+            for inside in (PurePosixPath(name), *PurePosixPath(name).parents[:-1]):
+                if Path(self._place(str(inside))).is_symlink():
+                    raise OSError(f"{inside} is a link; remove it")
 
     def _text(self, name: str) -> str | None:
         with self._named(name):
@@ -188,7 +224,11 @@ def _is_local(files: Any) -> bool:
 def _files(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.rglob("*")):
         inside = path.relative_to(folder)
-        if path.is_file() and not inside.parts[0].startswith(LOCAL_ONLY) and not inside.name.startswith("."):
+        if inside.parts[0].startswith(LOCAL_ONLY) or inside.name.startswith("."):
+            continue
+        if path.is_symlink():
+            raise RunError(f"{path}: is a link, which is not published; remove it and run the same command again", 1)
+        if path.is_file():
             yield path
 
 
@@ -199,4 +239,7 @@ def _described(path: Path, folder: Path, known: dict[tuple[str, int], str]) -> S
     size = path.stat().st_size
     # Also under its earlier name: shards are numbered anew when there are more of them.
     name = known.get((digest, size)) or str(inside.with_name(f"{inside.stem}-{digest[:_DIGITS]}{inside.suffix}"))
-    return StoredFile(path=str(inside), name=name, size=size, sha256=digest)
+    try:
+        return StoredFile(path=str(inside), name=name, size=size, sha256=digest)
+    except ValueError:
+        raise RunError(f"{str(path)!r}: cannot be published under this name; rename it or move it away", 1) from None

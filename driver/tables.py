@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.json
 import pyarrow.parquet as pq
 
+from comfy_nodes.core.whole_files import replacing
+
 from .spool import disk_error
 
 FAILED_SCHEMA = pa.schema(
@@ -37,10 +39,9 @@ def write_table(path: Path, rows: Iterable[Mapping[str, object]], schema: pa.Sch
     Raises:
         RunError: the disk is full.
     """
-    temporary = path.with_suffix(".part")
     remaining = iter(rows)
     try:
-        with pq.ParquetWriter(temporary, schema) as writer:
+        with replacing(path) as file, pq.ParquetWriter(file, schema) as writer:
             while batch := list(islice(remaining, _BATCH)):
                 text = "\n".join(json.dumps(dict(row)) for row in batch).encode()
                 table = pyarrow.json.read_json(
@@ -49,6 +50,5 @@ def write_table(path: Path, rows: Iterable[Mapping[str, object]], schema: pa.Sch
                     pyarrow.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore"),
                 )
                 writer.write_table(table.select(schema.names))
-        temporary.rename(path)
     except OSError as error:
         raise disk_error(error, path.parent) from None

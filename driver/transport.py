@@ -18,7 +18,7 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from .deadlines import deadline, hold
+from .deadlines import Deadline, deadline, hold
 from .failures import ServerFault, ServerGone, ServerLocked
 from .logins import Login, locked_by
 from .terminal import plain
@@ -44,6 +44,8 @@ class Bounds:
     """From connecting to the last byte, repetitions and all."""
     size: int
     """Bytes, packed and unpacked."""
+    rate: int = 0
+    """Bytes that give it another second, there or back; 0 where nothing does."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ class Transport:
             number = 0
             while True:
                 try:
-                    answer = self._once(method, path, bounds, sent, content)
+                    answer = self._once(method, path, bounds, sent, content, watch)
                     # An end that we made looks like the end of headers, or of a body of no known length.
                     repeat = method == "GET" and answer.status in _GATEWAY_TROUBLE and number < _REPEATS
                     if not (repeat or watch.expired):
@@ -137,7 +139,15 @@ class Transport:
         """
         return self._login.headers() if self._login else {}
 
-    def _once(self, method: str, path: str, bounds: Bounds, headers: dict[str, str], content: dict[str, Any]) -> Answer:
+    def _once(
+        self,
+        method: str,
+        path: str,
+        bounds: Bounds,
+        headers: dict[str, str],
+        content: dict[str, Any],
+        watch: Deadline,
+    ) -> Answer:
         if self.cut:
             raise ServerGone(f"{self.url} is not asked any more")
         response = self._pool.request(
@@ -156,6 +166,8 @@ class Transport:
             data = bytearray()
             while piece := response.read(1 << 16, decode_content=False):
                 data += piece
+                if bounds.rate:
+                    watch.extend(len(piece) / bounds.rate)
                 if len(data) > bounds.size:
                     raise self._too_large(path, bounds)
             whole = True
@@ -173,13 +185,18 @@ class Transport:
             return data
         if name not in _CODINGS:
             raise ServerFault(f"{self.url} answered {_bare(path)} packed as {plain(name)[:40]}, which nobody asked for")
+        unpacker, found = zlib.decompressobj(zlib.MAX_WBITS | 32), bytearray()
         try:
-            found = zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(data, bounds.size + 1)
+            for start in range(0, len(data), 1 << 16):
+                piece = data[start : start + (1 << 16)]
+                while piece and not unpacker.eof:  # by pieces: in one go it would need twice the memory
+                    found += unpacker.decompress(piece, 1 << 20)
+                    piece = unpacker.unconsumed_tail
+                    if len(found) > bounds.size:
+                        raise self._too_large(path, bounds)
         except zlib.error as error:
             raise ServerFault(f"{self.url} answered {_bare(path)} with damaged {name} ({error})") from None
-        if len(found) > bounds.size:
-            raise self._too_large(path, bounds)
-        return found
+        return bytes(found)
 
     def _too_large(self, path: str, bounds: Bounds) -> ServerFault:
         return ServerFault(f"{self.url} answered {_bare(path)} with more than {bounds.size >> 20} MB")

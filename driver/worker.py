@@ -296,6 +296,7 @@ class Worker:
         except ServerFault as fault:
             self._unclear(flight, fault)
             return
+        flight.faults = 0
         if job is None and self._known(flight.prompt_id):
             return
         if job is None:
@@ -399,10 +400,10 @@ class Worker:
             self._pool.sample_failed(name, posted, failure)
 
     def _disk_full(self, failure: SampleFailure) -> None:
-        """The server cannot save: it rests, in case somebody makes room, where that goes on for long for good.
+        """The server cannot save: it rests, in case somebody makes room.
 
         Raises:
-            RunError: no other server works either.
+            RunError: nobody did, and no other server works.
         """
         why = f"its disk is full ({failure.message} in {failure.node})"
         self._faults += 1
@@ -550,7 +551,8 @@ class Worker:
         now, alone = time.monotonic(), self._pool.alone(self._host.name)
         self._alone_since = (self._alone_since or now) if alone else None
         if alone and (self._host.own or now - (self._alone_since or now) >= PATIENCE_SECONDS):
-            raise RunError(str(error), 1)
+            todo = "" if isinstance(error, RunError) else "; see to the server, then run this again"
+            raise RunError(f"{error}{todo}", 1)
         return self._wait_outside(str(error), LONGEST_REST) and not self._host.own
 
     def _wait_outside(self, why: str, longest: float) -> bool:

@@ -15,6 +15,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from . import photos, rle, texts
+from .keys import Key
 
 Kind = Literal["object", "background"]
 KINDS: tuple[Kind, ...] = ("object", "background")
@@ -57,7 +58,7 @@ class Provenance(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    key: str
+    key: Key
     task: str = ""
     """What the sample is filed under, where its graph takes any task."""
     slot: str = ""

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from .annotation import Annotation, AnnotationError, Provenance, Region, to_json
+from .keys import Key
 from .records import SCHEMA_VERSION, SavedFile, Version
 from .wording import Language
 
@@ -70,7 +71,7 @@ class InstructionRecord(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
     schema_version: Version = SCHEMA_VERSION
-    key: str
+    key: Key
     task: str
     subtask: str = ""
     slot: str = ""

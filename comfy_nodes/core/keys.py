@@ -1,13 +1,63 @@
-"""Keys: the one name of a sample, the same on every machine and in every run."""
+"""Keys: the one name of a sample, the same on every machine and in every run, and what else may become a file's name.
+
+Whatever comes out of a graph, a record, a manifest or a shard and is to name a file has one of these types: it stays in
+the folder that it is written to.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
+from typing import TYPE_CHECKING, Annotated
 
-from .annotation import Region
+from pydantic import AfterValidator
+
+if TYPE_CHECKING:
+    from .annotation import Region
 
 KEY_LENGTH = 20
+
+
+def checked_key(key: str) -> str:
+    """
+    Raises:
+        ValueError: the text is no key.
+    """
+    if not re.fullmatch("[0-9a-z_-]{1,40}(~[0-9a-z]{1,12}){0,2}", key):
+        raise ValueError("not a key (small letters, digits, - and _, and more of them behind a ~)")
+    return key
+
+
+Key = Annotated[str, AfterValidator(checked_key)]
+"""A sample's or a record's key: small letters, digits, `-`, `_`; a record's goes on behind `~`. No dot, as a webdataset
+key ends there; no capitals, as some disks take them for small letters."""
+
+
+def _file_name(name: str) -> str:
+    if name in ("", ".", "..") or any(char in "/\\" or not char.isprintable() for char in name):
+        raise ValueError("not the bare name of a file")
+    return name
+
+
+def _path_inside(path: str) -> str:
+    for part in path.split("/"):
+        _file_name(part)
+    return path
+
+
+def _folder_inside(path: str) -> str:
+    return path and _path_inside(path)
+
+
+FileName = Annotated[str, AfterValidator(_file_name)]
+"""A file's name, without any folder."""
+
+PathInside = Annotated[str, AfterValidator(_path_inside)]
+"""A path with `/` that does not leave the folder that it is relative to."""
+
+FolderInside = Annotated[str, AfterValidator(_folder_inside)]
+"""The same of a folder; empty for the folder itself."""
 
 
 def sample_key(source_id: str, region: Region | None, task: str, slot: str = "") -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
 from pydantic_core import from_json
 
 from .annotation import Region
+from .keys import FileName, FolderInside, Key, checked_key
 from .rle import Rle
 from .verdicts import Judge, Verdict
 
@@ -47,15 +48,15 @@ class SavedFile(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    filename: str
-    subfolder: str
-    type: str
+    filename: FileName
+    subfolder: FolderInside
+    type: Literal["output", "temp", "input"]
     sha256: str
 
 
 def records_name(key: str) -> str:
     """Name of the file that holds all that a sink returned of a sample; written last, so what it lists is whole."""
-    return f"{key}.records.json"
+    return f"{checked_key(key)}.records.json"
 
 
 class Score(BaseModel):
@@ -97,7 +98,7 @@ class FailureRecord(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     schema_version: Version = SCHEMA_VERSION
-    key: str
+    key: Key
     failure: SampleFailure
 
 
@@ -122,7 +123,7 @@ class AnnotationRecord(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     schema_version: Version = SCHEMA_VERSION
-    key: str
+    key: Key
     annotation: dict[str, Any]
     """ImgEdit's annotation JSON of the photo, with extra columns."""
     file: SavedFile
@@ -142,7 +143,7 @@ class EditRecord(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
     schema_version: Version = SCHEMA_VERSION
-    key: str
+    key: Key
     task: str
     subtask: str = ""
     slot: str = ""
@@ -177,7 +178,7 @@ class EditRecord(BaseModel):
             carried: values of `CARRIED` fields. Of a score that was measured again the new value counts.
 
         Raises:
-            pydantic.ValidationError: a value is of another shape.
+            ValueError: a value is of another shape.
         """
         known = {name: value for name, value in carried.items() if name in CARRIED and name != "scores"}
         scores = {one["name"]: one["value"] for one in carried.get("scores", ())}
@@ -186,4 +187,9 @@ class EditRecord(BaseModel):
         initial = known.get("initial_prompt") or self.initial_prompt or self.prompt
         restated = self.restated_prompt or (self.prompt if self.prompt != initial else None)
         changed = {**known, "initial_prompt": initial, "restated_prompt": restated, "scores": told}
-        return EditRecord.model_validate({**self.model_dump(), **changed})
+        try:
+            return EditRecord.model_validate({**self.model_dump(), **changed})
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise ValueError(f"what the row says of its edit cannot be kept ({where}: {first['msg']})") from None

@@ -38,6 +38,7 @@ _SHAPES = (
     (re.compile(r"(?i)\b((?:secret|password)[\"']?\s*[=:]\s*[\"']?)[^\s\"'&,;)}]+"), rf"\1{HIDDEN}"),
 )
 _DATA_URL = re.compile(r"data:image/[a-z]+;base64,[A-Za-z0-9+/=]+")
+_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})|(?:\\x|%|&#x)([0-9a-fA-F]{2});?|&#(\d{2,3});")
 _LETTERS = re.compile(r"[^\W_]+")
 
 _LIBRARIES = ("openai", "httpx", "httpx2", "httpcore", "httpcore2")
@@ -57,20 +58,29 @@ def hide(key: str) -> None:
 
 
 def without_keys(text: str) -> str:
-    """`text` with every known key blotted out, otherwise as it was: for a model's words."""
-    for key in _pieces:
+    """`text` with every known key blotted out, otherwise as it was: for a model's words.
+
+    Where a key comes out only when escapes are read, nothing of the text is left.
+    """
+    for key in tuple(_pieces):  # another thread may add one meanwhile
         text = text.replace(key, HIDDEN)
-    shown, end = [], 0
+    shown: list[str] = []
+    end = 0
     for start, stop in _places(text):
         if start > end or not shown:
             shown += [text[end:start], HIDDEN]
         end = stop
-    return "".join([*shown, text[end:]])
+    clear = "".join([*shown, text[end:]])
+    return HIDDEN if _ESCAPE.search(clear) and holds_key(_unescaped(clear)) else clear
 
 
 def holds_key(text: str) -> bool:
     """Whether a known key, or enough of it, stands in `text` in any form."""
-    return any(key in text for key in _pieces) or next(_places(text), None) is not None
+    return any(key in text for key in tuple(_pieces)) or next(_places(text), None) is not None
+
+
+def _unescaped(text: str) -> str:
+    return _ESCAPE.sub(lambda found: chr(int(found[1] or found[2], 16) if not found[3] else int(found[3])), text)
 
 
 def without_secrets(text: str) -> str:
@@ -82,8 +92,9 @@ def without_secrets(text: str) -> str:
 
 
 def clean(text: str) -> str:
-    """`text` as one short line without secrets and pictures: for messages."""
-    line = " ".join(without_secrets(_DATA_URL.sub("[picture]", text)).split())
+    """`text` as one short line without secrets, pictures and what a terminal obeys: for messages."""
+    shown = without_secrets(_DATA_URL.sub("[picture]", text))
+    line = " ".join("".join(char if char.isprintable() else " " for char in shown).split())
     return line if len(line) <= LONGEST_MESSAGE else line[: LONGEST_MESSAGE - 1] + "…"
 
 
@@ -94,14 +105,14 @@ def _bare(text: str) -> str:
 
 def _forms(key: str) -> Iterator[str]:
     """What a key looks like, without spacing and case, where somebody repeats it."""
-    raw = key.encode()
+    raw = key.encode("utf-8", "surrogateescape")  # as it lies in the environment
     yield _bare(key)
     yield _bare(key)[::-1]
     yield raw.hex()
     yield "".join(f"u{byte:04x}" for byte in raw)
     yield "".join(f"x{byte:02x}" for byte in raw)
     yield "".join(map(str, raw))
-    yield _bare(quote(key, safe=""))
+    yield _bare(quote(raw, safe=""))
     yield _bare(base64.b32encode(raw).decode())
     for before in range(3):
         # Base64 of a longer text that holds the key, by where it begins; the outer characters depend on the rest.
@@ -123,7 +134,7 @@ def _places(text: str) -> Iterator[tuple[int, int]]:
         folded = "".join(one.casefold() if len(one.casefold()) == 1 else one for one in bare)
     found = sorted(
         (at, at + length)
-        for length, pieces in _pieces.values()
+        for length, pieces in tuple(_pieces.values())
         for at in range(len(folded) - length + 1)
         if folded[at : at + length] in pieces
     )

@@ -8,7 +8,6 @@ the reply unreadable, and the edit unscored. Nothing is guessed, clamped or take
 from __future__ import annotations
 
 import json
-import math
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -45,10 +44,17 @@ _NUMBERED = re.compile(r"\s*[)\]}*_`\"']*[ \t]*(?:[:=]|\|[ \t]*\d)")
 _REVISED = re.compile(
     r"(?:[+=\u00d7→]|->|(?<!\d)[-\u2212])\s*\d|"
     r"\b(?:minus|deduct\w*|subtract\w*|base|start\w*|beg[aiu]n\w*|total|final\w*|overall|revised|actually|so|thus|hence|"
-    r"therefore|lowered|raised)\b[^\n]*\d|(?:扣|减|共|最终|所以)[^\n]*\d",
+    r"therefore|lowered|raised|then|or|maybe|perhaps|possibly|rather|max\w*|at most)\b[^\n]*\d|"
+    r"(?:扣|减|共|最终|所以|或|然后|改为|也许|可能)[^\n]*\d|"
+    r"(?<!\bas )\b(?:if|unless)\b|\bmax(?:imum)?\b|如果|假如|除非|最高",
     re.IGNORECASE,
 )
-"""Behind a number that a sum or a change of mind begins with: what it comes to is not for this reader to work out."""
+"""Behind a number that a sum, a change of mind or a condition begins with, or that is the scale's end: what it comes to
+is not for this reader to work out."""
+_EXAMPLE = re.compile(
+    r"(?:\bexamples?\b|\be\.\s?g\.|\bfor instance\b|\bsuch as\b|例如|比如|示例)[^\n{}]*\n?\s*\Z", re.IGNORECASE
+)
+"""Before JSON that shows what an answer could be."""
 _LINE_END = r"(?=[ \t]*,?[ \t|}]*(?:$|\n))"
 _MINUS = "-\u2212\u2013\u2014"
 
@@ -60,6 +66,7 @@ _SCORE_KEYS = ("score", "value", "rating", "points", "得分", "评分", "分数
 _LIST_KEYS = {"score", "scores", "rating", "ratings", "result", "results", "评分", "得分", "分数"}
 _TRUE, _FALSE = {"true", "yes", "是", "1"}, {"false", "no", "否", "不是", "0"}
 _CONFLICT = object()
+_LARGE = 1_000_000
 
 
 @dataclass
@@ -134,11 +141,12 @@ def _of_json(text: str, criteria: Sequence[Criterion], flags: Sequence[Criterion
         rest.append(mended[at:start])
         try:
             value, end = decoder.raw_decode(mended, start)
-        except (json.JSONDecodeError, RecursionError):
+        except (ValueError, RecursionError):  # no JSON, too deep, or a number of thousands of digits
             rest.append("{")
             at = start + 1
             continue
-        _walk(value, criteria, flags, claims)
+        if not _EXAMPLE.search(mended[max(0, start - 80) : start]):
+            _walk(value, criteria, flags, claims)
         rest.append("\n")
         at = end
     return "".join([*rest, mended[at:]])
@@ -208,7 +216,7 @@ def _scalar(value: Any, high: int, of: Criterion) -> float:
         found = re.match(rf"[\s*_`\"']*(?:{_SCORE_WORD}\s*[:=]\s*)?{_VALUE}{_AFTER}", value.strip(), re.IGNORECASE)
         if found and not _REVISED.search(value.strip(), found.end()):
             return _value(found, high)
-    elif isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+    elif isinstance(value, (int, float)) and not isinstance(value, bool) and -_LARGE < value < _LARGE:
         return float(value)
     raise Unreadable(f"it says nothing certain of {of.name.replace('_', ' ')}")
 
@@ -291,7 +299,8 @@ def _of_lines(text: str, claims: _Claims, strict: bool) -> None:
 
 def _flag_at(text: str, at: int, number: int, claims: _Claims) -> None:
     words = "|".join(sorted(_TRUE | _FALSE, key=len, reverse=True))
-    found = re.compile(rf"[\s\"'`*_:=|?-]*({words})(?![a-z\d])", re.IGNORECASE).match(text, at)
+    either = rf"\s*(?:/|\||\bor\b|或|,)\s*(?:{words})(?![a-z\d])"
+    found = re.compile(rf"[\s\"'`*_:=|?-]*({words})(?![a-z\d])(?!{either})", re.IGNORECASE).match(text, at)
     if found:
         claims.flag(number, found[1].casefold() in _TRUE)
 

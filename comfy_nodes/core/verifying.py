@@ -7,6 +7,7 @@ The vlm package asks and hands replies in; nodes read the result. The protocol i
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,6 +23,26 @@ _NOTHING = frozenset(
      "no change", "no changes", "n/a", "identical", "无", "没有", "无差异", "没有差异", "无变化", "没有变化"}
 )  # fmt: skip
 """What models write into a list that should be empty."""
+
+_NOTHING_SAID = re.compile(
+    r"(?:there (?:is|are|was|were) |i see |i can see )?(?:no|not any|nothing|none of it)(?: (?!else\b|other\b)\w+){0,4}? "
+    r"(?:differen(?:ce|ces|t)|chang(?:e|es|ed)|edit|edits|edited)(?: (?!except|but|other|apart|besides|beyond)\w+){0,6}|"
+    r"(?:the|both)(?: two)? (?:pictures|images|photos) (?:are|look|show) (?:\w+ ){0,2}(?:identical|same|equal|unchanged)|"
+    r"(?:两张图片?|图片|照片|画面)?(?:没有|无|并无)(?:任何|明显|可见)*(?:的)?(?:变化|差异|改变|区别|不同)",
+    re.IGNORECASE,
+)
+"""The same as a sentence."""
+
+_NO_INSTRUCTION = re.compile(
+    r"(?:there (?:is|are) )?(?:no|nothing|none|not)\b[^.;]*\b(?:needed|necessary|required|changes?|changed|edits?|restatement|"
+    r"instruction|applicable)\b|(?:n/a|none|null|unchanged|identical)\W*$|(?:the )?same\b[^.;]*\b(?:instruction|above|before|original)|"
+    r"(?:as|see) (?:above|before|stated|given)|"
+    r"(?:the|this|that|it|its|original|initial|restated|current)\b[^.;]*\b(?:instruction|prompt|request|edit)\b[^.;]*\b(?:is|was|are|"
+    r"does|did|should|cannot|holds?|remains?|stays?)\b|keep (?:the )?(?:original |initial |same )?instruction|"
+    r"(?:无需|不需要|没有必要|不必)|(?:与|和|同)?(?:原|上述|原来的?|原始)(?:始)?指令|(?:该|此|这个?|原)指令",
+    re.IGNORECASE,
+)
+"""How words begin that speak of an instruction in its place. Ours."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +66,9 @@ def settle(reply: Verification, instruction: str, language: Language) -> Verifie
     Raises:
         Unfit: the reply contradicts itself, or its restated instruction cannot be used; the message says how.
     """
-    differences = [one for one in reply.differences if one.strip(" .。").casefold() not in _NOTHING]
+    said = [one.strip(" .。!\uff01") for one in reply.differences]
+    nothing = [one for one in said if _NOTHING_SAID.fullmatch(one)]
+    differences = [one for one in said if one.casefold() not in _NOTHING and one not in nothing]
     counts = {mark: sum(claim.mark == mark for claim in reply.claims) for mark in ("correct", "wrong", "missing")}
     values = {"verify.is_changed": float(reply.is_changed)}
     values |= {f"verify.claims_{mark}": float(count) for mark, count in counts.items()}
@@ -58,6 +81,8 @@ def settle(reply: Verification, instruction: str, language: Language) -> Verifie
         return Verified(Scores(values | {"verify.keep": SAYS["reject"]}, "reject", NO_EDIT), "", report)
     if not differences:
         raise Unfit("is_changed is true, yet there are no differences")
+    if nothing:
+        raise Unfit(f"is_changed is true, yet one of the differences is {nothing[0]!r}")
     if not counts["correct"] + counts["wrong"]:
         raise Unfit("no claim of the instruction is marked correct or wrong")
     restated = " ".join(reply.restated_instruction.split())
@@ -68,6 +93,8 @@ def settle(reply: Verification, instruction: str, language: Language) -> Verifie
         raise Unfit("is_changed is true, yet restated_instruction is empty")
     if restated.casefold().rstrip(".。") == instruction.casefold().rstrip(".。"):
         raise Unfit("claims are marked wrong or missing, yet restated_instruction repeats the instruction as it was")
+    if _NO_INSTRUCTION.match(restated):
+        raise Unfit(f"restated_instruction speaks of the instruction in its place: {restated!r}")
     check_clean(restated)
     check_language(restated, language)
     check_length(restated, language)

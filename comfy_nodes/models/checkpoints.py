@@ -17,11 +17,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
 Module = TypeVar("Module", bound=torch.nn.Module)
 
 SAFETENSORS = (".safetensors", ".sft")
+
+FROM_FOLDER = {"local_files_only": True, "trust_remote_code": False}
+"""How transformers reads a hub-format folder: nothing from the network, no code that a folder brings along."""
+
+MOST_PACKED = 2**24
+"""Bytes by which a weight file may grow when it is unpacked. Ours."""
 
 STATE_DICT_KEYS = ("state_dict", "ema", "model")
 """Where files keep their weights when they keep other things too, in the order of looking."""
@@ -131,6 +137,19 @@ def load_into(module: Module, checkpoint: Checkpoint, ignored: Collection[str] =
     Raises:
         CheckpointError: names or shapes differ, so the file is of another architecture.
     """
+    check_fits(module, checkpoint, ignored)
+    module.load_state_dict(
+        {name: tensor for name, tensor in checkpoint.tensors.items() if name not in ignored}, strict=False
+    )
+    return module
+
+
+def check_fits(module: torch.nn.Module, checkpoint: Checkpoint, ignored: Collection[str] = ()) -> None:
+    """`load_into`'s look beforehand; the module may be without memory (on torch's `meta` device).
+
+    Raises:
+        CheckpointError: names or shapes differ.
+    """
     wanted = {name: tensor.shape for name, tensor in module.state_dict().items() if name not in ignored}
     found = {name: tensor for name, tensor in checkpoint.tensors.items() if name not in ignored}
     what = type(module).__name__
@@ -141,8 +160,6 @@ def load_into(module: Module, checkpoint: Checkpoint, ignored: Collection[str] =
                 f"{checkpoint.name}: of another size than this {what}: {name} is {tuple(found[name].shape)}, "
                 f"not {tuple(shape)}"
             )
-    module.load_state_dict(found, strict=False)
-    return module
 
 
 def load_pretrained(model_class: Any, folder: Path, related: Collection[str] = (), **options: Any) -> Any:
@@ -162,14 +179,9 @@ def load_pretrained(model_class: Any, folder: Path, related: Collection[str] = (
         raise CheckpointError(f"{folder.name}: its config.json says {found or 'no model_type'}, not {expected}")
     try:
         model, notes = model_class.from_pretrained(
-            str(folder),
-            local_files_only=True,
-            weights_only=True,
-            output_loading_info=True,
-            dtype=torch.float32,
-            **options,
+            str(folder), weights_only=True, output_loading_info=True, dtype=torch.float32, **FROM_FOLDER, **options
         )
-    except (OSError, ValueError, RuntimeError, SafetensorError, pickle.UnpicklingError, EOFError) as error:
+    except Exception as error:  # a folder from anywhere can make the library fail in any way
         raise CheckpointError(f"{folder.name}: {one_line(error)}") from None
     check_names(folder.name, model_class.__name__, notes["missing_keys"], (), len(model.state_dict()))
     if notes.get("mismatched_keys"):
@@ -187,7 +199,7 @@ def model_type(folder: Path) -> str | None:
     """
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{folder.name}: its config.json cannot be read ({one_line(error)})") from None
     return config.get("model_type") if isinstance(config, dict) else None
 
@@ -215,7 +227,9 @@ def _read_safetensors(path: Path) -> Checkpoint:
         with safe_open(path, framework="pt") as file:
             metadata = dict(file.metadata() or {})
             return Checkpoint(path.name, {name: file.get_tensor(name) for name in file.keys()}, metadata)  # noqa: SIM118
-    except SafetensorError as error:
+    except OSError:
+        raise
+    except Exception as error:  # SafetensorError, and whatever a strange header leads to
         raise CheckpointError(
             f"{path.name}: is not a whole safetensors file ({one_line(error)}); fetch it again"
         ) from None
@@ -227,20 +241,14 @@ def _read_pickle(path: Path) -> Checkpoint:
     if start.startswith((b"version https://git-lfs", b"<")):
         raise CheckpointError(f"{path.name}: is a web page or a git-lfs pointer, not weights; fetch it again")
     try:
+        _check_archive(path)
         with torch.serialization.safe_globals([(PickledRecord, name) for name in UNPICKLED_AS_RECORDS]):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(f"{path.name}: {_refusal(error)}") from None
-    except (
-        EOFError,
-        RuntimeError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        IndexError,
-        zipfile.BadZipFile,
-    ) as error:
+    except (OSError, CheckpointError):
+        raise
+    except Exception as error:  # a program from anywhere can make its reader fail in any way
         raise CheckpointError(f"{path.name}: is not a whole weight file ({one_line(error)}); fetch it again") from None
     module = None
     for key in STATE_DICT_KEYS:
@@ -253,7 +261,31 @@ def _read_pickle(path: Path) -> Checkpoint:
         if isinstance(content, Mapping)
         else {}
     )
+    for name, tensor in tensors.items():
+        _check_held(path.name, name, tensor)
     return Checkpoint(path.name, tensors, module=module)
+
+
+def _check_archive(path: Path) -> None:
+    """
+    Raises:
+        CheckpointError: an archive that unpacks to far more than it is. torch packs nothing but programs' sources.
+    """
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(one.file_size for one in archive.infolist())
+        if unpacked > path.stat().st_size + MOST_PACKED:
+            raise CheckpointError(f"{path.name}: unpacks to {unpacked / 1e9:.3g} GB, so it is no weight file; not read")
+
+
+def _check_held(file: str, name: str, tensor: torch.Tensor) -> None:
+    """
+    Raises:
+        CheckpointError: a tensor whose numbers the file does not hold: one of a few bytes may say that it has billions.
+    """
+    plain = tensor.layout == torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
+    if not plain or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        raise CheckpointError(f"{file}: its {name[:80]} is no plain tensor that the file holds")
 
 
 def _refusal(error: pickle.UnpicklingError) -> str:

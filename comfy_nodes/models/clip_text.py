@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from transformers import AutoTokenizer, CLIPTextModelWithProjection
 
-from .checkpoints import CheckpointError, load_pretrained, one_line
+from .checkpoints import FROM_FOLDER, CheckpointError, load_pretrained, one_line
 from .managed import ManagedModule, each
 
 BATCH = 80
@@ -39,7 +39,7 @@ class ClipText:
         """
         model = load_pretrained(CLIPTextModelWithProjection, folder, related=("clip",))
         try:
-            self._tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+            self._tokenizer = AutoTokenizer.from_pretrained(str(folder), **FROM_FOLDER)
         except (OSError, ValueError) as error:
             raise CheckpointError(f"{folder.name}: its tokenizer cannot be read ({one_line(error)})") from None
         self.name = folder.name

@@ -23,7 +23,7 @@ from transformers import (
     Owlv2ForObjectDetection,
 )
 
-from .checkpoints import CheckpointError, load_pretrained, model_type, one_line
+from .checkpoints import FROM_FOLDER, CheckpointError, load_pretrained, model_type, one_line
 from .detections import Candidates, Grounder
 from .managed import ManagedModule, each
 
@@ -190,8 +190,8 @@ def _widened(image: np.ndarray) -> np.ndarray:
 def _processors(folder: Path) -> tuple[Any, Any]:
     try:
         return (
-            AutoImageProcessor.from_pretrained(str(folder), local_files_only=True),
-            AutoTokenizer.from_pretrained(str(folder), local_files_only=True),
+            AutoImageProcessor.from_pretrained(str(folder), **FROM_FOLDER),
+            AutoTokenizer.from_pretrained(str(folder), **FROM_FOLDER),
         )
     except (OSError, ValueError) as error:
         raise CheckpointError(

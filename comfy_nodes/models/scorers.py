@@ -151,7 +151,7 @@ def load_paths(clip: Path, head: Path | None) -> RegionScorer:
 
     model = checkpoints.load_pretrained(CLIPModel, clip)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(clip), local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(str(clip), **checkpoints.FROM_FOLDER)
     except (OSError, ValueError, TypeError) as error:
         raise checkpoints.CheckpointError(
             f"{clip.name}: its tokenizer cannot be read ({checkpoints.one_line(error)})"

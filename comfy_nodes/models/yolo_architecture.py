@@ -27,8 +27,10 @@ WORDS = frozenset({"None", "True", "False", "nc", "nearest"})
 
 MOST_LAYERS = 100
 LARGEST_ARGUMENT = 8192
-MOST_REPEATS = 100
-"""Bounds that a real recipe is far from (24 layers, 1024 channels, 6 repeats): ours."""
+MOST_BLOCKS = 300
+MOST_SOURCES = 8
+"""Bounds that a real recipe is far from (24 layers, 1024 channels, 30 blocks with all repeats at all depths, 3 sources of
+a layer): ours. Weights and pictures of features have bounds of their own in `yolo_world`."""
 
 SCALE_OF_WIDTH = {16: "n", 32: "s", 48: "m", 64: "l", 80: "x"}
 """Channels of the first convolution to the scale's letter: 64 times the `scales` widths in ultralytics' files."""
@@ -82,6 +84,10 @@ def checked(given: Any, name: str) -> Recipe:
         if not isinstance(rows, list) or not rows or len(rows) > MOST_LAYERS:
             raise CheckpointError(f"{name}: its recipe has no {part}")
         recipe[part] = [_layer(row, name) for row in rows]
+    depth = recipe["scales"][recipe["scale"]][0] if scales else recipe["depth_multiple"]
+    blocks = sum(max(round(row[1] * depth), 1) for row in (*recipe["backbone"], *recipe["head"]))
+    if blocks > MOST_BLOCKS:
+        raise CheckpointError(f"{name}: its recipe has {blocks:.4g} blocks, more than any YOLO-World")
     if recipe["head"][-1][2] != "WorldDetect":
         raise CheckpointError(
             f"{name}: is not a YOLO-World: its recipe ends in {recipe['head'][-1][2]}, not WorldDetect"
@@ -97,13 +103,17 @@ def _layer(row: Any, name: str) -> list[Any]:
     source, repeats, layer, arguments = row
     if not isinstance(layer, str) or layer not in LAYERS:
         raise CheckpointError(f"{name}: is not a YOLO-World: its recipe has the layer {layer!r:.80}")
-    if not isinstance(repeats, int) or not 1 <= repeats <= MOST_REPEATS or not isinstance(arguments, list | tuple):
+    if not isinstance(repeats, int) or not 1 <= repeats <= MOST_BLOCKS or not isinstance(arguments, list | tuple):
         raise CheckpointError(f"{name}: its recipe repeats {layer} {repeats!r:.80} times")
     return [_argument(source, name), repeats, layer, [_argument(one, name) for one in arguments]]
 
 
 def _argument(value: Any, name: str) -> Any:
-    if isinstance(value, list | tuple):
+    if (
+        isinstance(value, list | tuple)
+        and len(value) <= MOST_SOURCES
+        and not any(isinstance(one, list) for one in value)
+    ):
         return [_argument(one, name) for one in value]
     if value is None or isinstance(value, bool) or (isinstance(value, str) and value in WORDS):
         return value

@@ -22,7 +22,7 @@ from comfy.model_patcher import ModelPatcher
 from PIL import Image
 
 from ..classical import MissingLibrary
-from .checkpoints import Checkpoint, CheckpointError, load_into
+from .checkpoints import Checkpoint, CheckpointError, check_fits, load_into, one_line
 from .clip_text import ClipText
 from .detections import Candidates, Grounder
 from .managed import ManagedModule, each
@@ -30,6 +30,10 @@ from .yolo_architecture import DEFAULT_SIDE, recipe_of
 
 STRIDE = 32
 """Sides of what goes into the network are multiples of this many pixels: those of its coarsest cell."""
+
+MOST_NUMBERS = 2**29
+"""In all layers' outputs together, for the 256 x 256 pixels that ultralytics tries a model with; the largest one that is
+published has 1.2 * 10^8. Ours."""
 
 PADDING = 114
 """Grey level of the borders, ultralytics' own."""
@@ -90,14 +94,40 @@ def build(checkpoint: Checkpoint) -> torch.nn.Module:
     model_class, library = _world_model()
     recipe = recipe_of(checkpoint, library)
     try:
+        check_fits(_without_memory(model_class, recipe, checkpoint.name), checkpoint)
         with torch.random.fork_rng(devices=[]):  # building draws random weights; the user's seeds are not to feel it
             model = model_class(recipe, ch=3, nc=recipe["nc"], verbose=False)
-    except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AssertionError) as error:
-        raise CheckpointError(f"{checkpoint.name}: its recipe does not build ({error})") from None
+    except CheckpointError:
+        raise
+    except Exception as error:  # of what a recipe from anywhere can say, much makes the library fail
+        raise CheckpointError(f"{checkpoint.name}: its recipe does not build ({one_line(error)})") from None
     for module in model.modules():
         if hasattr(module, "inplace"):
             module.inplace = True  # activations without a copy, as ultralytics' own loader has them
     return load_into(model, checkpoint).eval().fuse(verbose=False)
+
+
+def _without_memory(model_class: Any, recipe: dict[str, Any], name: str) -> torch.nn.Module:
+    """The model on torch's `meta` device: shapes alone, so that a recipe cannot ask for more memory than its file fills.
+
+    Raises:
+        CheckpointError: what its layers put out has more numbers than `MOST_NUMBERS`.
+    """
+    numbers = 0
+
+    def count(_module: torch.nn.Module, _inputs: Any, output: Any) -> None:
+        nonlocal numbers
+        for one in output if isinstance(output, list | tuple) else [output]:
+            numbers += one.numel() if isinstance(one, torch.Tensor) and one.is_meta else 0
+        if numbers > MOST_NUMBERS:
+            raise CheckpointError(f"{name}: its recipe makes larger pictures of features than any YOLO-World")
+
+    hook = torch.nn.modules.module.register_module_forward_hook(count)  # ultralytics tries a model while it builds it
+    try:
+        with torch.device("meta"):
+            return model_class(recipe, ch=3, nc=recipe["nc"], verbose=False)  # type: ignore[no-any-return]
+    finally:
+        hook.remove()
 
 
 def letterbox(image: np.ndarray, side: int) -> tuple[np.ndarray, tuple[float, float], tuple[int, int]]:

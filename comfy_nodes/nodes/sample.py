@@ -178,7 +178,7 @@ def _annotation(text: str, image: str) -> Annotation | None:
         return samples.annotation_of(image)
     try:
         return parse_annotation(json.loads(text))
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise AnnotationError(f"annotation is not JSON ({error}); paste one photo's ImgEdit annotation") from None
 
 

@@ -119,13 +119,20 @@ class Witness(io.ComfyNode):
         names = list(dict.fromkeys(name for one in questions for name in one.names))
         if people:
             names.append(witnesses.PERSON)
+        earlier = [known[index if len(known) > 1 else 0] if known else None for index in range(count)]
+        passed = [spared(one) for one in earlier]
+        live = [index for index in range(count) if passed[index] is None]
+        befores = _found(grounder, source, live, names, score_threshold)
+        things = [name for name in names if name != witnesses.PERSON]
+        afters = _found(grounder, edited, live, things, score_threshold)
         results, reports = [], []
-        befores = _found(grounder, source, names, score_threshold)
-        afters = _found(grounder, edited, [name for name in names if name != witnesses.PERSON], score_threshold)
         for index in range(count):
-            earlier = known[index if len(known) > 1 else 0] if known else None
-            passed = spared(earlier)
-            before, after = befores[index if len(befores) > 1 else 0], afters[index if len(afters) > 1 else 0]
+            rejected = passed[index]
+            if rejected is not None:
+                results.append(rejected)
+                reports.append("rejected before, not looked at")
+                continue
+            before, after = befores[index], afters[index]
             values, verdict, reason = witnesses.weigh(questions, before, after, min_overlap)
             if people:
                 changed = _people(sample, item(source, index), item(edited, index), before)
@@ -134,9 +141,10 @@ class Witness(io.ComfyNode):
                     told = f"a person outside the region changed by {changed:.1f} levels on average"
                     reason = f"{reason}; {told}" if verdict == "reject" else told
                     verdict = "reject"
-            if passed is None and not questions and verdict != "reject":
-                passed = _nothing_to_say(sample, earlier)
-            results.append(passed or witnesses.scores(values, verdict, reason))
+            silent = not questions and verdict != "reject"
+            results.append(
+                _nothing_to_say(sample, earlier[index]) if silent else witnesses.scores(values, verdict, reason)
+            )
             reports.append(_report(questions, before, after))
         return io.NodeOutput(results, "\n\n".join(reports), ui={"text": shown(results)})
 
@@ -175,13 +183,21 @@ def _leaves_people_alone(sample: EditSample, questions: list[witnesses.Question]
 
 
 def _found(
-    grounder: Detector, images: torch.Tensor, names: list[str], score_threshold: float
-) -> list[list[witnesses.Find]]:
-    """Everything of these names in each image."""
-    if not names:
-        return [[] for _ in images]
-    frames = grounder.detect([to_bytes(one) for one in images], names, Selection(score=score_threshold))
-    return [[witnesses.Find(one.label, one.box, one.score or 0.0) for one in frame] for frame in frames]
+    grounder: Detector, images: torch.Tensor, wanted: list[int], names: list[str], score_threshold: float
+) -> dict[int, list[witnesses.Find]]:
+    """Everything of these names in the images of these numbers; a single image is that of all numbers."""
+    place = {index: index if images.shape[0] > 1 else 0 for index in wanted}
+    looked = sorted(set(place.values())) if names else []
+    frames = (
+        grounder.detect([to_bytes(images[one]) for one in looked], names, Selection(score=score_threshold))
+        if looked
+        else []
+    )
+    finds = {
+        number: [witnesses.Find(one.label, one.box, one.score or 0.0) for one in frame]
+        for number, frame in zip(looked, frames, strict=True)
+    }
+    return {index: finds.get(number, []) for index, number in place.items()}
 
 
 def _people(sample: EditSample, source: torch.Tensor, edited: torch.Tensor, before: list[witnesses.Find]) -> float:

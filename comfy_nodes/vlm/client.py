@@ -146,13 +146,16 @@ class _Conversation:
             return replies.Unusable("VlmCutOff", message)
         value = replies.read(said.text, self.question.reply)
         if isinstance(value, replies.Unusable):
-            return value
+            ended = f" (finish_reason {said.finish or 'null'})" if value.kind == "VlmCutOff" else ""
+            return replace(value, message=value.message + ended)
         text = said.text if value is not None else replies.spoken(said.text)
         return Answer(text, value, said.model, self.question.prompt_version, usage=usage)
 
 
 def _from_cache(kept: CachedReply, question: Question) -> Answer | None:
-    """The kept reply as an answer; None where the shape has tightened since, without its schema showing it."""
+    """The kept reply as an answer; None where shape or reader have tightened since, without the key showing it."""
+    if isinstance(replies.read(kept.text, question.reply), replies.Unusable):
+        return None
     if question.reply is None:
         return Answer(kept.text, None, kept.model, question.prompt_version, cached=True)
     try:

@@ -18,12 +18,10 @@ from safetensors import SafetensorError
 from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoProcessor
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES as ARCHITECTURES
 
-from ..models.checkpoints import CheckpointError, check_names, model_type, one_line
+from ..models.checkpoints import FROM_FOLDER, CheckpointError, check_names, model_type, one_line
 from ..models.managed import ManagedModule
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
-
-_FROM_FOLDER = {"local_files_only": True, "trust_remote_code": False}
 
 _BROKEN = (OSError, ValueError, TypeError, KeyError, RuntimeError, ImportError, SafetensorError, pickle.UnpicklingError)
 
@@ -78,7 +76,7 @@ def load(folder: Path, dtype: str, min_pixels: int, max_pixels: int) -> Loaded:
     processor, tokenizer = _processor(folder, min_pixels, max_pixels)
     try:
         model, notes = AutoModelForImageTextToText.from_pretrained(
-            str(folder), use_safetensors=True, output_loading_info=True, dtype=_dtype(dtype), **_FROM_FOLDER
+            str(folder), use_safetensors=True, output_loading_info=True, dtype=_dtype(dtype), **FROM_FOLDER
         )
     except _BROKEN as error:
         raise CheckpointError(f"{folder.name}: {one_line(error)}") from None
@@ -97,10 +95,10 @@ def load(folder: Path, dtype: str, min_pixels: int, max_pixels: int) -> Loaded:
 
 def _processor(folder: Path, min_pixels: int, max_pixels: int) -> tuple[Any, Any]:
     try:
-        processor = AutoProcessor.from_pretrained(str(folder), **_FROM_FOLDER)
+        processor = AutoProcessor.from_pretrained(str(folder), **FROM_FOLDER)
         # A second reading, as the whole processor would hand the bounds on to its tokenizer too, and that to every call.
         processor.image_processor = AutoImageProcessor.from_pretrained(
-            str(folder), min_pixels=min_pixels, max_pixels=max_pixels, **_FROM_FOLDER
+            str(folder), min_pixels=min_pixels, max_pixels=max_pixels, **FROM_FOLDER
         )
         tokenizer = processor.tokenizer
     except (*_BROKEN, AttributeError) as error:

@@ -10,9 +10,11 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from . import json_objects
 from .asking import FailureKind
 
 
@@ -38,8 +40,8 @@ _REFUSALS = re.compile(
 """How refusals begin, in English and Chinese. Ours."""
 
 _THOUGHTS = re.compile(r"\s*<think(?:ing)?>.*?(?:</think(?:ing)?>|\Z)", re.DOTALL | re.IGNORECASE)
-_WIDE_COLON = re.compile("(?<=[\"'\u201d\u2019])\\s*\uff1a\\s*")
-_WIDE_COMMA = re.compile("\\s*\uff0c\\s*(?=[\"'\u201c\u2018}\\]])")
+MOST_CHARACTERS = 100_000
+"""A longer reply ran away and is not looked at: one of 4,096 tokens has about 16,000. Ours."""
 
 MAX_SHOWN_ERRORS = 6
 """Complaints about a reply's shape that the model is shown. Ours."""
@@ -69,32 +71,39 @@ def read(text: str, shape: type[BaseModel] | None) -> BaseModel | Unusable | Non
     words = spoken(text)
     if not words:
         return Unusable("VlmEmptyReply", "the model answered with nothing")
-    value = _json_object(words) if shape is not None else None
-    if value is None and _REFUSALS.match(words.replace("\u2019", "'")):
+    if len(words) > MOST_CHARACTERS:
+        return Unusable("VlmCutOff", f"the reply has {len(words)} characters and was not read")
+    if (shape is None or "{" not in words) and _REFUSALS.match(words.replace("\u2019", "'")):
         return Unusable("VlmRefusal", "the model declined to answer")
     if shape is None:
         return None
-    if value is None:
-        return Unusable("VlmNotJson", "the reply holds no JSON object", can_be_mended=True)
     try:
-        return shape.model_validate(value)
-    except ValidationError as error:
-        faults = [f"{_place(fault['loc'])}: {fault['msg']}" for fault in error.errors(include_input=False)]
-        shown = "; ".join(faults[:MAX_SHOWN_ERRORS])
-        return Unusable("VlmWrongShape", f"the JSON has the wrong shape: {shown}", can_be_mended=True)
+        found = json_objects.objects(words)
+    except json_objects.Unfinished:
+        return Unusable("VlmCutOff", "the reply was broken off: its JSON does not end", can_be_mended=True)
+    except json_objects.Unreadable as problem:
+        return Unusable("VlmNotJson", str(problem), can_be_mended=True)
+    return _fitting(found, words, shape)
 
 
-def _json_object(words: str) -> dict[str, object] | None:
-    """The JSON object in a reply, mended where models commonly get it wrong."""
-    if "{" not in words:
-        return None
-    import json_repair  # the pack loads without it
-
-    value = json_repair.loads(words)
-    if not isinstance(value, dict):
-        # Chinese punctuation between members, which the library takes for text.
-        value = json_repair.loads(_WIDE_COMMA.sub(",", _WIDE_COLON.sub(":", words)))
-    return value if isinstance(value, dict) and value else None
+def _fitting(found: list[dict[str, Any]], words: str, shape: type[BaseModel]) -> BaseModel | Unusable:
+    """The one object that has the shape."""
+    fitting: list[BaseModel] = []
+    wrong = Unusable("VlmNotJson", "the reply holds no JSON object", can_be_mended=True)
+    if not found and _REFUSALS.match(words.replace("\u2019", "'")):
+        wrong = Unusable("VlmRefusal", "the model declined to answer")
+    for value in found:
+        try:
+            one = shape.model_validate(value)
+        except ValidationError as error:
+            faults = [f"{_place(fault['loc'])}: {fault['msg']}" for fault in error.errors(include_input=False)]
+            shown = "; ".join(faults[:MAX_SHOWN_ERRORS])
+            wrong = Unusable("VlmWrongShape", f"the JSON has the wrong shape: {shown}", can_be_mended=True)
+            continue
+        fitting += [one] if one not in fitting else []
+    if len(fitting) > 1:
+        return Unusable("VlmNotJson", f"the reply holds {len(fitting)} answers that differ", can_be_mended=True)
+    return fitting[0] if fitting else wrong
 
 
 def _place(location: tuple[str | int, ...]) -> str:

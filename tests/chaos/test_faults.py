@@ -97,6 +97,15 @@ def test_out_of_memory_is_freed_and_tried_again(
     assert {row["attempts"] for row in helpers.table(tmp_path / "out", "telemetry")} == {1}, "it cost an attempt"
 
 
+def test_a_server_whose_disk_is_full_rests_and_goes_on(driver: Patched, real: ServerProcess, tmp_path: Path) -> None:
+    source = scene.photos(tmp_path / "photos", 3, {1: "mishap: disk full once"})
+    run = ("--input", source, "--output", tmp_path / "out")
+    ended = driver.run(*run, server=real.url, workflow=MISHAP, quick=False)
+    assert "is suspended for 2 s: its disk is full (" in ended.stderr
+    scene.kept_once(tmp_path / "out", source)
+    assert {row["attempts"] for row in helpers.table(tmp_path / "out", "telemetry")} == {1}, "it cost an attempt"
+
+
 def test_memory_that_never_suffices_is_a_failure(driver: Patched, fake: Fakes, tmp_path: Path) -> None:
     source = scene.photos(tmp_path / "photos", 6, {2: "mishap: out of memory"})
     run = ("--input", source, "--output", tmp_path / "out", "--max-failed", "1")

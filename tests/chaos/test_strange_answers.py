@@ -114,7 +114,6 @@ STRANGE: dict[str, tuple[Change | bytes, str, str]] = {
     "a picture of another size": (put(width=99), "RecordInvalid", "edit_mask is 16 x 16, the picture 99 x 16"),
     "a mask that is none": (put(edit_mask={"size": [16, 16], "counts": "zz"}), "RecordInvalid", "edit_mask"),
     "another sample's key": (put(key="k3"), "ForeignRecord", "its key is 'k3', not 'k2'"),
-    "a key that leaves the folder": (put(key="../../../../escaped"), "ForeignRecord", "escaped"),
     "another photo": (put(source_sha256="0" * 64), "ForeignRecord", "source_sha256"),
     "another seed": (put(seed=5), "ForeignRecord", "its seed is 5"),
     "another sample's folder": (files(subfolder="editpairs/r/k3-0"), "ForeignRecord", "k3-0"),
@@ -152,12 +151,12 @@ def of_victim(route: str, answer: bytes | int, end: str = "") -> Callable[[str, 
     ("meddle", "words"),
     [
         (of_victim("POST /upload/image", 500), "could not be uploaded"),
-        (of_victim("POST /upload/image", b"It works"), "could not be uploaded"),
+        (of_victim("POST /upload/image", b"null"), "could not be uploaded"),
         (of_victim("GET /view", 500, ".json"), "500"),
         (of_victim("GET /view", 500, ".png"), "500"),
         (of_victim("GET /view", b"no PNG", ".png"), "not what was saved"),
     ],
-    ids=["upload 500", "upload text", "records 500", "pictures 500", "pictures damaged"],
+    ids=["upload 500", "upload null", "records 500", "pictures 500", "pictures damaged"],
 )
 def test_files_that_never_travel_cost_their_sample(meddle: Any, words: str, edit: Run, tmp_path: Path) -> None:
     with serving(tmp_path / "fake", meddle) as url:
@@ -182,6 +181,15 @@ def test_a_prompt_whose_state_is_never_told_is_looked_for_on_disk(
     with serving(tmp_path / "fake", meddle) as url:
         told = edit(url)
     assert (sorted(told.finished_keys), told.failures) == (KEYS, {})
+
+
+@pytest.mark.parametrize("answer", [b"{}", b"null", b"[" * 3000, 500])
+def test_prompts_that_were_taken_without_a_clear_word_are_waited_for(
+    answer: bytes | int, edit: Run, tmp_path: Path
+) -> None:
+    with serving(tmp_path / "fake", lambda route, _name, _body: answer if route == "POST /prompt" else None) as url:
+        told = edit(url, keys=KEYS[:2])
+    assert (sorted(told.finished_keys), told.failures) == (KEYS[:2], {})
 
 
 def test_a_server_whose_records_are_all_anothers_ends_the_run(edit: Run, journal: Journal, tmp_path: Path) -> None:
@@ -315,3 +323,12 @@ def test_of_two_finishers_the_pictures_are_the_records(journal: Journal, spool: 
             mixed.append(key)
     assert mixed == []
     assert len(list(spool.folder.iterdir())) == 2 * len(keys)
+
+
+def test_words_with_half_a_character_fail_before_they_travel(edit: Run, tmp_path: Path) -> None:
+    with serving(tmp_path / "fake") as url:
+        told = edit(url, instructions={VICTIM: "Remove it \ud83d."})
+    assert sorted(told.finished_keys) == [key for key in KEYS if key != VICTIM]
+    failure = told.failures[VICTIM]
+    assert (failure.stage, failure.error_type) == ("input", "AnnotationError")
+    assert "half a character ('\\ud83d'" in failure.message

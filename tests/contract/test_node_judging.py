@@ -319,6 +319,19 @@ def test_a_witness_without_anything_to_say_adds_nothing(pack: Any, sample: Any, 
     assert grounder.asked == [], "nothing is looked for"
 
 
+def test_what_is_rejected_already_is_not_looked_at(
+    pack: Any, sample: Any, grounder: Any, found: Any, marked: np.ndarray
+) -> None:
+    gone = painted(sample.source, marked, (0.4, 0.4, 0.4))
+    inputs = {"grounder": grounder, "sample": sample, "source": sample.source}
+    (scores,), report = witness(pack, edited=gone, scores=[found({}, "reject", "no")], **inputs).result
+    assert (scores.verdict, scores.reason, scores.values) == ("reject", "no", {})
+    assert grounder.asked == [] and "not looked at" in report
+    earlier = [found({}, "reject", "no"), found({}, "keep")]
+    results, _ = witness(pack, edited=torch.cat([sample.source, gone]), scores=earlier, **inputs).result
+    assert [one.reason for one in results] == ["no", ""] and results[1].values["witness.after"] == 0.0
+
+
 def test_a_bystander_who_changed_rejects(pack: Any, sample: Any, grounder: Any, marked: np.ndarray) -> None:
     there = np.zeros_like(marked)
     there[2:12, 50:60] = True

@@ -98,7 +98,7 @@ def test_a_task_for_the_whole_photo_takes_none(load: Callable[..., Any], cup: np
     assert not output[MASK].any()
 
 
-@pytest.mark.parametrize("text", ["{", "cup", "[1, 2"])
+@pytest.mark.parametrize("text", ["{", "cup", "[1, 2", "[" * 3000 + "]" * 3000])
 def test_an_annotation_that_is_not_json(text: str, load: Callable[..., Any], cup: np.ndarray) -> None:
     with pytest.raises(ValueError, match=r"annotation is not JSON .*; paste one photo's ImgEdit annotation"):
         load(annotation=text)

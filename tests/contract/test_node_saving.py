@@ -7,6 +7,7 @@ import io
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -245,6 +246,31 @@ class TestSaveEditPair:
             save(edited=image(repainted), folder=folder)
         assert {path.name for path in folders.iterdir()} == {"input", "output", "temp"}
         assert self.files(folders) == []
+
+    @pytest.mark.parametrize("key", ["../../escaped", "/tmp/escaped", "a.b"])
+    def test_a_key_that_names_a_file_elsewhere_writes_nothing(
+        self, key: str, save: Callable[..., Any], sample: Any, folders: Path, repainted: np.ndarray
+    ) -> None:
+        """As a shared graph may carry one: `Load Edit Sample` refuses it too."""
+        foreign = replace(sample, provenance=sample.provenance.model_copy(update={"key": key}))
+        with pytest.raises(ValueError, match="not a key"):
+            save(sample=foreign, edited=image(repainted))
+        assert {path.name for path in folders.iterdir()} == {"input", "output", "temp"}
+        assert self.files(folders) == []
+
+    def test_a_planted_link_is_not_written_through(
+        self, save: Callable[..., Any], sample: Any, folders: Path, repainted: np.ndarray
+    ) -> None:
+        """Under the only name that can be foreseen."""
+        (folders / "victim").write_text("mine")
+        place = folders / "output" / "editpairs"
+        place.mkdir()
+        listing = f"{sample.provenance.key}.records.json"
+        for name in (listing, f".{listing}.part"):
+            (place / name).symlink_to(folders / "victim")
+        save(edited=image(repainted))
+        assert (folders / "victim").read_text() == "mine"
+        assert json.loads((place / listing).read_text())["editpairs"]
 
     def test_folders_may_be_deep(self, save: Callable[..., Any], folders: Path, repainted: np.ndarray) -> None:
         (record,) = self.records(save(edited=image(repainted), folder="runs/a b/ü"))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import threading
+import zlib
 from collections import Counter
 from collections.abc import Callable
 from types import TracebackType
@@ -14,15 +16,20 @@ from aiohttp import ClientSession, ClientTimeout, WSMsgType, web
 from aiohttp.client_exceptions import ClientError
 
 Fault = Literal[
-    "refuse", "forget", "not found", "cut", "node errors", "strip", "late", "slow", "swallow", "deaf", "drop", "hang"
-]
+    "refuse", "forget", "not found", "cut", "node errors", "strip", "late", "slow", "swallow", "deaf", "drop", "hang",
+    "drip", "bomb", "locked", "misfit", "paid",
+]  # fmt: skip
 """refuse: 500 without asking the server. forget: 500 although the server did it. not found: 404. cut: the connection
 is reset in the middle of the body. node errors: ComfyUI's 200 that says an output was dropped. strip: `/object_info`
 without EditPairs. late: a finished job still looks as if it ran. slow: the answer takes `SLOW_SECONDS` longer.
-swallow: the prompt is taken, and waits for ever. For the socket: deaf, it never says anything; drop, it is cut after
+swallow: the prompt is taken, and waits for ever. drip: the answer comes a byte at a time and never ends. bomb: a
+small answer that becomes `BOMB_BYTES`. locked: 401. misfit: `/system_stats` of another ComfyUI. paid:
+`/object_info` in which `PAID` is a partner node. For the socket: deaf, it never says anything; drop, it is cut after
 the first message; hang, the handshake is never answered."""
 
 SLOW_SECONDS = 1.5
+BOMB_BYTES = 1 << 30
+PAID = "EditPairsClassicalInpaint"
 
 Rule = Callable[[str, int], Fault | None]
 """From a route such as `POST /prompt` or `GET /api/jobs/`, and how often it was asked for before, to what goes wrong."""
@@ -33,16 +40,20 @@ _SKIPPED = {"transfer-encoding", "content-length", "content-encoding", "connecti
 class Proxy:
     """Forwards HTTP and the websocket to `target` from a thread of its own; used as a context manager."""
 
-    def __init__(self, target: str, rule: Rule):
+    def __init__(self, target: str, rule: Rule, login: str = ""):
         """
         Args:
             rule: asked for every request; called in the proxy's thread.
+            login: what requests must carry as `Authorization`; whatever comes without is answered by 401.
         """
+        self._login = login
         self.target = target
         self.rule = rule
         self.url = ""
         self.seen: Counter[str] = Counter()
         """Requests by route."""
+        self.extra: list[dict[str, str]] = []
+        """What was posted beside prompts."""
         self.faults: Counter[str] = Counter()
         """What went wrong, by fault."""
         self._swallowed: set[str] = set()
@@ -79,14 +90,22 @@ class Proxy:
         route = f"{request.method} {_route(request.path)}"
         fault = self.rule(route, self.seen[route])
         self.seen[route] += 1
+        if self._login and request.headers.get("Authorization") != self._login:
+            fault = "locked"
         if fault:
             self.faults[fault] += 1
+        if fault == "locked":
+            return web.Response(status=401, text="please log in", headers={"WWW-Authenticate": "Basic"})
         if request.path == "/ws":
             return await self._socket(request, fault)
         if fault == "refuse":
             return web.Response(status=500, text="500 Internal Server Error")
         if fault == "not found":
             return web.json_response({"error": "Job not found"}, status=404)
+        if fault == "drip":
+            return await _drip(request)
+        if fault == "bomb":
+            return web.Response(body=_bomb(), headers={"Content-Encoding": "gzip"})
         if fault == "slow":
             await asyncio.sleep(SLOW_SECONDS)
         if fault == "swallow":
@@ -95,6 +114,8 @@ class Proxy:
             return web.json_response({"prompt_id": prompt_id, "number": 0, "node_errors": {}})
         if (job_id := request.path.rpartition("/")[2]) in self._swallowed:
             return web.json_response({"id": job_id, "status": "pending"})
+        if route == "POST /prompt":
+            self.extra.append((await request.json()).get("extra_data", {}))
         try:
             status, headers, body = await self._ask(request)
         except ClientError:
@@ -110,6 +131,14 @@ class Proxy:
             body = _with_node_errors(body)
         if fault == "late" and status == 200:
             body = json.dumps({"id": json.loads(body)["id"], "status": "in_progress"}).encode()
+        if fault == "misfit":
+            stats = json.loads(body)
+            stats["system"]["comfyui_version"] = "0.29.9"
+            body = json.dumps(stats).encode()
+        if fault == "paid":
+            nodes = json.loads(body)
+            nodes[PAID]["api_node"] = True
+            body = json.dumps(nodes).encode()
         if fault == "strip":
             kept = {name: node for name, node in json.loads(body).items() if not name.startswith("EditPairs")}
             body = json.dumps(kept).encode()
@@ -151,6 +180,20 @@ class Proxy:
         except (ClientError, ConnectionError):
             pass
         return here
+
+
+async def _drip(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Length": "1000000"})
+    await response.prepare(request)
+    while True:
+        await response.write(b" ")
+        await asyncio.sleep(0.3)
+
+
+@functools.cache
+def _bomb() -> bytes:
+    packer = zlib.compressobj(9, wbits=31)
+    return b"".join([*(packer.compress(bytes(1 << 24)) for _ in range(BOMB_BYTES >> 24)), packer.flush()])
 
 
 def _route(path: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
 import sys
 from contextlib import closing
@@ -195,6 +196,29 @@ def test_nothing_that_is_left_tells_where_it_was_made(mixed: Path, driver: Drive
         for words in (str(tmp_path), str(helpers.REPOSITORY), "/etc", os.environ.get("COMFYUI_PATH")):
             told += [f"{words} in {name}: {place}" for place in (_places(output, words) if words else [])]
     assert not told, "\n".join(told)
+
+
+def test_what_peoples_files_really_hold(driver: Driver, tmp_path: Path) -> None:
+    """Words in other encodings, labels for words, a mask in class colours: none of them in a kept row."""
+    cases = helpers.REPOSITORY / "tests" / "cases"
+    for name in ("words-not-utf8", "labels-taken-for-words", "mask-in-class-colours"):
+        shutil.copytree(cases / name, tmp_path / "photos" / name)
+    output = tmp_path / "out"
+    driver.run("--input", tmp_path / "photos", "--annotate", "never", "--output", output, expect=1)
+    (row,) = helpers.rows(output)
+    words = (cases / "words-not-utf8" / "notepad16.txt").read_text(encoding="utf-16").strip()
+    assert (row["source_id"], row["prompt"]) == ("words-not-utf8/notepad16.jpg", words)
+    failed = {row["source_id"]: row["message"] for row in helpers.table(output, "failed")}
+    assert failed == {
+        "labels-taken-for-words/ball.jpg": "ball.txt holds box labels or other numbers, not an instruction; move it away",
+        "labels-taken-for-words/polygon.jpg": "polygon.txt holds box labels or other numbers, not an instruction; move it away",
+        "mask-in-class-colours/ball.jpg": "ball.mask.png has colours; give white for the object and black for the rest",
+        "words-not-utf8/ansi.jpg": "ansi.txt: cannot be read as UTF-8 text; save it as UTF-8",
+        "words-not-utf8/gbk.jpg": "gbk.txt: cannot be read as UTF-8 text; save it as UTF-8",
+    }
+    numbered = cases / "folder-with-a-number-sign" / "rows.parquet"
+    driver.run("--input", numbered, "--annotate", "never", "--output", tmp_path / "numbered")
+    assert len(helpers.rows(tmp_path / "numbered")) == 2
 
 
 def _box_of(number: int) -> dict[str, object]:

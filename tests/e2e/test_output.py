@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,24 +13,6 @@ from PIL import Image
 
 from tests.e2e import helpers
 from tests.e2e.helpers import Driver
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 2 MB of its own."""
-    if sys.platform != "linux" or os.geteuid() != 0:
-        pytest.skip("mounting a tmpfs takes root on Linux")
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)], capture_output=True, text=True
-    )
-    if mounted.returncode:
-        pytest.skip(f"mounting a tmpfs is not allowed here: {mounted.stderr.strip()}")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def remount(folder: Path, options: str) -> None:
@@ -47,7 +28,6 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_after_room_was_made(
         Image.fromarray(helpers.disc_of(0, (300, 300))).save(photo.with_suffix(".mask.png"))
     output = small_disk / "out"
     run = ("--input", tmp_path / "photos", "--output", output, "--min-free-gb", 0)
-    posted = helpers.prompts_so_far(driver.url)
     for _ in range(2):
         ended = driver.run(*run, expect=1)
         assert "full" in ended.line
@@ -56,14 +36,14 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_after_room_was_made(
     done = helpers.done_so_far(output)
     assert 0 < done < 6
     remount(small_disk, "size=64m")
+    posted = helpers.prompts_so_far(driver.url)
     driver.run(*run)
     assert len(set(helpers.keys(output))) == len(helpers.rows(output)) == 6
     for row in helpers.rows(output):
         helpers.assert_whole(row)
     assert helpers.files_in(output) == helpers.LEFT
-    assert helpers.prompts_so_far(driver.url) - posted - 1 <= 6 + 2, (
-        "what was done before the disk was full was done again"
-    )
+    again = helpers.prompts_so_far(driver.url) - posted - 1
+    assert again <= 6 - done, "what was done before the disk was full was done again"
 
 
 def test_a_disk_that_is_full_from_the_start(driver: Driver, small_disk: Path, photos: Path) -> None:
@@ -114,6 +94,17 @@ def test_a_folder_with_other_peoples_files_is_left_alone(driver: Driver, photos:
     assert helpers.files_in(output) == {"thesis.txt"}
 
 
+def test_a_project_with_a_work_folder_of_its_own_is_left_alone(driver: Driver, photos: Path, tmp_path: Path) -> None:
+    """Also where nothing begins, as the server is dead: then a run clears up what it made."""
+    output = tmp_path / "project"
+    for name in (".work/notes.txt", ".work/server-0/main.py", "src/main.py"):
+        (output / name).parent.mkdir(parents=True, exist_ok=True)
+        (output / name).write_text("mine")
+    line = driver.refused("--input", photos, "--output", output, server="http://127.0.0.1:9")
+    assert "holds files that no run left there" in line
+    assert helpers.files_in(output) == {".work/notes.txt", ".work/server-0/main.py", "src/main.py"}
+
+
 def test_a_journal_that_is_none(driver: Driver, photos: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "run.sqlite").write_text("something else " * 100)
@@ -138,6 +129,67 @@ def test_what_was_not_started_leaves_nothing(driver: Driver, photos: Path, tmp_p
     for wrong in (("--input", tmp_path / "nowhere"), ("--input", photos, "--set", "NoSuchNode.x=1")):
         driver.refused(*wrong, "--output", output)
         assert not output.exists() or not list(output.iterdir())
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def test_what_was_damaged_between_two_runs_is_made_again_and_nothing_else(
+    driver: Driver, photos: Path, tmp_path: Path
+) -> None:
+    """The spool of a killed run, then the list of a finished one, then its shard."""
+    output = tmp_path / "out"
+    run = ("--input", photos, "--output", output)
+    first = driver.start(*run, "--samples-per-prompt", 1)
+    helpers.until(lambda: helpers.done_so_far(output) >= 4, "four samples are done", every=0.001)
+    helpers.kill(first)
+    pictures = sorted((output / ".work" / "spool").glob("*.output0.png"))
+    if len(pictures) < 4:
+        pytest.skip("the run had written its dataset when it was killed")
+    flip(pictures[0])
+    pictures[1].unlink()
+    shutil.copy(pictures[3], pictures[2])
+    ended = driver.run(*run)
+    assert "3 finished samples are made again, as their pictures are gone or changed on disk" in ended.stderr
+    whole(output)
+
+    posted = helpers.prompts_so_far(driver.url)
+    before = (output / "shards.json").read_bytes()
+    (output / "shards.json").unlink()
+    ended = driver.run(*run)
+    assert "shards.json was missing or changed: it is made anew" in ended.stderr
+    assert (output / "shards.json").read_bytes() == before
+    assert helpers.prompts_so_far(driver.url) == posted + 1, "something was edited again"
+
+    (shard,) = (output / "data").iterdir()
+    shard.write_bytes(shard.read_bytes()[:-100])
+    assert "6 finished samples are made again" in driver.run(*run).stderr
+    assert (output / "shards.json").read_bytes() == before
+    whole(output)
+
+
+def whole(output: Path) -> None:
+    """All six rows are there, once, with their own pictures."""
+    found = helpers.rows(output)
+    assert len({row["key"] for row in found}) == len(found) == 6
+    for row in found:
+        helpers.assert_whole(row)
+        assert row["output_images"][0]["path"].startswith(row["key"])
+    assert helpers.files_in(output) == helpers.LEFT
+
+
+def test_a_run_that_kept_nothing_does_not_offer_to_open_it(driver: Driver, tmp_path: Path) -> None:
+    """Two photos of a bare wall, which no edit changes."""
+    photos = helpers.REPOSITORY / "tests" / "cases" / "nothing-kept-opens-the-rejected"
+    ended = driver.run("--input", photos, "--output", tmp_path / "out", "--layout", "wds")
+    assert "0 kept, 2 rejected" in ended.stdout
+    assert "load_dataset" not in ended.stdout
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "path: data/train-" in card
+    assert "config_name: rejected" in card
 
 
 @pytest.mark.parametrize("wrong", [("--limit", "0"), ("--max-failed", "many"), ("--regions", "some"), ("--seed", "x")])

@@ -261,7 +261,7 @@ def test_files_of_finished_samples_are_removed_and_no_others(own: OwnServer, tmp
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(b"")
     saved = [
-        SavedFile(filename="a.png", subfolder=subfolder, type="output", sha256="")
+        SavedFile.model_construct(filename="a.png", subfolder=subfolder, type="output", sha256="")
         for subfolder in ("editpairs/run/k1-0", "", "../user", "gone")
     ]
     own.discard(["editpairs/run/k1.png [temp]", "editpairs/run/never.png [temp]"], saved)

@@ -16,7 +16,7 @@ import pytest
 
 from tests.e2e import helpers
 from tests.e2e.helpers import Driver
-from tests.e2e.proxy import Fault, Proxy, Rule
+from tests.e2e.proxy import PAID, Fault, Proxy, Rule
 
 COUNT = 4
 
@@ -233,6 +233,53 @@ def test_a_server_that_goes_away_and_comes_back(driver: Driver, tmp_path: Path) 
         driver.end(process)
         assert proxy.faults["cut"]
     assert_each_once(output, 20)
+
+
+KEY = "a-key-that-nobody-may-see"
+
+
+def test_behind_a_login(driver: Driver, photos: Path, tmp_path: Path) -> None:
+    """Refused with the way in; by its name the whole run goes through, and its key is nowhere."""
+    run = ("--input", photos, "--output", tmp_path / "out")
+    with Proxy(driver.url, lambda _route, _number: None, login=f"Bearer {KEY}") as gate:
+        line = driver.refused(*run, server=gate.url)
+        assert "asks for a login (401)" in line
+        assert "servers.toml" in line
+        assert "start it" not in line
+        servers = tmp_path / "servers.toml"
+        servers.write_text(f'[servers.studio]\naddress = "{gate.url}"\nkey_variable = "STUDIO_KEY"\n')
+        locked = gate.faults["locked"]
+        env = {"EDITPAIRS_SERVERS": str(servers), "STUDIO_KEY": KEY}
+        ended = driver.run(*run, server="studio", env=env)
+        assert gate.faults["locked"] == locked, "something was asked without the login"
+        assert gate.seen["GET /ws"]
+    assert_each_once(tmp_path / "out")
+    assert {row["server"] for row in helpers.table(tmp_path / "out", "telemetry")} == {gate.url}
+    assert_nowhere(tmp_path / "out", ended)
+
+
+def test_paid_nodes(driver: Driver, photos: Path, tmp_path: Path) -> None:
+    """Named, and refused without a key; with one it goes beside each prompt and stays nowhere."""
+    run, key = ("--input", photos, "--output", tmp_path / "out"), {"COMFY_API_KEY": KEY}
+    with Proxy(driver.url, lambda route, _: "paid" if route == "GET /object_info" else None) as proxy:
+        for option in ((), ("--dry-run",)):
+            line = driver.refused(*run, *option, server=proxy.url, env={"COMFY_API_KEY": ""})
+            assert f"{PAID} #" in line
+            assert "set COMFY_API_KEY" in line
+        shown = driver.run(*run, "--dry-run", server=proxy.url, env=key)
+        assert "paid nodes: EditPairsClassicalInpaint #" in shown.stdout
+        assert proxy.extra == []
+        ended = driver.run(*run, server=proxy.url, env=key)
+        assert {one["api_key_comfy_org"] for one in proxy.extra} == {KEY}
+    assert_each_once(tmp_path / "out")
+    assert_nowhere(tmp_path / "out", ended)
+    assert KEY not in str(helpers.get(driver.url, "/history"))
+
+
+def assert_nowhere(output: Path, ended: helpers.Ended) -> None:
+    assert KEY not in ended.stdout + ended.stderr
+    holding = [name for name in helpers.files_in(output) if KEY.encode() in (output / name).read_bytes()]
+    assert holding == []
 
 
 def test_a_comfyui_that_exits_at_its_start(driver: Driver, photos: Path, tmp_path: Path) -> None:

@@ -147,7 +147,18 @@ class Run:
     journal: Journal
     spool: Spool
     sample_of: Callable[..., Any]
-    filed: Callable[..., Any]
+    _filed: Callable[..., Any]
+
+    def filed(self, key: str, verdict: str = "keep", **fields: Any) -> Any:
+        """A record whose images' hashes are those of what lies in the spool under its key."""
+        record = self._filed(key, verdict, **fields)
+        hashed = {}
+        for role in ("input", "output"):
+            found = [(image, self.spool.get(key, role, n)) for n, image in enumerate(getattr(record, f"{role}_images"))]
+            hashed[f"{role}_images"] = tuple(
+                image.model_copy(update={"sha256": hashlib.sha256(data or b"").hexdigest()}) for image, data in found
+            )
+        return record.model_copy(update=hashed)
 
     def add(self, *keys: str, verdict: str = "keep", side: int = 12, **fields: Any) -> None:
         """Finishes samples of these keys, with images whose pixels follow from key and role."""

@@ -13,9 +13,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from driver.batch import main
 from driver.collecting import collect
 from driver.failures import RunError
 from driver.journal import Journal
+from driver.store import read_manifest
 
 Encode = Callable[..., bytes]
 
@@ -111,6 +113,37 @@ def test_the_same_command_adds_what_is_new_and_keeps_what_is_gone(hand: Hand, tm
     assert [path.read_bytes() for path in sorted((tmp_path / "out" / "data").iterdir())] == before
 
 
+def _lose(output: Path) -> None:
+    for path in (output / "data").iterdir():
+        path.unlink()
+
+
+def test_pictures_that_were_lost_are_taken_again_or_named(hand: Hand, tmp_path: Path) -> None:
+    hand.save("a")
+    hand.save("b")
+    collect(hand.folder, tmp_path / "out")
+    _lose(tmp_path / "out")
+    for path in hand.folder.glob("b*"):
+        path.unlink()
+    found = collect(hand.folder, tmp_path / "out")
+    assert keys(tmp_path / "out") == ["a"]
+    assert failed(tmp_path / "out")["cup.jpg"].startswith("PicturesLost: its pictures are gone from this folder")
+    assert "2 were collected before and are gone or changed on disk: 1 of them taken again" in found.lines
+
+
+def test_the_command_publishes_where_the_output_is_a_url(
+    hand: Hand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    hand.save("a")
+    url = f"file://{tmp_path / 'store'}"
+    assert main(["--collect", str(hand.folder), "--output", url]) == 0
+    assert f"published to {url}" in capsys.readouterr().out
+    manifest = read_manifest(url)
+    assert manifest is not None
+    assert "data/train-00000-of-00001.parquet" in {file.path for file in manifest.files}
+
+
 def _cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:40])
 
@@ -142,14 +175,51 @@ class TestDamaged:
         def age(path: Path) -> None:
             path.write_text(json.dumps({**json.loads(path.read_text()), "verdict": "maybe"}))
 
-        assert "is no record of this version (verdict:" in self.refused(hand, tmp_path, age)
+        assert "not a record as this version of EditPairs reads it (verdict:" in self.refused(hand, tmp_path, age)
 
     def test_pictures_without_a_record(self, hand: Hand, tmp_path: Path) -> None:
         assert "has no record beside it: saving broke off" in self.refused(hand, tmp_path, Path.unlink)
 
     def test_sizes_that_differ(self, hand: Hand, tmp_path: Path) -> None:
         why = self.refused(hand, tmp_path, lambda path: None, width=11)
-        assert "says 11 x 6, its picture is 10 x 6" in why
+        assert "the record says 11 x 6, bad-" in why
+
+    @pytest.mark.parametrize("key", ["../../../../escaped", "/tmp/escaped", "a/b", "a.b", ""])
+    def test_a_key_that_names_a_file_elsewhere(self, key: str, hand: Hand, tmp_path: Path) -> None:
+        before = {path for path in tmp_path.parent.rglob("*escaped*")}
+
+        def rename(path: Path) -> None:
+            path.write_text(json.dumps({**json.loads(path.read_text()), "key": key}))
+
+        assert "(key: Value error, not a key" in self.refused(hand, tmp_path, rename)
+        assert {path for path in tmp_path.parent.rglob("*escaped*")} == before
+
+    def test_a_key_that_is_another_pairs(self, hand: Hand, tmp_path: Path) -> None:
+        def rename(path: Path) -> None:
+            path.write_text(path.read_text().replace('"key":"bad"', '"key":"whole"'))
+
+        assert "says that its key is whole, and bad-" in self.refused(hand, tmp_path, rename)
+
+    def test_pictures_that_are_another_pairs(self, hand: Hand, tmp_path: Path) -> None:
+        """Whole ones, of the right size."""
+        other = json.loads(hand.save("whole").read_text())["output_images"]
+
+        def take(path: Path) -> None:
+            path.write_text(json.dumps({**json.loads(path.read_text()), "output_images": other}))
+
+        assert "edited.png is another's" in self.refused(hand, tmp_path, take)
+
+    @pytest.mark.parametrize("name", ["../../secret.png", "/etc/passwd", ".."])
+    def test_a_picture_that_lies_elsewhere(self, name: str, hand: Hand, tmp_path: Path) -> None:
+        def point(path: Path) -> None:
+            record = json.loads(path.read_text())
+            record["output_images"][0]["filename"] = name
+            path.write_text(json.dumps(record))
+
+        assert "not the bare name of a file" in self.refused(hand, tmp_path, point)
+
+    def test_a_record_nested_without_end(self, hand: Hand, tmp_path: Path) -> None:
+        assert self.refused(hand, tmp_path, lambda path: path.write_text("[" * 100_000)).startswith("RecordDamaged")
 
     def test_a_mended_pair_is_taken(self, hand: Hand, tmp_path: Path) -> None:
         path = hand.save("a")

@@ -161,13 +161,6 @@ class TestFinishingAgain:
         assert (run.keys(), run.keys("rejected")) == (["a"], ["b"])
         assert run.rows()[0]["input_images"][0]["bytes"] == run.png("a", "input", 20)
 
-    def test_images_that_are_nowhere_stop_it(self, run: Any) -> None:
-        run.add("a")
-        run.spool.clear()
-        with pytest.raises(RunError, match="images of a are neither spooled nor in a shard") as error:
-            run.finish()
-        assert error.value.status == 1
-
 
 class Killed(BaseException):
     """What a kill is in one process: nothing after it runs."""

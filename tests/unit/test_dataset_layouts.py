@@ -134,12 +134,6 @@ class TestWebdataset:
         assert samples == ["a", "b~1", "c"]
         assert len(run.shards()) > 1
 
-    def test_nothing_rejected_is_no_tar(self, run: Any) -> None:
-        run.add("a")
-        finish(run, "wds")
-        assert run.shards("rejected") == []
-        assert "rejected/" not in (run.output / "README.md").read_text().partition("---\n\n")[0]
-
 
 class TestImgEdit:
     def test_every_task_has_a_name(self) -> None:

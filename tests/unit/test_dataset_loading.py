@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 from comfy_nodes.core.records import Score
-from driver.columns import SCHEMA
+from driver.columns import SCHEMA, RunFacts
+from driver.dataset import write_dataset
 from driver.report import Summary
 
 datasets = pytest.importorskip("datasets", reason="datasets, the reader of what a run leaves, is not installed")
@@ -23,12 +23,13 @@ def opened(run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.T
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     cache = tmp_path_factory.mktemp("cache")
 
-    def load(*config: str) -> Any:
+    def load(*config: str, streaming: bool = False) -> Any:
         count = run.journal.counts()
         verdicts = count["keep"], count["reject"], count["unscored"]
         summary = Summary("remove", "classical", "remove", sum(verdicts), *verdicts, 0, 0, {}, {}, 1.0, 1.0)
         run.report(summary, [], {"editpairs": "0.1.0", "comfyui": "0.30.0"})
-        return datasets.load_dataset(str(run.output), *config, split="train", cache_dir=str(cache))
+        where = {"split": "train", "cache_dir": str(cache), "streaming": streaming}
+        return datasets.load_dataset(str(run.output), *config, **where)
 
     return load
 
@@ -58,15 +59,24 @@ def test_the_other_config_is_all_other_rows(verdict: str, run: Any, opened: Call
     assert isinstance(rows[0]["output_images"][0], Image.Image)
 
 
-def test_nothing_rejected_is_no_config(run: Any, opened: Callable[..., Any]) -> None:
-    """`datasets` opens no config without rows, so the card names none; the folder still has the columns."""
-    run.add("a")
-    run.finish()
-    assert len(opened()) == 1
-    assert datasets.get_dataset_config_names(str(run.output)) == ["default"]
-    (shard,) = (run.output / "rejected").iterdir()
-    assert pq.read_schema(shard).names == SCHEMA.names
-    assert pq.read_metadata(shard).num_rows == 0
+@pytest.mark.parametrize("layout", ["hf", "imgedit", "wds"])
+@pytest.mark.parametrize("empty", ["default", "rejected"])
+def test_a_config_without_rows_is_there_and_empty(
+    layout: str, empty: str, run: Any, opened: Callable[..., Any]
+) -> None:
+    """And what was rejected never stands in for what was kept."""
+    run.add("a", "b", verdict="reject" if empty == "default" else "keep")
+    write_dataset(run.journal, run.spool, run.output, run.output / ".work", RunFacts("w", "a", "b", "c"), layout)
+    full = "rejected" if empty == "default" else "default"
+    rows = opened(full)
+    assert len(rows) == 2
+    assert datasets.get_dataset_config_names(str(run.output)) == ["default", "rejected"]
+    for name, count in ((empty, 0), (full, 2)):
+        streamed = opened(name, streaming=True)
+        assert len(list(streamed)) == count
+        assert set(streamed.features) == set(rows.features)
+    with pytest.raises(ValueError, match="corresponds to no data"):  # what `datasets` says of every empty split
+        opened(*([] if empty == "default" else [empty]))
 
 
 def test_a_folder_without_its_card_opens_as_the_kept_rows(run: Any, opened: Callable[..., Any]) -> None:

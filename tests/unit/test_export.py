@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -266,13 +268,65 @@ class TestAgain:
             raise OSError(errno.ENOSPC, "No space left on device")
 
         with monkeypatch.context() as patched:
-            patched.setattr(Path, "write_bytes", full)
+            patched.setattr(Path, "replace", full)
             assert main(command) == 1
         assert "is full: make room" in capsys.readouterr().err
         assert names_in(out / "pairs") == before
 
 
+class Killed(BaseException):
+    """What a kill is in one process."""
+
+
 class TestRefusals:
+    @pytest.mark.parametrize("name", [".pairs.part", ".pairs.old"])
+    @pytest.mark.parametrize("kind", ["folder", "file", "link"])
+    def test_what_lies_where_it_is_built_and_is_not_ours(self, name: str, kind: str, run: Any, out: Path) -> None:
+        run.add("a")
+        finish(run)
+        mine = out / "mine"
+        mine.mkdir()
+        place = out / name
+        if kind == "folder":
+            place.mkdir()
+        elif kind == "link":
+            place.symlink_to(mine, target_is_directory=True)
+        (place / "thesis.txt" if kind != "file" else place).write_text("mine")
+        with pytest.raises(RunError, match="no export left it there; move it away"):
+            export(run.output, "pairs", out / "pairs", "hard")
+        assert [path.read_text() for path in out.rglob("*") if path.is_file()] == ["mine"]
+        assert os.path.lexists(place)
+
+    @pytest.mark.parametrize("step", range(1, 9))
+    def test_an_export_killed_while_it_takes_its_place_is_taken_up(
+        self, step: int, run: Any, out: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What it left beside its place is known for ours until it is gone."""
+        run.add("a")
+        finish(run)
+        export(run.output, "pairs", out / "pairs", "hard")
+        run.add("b")
+        finish(run)
+        done = 0
+
+        def killing(real: Any) -> Any:
+            def doing(*args: Any, **named: Any) -> Any:
+                nonlocal done
+                done += args[0].name in (MARK, ".unfinished", "pairs", ".pairs.part", ".pairs.old", "control")
+                if done == step:
+                    raise Killed
+                return real(*args, **named)
+
+            return doing
+
+        with monkeypatch.context() as patched, contextlib.suppress(Killed):
+            for name in ("rename", "unlink", "rmdir"):
+                patched.setattr(Path, name, killing(getattr(Path, name)))
+            export(run.output, "pairs", out / "pairs", "hard")
+        export(run.output, "pairs", out / "pairs", "hard")
+        assert [path.name for path in out.iterdir()] == ["pairs"]
+        assert {"target/a.txt", "target/b.txt"} <= names_in(out / "pairs")
+
     def test_a_folder_with_other_files(self, finished: Any, out: Path) -> None:
         (out / "thesis.txt").write_text("mine")
         with pytest.raises(RunError, match="holds files that no export left there") as error:

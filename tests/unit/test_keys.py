@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from comfy_nodes.core.annotation import Annotation, Region, parse_annotation
-from comfy_nodes.core.keys import KEY_LENGTH, sample_key, sample_seed
+from comfy_nodes.core.annotation import Annotation, AnnotationError, Region, parse_annotation
+from comfy_nodes.core.keys import KEY_LENGTH, checked_key, sample_key, sample_seed
+from comfy_nodes.core.records import AnnotationRecord, FailureRecord, SampleFailure, SavedFile, records_name
 from comfy_nodes.core.rle import Rle
 
 CUP = Region(class_name="cup", bbox=(1, 2, 30, 40), mask=Rle(size=(2, 3), counts="222"), score=0.5)
@@ -85,3 +89,49 @@ def test_seeds_differ_and_use_the_whole_range() -> None:
     }
     assert len(seeds) == 125
     assert max(seeds) > 2**52
+
+
+SAVED = {"filename": "k-source.png", "subfolder": "run/k-0", "type": "output", "sha256": "0" * 64}
+
+HOSTILE = [
+    "", ".", "..", "../x", "a/b", "/etc/x", "a\\b", "a.b", "a\n", "a\0b", "Ä", "A", "~a", "a~", "a~b~c~d", "a" * 41,
+    "$(id)", "a b", "-~../x", "\ud800",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("key", HOSTILE, ids=ascii)
+def test_what_is_no_key_names_no_file(key: str, filed: Callable[..., Any]) -> None:
+    """In no record, and in no annotation that a shared graph carries."""
+    with pytest.raises(ValueError, match="key"):
+        records_name(key)
+    with pytest.raises(ValidationError, match="not a key"):
+        filed(key)
+    for kind, rest in (
+        (FailureRecord, {"failure": SampleFailure("edit", "E", "m")}),
+        (AnnotationRecord, {"annotation": {}, "file": SAVED}),
+    ):
+        with pytest.raises(ValidationError, match="not a key"):
+            kind(key=key, **rest)
+    origin = {"key": key, "source_id": "a.jpg", "source_path": "a.jpg", "source_sha256": "0" * 64}
+    with pytest.raises(AnnotationError, match=r"editpairs\.key: .*not a key"):
+        parse_annotation({"path": "a.jpg", "segmentation": None, "editpairs": origin})
+
+
+@pytest.mark.parametrize(
+    "key", [sample_key("a", None, "style"), "0" * 20 + "~12", "0" * 20 + "~3~try2", "0" * 20 + "~try1"]
+)
+def test_keys_of_ours_are_keys(key: str) -> None:
+    assert checked_key(key) == key
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("filename", name) for name in ("", "..", "../x.png", "a/b.png", "a\\b.png", "a\0.png")]
+    + [("subfolder", name) for name in ("..", "../x", "/etc", "a/../../b", "a//b", "a\\..\\b")]
+    + [("type", "models")],
+    ids=ascii,
+)
+def test_a_saved_file_lies_in_a_folder_of_the_servers(field: str, value: str) -> None:
+    assert SavedFile.model_validate(SAVED).subfolder == "run/k-0"
+    with pytest.raises(ValidationError, match=field):
+        SavedFile.model_validate({**SAVED, field: value})

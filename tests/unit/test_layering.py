@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -73,6 +75,23 @@ def test_core_stands_alone() -> None:
     loaded = loaded_by(imports)
     assert "comfy_nodes.core.annotation" in loaded
     assert not tops(loaded) & (TORCH | COMFYUI | {"driver", "cv2"})
+
+
+def test_no_folder_of_weights_brings_code_that_runs() -> None:
+    """`trust_remote_code=False`, also where it is a library's default today."""
+    shared = re.compile(r'FROM_FOLDER = \{.*"trust_remote_code": False\}')
+    assert shared.search((REPOSITORY / "comfy_nodes/models/checkpoints.py").read_text(encoding="utf-8"))
+    silent, calls = [], 0
+    for file in (REPOSITORY / "comfy_nodes").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            loads = ("from_pretrained", "from_config", "download", "pipeline")
+            if not isinstance(node, ast.Call) or getattr(node.func, "attr", "") not in loads:
+                continue
+            calls += 1
+            said = [ast.unparse(word.value) for word in node.keywords if word.arg in (None, "trust_remote_code")]
+            if not any(word == "False" or word.endswith("FROM_FOLDER") for word in said):
+                silent.append(f"{file.name}:{node.lineno}")
+    assert calls >= 9 and not silent
 
 
 def test_help_answers_before_anything_slow_is_loaded() -> None:

@@ -67,6 +67,14 @@ def test_an_echoed_key_is_not_shown(echo: str) -> None:
         assert len(left) <= 12, shown
 
 
+def test_a_key_that_comes_out_of_escapes_takes_the_text_along() -> None:
+    """Half of its letters plain, half escaped: what reads the escapes later would show it."""
+    for form in ("\\u{:04x}", "\\x{:02x}", "%{:02X}", "&#{};", "&#x{:x};"):
+        echo = "".join(form.format(ord(one)) if at % 2 else one for at, one in enumerate(KEY))
+        assert redaction.without_keys(f"sent {echo} to you") == redaction.HIDDEN
+    assert redaction.without_keys("100%25 of \\u0041 &#38;") == "100%25 of \\u0041 &#38;"
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -80,6 +88,11 @@ def test_an_echoed_key_is_not_shown(echo: str) -> None:
 def test_other_words_stay(text: str) -> None:
     assert redaction.without_keys(text) == redaction.clean(text) == text
     assert not redaction.holds_key(text)
+
+
+def test_a_key_of_any_bytes_is_hidden() -> None:
+    redaction.hide("no-text-\udcff-at-all-0123456789")
+    assert redaction.without_keys("a no-text-\udcff-at-all-0123456789") == f"a {redaction.HIDDEN}"
 
 
 def test_short_keys_are_words_or_found_whole(monkeypatch: pytest.MonkeyPatch) -> None:

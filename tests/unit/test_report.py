@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import html
 import io
 import json
 import re
+import shlex
 from html.parser import HTMLParser
 from typing import Any
 
@@ -234,6 +236,19 @@ def test_a_row_says_how_to_open_it(judged: Any) -> None:
     page(judged, JUDGED)
     text = (judged.output / "report.html").read_text(encoding="utf-8")
     assert f"python driver/batch.py --open poor --output {judged.output.name}" in text
+
+
+@pytest.mark.parametrize("name", ["my run", "a;id", "$(id)", "it's", "-rf", "`id`", "a&b", "a\nb", "ü"])
+def test_the_command_to_copy_names_any_folder(name: str, run: Any) -> None:
+    run.output = run.output / name
+    run.output.mkdir()
+    run.add("k~try1")
+    run.finish()
+    page(run)
+    text = html.unescape((run.output / "report.html").read_text(encoding="utf-8"))
+    (command,) = re.findall(r"<code>(python .*?)</code>", text, re.DOTALL)
+    words = ["python", "driver/batch.py", "--open", "k~try1", "--output", "./-rf" if name == "-rf" else name]
+    assert shlex.split(command) == words
 
 
 def test_the_card_opens_with_yaml_and_says_how_to_load(rows: Any) -> None:

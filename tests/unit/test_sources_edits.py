@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -123,14 +124,19 @@ def test_the_second_picture_before_the_edit_is_its_reference(tmp_path: Path) -> 
     assert source.read(sample.file) == picture("red")
 
 
-@pytest.mark.parametrize("restated", ["", "Paint the cup blue."])
-def test_a_record_keeps_what_was_known_of_its_edit(restated: str) -> None:
-    fresh = EditRecord(
+def made_elsewhere(restated: str = "") -> EditRecord:
+    """A record of an edit that was made elsewhere."""
+    return EditRecord(
         key="k", task="alter", input_images=(), output_images=(), prompt=restated or "Paint the cup.",
         initial_prompt="Paint the cup.", restated_prompt=restated or None, verdict="keep",
         scores=(Score(name="pixel.keep", value=1.0),), source_id="row", source_path="row", source_sha256="0", seed=5,
         width=4, height=4,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("restated", ["", "Paint the cup blue."])
+def test_a_record_keeps_what_was_known_of_its_edit(restated: str) -> None:
+    fresh = made_elsewhere(restated)
     carried = {
         "initial_prompt": "Make it blue.", "seed": 9, "source_id": "cup.jpg", "models": [{"role": "editor", "name": "m"}],
         "scores": [{"name": "pixel.keep", "value": 0.0}, {"name": "given.quality", "value": 2.0}], "verdict": "reject",
@@ -140,3 +146,14 @@ def test_a_record_keeps_what_was_known_of_its_edit(restated: str) -> None:
     assert kept.restated_prompt == (restated or "Paint the cup."), "what it was restated to before is not lost"
     assert {one.name: one.value for one in kept.scores} == {"pixel.keep": 1.0, "given.quality": 2.0}
     assert kept.models[0].name == "m"
+
+
+@pytest.mark.parametrize(
+    "carried",
+    [{"seed": 10**30}, {"crop": [0, 0, float("nan"), 1]}, {"scores": [{"name": "a", "value": float("inf")}]}],
+    ids=["seed", "crop", "scores"],
+)
+def test_what_no_row_can_hold_is_not_carried_on(carried: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"cannot be kept .{next(iter(carried))}") as refused:
+        made_elsewhere().with_carried(carried)
+    assert "\n" not in str(refused.value)

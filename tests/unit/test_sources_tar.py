@@ -108,6 +108,15 @@ def test_a_webdataset_that_a_run_left(tmp_path: Path) -> None:
     assert "add k1.mask.png (white is the object) or k1.json" in reasons(planned)["data/train-00000.tar/k1.input.png"]
 
 
+def test_what_a_writer_and_a_router_said_is_kept(tmp_path: Path) -> None:
+    """As it is of the same rows in parquet and JSON lines."""
+    told = {"class_name": "cup", "bbox": list(BOX), "task": "remove", "writing": {}, "subtask": "unicedit/Object Removal",
+            "slot": "2", "routes": {"accepted": {"style": "fits"}, "rejected": {}}}  # fmt: skip
+    pack(tmp_path / "t.tar", ("cup.jpg", picture()), ("cup.json", json.dumps(told).encode()))
+    (photo,) = Source(tmp_path / "t.tar")._reader.photos("remove")
+    assert (photo.subtask, photo.slot, photo.routed) == ("unicedit/Object Removal", "2", ("style",))
+
+
 @pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
 def test_long_and_odd_names(form: int, tmp_path: Path) -> None:
     names = ["日本/cup", "d/" * 30 + "x" * 90, "two words", "a#1+2", "line\nbreak"]

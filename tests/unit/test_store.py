@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from driver.failures import RunError
-from driver.store import MANIFEST, Manifest, is_url, publish, read_manifest
+from driver.store import MANIFEST, PENDING, Manifest, is_url, publish, read_manifest
 
 fsspec = pytest.importorskip("fsspec")
 
@@ -203,6 +203,59 @@ def test_a_manifest_of_something_else_is_left_alone(folder: Path, url: str) -> N
     with pytest.raises(RunError, match="is not one of ours"):
         publish(folder, url)
     assert held(url) == {MANIFEST}
+
+
+ESCAPES = ["../precious.txt", "/etc/precious.txt", "a/../../precious.txt", "precious.txt", "..", "data\\..\\x", ""]
+ESCAPES += [f"../precious-{'0' * 16}.txt", f"/tmp/precious-{'0' * 16}.txt"]
+
+
+@pytest.mark.parametrize("name", ESCAPES)
+@pytest.mark.parametrize("listed_in", [MANIFEST, PENDING])
+def test_a_list_that_names_what_is_not_ours_removes_nothing(
+    name: str, listed_in: str, folder: Path, tmp_path: Path
+) -> None:
+    """Names outside the store, and names in it that we never give."""
+    store = tmp_path / "store"
+    store.mkdir()
+    for place in (tmp_path / "precious.txt", store / "precious.txt", tmp_path / f"precious-{'0' * 16}.txt"):
+        place.write_text("mine")
+    file = {"path": "x", "name": name, "size": 4, "sha256": "0" * 64}
+    (store / listed_in).write_text(json.dumps({"files": [file]} if listed_in == MANIFEST else [name]))
+    with pytest.raises(RunError, match=f"its {listed_in} is not one of ours"):
+        publish(folder, f"file://{store}")
+    assert len(list(tmp_path.rglob("precious*"))) == 3
+
+
+@pytest.mark.parametrize("wrong", ["{", "7", '{"a": 1}', "[1]", "[" * 5000])
+def test_a_damaged_list_of_what_is_pending_is_one_line(wrong: str, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / PENDING).write_text(wrong)
+    with pytest.raises(RunError, match=r"its pending\.json is not one of ours"):
+        publish(folder, f"file://{tmp_path / 'store'}")
+
+
+def test_links_in_a_local_store_are_not_followed(folder: Path, tmp_path: Path) -> None:
+    url, victim = f"file://{tmp_path / 'store'}", tmp_path / "victim"
+    manifest = publish(folder, url)
+    victim.mkdir()
+    (victim / "x").write_text("mine")
+    (tmp_path / "store" / f".{MANIFEST}.part").symlink_to(victim / "x")
+    publish(folder, url)
+    for name in (manifest.named("data/train-00000-of-00001.parquet").name, "data"):
+        (tmp_path / "store" / name).unlink() if name != "data" else (tmp_path / "store" / name).rmdir()
+        (tmp_path / "store" / name).symlink_to(victim / "x" if name != "data" else victim)
+        with pytest.raises(RunError, match="is a link; remove it"):
+            publish(folder, url)
+        (tmp_path / "store" / name).unlink()
+    assert [path.read_text() for path in victim.iterdir()] == ["mine"]
+
+
+def test_a_link_in_the_runs_folder_is_not_published(folder: Path, url: str, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("mine")
+    (folder / "data" / "x.parquet").symlink_to(tmp_path / "secret")
+    with pytest.raises(RunError, match=r"x\.parquet: is a link"):
+        publish(folder, url)
+    assert held(url) == set()
 
 
 @pytest.mark.parametrize("wrong", ["nosuch://bucket/run"])

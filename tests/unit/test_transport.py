@@ -408,7 +408,7 @@ def test_a_key_that_is_not_there_or_renewed(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(ServerLocked, match="needs a key in the environment variable TEAM_KEY"):
         ComfyServer(url, Login(name="team", address=url, key_variable="TEAM_KEY")).system_stats()
     login = Login(name="team", address=url, key_file=str(tmp_path / "token"))
-    with pytest.raises(ServerLocked, match="needs a key in .*token"):
+    with pytest.raises(ServerLocked, match=r"needs a key in .*token"):
         login.headers()
     for token in ("first-of-two", "second-of-two"):
         (tmp_path / "token").write_text(token + "\n")

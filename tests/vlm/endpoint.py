@@ -24,7 +24,7 @@ class Say:
     """A reply."""
 
     text: str | None = '{"score": 7, "reason": "it is so"}'
-    finish: str = "stop"
+    finish: str | None = "stop"
     refusal: str | None = None
     after_s: float = 0.0
     usage: bool = True
@@ -44,8 +44,9 @@ class Status:
 class Raw:
     """A body of its own."""
 
-    body: str
+    body: str | bytes
     content_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,8 @@ class Endpoint:
                 error = {"message": deed.message, "type": "error", "code": deed.error_code}
                 return web.json_response({"error": error}, status=deed.code, headers=deed.headers)
             case Raw():
-                return web.Response(text=deed.body, content_type=deed.content_type)
+                body = deed.body if isinstance(deed.body, bytes) else deed.body.encode()
+                return web.Response(body=body, content_type=deed.content_type, headers=deed.headers)
             case Hang():
                 await asyncio.sleep(3600)
         response = web.StreamResponse(headers={"content-type": "application/json", "content-length": "100000"})

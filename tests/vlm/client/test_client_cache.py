@@ -211,3 +211,15 @@ def test_a_kept_reply_that_no_longer_fits_is_asked_for_anew(
     (answer,) = ask(question())
     assert isinstance(answer, Answer) and answer.value == Score(score=7, reason="it is so")
     assert len(endpoint.requests) == 2
+
+
+def test_a_kept_reply_that_was_broken_off_is_asked_for_anew(write_profile: WriteProfile) -> None:
+    """An earlier version mended and kept such."""
+    with Endpoint() as endpoint:
+        write_profile("default", endpoint.url)
+        asked = question()
+        kept = cache.CachedReply("tiny", '{"score": 7, "reason": "it is', '{"score": 7, "reason": "it is"}')
+        cache.open_cache().put(cache.key(profiles.find("default"), asked), "test", kept)
+        (answer,) = ask(asked)
+        assert isinstance(answer, Answer) and not answer.cached
+        assert answer.value == Score(score=7, reason="it is so")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import gzip
+import json
 import logging
 import socket
 import time
@@ -11,10 +14,20 @@ from pathlib import Path
 
 import pytest
 
-from comfy_nodes.vlm import budget, client, profiles
+from comfy_nodes.core import redaction
+from comfy_nodes.core.replies import ObjectEdit, several
+from comfy_nodes.vlm import budget, cache, client, profiles, service
 from comfy_nodes.vlm.asking import Answer, Failure
 from tests.vlm.client.questions import KEY, Score, WriteProfile, ask, kinds, picture, question, size_of
 from tests.vlm.endpoint import Deed, Drip, Endpoint, Hang, Raw, Reset, Say, Status
+
+CUT = '{"score": 4, "reason": "becau'
+CREDIT = '{"error": {"code": 402, "message": "No credit is left"}}'
+IN_CHOICE = (
+    '{"choices": [{"message": {"content": ""}, "finish_reason": "error", "error": {"code": %s, "message": "so"}}]}'
+)
+MOST = 100_000
+BOMB = gzip.compress(b" " * 2**24)
 
 LARGE = "Invalid image: its size exceeds the maximum of 1 MB"
 SLOW = {"Retry-After": "300"}
@@ -32,7 +45,24 @@ FAULTS: dict[str, tuple[Deed, str, int]] = {
     "list": (Say("[1, 2]"), "VlmNotJson", 2),
     "shape": (Say('{"score": 99, "reason": "x"}'), "VlmWrongShape", 2),
     "lacking": (Say('{"score": 4}'), "VlmWrongShape", 2),
-    "cut": (Say('{"score": 4, "reason": "becau', finish="length"), "VlmCutOff", 1),
+    "cut": (Say(CUT, finish="length"), "VlmCutOff", 1),
+    "cut-said-whole": (Say(CUT), "VlmCutOff", 2),
+    "cut-in-silence": (Say(CUT, finish=None), "VlmCutOff", 2),
+    "cut-behind-an-item": (Say('{"score": 4, "reason": "r", "more": [{"a": "b"}', finish=None), "VlmCutOff", 2),
+    "aborted": (Say(CUT, finish="abort"), "VlmServerError", 2),
+    "ended-strangely": (Say(finish="because"), "VlmServerError", 2),
+    "answers": (Say('{"score": 4, "reason": "r"} or {"score": 5, "reason": "r"}'), "VlmNotJson", 2),
+    "twice": (Say('{"score": 4, "reason": "r", "score": 5}'), "VlmNotJson", 2),
+    "inner-402": (Raw(CREDIT), "VlmRateLimited", 1),
+    "inner-401": (Raw(IN_CHOICE % 401), "VlmUnauthorised", 1),
+    "inner-429": (Raw(IN_CHOICE % '"429"'), "VlmRateLimited", 2),
+    "inner-502": (Raw(IN_CHOICE % 502), "VlmServerError", 2),
+    "inner-name": (Raw(IN_CHOICE % '"insufficient_quota"'), "VlmRateLimited", 1),
+    "inner-word": (Raw('{"error": "the provider failed"}'), "VlmServerError", 2),
+    "402": (Status(402), "VlmRateLimited", 1),
+    "no-choice": (Raw('{"choices": []}'), "VlmEmptyReply", 2),
+    "endless": (Raw(" " * (MOST + 1)), "VlmServerError", 1),
+    "bomb": (Raw(BOMB, headers={"Content-Encoding": "gzip"}), "VlmServerError", 1),
     "400": (Status(400, "no such parameter"), "VlmBadRequest", 1),
     "401": (Status(401, f"Incorrect API key provided: {KEY}"), "VlmUnauthorised", 1),
     "403": (Status(403), "VlmUnauthorised", 1),
@@ -55,9 +85,10 @@ FAULTS: dict[str, tuple[Deed, str, int]] = {
 
 
 def test_each_ends_as_its_own_kind_and_the_rest_is_answered(
-    write_profile: WriteProfile, account: Path, caplog: pytest.LogCaptureFixture
+    write_profile: WriteProfile, account: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All at once, with a key that is then looked for in everything that was written or said."""
+    monkeypatch.setattr(service, "MOST_BYTES", MOST)
     caplog.set_level(logging.DEBUG)
     for name in ("openai", "httpx2", "httpcore2", "httpx", "httpcore"):
         caplog.set_level(logging.DEBUG, logger=name)
@@ -81,12 +112,84 @@ def test_each_ends_as_its_own_kind_and_the_rest_is_answered(
     words = dict(zip(FAULTS, failed, strict=True))
     assert words["prose"].text == "A fine picture of a dog."
     assert words["cut"].text.startswith('{"score"')
+    assert "the reply was broken off (finish_reason abort)" in words["aborted"].message
+    assert "finish_reason null" in words["cut-in-silence"].message
+    assert "No credit is left" in words["inner-402"].message
+    assert "the provider failed" in words["inner-word"].message
+    assert not [name for name in words if name.startswith("inner") and "base_url" in words[name].message]
     everything = [repr(results), repr(echoed), caplog.text, *(repr(record.__dict__) for record in caplog.records)]
     stored = [path.read_bytes() for path in account.rglob("*") if path.is_file()]
     assert len(stored) >= 3  # profiles, replies, ledger
     assert not [text for text in everything if "sentinel" in text]
     assert not [content for content in stored if KEY.encode() in content]
     assert all("\n" not in result.message and len(result.message) < 600 for result in failed)
+
+
+CASES = Path(__file__).parents[2] / "cases"
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "told", "asked"),
+    [
+        ("reply-cut-without-length/reply-abort.json", "VlmServerError", "broken off (finish_reason abort)", 2),
+        ("reply-cut-without-length/reply-error.json", "VlmServerError", "broken off (finish_reason error)", 2),
+        ("reply-cut-without-length/reply-null.json", "VlmCutOff", "finish_reason null", 2),
+        ("error-in-a-200/reply-credit.json", "VlmRateLimited", "No credit is left on this account", 1),
+        ("error-in-a-200/reply-choice.json", "VlmServerError", "The provider behind us failed", 2),
+    ],
+)
+def test_what_others_saw(write_profile: WriteProfile, body: str, kind: str, told: str, asked: int) -> None:
+    with Endpoint(default=Raw((CASES / body).read_text(encoding="utf-8"))) as endpoint:
+        write_profile("default", endpoint.url, json_mode="prompt")
+        (failure,) = ask(question(reply=several(ObjectEdit)))
+        assert isinstance(failure, Failure)
+        assert (failure.kind, len(endpoint.requests)) == (kind, asked)
+        assert told in failure.message
+        assert cache.open_cache()._do(lambda db: db.execute("SELECT count(*) FROM replies").fetchone()) == (0,)
+
+
+WHOLE = '{"score": 6, "reason": "it is so"}'
+PARTS = [
+    {"type": "thinking", "thinking": [{"type": "text", "text": "{hm"}]},
+    {"type": "text", "text": WHOLE[:9]},
+    WHOLE[9:],
+]
+GOOD = {
+    "no reason to end": {"choices": [{"message": {"content": WHOLE}, "finish_reason": None}]},
+    "no word of it": {"choices": [{"message": {"content": WHOLE}}]},
+    "another word for it": {"choices": [{"message": {"content": WHOLE}, "finish_reason": "eos_token"}]},
+    "in parts": {"choices": [{"message": {"content": PARTS}, "finish_reason": "stop"}]},
+    "an error that is none": {"error": None, "choices": [{"message": {"content": WHOLE}, "error": {}}]},
+    "strange counts": {"choices": [{"message": {"content": WHOLE}}], "usage": {"prompt_tokens": 10**30}, "model": 7},
+}
+
+
+@pytest.mark.parametrize("body", GOOD.values(), ids=GOOD)
+def test_a_whole_reply_is_good_however_it_is_wrapped(write_profile: WriteProfile, body: dict[str, object]) -> None:
+    with Endpoint(default=Raw(json.dumps(body))) as endpoint:
+        write_profile("default", endpoint.url)
+        (answer,) = ask(question())
+        assert isinstance(answer, Answer), answer
+        assert answer.value == Score(score=6, reason="it is so")
+        assert (answer.usage.prompt_tokens, len(endpoint.requests)) == (0, 1)
+
+
+def test_a_key_in_another_spelling_is_not_kept(write_profile: WriteProfile, account: Path) -> None:
+    spelt = {
+        "half": KEY[: len(KEY) // 2],
+        "coded": base64.b64encode(f"Bearer {KEY}".encode()).decode(),
+        "loud": " ".join(KEY.upper()),
+        # Plain again once the JSON is read.
+        "escaped": "".join(f"\\u{ord(one):04x}" if at % 2 else one for at, one in enumerate(KEY)),
+    }
+    says = {word: [Say(f'{{"score": 1, "reason": "{echo}"}}')] for word, echo in spelt.items()}
+    with Endpoint(says) as endpoint:
+        write_profile("default", endpoint.url)
+        results = ask(*map(question, spelt))
+    assert kinds(results) == ["answer"] * 3 + ["VlmNotJson"]
+    assert not redaction.holds_key(repr(results)) and results[3].text == redaction.HIDDEN
+    replies = cache.open_cache()._do(lambda db: db.execute("SELECT text, value FROM replies").fetchall())
+    assert replies and len(replies) == 3 and not redaction.holds_key(repr(replies))
 
 
 def test_http_libraries_log_no_key(

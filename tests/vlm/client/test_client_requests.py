@@ -96,7 +96,9 @@ MENDED = {
     "{“score”：7，“reason”：“r”}": 7,  # noqa: RUF001
     '<think>{"score": 1}</think>{"score": "8", "reason": "r"}': 8,
     '{"score": 9, "reason": "r", "more": [1, 2]}': 9,
-    '{score: 2, reason: "r"': 2,
+    '{score: 2, reason: "r"}': 2,
+    'The set {a, b} and {}. So: {"score": 1, "reason": "r"}': 1,
+    '{"score": 0, "reason": "r"}\n{"score": 0, "reason": "r"}': 0,
 }
 
 

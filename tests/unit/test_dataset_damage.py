@@ -1,0 +1,209 @@
+"""What lies on disk and is not what its record says: found when shards are written, and that sample alone made again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from driver.columns import RunFacts
+from driver.dataset import FACTS, Written, read_facts, stored_rows, write_dataset
+from driver.failures import RunError
+
+RUN_FACTS = RunFacts("remove", "a" * 64, "b" * 64, "classical")
+LAYOUTS = pytest.mark.parametrize("layout", ["hf", "imgedit", "wds"])
+KEYS = ["a", "b", "c", "d"]
+
+
+def finish(run: Any, layout: str) -> Written:
+    return write_dataset(run.journal, run.spool, run.output, run.output / ".work", RUN_FACTS, layout)
+
+
+def waiting(run: Any) -> list[str]:
+    return [key for (key,) in run.journal._db.execute("SELECT key FROM samples WHERE state = 'pending' ORDER BY key")]
+
+
+def held(run: Any, config: str = "data") -> dict[str, bool]:
+    """Keys of a config's rows, and whether their pictures are theirs."""
+    return {
+        row.columns["key"]: (row.inputs, row.outputs)
+        == ((run.png(row.columns["key"], "input"),), (run.png(row.columns["key"], "output"),))
+        for row in stored_rows(run.output, config)
+    }
+
+
+def do_again(run: Any, *keys: str) -> None:
+    """Edits samples that wait, as a run does."""
+    for key in keys:
+        for role in ("input", "output"):
+            run.spool.put(key, role, 0, run.png(key, role))
+        assert run.journal.done(key, [run.filed(key)], 0.1)
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-30])
+
+
+def swap(path: Path) -> None:
+    """With the picture of another sample."""
+    other = path.with_name(path.name.replace("b.", "c."))
+    data = path.read_bytes()
+    path.write_bytes(other.read_bytes())
+    other.write_bytes(data)
+
+
+DAMAGES = pytest.mark.parametrize(
+    ("damage", "lost"), [(flip, ["b"]), (cut, ["b"]), (Path.unlink, ["b"]), (swap, ["b", "c"])],
+    ids=["flipped", "cut", "missing", "swapped"],
+)  # fmt: skip
+
+
+@LAYOUTS
+@DAMAGES
+@pytest.mark.parametrize("role", ["input", "output"])
+def test_a_damaged_spool(role: str, damage: Callable[[Path], None], lost: list[str], layout: str, run: Any) -> None:
+    run.add(*KEYS)
+    damage(run.spool.folder / f"b.{role}0.png")
+    assert finish(run, layout).lost == tuple(lost)
+    assert waiting(run) == lost
+    assert held(run) == {key: True for key in KEYS if key not in lost}
+    assert run.spool.empty
+    do_again(run, *lost)
+    assert finish(run, layout) == Written()
+    assert held(run) == dict.fromkeys(KEYS, True)
+
+
+def test_all_of_a_samples_rows_go_with_one(run: Any) -> None:
+    """A dialogue with a hole in it is none."""
+    run.add("a")
+    run.journal.enrol([run.sample_of("m")], None)
+    rows = []
+    for number in range(3):
+        for role in ("input", "output"):
+            run.spool.put(f"m~{number}", role, 0, run.png(f"m~{number}", role))
+        rows.append(run.filed(f"m~{number}", "reject" if number == 2 else "keep"))
+    run.journal.done("m", rows, 0.1)
+    flip(run.spool.folder / "m~1.output0.png")
+    assert finish(run, "hf").lost == ("m",)
+    assert (list(held(run)), list(held(run, "rejected"))) == (["a"], [])
+
+
+@LAYOUTS
+@pytest.mark.parametrize("damage", [cut, Path.unlink], ids=["cut", "missing"])
+def test_a_damaged_shard(damage: Callable[[Path], None], layout: str, run: Any) -> None:
+    run.add(*KEYS)
+    finish(run, layout)
+    for path in [path for path in (run.output / "data").rglob("*") if path.is_file()]:
+        damage(path)
+    run.add("e")
+    written = finish(run, layout)
+    assert set(waiting(run)) == set(written.lost)
+    assert held(run) == {key: True for key in [*KEYS, "e"] if key not in written.lost}
+    do_again(run, *written.lost)
+    assert finish(run, layout) == Written()
+    assert held(run) == dict.fromkeys([*KEYS, "e"], True)
+
+
+def edited(facts: dict[str, Any]) -> dict[str, Any]:
+    facts["configs"]["data"]["shards"][0]["rows"] = 2
+    return facts
+
+
+def without_a_shard(facts: dict[str, Any]) -> dict[str, Any]:
+    facts["configs"]["data"]["shards"] = []
+    return facts
+
+
+def outside(facts: dict[str, Any]) -> dict[str, Any]:
+    facts.pop("seal")
+    facts["configs"]["data"]["shards"][0]["files"] = ["../../../../etc/passwd"]
+    return facts
+
+
+LISTS: dict[str, Callable[[dict[str, Any]], Any] | None] = {
+    "deleted": None,
+    "emptied": lambda facts: {},
+    "edited": edited,
+    "without-a-shard": without_a_shard,
+    "outside": outside,
+    "without-a-config": lambda facts: {**facts, "configs": {}, "seal": ""},
+    "of-another-layout": lambda facts: {**facts, "layout": "zip"},
+}
+
+
+@LAYOUTS
+@pytest.mark.parametrize("how", LISTS)
+def test_a_damaged_list_beside_whole_shards_is_made_anew(how: str, layout: str, run: Any) -> None:
+    run.add(*KEYS)
+    run.add("r", verdict="reject")
+    finish(run, layout)
+    path = run.output / FACTS
+    before = path.read_bytes()
+    change = LISTS[how]
+    path.unlink() if change is None else path.write_text(json.dumps(change(json.loads(before))))
+    with pytest.raises(RunError, match="run the command that makes it again") as error:
+        list(stored_rows(run.output, "data"))
+    assert "delete" not in str(error.value)
+    assert finish(run, layout) == Written(rebuilt=True)
+    assert path.read_bytes() == before
+    assert held(run) == dict.fromkeys(KEYS, True)
+    assert waiting(run) == []
+
+
+def test_a_list_of_a_version_without_seals_is_read(run: Any) -> None:
+    run.add("a")
+    finish(run, "hf")
+    facts = json.loads((run.output / FACTS).read_bytes())
+    facts.pop("seal")
+    for config in facts["configs"].values():
+        for shard in config["shards"]:
+            shard.pop("lengths")
+    (run.output / FACTS).write_text(json.dumps(facts))
+    assert read_facts(run.output) is not None
+    inode = run.shards()[0].stat().st_ino
+    assert finish(run, "hf") == Written()
+    assert run.shards()[0].stat().st_ino == inode, "the shard was written anew"
+
+
+def test_shards_that_were_taken_away_cost_their_samples_another_go(run: Any) -> None:
+    run.add("a")
+    finish(run, "hf")
+    shutil.rmtree(run.output / "data")
+    run.add("b")
+    assert finish(run, "hf").lost == ("a",)
+    assert held(run) == {"b": True}
+
+
+HOSTILE = "../../../../escaped"
+
+
+@LAYOUTS
+def test_a_record_in_the_journal_whose_key_names_a_file_elsewhere_is_one_line(layout: str, run: Any) -> None:
+    run.add("a")
+    run.journal._db.execute('UPDATE records SET record = replace(record, \'"key":"a"\', ?)', (f'"key":"{HOSTILE}"',))
+    with pytest.raises(RunError, match=r"the run's journal: .*key: .*not a key"):
+        finish(run, layout)
+    assert not (run.output / "data").exists()
+
+
+def test_a_shard_with_a_key_that_names_a_file_elsewhere_is_not_read(run: Any) -> None:
+    """Exports and opened rows name their files by it."""
+    run.add("a")
+    finish(run, "hf")
+    (shard,) = run.shards()
+    table = pq.read_table(shard)
+    pq.write_table(table.set_column(0, "key", pa.array([HOSTILE])), shard)
+    with pytest.raises(RunError, match="not a key"):
+        list(stored_rows(run.output, "data"))
