@@ -1,10 +1,12 @@
-"""Options that contradict each other, or would do nothing, end the command with one line."""
+"""The command's options and its end: what would do nothing is refused in one line, and only failures count."""
 
 from __future__ import annotations
 
 import pytest
 
-from driver.batch import _parse
+from comfy_nodes.core.records import FailureRecord, SampleFailure
+from driver.batch import _conclude, _parse
+from driver.report import Summary
 
 WRITE = ("--workflow", "write", "--kinds", "remove=3")
 REMOVE = ("--workflow", "remove")
@@ -54,3 +56,37 @@ def test_what_would_do_nothing_is_refused(
 )
 def test_what_goes_together_is_taken(given: tuple[str, ...]) -> None:
     _parse(list(given))
+
+
+@pytest.mark.parametrize(("failed", "allowed", "status"), [(0, "0", 0), (1, "0", 1), (1, "1", 0)])
+def test_the_exit_status_counts_failures_and_nothing_that_was_skipped(
+    failed: int, allowed: str, status: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = _parse([*REMOVE, "--output", "out", "--max-failed", allowed])
+    skips = {"NoColour": 4, "NoRegion": 1}
+    summary = Summary(
+        "remove",
+        "classical",
+        "remove",
+        9,
+        3,
+        0,
+        0,
+        failed,
+        0,
+        {"ValueError": failed},
+        {},
+        1.0,
+        1.0,
+        skipped=5,
+        skips=skips,
+    )
+    assert _conclude(options, summary, stopped=False) == status
+    assert f"{failed} failed, 5 skipped" in (said := capsys.readouterr().out)
+    assert "4 NoColour, 1 NoRegion; skipped.parquet says why" in said
+
+
+def test_what_a_node_skips_is_skipped_on_its_way_through_the_record() -> None:
+    failure = SampleFailure("edit", "NoColour", "it has it already", "Alter #2", skipped=True)
+    told = FailureRecord(key="0" * 20, failure=failure).model_dump_json()
+    assert FailureRecord.model_validate_json(told).failure == failure
