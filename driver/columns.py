@@ -97,8 +97,8 @@ class Row:
             attempt: which try at the sample gave it, from 1.
         """
         record = EditRecord.model_validate_json(text)
-        facts = facts.of(record.task)
-        columns = record.model_dump(mode="json", exclude=set(IMAGE_COLUMNS))
+        facts = facts.of(record.made_as or record.task)
+        columns = record.model_dump(mode="json", exclude={*IMAGE_COLUMNS, "made_as"})
         columns["models"] += [model.model_dump(mode="json") for model in facts.models]
         first = columns["regions"][0] if columns["regions"] else {}
         columns |= {name: first.get(name) for name in ("class_name", "bbox", "mask")}

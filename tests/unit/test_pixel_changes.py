@@ -52,19 +52,19 @@ def found(photo: np.ndarray, edited: np.ndarray, region: np.ndarray | None = Non
 @pytest.mark.parametrize(("dx", "dy"), [(1, 0), (0, -1), (-1, 1), (3, 2), (-7, 5), (12, -9)])
 def test_a_shift_is_measured_and_no_edit(photo: np.ndarray, dx: int, dy: int) -> None:
     change = found(photo, moved(photo, dx, dy))
-    assert change.shift == (pytest.approx(dx, abs=0.25), pytest.approx(dy, abs=0.25))
+    assert (change.motion.dx, change.motion.dy) == (pytest.approx(dx, abs=0.25), pytest.approx(dy, abs=0.25))
     assert not change.mask.any()
 
 
 def test_half_a_pixel_is_measured_too(photo: np.ndarray) -> None:
     half = ((photo.astype(int) + moved(photo, 1, 0)) / 2).round().astype(np.uint8)
-    assert found(photo, half).shift[0] == pytest.approx(0.5, abs=0.2)
+    assert found(photo, half).motion.dx == pytest.approx(0.5, abs=0.2)
 
 
 def test_an_edit_on_a_shifted_picture_is_found_where_it_is(photo: np.ndarray, object_mask: np.ndarray) -> None:
     edited = moved(toned(photo, 1.0, 35.0, object_mask), 1, 1)
     change = found(photo, edited)
-    assert change.shift == (pytest.approx(1, abs=0.25), pytest.approx(1, abs=0.25))
+    assert (change.motion.dx, change.motion.dy) == (pytest.approx(1, abs=0.25), pytest.approx(1, abs=0.25))
     both = (change.mask & object_mask).sum()
     assert both / (change.mask | object_mask).sum() > 0.85
 
