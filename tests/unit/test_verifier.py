@@ -50,7 +50,7 @@ CONTRADICTIONS = {
     "yet there are no differences": {**GOOD, "differences": []},
     "is_changed is true, yet there are no": {**GOOD, "differences": ["None."]},
     "is_changed is false, yet there are differences": {**SAME, "differences": ["The cup is blue."]},
-    "1 claims are marked correct": {**SAME, "claims": GOOD["claims"]},
+    "what was asked for is marked correct": {**SAME, "claims": GOOD["claims"]},
     "no claim of the instruction is marked": {**WRONG, "claims": [{"claim": "a spoon is added", "mark": "missing"}]},
     "restated_instruction is empty": {**WRONG, "restated_instruction": " "},
     "repeats the instruction": {**WRONG, "restated_instruction": "turn the cup blue"},
