@@ -49,7 +49,9 @@ _STUFF = frozenset(
 _SKY = "sky"
 """There is one of it, so that it takes an article only with a word before it: a cloudy sky. Ours."""
 
-_SPELLED = re.compile(r"[AEFHILMNORSX][A-Z]{1,3}(?:s?\b|-)")
+_SPELLED = re.compile(r"[AEFHILMNORSX][A-Z]{1,3}(?:s?\b|-)|8|1[18](?!\d)")
+"""Abbreviations and numbers that are said with a vowel first. Ours: inflect knows a part of them."""
+
 _SPOKEN = re.compile(r"(?:NASA|NATO|RAM|ROM|SIM|FIFA|NERF|LEGO|LASER|SCUBA|RADAR|SONAR|HUD|LAN|MAC)\b")
 """Words in capitals that are read as words, so that their first letter's name says nothing."""
 
