@@ -60,6 +60,15 @@ CONTRADICTIONS = {
 }
 
 
+@pytest.mark.parametrize("stays", ["The table stays as it is.", "the cup is grey", "the rest is unchanged", "背景保持不变"])
+def test_claims_of_what_stays_hold_where_nothing_happened(stays: str) -> None:
+    """The prompt asks for them, so they are no contradiction."""
+    claims = [{"claim": "the cup turns blue", "mark": "wrong"}, {"claim": stays, "mark": "correct"}]
+    for said in (claims, claims[1:]) if stays != "the cup is grey" else (claims,):
+        found = settle(Verification.model_validate({**SAME, "claims": said}), SENTENCE, "en")
+        assert (found.scores.verdict, found.scores.reason) == ("reject", "no edit happened")
+
+
 class Script:
     """A model that answers questions in turn, and keeps what it was asked, call by call."""
 
