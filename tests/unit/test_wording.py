@@ -270,7 +270,9 @@ def test_a_template_tells_one_of_two_cups_apart() -> None:
     """Both are on the left, so that "the small cup on the left" fits either."""
     upper, middle = cup((20, 60, 60, 100)), cup((30, 200, 70, 240))
     assert instruction("remove", middle, 640, 480, 0, [upper, middle]) == "Remove the bottommost cup."
-    assert instruction("remove", upper, 640, 480, 0, [upper, middle]).startswith("Remove the small cup in the upper-left")
+    assert instruction("remove", upper, 640, 480, 0, [upper, middle]).startswith(
+        "Remove the small cup in the upper-left"
+    )
     assert instruction("add", middle, 640, 480, 0, [upper, middle]) == "Add a small cup on the left of the image."
 
 
@@ -287,7 +289,9 @@ def test_what_is_said_fits_one_region_alone(places: list[tuple[int, int, int, in
     if found is None:
         return
     words, name = found.phrase("cup", "en"), region.class_name
-    third = [(min(2, int((b[0] + b[2]) / 480)), min(2, int((b[1] + b[3]) / 320))) for b in (one.bbox for one in regions)]
+    third = [
+        (min(2, int((b[0] + b[2]) / 480)), min(2, int((b[1] + b[3]) / 320))) for b in (one.bbox for one in regions)
+    ]
     others = [at for one, at in zip(regions, third, strict=True) if one.bbox != region.bbox and _apart(one, region)]
     own = third[regions.index(region)]
     assert name == "cup"
