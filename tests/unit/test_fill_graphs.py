@@ -50,7 +50,9 @@ def test_no_crop_is_stretched_back(name: str) -> None:
     (fit,) = graph.all("EditPairsFitSize")
     (size,) = {crop["widgets_values"][0] for crop in graph.all("EditPairsCropAroundMask")}
     assert fit["widgets_values"][0] == {1024: "room for one crop", 768: "room for one crop of 768"}[size]
-    photo = [link for link in graph.links.values() if link[1] == graph.all("EditPairsLoadSample")[0]["id"] and link[2] == 1]
+    photo = [
+        link for link in graph.links.values() if link[1] == graph.all("EditPairsLoadSample")[0]["id"] and link[2] == 1
+    ]
     assert [link[3] for link in photo] == [fit["id"]], "nothing but the fit sees the photo in its own size"
 
 
