@@ -121,8 +121,8 @@ class Row:
             RunError: this version does not read the record.
         """
         record = known_record(text)
-        facts = facts.of(record.task)
-        columns = record.model_dump(mode="json", exclude={*IMAGE_COLUMNS, "basis"})
+        facts = facts.of(record.made_as or record.task)
+        columns = record.model_dump(mode="json", exclude={*IMAGE_COLUMNS, "basis", "made_as"})
         columns["models"] += [model.model_dump(mode="json") for model in facts.models]
         first = columns["regions"][0] if columns["regions"] else {}
         columns |= {name: first.get(name) for name in ("class_name", "bbox", "mask")}
