@@ -156,8 +156,8 @@ def _candidates(
 
 def instruction(
     task: str, region: Region, width: int, height: int, seed: int, others: Sequence[Region] = ()
-) -> str | None:
-    """An English edit instruction from a template that the seed picks; None where no words tell the region apart.
+) -> str:
+    """An English edit instruction from a template that the seed picks.
 
     Args:
         task: a task of `WRITABLE_TASKS`.
@@ -167,7 +167,7 @@ def instruction(
         others: the photo's other regions, which must not be meant.
 
     Raises:
-        ValueError: templates cannot write this task's instruction.
+        ValueError: templates cannot write this task's instruction, or no words tell the region apart.
     """
     if task not in WRITABLE_TASKS:
         raise ValueError(
@@ -178,7 +178,7 @@ def instruction(
     noun = " ".join(word for word in (size_word(region.area_share(width, height)), name) if word)
     found = reference(region, others, width, height) if task != "add" else Reference()
     if found is None:
-        return None
+        raise ValueError(f"neither place nor size tells this {name} apart from the others")
     sentences = _SENTENCES[task]
     return sentences[seed % len(sentences)].format(
         the=found.phrase(name, "en"),

@@ -109,12 +109,11 @@ class WriteInstructionTemplate(io.ComfyNode):
             return io.NodeOutput(sample.instruction, done)
         if sample.region is None:
             raise ValueError("the sample has no region to write about: type an instruction into Load Edit Sample")
+        unclear = Scene(*sample.size, (sample.region,), sample.others).ambiguous("en")
+        if unclear:
+            node = node_name("EditPairsWriteInstructionTemplate", cls)
+            return io.NodeOutput("", refused(sample, "AmbiguousRegion", unclear, node))
         words = wording.instruction(sample.task, sample.region, *sample.size, sample.seed, sample.others)
-        if words is None:
-            unclear = Scene(*sample.size, (sample.region,), sample.others).ambiguous("en")
-            return io.NodeOutput(
-                "", refused(sample, "AmbiguousRegion", unclear, node_name("EditPairsWriteInstructionTemplate", cls))
-            )
         return io.NodeOutput(words, written(sample, [template_writing(sample, words, TEMPLATE_VERSION)]))
 
 

@@ -278,7 +278,8 @@ def test_a_template_tells_one_of_two_cups_apart() -> None:
 
 def test_what_no_words_tell_apart_has_no_sentence() -> None:
     twins = [cup((20, 60, 60, 100)), cup((40, 66, 80, 106))]
-    assert instruction("remove", twins[0], 640, 480, 0, twins) is None
+    with pytest.raises(ValueError, match="tells this cup apart"):
+        instruction("remove", twins[0], 640, 480, 0, twins)
 
 
 @given(st.lists(st.tuples(*[st.integers(0, 9)] * 2, st.integers(1, 4), st.integers(1, 4)), min_size=1, max_size=6), st.integers(0, 5))  # fmt: skip
