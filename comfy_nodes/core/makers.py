@@ -25,7 +25,7 @@ CLASSICAL = frozenset(
 MOVING = frozenset(
     {
         "EditPairsLoadSample", "EditPairsFitSize", "EditPairsCropAroundMask", "EditPairsStitchCrop", "EditPairsBlendEdit",
-        "EditPairsMatchColour", "EditPairsPickBest", "EditPairsFilterPhoto", "EditPairsDrawRegions", "EditPairsGatePack",
+        "EditPairsMatchColour", "EditPairsPickBest", "EditPairsFilterPhoto", "EditPairsDrawRegions",
     }
 )  # fmt: skip
 """Nodes of ours that give out pictures and paint nothing of their own."""
