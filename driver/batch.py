@@ -83,7 +83,7 @@ def _conclude(options: argparse.Namespace, summary: Summary, stopped: bool) -> i
     if options.publish_to:
         print(f"published to {options.publish_to}")
     if summary.unscored and not summary.kept:
-        judged = f"--workflow verify --input {shlex.quote(str(options.output))} --judge PROFILE"
+        judged = f"--workflow verify --input {shlex.quote(str(options.output / 'rejected'))} --judge PROFILE"
         print(f"all unscored: report.html says why; {judged} has them judged", file=sys.stderr)
     if stopped:
         return _end("stopped; the same command goes on where it was", STOPPED)

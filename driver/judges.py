@@ -55,7 +55,7 @@ def _asked(api: Api, file: WorkflowFile) -> list[str]:
     if not judges:
         raise RunError(
             f"--judge: {file.path.name} has no Verify Edit or Judge Edit to switch on; leave it out and judge the rows "
-            "afterwards (--workflow verify --input, with this run's --output), or wire one"
+            "afterwards (--workflow verify --input OUTPUT/rejected), or wire one"
         )
     found: list[str] = []
     for node_id in judges:
@@ -91,7 +91,7 @@ def unvouched(graph: BatchGraph, name: str) -> str:
     rows = "ALL ROWS" if making == "model" else "ALL ROWS whose words a model writes"
     return (
         f"{name}: {rows} WILL BE UNSCORED, as nobody in it looks at the edits: --judge PROFILE switches its judges on, "
-        "or judge them later with --workflow verify and this run's folder as --input"
+        "or judge them later with --workflow verify and rejected/ of this run's folder as --input"
     )
 
 

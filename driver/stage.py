@@ -128,6 +128,8 @@ def open_stages(options: argparse.Namespace, names: Sequence[str], work: Path) -
         graphs = [BatchGraph.bind(api, object_info) for api in apis]
         _check_together(graphs, files)
         agreements = [_agree(there, graph) for graph in graphs]
+        if any(one.ingredients.profiles.get(options.judge) == {} for one in agreements):
+            raise RunError(f"--judge {options.judge}: {first.url} has no VLM profile of that name (docs/vlm.md)")
         alone = [unvouched(graph, file.path.name) for graph, file in zip(graphs, files, strict=True)]
         away = [f"{host.name} does not answer; it joins when it does" for host in hosts if host not in there]
         _say((*filter(None, alone), *away, *(line for one in agreements for line in one.warnings)))

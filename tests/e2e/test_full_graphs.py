@@ -160,11 +160,11 @@ def test_a_models_edit_is_unscored_until_somebody_looks(
         try:
             ended = driver.run(*run, *settings, "--output", judged, "--judge", "strict", **model)
             asked = len(endpoint.requests)
-            driver.run("--input", alone, "--output", later, "--judge", "strict", workflow="verify", quick=False)
+            driver.run("--input", alone / "rejected", "--output", later, "--judge", "strict", workflow="verify", quick=False)
             line = driver.refused(*run, *settings, "--output", tmp_path / "y", "--judge", "other", **model)
         finally:
             comfy.profiles.unlink()
-    assert "no VLM profile 'other'" in line
+    assert "--judge other: " in line and "has no VLM profile of that name" in line
     assert asked == 4 and "UNSCORED" not in ended.stderr
     for output in (judged, later):
         found = helpers.rows(output)
