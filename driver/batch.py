@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import re
+import shlex
 import signal
 import sqlite3
 import sys
@@ -82,7 +83,8 @@ def _conclude(options: argparse.Namespace, summary: Summary, stopped: bool) -> i
     if options.publish_to:
         print(f"published to {options.publish_to}")
     if summary.unscored and not summary.kept:
-        print("unscored: wire Verify Pixels, or another verify node, to Save Edit Pair", file=sys.stderr)
+        judged = f"--workflow verify --input {shlex.quote(str(options.output / 'rejected'))} --judge PROFILE"
+        print(f"all unscored: report.html says why; {judged} has them judged", file=sys.stderr)
     if stopped:
         return _end("stopped; the same command goes on where it was", STOPPED)
     allowed = _allowed_failures(options.max_failed, summary.samples)
@@ -228,6 +230,12 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         default=[],
         metavar="ADDRESS=VALUE",
         help="set an input: @Title.input=3, #id.input=3 or Class.input=3; may be repeated",
+    )
+    add(
+        "--judge",
+        metavar="PROFILE",
+        help="switch on the judges that the workflows have, for this run, and have them ask this VLM profile; without a "
+        "judge or a detector, rows that a model edited are unscored",
     )
     add(
         "--retry-failed",

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from comfy_nodes.core.annotation import Annotation
 from comfy_nodes.core.keys import sample_key
 from comfy_nodes.core.records import EditRecord, SampleFailure, SavedFile
+from comfy_nodes.core.verdicts import UNVOUCHED
 
 from .binding import Damaged, Foreign, Unfit, invalid, pictures
 from .columns import RunFacts, known_record
@@ -120,7 +121,7 @@ def _find(folder: Path) -> tuple[list[Saved], list[Unusable], int]:
             if not (isinstance(item, dict) and {"key", "input_images", "output_images"} <= item.keys()):
                 others += 1
                 continue
-            one = Saved(path, EditRecord.model_validate(item), path.stat().st_mtime)
+            one = Saved(path, _vouched(EditRecord.model_validate(item)), path.stat().st_mtime)
             _bind(one)  # before the newest of a key is chosen, which another's must not be
             found.append(one)
         except Foreign as error:
@@ -135,6 +136,13 @@ def _find(folder: Path) -> tuple[list[Saved], list[Unusable], int]:
             why = f"{path.name} has no record beside it: saving broke off, or {record.name} was moved away"
             refused.append(_unusable(path, folder, "RecordMissing", why))
     return found, refused, others
+
+
+def _vouched(record: EditRecord) -> EditRecord:
+    """The record with the verdict that a row may have; one that says nobody vouches for it was saved before pairs said so."""
+    if record.verdict != "keep" or record.vouched_by:
+        return record
+    return record.model_copy(update={"verdict": "unscored", "reject_reason": UNVOUCHED})
 
 
 def _newest(found: Iterable[Saved]) -> list[Saved]:
@@ -193,7 +201,7 @@ def _known(journal: Journal) -> Iterator[EditRecord]:
     """What earlier collections left."""
     for kept in (True, False):
         for text, _ in journal.records(kept):
-            yield known_record(text)
+            yield _vouched(known_record(text))
 
 
 def _write_journal(target: OutputFolder, records: Iterable[EditRecord], refused: list[Unusable]) -> None:

@@ -59,6 +59,7 @@ class _Words(NamedTuple):
     tried: bool
     verdict: str
     said: tuple[tuple[str, bool], ...]
+    vouched_by: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,8 @@ class TaskFigures:
     """Rejected tries of samples that were tried again; in none of the other figures."""
     failed: int = 0
     skipped: int = 0
+    vouched_by: dict[str, int] = field(default_factory=dict)
+    """Kept rows by who vouches for them; a row of several is counted with each."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +131,8 @@ class RowStatistics:
         """
         verdict, scores = row["verdict"], row["scores"] or []
         said = tuple(sorted(verdicts_in(scores).items()))
-        self._words[_Words(row["task"], is_try(row["key"]), verdict, said)] += 1
+        vouched_by = tuple(row.get("vouched_by") or ())
+        self._words[_Words(row["task"], is_try(row["key"]), verdict, said, vouched_by)] += 1
         for one in scores:
             tally = self.scores.get(one["name"])
             if tally is None:
@@ -210,6 +214,8 @@ class RowStatistics:
             figures = found[words.task]
             column = "tries" if words.tried else columns[words.verdict]
             setattr(figures, column, getattr(figures, column) + number)
+            for name in words.vouched_by:
+                figures.vouched_by[name] = figures.vouched_by.get(name, 0) + number
         for task, number in failed.items():
             found[task].failed = number
         for task, number in skipped.items():

@@ -17,6 +17,7 @@ from .answering import at_once
 from .comfy import ComfyServer
 from .failures import RunError
 from .gpus import has_gpu, visible_gpus
+from .judges import unvouched, with_judges
 from .licences import check_licences
 from .logins import named
 from .preflight import Agreement, agree, check_join
@@ -118,6 +119,8 @@ def open_stages(options: argparse.Namespace, names: Sequence[str], work: Path) -
             note = f"NO GPU: taking {', '.join(taken)}, which edit by classical image processing without any model"
             say(note)
         files = [WorkflowFile.read(path) for path, _ in found]
+        if options.judge:
+            files = [with_judges(file, options.judge, object_info) for file in files]
         apis = [file.to_api(object_info) for file in files]
         for setting in options.set:
             _apply(setting, apis, object_info)
@@ -125,8 +128,11 @@ def open_stages(options: argparse.Namespace, names: Sequence[str], work: Path) -
         graphs = [BatchGraph.bind(api, object_info) for api in apis]
         _check_together(graphs, files)
         agreements = [_agree(there, graph) for graph in graphs]
+        if any(one.ingredients.profiles.get(options.judge) == {} for one in agreements):
+            raise RunError(f"--judge {options.judge}: {first.url} has no VLM profile of that name (docs/vlm.md)")
+        alone = [unvouched(graph, file.path.name) for graph, file in zip(graphs, files, strict=True)]
         away = [f"{host.name} does not answer; it joins when it does" for host in hosts if host not in there]
-        _say((*away, *(line for one in agreements for line in one.warnings)))
+        _say((*filter(None, alone), *away, *(line for one in agreements for line in one.warnings)))
         yield [
             Stage(hosts, agreement, file, graph, profile, options.licence_policy)
             for agreement, file, graph, (_, profile) in zip(agreements, files, graphs, found, strict=True)

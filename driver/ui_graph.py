@@ -18,6 +18,9 @@ from .fresh_nodes import inputs_of, is_widget
 Node = dict[str, Any]
 NodePath = tuple[str, ...]
 
+MUTED = 2
+"""Mode of a node that does not run (ComfyUI's own number)."""
+
 INPUT_SIDE = -10
 """Id of the box in a subgraph that its inputs come from (ComfyUI's own number)."""
 
@@ -116,6 +119,32 @@ class UiGraph:
             path, name = path[:-1], outer
             self._complete(self.node(path), inside)
         self._connect(self.ui, origin, self.node(path), name, kind, widget)
+
+    def switch_on(self, classes: frozenset[str], fed_by: str) -> None:
+        """Lets muted and bypassed nodes of these classes run, wherever they stand, and muted ones that feed them.
+
+        Args:
+            fed_by: the type of the links that are followed to those.
+        """
+        scopes = [self.ui, *self._definitions.values()]
+        for scope in scopes:
+            waiting = [node for node in scope["nodes"] if self._holds(node, classes, ())]
+            for node in waiting:
+                node["mode"] = 0
+            while waiting:
+                target = waiting.pop()["id"]
+                fed = {link.origin.node for link in self._links(scope) if (link.target, link.kind) == (target, fed_by)}
+                muted = [node for node in scope["nodes"] if node["id"] in fed and node.get("mode") == MUTED]
+                for node in muted:
+                    node["mode"] = 0
+                waiting += muted
+
+    def _holds(self, node: Node, classes: frozenset[str], within: tuple[str, ...]) -> bool:
+        """Whether a node is of one of these classes, or a subgraph with one in it."""
+        kind = str(node["type"])
+        if kind not in self._definitions or kind in within:
+            return kind in classes
+        return any(self._holds(one, classes, (*within, kind)) for one in self._definitions[kind]["nodes"])
 
     def set(
         self, path: NodePath, name: str, value: Any, convert: Callable[[dict[str, Any]], dict[str, dict[str, Any]]]

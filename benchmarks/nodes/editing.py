@@ -6,6 +6,7 @@ import errno
 import os
 import signal
 import time
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from comfy.model_management import throw_exception_if_processing_interrupted
 from comfy_api.latest import io
 
 Sample = io.Custom("EDITPAIRS_SAMPLE")
+Scores = io.Custom("EDITPAIRS_SCORES")
 SLICE_SECONDS = 0.05
 
 _met: set[tuple[str, str]] = set()
@@ -44,6 +46,23 @@ class BlockingEdit(io.ComfyNode):
             marked = marked.clone()
             marked[..., height // 4 : height * 3 // 4, width // 4 : width * 3 // 4] = True
         return io.NodeOutput(torch.where(marked[..., None], 1 - image, image), marked.float())
+
+
+class Approve(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="BenchApprove",
+            display_name="Approve (benchmark)",
+            category="editpairs/benchmark",
+            description="Passes scores on as a judge's who looks at nothing, so that rows of these graphs are kept.",
+            inputs=[Scores.Input("scores")],
+            outputs=[Scores.Output("scores")],
+        )
+
+    @classmethod
+    def execute(cls, scores: list[Any]) -> io.NodeOutput:
+        return io.NodeOutput([replace(one, voices=("judge",)) for one in scores])
 
 
 class Mishap(io.ComfyNode):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from comfy_api.latest import ComfyExtension, io
 
 from .calling import CallEndpoint
-from .editing import BlockingEdit, Mishap
+from .editing import Approve, BlockingEdit, Mishap
 from .heavy import HeavyModel, HeavyStage
 
 
 class BenchExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [CallEndpoint, BlockingEdit, HeavyModel, HeavyStage, Mishap]
+        return [Approve, CallEndpoint, BlockingEdit, HeavyModel, HeavyStage, Mishap]

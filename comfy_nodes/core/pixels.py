@@ -116,7 +116,7 @@ def verify(
     size = None if region is None else float(region.mean())
     reason = _fault(change, where, promised, size, limits)
     verdict: Verdict = "reject" if reason else "keep"
-    return Scores(_values(counted, change, where, verdict), verdict, reason), change.mask
+    return Scores(_values(counted, change, where, verdict), verdict, reason, voices=("pixels",)), change.mask
 
 
 def _fault(change: Change, where: Place | None, outside: int, region: float | None, limits: Limits) -> str:

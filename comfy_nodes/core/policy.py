@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from .rubrics import nearest
-from .verdicts import SAYS, Scores, Verdict, combine
+from .verdicts import SAYS, Scores, Verdict, Voice, combine
 
 Outcome = Literal["ok", "failed", "missing"]
 
@@ -28,6 +28,9 @@ _LINE = re.compile(r"([A-Za-z_]\w*(?:\.\w+)*)\s*(>=|<=|==|>|<)\s*([-+]?(?:\d+\.?
 
 _COMPUTED = ("judge.keep", "judge.overall", "judge.raw_")
 """Scores of a judge's that are computed from its own."""
+
+_VOICES: dict[str, Voice] = {"pixel": "pixels", "verify": "verifier", "judge": "judge", "witness": "detector"}
+"""Whose scores they are, by what stands before their names' point."""
 
 _RANKS: dict[Verdict, int] = {"keep": 2, "unscored": 1, "reject": 0}
 
@@ -109,7 +112,7 @@ def decide(given: Sequence[Scores], policy: Sequence[Threshold], verdicts: bool)
     rows = [Row(one, values.get(one.score), one.outcome(values.get(one.score))) for one in policy]
     failed = [f"{row.threshold} does not hold ({row.value:.4g})" for row in rows if row.outcome == "failed"]
     missing = [f"{row.threshold}: there is no such score" for row in rows if row.outcome == "missing"]
-    counted = list(given) if verdicts else [replace(one, verdict="keep", reason="") for one in given]
+    counted = list(given) if verdicts else [_overruled(one, rows) for one in given]
     if failed:
         counted.append(Scores({}, "reject", "; ".join(failed)))
     elif missing:
@@ -119,6 +122,13 @@ def decide(given: Sequence[Scores], policy: Sequence[Threshold], verdicts: bool)
     decided = combine(counted)
     said = {"filter.keep": SAYS[decided.verdict]} if decided.verdict in SAYS else {}
     return replace(decided, values=decided.values | said), rows
+
+
+def _overruled(found: Scores, rows: Sequence[Row]) -> Scores:
+    """Scores whose verdict does not count: who did not keep the edit vouches for it only by scores that are asked for."""
+    asked = {_VOICES.get(row.threshold.score.partition(".")[0]) for row in rows}
+    voices = tuple(one for one in found.voices if found.verdict == "keep" or one in asked)
+    return replace(found, verdict="keep", reason="", voices=voices)
 
 
 def table(rows: Sequence[Row]) -> str:

@@ -11,7 +11,7 @@ from pydantic_core import from_json
 from .annotation import Region
 from .keys import FileName, FolderInside, Key, checked_key
 from .rle import Rle
-from .verdicts import Judge, Verdict
+from .verdicts import Judge, Verdict, Voice
 
 SCHEMA_VERSION = 1
 
@@ -172,6 +172,8 @@ class EditRecord(BaseModel):
     editor_prompt: str | None = None
     verdict: Verdict
     reject_reason: str = ""
+    vouched_by: tuple[Voice, ...] = ()
+    """Who let a kept edit pass; empty of all others."""
     scores: tuple[Score, ...] = ()
     judge: Judge | None = None
     regions: tuple[RegionRecord, ...] = ()

@@ -180,7 +180,8 @@ def judged(rubric: Rubric, read: Read) -> Scores:
     wrong += [f"not so: {flag.name.replace('_', ' ')}" for flag in rubric.flags if not read.flags[flag.name]]
     verdict: Verdict = "reject" if wrong else "keep"
     values["judge.keep"] = SAYS[verdict]
-    return Scores(values, verdict, f"judge ({rubric.name}): {'; '.join(wrong)}" if wrong else "")
+    reason = f"judge ({rubric.name}): {'; '.join(wrong)}" if wrong else ""
+    return Scores(values, verdict, reason, voices=("judge",))
 
 
 def capped(rubric: Rubric, scores: Mapping[str, float]) -> dict[str, float]:

@@ -1,17 +1,31 @@
-"""What a verifier says of an edit, and how several verifiers' words become one."""
+"""What a verifier says of an edit, how several verifiers' words become one, and who may vouch for a kept row."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
+
+from .makers import Making
 
 Verdict = Literal["keep", "reject", "unscored"]
 
 SAYS: dict[Verdict, float] = {"keep": 1.0, "reject": 0.0}
 """A verifier's verdict as its score `<verifier>.keep`, by which verifiers are compared; an unscored edit has none."""
+
+Voice = Literal["pixels", "verifier", "judge", "detector", "hand"]
+"""Who speaks of an edit: counted pixels, a language model that says what changed or how good it is, a detector that finds
+the thing, a person."""
+
+SEMANTIC: tuple[Voice, ...] = ("verifier", "judge", "detector", "hand")
+"""Voices that tell what a picture shows. Pixels do not: what a model painted in the place of a thing is a change, too."""
+
+UNVOUCHED = (
+    "nobody looked: no verifier, judge, detector or person vouches for this edit by a model, and pixels alone can only "
+    "reject it"
+)
 
 
 class Judge(BaseModel):
@@ -36,6 +50,8 @@ class Scores:
     """The instruction put right to what the picture shows; empty where the verifier does not restate."""
     task: str = ""
     """The task that `restated` asks for, where it is another one than the sample's."""
+    voices: tuple[Voice, ...] = ()
+    """Whose verdict it is; several where scores were combined. Nobody's where it is unscored, or a word of no verifier's."""
     judge: Judge | None = None
     """Who was asked, where a language model was; also where its reply could not be read."""
 
@@ -51,14 +67,35 @@ def combine(scores: Iterable[Scores]) -> Scores:
     given = tuple(scores) or (UNVERIFIED,)
     values = {name: value for one in given for name, value in one.values.items()}
     judge = _judges([one.judge for one in given if one.judge])
+    voices = tuple(dict.fromkeys(voice for one in given for voice in one.voices))
     for verdict in ("reject", "unscored"):
         # A verifier that was spared passes on why; it is said once.
         reasons = dict.fromkeys(one.reason for one in given if one.verdict == verdict and one.reason)
         if any(one.verdict == verdict for one in given):
             restated, task = ("", "") if verdict == "reject" else _last(given)
-            return Scores(values, verdict, "; ".join(reasons), restated, task, judge)
+            return Scores(values, verdict, "; ".join(reasons), restated, task, voices, judge)
     restated, task = _last(given)
-    return Scores(values, "keep", restated=restated, task=task, judge=judge)
+    return Scores(values, "keep", restated=restated, task=task, voices=voices, judge=judge)
+
+
+def vouched(found: Scores, making: Making, told_by_hand: bool = False) -> Scores:
+    """The verdict that a row gets, with those who vouch for it: an edit that only pixels let pass is unscored.
+
+    Of classical edits, which say what they did, pixels vouch, too. Of two frames of which nothing is painted, a person
+    vouches who wrote the words for them.
+
+    Args:
+        found: what all verifiers said.
+        told_by_hand: whether the instruction is a person's own.
+    """
+    if found.verdict != "keep":
+        return replace(found, voices=())
+    may: tuple[Voice, ...] = ("pixels", *SEMANTIC) if making == "classical" else SEMANTIC
+    said = (*found.voices, "hand") if making == "frames" and told_by_hand else found.voices
+    voices = tuple(one for one in may if one in said)
+    if not voices:
+        return replace(found, verdict="unscored", reason=UNVOUCHED, voices=())
+    return replace(found, voices=voices)
 
 
 def _last(given: tuple[Scores, ...]) -> tuple[str, str]:

@@ -78,6 +78,15 @@ def thing_of(target: str) -> str:
     return _ARTICLE.sub("", _TAIL.sub("", words)).strip() or _ARTICLE.sub("", words)
 
 
+def says_all(questions: Sequence[Question], steps: int) -> bool:
+    """Whether these questions are about all that an edit does, and about what is there afterwards as well.
+
+    Args:
+        steps: how many operations the edit has.
+    """
+    return len(questions) == steps and all(one.new or one.op != "replace" for one in questions)
+
+
 def weigh(
     questions: Sequence[Question], before: Sequence[Find], after: Sequence[Find], overlap: float
 ) -> tuple[dict[str, float], Verdict, str]:
@@ -157,10 +166,15 @@ def about_people(names: Sequence[str]) -> bool:
     return bool(words & PEOPLE)
 
 
-def scores(values: Mapping[str, float], verdict: Verdict, reason: str) -> Scores:
-    """The testimony as scores, with `witness.keep` where there is a verdict."""
+def scores(values: Mapping[str, float], verdict: Verdict, reason: str, whole: bool) -> Scores:
+    """The testimony as scores, with `witness.keep` where there is a verdict.
+
+    Args:
+        whole: whether it is about all of the edit, so that a detector vouches for it.
+    """
     own = {"witness.keep": SAYS[verdict]} if verdict in SAYS else {}
-    return Scores({**values, **own}, verdict, f"witness: {reason}" if reason else "")
+    said = f"witness: {reason}" if reason else ""
+    return Scores({**values, **own}, verdict, said, voices=("detector",) if own and whole else ())
 
 
 def iou(one: Box, other: Box) -> float:

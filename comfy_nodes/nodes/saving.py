@@ -14,6 +14,7 @@ from .. import ingredients
 from ..core import pixels, rle, verdicts
 from ..core.annotation import region_of_mask
 from ..core.instructions import USER
+from ..core.makers import making_of
 from ..core.records import EditRecord, Model, RegionRecord, Score
 from ..pair_files import PairFiles
 from ..sample_failures import failed
@@ -78,7 +79,7 @@ class SaveEditPair(io.ComfyNode):
                     tooltip="Subfolder of ComfyUI's output folder.",
                 ),
             ],
-            hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo],
+            hidden=[io.Hidden.prompt, io.Hidden.unique_id, io.Hidden.extra_pnginfo],
         )
 
     @classmethod
@@ -128,6 +129,7 @@ class SaveEditPair(io.ComfyNode):
             raise ValueError(f"{empty}: an empty batch, so there is no pair to save; see to the node before")
         references = [to_bytes(sample.images["reference"][0])] if "reference" in sample.images else []
         made = ingredients.basis(sample, cls.hidden.prompt)
+        making = making_of(cls.hidden.prompt, cls.hidden.unique_id)
         records = []
         for index in range(count):
             before, after = to_bytes(item(sources, index)), to_bytes(item(edited, index))
@@ -137,7 +139,8 @@ class SaveEditPair(io.ComfyNode):
                     "a pair needs equal sizes; wire the scaled photo to source"
                 )
             mask = None if edit_masks is None else marked(item(edit_masks, index), *before.shape[:2])
-            verdict = verdicts.combine([_of(one, index) for one in given] + _contract(before, after, mask))
+            found = verdicts.combine([_of(one, index) for one in given] + _contract(before, after, mask))
+            verdict = verdicts.vouched(found, making, _told_by_hand(sample, prompt))
             record = _record(
                 sample, prompt, verdict, _regions(sample, region_masks, index, before, verdict.task), mask, before
             )
@@ -159,6 +162,11 @@ class SaveEditPair(io.ComfyNode):
 
 def _of(scores: list[verdicts.Scores], index: int) -> verdicts.Scores:
     return scores[index if len(scores) > 1 else 0]
+
+
+def _told_by_hand(sample: EditSample, prompt: str) -> bool:
+    """Whether the pair's words are those that a person gave with its pictures."""
+    return prompt == sample.instruction and (sample.writing is None or sample.writing.model == USER)
 
 
 def _contract(before: np.ndarray, after: np.ndarray, mask: np.ndarray | None) -> list[verdicts.Scores]:
@@ -215,6 +223,7 @@ def _record(
         restated_prompt=verdict.restated or None,
         verdict=verdict.verdict,
         reject_reason=verdict.reason,
+        vouched_by=verdict.voices,
         scores=tuple(_score(name, value) for name, value in verdict.values.items()),
         judge=verdict.judge,
         regions=regions,

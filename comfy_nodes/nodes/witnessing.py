@@ -115,6 +115,7 @@ class Witness(io.ComfyNode):
                 f"edited {width} x {height}: the region says nothing of another frame; wire both in one size and the photo's shape"
             )
         questions = _questions(sample, new_object, width, height)
+        whole = witnesses.says_all(questions, max(len(sample.writing.steps), 1) if sample.writing else 1)
         people = max_people_change < 255 and _leaves_people_alone(sample, questions)
         names = list(dict.fromkeys(name for one in questions for name in one.names))
         if people:
@@ -143,7 +144,7 @@ class Witness(io.ComfyNode):
                     verdict = "reject"
             silent = not questions and verdict != "reject"
             results.append(
-                _nothing_to_say(sample, earlier[index]) if silent else witnesses.scores(values, verdict, reason)
+                _nothing_to_say(sample, earlier[index]) if silent else witnesses.scores(values, verdict, reason, whole)
             )
             reports.append(_report(questions, before, after))
         return io.NodeOutput(results, "\n\n".join(reports), ui={"text": shown(results)})
@@ -210,7 +211,7 @@ def _people(sample: EditSample, source: torch.Tensor, edited: torch.Tensor, befo
 def _nothing_to_say(sample: EditSample, earlier: verdicts.Scores | None) -> verdicts.Scores:
     """What was found before, so that the witness adds nothing; alone it leaves the edit unscored."""
     if earlier is not None:
-        return verdicts.Scores({}, earlier.verdict, earlier.reason)
+        return verdicts.Scores({}, earlier.verdict, earlier.reason, voices=earlier.voices)
     return verdicts.Scores(
         {},
         "unscored",

@@ -120,12 +120,43 @@ class TestSaveEditPair:
         return sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
 
     def kept(self, pack: Any, verdict: str = "keep") -> list[Any]:
-        return [pack.part("core.verdicts").Scores({"judge.quality": 4.0}, verdict, "")]
+        return [pack.part("core.verdicts").Scores({"judge.quality": 4.0}, verdict, "", voices=("judge",))]
+
+    @pytest.mark.parametrize(
+        ("maker", "verdict", "vouched_by"),
+        [("EditPairsClassicalInpaint", "keep", ["pixels"]), ("VAEDecode", "unscored", [])],
+    )
+    def test_pixels_keep_what_says_what_it_did_and_no_models_edit(
+        self,
+        pack: Any,
+        folders: Path,
+        sample: Any,
+        repainted: np.ndarray,
+        maker: str,
+        verdict: str,
+        vouched_by: list[str],
+    ) -> None:
+        from comfy_api.latest import io as comfy_io
+
+        graph = {
+            "1": {"class_type": "EditPairsLoadSample", "inputs": {}},
+            "2": {"class_type": maker, "inputs": {"image": ["1", 1]}},
+            "3": {"class_type": "EditPairsSavePair", "inputs": {"edited": ["2", 0]}},
+        }
+        pixels = pack.part("core.verdicts").Scores({"pixel.keep": 1.0}, "keep", voices=("pixels",))
+        hidden = {comfy_io.Hidden.prompt: graph, comfy_io.Hidden.unique_id: "3"}
+        given = {"sample": sample, "edited": image(repainted), "scores": {"score0": [pixels]}}
+        output = pack.call("EditPairsSavePair", hidden, **given, instruction="")
+        (record,) = self.records(output)
+        assert (record["verdict"], record["vouched_by"]) == (verdict, vouched_by)
+        assert record["reject_reason"].startswith("nobody looked") == (verdict == "unscored")
 
     def test_a_restatement_of_another_task_relabels_the_row(
         self, pack: Any, save: Callable[..., Any], sample: Any, repainted: np.ndarray
     ) -> None:
-        told = pack.part("core.verdicts").Scores({}, "keep", restated="Replace the disc with a jug.", task="replace")
+        told = pack.part("core.verdicts").Scores(
+            {}, "keep", restated="Replace the disc with a jug.", task="replace", voices=("verifier",)
+        )
         own = replace(sample, provenance=sample.provenance.model_copy(update={"subtask": "unicedit/Subject Removal"}))
         (record,) = self.records(save(sample=own, edited=image(repainted), scores={"score0": [told]}))
         assert (record["task"], record["made_as"], record["subtask"]) == ("replace", "remove", "")
@@ -222,7 +253,7 @@ class TestSaveEditPair:
     def test_a_score_that_is_no_number_is_an_error(
         self, value: float, save: Callable[..., Any], folders: Path, repainted: np.ndarray, pack: Any
     ) -> None:
-        scores = [pack.part("core.verdicts").Scores({"judge.quality": value}, "keep")]
+        scores = [pack.part("core.verdicts").Scores({"judge.quality": value}, "keep", voices=("judge",))]
         with pytest.raises(ValueError, match=f"the score judge.quality is {value}"):
             save(edited=image(repainted), scores={"score0": scores})
         assert self.files(folders) == []

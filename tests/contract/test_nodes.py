@@ -39,6 +39,15 @@ def test_the_list_in_the_source_is_what_comfyui_gets(pack: Any) -> None:
     assert len(pack.nodes) >= 6
 
 
+def test_whoever_gives_out_a_picture_is_known_to_paint_or_not(pack: Any) -> None:
+    """An unknown one would pass for classical beside a classical node."""
+    makers = pack.part("core.makers")
+    giving = {
+        name for name, node in pack.nodes.items() if "IMAGE" in [one.io_type for one in node.GET_SCHEMA().outputs]
+    }
+    assert giving == makers.CLASSICAL | makers.MOVING | makers.PAINTING | {makers.SECOND}
+
+
 def test_the_door_is_the_v3_one(pack: Any) -> None:
     assert (REPOSITORY / pack.module.WEB_DIRECTORY / "docs").is_dir()
     assert inspect.iscoroutinefunction(pack.module.comfy_entrypoint)

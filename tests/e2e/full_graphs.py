@@ -23,7 +23,7 @@ from comfy_nodes import sizes
 from comfy_nodes.core import rle
 from comfy_nodes.core.annotation import Annotation, Region, region_of_mask, to_json
 from comfy_nodes.core.instructions import Step
-from driver.workflow import WORKFLOWS, BatchGraph, WorkflowFile, apply_settings
+from driver.workflow import WORKFLOWS, Api, BatchGraph, WorkflowFile, apply_settings
 from tests.e2e import helpers
 from tests.models import tiny_flux, tiny_sam2, tiny_sdxl
 
@@ -73,9 +73,8 @@ def make_checkpoints(models: Path) -> None:
         make(models / "diffusion_models" / name)
 
 
-def bound(name: str, object_info: dict[str, Any], *settings: str) -> BatchGraph:
-    """A workflow with tiny weights, ready to take a sample."""
-    api = WorkflowFile.read(WORKFLOWS / f"{name}.json").to_api(object_info)
+def tiny(api: Api) -> list[str]:
+    """What `--set` is told, so that a graph takes tiny weights."""
     wanted = []
     for address, value in CHANGED.items():
         class_type, field = address.split(".")
@@ -83,7 +82,13 @@ def bound(name: str, object_info: dict[str, Any], *settings: str) -> BatchGraph:
         if address == "EditPairsFitSize.size":  # what makes room for a crop leaves so small a photo as it is
             nodes = [number for number in nodes if api[number]["inputs"]["size"] not in sizes.ROOM]
         wanted += [f"#{number}.{field}={value}" for number in nodes]
-    apply_settings(api, [*wanted, *settings], object_info)
+    return wanted
+
+
+def bound(name: str, object_info: dict[str, Any], *settings: str) -> BatchGraph:
+    """A workflow with tiny weights, ready to take a sample."""
+    api = WorkflowFile.read(WORKFLOWS / f"{name}.json").to_api(object_info)
+    apply_settings(api, [*tiny(api), *settings], object_info)
     return BatchGraph.bind(api, object_info)
 
 

@@ -44,7 +44,7 @@ def run_by_hand(url: str, path: Path) -> dict[str, Any]:
 
 
 def opened(output: Path, url: str, photos: Path | None) -> Opened:
-    (row,) = rows(output)
+    (row,) = rows(output) + rows(output, "rejected")
     return open_row(row["key"], output, ComfyServer(url), Source(photos) if photos else None, upload=True)
 
 
@@ -177,12 +177,13 @@ def test_an_adopted_graph_makes_pairs(driver: Driver, photos: Path, comfy: Any, 
     assert adopted.missing == ""
 
     (photos / "photo.txt").write_text("Show it as a negative.")
-    driver.run("--input", photos, "--output", tmp_path / "out", workflow=tmp_path / "ours.json", quick=False)
-    (row,) = rows(tmp_path / "out")
+    ended = driver.run("--input", photos, "--output", tmp_path / "out", workflow=tmp_path / "ours.json", quick=False)
+    assert "ours.json: ALL ROWS WILL BE UNSCORED" in ended.stderr
+    (row,) = rows(tmp_path / "out", "rejected")
     before, after = pixels_of(row["input_images"][0]), pixels_of(row["output_images"][0])
     assert before.shape != (75, 101, 3)
     assert np.abs(before.astype(int) + after - 255).max() <= 1
-    assert (row["prompt"], row["task"], row["verdict"]) == ("Show it as a negative.", "instruct", "keep")
+    assert (row["prompt"], row["task"], row["verdict"]) == ("Show it as a negative.", "instruct", "unscored")
 
     assert make_again(opened(tmp_path / "out", comfy.url, photos), ComfyServer(comfy.url)).difference == 0
     assert "scaled the photo from 101 x 75" in opened(tmp_path / "out", comfy.url, None).lines[1]

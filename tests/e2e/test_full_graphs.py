@@ -15,10 +15,15 @@ import numpy as np
 import pytest
 
 from comfy_nodes.core.annotation import Region
+from comfy_nodes.core.makers import making_of
 from comfy_nodes.core.model_rows import TABLE
-from driver.workflow import WORKFLOWS, BatchGraph, WorkflowFile
+from driver.judges import JUDGES, with_judges
+from driver.workflow import EDIT_SINK, WORKFLOWS, BatchGraph, WorkflowFile
 from tests.e2e import helpers
-from tests.e2e.full_graphs import Pair, Photo, bound, make_checkpoints, op, photo, region, run
+from tests.e2e.full_graphs import Pair, Photo, bound, make_checkpoints, op, photo, region, run, tiny
+from tests.e2e.helpers import Driver
+from tests.e2e.test_verify import FOUND, SCORES
+from tests.vlm.endpoint import Endpoint, Say
 
 MASKED = ("remove", "add", "replace", "alter", "background", "visual", "hybrid")
 WHOLE = ("style", "extract", "motion", "instruct", "instruct-qwen")
@@ -105,6 +110,73 @@ def test_it_needs_core_nodes_and_ours_alone(bench: Bench, name: str) -> None:
     assert strange == []
 
 
+@pytest.mark.parametrize("name", GRAPHS)
+def test_its_judges_are_switched_on_without_editing_it(bench: Bench, name: str) -> None:
+    file = WorkflowFile.read(WORKFLOWS / f"{name}.json")
+    plain, judged = file.to_api(bench.info), with_judges(file, "strict", bench.info).to_api(bench.info)
+    judges = {number: node for number, node in judged.items() if node["class_type"] in JUDGES}
+    assert {node["class_type"] for node in judges.values()} == JUDGES
+    assert {judged[node["inputs"]["vlm"][0]]["inputs"]["profile"] for node in judges.values()} == {"strict"}
+    added = judged.keys() - plain.keys()
+    assert added == judges.keys() | {node["inputs"]["vlm"][0] for node in judges.values()}
+    (sink,) = (number for number, node in plain.items() if node["class_type"] == EDIT_SINK)
+    assert {number: node for number, node in judged.items() if number not in added | {sink}} == {
+        number: node for number, node in plain.items() if number != sink
+    }
+
+
+@pytest.mark.parametrize("path", sorted(WORKFLOWS.glob("*.json")), ids=lambda path: path.stem)
+def test_what_makes_each_graphs_edits(bench: Bench, path: Path) -> None:
+    api = WorkflowFile.read(path).to_api(bench.info)
+    sinks = [number for number, node in api.items() if node["class_type"] == EDIT_SINK]
+    if not sinks:
+        return
+    expected = "frames" if path.stem.startswith("motion") else "model"
+    if path.stem.endswith("-classical") and expected == "model":
+        expected = "classical"
+    assert making_of(api, sinks[0]) == expected
+
+
+def test_a_models_edit_is_unscored_until_somebody_looks(
+    bench: Bench, driver: Driver, comfy: Any, photos: Path, tmp_path: Path
+) -> None:
+    api = WorkflowFile.read(WORKFLOWS / "remove.json").to_api(bench.info)
+    settings = ["--profile", "full", *(word for one in tiny(api) for word in ("--set", one))]
+    alone, judged, later = tmp_path / "alone", tmp_path / "judged", tmp_path / "later"
+    run = ("--input", photos, "--limit", 2)
+    model = {"workflow": "remove", "quick": False}
+    ended = driver.run(*run, *settings, "--output", alone, **model)
+    assert "remove.json: ALL ROWS WILL BE UNSCORED" in ended.stderr.partition("edited")[0]
+    assert "0 kept, 0 rejected, 2 unscored" in ended.stdout and "--judge PROFILE has them judged" in ended.stderr
+    for row in helpers.rows(alone, "rejected"):
+        assert (row["verdict"], row["vouched_by"]) == ("unscored", [])
+        assert row["reject_reason"].startswith("nobody looked")
+        assert {"name": "pixel.keep", "value": 1.0} in row["scores"], "pixels had let it pass"
+
+    line = driver.refused(*run, "--output", tmp_path / "x", "--judge", "strict")
+    assert "remove-classical.json has no Verify Edit or Judge Edit to switch on" in line
+    deeds = {"source_caption": [Say(json.dumps(FOUND))], "Score the edit": [Say(json.dumps(SCORES))]}
+    with Endpoint(deeds) as endpoint:
+        comfy.profiles.write_text(f'[profiles.strict]\nbase_url = "{endpoint.url}"\nmodel = "tiny"\n')
+        try:
+            ended = driver.run(*run, *settings, "--output", judged, "--judge", "strict", **model)
+            asked = len(endpoint.requests)
+            driver.run("--input", alone / "rejected", "--output", later, "--judge", "strict", workflow="verify", quick=False)
+            line = driver.refused(*run, *settings, "--output", tmp_path / "y", "--judge", "other", **model)
+        finally:
+            comfy.profiles.unlink()
+    assert "--judge other: " in line and "has no VLM profile of that name" in line
+    assert asked == 4 and "UNSCORED" not in ended.stderr
+    for output in (judged, later):
+        found = helpers.rows(output)
+        assert [row["vouched_by"] for row in found] == [["verifier", "judge"]] * 2
+        summary = json.loads((output / "summary.json").read_text())
+        assert summary["tasks"]["remove"]["vouched_by"] == {"verifier": 2, "judge": 2}
+        assert "Who vouches for kept rows" in (output / "report.html").read_text()
+    ran = WorkflowFile.read(judged / "workflow.json").to_api(bench.info)
+    assert {node["class_type"] for node in ran.values()} >= JUDGES, "the file that it leaves makes it again"
+
+
 @pytest.mark.parametrize(
     ("name", "words", "told"),
     [
@@ -120,7 +192,7 @@ def test_a_region_is_edited_and_nothing_else(bench: Bench, name: str, words: str
     assert np.array_equal(pair.before, bench.photo.pixels)
     pair.assert_kept_outside()
     assert pair.mask[30:55, 40:61].all(), "the mask is the region and what it grew by"
-    assert pair.record["verdict"] == "keep"
+    assert (pair.record["verdict"], pair.record["vouched_by"]) == ("unscored", []), "nobody looked"
     assert pair.record["seed"] == 5
 
 

@@ -111,6 +111,7 @@ def filed() -> Callable[..., Filed]:
         known = {
             "task": "remove", "prompt": "Remove the cup.", "source_id": "cup.jpg", "source_path": "cup.jpg",
             "source_sha256": "f" * 64, "seed": 7, "width": 10, "height": 6,
+            "vouched_by": ["judge"] if verdict == "keep" else [],
         }  # fmt: skip
         return Filed(key=key, verdict=verdict, **{**images, **known, **fields})
 

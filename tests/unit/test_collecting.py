@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from comfy_nodes.core.verdicts import UNVOUCHED
 from driver.batch import main
 from driver.collecting import collect
 from driver.failures import RunError
@@ -85,6 +86,17 @@ def test_a_dataset_like_a_runs(hand: Hand, tmp_path: Path) -> None:
     assert names <= {path.name for path in (tmp_path / "out").iterdir()}
     assert (found.summary.kept, found.summary.rejected, found.summary.unscored, found.summary.failed) == (1, 1, 1, 0)
     assert found.lines == (f"3 pairs in {hand.folder}: 3 new, 0 collected before",)
+
+
+def test_a_pair_that_nobody_vouches_for_is_unscored(hand: Hand, tmp_path: Path) -> None:
+    """As versions before this one saved them, which let pixels keep what a model painted."""
+    hand.save("old", vouched_by=[])
+    for _again in range(2):
+        found = collect(hand.folder, tmp_path / "out")
+        (row,) = rows(tmp_path / "out", "rejected")
+        assert (row["verdict"], row["reject_reason"]) == ("unscored", UNVOUCHED)
+        assert keys(tmp_path / "out") == []
+    assert found.lines[0].endswith("0 new, 1 collected before")
 
 
 def test_the_newest_of_a_key_counts(hand: Hand, tmp_path: Path) -> None:

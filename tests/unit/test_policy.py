@@ -134,7 +134,7 @@ def seen(name: str, box: Any = CUP, score: float = 0.8) -> Find:
 def test_testimony(op: str, before: list[Find], after: list[Find], verdict: str, why: str) -> None:
     values, said, reason = weigh([Question(op, "cup", "bowl" if op == "replace" else "", CUP)], before, after, 0.3)
     assert said == verdict and why in reason
-    assert scores(values, said, reason).values.get("witness.keep") == {"keep": 1.0, "reject": 0.0}.get(verdict)
+    assert scores(values, said, reason, True).values.get("witness.keep") == {"keep": 1.0, "reject": 0.0}.get(verdict)
     assert set(values) >= {"witness.before", "witness.after"}
     assert ("witness.new_after" in values) == (op == "replace" and verdict != "unscored")
 

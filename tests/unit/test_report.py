@@ -162,7 +162,8 @@ def test_the_summary_is_for_programs(rows: Any) -> None:
     page(rows)
     found = json.loads((rows.output / "summary.json").read_text(encoding="utf-8"))
     assert {name: found[name] for name in vars(SUMMARY)} == vars(SUMMARY)
-    assert found["tasks"]["remove"] == {"kept": 2, "rejected": 1, "unscored": 1, "tries": 0, "failed": 0, "skipped": 0}
+    assert found["tasks"]["remove"] == {"kept": 2, "rejected": 1, "unscored": 1, "tries": 0, "failed": 0, "skipped": 0,
+                                        "vouched_by": {"judge": 2}}  # fmt: skip
     assert found["row_reasons"]["unscored"] == {"no verifier": 1}
     assert found["scores"][HOSTILE]["count"] == 2
 
@@ -209,6 +210,7 @@ def test_stages_count_samples_and_say_who_rejected(judged: Any) -> None:
     assert figures["tries"] == 1
     assert figures["tasks"]["style"] == {
         "kept": 1, "rejected": 0, "unscored": 0, "tries": 0, "failed": 1, "skipped": 0,
+        "vouched_by": {"judge": 1},
     }  # fmt: skip
     assert figures["tasks"]["remove"]["failed"] == 1
     assert figures["vlm_calls_per_kept"] == 4

@@ -1,0 +1,191 @@
+"""Who may vouch for a kept row: a table of who spoke and what made the edit, and graphs whose judges are switched on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from comfy_nodes.core.makers import Making, making_of
+from comfy_nodes.core.policy import decide, parse
+from comfy_nodes.core.verdicts import UNVOUCHED, Scores, Verdict, Voice, combine, vouched
+from comfy_nodes.core.witnesses import Question, says_all, scores
+from driver.failures import RunError
+from driver.judges import unvouched, with_judges
+from driver.ui_graph import MUTED, UiGraph
+from driver.workflow import Api, BatchGraph, WorkflowFile
+
+MAKINGS: tuple[Making, ...] = ("classical", "frames", "model")
+SAID: dict[str, tuple[Verdict, tuple[Voice, ...]]] = {
+    "pixels": ("keep", ("pixels",)), "verifier": ("keep", ("verifier",)), "judge": ("keep", ("judge",)),
+    "detector": ("keep", ("detector",)), "nobody": ("keep", ()), "rejecting pixels": ("reject", ("pixels",)),
+    "rejecting judge": ("reject", ("judge",)), "silent judge": ("unscored", ()),
+}  # fmt: skip
+
+TABLE: list[tuple[tuple[str, ...], dict[Making, tuple[Verdict, tuple[Voice, ...]]]]] = [
+    (("pixels",), {"classical": ("keep", ("pixels",)), "frames": ("unscored", ()), "model": ("unscored", ())}),
+    (("nobody",), {"classical": ("unscored", ()), "frames": ("unscored", ()), "model": ("unscored", ())}),
+    (("pixels", "verifier"), {"classical": ("keep", ("pixels", "verifier")), "frames": ("keep", ("verifier",)), "model": ("keep", ("verifier",))}),
+    (("pixels", "judge"), {"classical": ("keep", ("pixels", "judge")), "frames": ("keep", ("judge",)), "model": ("keep", ("judge",))}),
+    (("judge",), {"classical": ("keep", ("judge",)), "frames": ("keep", ("judge",)), "model": ("keep", ("judge",))}),
+    (("pixels", "detector"), {"classical": ("keep", ("pixels", "detector")), "frames": ("keep", ("detector",)), "model": ("keep", ("detector",))}),
+    (("pixels", "judge", "verifier"), {making: ("keep", (*(("pixels",) if making == "classical" else ()), "verifier", "judge")) for making in MAKINGS}),  # type: ignore[misc]
+    (("rejecting pixels", "judge"), {making: ("reject", ()) for making in MAKINGS}),
+    (("pixels", "rejecting judge"), {making: ("reject", ()) for making in MAKINGS}),
+    (("pixels", "verifier", "silent judge"), {making: ("unscored", ()) for making in MAKINGS}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("making", MAKINGS)
+@pytest.mark.parametrize(("said", "wanted"), TABLE, ids=["+".join(said) for said, _ in TABLE])
+def test_who_speaks_and_what_made_the_edit(
+    said: tuple[str, ...], wanted: dict[Making, tuple[Verdict, tuple[Voice, ...]]], making: Making
+) -> None:
+    given = [Scores({}, SAID[one][0], SAID[one][0], voices=SAID[one][1]) for one in said]
+    found = vouched(combine(given), making)
+    assert (found.verdict, found.voices) == wanted[making]
+    if found.verdict == "unscored" and "silent judge" not in said:
+        assert found.reason == UNVOUCHED
+
+
+def test_a_person_vouches_for_two_frames_and_for_nothing_that_was_painted() -> None:
+    pixels = Scores({}, "keep", voices=("pixels",))
+    assert vouched(pixels, "frames", told_by_hand=True).voices == ("hand",)
+    assert vouched(pixels, "model", told_by_hand=True).verdict == "unscored"
+    assert vouched(Scores({}, "reject", "no edit"), "frames", told_by_hand=True).verdict == "reject"
+
+
+def test_a_policy_lets_speak_whom_it_asks() -> None:
+    rejecting = Scores({"judge.overall": 4.0, "judge.keep": 0.0}, "reject", "low", voices=("judge",))
+    pixels = Scores({"pixel.outside_max": 0.0}, "keep", voices=("pixels",))
+    by_judge, _ = decide([pixels, rejecting], parse("judge.overall >= 3"), verdicts=False)
+    assert vouched(by_judge, "model").voices == ("judge",)
+    by_pixels, _ = decide([pixels, rejecting], parse("pixel.outside_max <= 2"), verdicts=False)
+    assert vouched(by_pixels, "model").verdict == "unscored", "a judge that rejected does not vouch"
+
+
+BOX = (0.0, 0.0, 9.0, 9.0)
+
+
+def test_a_detector_vouches_for_what_it_was_asked_all_about() -> None:
+    remove, replace_blind = Question("remove", "cup", "", BOX), Question("replace", "cup", "", BOX)
+    assert says_all([remove], 1) and says_all([remove, Question("replace", "cup", "jug", BOX)], 2)
+    assert not says_all([remove], 2), "the other step is no thing that comes or goes"
+    assert not says_all([replace_blind], 1), "nobody says what is there now"
+    assert scores({}, "keep", "", True).voices == ("detector",)
+    assert scores({}, "keep", "", False).voices == scores({}, "unscored", "blind", True).voices == ()
+
+
+def graph(*edits: tuple[str, dict[str, Any]], **more: Any) -> Api:
+    """Load, these nodes one after the other, save."""
+    found: Api = {"load": {"class_type": "EditPairsLoadSample", "inputs": {"task": "remove"}}}
+    last = "load"
+    for number, (kind, inputs) in enumerate(edits):
+        found[f"edit{number}"] = {"class_type": kind, "inputs": {"image": [last, 1], **inputs}}
+        last = f"edit{number}"
+    found["save"] = {"class_type": "EditPairsSavePair", "inputs": {"sample": ["load", 0], "edited": [last, 0], **more}}
+    return found
+
+
+INPAINT: tuple[str, dict[str, Any]] = ("EditPairsClassicalInpaint", {})
+
+
+@pytest.mark.parametrize(
+    ("found", "making"),
+    [
+        (graph(INPAINT), "classical"),
+        (graph(("EditPairsSegmentBoxGrabCut", {}), ("GrowMask", {}), INPAINT), "classical"),
+        (graph(INPAINT, ("EditPairsBlendEdit", {})), "classical"),
+        (graph(("EditPairsLoadSecondImage", {"role": "reference"}), INPAINT), "classical"),
+        (graph(("EditPairsLoadSecondImage", {"role": "frame2"})), "frames"),
+        (graph(("EditPairsLoadSecondImage", {"role": "edited"})), "model"),
+        (graph(("EditPairsLoadSecondImage", {"role": "edited"}), INPAINT), "model"),
+        (graph(("VAEDecode", {}), INPAINT), "model"),
+        (graph(INPAINT, ("ImageUpscaleWithModel", {})), "model"),
+        (graph(("EditPairsDiffusersEdit", {})), "model"),
+        (graph(), "model"),
+        (graph(INPAINT) | {"edit0": {"class_type": "EditPairsClassicalInpaint", "inputs": {"image": ["gone", 0]}}}, "model"),
+        (graph(INPAINT, source=["decode", 0]) | {"decode": {"class_type": "VAEDecode", "inputs": {}}}, "model"),
+    ],
+)  # fmt: skip
+def test_what_made_an_edit_is_read_from_the_graph(found: Api, making: Making) -> None:
+    """The last one is an add: what a model painted is the picture before."""
+    assert making_of(found, "save") == making
+
+
+def test_a_graph_that_nobody_shows_is_a_models() -> None:
+    assert making_of(None, "save") == making_of(graph(INPAINT), None) == making_of(graph(INPAINT), "x") == "model"
+
+
+PIXELS = {"class_type": "EditPairsVerifyPixels", "inputs": {}}
+
+
+@pytest.mark.parametrize(
+    ("edit", "also", "task", "line"),
+    [
+        (("VAEDecode", {}), PIXELS, "remove", "mine.json: ALL ROWS WILL BE UNSCORED"),
+        (("VAEDecode", {}), {"class_type": "EditPairsJudgeEdit", "inputs": {}}, "style", ""),
+        (("VAEDecode", {}), {"class_type": "EditPairsWitness", "inputs": {}}, "remove", ""),
+        (("VAEDecode", {}), {"class_type": "EditPairsWitness", "inputs": {}}, "style", "ALL ROWS WILL BE UNSCORED"),
+        (INPAINT, PIXELS, "remove", ""),
+        (("EditPairsLoadSecondImage", {"role": "frame2"}), PIXELS, "motion", ""),
+        (("EditPairsLoadSecondImage", {"role": "frame2"}),
+         {"class_type": "EditPairsWriteMotionInstruction", "inputs": {}}, "motion", "whose words a model writes WILL BE"),
+    ],
+)  # fmt: skip
+def test_a_run_that_can_keep_nothing_says_so_before_it_starts(
+    edit: tuple[str, dict[str, Any]], also: dict[str, Any], task: str, line: str
+) -> None:
+    api = graph(edit) | {"also": also}
+    api["load"]["inputs"]["task"] = task
+    said = unvouched(BatchGraph(api, "load", "save", (), ()), "mine.json")
+    assert (line in said) if line else said == ""
+
+
+def test_muted_judges_and_whom_they_ask_are_switched_on_wherever_they_stand() -> None:
+    """The judge stands in a muted subgraph; a muted preview and a bypassed node on its picture's way stay as they are."""
+    names = ("id", "origin_id", "origin_slot", "target_id", "target_slot", "type")
+    inner = {"nodes": [{"id": 1, "type": "EditPairsJudgeEdit", "mode": 4}], "links": [], "id": "sub", "name": "Judge"}
+    nodes = [
+        {"id": 5, "type": "EditPairsLoadVlmEndpoint", "mode": MUTED}, {"id": 6, "type": "Relay", "mode": MUTED},
+        {"id": 7, "type": "sub", "mode": MUTED}, {"id": 8, "type": "PreviewImage", "mode": MUTED},
+        {"id": 9, "type": "ImageInvert", "mode": 4}, {"id": 10, "type": "LoadImage", "mode": MUTED},
+    ]  # fmt: skip
+    links = [(1, 5, 0, 6, 0, "VLM"), (2, 6, 0, 7, 0, "VLM"), (3, 9, 0, 7, 1, "IMAGE"), (4, 10, 0, 7, 2, "IMAGE")]
+    ui = {"nodes": nodes, "links": [dict(zip(names, link, strict=True)) for link in links], "definitions": {"subgraphs": [inner]}}  # fmt: skip
+    found = UiGraph(ui)
+    found.switch_on(frozenset({"EditPairsJudgeEdit"}), "VLM")
+    modes = {node["id"]: node["mode"] for node in found.ui["nodes"]}
+    assert modes == {5: 0, 6: 0, 7: 0, 8: MUTED, 9: 4, 10: MUTED}
+    assert found.ui["definitions"]["subgraphs"][0]["nodes"][0]["mode"] == 0
+    assert ui["nodes"][0]["mode"] == MUTED, "the artist's graph stays as it is"
+
+
+def judged(**vlm: Any) -> Api:
+    """An API graph with a judge, and who it asks."""
+    judge = {"class_type": "EditPairsJudgeEdit", "inputs": {"vlm": ["vlm", 0]}}
+    return graph(("VAEDecode", {})) | {"vlm": {"inputs": {}, **vlm}, "judge": judge}
+
+
+ENDPOINT = "EditPairsLoadVlmEndpoint"
+
+
+def test_judges_that_are_on_get_the_profile() -> None:
+    file = WorkflowFile(Path("mine.json"), "", None, judged(class_type=ENDPOINT, inputs={"profile": "default"}))
+    assert with_judges(file, "strict", {}).to_api({})["vlm"]["inputs"] == {"profile": "strict"}
+    assert file.to_api({})["vlm"]["inputs"] == {"profile": "default"}
+
+
+@pytest.mark.parametrize(
+    ("api", "why"),
+    [
+        (graph(INPAINT), "mine.json has no Verify Edit or Judge Edit to switch on"),
+        (judged(class_type="EditPairsLoadVlmLocal"), "EditPairsJudgeEdit #judge does not ask a service"),
+        (judged(class_type=ENDPOINT) | {"write": {"class_type": "Write", "inputs": {"vlm": ["vlm", 0]}}},
+         "shares its Load VLM with Write #write"),
+    ],
+)  # fmt: skip
+def test_a_graph_whose_judges_cannot_be_asked_is_refused(api: Api, why: str) -> None:
+    with pytest.raises(RunError, match=f"--judge: .*{why}"):
+        with_judges(WorkflowFile(Path("mine.json"), "", None, api), "strict", {})
