@@ -13,7 +13,7 @@ import numpy as np
 from comfy_api.latest import io
 
 from . import boxes as wire
-from .core.annotation import Region
+from .core.annotation import Region, sift
 from .core.instruction_checks import language_of
 from .core.instructions import USER, Step, Writing
 from .core.records import SampleFailure
@@ -133,7 +133,7 @@ def _others(sample: EditSample, boxes: Any) -> list[Region]:
     """The photo's other regions: those in `boxes`, or what the sample's annotation says."""
     if boxes is None:
         return list(sample.others)
-    return wire.regions(boxes, None, "object", *sample.size)
+    return sift(wire.regions(boxes, None, "object", *sample.size))[0]
 
 
 def strings(sample: EditSample) -> tuple[str, str, str, str]:

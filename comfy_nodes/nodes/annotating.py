@@ -11,7 +11,7 @@ from comfy_api.latest import io
 
 from .. import boxes as wire
 from .. import ingredients
-from ..core.annotation import Annotation, Kind, Region, to_json
+from ..core.annotation import EXISTS, WEAK, Annotation, Kind, Region, segmentation, sift, to_json
 from ..core.eligibility import eligibility
 from ..core.records import AnnotationRecord
 from ..output_files import OutputFiles
@@ -61,6 +61,15 @@ class SaveAnnotation(io.ComfyNode):
                 io.String.Input(
                     "folder", default="editpairs", optional=True, tooltip="Subfolder of ComfyUI's output folder."
                 ),
+                io.Float.Input(
+                    "exists",
+                    default=EXISTS,
+                    min=0.0,
+                    max=1.0,
+                    step=0.005,
+                    optional=True,
+                    tooltip="From this detector's score on a box is a thing. Others go into the file too, but apart, as weak, unless their CLIP score proves their name. 0: all are things, as in ImgEdit.",
+                ),
             ],
             outputs=[],
             hidden=[io.Hidden.prompt],
@@ -76,6 +85,7 @@ class SaveAnnotation(io.ComfyNode):
         background_masks: torch.Tensor | None = None,
         caption: str = "",
         folder: str = "editpairs",
+        exists: float = EXISTS,
     ) -> io.NodeOutput:
         files = OutputFiles(folder)
         if sample.failure:
@@ -83,7 +93,10 @@ class SaveAnnotation(io.ComfyNode):
         regions = _regions(object_boxes, object_masks, "object", sample) + _regions(
             background_boxes, background_masks, "background", sample
         )
-        item = _annotation(sample, regions, caption.strip())
+        things, weak = sift(regions, exists)
+        item = _annotation(sample, things, caption.strip())
+        if weak:
+            item[WEAK] = segmentation(weak)
         if sample.routes is not None:
             item["routes"] = sample.routes
         origin = sample.provenance
@@ -92,7 +105,8 @@ class SaveAnnotation(io.ComfyNode):
         made = ingredients.basis(sample, cls.hidden.prompt)
         record = AnnotationRecord(key=origin.key, annotation=item, file=saved, basis=made)
         files.finish(origin.key, [record.model_dump(mode="json")])
-        lines = [f"{region.kind} {region.class_name or 'unnamed'}: {_verdict(region)}" for region in regions]
+        lines = [f"{region.kind} {region.class_name or 'unnamed'}: {_verdict(region)}" for region in things]
+        lines += [f"{len(weak)} weak detections are kept apart"] if weak else []
         return io.NodeOutput(
             ui={"editpairs": [record.model_dump(mode="json")], "text": ["\n".join(lines) or "nothing was found"]}
         )
