@@ -123,9 +123,11 @@ def node_name(node_id: str, node: type[io.ComfyNode]) -> str:
     return f"{node_id} #{node.hidden.unique_id}"
 
 
-def routing_scene(sample: EditSample, boxes: Any) -> Scene:
+def routing_scene(sample: EditSample, boxes: Any, backgrounds: Any) -> Scene:
     """The photo's regions for whichever task: the sample's own marked, the others named."""
     others = _others(sample, boxes)
+    if backgrounds is not None:
+        others += sift(wire.regions(backgrounds, None, "background", *sample.size))[0]
     return Scene(*sample.size, (sample.region,) if sample.region else (), others)
 
 

@@ -16,7 +16,7 @@ from ..core.eligibility import eligibility
 from ..core.records import AnnotationRecord
 from ..output_files import OutputFiles
 from ..sample_failures import failed
-from ..sockets import EditSample, Sample
+from ..sockets import EditSample, Sample, lazy_boxes
 
 
 class SaveAnnotation(io.ComfyNode):
@@ -31,25 +31,19 @@ class SaveAnnotation(io.ComfyNode):
             is_output_node=True,
             inputs=[
                 Sample.Input("sample", tooltip="What Load Edit Sample gave out."),
-                io.BoundingBox.Input(
-                    "object_boxes",
-                    force_input=True,
-                    optional=True,
-                    tooltip="Boxes of objects, with their names and scores.",
-                ),
+                lazy_boxes("object_boxes", "Boxes of objects, with their names and scores."),
                 io.Mask.Input(
                     "object_masks",
                     optional=True,
+                    lazy=True,
                     tooltip="A mask for each object box, in the same order. Without them, boxes alone.",
                 ),
-                io.BoundingBox.Input(
-                    "background_boxes",
-                    force_input=True,
-                    optional=True,
-                    tooltip="Boxes of backgrounds such as sky or wall.",
-                ),
+                lazy_boxes("background_boxes", "Boxes of backgrounds such as sky or wall."),
                 io.Mask.Input(
-                    "background_masks", optional=True, tooltip="A mask for each background box, in the same order."
+                    "background_masks",
+                    optional=True,
+                    lazy=True,
+                    tooltip="A mask for each background box, in the same order.",
                 ),
                 io.String.Input(
                     "caption",
@@ -74,6 +68,11 @@ class SaveAnnotation(io.ComfyNode):
             outputs=[],
             hidden=[io.Hidden.prompt],
         )
+
+    @classmethod
+    def check_lazy_status(cls, sample: EditSample, **inputs: object) -> list[str]:
+        """What is still to be computed: nothing is looked for in the photo of a sample that has failed already."""
+        return [] if sample.failure else [name for name, value in inputs.items() if value is None]
 
     @classmethod
     def execute(
