@@ -176,7 +176,7 @@ def test_requirements_suit_comfyui_manager() -> None:
     """Manager installs line by line, comments too in older versions, and must not be led to torch or to an older package."""
     lines = (ROOT / "requirements.txt").read_text().splitlines()
     names = [line.partition(">=")[0] for line in lines]
-    assert names == ["json-repair", "openai", "opencv-contrib-python-headless", "tenacity"]
+    assert names == ["inflect", "json-repair", "openai", "opencv-contrib-python-headless", "tenacity"]
     assert all(line.count(">=") == 1 for line in lines)
 
 
