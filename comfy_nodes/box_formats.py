@@ -38,6 +38,8 @@ class Detection:
     label: str = ""
     score: float | None = None
     """The detector's confidence, 0 to 1; None where nobody measured it."""
+    clip_score: float | None = None
+    """How well it fits its name; on the wire in the box's `metadata`, and only read from there."""
 
 
 def from_wire(boxes: Any) -> list[list[Detection]]:
@@ -146,7 +148,8 @@ def inside(box: Corners, width: int, height: int) -> tuple[int, int, int, int]:
 def _of_dict(box: dict[str, Any]) -> Detection:
     score = box.get("score")
     corners = _corners(*wire.corners(box), "xyxy")
-    return Detection(corners, str(box.get("label") or ""), None if score is None else float(score))
+    clip = (box.get("metadata") or {}).get("clip_score")
+    return Detection(corners, str(box.get("label") or ""), None if score is None else float(score), clip)
 
 
 def _corners(a: float, b: float, c: float, d: float, layout: Layout) -> Corners:

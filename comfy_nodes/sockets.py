@@ -73,3 +73,10 @@ class EditSample:
     def size(self) -> tuple[int, int]:
         """(width, height) of the photo in pixels."""
         return self.source.shape[2], self.source.shape[1]
+
+
+def lazy_boxes(name: str, tooltip: str) -> io.BoundingBox.Input:
+    """An optional input for boxes that are computed only when they are asked for. Core's takes no `lazy`."""
+    boxes = io.BoundingBox.Input(name, force_input=True, optional=True, tooltip=tooltip)
+    boxes.lazy = True
+    return boxes

@@ -13,7 +13,7 @@ import numpy as np
 from comfy_api.latest import io
 
 from . import boxes as wire
-from .core.annotation import Region
+from .core.annotation import Region, sift
 from .core.instruction_checks import language_of
 from .core.instructions import USER, Step, Writing
 from .core.records import SampleFailure
@@ -123,9 +123,11 @@ def node_name(node_id: str, node: type[io.ComfyNode]) -> str:
     return f"{node_id} #{node.hidden.unique_id}"
 
 
-def routing_scene(sample: EditSample, boxes: Any) -> Scene:
+def routing_scene(sample: EditSample, boxes: Any, backgrounds: Any) -> Scene:
     """The photo's regions for whichever task: the sample's own marked, the others named."""
     others = _others(sample, boxes)
+    if backgrounds is not None:
+        others += sift(wire.regions(backgrounds, None, "background", *sample.size))[0]
     return Scene(*sample.size, (sample.region,) if sample.region else (), others)
 
 
@@ -133,7 +135,7 @@ def _others(sample: EditSample, boxes: Any) -> list[Region]:
     """The photo's other regions: those in `boxes`, or what the sample's annotation says."""
     if boxes is None:
         return list(sample.others)
-    return wire.regions(boxes, None, "object", *sample.size)
+    return sift(wire.regions(boxes, None, "object", *sample.size))[0]
 
 
 def strings(sample: EditSample) -> tuple[str, str, str, str]:

@@ -83,6 +83,8 @@ def edits(annotation: Annotation, task: Task, together: bool) -> tuple[list[tupl
             reasons.append(f"region {number} ({region.class_name or region.kind}): {why}")
         else:
             eligible.append(region)
+    if annotation.weak and not eligible:
+        reasons.append(f"{annotation.weak} detections are too weak to be taken for things")
     if together:
         return ([tuple(eligible)] if eligible and not reasons else []), reasons
     if task.regions < 2:

@@ -3,11 +3,15 @@
 One object per photo: `path, cap, resolution, tags, segmentation{object, background}` with regions of
 `class_name, bbox, mask, score, clip_score, aes_score` (the reference's fields, papers.md 3.3). What is
 unusable is refused region by region with a reason, so one broken mask does not cost the photo.
+
+A detector that listens for whispers (0.005) names things that are not there. What is too weak to be taken for a thing is
+kept apart, in a further object `weak` of the same two lists, and nobody edits, names, counts or protects it.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -19,6 +23,18 @@ from .keys import Key
 
 Kind = Literal["object", "background"]
 KINDS: tuple[Kind, ...] = ("object", "background")
+
+EXISTS = 0.1
+"""From this detector's score on a region is taken for a thing. Ours: OWLv2's default in transformers, and about where
+YOLO-World's boxes begin to be worth looking at; its authors' demo starts at 0.05, ultralytics at 0.25."""
+
+NAMED: dict[Kind, float] = {"object": 0.6, "background": 0.55}
+"""From this CLIPScore on, which is 2.5 times the cosine, a region is taken for what its name says, however weakly it was
+detected. Ours, for ViT-L/14 and not calibrated on photos: a cosine of 0.24, near to which DataComp cut its pool to the
+best 30 % of captions (arXiv 2304.14108). ImgEdit's 0.8 and 0.7 are cosines of 0.32 and 0.28, which few crops reach."""
+
+WEAK = "weak"
+"""The key of what is too weak. An annotation that has it was sifted already, by whatever threshold."""
 
 UPSTREAM = "upstream_sha256"
 """The key under which lines of the annotate and the write stage carry their stage's hash."""
@@ -92,8 +108,27 @@ class Annotation:
     """What the write stage wrote for these regions, as `core.instructions` reads it."""
     carried: dict[str, Any] | None = None
     """Fields of a finished edit's record that are to stay as they are, as `core.records` reads them."""
+    weak: int = 0
+    """How many more detections there are, too weak to be taken for things."""
     upstream: str = ""
     """Hash of the stage that left the annotation: what it found or wrote, and with what. Empty where none did."""
+
+
+def sift(regions: Iterable[Region], least: float = EXISTS) -> tuple[list[Region], list[Region]]:
+    """What is taken for a thing, and what is too weak for that.
+
+    Args:
+        least: the detector's score that suffices. What no detector has scored, its author vouches for.
+    """
+    found: tuple[list[Region], list[Region]] = [], []
+    for region in regions:
+        found[not is_thing(region.score, region.clip_score, region.kind, least)].append(region)
+    return found
+
+
+def is_thing(score: float | None, clip_score: float | None, kind: Kind = "object", least: float = EXISTS) -> bool:
+    """`sift` of one region, by its scores."""
+    return score is None or score >= least or (clip_score is not None and clip_score >= NAMED[kind])
 
 
 def parse_annotation(item: Any) -> Annotation:
@@ -101,7 +136,7 @@ def parse_annotation(item: Any) -> Annotation:
 
     Args:
         item: a decoded JSON object in ImgEdit's schema. Extra keys are ignored but for
-            `source_licence`, `source_url`, `upstream_sha256`, the write stage's `writing`, and the driver's own `carried` and `editpairs`.
+            `weak`, `source_licence`, `source_url`, `upstream_sha256`, the write stage's `writing`, and the driver's own `carried` and `editpairs`.
 
     Raises:
         AnnotationError: not an object, or `segmentation` or `resolution` of another shape.
@@ -113,6 +148,10 @@ def parse_annotation(item: Any) -> Annotation:
         raise AnnotationError("the annotation has no path (a non-empty string)")
     size = _size(item.get("resolution"), path)
     regions, refusals = _regions(item.get("segmentation"), size, path)
+    weak = _count(item[WEAK]) if WEAK in item else 0
+    if WEAK not in item:
+        regions, unsure = sift(regions)
+        weak = len(unsure)
     return Annotation(
         path=path,
         size=size,
@@ -124,17 +163,16 @@ def parse_annotation(item: Any) -> Annotation:
         provenance=_provenance(item.get("editpairs")),
         writing=item.get("writing"),
         carried=item.get("carried"),
+        weak=weak,
         upstream=_optional_text(item, UPSTREAM) or "",
     )
 
 
 def to_json(annotation: Annotation, provenance: Provenance | None = None) -> dict[str, Any]:
     """The annotation in ImgEdit's schema; with the driver's provenance, what travels to `Load Edit Sample`."""
-    segmentation: dict[str, Any] = {kind: [] for kind in KINDS}
-    for region in annotation.regions:
-        unused = {name for name in ("sam_iou", "eligibility") if getattr(region, name) is None}
-        segmentation[region.kind].append(region.model_dump(mode="json", exclude={"kind", *unused}))
-    item: dict[str, Any] = {"path": annotation.path, "segmentation": segmentation}
+    item: dict[str, Any] = {"path": annotation.path, "segmentation": segmentation(annotation.regions)}
+    if sift(annotation.regions)[1]:
+        item[WEAK] = segmentation(())  # another threshold took them for things
     if annotation.size:
         item["resolution"] = {"width": annotation.size[0], "height": annotation.size[1]}
     for field in ("source_licence", "source_url"):
@@ -151,6 +189,15 @@ def to_json(annotation: Annotation, provenance: Provenance | None = None) -> dic
     if provenance:
         item["editpairs"] = provenance.model_dump(mode="json")
     return item
+
+
+def segmentation(regions: Iterable[Region]) -> dict[str, Any]:
+    """Regions as `segmentation` and `weak` hold them, a list for each kind."""
+    lists: dict[str, Any] = {kind: [] for kind in KINDS}
+    for region in regions:
+        unused = {name for name in ("sam_iou", "eligibility") if getattr(region, name) is None}
+        lists[region.kind].append(region.model_dump(mode="json", exclude={"kind", *unused}))
+    return lists
 
 
 def align(annotation: Annotation, size: tuple[int, int], exif_orientation: int) -> Annotation:
@@ -258,6 +305,11 @@ def _regions(segmentation: Any, size: tuple[int, int] | None, path: str) -> tupl
                 name = entry.get("class_name") if isinstance(entry, dict) else None
                 refusals.append(f"{_label(name, len(regions) + len(refusals))}: {error}")
     return regions, refusals
+
+
+def _count(weak: Any) -> int:
+    lists = [weak.get(kind) for kind in KINDS] if isinstance(weak, dict) else []
+    return sum(len(one) for one in lists if isinstance(one, list))
 
 
 def _region(entry: Any, kind: Kind, size: tuple[int, int] | None) -> Region:

@@ -15,6 +15,7 @@ from . import replies
 from .english import article
 from .instruction_checks import Unfit
 from .instructions import Step, Writing
+from .repairs import repaired
 from .scenes import Scene
 from .taxonomy import Kind
 from .wording import Language
@@ -54,7 +55,7 @@ def finish(
         Unfit: it breaks a rule, such as `WrongLanguage`; the message is what the model is told when asked again.
     """
     if isinstance(edit, replies.AddEdit):
-        return _added(edit, scene, language)
+        return _added(repaired(edit, language), scene, language)
     if isinstance(edit, replies.HybridEdit):
         return _hybrid(edit, scene, language, ops)
     if isinstance(edit, replies.ContentMemory):
@@ -64,7 +65,7 @@ def finish(
     if isinstance(edit, replies.RiddleEdit):
         return _riddle(edit, scene, language, ops[0])
     if isinstance(edit, replies.ObjectEdit):
-        return _single(kind, edit, scene, language, ops[0], has_reference)
+        return _single(kind, repaired(edit, language), scene, language, ops[0], has_reference)
     return _whole(edit, language, ops[0])
 
 

@@ -1,8 +1,11 @@
 """Which regions a task may use, and why one may not: ImgEdit's rule table, with a sentence for every refusal.
 
-The numbers are those of ImgEdit's instruction stage (repository, `tools/5_generate_prompt.py`; papers.md 3.3). Two
-things differ on purpose: a region's area is its mask's where there is a mask (the reference always takes the box), and
-the gap between the two regions of a hybrid edit is a share of the photo (the reference's is 100 pixels in any photo).
+The table is that of ImgEdit's instruction stage (repository, `tools/5_generate_prompt.py`; papers.md 3.3). Four things
+differ on purpose: a region's area is its mask's where there is a mask (the reference always takes the box); the gap
+between the two regions of a hybrid edit is a share of the photo (the reference's is 100 pixels in any photo); what the
+reference calls `score` is SAM's IoU, which says how good a mask is and nothing of its name, so it bounds masks here and
+the detector's score has a threshold of its own; and the CLIP scores are lower (`annotation.NAMED` says why).
+What is too weak to be taken for a thing at all (`annotation.sift`) is not asked here.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from . import rle
-from .annotation import Kind, Region
+from .annotation import NAMED, Kind, Region
 from .tasks import TASKS, Task
 
 MIN_GAP = 100 / 1280
@@ -41,15 +44,24 @@ class RegionRules:
     """A region that covers at least this may show it by the detector's score alone."""
     sure_score: float
     """From here on the detector's score shows it."""
+    min_iou: float
+    """What SAM has to expect of its mask's IoU, where it was asked."""
     max_namesakes: int = MAX_NAMESAKES
     """How many regions with proven names may share one name; 0 means any number."""
 
 
-OBJECT_RULES = RegionRules(above_share=0.01, max_share=0.60, min_clip=0.8, sure_share=0.08, sure_score=0.8)
-"""Objects. ImgEdit repository; the paper names the criteria, area and CLIP score, without these numbers."""
+SURE_SCORE = 0.5
+"""A detector's score from here on is more often right than wrong on what it was trained for. Ours, not calibrated."""
 
-BACKGROUND_RULES = RegionRules(above_share=0.40, max_share=0.70, min_clip=0.7, sure_share=0.40, sure_score=0.75)
-"""Backgrounds. Above 40 %: paper and ImgEdit repository; the other numbers: repository."""
+OBJECT_RULES = RegionRules(
+    above_share=0.01, max_share=0.60, min_clip=NAMED["object"], sure_share=0.08, sure_score=SURE_SCORE, min_iou=0.8
+)
+"""Objects. Areas and IoU: ImgEdit repository; the paper names the criteria, area and CLIP score, without numbers."""
+
+BACKGROUND_RULES = RegionRules(
+    above_share=0.40, max_share=0.70, min_clip=NAMED["background"], sure_share=0.40, sure_score=SURE_SCORE, min_iou=0.75
+)
+"""Backgrounds. Above 40 %: paper and ImgEdit repository; the other areas and IoU: repository."""
 
 RULES: dict[Kind, RegionRules] = {"object": OBJECT_RULES, "background": BACKGROUND_RULES}
 
@@ -82,8 +94,8 @@ def refusals(
 ) -> list[str | None]:
     """`refusal` of each of a photo's regions, and of those whose name does not tell which one is meant.
 
-    Counted are regions of one kind whose scores prove their names, whatever their area, so the many weak boxes of a
-    detector with a low threshold don't make a clear one ambiguous. Hand-marked regions neither count nor are refused:
+    Counted are regions of one kind whose scores prove their names, whatever their area, so the many doubtful boxes of a
+    detector don't make a clear one ambiguous. Hand-marked regions neither count nor are refused:
     their author chose them one by one.
     """
     broken = region_refusals(regions, width, height, rules)
@@ -191,6 +203,8 @@ def _judge(region: Region, covered: float | None, photo: int, rules: RegionRules
         return None
     if covered <= rules.above_share * photo:
         return f"{share}; it has to cover more than {_percent(rules.above_share)}"
+    if region.sam_iou is not None and region.sam_iou < rules.min_iou:
+        return f"is cut out badly: SAM expects an IoU of {region.sam_iou:.2f}, and it needs {rules.min_iou:g}"
     if _proves_name(region, covered, photo, rules):
         return None
     needed = f"a CLIP score of {rules.min_clip:g}"

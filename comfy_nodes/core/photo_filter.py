@@ -1,7 +1,7 @@
 """Which photos are worth editing: size, aesthetic score, shape, and whether the same picture came before.
 
-Called by `Filter Photo` and, photo by photo in a run's order, by the driver. Judges what it is told (size, score) and
-what it can see cheaply (a perceptual hash); it never loads a model. Every drop has one `Reason`, is
+Called by `Filter Photo`. Judges what it is told (size, score) and what it can see cheaply (a perceptual hash); it never
+loads a model. Every drop has one `Reason`, is
 counted under it, and says in a sentence what was measured against what.
 """
 

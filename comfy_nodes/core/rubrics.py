@@ -53,6 +53,8 @@ class Rubric:
     capped: bool = False
     """Whether no later score may exceed the first one."""
     mean: Mean = "arithmetic"
+    apart: bool = False
+    """Whether each criterion is asked in a reply of its own, so that none colours the next."""
 
 
 _IMGEDIT = "ImgEdit (arXiv 2505.20275; repository Benchmark/Basic): criteria and range; thresholds are ours"
@@ -127,6 +129,7 @@ _TABLE = (
         {"instruction_following": 6.0, OVERALL: 6.0},
         "UnicBench (arXiv 2512.02790; repository data/prompts.py): scores, range and geometric mean; thresholds are ours",
         mean="geometric",
+        apart=True,
     ),
 )  # fmt: skip
 

@@ -12,7 +12,7 @@ from . import wording
 from .annotation import Region
 from .eligibility import pair_refusal, pick, refusal
 from .instruction_checks import Unfit, check_noun
-from .tasks import TASKS, task_named
+from .tasks import TASKS, Task, task_named
 from .wording import Language
 
 ROUTED: tuple[str, ...] = tuple(name for name in TASKS if name != "motion")
@@ -76,7 +76,8 @@ def second_region(first: Region, others: Sequence[Region], width: int, height: i
 
 
 def routable(names: Sequence[str], scene: Scene) -> tuple[list[str], dict[str, str]]:
-    """The tasks that a scene's region allows, and why it does not allow the others.
+    """The tasks that a scene's region allows, and why it does not allow the others. Where none is chosen yet, one of the
+    photo's regions has to allow it.
 
     Raises:
         ValueError: a task that is unknown, or is not routed.
@@ -99,9 +100,13 @@ def _obstacle(name: str, scene: Scene) -> str | None:
     if not task.regions:
         return None
     if not scene.regions:
-        return "the sample has no region"
-    region = scene.regions[0]
+        found = [_refused(one, task, [two for two in scene.others if two is not one], scene) for one in scene.others]
+        return None if None in found else next(iter(found), "the sample has no region")
+    return _refused(scene.regions[0], task, scene.others, scene)
+
+
+def _refused(region: Region, task: Task, others: Sequence[Region], scene: Scene) -> str | None:
     why = refusal(region, task, scene.width, scene.height)
-    if why is None and task.regions > 1 and second_region(region, scene.others, scene.width, scene.height, 0) is None:
+    if why is None and task.regions > 1 and second_region(region, others, scene.width, scene.height, 0) is None:
         return "no other named box lies far enough from the region"
     return why

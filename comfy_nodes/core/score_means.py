@@ -1,6 +1,7 @@
 """From single edits' scores to a benchmark's figures, as the two published benchmarks do it.
 
-Reports call these. An edit without a score is not in any mean; whoever reports says how many there are.
+For whoever compares rows with a published table; a run's own report does not use them. An edit without a score is not in
+any mean; whoever reports says how many there are.
 """
 
 from __future__ import annotations

@@ -11,12 +11,12 @@ from comfy_api.latest import io
 
 from .. import boxes as wire
 from .. import ingredients
-from ..core.annotation import Annotation, Kind, Region, to_json
+from ..core.annotation import EXISTS, WEAK, Annotation, Kind, Region, segmentation, sift, to_json
 from ..core.eligibility import eligibility
 from ..core.records import AnnotationRecord
 from ..output_files import OutputFiles
 from ..sample_failures import failed
-from ..sockets import EditSample, Sample
+from ..sockets import EditSample, Sample, lazy_boxes
 
 
 class SaveAnnotation(io.ComfyNode):
@@ -31,25 +31,19 @@ class SaveAnnotation(io.ComfyNode):
             is_output_node=True,
             inputs=[
                 Sample.Input("sample", tooltip="What Load Edit Sample gave out."),
-                io.BoundingBox.Input(
-                    "object_boxes",
-                    force_input=True,
-                    optional=True,
-                    tooltip="Boxes of objects, with their names and scores.",
-                ),
+                lazy_boxes("object_boxes", "Boxes of objects, with their names and scores."),
                 io.Mask.Input(
                     "object_masks",
                     optional=True,
+                    lazy=True,
                     tooltip="A mask for each object box, in the same order. Without them, boxes alone.",
                 ),
-                io.BoundingBox.Input(
-                    "background_boxes",
-                    force_input=True,
-                    optional=True,
-                    tooltip="Boxes of backgrounds such as sky or wall.",
-                ),
+                lazy_boxes("background_boxes", "Boxes of backgrounds such as sky or wall."),
                 io.Mask.Input(
-                    "background_masks", optional=True, tooltip="A mask for each background box, in the same order."
+                    "background_masks",
+                    optional=True,
+                    lazy=True,
+                    tooltip="A mask for each background box, in the same order.",
                 ),
                 io.String.Input(
                     "caption",
@@ -61,10 +55,24 @@ class SaveAnnotation(io.ComfyNode):
                 io.String.Input(
                     "folder", default="editpairs", optional=True, tooltip="Subfolder of ComfyUI's output folder."
                 ),
+                io.Float.Input(
+                    "exists",
+                    default=EXISTS,
+                    min=0.0,
+                    max=1.0,
+                    step=0.005,
+                    optional=True,
+                    tooltip="From this detector's score on a box is a thing. Others go into the file too, but apart, as weak, unless their CLIP score proves their name. 0: all are things, as in ImgEdit.",
+                ),
             ],
             outputs=[],
             hidden=[io.Hidden.prompt],
         )
+
+    @classmethod
+    def check_lazy_status(cls, sample: EditSample, **inputs: object) -> list[str]:
+        """What is still to be computed: nothing is looked for in the photo of a sample that has failed already."""
+        return [] if sample.failure else [name for name, value in inputs.items() if value is None]
 
     @classmethod
     def execute(
@@ -76,6 +84,7 @@ class SaveAnnotation(io.ComfyNode):
         background_masks: torch.Tensor | None = None,
         caption: str = "",
         folder: str = "editpairs",
+        exists: float = EXISTS,
     ) -> io.NodeOutput:
         files = OutputFiles(folder)
         if sample.failure:
@@ -83,7 +92,10 @@ class SaveAnnotation(io.ComfyNode):
         regions = _regions(object_boxes, object_masks, "object", sample) + _regions(
             background_boxes, background_masks, "background", sample
         )
-        item = _annotation(sample, regions, caption.strip())
+        things, weak = sift(regions, exists)
+        item = _annotation(sample, things, caption.strip())
+        if weak:
+            item[WEAK] = segmentation(weak)
         if sample.routes is not None:
             item["routes"] = sample.routes
         origin = sample.provenance
@@ -92,7 +104,8 @@ class SaveAnnotation(io.ComfyNode):
         made = ingredients.basis(sample, cls.hidden.prompt)
         record = AnnotationRecord(key=origin.key, annotation=item, file=saved, basis=made)
         files.finish(origin.key, [record.model_dump(mode="json")])
-        lines = [f"{region.kind} {region.class_name or 'unnamed'}: {_verdict(region)}" for region in regions]
+        lines = [f"{region.kind} {region.class_name or 'unnamed'}: {_verdict(region)}" for region in things]
+        lines += [f"{len(weak)} weak detections are kept apart"] if weak else []
         return io.NodeOutput(
             ui={"editpairs": [record.model_dump(mode="json")], "text": ["\n".join(lines) or "nothing was found"]}
         )

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from comfy_api.latest import io, ui
 
+from ..core.annotation import EXISTS, is_thing
 from ..core.region_drawing import MASK_OPACITY, DrawnRegion, draw
 from ..photo_regions import photos_with_regions
 from ..tensors import to_image
@@ -39,13 +40,27 @@ class DrawRegions(io.ComfyNode):
                     optional=True,
                     tooltip="How strongly masks are coloured. 0 leaves their outlines.",
                 ),
+                io.Float.Input(
+                    "exists",
+                    default=EXISTS,
+                    min=0.0,
+                    max=1.0,
+                    step=0.005,
+                    optional=True,
+                    tooltip="Boxes with a lower detector's score, which are probably no things, are not drawn unless their CLIP score proves their name. 0: all are.",
+                ),
             ],
             outputs=[io.Image.Output("image", tooltip="The photos with the regions drawn over them.")],
         )
 
     @classmethod
     def execute(
-        cls, image: torch.Tensor, boxes: Any, masks: torch.Tensor | None = None, mask_opacity: float = MASK_OPACITY
+        cls,
+        image: torch.Tensor,
+        boxes: Any,
+        masks: torch.Tensor | None = None,
+        mask_opacity: float = MASK_OPACITY,
+        exists: float = EXISTS,
     ) -> io.NodeOutput:
         drawn = []
         for photo in photos_with_regions(image, boxes, masks):
@@ -53,6 +68,7 @@ class DrawRegions(io.ComfyNode):
             regions = [
                 DrawnRegion(found.box, found.label, found.score, mask)
                 for found, mask in zip(photo.found, own, strict=True)
+                if is_thing(found.score, found.clip_score, least=exists)
             ]
             if photo.united is not None:
                 regions.append(DrawnRegion(None, mask=photo.united))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from comfy_api.latest import io
 from PIL import Image
 
-from ..core.photo_filter import KONTEXT_BUCKETS, PhotoFilter, PhotoRules
+from ..core.photo_filter import KONTEXT_BUCKETS, Drop, PhotoFilter, PhotoRules
+from ..core.records import SampleFailure
+from ..sockets import EditSample, Sample
 from ..tensors import to_bytes
 
 DEFAULTS = PhotoRules()
@@ -19,7 +23,7 @@ class FilterPhoto(io.ComfyNode):
             node_id="EditPairsFilterPhoto",
             display_name="Filter Photo",
             category="editpairs",
-            description="Says whether a photo is large, well-shaped and pleasant enough to edit, and no copy of an earlier one in the list. Every photo is passed on, with the verdict beside it.",
+            description="Says whether a photo is large, well-shaped and pleasant enough to edit, and no copy of an earlier one in the list. Every photo is passed on, with the verdict beside it; a sample of one that does not pass ends here.",
             search_aliases=["photo quality", "duplicate photos", "aesthetic filter", "resolution filter", "dedupe"],
             has_intermediate_output=True,
             is_input_list=True,
@@ -61,11 +65,19 @@ class FilterPhoto(io.ComfyNode):
                     max=16,
                     tooltip="A photo whose perceptual hash differs from an earlier one's in at most this many of 64 bits is a copy. Ours. -1: off.",
                 ),
+                Sample.Input(
+                    "sample",
+                    optional=True,
+                    tooltip="The photo's sample, where it is one photo. Not passed, it is skipped with the reason.",
+                ),
             ],
             outputs=[
                 io.Image.Output("image", is_output_list=True, tooltip="The photos, one by one."),
                 io.Boolean.Output("passed", is_output_list=True, tooltip="For each photo whether it passes."),
                 io.String.Output("reason", is_output_list=True, tooltip="Why it does not; empty where it passes."),
+                Sample.Output(
+                    "sample", is_output_list=True, tooltip="The sample, or with the reason why it is skipped."
+                ),
             ],
         )
 
@@ -78,11 +90,14 @@ class FilterPhoto(io.ComfyNode):
         max_crop: list[float],
         max_distance: list[int],
         aesthetic: list[float | None] | None = None,
+        sample: list[EditSample] | None = None,
     ) -> io.NodeOutput:
         photos = [one for batch in image for one in batch.split(1)]
         known = aesthetic or [None]
         if len(known) not in (1, len(photos)):
             raise ValueError(f"{len(photos)} photos, but {len(known)} aesthetic scores: give one for each")
+        if sample and len(sample) != len(photos):
+            raise ValueError(f"{len(photos)} photos, but {len(sample)} samples: give one for each")
         judge = PhotoFilter(
             PhotoRules(
                 above_aesthetic=above_aesthetic[0],
@@ -97,4 +112,11 @@ class FilterPhoto(io.ComfyNode):
         ]
         reasons = ["" if drop is None else f"{drop.reason}: {drop.message}" for drop in drops]
         lines = [f"photo {number + 1}: {reason or 'passes'}" for number, reason in enumerate(reasons)]
-        return io.NodeOutput(photos, [drop is None for drop in drops], reasons, ui={"text": lines})
+        judged = [_judged(one, drop) for one, drop in zip(sample or [], drops, strict=bool(sample))]
+        return io.NodeOutput(photos, [drop is None for drop in drops], reasons, judged, ui={"text": lines})
+
+
+def _judged(sample: EditSample, drop: Drop | None) -> EditSample:
+    if drop is None or sample.failure:
+        return sample
+    return replace(sample, failure=SampleFailure("annotate", "PhotoLeftOut", f"the photo {drop.message}", skipped=True))

@@ -174,6 +174,14 @@ class DetectObjects(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, vocabulary: str | None) -> bool | str:
+        """A person who clears the text is told so. What another node says, such as Tag Image, may be nothing."""
+        try:
+            return bool(vocabulary is None or names.parse(vocabulary))
+        except ValueError as error:
+            return str(error)
+
+    @classmethod
     def execute(
         cls,
         grounder: Detector,
@@ -198,5 +206,7 @@ class DetectObjects(io.ComfyNode):
             max_area,
             sort,  # type: ignore[arg-type]
         )
+        if not vocabulary.strip():
+            return io.NodeOutput([[] for _ in image], 0)
         frames = grounder.detect([to_bytes(one) for one in image], names.parse(vocabulary), selection)
         return io.NodeOutput(box_formats.to_wire(frames), sum(map(len, frames)))

@@ -76,7 +76,7 @@ class ScoreRegions(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.BoundingBox.Output("boxes", tooltip="The boxes with metadata.clip_score (0 to 2.5, a good fit from 0.8) and metadata.aes_score (about 1 to 10)."),
+                io.BoundingBox.Output("boxes", tooltip="The boxes with metadata.clip_score (0 to 2.5, a good fit from about 0.6) and metadata.aes_score (about 1 to 10)."),
                 io.Float.Output(
                     "aesthetic",
                     is_output_list=True,
@@ -170,6 +170,19 @@ class SelectRegions(io.ComfyNode):
                     advanced=True,
                     tooltip="The boxes of a pair are farther apart than this, in per cent of the photo's shorter side. Ours: the 100 pixels of ImgEdit's repository on its smallest photos (shorter side 1280).",
                 ),
+                *(
+                    io.Float.Input(
+                        f"{one}_min_iou",
+                        default=eligibility.RULES[one].min_iou,
+                        min=0.0,
+                        max=1.0,
+                        step=0.01,
+                        optional=True,
+                        advanced=True,
+                        tooltip=f"Where SAM was asked, it expects its mask's IoU to be at least this. {_REPOSITORY}, which takes it for the detector's score. 0: off.",
+                    )
+                    for one in KINDS
+                ),
             ],
             outputs=[
                 io.BoundingBox.Output("boxes", tooltip="The boxes that were kept, a list per image."),
@@ -217,10 +230,12 @@ def _rule_inputs(kind: Kind, rules: RegionRules) -> list[io.Input]:
         "max_share": f"{kind.capitalize()}s cover at most this many per cent of the photo. {_REPOSITORY}.",
         "sure_share": f"{kind.capitalize()}s from this many per cent of the photo on may prove their name by the detector's score alone. {_REPOSITORY}.",
     }
+    whose = "an object's" if kind == "object" else "a background's"
+    imgedits = 0.8 if kind == "object" else 0.7
     scores = {
-        "min_clip": f"A CLIP score from here on proves an {kind}'s name." if kind == "object" else "A CLIP score from here on proves a background's name.",
-        "sure_score": "A detector's score from here on proves the name of a large enough region.",
-    }  # fmt: skip
+        "min_clip": f"A CLIP score from here on proves {whose} name. Ours; {_REPOSITORY} has {imgedits}, which few crops reach.",
+        "sure_score": "A detector's score from here on proves the name of a large enough region. Ours.",
+    }
     return [
         *(
             io.Float.Input(
@@ -244,7 +259,7 @@ def _rule_inputs(kind: Kind, rules: RegionRules) -> list[io.Input]:
                 step=0.01,
                 optional=True,
                 advanced=True,
-                tooltip=f"{tooltip} {_REPOSITORY}.",
+                tooltip=tooltip,
             )
             for name, tooltip in scores.items()
         ),
@@ -267,6 +282,7 @@ def _rules(kind: Kind, numbers: dict[str, float], max_namesakes: int) -> RegionR
         min_clip=value("min_clip"),
         sure_share=value("sure_share"),
         sure_score=value("sure_score"),
+        min_iou=value("min_iou"),
         max_namesakes=max_namesakes,
     )
 

@@ -10,7 +10,7 @@ from comfy_api.latest import io
 
 from .. import vocabulary
 from ..core.scenes import ROUTED, routable
-from ..sockets import EditSample, Sample, Vlm
+from ..sockets import EditSample, Sample, Vlm, lazy_boxes
 from ..vlm import asking, observer
 from ..written_samples import failed, node_name, photo_of, routing_scene
 
@@ -40,12 +40,11 @@ class RouteTask(io.ComfyNode):
                     optional=True,
                     tooltip="What the photo shows. It helps the model and is never obeyed.",
                 ),
-                io.BoundingBox.Input(
+                lazy_boxes(
                     "boxes",
-                    force_input=True,
-                    optional=True,
-                    tooltip="All named boxes of the photo. Tasks with two regions need them.",
+                    "All named boxes of the photo. Tasks with two regions need them, and so does a sample without a region: each task then needs one of them.",
                 ),
+                lazy_boxes("background_boxes", "Boxes of backgrounds, for the tasks that edit them."),
             ],
             outputs=[
                 Sample.Output(
@@ -61,6 +60,11 @@ class RouteTask(io.ComfyNode):
         )
 
     @classmethod
+    def check_lazy_status(cls, sample: EditSample, **inputs: object) -> list[str]:
+        """What is still to be computed: nothing for a sample that has failed already."""
+        return [] if sample.failure else [name for name, value in inputs.items() if value is None]
+
+    @classmethod
     async def execute(
         cls,
         vlm: asking.Vlm,
@@ -68,10 +72,11 @@ class RouteTask(io.ComfyNode):
         tasks: str = ", ".join(ROUTED),
         caption: str = "",
         boxes: Any = None,
+        background_boxes: Any = None,
     ) -> io.NodeOutput:
         if sample.failure:
             return io.NodeOutput(sample, "", "")
-        scene = routing_scene(sample, boxes)
+        scene = routing_scene(sample, boxes, background_boxes)
         fitting, unfit = routable(vocabulary.parse(tasks), scene)
         found = observer.Route({}, {})
         if fitting:

@@ -1,15 +1,18 @@
-"""A question, and once more where its answer breaks a rule: what everything that asks a model has in common."""
+"""A question, asked again where its answer breaks a rule: what everything that asks a model has in common."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from ..core.instruction_checks import Unfit, WrongLanguage
 from .asking import Answer, Failure, Question, Vlm
 
 _Result = TypeVar("_Result")
+
+MAX_ASKED = 3
+"""How often one thing is asked before its sample is given up. Ours."""
 
 MAX_REPEATED = 300
 """Most characters of a complaint that goes back to the model; it quotes the model's own words. Ours."""
@@ -19,28 +22,27 @@ async def ask_checked(vlm: Vlm, question: Question, read: Callable[[Answer], _Re
     """What `read` makes of an answer.
 
     Args:
-        read: raises `Unfit` where the answer breaks a rule; the model is then asked once more and told why.
+        read: raises `Unfit` where the answer breaks a rule; the model is then asked again and told why, three times in all.
 
     Returns:
-        The runtime's failure, or `unfit` where the second answer breaks a rule, too.
+        The runtime's failure, or `unfit` where the last answer breaks a rule, too.
     """
-    (answer,) = await vlm.ask([question])
-    if isinstance(answer, Failure):
-        return answer
-    try:
-        return read(answer)
-    except Unfit as problem:
-        (answer,) = await vlm.ask([again(question, [problem])])
-    if isinstance(answer, Failure):
-        return answer
-    try:
-        return read(answer)
-    except Unfit as problem:
-        return unfit([problem], answer)
+    asked = question
+    for _ in range(MAX_ASKED):
+        (answer,) = await vlm.ask([asked])
+        if isinstance(answer, Failure):
+            return answer
+        try:
+            return read(answer)
+        except Unfit as problem:
+            problems = [problem]
+        # What was asked first is asked again: complaints about earlier answers do not pile up in the prompt.
+        asked = replace(again(question, problems), seed=asked.seed + 1)
+    return unfit(problems, answer)
 
 
 def again(question: Question, problems: Sequence[Unfit]) -> Question:
-    """The question once more, with what was wrong with the first answer. Another seed, or it would come again."""
+    """The question once more, with what was wrong with the last answer. Another seed, or it would come again."""
     told = "\n".join(f"- {line(text)[:MAX_REPEATED]}" for text in dict.fromkeys(map(str, problems)))
     return replace(
         question,
@@ -49,12 +51,12 @@ def again(question: Question, problems: Sequence[Unfit]) -> Question:
     )
 
 
-def unfit(problems: Sequence[Unfit], answer: Answer) -> Failure:
-    """The failure of two answers that broke rules: `VlmWrongLanguage` where that was all, else `VlmWrongShape`."""
+def unfit(problems: Sequence[Unfit], answer: Answer, asked: Literal["two", "three"] = "three") -> Failure:
+    """The failure of answers that broke rules, the last one these: `VlmWrongLanguage` where that was all, else `VlmWrongShape`."""
     language = all(isinstance(one, WrongLanguage) for one in problems)
     return Failure(
         kind="VlmWrongLanguage" if language else "VlmWrongShape",
-        message=f"two replies broke a rule, the second one so: {line(str(problems[0]))[:MAX_REPEATED]}",
+        message=f"{asked} replies broke a rule, the last one so: {line(str(problems[0]))[:MAX_REPEATED]}",
         text=answer.text,
     )
 

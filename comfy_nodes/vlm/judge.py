@@ -1,4 +1,5 @@
-"""Asks a model to score edits by a rubric: one reply with all scores, or, of local weights, the expected value of each.
+"""Asks a model to score edits by a rubric: one reply with all scores, one for each where the rubric's protocol asks them
+apart, or, of local weights, the expected value of each.
 
 Judge Edit calls these with all pairs of a batch. Whatever a model fails to say leaves the edit unscored, with its words
 kept. No torch, no ComfyUI.
@@ -10,6 +11,7 @@ import json
 import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Protocol, runtime_checkable
 
 from ..core.replies import Reply, judgement
@@ -65,9 +67,10 @@ class Case:
 
 async def judge(vlm: Vlm, cases: Sequence[Case]) -> list[Scores]:
     """The verdict on each case, in order. All are asked together."""
-    questions = [question(case) for case in cases]
-    heard = await vlm.ask(questions) if questions else []
-    return [_verdict(vlm, case, asked, result) for case, asked, result in zip(cases, questions, heard, strict=True)]
+    asked = [questions(case) for case in cases]
+    flat = [one for own in asked for one in own]
+    heard = iter(await vlm.ask(flat) if flat else [])
+    return [_verdict(vlm, case, own, list(islice(heard, len(own)))) for case, own in zip(cases, asked, strict=True)]
 
 
 async def judge_expected(vlm: Vlm, cases: Sequence[Case]) -> list[Scores]:
@@ -90,13 +93,24 @@ async def judge_expected(vlm: Vlm, cases: Sequence[Case]) -> list[Scores]:
     return [await _expected(vlm, case) for case in cases]
 
 
-def question(case: Case) -> Question:
-    """The question that asks for all scores in one reply."""
+def questions(case: Case) -> list[Question]:
+    """What is asked for all scores: one question, or one for each criterion."""
     rubric = case.rubric
+    return [_asking(case, one) for one in _parts(rubric)]
+
+
+def _parts(rubric: Rubric) -> list[Rubric]:
+    """The rubric as it is asked: whole, or criterion by criterion."""
+    return [replace(rubric, criteria=(one,)) for one in rubric.criteria] if rubric.apart else [rubric]
+
+
+def _asking(case: Case, rubric: Rubric) -> Question:
     names, flags = tuple(one.name for one in rubric.criteria), tuple(one.name for one in rubric.flags)
     members = ", ".join(['"reason": "..."', *(f'"{name}": ...' for name in (*names, *flags))])
     asked = _question(case, "judge-answer", {"members": f"{{{members}}}"})
-    return replace(asked, reply=judgement(names, flags, rubric.low, rubric.high))
+    others = {one.name for one in case.rubric.criteria} - {*names}
+    kept = [row for row in asked.user.splitlines() if not row.startswith(tuple(f"- `{name}`" for name in others))]
+    return replace(asked, user="\n".join(kept), reply=judgement(names, flags, rubric.low, rubric.high))
 
 
 def _question(case: Case, ending: str, values: Mapping[str, object]) -> Question:
@@ -117,16 +131,24 @@ def _question(case: Case, ending: str, values: Mapping[str, object]) -> Question
     return replace(asked, reply=None)
 
 
-def _verdict(vlm: Vlm, case: Case, asked: Question, result: Answer | Failure) -> Scores:
-    who = spoke(vlm.model, asked, result)
-    if isinstance(result, Failure) and not (result.kind in _LEGIBLE and result.text):
-        return Scores({}, "unscored", unanswered(result), judge=who)
+def _verdict(vlm: Vlm, case: Case, asked: Sequence[Question], heard: Sequence[Answer | Failure]) -> Scores:
+    """One verdict of all replies; without one of them there is none."""
+    who = spoke(vlm.model, asked[0], heard[0])
+    if len(heard) > 1:
+        who = who.model_copy(update={"reply": "\n".join(result.text for result in heard)})
     rubric = case.rubric
-    try:
-        read = read_scores(spoken(result.text), rubric.criteria, rubric.low, rubric.high, rubric.flags)
-    except Unreadable as problem:
-        return Scores({}, "unscored", f"the judge's reply cannot be read: {problem}", judge=who)
-    return replace(judged(rubric, read), judge=who)
+    scores: dict[str, float] = {}
+    flags: dict[str, bool] = {}
+    for part, result in zip(_parts(rubric), heard, strict=True):
+        if isinstance(result, Failure) and not (result.kind in _LEGIBLE and result.text):
+            return Scores({}, "unscored", unanswered(result), judge=who)
+        try:
+            read = read_scores(spoken(result.text), part.criteria, part.low, part.high, part.flags)
+        except Unreadable as problem:
+            return Scores({}, "unscored", f"the judge's reply cannot be read: {problem}", judge=who)
+        scores |= read.scores
+        flags |= read.flags
+    return replace(judged(rubric, Read(scores, flags)), judge=who)
 
 
 async def _expected(vlm: Weighing, case: Case) -> Scores:

@@ -38,7 +38,7 @@ async def verify(vlm: Vlm, pairs: Sequence[EditedPair]) -> list[Verified]:
         for number, problem in _settle(second, pairs, questions, found).items():
             answer = second[number]
             assert isinstance(answer, Answer)
-            found[number] = _unscored(vlm, questions[number], unfit([problem], answer))
+            found[number] = _unscored(vlm, questions[number], unfit([problem], answer, "two"))
         heard |= second
     for number, result in heard.items():
         if isinstance(result, Failure):

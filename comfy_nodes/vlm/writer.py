@@ -21,7 +21,7 @@ from ..core.tasks import TASKS
 from ..core.taxonomy import Kind
 from ..core.wording import Language
 from .asking import Answer, Failure, Question, Vlm
-from .asking_again import again, line, unfit
+from .asking_again import MAX_ASKED, again, line, unfit
 from .prompt_files import prompt
 
 LANGUAGES: dict[Language, str] = {"en": "English", "zh": "Chinese (simplified characters)"}
@@ -55,26 +55,25 @@ async def write(vlm: Vlm, assignment: Assignment) -> list[Writing] | Failure:
     """One to `count` instructions, different from each other.
 
     Returns:
-        A failure where the model did not answer, or twice with nothing usable: `VlmWrongLanguage` where that was all
+        A failure where the model did not answer, or three times with nothing usable: `VlmWrongLanguage` where that was all
         that was wrong, else `VlmWrongShape`.
     """
     assert 1 <= assignment.count <= MAX_EDITS and assignment.kind.prompt and assignment.kind.shape
     ops = operations(assignment.kind.task or "", assignment.seed)
     question = _question(assignment, ops)
     found: list[Writing] = []
-    last = False
-    while True:
+    first = question
+    for tried in range(MAX_ASKED):
         (answer,) = await vlm.ask([question])
         if isinstance(answer, Failure):
             return found or answer
         written, problems = _read(answer, question, assignment, ops)
         found = _different([*found, *written])[: assignment.count]
-        if len(found) == assignment.count or (last and found):
+        if len(found) == assignment.count or (tried and found):
             return found
         problems = problems or [Unfit(f"there are {len(found)} different edits instead of {assignment.count}")]
-        if last:
-            return unfit(problems, answer)
-        question, last = again(question, problems), True
+        question = replace(again(first, problems), seed=question.seed + 1)
+    return unfit(problems, answer)
 
 
 def marked(photo: np.ndarray, scene: Scene) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,6 +56,29 @@ def test_the_driver_submits_what_the_page_does(frontend: Frontend, path: Path) -
     frontend.open(_read(path), path.stem)
     driver = WorkflowFile.read(path).to_api(frontend.get("/object_info"))
     assert _needed_by_sinks(driver) == _needed_by_sinks(frontend.prompt())
+
+
+def test_the_photos_own_words_lead_from_the_filter_to_the_annotation(frontend: Frontend, tmp_path: Path) -> None:
+    """The bypassed group of annotate, switched on: the page and the driver wire it alike."""
+    graph = _read(WORKFLOWS[0].with_name("annotate.json"))
+    for node in graph["nodes"]:
+        node["mode"] = 0
+    path = tmp_path / "annotate.json"
+    path.write_text(json.dumps(graph))
+    frontend.open(graph, "annotate")
+    driver = _needed_by_sinks(WorkflowFile.read(path).to_api(frontend.get("/object_info")))
+    assert driver == _needed_by_sinks(frontend.prompt())
+    fed = {
+        (node["class_type"], name): driver[value[0]]["class_type"]
+        for node in driver.values()
+        for name, value in node["inputs"].items()
+        if isinstance(value, list)
+    }
+    chain = ["LoadSample", "FilterPhoto", "CaptionImage", "TagImage", "RouteTask", "SaveAnnotation"]
+    for before, after in itertools.pairwise(chain):
+        assert fed[f"EditPairs{after}", "sample"] == f"EditPairs{before}"
+    assert fed["EditPairsDetectObjects", "vocabulary"] == "EditPairsTagImage"
+    assert fed["EditPairsSaveAnnotation", "caption"] == "EditPairsCaptionImage"
 
 
 @pytest.mark.parametrize("modern", [False, True], ids=["classic", "modern"])

@@ -15,11 +15,16 @@ from comfy import model_management
 from PIL import Image
 from safetensors.torch import save_file
 
+from comfy_nodes.core.annotation import Provenance, Region
+from comfy_nodes.core.scenes import Scene, routable
 from comfy_nodes.models import scorers
 from comfy_nodes.models.checkpoints import CheckpointError
 from comfy_nodes.models.managed import OutOfMemory, size_of
+from comfy_nodes.nodes.annotating import SaveAnnotation
 from comfy_nodes.nodes.filtering import FilterPhoto
+from comfy_nodes.nodes.grounding import DetectObjects
 from comfy_nodes.nodes.regions import LoadRegionScorer, ScoreRegions, SelectRegions
+from comfy_nodes.sockets import EditSample
 from tests.models import tiny_scorers
 
 NAMES = ["red cup", "a very long name " * 30, "dog"]
@@ -216,9 +221,9 @@ def test_select_regions_keeps_masks_with_their_boxes_over_a_batch() -> None:
 
 
 def test_every_number_is_a_widget() -> None:
-    image, one = torch.zeros((1, 100, 100, 3)), [[box(0, 0, 50, 100, "wall", metadata={"clip_score": 0.72})]]
+    image, one = torch.zeros((1, 100, 100, 3)), [[box(0, 0, 50, 100, "wall", metadata={"clip_score": 0.57})]]
     assert select(image, one)[0] == [[]]
-    assert len(select(image, one, object_min_clip=0.7)[0][0]) == 1
+    assert len(select(image, one, object_min_clip=0.57)[0][0]) == 1
     assert len(select(image, one, kind="background")[0][0]) == 1
     assert select(image, one, kind="background", background_above_share=50.0)[0] == [[]]
     nothing = select(image, [[]])
@@ -232,11 +237,44 @@ def test_filter_photo_judges_a_list_of_different_sizes() -> None:
     first = photo(1, 130, 140)
     given = [first, photo(2, 90, 140), torch.cat([photo(3, 130, 140), first]), photo(4, 120, 900)]
     settings = {"above_aesthetic": [4.75], "above_short_side": [100], "max_crop": [20.0], "max_distance": [4]}
-    images, passed, reasons = FilterPhoto.execute(given, aesthetic=[5.0, 5.0, None, 5.0, 5.0], **settings).args
+    images, passed, reasons, samples = FilterPhoto.execute(given, aesthetic=[5.0, 5.0, None, 5.0, 5.0], **settings).args
     assert [tuple(one.shape[1:3]) for one in images] == [(130, 140), (90, 140), (130, 140), (130, 140), (120, 900)]
     assert passed == [True, False, True, False, False]
     assert [reason.split(":")[0] for reason in reasons] == ["", "small", "", "duplicate", "crop"]
-    assert "photo 1" in reasons[3]
+    assert "photo 1" in reasons[3] and samples == []
     assert FilterPhoto.execute([first], aesthetic=[4.75], **settings).args[1] == [False]
     with pytest.raises(ValueError, match="5 photos, but 2 aesthetic scores"):
         FilterPhoto.execute(given, aesthetic=[5.0, 5.0], **settings)
+
+
+def test_a_photo_that_does_not_pass_ends_its_sample() -> None:
+    photo = torch.zeros((1, 90, 140, 3))
+    origin = Provenance(key="0" * 32, source_id="a", source_path="a", source_sha256="")
+    sample = EditSample(photo, "annotate", None, "", 0, origin)
+    settings = {"above_aesthetic": [0.0], "max_crop": [100.0], "max_distance": [-1]}
+    *_, [same] = FilterPhoto.execute([photo], above_short_side=[80], sample=[sample], **settings).args
+    assert same is sample
+    *_, [ended] = FilterPhoto.execute([photo], above_short_side=[1280], sample=[sample], **settings).args
+    assert ended.failure.skipped and ended.failure.error_type == "PhotoLeftOut"
+    assert ended.failure.message == "the photo has a shorter side of 90 px; more than 1280 px is needed"
+    assert SaveAnnotation.check_lazy_status(ended, object_boxes=None) == [], "nothing is looked for in it"
+    assert SaveAnnotation.check_lazy_status(sample, object_boxes=None) == ["object_boxes"]
+    with pytest.raises(ValueError, match="1 photos, but 2 samples"):
+        FilterPhoto.execute([photo], above_short_side=[0], sample=[sample, sample], **settings)
+
+
+def test_a_sample_without_a_region_is_routed_by_its_boxes() -> None:
+    sky = Region(class_name="sky", kind="background", bbox=(0, 0, 100, 50))
+    cup, dog = (Region(class_name=name, bbox=(x, 60, x + 20, 80)) for name, x in (("cup", 5), ("dog", 70)))
+    tasks = ["remove", "background", "hybrid", "style"]
+    assert routable(tasks, Scene(100, 100, (), [sky, cup, dog])) == (tasks, {})
+    fitting, unfit = routable(tasks, Scene(100, 100, (), [cup]))
+    assert fitting == ["remove", "style"] and set(unfit) == {"background", "hybrid"}
+    assert routable(["remove"], Scene(100, 100))[1] == {"remove": "the sample has no region"}
+
+
+def test_a_vocabulary_that_is_wired_may_be_empty() -> None:
+    boxes, count = DetectObjects.execute(None, torch.zeros((2, 9, 9, 3)), "", 0.1, 0.5).args
+    assert (boxes, count) == ([[], []], 0)
+    assert DetectObjects.validate_inputs(None) is True and DetectObjects.validate_inputs("cup") is True
+    assert "vocabulary is empty" in DetectObjects.validate_inputs(" ")

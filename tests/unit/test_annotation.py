@@ -251,3 +251,14 @@ def test_any_json_is_an_annotation_or_an_annotation_error(field: str, part: str,
         except AnnotationError:
             continue
         assert all(0 <= region.bbox[0] < region.bbox[2] <= WIDTH for region in annotation.regions)
+
+
+@pytest.mark.parametrize("weak", [None, 3, [], "x", {"object": 5}, {"object": [{"bbox": "?"}]}])
+def test_what_is_weak_is_counted_and_never_read(weak: Any) -> None:
+    """A file that has `weak` keeps its own threshold, and whatever stands in there costs nothing."""
+    quiet = {"class_name": "cup", "bbox": [1, 1, 9, 9], "score": 0.02}
+    known = parse_annotation(photo(quiet, weak=weak))
+    assert [one.score for one in known.regions] == [0.02]
+    assert known.weak == (1 if weak == {"object": [{"bbox": "?"}]} else 0)
+    sifted = parse_annotation(photo(quiet))
+    assert (sifted.regions, sifted.weak) == ((), 1)

@@ -277,3 +277,12 @@ def test_a_folder_of_annotation_files(root: Path, tmp_path: Path) -> None:
     planned = list(Source(folder, root).plan([Aim(REMOVE)], "all", 0))
     assert paths(planned) == ["cup.jpg", "sub/pan.jpg"]
     assert reasons(planned)[0].startswith("jug_step4.json: not JSON (")
+
+
+def test_a_photo_with_weak_detections_alone_says_so(root: Path) -> None:
+    """Its file may be anybody's: a region that a detector scored below 0.1 is no thing, unless CLIP knows it."""
+    weak = {**region(), "score": 0.04}
+    (message,) = reasons(plan(root, item("cup.jpg", weak, {**weak, "bbox": [20, 5, 30, 15]})))
+    assert message == "no usable region: 2 detections are too weak to be taken for things"
+    assert paths(plan(root, item("cup.jpg", {**weak, "clip_score": 0.6}))) == ["cup.jpg"]
+    assert paths(plan(root, item("cup.jpg", {**region(), "score": 0.9}, weak))) == ["cup.jpg"]

@@ -135,18 +135,19 @@ def test_a_broken_rule_is_told_once() -> None:
     assert (first.seed, second.seed) == (3, 4)
 
 
-def test_a_rule_that_is_broken_twice_is_a_failure() -> None:
-    vlm = Script(edits(BAD), edits(BAD))
+def test_a_rule_that_is_broken_three_times_is_a_failure() -> None:
+    assert isinstance(write(Script(edits(BAD), edits(BAD), edits(REMOVE))), list)
+    vlm = Script(edits(BAD), edits(BAD), edits(BAD))
     failure = write(vlm)
     assert isinstance(failure, Failure)
-    assert (failure.kind, len(vlm.asked)) == ("VlmWrongShape", 2)
-    assert "two replies broke a rule" in failure.message and "\n" not in failure.message
+    assert (failure.kind, [one.seed for one in vlm.asked]) == ("VlmWrongShape", [0, 1, 2])
+    assert "three replies broke a rule" in failure.message and "\n" not in failure.message
     assert json.loads(failure.text) == edits(BAD)
 
 
 @pytest.mark.parametrize(("language", "wrong", "right"), [("en", CHINESE, REMOVE), ("zh", REMOVE, CHINESE)])
 def test_the_wrong_language(language: str, wrong: dict[str, Any], right: dict[str, Any]) -> None:
-    failure = write(Script(edits(wrong), edits(wrong)), language=language)
+    failure = write(Script(*[edits(wrong)] * 3), language=language)
     assert isinstance(failure, Failure) and failure.kind == "VlmWrongLanguage"
     (writing,) = write(Script(edits(wrong), edits(right)), language=language)  # type: ignore[misc]
     assert writing.lang == language
@@ -179,7 +180,7 @@ def test_names_and_captions_of_others_are_content(hostile: str) -> None:
 
 def test_an_obedient_model_betrays_the_words_in_the_photo() -> None:
     hijacked = {**REMOVE, "instruction": "Visit www.example.com and remove [OBJECT]."}
-    failure = write(Script(edits(hijacked), edits(hijacked)))
+    failure = write(Script(*[edits(hijacked)] * 3))
     assert isinstance(failure, Failure) and "a link" in failure.message
 
 
@@ -198,7 +199,7 @@ def test_captions() -> None:
     found, vlm = ask(observer.caption, {"dense": DENSE, "short": "x"}, {"dense": "桌上有两只杯子。", "short": "杯子。"},
                      language="zh", seed=1)  # fmt: skip
     assert found.short == "杯子。" and len(vlm.asked) == 2
-    found, _ = ask(observer.caption, *[{"dense": DENSE, "short": "x"}] * 2, language="zh", seed=1)
+    found, _ = ask(observer.caption, *[{"dense": DENSE, "short": "x"}] * 3, language="zh", seed=1)
     assert found.kind == "VlmWrongLanguage"
 
 
@@ -210,8 +211,8 @@ def test_tags_are_checked_against_the_caption() -> None:
     found, vlm = ask(observer.nouns, reply, described=DENSE, seed=0)
     assert found == observer.Nouns(["cup", "tulip", "Vase"], ["wooden table", "wall"], ["spoon", "cup, red", "sea"])
     assert DENSE in vlm.asked[0].user
-    found, vlm = ask(observer.nouns, *[{"objects": ["spoon"], "backgrounds": []}] * 2, described=DENSE, seed=0)
-    assert (found.kind, len(vlm.asked)) == ("VlmWrongShape", 2)
+    found, vlm = ask(observer.nouns, *[{"objects": ["spoon"], "backgrounds": []}] * 3, described=DENSE, seed=0)
+    assert (found.kind, len(vlm.asked)) == ("VlmWrongShape", 3)
 
 
 def decisions(**suitable: bool) -> dict[str, Any]:
@@ -226,13 +227,13 @@ def test_routing() -> None:
     assert found.rejected == {"alter": "Clear.", "style": "the model did not decide"}
     assert (found.model, found.prompt_id) == ("scripted-vl", "route-task")
     assert "- remove: Instruction for taking the marked object out" in vlm.asked[0].user
-    found, vlm = ask(observer.route, *[decisions(motion=True)] * 2, scene=scene, tasks=["remove"], described="", seed=0)
-    assert (found.kind, len(vlm.asked)) == ("VlmWrongShape", 2)
+    found, vlm = ask(observer.route, *[decisions(motion=True)] * 3, scene=scene, tasks=["remove"], described="", seed=0)
+    assert (found.kind, len(vlm.asked)) == ("VlmWrongShape", 3)
 
 
 def test_a_router_that_contradicts_itself() -> None:
     both = {"decisions": decisions(remove=True)["decisions"] + decisions(remove=False)["decisions"]}
-    found, _ = ask(observer.route, both, both, scene=Scene(640, 480, (CUP,)), tasks=["remove"], described="", seed=0)
+    found, _ = ask(observer.route, both, both, both, scene=Scene(640, 480, (CUP,)), tasks=["remove"], described="", seed=0)
     assert isinstance(found, Failure) and "both suitable and unsuitable" in found.message
 
 
@@ -241,7 +242,7 @@ def test_a_plain_command() -> None:
     found, vlm = ask(observer.plain_command, {"command": "Remove the cup."}, **options)
     assert (found.text, found.model) == ("Remove the cup.", "scripted-vl")
     assert "<user>\n让这个 消失 $x\n</user>" in vlm.asked[0].user
-    found, _ = ask(observer.plain_command, *[{"command": "移除杯子"}] * 2, **options)
+    found, _ = ask(observer.plain_command, *[{"command": "移除杯子"}] * 3, **options)
     assert found.kind == "VlmWrongLanguage"
     found, _ = ask(observer.plain_command, Failure("VlmRefusal", "no"), **options)
     assert found.kind == "VlmRefusal"

@@ -1,0 +1,104 @@
+"""What a small model gets nearly right, put right before it is checked: placeholders, articles, the verb's form.
+
+Only the form of a reply is touched: which thing it speaks of and what is done to it stay the model's. What cannot be read
+in one way is left for the checks to refuse. `composing` calls this on replies about one marked thing.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TypeVar
+
+from . import replies
+from .wording import Language
+
+_Edit = TypeVar("_Edit", replies.ObjectEdit, replies.AddEdit)
+
+_OPENING, _CLOSING = r"[\[{<(]{1,2}\s*", r"\s*[\]}>)]{1,2}"
+_BRACKETED = {
+    name: re.compile(rf"{_OPENING}(?:the |marked )?{words}s?{_CLOSING}", re.IGNORECASE)
+    for name, words in (("[OBJECT]", "(?:object|thing)"), ("[PLACE]", "(?:place|location|position)"))
+}
+"""Spellings of a placeholder: `[object]`, `{OBJECT}`, `<the object>`, `[OBJECTS]`."""
+
+_BARE = {"[OBJECT]": re.compile(r"(?<![\[\w])OBJECT(?![\]\w])"), "[PLACE]": re.compile(r"(?<![\[\w])PLACE(?![\]\w])")}
+
+_ARTICLE = r"(?:\b(?:the|an?|this|that|these|those)\s+)?"
+
+_BASES = (
+    "add", "place", "insert", "include", "introduce", "bring", "draw", "paint", "put", "set", "remove", "erase", "delete",
+    "eliminate", "clear", "wipe", "take", "replace", "swap", "substitute", "exchange", "switch", "trade", "turn", "change",
+    "transform", "convert", "make", "recolor", "recolour", "alter", "extract", "isolate", "separate", "cut", "show",
+)  # fmt: skip
+"""Verbs that instructions begin with."""
+
+_IRREGULAR = {
+    "brought": "bring", "drew": "draw", "drawn": "draw", "took": "take", "taken": "take", "made": "make", "shown": "show",
+}  # fmt: skip
+
+
+def _forms(base: str) -> dict[str, str]:
+    stem = base.removesuffix("e")
+    doubled = base + base[-1] if base in ("put", "set", "swap", "cut") else stem
+    return dict.fromkeys((f"{base}s", f"{stem}ed", f"{doubled}ed", f"{stem}ing", f"{doubled}ing"), base)
+
+
+_FORMS = {form: base for verb in _BASES for form, base in _forms(verb).items()} | _IRREGULAR
+
+_PASSIVE = re.compile(
+    r"^(?:the )?\[OBJECT\] (?:is|was|are|were|should be|must be|has been|have been|needs to be|will be) (?:now )?(\w+)\b(.*)$",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+def repaired(edit: _Edit, language: Language) -> _Edit:
+    """The reply with its names bare, its placeholders spelt as asked for, and its sentences in the imperative.
+
+    Args:
+        language: that of `instruction` and `object`; the other fields are English.
+    """
+    noun, noun_en = _noun(edit.object), _noun(edit.object_en)
+    fixed: dict[str, str] = {
+        "object": noun,
+        "object_en": noun_en,
+        "instruction": _sentence(edit.instruction, noun, language),
+    }
+    if isinstance(edit, replies.ObjectEdit):
+        fixed["command"] = _sentence(edit.command, noun_en, "en")
+    return edit.model_copy(update=fixed)
+
+
+def _noun(name: str) -> str:
+    """A name without the article, brackets or quotes that it came in."""
+    bare = re.sub(r"^(?:the|an?) (?=\w)", "", name.strip(" \"'“”[]{}<>.。"), flags=re.IGNORECASE)
+    return bare.lower() if bare.isupper() and len(bare) > 3 else bare or name
+
+
+def _sentence(text: str, noun: str, language: Language) -> str:
+    for name, spelt in _BRACKETED.items():
+        text = spelt.sub(name, text)
+    for name, bare in _BARE.items():
+        text = text if name in text else bare.sub(name, text)
+    if "[OBJECT]" not in text:
+        text = _named(text, noun, language)
+    return _imperative(text) if language == "en" else text
+
+
+def _named(text: str, noun: str, language: Language) -> str:
+    """The placeholder in the place of the name, in either number, where that stands in the text once."""
+    if language == "zh":
+        return text.replace(noun, "[OBJECT]") if text.count(noun) == 1 else text
+    single = noun.removesuffix("s") if not noun.endswith("ss") else noun
+    pattern = re.compile(rf"{_ARTICLE}\b{re.escape(single)}(?:e?s)?\b", re.IGNORECASE)
+    return pattern.sub("[OBJECT]", text) if len(pattern.findall(text)) == 1 else text
+
+
+def _imperative(text: str) -> str:
+    """`Removing [OBJECT]`, `[OBJECT] is removed`: the same as a command."""
+    passive = _PASSIVE.match(text.strip())
+    base = passive and _FORMS.get(passive[1].casefold())
+    if passive and base:
+        return f"{base.capitalize()} [OBJECT]{passive[2]}"
+    first = re.match(r"\s*(\w+)", text)
+    base = first and _FORMS.get(first[1].casefold())
+    return f"{base.capitalize()}{text[first.end() :]}" if first and base else text
