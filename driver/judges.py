@@ -86,12 +86,21 @@ def unvouched(graph: BatchGraph, name: str) -> str:
     classes = {node["class_type"] for node in graph.api.values()}
     if making == "classical" or classes & JUDGES or (DETECTOR in classes and _testifies(graph.task)):
         return ""
-    if making == "frames" and not classes & WRITERS:
+    if _asks_others(graph.api) or (making == "frames" and not classes & WRITERS):
         return ""
     rows = "ALL ROWS" if making == "model" else "ALL ROWS whose words a model writes"
     return (
         f"{name}: {rows} WILL BE UNSCORED, as nobody in it looks at the edits: --judge PROFILE switches its judges on, "
         "or judge them later with --workflow verify and rejected/ of this run's folder as --input"
+    )
+
+
+def _asks_others(api: Api) -> bool:
+    """Whether scores come from a node of another pack, which may know anything."""
+    return any(
+        name.startswith("scores") and is_link(value) and not api[value[0]]["class_type"].startswith("EditPairs")
+        for node in api.values()
+        for name, value in node["inputs"].items()
     )
 
 

@@ -30,6 +30,10 @@ MOVING = frozenset(
 )  # fmt: skip
 """Nodes of ours that give out pictures and paint nothing of their own."""
 
+PAINTING = frozenset({"EditPairsDiffusersEdit"})
+"""Nodes of ours that have a model paint. The rest of ours gives out masks, boxes and words, which a test holds against
+their outputs."""
+
 SECOND = "EditPairsLoadSecondImage"
 
 _OF_MASKS = frozenset(
@@ -63,15 +67,8 @@ def making_of(graph: Graph | None, sink: str | None) -> Making:
 
 def _is_known(node: Any) -> bool:
     """Whether a node paints nothing, or says what it paints."""
-    name = node["class_type"]
-    if name in CLASSICAL | MOVING | _OF_MASKS or name == SECOND:
-        return True
-    # Of ours, the rest gives out masks, boxes and words; a test holds that against their outputs.
-    return bool(name.startswith("EditPairs")) and name not in PAINTING
-
-
-PAINTING = frozenset({"EditPairsDiffusersEdit"})
-"""Nodes of ours that have a model paint."""
+    name: str = node["class_type"]
+    return name in _OF_MASKS or (name.startswith("EditPairs") and name not in PAINTING)
 
 
 def _behind(graph: Graph, ends: list[Any]) -> Iterator[Any]:

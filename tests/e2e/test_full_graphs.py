@@ -22,7 +22,7 @@ from driver.workflow import EDIT_SINK, WORKFLOWS, BatchGraph, WorkflowFile
 from tests.e2e import helpers
 from tests.e2e.full_graphs import Pair, Photo, bound, make_checkpoints, op, photo, region, run, tiny
 from tests.e2e.helpers import Driver
-from tests.e2e.test_verify import FOUND, SCORES
+from tests.e2e.test_verify import FOUND
 from tests.vlm.endpoint import Endpoint, Say
 
 MASKED = ("remove", "add", "replace", "alter", "background", "visual", "hybrid")
@@ -155,7 +155,8 @@ def test_a_models_edit_is_unscored_until_somebody_looks(
 
     line = driver.refused(*run, "--output", tmp_path / "x", "--judge", "strict")
     assert "remove-classical.json has no Verify Edit or Judge Edit to switch on" in line
-    deeds = {"source_caption": [Say(json.dumps(FOUND))], "Score the edit": [Say(json.dumps(SCORES))]}
+    scores = {"prompt_compliance": 5, "visual_naturalness": 5, "physical_detail_integrity": 4}
+    deeds = {"source_caption": [Say(json.dumps(FOUND))], "Score the edit": [Say(json.dumps(scores))]}
     with Endpoint(deeds) as endpoint:
         comfy.profiles.write_text(f'[profiles.strict]\nbase_url = "{endpoint.url}"\nmodel = "tiny"\n')
         try:
