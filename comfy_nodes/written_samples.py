@@ -83,12 +83,21 @@ def user_writing(sample: EditSample, words: str, editor_prompt: str) -> Writing:
 
 
 def decoupled(sample: EditSample, wish: str, command: Command) -> EditSample:
-    """The sample with a person's or a writer's words untouched, and a plain command for the editor beside them."""
+    """The sample with a person's or a writer's words untouched, and a plain command for the editor beside them. A
+    description of the result goes where nobody has written one."""
     known = sample.writing
     if known is None or known.instruction != wish:
         known = user_writing(sample, wish, command.text)
-    rewriter = f"{command.model}, {command.prompt_id} {command.prompt_version}"
-    writing = replace(known, editor_prompt=command.text, rewriter=rewriter, reply=known.reply or command.reply)
+    target = known.target or command.target
+    steps = known.steps if len(known.steps) > 1 else tuple(replace(one, target=target) for one in known.steps)
+    writing = replace(
+        known,
+        editor_prompt=command.text,
+        target=target,
+        steps=steps,
+        rewriter=f"{command.model}, {command.prompt_id} {command.prompt_version}",
+        reply=known.reply or command.reply,
+    )
     return written(sample, [writing])
 
 

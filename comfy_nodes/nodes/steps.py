@@ -10,9 +10,14 @@ from comfy_api.latest import io
 from .. import boxes
 from ..core import rle
 from ..core.annotation import Region
-from ..core.instructions import Step
+from ..core.records import SampleFailure
+from ..core.telling import Told, no_caption, told
 from ..sockets import EditSample, Sample
 from ..tensors import to_mask
+
+
+STAYING = ("add", "remove", "replace", "alter", "background", "visual", "hybrid", "instruct")
+"""Edits that keep to their region also where an editor redraws the whole photo."""
 
 
 class TakeEditStep(io.ComfyNode):
@@ -35,47 +40,44 @@ class TakeEditStep(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.String.Output("op", tooltip="add, remove, replace, alter, … An added thing is erased from the photo."),
-                io.Mask.Output("mask", tooltip="The step's region; all zero where only a box is known, or the whole photo is edited."),
+                io.String.Output("op", tooltip="What the row shows: add, remove, replace, alter, …"),
+                io.Mask.Output("mask", tooltip="The step's region, of step 0 all of them; all zero where only a box is known, or the edit may reach everywhere."),
                 io.BoundingBox.Output("boxes", tooltip="The region's box; an empty list where the whole photo is edited."),
                 io.String.Output("class_name", tooltip="What the region shows."),
-                io.String.Output("prompt", tooltip="The operation as a plain command, for an editor that follows instructions."),
-                io.String.Output("target", tooltip="What is to be seen there afterwards, for an editor that fills a region."),
+                io.String.Output("prompt", tooltip="A plain command that makes the picture after, for an editor that follows instructions. Empty where the photo is that picture."),
+                io.String.Output("target", tooltip="What is to be seen there afterwards, for a model that paints from a caption. A typed instruction's result is read from its words."),
+                io.String.Output("removal", tooltip="A plain command that makes the picture before: an added thing is taken from the photo. Empty where the photo is that picture."),
+                Sample.Output("sample", tooltip="For Save Edit Pair where target is used: it fails with the reason where nothing says what is to be seen afterwards."),
             ],
         )  # fmt: skip
 
     @classmethod
     def execute(cls, sample: EditSample, step: int) -> io.NodeOutput:
-        taken, region = step_of(sample, step)
+        taken, regions = step_of(sample, step)
         mask = np.zeros(sample.size[::-1], dtype=bool)
-        if region is not None and region.mask is not None:
-            mask = rle.decode(region.mask)
-        words = (taken.object, taken.editor_prompt, taken.target)
-        return io.NodeOutput(taken.op, to_mask(mask), boxes.of_region(region), *words)
+        if step or taken.op in STAYING:
+            for known in (region.mask for region in regions if region.mask):
+                mask |= rle.decode(known)
+        found = boxes.of_region(regions[0] if regions else None)
+        words = (taken.object, taken.command, taken.target, taken.removal)
+        return io.NodeOutput(taken.op, to_mask(mask), found, *words, painted_from(sample, taken))
 
 
-def step_of(sample: EditSample, number: int) -> tuple[Step, Region | None]:
-    """An operation, counted from 1, and its region; None where it is about the whole photo.
-
-    Number 0 is the whole edit as one operation of the sample's task, and so is an instruction that nobody took apart.
-    Where nobody described what is to be seen afterwards, the command stands for it.
+def step_of(sample: EditSample, number: int) -> tuple[Told, tuple[Region, ...]]:
+    """An operation, counted from 1, and its region, none where it is about the whole photo. Number 0 is the whole edit
+    in one, with all regions that its steps name.
 
     Raises:
         ValueError: the edit has no such step.
     """
-    writing = sample.writing
-    steps = writing.steps if writing else ()
-    if not steps or not number:
-        name = (sample.region.class_name or "") if sample.region else ""
-        op = steps[0].op if len(steps) == 1 else sample.task
-        command = (writing.editor_prompt if writing else "") or sample.instruction
-        target = (writing.target if writing else "") or command
-        steps, number = (Step(op, name, 0 if sample.region else None, command, target),), max(1, number)
-    if number > len(steps):
-        raise ValueError(
-            f"the edit has {len(steps)} step{'s' if len(steps) > 1 else ''}, and step {number} is asked for: "
-            "have Write Instruction (VLM) write one for this task"
-        )
-    step = steps[number - 1]
-    step = replace(step, target=step.target or step.editor_prompt)
-    return step, sample.regions[step.region] if step.region is not None else None
+    regions = sample.regions
+    thing = (regions[0].class_name or "") if regions else ""
+    found, about = told(sample.writing, number, sample.task, sample.instruction, thing, len(regions))
+    return found, tuple(regions[one] for one in about)
+
+
+def painted_from(sample: EditSample, step: Told) -> EditSample:
+    """The sample for a model that paints from a caption: failed, with the reason, where there is none."""
+    if sample.failure or step.target:
+        return sample
+    return replace(sample, failure=SampleFailure("edit", "NoCaption", no_caption(step)))
