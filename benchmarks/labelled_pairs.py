@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps
+from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont, ImageOps
 
 from comfy_nodes.core import rle
 from comfy_nodes.core.annotation import parse_annotation
@@ -26,12 +26,16 @@ TUNED_ON = ("rocket.jpg", "coffee.png", "camera.png", "china.jpg")
 HELD_OUT = ("astronaut.png", "flower.jpg", "hubble_deep_field.jpg")
 """Photos that no threshold has seen."""
 
-NOTHING = ("no-op", "jpeg", "shift", "drift", "vae")
+NOTHING = ("no-op", "jpeg", "shift", "drift", "vae", "zoom", "colour matrix")
 """Kinds where no edit was made, though most pixels may differ."""
-SPOILT = ("wrong place", "half done", "extra change")
+SPOILT = ("wrong place", "half done", "extra change", "unasked style")
 """Kinds where an edit was made, but not the one that was asked for."""
-GOOD = ("subtle edit", "large edit", "style change")
+GOOD = ("subtle edit", "large edit", "style change", "shadow", "new words", "zoomed edit", "gentle style")
 KINDS = NOTHING + SPOILT + GOOD
+
+_TASKS = {
+    "unasked style": "remove", "shadow": "remove", "new words": "alter", "zoomed edit": "replace", "gentle style": "style",
+}  # fmt: skip
 
 WEIGHTS = {"subtle edit": 4}
 """How many times as many pairs a kind has as the others; the rest have one."""
@@ -52,6 +56,15 @@ class LabelledPair:
     kind: str
 
     @property
+    def task(self) -> str:
+        """What the edit was meant as; empty where nobody says."""
+        return _TASKS.get(self.kind, "")
+
+    @property
+    def subtask(self) -> str:
+        return "unicedit/Text Modification" if self.kind == "new words" else ""
+
+    @property
     def is_good(self) -> bool:
         return self.kind in GOOD
 
@@ -69,6 +82,16 @@ def pairs(photos: tuple[str, ...], each: int, seed: int) -> Iterator[LabelledPai
 
 def _pair(kind: str, photo: str, rng: np.random.Generator) -> LabelledPair:
     source, region = _view(photo, rng, small=kind == "subtle edit")
+    whole = _WHOLE.get(kind)
+    if whole is not None:
+        edited = whole(source, rng)
+        return LabelledPair(photo, source, edited, region if rng.integers(2) and kind in NOTHING else None, False, kind)
+    if kind in ("shadow", "new words"):
+        source, edited, region = (_shadowed if kind == "shadow" else _reworded)(source, region, rng)
+        return LabelledPair(photo, source, _carried(edited, rng), region, False, kind)
+    if kind == "zoomed edit":
+        edited = _zoomed(_strong(source, region, rng), rng)
+        return LabelledPair(photo, source, edited, region, False, kind)
     if kind in NOTHING:
         # A third each: inpainted and put back, an editor that was told where, and one that was told nothing.
         put_back, known = [(True, True), (False, True), (False, False)][rng.integers(3)]
@@ -321,3 +344,105 @@ def _style(source: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         if np.abs(styled.astype(int) - source).mean() >= 12:
             return _carried(styled, rng)
     raise ValueError("no style changes this picture")
+
+
+def _zoomed(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Zoomed by 0.8 to 2.2 % about a middle that is off by up to 2 pixels; a third turned by up to 0.7 degrees as well."""
+    height, width = image.shape[:2]
+    zoom = 1 + rng.choice([-1, 1]) * rng.uniform(0.008, 0.022)
+    angle = np.deg2rad(rng.uniform(-0.7, 0.7)) if rng.integers(3) == 0 else 0.0
+    cos, sin = np.cos(angle) / zoom, np.sin(angle) / zoom
+    x, y = width / 2 + rng.uniform(-2, 2), height / 2 + rng.uniform(-2, 2)
+    back = (cos, sin, width / 2 - cos * x - sin * y, -sin, cos, height / 2 + sin * x - cos * y)
+    pad = 24  # mirrored, so that no black edge tells of the zoom
+    wide = Image.fromarray(np.pad(image, ((pad, pad), (pad, pad), (0, 0)), mode="reflect"))
+    a, b, c, d, e, f = back
+    moved = (a, b, c + pad - a * pad - b * pad, d, e, f + pad - d * pad - e * pad)
+    turned = wide.transform(wide.size, Image.Transform.AFFINE, moved, resample=Image.Resampling.BICUBIC)
+    return np.asarray(turned)[pad:-pad, pad:-pad]
+
+
+def _mixed(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Colours a little stronger or weaker, or their channels mixed by up to 6 %."""
+    if rng.integers(2):
+        by = rng.uniform(0.7, 0.88) if rng.integers(2) else rng.uniform(1.1, 1.25)
+        return np.asarray(ImageEnhance.Color(Image.fromarray(image)).enhance(by))
+    matrix = np.eye(3) + rng.uniform(-0.06, 0.06, (3, 3))
+    return _to_bytes(image @ matrix.T)
+
+
+def _gentle(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Another tone or hand that one sees side by side, and a person would call the same photo: at least 12 levels away in
+    some channel, or repainted by brush."""
+    photo = Image.fromarray(image)
+    warm = image * np.array([1.12, 1.0, 0.85]) + np.array([6, 0, -4])
+    faded = image * 0.78 + 40.0
+    styles = [
+        _to_bytes(warm), _to_bytes(warm[..., ::-1] if rng.integers(2) else warm), _to_bytes(faded),
+        np.asarray(ImageOps.posterize(photo, 3)), np.asarray(ImageEnhance.Contrast(photo).enhance(1.5)),
+        np.asarray(ImageEnhance.Brightness(photo).enhance(0.75)),
+    ]  # fmt: skip
+    for index in rng.permutation(len(styles)):
+        if np.abs(styles[index].astype(int) - image).mean(axis=(0, 1)).max() >= 13:
+            return _carried(styles[index], rng)
+    raise ValueError("no style changes this picture")
+
+
+def _shadowed(
+    source: np.ndarray, region: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A thing on its shadow (0.2 to 1.5 % of the picture, no more than the thing), and the picture without both.
+
+    The region is the silhouette or its box.
+    """
+    height, width = source.shape[:2]
+    for _ in range(200):
+        thing = _blob((width, height), rng, 0.012, 0.06)
+        rows, columns = np.flatnonzero(thing.any(axis=1)), np.flatnonzero(thing.any(axis=0))
+        if rows[-1] < 0.85 * height:
+            break
+    area = min(rng.uniform(0.002, 0.015) * height * width, float(thing.sum()))
+    long = min(0.9 * (columns[-1] - columns[0]), (4 * area) ** 0.5)
+    foot, middle = rows[-1], (columns[0] + columns[-1]) / 2
+    lean = rng.uniform(-0.5, 0.5) * long
+    picture = Image.new("1", (width, height))
+    ImageDraw.Draw(picture).polygon(
+        [(middle - long / 2, foot - 3), (middle + long / 2, foot - 3), (middle + long / 2 + lean, foot + area / long),
+         (middle - long / 2 + lean, foot + area / long)], fill=1)  # fmt: skip
+    dark = _soft(np.asarray(picture).astype(bool), rng.uniform(1, 3))[..., None] * rng.uniform(0.3, 0.6)
+    before = _strong(_to_bytes(source * (1 - dark)), thing, rng)
+    box = np.zeros_like(thing)
+    box[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] = True
+    return before, source, thing if rng.integers(2) else box
+
+
+def _reworded(
+    source: np.ndarray, region: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A plain sign with one word and with another; the region is all of it."""
+    height, width = source.shape[:2]
+    w, h = int(width * rng.uniform(0.25, 0.5)), int(height * rng.uniform(0.15, 0.3))
+    left, top = int(rng.integers(width - w)), int(rng.integers(height - h))
+    light = bool(rng.integers(2))
+    words = rng.permutation(["OPEN", "CLOSED", "CAFE", "EXIT", "SALE", "HOTEL"])[:2]
+    signs = []
+    for word in words:
+        picture = Image.fromarray(source)
+        draw = ImageDraw.Draw(picture)
+        draw.rectangle((left, top, left + w - 1, top + h - 1), fill=(235, 230, 220) if light else (30, 40, 60))
+        size = min(0.45 * h, 1.2 * w / len(word))
+        draw.text(
+            (left + w / 2, top + h / 2),
+            word,
+            (20, 20, 30) if light else (240, 235, 210),
+            ImageFont.load_default(size),
+            "mm",
+        )
+        signs.append(np.asarray(picture))
+    sign = np.zeros((height, width), dtype=bool)
+    sign[top : top + h, left : left + w] = True
+    return signs[0], signs[1], sign
+
+
+_WHOLE = {"zoom": _zoomed, "colour matrix": _mixed, "unasked style": _style, "gentle style": _gentle}
+"""What is done to a whole picture, by kind."""

@@ -107,7 +107,7 @@ def template_writing(sample: EditSample, words: str, version: str) -> Writing:
     thing = sample.region.class_name or "object"
     command = words
     if sample.task == "add":
-        scene = Scene(*sample.size, (sample.region,))
+        scene = Scene(*sample.size, (sample.region,), sample.others)
         command = f"Remove {scene.the(0, thing, 'en')}."
     step = Step(sample.task, thing, 0, command, "")
     return Writing(

@@ -54,6 +54,9 @@ _DECIDING = {
 
 IMAGE_COLUMNS = ("input_images", "output_images")
 
+NO_COLUMNS = frozenset({"basis", "made_as"})
+"""Of a record, what only leads to columns."""
+
 PLAIN = pa.schema([field for field in SCHEMA if field.name not in IMAGE_COLUMNS])
 """All columns but the images."""
 
@@ -121,8 +124,8 @@ class Row:
             RunError: this version does not read the record.
         """
         record = known_record(text)
-        facts = facts.of(record.task)
-        columns = record.model_dump(mode="json", exclude={*IMAGE_COLUMNS, "basis"})
+        facts = facts.of(record.made_as or record.task)
+        columns = record.model_dump(mode="json", exclude={*IMAGE_COLUMNS, *NO_COLUMNS})
         columns["models"] += [model.model_dump(mode="json") for model in facts.models]
         first = columns["regions"][0] if columns["regions"] else {}
         columns |= {name: first.get(name) for name in ("class_name", "bbox", "mask")}

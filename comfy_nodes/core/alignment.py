@@ -1,4 +1,4 @@
-"""How an edited picture as a whole lies against its source: shifted by a little, and drifted in colour.
+"""How an edited picture as a whole lies against its source: shifted, zoomed or turned by a little.
 
 Pure array code on cell means (a cell is a small square of pixels). `pixel_changes` takes out what is found here before it
 looks for the edit. It must not know what the edit was meant to be, only which cells to trust.
@@ -6,19 +6,28 @@ looks for the edit. It must not know what the edit was meant to be, only which c
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import atan2, degrees, hypot, radians
+from math import cos as cosine
+from math import sin as sine
+from types import ModuleType
 
 import numpy as np
+
+from .colour_drift import FIT_CELLS, biweight
 
 MAX_SHIFT = 0.03
 """Largest shift that counts as flicker, as a share of the longer side; what moved further was moved. Ours."""
 
-MAX_DRIFT = 20.0
-"""Largest colour drift that counts as flicker: mean levels of the channel that drifts most. Above it, the picture was
-toned on purpose. Ours: editors and VAEs drift by a few levels, a tone that is asked for is meant to be seen."""
+MAX_ZOOM, MAX_TURN = 0.03, 2.0
+"""Largest zoom, as a deviation from 1, and largest turn in degrees that count as flicker. Ours: what editors do that round a
+size or paint a picture anew; one that is asked for is larger."""
 
-MAX_GAIN = 0.15
-"""Largest deviation of a channel's gain from 1 that counts as flicker. Ours."""
+MIN_ZOOMED = 0.3
+"""A zoom or a turn that moves the picture's corners by less than this many cells is a shift. Ours."""
+
+UNEXPLAINED = 1.0
+"""Mean residual in levels at edges from which on a shift does not explain a picture, so that a similarity is tried. Ours."""
 
 MIN_BETTER = 0.85
 """A shift is believed when it brings the residual down to this share or less. Ours: one pixel leaves 0.55 to 0.77 of it on
@@ -27,87 +36,108 @@ our photos, a shift that was fitted to an edit or a codec's noise 0.87 or more."
 MAX_RESIDUAL = 30.0
 """Residual in levels above which a cell says no more against a shift: there the edit is. Ours."""
 
-FIT_CELLS = 8192
-"""Cells that a colour fit looks at; more tell nothing new. Ours."""
-
-TUKEY = 4.685
-"""Tuning constant of Tukey's biweight: 95 % efficiency under normal noise (Holland and Welsch 1977)."""
-
-MIN_SCALE = 0.5
-"""Least scale of residuals in levels, so that pictures equal but for rounding are not split hairs over. Ours."""
-
-NORMAL = 1.4826
-"""Median absolute deviation to standard deviation under normal noise (textbook)."""
-
 
 @dataclass(frozen=True)
-class Drift:
-    """A colour drift: edited = source * gain + offset, by channel, in levels of 0 to 255."""
+class Motion:
+    """Where a picture went: zoomed and turned about its middle, then shifted."""
 
-    gain: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    levels: float = 0.0
-    """Mean absolute change of the channel that drifts most."""
+    dx: float = 0.0
+    dy: float = 0.0
+    """How far its middle moved in cells: right, down."""
+    zoom: float = 1.0
+    turn: float = 0.0
+    """Degrees, clockwise."""
 
     @property
-    def is_flicker(self) -> bool:
-        """Small enough to be no edit."""
-        return self.levels <= MAX_DRIFT and max(abs(gain - 1) for gain in self.gain) <= MAX_GAIN
+    def is_similarity(self) -> bool:
+        """More than a shift."""
+        return (self.zoom, self.turn) != (1.0, 0.0)
 
-    def applied(self, cells: np.ndarray) -> np.ndarray:
-        """float32 [H, W, 3] of the cells as they would be after this drift."""
-        if self.levels == 0.0:
-            return cells
-        drifted: np.ndarray = cells * np.array(self.gain, np.float32) + np.array(self.offset, np.float32)
-        return drifted.clip(0, 255)
+    def matrix(self, height: int, width: int, side: int = 1) -> np.ndarray:
+        """float64 [2, 3] from a place (x, y) in a height x width picture to where it went.
+
+        Args:
+            side: pixels along a cell's side; 1 for a picture of cells.
+        """
+        angle = radians(self.turn)
+        cos, sin = self.zoom * cosine(angle), self.zoom * sine(angle)
+        x, y = (width - 1) / 2, (height - 1) / 2
+        return np.array(
+            [
+                [cos, -sin, x + self.dx * side - cos * x + sin * y],
+                [sin, cos, y + self.dy * side - sin * x - cos * y],
+            ]
+        )
 
 
-def colour_drift(source: np.ndarray, edited: np.ndarray, trusted: np.ndarray) -> Drift:
-    """The colour drift that most of the trusted cells agree on.
-
-    The fit starts at equal gains and gives up cells that disagree, so that an object with a new tone is not taken for
-    a gain that only bright cells show.
+def motion(source: np.ndarray, edited: np.ndarray, trusted: np.ndarray, shift_only: bool) -> Motion:
+    """How the edited picture moved: a similarity where it explains much more than a shift does, else the shift.
 
     Args:
         source, edited: float32 [H, W, 3], levels.
-        trusted: bool [H, W], the cells that the edit was not meant for; without any there is no drift.
+        trusted: bool [H, W], the cells to compare.
+        shift_only: no similarity, as where they are too few to tell.
     """
-    chosen = np.flatnonzero(trusted)
-    chosen = chosen[:: max(1, chosen.size // FIT_CELLS)]
-    if chosen.size < 16:
-        return Drift()
-    before, after = source.reshape(-1, 3)[chosen], edited.reshape(-1, 3)[chosen]
-    if np.array_equal(before, after):
-        return Drift()
-    fits = [_line(before[:, channel], after[:, channel]) for channel in range(3)]
-    moved = [
-        float(np.abs(before[:, channel] * (gain - 1) + offset).mean()) for channel, (gain, offset) in enumerate(fits)
-    ]
-    return Drift(
-        gain=(fits[0][0], fits[1][0], fits[2][0]), offset=(fits[0][1], fits[1][1], fits[2][1]), levels=max(moved)
+    dx, dy = shift(source, edited, trusted)
+    before, after = source.mean(axis=2), edited.mean(axis=2)
+    plain = Motion(dx, dy)
+    if shift_only or trusted.sum() < 64 or min(before.shape) < 16:
+        return plain
+    steepness = np.abs(np.gradient(before)).max(axis=0) * (_inner(before.shape, dx, dy) & trusted)
+    shifted_rest = _misfit(after - shifted(before, dx, dy), steepness)
+    if shifted_rest <= UNEXPLAINED * float(steepness.sum()):
+        return plain
+    found = Motion()
+    pyramid = _pyramid(before, after, trusted)
+    for level in reversed(range(len(pyramid))):
+        for _ in range(5 if level else 3):
+            found = _closer(*pyramid[level], found, 2**level)
+    corner = (
+        hypot(*before.shape) / 2 * abs(found.zoom * complex(cosine(radians(found.turn)), sine(radians(found.turn))) - 1)
     )
+    far = max(abs(found.dx), abs(found.dy)) > MAX_SHIFT * max(before.shape)
+    if far or corner < MIN_ZOOMED or abs(found.zoom - 1) > MAX_ZOOM or abs(found.turn) > MAX_TURN:
+        return plain
+    inside = warped(np.ones_like(before), found) > 0.999
+    both = steepness * inside
+    rest = _misfit(after - warped(before, found), both)
+    return found if rest <= MIN_BETTER * _misfit(after - shifted(before, dx, dy), both) else plain
 
 
-def _line(before: np.ndarray, after: np.ndarray) -> tuple[float, float]:
-    """Gain and offset of one channel by reweighted least squares with Tukey's biweight."""
-    usable = (before > 3) & (before < 252) & (after > 3) & (after < 252)  # clipped cells would bend the line
-    if usable.sum() < 16:
-        return 1.0, float(np.median(after - before))
-    x, y = before[usable].astype(np.float64), (after - before)[usable].astype(np.float64)
-    slope, level, centre = 0.0, float(np.median(y)), float(x.mean())
-    for _ in range(8):
-        rest = y - level - slope * (x - centre)
-        scale = max(MIN_SCALE, NORMAL * float(np.median(np.abs(rest))))
-        weight = np.clip(1 - (rest / (TUKEY * scale)) ** 2, 0, None) ** 2
-        total = weight.sum()
-        if total < 8:
-            break
-        centre = float((weight * x).sum() / total)
-        spread = float((weight * (x - centre) ** 2).sum())
-        level = float((weight * y).sum() / total)
-        # One squared level of ridge per cell: flat pictures have no gain to speak of.
-        slope = float((weight * (x - centre) * y).sum() / (spread + total))
-    return 1.0 + slope, level - slope * centre
+def warped(cells: np.ndarray, by: Motion) -> np.ndarray:
+    """The cells [H, W] where they went, between cells linearly; 0 where none came from."""
+    height, width = cells.shape[:2]
+    found: np.ndarray = opencv().warpAffine(cells.astype(np.float32), by.matrix(height, width), (width, height))
+    return found
+
+
+def undone(image: np.ndarray, by: Motion, side: int) -> tuple[np.ndarray, np.ndarray]:
+    """An edited picture brought back to where its source lies, edges repeated, and what of it was in the picture.
+
+    Args:
+        image: uint8 [H, W, 3].
+        side: pixels along a cell's side.
+
+    Returns:
+        uint8 [H, W, 3] and bool [H, W].
+    """
+    cv2 = opencv()
+    height, width = image.shape[:2]
+    matrix, size = by.matrix(height, width, side), (width, height)
+    back = cv2.warpAffine(
+        image, matrix, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
+    )
+    seen = cv2.warpAffine(
+        np.full((height, width), 255, np.uint8), matrix, size, flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
+    )
+    return back, seen > 0
+
+
+def opencv() -> ModuleType:
+    """OpenCV, loaded by the first picture that needs it."""
+    import cv2
+
+    return cv2
 
 
 def shift(source: np.ndarray, edited: np.ndarray, trusted: np.ndarray) -> tuple[float, float]:
@@ -123,10 +153,7 @@ def shift(source: np.ndarray, edited: np.ndarray, trusted: np.ndarray) -> tuple[
     before, after = source.mean(axis=2), edited.mean(axis=2)
     if trusted.sum() < 64 or min(before.shape) < 8 or np.array_equal(before[trusted], after[trusted]):
         return 0.0, 0.0
-    pyramid = [(before, after, trusted)]
-    while min(pyramid[-1][0].shape) >= 48 and len(pyramid) < 3:
-        x, y, good = pyramid[-1]
-        pyramid.append((_halved(x), _halved(y), _halved(good.astype(np.float32)) > 0.99))
+    pyramid = _pyramid(before, after, trusted)
     dx = dy = 0.0
     for level in reversed(range(len(pyramid))):
         for _ in range(3 if level else 2):
@@ -159,6 +186,17 @@ def shifted(cells: np.ndarray, dx: float, dy: float) -> np.ndarray:
     return cells
 
 
+def _pyramid(
+    before: np.ndarray, after: np.ndarray, trusted: np.ndarray
+) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Both pictures' brightness and the trusted cells, halved up to twice; the finest first."""
+    pyramid = [(before, after, trusted)]
+    while min(pyramid[-1][0].shape) >= 48 and len(pyramid) < 3:
+        x, y, good = pyramid[-1]
+        pyramid.append((_halved(x), _halved(y), _halved(good.astype(np.float32)) > 0.99))
+    return pyramid
+
+
 def _step(before: np.ndarray, after: np.ndarray, trusted: np.ndarray, dx: float, dy: float) -> tuple[float, float]:
     """One step of the shift, in cells of this level, at most one cell long."""
     here = shifted(before, dx, dy)
@@ -166,17 +204,52 @@ def _step(before: np.ndarray, after: np.ndarray, trusted: np.ndarray, dx: float,
     chosen = _inner(before.shape, dx, dy) & trusted
     if chosen.sum() < 32:
         return 0.0, 0.0
-    columns = np.stack([-right[chosen], -down[chosen], here[chosen] - here[chosen].mean(), np.ones(int(chosen.sum()))])
-    rest = (after - here)[chosen].astype(np.float64)
-    weight = np.ones_like(rest)
-    found = np.zeros(4)
-    for _ in range(3):
-        weighted = columns * weight
-        found = np.linalg.solve(weighted @ columns.T + np.eye(4), weighted @ rest)
-        error = rest - found @ columns
-        scale = max(MIN_SCALE, NORMAL * float(np.median(np.abs(error))))
-        weight = np.clip(1 - (error / (TUKEY * scale)) ** 2, 0, None) ** 2
+    found = _solved([-right[chosen], -down[chosen]], here[chosen], after[chosen])
     return float(np.clip(found[0], -1, 1)), float(np.clip(found[1], -1, 1))
+
+
+def _closer(before: np.ndarray, after: np.ndarray, trusted: np.ndarray, known: Motion, level: int) -> Motion:
+    """A similarity after one more step, each part of which moves no cell of this level by more than one.
+
+    Args:
+        level: how many cells a cell of this level has along its side.
+    """
+    height, width = before.shape
+    here_by = replace(known, dx=known.dx / level, dy=known.dy / level)
+    here = warped(before, here_by)
+    inside = warped(np.ones_like(before), here_by) > 0.999
+    down, right = np.gradient(here)
+    inside[1:-1, 1:-1] &= inside[:-2, 1:-1] & inside[2:, 1:-1] & inside[1:-1, :-2] & inside[1:-1, 2:]
+    inside[0] = inside[-1] = inside[:, 0] = inside[:, -1] = False
+    chosen = np.flatnonzero(inside & trusted)
+    chosen = chosen[:: max(1, chosen.size // FIT_CELLS)]
+    if chosen.size < 32:
+        return known
+    half = max(height, width) / 2
+    y, x = np.divmod(chosen, width)
+    u, v = (x - (width - 1) / 2) / half, (y - (height - 1) / 2) / half
+    right, down = right.ravel()[chosen], down.ravel()[chosen]
+    columns = [-right, -down, -(right * u + down * v), right * v - down * u]
+    found = np.clip(_solved(columns, here.ravel()[chosen], after.ravel()[chosen])[:4], -1, 1)
+    by = 1 + complex(found[2], found[3]) / half
+    angle = radians(known.turn)
+    scale = by * known.zoom * complex(cosine(angle), sine(angle))
+    moved = by * complex(known.dx, known.dy) + complex(found[0], found[1]) * level
+    return Motion(moved.real, moved.imag, abs(scale), degrees(atan2(scale.imag, scale.real)))
+
+
+def _solved(columns: list[np.ndarray], here: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Factors of the columns that bring `here` closest to `after`, beside a gain and an offset, by reweighted least
+    squares with Tukey's biweight."""
+    rows = np.stack([*columns, here - here.mean(), np.ones(here.size)]).astype(np.float64)
+    rest = (after - here).astype(np.float64)
+    weight = np.ones_like(rest)
+    found = np.zeros(len(rows))
+    for _ in range(3):
+        weighted = rows * weight
+        found = np.linalg.solve(weighted @ rows.T + np.eye(len(rows)), weighted @ rest)
+        weight = biweight(rest - found @ rows)
+    return found
 
 
 def _inner(shape: tuple[int, ...], dx: float, dy: float) -> np.ndarray:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from . import wording
+from .english import article
 from .instruction_checks import Unfit, check_noun
 from .instructions import Step, Writing
 from .scenes import Scene
@@ -117,15 +117,15 @@ def clause(op: str, language: Language, scene: Scene, number: int = 0, result: s
     noun = region.class_name or {"en": "object", "zh": "物体"}[language]
     words = {"the": scene.the(number, noun, language)}
     if op == "add":
-        article = {"en": wording.article(noun), "zh": "一个"}[language]
-        words |= {"new": scene.new(number, article, noun, language), "place": scene.place(number, language)}
+        before = article(noun) if language == "en" else "一个"
+        words |= {"new": scene.new(number, before, noun, language), "place": scene.place(number, language)}
     elif op == "alter":
         words["colour"] = COLOURS[result] if language == "zh" else result
     elif op == "background":
         words["scene"] = SCENES[result][language == "zh"]
     elif op == "replace":
         check_noun(result, language)
-        words["thing"] = result if language == "zh" else f"{wording.article(result)} {result}".strip()
+        words["thing"] = result if language == "zh" else f"{article(result)} {result}".strip()
     return _FORMS[language][op].format(**words)
 
 

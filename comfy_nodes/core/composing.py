@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from . import instruction_checks as checks
-from . import replies, wording
+from . import replies
+from .english import article
 from .instruction_checks import Unfit
 from .instructions import Step, Writing
 from .scenes import Scene
@@ -124,7 +125,7 @@ def _hybrid(edit: replies.HybridEdit, scene: Scene, language: Language, ops: tup
         checks.check_verb(edit.instruction, op, language)
         phrase = scene.the(number, part.object, language)
         if op == "add" and language == "en":
-            phrase = f"{scene.new(number, wording.article(part.object), part.object, language)} {scene.place(number, language)}"
+            phrase = f"{scene.new(number, article(part.object), part.object, language)} {scene.place(number, language)}"
         filled = filled.replace(f"[OBJECT{number + 1}]", phrase)
         steps.append(_part(op, part, scene, number, number))
     instruction = _sentence(filled, language)

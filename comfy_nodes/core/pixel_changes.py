@@ -6,12 +6,13 @@ Pure array code on means over small cells, which keep what a person sees as an e
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from . import alignment
-from .alignment import Drift
+from . import alignment, colour_drift
+from .alignment import Motion
+from .colour_drift import Drift
 
 CELLS = 256
 """Cells along the longer side of a large picture. Ours: 4 pixels a cell at 1024."""
@@ -45,6 +46,9 @@ MARGIN = 0.15
 """How far around the intended region an edit may reach, for shadows and soft edges, as a share of the side of a square
 with the region's area. Ours."""
 
+FIELDS, FIELD_CHANGED = 8, 0.05
+"""Fields along a picture's side, and the share of one that has to change to count. Ours."""
+
 MIN_TRUSTED = 0.2
 """Least share of cells outside the region to learn noise and drift from; with fewer, the whole picture teaches. Ours."""
 
@@ -57,13 +61,24 @@ class Change:
     """bool [H, W]: the changed pixels, filled inside."""
     cells: int
     """How many cells changed."""
-    shift: tuple[float, float]
-    """How far the picture moved in pixels: right, down. (0, 0) where no shift of all of it explains anything."""
+    motion: Motion
+    """How the picture moved, in pixels; not at all where no motion of all of it explains anything."""
     drift: Drift
     noise: float
     """Median residual in levels where nothing was meant to change, over 3 x 3 cells."""
     extra: float
     """Share of the picture, 0 to 1, that changed beyond the region and its margin; 0 without a region."""
+    shadow: float = 0.0
+    """The same of what hangs together with the region's own change and lies beside or below its lower half, as a shadow or
+    a reflection does; `extra` is without it."""
+
+    @property
+    def spread(self) -> float:
+        """Share of the picture's fields, `FIELDS` along each side, in which something changed."""
+        shares = alignment.opencv().resize(
+            self.mask.astype(np.float32), (FIELDS, FIELDS), interpolation=alignment.opencv().INTER_AREA
+        )
+        return float((shares > FIELD_CHANGED).mean())
 
     @property
     def share(self) -> float:
@@ -71,7 +86,14 @@ class Change:
         return float(self.mask.mean())
 
 
-def find(source: np.ndarray, edited: np.ndarray, region: np.ndarray | None, put_back: bool, levels: int) -> Change:
+def find(
+    source: np.ndarray,
+    edited: np.ndarray,
+    region: np.ndarray | None,
+    put_back: bool,
+    levels: int,
+    everywhere: bool = False,
+) -> Change:
     """Finds what changed.
 
     Args:
@@ -79,6 +101,7 @@ def find(source: np.ndarray, edited: np.ndarray, region: np.ndarray | None, put_
         region: bool [H, W], where the edit was meant; None where nobody says.
         put_back: pixels outside the region are the source's own, so they say nothing of what the editor did.
         levels: a pixel counts as changed above this difference, 0 to 254 levels.
+        everywhere: all of the picture was to change, its colours too, so that none of it tells of noise and a tone is an edit.
     """
     side = _cell_side(source.shape[0], source.shape[1])
     before, after = cell_means(source, side), cell_means(edited, side)
@@ -87,38 +110,47 @@ def find(source: np.ndarray, edited: np.ndarray, region: np.ndarray | None, put_
         meant = cell_means(region[..., None].view(np.uint8), side)[..., 0] > 0
     trusted = ~meant if (~meant).mean() >= MIN_TRUSTED else np.ones_like(meant)
 
-    dx, dy = alignment.shift(before, after, meant if put_back else trusted)
-    still = (dx, dy) == (0.0, 0.0)
-    moved = (dx * side, dy * side)
-    if not still:
-        whole = (round(moved[0]), round(moved[1]))
+    moved = alignment.motion(before, after, meant if put_back else trusted, shift_only=put_back)
+    gone = np.zeros_like(meant)
+    if moved.is_similarity:
+        # The edited picture is brought back, so that the edit lies where it was meant.
+        edited, seen = alignment.undone(edited, moved, side)
+        after = cell_means(edited, side)
+        gone = cell_means(seen[..., None].view(np.uint8), side)[..., 0] < 1
+    elif moved != Motion():
+        whole = (round(moved.dx * side), round(moved.dy * side))
         source = _rolled(source, *whole)
-        before = alignment.shifted(cell_means(source, side), dx - whole[0] / side, dy - whole[1] / side)
-    drift = Drift() if put_back else alignment.colour_drift(before, after, trusted)
-    removed = drift if drift.is_flicker else Drift()
-    residual = after - removed.applied(before)
-    if not still:
-        _clear_edge(residual, dx, dy)
+        before = alignment.shifted(cell_means(source, side), moved.dx - whole[0] / side, moved.dy - whole[1] / side)
+        gone = _edge(meant.shape, moved)
         if put_back:
-            residual[~meant] = 0
+            gone |= ~meant
+    drift = Drift() if put_back else colour_drift.find(before, after, trusted & ~gone)
+    removed = Drift() if not drift.is_flicker or (everywhere and drift.is_tone) else drift
+    residual = after - removed.applied(before)
+    residual[gone] = 0
 
     size = _largest(np.abs(_box_mean(residual)))
     expected = NOISE + TEXTURE * _contrast(before)
-    scale = UNKNOWN_NOISE if put_back else float(np.median((size / expected)[trusted])) / MEDIAN_OF_NORMAL
+    scale = UNKNOWN_NOISE if put_back or everywhere else float(np.median((size / expected)[trusted])) / MEDIAN_OF_NORMAL
     least = np.maximum(COHERENT * levels, SIGNIFICANT * min(MAX_NOISE, max(1.0, scale)) * expected)
     changed = size > least
     # The mean reaches a cell beyond the change: the cell itself has to have a part in it.
     changed &= _largest(np.abs(residual)) > least / 2
     changed &= _box_sum(changed.astype(np.uint8)) >= NEIGHBOURS
     mask = _pixels(changed, source, edited, side, COHERENT * levels + removed.levels)
-    near = _enlarged(_with_margin(meant), side, *mask.shape)
+    around = _with_margin(meant)
+    beyond = mask & ~_enlarged(around, side, *mask.shape)
+    shadow = np.zeros_like(mask)
+    if region is not None and (changed & ~around).any():
+        shadow = beyond & _enlarged(_joined(changed, meant, around), side, *mask.shape)
     return Change(
         mask=mask,
         cells=int(changed.sum()),
-        shift=moved,
+        motion=replace(moved, dx=moved.dx * side, dy=moved.dy * side),
         drift=drift,
         noise=float(np.median(size[trusted])),
-        extra=float((mask & ~near).mean()) if region is not None else 0.0,
+        extra=float((beyond & ~shadow).mean()) if region is not None else 0.0,
+        shadow=float(shadow.mean()),
     )
 
 
@@ -177,11 +209,27 @@ def _rolled(image: np.ndarray, dx: int, dy: int) -> np.ndarray:
     return image[rows][:, columns]
 
 
-def _clear_edge(residual: np.ndarray, dx: float, dy: float) -> None:
-    """Takes out the cells at the edge that no source cell was moved to."""
-    rows, columns = int(np.ceil(abs(dy))), int(np.ceil(abs(dx)))
-    residual[:rows] = residual[residual.shape[0] - rows :] = 0
-    residual[:, :columns] = residual[:, residual.shape[1] - columns :] = 0
+def _edge(shape: tuple[int, ...], moved: Motion) -> np.ndarray:
+    """bool [H, W]: the cells at the edge that no source cell was shifted to."""
+    edge = np.zeros(shape, dtype=bool)
+    rows, columns = int(np.ceil(abs(moved.dy))), int(np.ceil(abs(moved.dx)))
+    edge[:rows] = edge[shape[0] - rows :] = True
+    edge[:, :columns] = edge[:, shape[1] - columns :] = True
+    return edge
+
+
+def _joined(changed: np.ndarray, meant: np.ndarray, around: np.ndarray) -> np.ndarray:
+    """bool [H, W]: changed cells that hang together with the region's own change, from the middle of its height down.
+
+    A gap of two cells is bridged: a soft shadow fades under what can be seen of it.
+    """
+    reached = _box_sum(changed.astype(np.uint8)) > 0
+    _, parts = alignment.opencv().connectedComponents(reached.astype(np.uint8), connectivity=8)
+    own = np.unique(parts[changed & around])
+    joined = reached & np.isin(parts, own)
+    rows = np.flatnonzero(meant.any(axis=1))
+    joined[: (rows[0] + rows[-1] + 1) // 2 if rows.size else 0] = False
+    return joined
 
 
 def _box_sum(values: np.ndarray) -> np.ndarray:

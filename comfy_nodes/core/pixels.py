@@ -11,22 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import pixel_changes
+from .colour_drift import TONED
 from .pixel_changes import Change
+from .pixel_limits import CHANGED_LEVELS, SHADOW_RATIO, Limits
 from .verdicts import SAYS, Scores, Verdict
-
-CHANGED_LEVELS = 8
-"""A pixel counts as changed when a channel differs by more than this many of 255 levels. Ours:
-above JPEG and VAE noise on flat areas, below any visible repainting."""
-
-MIN_CHANGED = 0.05
-"""Least share of the mask that has to change for an edit to have happened. Ours."""
-
-MIN_COVERED = 0.6
-"""Least share of the region that a finished edit changes. Ours."""
-
-MAX_EXTRA = 0.002
-"""Largest share of the picture that may change beyond the region and its margin: a square with a side of 4.5 % of a
-square picture's. Ours."""
 
 
 @dataclass(frozen=True)
@@ -68,24 +56,6 @@ def measure(
         outside_max=int(outside.max()) if outside.size else 0,
         outside_mean=float(outside.mean()) if outside.size else 0.0,
     )
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What an edit has to keep to. Shares are 0 to 1."""
-
-    min_changed: float = MIN_CHANGED
-    """Least share of the region, or else of the edit mask, that has to change; 0 asks for no change at all."""
-    max_outside: int = 0
-    """Largest difference outside the edit mask, 0 to 255 levels."""
-    levels: int = CHANGED_LEVELS
-    """A pixel counts as changed above this difference, 0 to 254 levels."""
-    min_covered: float = MIN_COVERED
-    """Least share of the region that has to change for the edit to be finished."""
-    max_extra: float = MAX_EXTRA
-    """Largest share of the picture that may change beyond the region and its margin."""
-    min_total: float = 0.0
-    """Least share of the whole picture that has to change, as for another style."""
 
 
 @dataclass(frozen=True)
@@ -139,47 +109,65 @@ def verify(
         raise ValueError(f"sizes differ: source {source.shape[:2]}, region {region.shape}")
     put_back = edit_mask is not None and counted.outside_max == 0
     change = pixel_changes.find(
-        source, edited, edit_mask if put_back else meant, put_back=put_back, levels=limits.levels
+        source, edited, edit_mask if put_back else meant, put_back, limits.levels, everywhere=limits.recolours
     )
     where = None if meant is None else place(change.mask, meant)
     promised = counted.outside_max if edit_mask is not None else 0
-    reason = _fault(change, where, promised, region is not None, limits)
+    size = None if region is None else float(region.mean())
+    reason = _fault(change, where, promised, size, limits)
     verdict: Verdict = "reject" if reason else "keep"
     return Scores(_values(counted, change, where, verdict), verdict, reason), change.mask
 
 
-def _fault(change: Change, where: Place | None, outside: int, has_region: bool, limits: Limits) -> str:
-    """Why the edit is rejected; empty when it is kept."""
-    least = limits.min_changed
-    if where is None and not change.cells and least > 0:
+def _fault(change: Change, where: Place | None, outside: int, region: float | None, limits: Limits) -> str:
+    """Why the edit is rejected; empty when it is kept.
+
+    Args:
+        region: share of the picture that the region takes; None where nobody says where the edit was meant.
+    """
+    if where is None and not change.cells and limits.min_changed > 0:
         return f"no edit: nothing but {_flicker(change)}"
-    if where is not None and where.covered < least:
-        name = "region" if has_region else "mask"
-        share = f"{where.covered:.1%} of the {name} changed, under {least:.1%}"
+    if where is not None and where.covered < limits.min_changed:
+        name = "mask" if region is None else "region"
+        share = f"{where.covered:.1%} of the {name} changed, under {limits.min_changed:.1%}"
         elsewhere = change.share * (1 - where.within)
-        if change.extra and has_region:
+        if change.extra + change.shadow and region is not None:
             return f"edited in the wrong place: {share}, but {elsewhere:.1%} of the picture outside it"
         return f"no edit: {share}"
     if change.share < limits.min_total:
-        return f"too little: {change.share:.1%} of the picture changed, under {limits.min_total:.1%}"
+        beside = "" if change.drift.levels < 0.5 else f", {_flicker(change)} apart"
+        return f"too little: {change.share:.1%} of the picture changed, under {limits.min_total:.1%}{beside}"
     if outside > limits.max_outside:
         return f"changed outside the mask: by up to {outside} of 255 levels, {limits.max_outside} allowed"
-    if where is None or not has_region:
-        return ""
+    of_one_thing = limits.max_spread < 1 if region is None else region <= 1 - pixel_changes.MIN_TRUSTED
+    if of_one_thing and change.drift.is_tone and not limits.recolours:
+        return f"toned as a whole: by {change.drift.levels:.1f} levels, {TONED:g} allowed"
+    if where is None and change.spread > limits.max_spread:
+        return f"changed all over: in {change.spread:.0%} of the picture's fields, {limits.max_spread:.0%} allowed"
+    return "" if where is None or region is None else _misplaced(change, where, region, limits)
+
+
+def _misplaced(change: Change, where: Place, region: float, limits: Limits) -> str:
+    """What is wrong with where the edit lies; empty when nothing is."""
     if where.covered < limits.min_covered:
         return f"half done: {where.covered:.1%} of the region changed, under {limits.min_covered:.1%}"
     if change.extra > limits.max_extra:
         return f"changed outside the region: {change.extra:.2%} of the picture, {limits.max_extra:.2%} allowed"
+    shadow = max(limits.max_extra, min(limits.max_shadow, SHADOW_RATIO * region))
+    if change.extra + change.shadow > shadow + limits.max_extra:
+        return f"changed beside the region: {change.shadow:.2%} of the picture, {shadow:.2%} allowed to a shadow"
     return ""
 
 
 def _flicker(change: Change) -> str:
     """What the pictures differ by, in words."""
-    found = ["re-encoding"]
-    if change.shift != (0.0, 0.0):
-        found.append(f"a shift by {change.shift[0]:.1f}, {change.shift[1]:.1f} pixels")
-    if change.drift.levels >= 0.5:
-        found.append(f"a colour drift of {change.drift.levels:.1f} levels")
+    found, motion, drift = ["re-encoding"], change.motion, change.drift
+    if motion.is_similarity:
+        found.append(f"a zoom by {motion.zoom - 1:+.1%} and a turn by {motion.turn:.1f} degrees")
+    if (motion.dx, motion.dy) != (0.0, 0.0):
+        found.append(f"a shift by {motion.dx:.1f}, {motion.dy:.1f} pixels")
+    if drift.levels >= 0.5:
+        found.append(f"a colour drift of {drift.levels:.1f} levels")
     return " and ".join(found)
 
 
@@ -190,6 +178,7 @@ def _values(counted: PixelChange, change: Change, where: Place | None, verdict: 
         "pixel.outside_max": float(counted.outside_max),
         "pixel.outside_mean": counted.outside_mean,
         "pixel.changed": change.share,
+        "pixel.spread": change.spread,
     }
     if where is not None:
         values |= {
@@ -197,11 +186,15 @@ def _values(counted: PixelChange, change: Change, where: Place | None, verdict: 
             "pixel.within": where.within,
             "pixel.overlap": where.overlap,
             "pixel.extra": change.extra,
+            "pixel.shadow": change.shadow,
         }
     return values | {
-        "pixel.shift_x": change.shift[0],
-        "pixel.shift_y": change.shift[1],
+        "pixel.shift_x": change.motion.dx,
+        "pixel.shift_y": change.motion.dy,
+        "pixel.zoom": change.motion.zoom,
+        "pixel.turn": change.motion.turn,
         "pixel.drift": change.drift.levels,
+        "pixel.mixing": change.drift.mixed,
         "pixel.noise": change.noise,
         "pixel.keep": SAYS[verdict],
     }

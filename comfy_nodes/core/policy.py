@@ -1,7 +1,7 @@
 """A policy of thresholds over scores, a line each, and what it makes of an edit's scores.
 
 Filter Edit Pair calls `parse` and `decide`; Pick Best Edit ranks with `standing`. It knows no verifier: a threshold
-names a score as it stands in records.
+names a score as it stands in records. A judge's score is rounded as rubrics round it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from .rubrics import nearest
 from .verdicts import SAYS, Scores, Verdict, combine
 
 Outcome = Literal["ok", "failed", "missing"]
@@ -24,6 +25,9 @@ _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
 }
 _LINE = re.compile(r"([A-Za-z_]\w*(?:\.\w+)*)\s*(>=|<=|==|>|<)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)")
+
+_COMPUTED = ("judge.keep", "judge.overall", "judge.raw_")
+"""Scores of a judge's that are computed from its own."""
 
 _RANKS: dict[Verdict, int] = {"keep": 2, "unscored": 1, "reject": 0}
 
@@ -43,7 +47,14 @@ class Threshold:
     def outcome(self, value: float | None) -> Outcome:
         if value is None:
             return "missing"
-        return "ok" if _OPERATORS[self.sign](value, self.bound) else "failed"
+        known = nearest(value) if self.is_rounded else value
+        return "ok" if _OPERATORS[self.sign](known, self.bound) else "failed"
+
+    @property
+    def is_rounded(self) -> bool:
+        """Whether the nearest whole number is compared: a judge's own score against a whole bound, so that an expected
+        score of 2.9 meets ScaleEdit's rule of 3. Ours, as rubrics have it; means and fractions compare as they are."""
+        return self.score.startswith("judge.") and not self.score.startswith(_COMPUTED) and self.bound.is_integer()
 
     def __str__(self) -> str:
         return f"{self.score} {self.sign} {self.bound:g}"
@@ -137,8 +148,7 @@ def standing(scores: Scores, by: str) -> tuple[float, ...]:
 
 def _judged(scores: Scores) -> float:
     """The mean of a judge's own scores, without what is computed from them; below every score where there are none."""
-    computed = ("judge.keep", "judge.overall", "judge.raw_")
     found = [
-        value for name, value in scores.values.items() if name.startswith("judge.") and not name.startswith(computed)
+        value for name, value in scores.values.items() if name.startswith("judge.") and not name.startswith(_COMPUTED)
     ]
     return sum(found) / len(found) if found else -1.0

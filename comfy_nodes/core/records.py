@@ -159,6 +159,8 @@ class EditRecord(BaseModel):
     schema_version: Version = SCHEMA_VERSION
     key: Key
     task: str
+    made_as: str = ""
+    """The task that it was made for, where a restated instruction is of another."""
     subtask: str = ""
     slot: str = ""
     lang: str = "en"
@@ -196,6 +198,8 @@ class EditRecord(BaseModel):
             ValueError: a value is of another shape.
         """
         known = {name: value for name, value in carried.items() if name in CARRIED and name != "scores"}
+        if self.made_as and "regions" in known:
+            known["regions"] = [{**one, "op": self.task} for one in known["regions"]]
         scores = {one["name"]: one["value"] for one in carried.get("scores", ())}
         scores |= {one.name: one.value for one in self.scores}
         told = [{"name": name, "value": value} for name, value in scores.items()]

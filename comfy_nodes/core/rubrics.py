@@ -193,7 +193,8 @@ def capped(rubric: Rubric, scores: Mapping[str, float]) -> dict[str, float]:
 
 
 def nearest(score: float) -> int:
-    """The whole number that thresholds compare, the lower one of two: an expected score of 2.9 stands for 3. Ours."""
+    """The whole number that thresholds compare, the lower one of two: an expected score of 2.9 stands for 3. Ours: no
+    published rule speaks of expected scores, and ScaleEdit's 3 of 3 would hold for none of them."""
     return math.ceil(score - 0.5)
 
 

@@ -34,7 +34,7 @@ class Scene:
         for region in self.regions:
             if self._reference(region, language) is None:
                 return (
-                    f"several things here are called {region.class_name} and neither place nor size tells this one apart: "
+                    f"several things here are called {region.class_name or 'object'} and neither place nor size tells this one apart: "
                     "take another region, or name this one more closely"
                 )
         return ""

@@ -34,6 +34,8 @@ class Scores:
     reason: str = ""
     restated: str = ""
     """The instruction put right to what the picture shows; empty where the verifier does not restate."""
+    task: str = ""
+    """The task that `restated` asks for, where it is another one than the sample's."""
     judge: Judge | None = None
     """Who was asked, where a language model was; also where its reply could not be read."""
 
@@ -53,13 +55,15 @@ def combine(scores: Iterable[Scores]) -> Scores:
         # A verifier that was spared passes on why; it is said once.
         reasons = dict.fromkeys(one.reason for one in given if one.verdict == verdict and one.reason)
         if any(one.verdict == verdict for one in given):
-            restated = "" if verdict == "reject" else _last(given)
-            return Scores(values, verdict, "; ".join(reasons), restated, judge)
-    return Scores(values, "keep", restated=_last(given), judge=judge)
+            restated, task = ("", "") if verdict == "reject" else _last(given)
+            return Scores(values, verdict, "; ".join(reasons), restated, task, judge)
+    restated, task = _last(given)
+    return Scores(values, "keep", restated=restated, task=task, judge=judge)
 
 
-def _last(given: tuple[Scores, ...]) -> str:
-    return next((one.restated for one in reversed(given) if one.restated), "")
+def _last(given: tuple[Scores, ...]) -> tuple[str, str]:
+    """The last restated instruction and its task."""
+    return next(((one.restated, one.task) for one in reversed(given) if one.restated), ("", ""))
 
 
 def _judges(found: list[Judge]) -> Judge | None:

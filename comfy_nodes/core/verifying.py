@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
-from .instruction_checks import Unfit, check_clean, check_language, check_length
+from .instruction_checks import Unfit, check_clean, check_language, check_length, language_of
+from .operations import restated_task
 from .replies import Verification
 from .verdicts import SAYS, Scores
 from .wording import Language
@@ -43,6 +45,16 @@ _NO_INSTRUCTION = re.compile(
     re.IGNORECASE,
 )
 """How words begin that speak of an instruction in its place. Ours."""
+
+_STAYS = re.compile(
+    r"\b(?:stay|remain|keep|kept|retain|preserve|leave|left)\w*\b|\b(?:un(?:changed|touched|altered)|intact|(?:the|as) same|still)\b"
+    r"|不变|保持|保留|仍|原样",
+    re.IGNORECASE,
+)
+"""Claims of what is not to change: the prompt asks for them, and they hold where nothing happened."""
+
+Relabelling = Literal["relabel", "reject"]
+"""What becomes of an edit whose restated instruction asks for another task than the sample's."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +88,9 @@ def settle(reply: Verification, instruction: str, language: Language) -> Verifie
     if not reply.is_changed:
         if differences:
             raise Unfit(f"is_changed is false, yet there are differences: {'; '.join(differences)}")
-        if counts["correct"]:
-            raise Unfit(f"is_changed is false, yet {counts['correct']} claims are marked correct")
+        done = [one.claim for one in reply.claims if one.mark == "correct" and not _STAYS.search(one.claim)]
+        if done and not counts["wrong"]:
+            raise Unfit(f"is_changed is false, yet what was asked for is marked correct: {'; '.join(done)}")
         return Verified(Scores(values | {"verify.keep": SAYS["reject"]}, "reject", NO_EDIT), "", report)
     if not differences:
         raise Unfit("is_changed is true, yet there are no differences")
@@ -101,6 +114,26 @@ def settle(reply: Verification, instruction: str, language: Language) -> Verifie
     return Verified(Scores(values, "keep", restated=restated), restated, report)
 
 
+def filed(found: Verified, task: str, instruction: str, how: Relabelling) -> Verified:
+    """The verdict under the task that its restated instruction asks for, which may be another than the sample's.
+
+    Args:
+        task: the sample's.
+        instruction: the initial one.
+    """
+    scores = found.scores
+    other = restated_task(task, instruction, scores.restated, language_of(scores.restated)) if scores.restated else ""
+    if not other:
+        return found
+    if how == "relabel":
+        return replace(found, scores=replace(scores, task=other))
+    values = scores.values | {"verify.keep": SAYS["reject"]}
+    reason = f"restated into another task, {other} in the place of {task}: {scores.restated}"
+    return replace(
+        found, scores=replace(scores, values=values, verdict="reject", reason=reason, restated=""), instruction=""
+    )
+
+
 def spared(found: Scores | None) -> Scores | None:
     """What a verifier passes on of an edit that was rejected before it: the same reason, and nothing of its own."""
     if found is None or found.verdict != "reject":
@@ -115,6 +148,7 @@ def shown(results: Sequence[Scores], more: Sequence[str] = ()) -> list[str]:
         lines = [f"{one.verdict}{': ' if one.reason else ''}{one.reason}"]
         lines += [f"{name} {value:.4g}" for name, value in one.values.items()]
         lines += [f"restated: {one.restated}"] if one.restated else []
+        lines += [f"its task is now {one.task}"] if one.task else []
         lines += [more[number]] if number < len(more) and more[number] else []
         texts.append("\n".join(lines))
     return texts

@@ -7,13 +7,16 @@ model's sentences.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from . import readings
 from .annotation import Region
+from .english import article
 
 Language = Literal["en", "zh"]
+LANGUAGES: tuple[Language, ...] = ("en", "zh")
 Box = tuple[float, float, float, float]
 
 SMALL_SHARE = 0.02
@@ -52,11 +55,11 @@ MAX_NAMESAKES = len(_ORDINALS) - 1
 """More things of one name than this are not counted off in a sentence. Ours."""
 
 _SENTENCES: dict[str, tuple[str, ...]] = {
-    "remove": ("Remove {the} {place}.", "Erase {the} {place}.", "Take away {the} {place}.", "Delete {the} {place}."),
+    "remove": ("Remove {the}.", "Erase {the}.", "Take away {the}.", "Delete {the}."),
     "add": ("Add {a} {place}.", "Put {a} {place}.", "Insert {a} {place}."),
     "extract": (
-        "Extract {the} {place} onto a plain white background.",
-        "Cut out {the} {place} and show it alone on a plain white background.",
+        "Extract {the} onto a plain white background.",
+        "Cut out {the} and show it alone on a plain white background.",
     ),
 }
 WRITABLE_TASKS = tuple(_SENTENCES)
@@ -106,22 +109,36 @@ def reference(
 ) -> Reference | None:
     """How to name a region of a width x height photo so that only it can be meant; None where words don't tell.
 
-    A region without namesakes, or alone in its third of the photo, is named by size and place. Others are counted off
-    from the left, else from the top, else called the larger or smaller one.
+    A region without namesakes, or alone in its place, is named by size and place. Others are counted off from the left,
+    else from the top, else called the larger or smaller one. What is said is read again against all of them, and what
+    fits another one is not said.
 
     Args:
         others: the photo's regions; itself among them does no harm, other names are passed over.
     """
     namesakes = [
-        one.bbox for one in others if _name(one) == _name(region) and _overlap(one.bbox, region.bbox) < SAME_OVERLAP
+        one for one in others if _name(one) == _name(region) and _overlap(one.bbox, region.bbox) < SAME_OVERLAP
     ]
-    cell = _cell(region.bbox, width, height)
-    if not any(_cell(box, width, height) == cell for box in namesakes):
-        size = size_word(region.area_share(width, height), language)
-        place = location(region.bbox, width, height, language)
-        return Reference(f"{place}的{size}", "") if language == "zh" else Reference(size, place)
+    noun = _name(region) or "object"
+    for pair in _candidates(region, [one.bbox for one in namesakes], width, height):
+        read = readings.fitting(pair["en"].phrase(noun, "en"), noun, [region, *namesakes], width, height)
+        if read == [region]:
+            return pair[language]
+    return None
+
+
+def _candidates(
+    region: Region, namesakes: Sequence[Box], width: int, height: int
+) -> Iterator[dict[Language, Reference]]:
+    """What may be said of a region, in both languages: the most natural first."""
+    size = region.area_share(width, height)
+    places = {language: location(region.bbox, width, height, language) for language in LANGUAGES}
+    yield {
+        "en": Reference(size_word(size), places["en"]),
+        "zh": Reference(f"{places['zh']}的{size_word(size, 'zh')}", ""),
+    }
     if len(namesakes) >= MAX_NAMESAKES:
-        return None
+        return
     sides: tuple[tuple[int, Callable[[Box], float]], ...] = (
         (0, lambda box: (box[0] + box[2]) / 2 / width),
         (1, lambda box: (box[1] + box[3]) / 2 / height),
@@ -129,18 +146,17 @@ def reference(
     for side, middle in sides:
         rank = _rank(middle(region.bbox), [middle(box) for box in namesakes])
         if rank is not None:
-            return _counted(rank, len(namesakes) + 1, side, language)
-    return _by_size(_area(region.bbox), [_area(box) for box in namesakes], language)
+            yield {language: _counted(rank, len(namesakes) + 1, side, language) for language in LANGUAGES}
+    by_size = {
+        language: _by_size(_area(region.bbox), [_area(box) for box in namesakes], language) for language in LANGUAGES
+    }
+    if by_size["en"] and by_size["zh"]:
+        yield {"en": by_size["en"], "zh": by_size["zh"]}
 
 
-def article(noun: str) -> str:
-    """What stands before the English name of something new: `a` cup, `an` umbrella, nothing before boats."""
-    if noun.endswith("s") and not noun.endswith(("ss", "us", "is")):
-        return ""
-    return "an" if noun[:1].lower() in "aeiou" else "a"
-
-
-def instruction(task: str, region: Region, width: int, height: int, seed: int) -> str:
+def instruction(
+    task: str, region: Region, width: int, height: int, seed: int, others: Sequence[Region] = ()
+) -> str:
     """An English edit instruction from a template that the seed picks.
 
     Args:
@@ -148,20 +164,26 @@ def instruction(task: str, region: Region, width: int, height: int, seed: int) -
         region: what the edit is about; a region without a class is called an object.
         width, height: the photo's size in pixels.
         seed: picks the sentence; same seed, same sentence.
+        others: the photo's other regions, which must not be meant.
 
     Raises:
-        ValueError: templates cannot write this task's instruction.
+        ValueError: templates cannot write this task's instruction, or no words tell the region apart.
     """
     if task not in WRITABLE_TASKS:
         raise ValueError(
             f"templates write instructions for {', '.join(WRITABLE_TASKS)}, not for {task}: "
             "type the instruction into Load Edit Sample or put it into <photo>.txt"
         )
-    words = (size_word(region.area_share(width, height)), region.class_name or "object")
-    noun = " ".join(word for word in words if word)
+    name = region.class_name or "object"
+    noun = " ".join(word for word in (size_word(region.area_share(width, height)), name) if word)
+    found = reference(region, others, width, height) if task != "add" else Reference()
+    if found is None:
+        raise ValueError(f"neither place nor size tells this {name} apart from the others")
     sentences = _SENTENCES[task]
     return sentences[seed % len(sentences)].format(
-        the=f"the {noun}", a=f"{article(noun)} {noun}".strip(), place=location(region.bbox, width, height)
+        the=found.phrase(name, "en"),
+        a=f"{article(noun)} {noun}".strip(),
+        place=location(region.bbox, width, height),
     )
 
 

@@ -9,7 +9,7 @@ from comfy_api.latest import io
 
 from ..core import rubrics, verdicts
 from ..core.instruction_checks import language_of
-from ..core.verifying import Verified, shown, spared
+from ..core.verifying import Relabelling, Verified, filed, shown, spared
 from ..sockets import EditSample, Sample, Scores, Vlm
 from ..tensors import batch_size, item, to_bytes
 from ..vlm import asking, judge, verifier
@@ -47,6 +47,13 @@ class VerifyEdit(io.ComfyNode):
                     optional=True,
                     tooltip="Send the pixels' difference along as a grey picture. Ours, in place of the paper's differential context, which is not published.",
                 ),
+                io.Combo.Input(
+                    "other_task",
+                    options=["relabel", "reject"],
+                    default="relabel",
+                    optional=True,
+                    tooltip="Where the restated instruction asks for another task, as a replacement in the place of a removal: give the row that task, or reject the edit.",
+                ),
             ],
             outputs=[
                 Scores.Output("scores", tooltip="Numbers, verdict and restated instruction, for Save Edit Pair."),
@@ -65,6 +72,7 @@ class VerifyEdit(io.ComfyNode):
         instruction: str = "",
         scores: list[verdicts.Scores] | None = None,
         difference: bool = False,
+        other_task: Relabelling = "relabel",
     ) -> io.NodeOutput:
         if sample.failure:
             found = [Verified(_failed(sample), "", "")]
@@ -72,7 +80,11 @@ class VerifyEdit(io.ComfyNode):
             count, before = _before(source, edited, scores)
             asked = [number for number in range(count) if before[number] is None]
             pairs = [_pair(sample, source, edited, instruction, number, difference) for number in asked]
-            heard = dict(zip(asked, await verifier.verify(vlm, pairs), strict=True))
+            said = [
+                filed(one, sample.task, pair.instruction, other_task)
+                for one, pair in zip(await verifier.verify(vlm, pairs), pairs, strict=True)
+            ]
+            heard = dict(zip(asked, said, strict=True))
             found = [Verified(known, "", "") if (known := before[number]) else heard[number] for number in range(count)]
         results = [one.scores for one in found]
         lines = ["\n".join(part) for part in ([one.instruction for one in found], [one.report for one in found])]
@@ -105,7 +117,7 @@ class JudgeEdit(io.ComfyNode):
                     default="",
                     multiline=True,
                     optional=True,
-                    tooltip="What the edit is judged by. Empty: the sample's instruction. Wire Verify Edit's restated to judge by that.",
+                    tooltip="What the edit is judged by. Empty: what the scores' verifier restated, or else the sample's instruction.",
                 ),
                 Scores.Input("scores", optional=True, tooltip=_BEFORE),
                 io.Boolean.Input(
@@ -148,11 +160,14 @@ class JudgeEdit(io.ComfyNode):
         else:
             count, before = _before(source, edited, scores)
             asked = [number for number in range(count) if before[number] is None]
-            row = rubrics.rubric_for(rubric, sample.task, sample.provenance.subtask)
-            cases = [
-                judge.Case(_pair(sample, source, edited, instruction, number, False), row, reasoning_points)
-                for number in asked
-            ]
+            cases = []
+            for number in asked:
+                told = _told(scores, number)
+                row = rubrics.rubric_for(
+                    rubric, told.task or sample.task, "" if told.task else sample.provenance.subtask
+                )
+                pair = _pair(sample, source, edited, instruction or told.restated, number, False)
+                cases.append(judge.Case(pair, row, reasoning_points))
             judged = await (judge.judge_expected if expected else judge.judge)(vlm, cases)
             heard = dict(zip(asked, judged, strict=True))
             results = [before[number] or heard[number] for number in range(count)]
@@ -169,6 +184,11 @@ def _before(
     if not known:
         return count, [None] * count
     return count, [spared(known[number if len(known) > 1 else 0]) for number in range(count)]
+
+
+def _told(scores: Sequence[verdicts.Scores] | None, number: int) -> verdicts.Scores:
+    """What an earlier verifier said of an edit."""
+    return scores[number if len(scores) > 1 else 0] if scores else verdicts.UNVERIFIED
 
 
 def _pair(

@@ -138,7 +138,9 @@ class SaveEditPair(io.ComfyNode):
                 )
             mask = None if edit_masks is None else marked(item(edit_masks, index), *before.shape[:2])
             verdict = verdicts.combine([_of(one, index) for one in given] + _contract(before, after, mask))
-            record = _record(sample, prompt, verdict, _regions(sample, region_masks, index, before), mask, before)
+            record = _record(
+                sample, prompt, verdict, _regions(sample, region_masks, index, before, verdict.task), mask, before
+            )
             record = record.model_copy(update={"basis": made})
             if sample.carried:
                 record = record.with_carried(sample.carried)
@@ -171,7 +173,7 @@ def _contract(before: np.ndarray, after: np.ndarray, mask: np.ndarray | None) ->
 
 
 def _regions(
-    sample: EditSample, region_masks: torch.Tensor | None, index: int, before: np.ndarray
+    sample: EditSample, region_masks: torch.Tensor | None, index: int, before: np.ndarray, other_task: str
 ) -> tuple[RegionRecord, ...]:
     """The regions in the output's pixels; none where the graph moved them and nobody says where to."""
     height, width = before.shape[:2]
@@ -181,9 +183,10 @@ def _regions(
         if found.any():
             region = region_of_mask(found, sample.region.class_name if sample.region else None)
             known = (region, *known[1:])
-    ops = [step.op for step in sample.writing.steps] if sample.writing else []
+    ops = [step.op for step in sample.writing.steps] if sample.writing and not other_task else []
     return tuple(
-        RegionRecord.of(ops[number] if number < len(ops) else sample.task, one) for number, one in enumerate(known)
+        RegionRecord.of(ops[number] if number < len(ops) else other_task or sample.task, one)
+        for number, one in enumerate(known)
     )
 
 
@@ -198,8 +201,9 @@ def _record(
     origin = sample.provenance
     return EditRecord(
         key=origin.key,
-        task=sample.task,
-        subtask=origin.subtask,
+        task=verdict.task or sample.task,
+        made_as=sample.task if verdict.task else "",
+        subtask="" if verdict.task else origin.subtask,
         slot=origin.slot,
         lang=sample.writing.lang if sample.writing else "en",
         editor_prompt=(sample.writing.editor_prompt or None) if sample.writing else None,

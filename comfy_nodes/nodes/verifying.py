@@ -7,8 +7,11 @@ import torch
 from comfy_api.latest import io
 
 from .. import boxes
-from ..core import pixels
-from ..sockets import Scores
+from ..core import pixel_limits, pixels
+from ..core.instruction_checks import language_of
+from ..core.operations import operation_of
+from ..core.tasks import TASKS
+from ..sockets import EditSample, Sample, Scores
 from ..tensors import batch_size, item, marked, masks_of, to_bytes, to_mask
 
 
@@ -40,7 +43,7 @@ class VerifyPixels(io.ComfyNode):
                 ),
                 io.Float.Input(
                     "min_changed",
-                    default=pixels.MIN_CHANGED,
+                    default=pixel_limits.MIN_CHANGED,
                     min=0.0,
                     max=1.0,
                     step=0.01,
@@ -55,7 +58,7 @@ class VerifyPixels(io.ComfyNode):
                 ),
                 io.Int.Input(
                     "changed_levels",
-                    default=pixels.CHANGED_LEVELS,
+                    default=pixel_limits.CHANGED_LEVELS,
                     min=0,
                     max=254,
                     optional=True,
@@ -69,7 +72,7 @@ class VerifyPixels(io.ComfyNode):
                 ),
                 io.Float.Input(
                     "min_covered",
-                    default=pixels.MIN_COVERED,
+                    default=pixel_limits.MIN_COVERED,
                     min=0.0,
                     max=1.0,
                     step=0.01,
@@ -79,7 +82,7 @@ class VerifyPixels(io.ComfyNode):
                 ),
                 io.Float.Input(
                     "max_extra",
-                    default=pixels.MAX_EXTRA,
+                    default=pixel_limits.MAX_EXTRA,
                     min=0.0,
                     max=1.0,
                     step=0.001,
@@ -97,6 +100,21 @@ class VerifyPixels(io.ComfyNode):
                     advanced=True,
                     tooltip="Least share of the whole picture that has to change. Raise it where all of it should, as for another style.",
                 ),
+                io.Float.Input(
+                    "max_shadow",
+                    default=pixel_limits.MAX_SHADOW,
+                    min=0.0,
+                    max=1.0,
+                    step=0.001,
+                    optional=True,
+                    advanced=True,
+                    tooltip="Largest share of the picture that a shadow or a reflection may take along, where it joins the edit beside or below the lower half of region_mask.",
+                ),
+                Sample.Input(
+                    "sample",
+                    optional=True,
+                    tooltip="The sample with its instruction: its kind of edit decides how much of region_mask has to change, whether a shadow may, and whether the whole picture's colours may.",
+                ),
             ],
             outputs=[
                 Scores.Output("scores", tooltip="Numbers, verdict and reason, for Save Edit Pair."),
@@ -113,13 +131,19 @@ class VerifyPixels(io.ComfyNode):
         min_changed: float,
         max_outside: int,
         edit_mask: torch.Tensor | None = None,
-        changed_levels: int = pixels.CHANGED_LEVELS,
+        changed_levels: int = pixel_limits.CHANGED_LEVELS,
         region_mask: torch.Tensor | None = None,
-        min_covered: float = pixels.MIN_COVERED,
-        max_extra: float = pixels.MAX_EXTRA,
+        min_covered: float = pixel_limits.MIN_COVERED,
+        max_extra: float = pixel_limits.MAX_EXTRA,
         min_total: float = 0.0,
+        max_shadow: float = pixel_limits.MAX_SHADOW,
+        sample: EditSample | None = None,
     ) -> io.NodeOutput:
-        limits = pixels.Limits(min_changed, max_outside, changed_levels, min_covered, max_extra, min_total)
+        limits = pixel_limits.Limits(
+            min_changed, max_outside, changed_levels, min_covered, max_extra, min_total, max_shadow
+        )
+        if sample is not None:
+            limits = pixel_limits.for_kind(limits, *_kind(sample))
         edit_masks = None if edit_mask is None else masks_of(edit_mask)
         regions = None if region_mask is None else masks_of(region_mask)
         count = batch_size(
@@ -154,6 +178,13 @@ class VerifyPixels(io.ComfyNode):
             [[boxes.of_mask(one)] if one.any() else [] for one in found],
             ui={"text": lines},
         )
+
+
+def _kind(sample: EditSample) -> tuple[str, str]:
+    """Task and subtask of a sample. Where an instruction alone says what is asked for, its words say the task."""
+    if sample.task in TASKS:
+        return sample.task, sample.provenance.subtask
+    return operation_of(sample.instruction, language_of(sample.instruction)), ""
 
 
 def _said(region: np.ndarray) -> np.ndarray | None:

@@ -95,8 +95,9 @@ class WriteInstructionTemplate(io.ComfyNode):
                 io.String.Output(
                     "instruction", tooltip="Such as 'Remove the small cup in the lower-left of the image.'"
                 ),
-                Sample.Output("sample", tooltip="The sample with its instruction."),
+                Sample.Output("sample", tooltip="The sample with its instruction, or with the reason why there is none."),
             ],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -108,7 +109,11 @@ class WriteInstructionTemplate(io.ComfyNode):
             return io.NodeOutput(sample.instruction, done)
         if sample.region is None:
             raise ValueError("the sample has no region to write about: type an instruction into Load Edit Sample")
-        words = wording.instruction(sample.task, sample.region, *sample.size, sample.seed)
+        unclear = Scene(*sample.size, (sample.region,), sample.others).ambiguous("en")
+        if unclear:
+            node = node_name("EditPairsWriteInstructionTemplate", cls)
+            return io.NodeOutput("", refused(sample, "AmbiguousRegion", unclear, node))
+        words = wording.instruction(sample.task, sample.region, *sample.size, sample.seed, sample.others)
         return io.NodeOutput(words, written(sample, [template_writing(sample, words, TEMPLATE_VERSION)]))
 
 

@@ -101,6 +101,18 @@ def test_verify_edit_gives_scores_sentence_and_report(ask: Callable[..., Any]) -
     assert output.ui["text"][0].startswith("keep\nverify.is_changed 1\n")
 
 
+def test_a_restatement_of_another_task_is_judged_as_what_the_row_says(ask: Callable[..., Any]) -> None:
+    reply = {**WRONG, "restated_instruction": "Replace the disc with a jug."}
+    (scores,) = ask("EditPairsVerifyEdit", reply).result[0]
+    assert (scores.verdict, scores.restated, scores.task) == ("keep", "Replace the disc with a jug.", "replace")
+    (refused,) = ask("EditPairsVerifyEdit", reply, other_task="reject").result[0]
+    assert refused.verdict == "reject" and "replace in the place of remove" in refused.reason
+
+    judged = ask("EditPairsJudgeEdit", "no scores", scores=[scores], rubric="auto")
+    ((question,), *_) = judged.calls
+    assert question.prompt_id == "judge-replace" and "Replace the disc with a jug." in question.user
+
+
 def test_a_batch_is_asked_in_one_call_without_what_is_rejected(
     ask: Callable[..., Any], found: Any, sample: Any
 ) -> None:

@@ -122,6 +122,16 @@ class TestSaveEditPair:
     def kept(self, pack: Any, verdict: str = "keep") -> list[Any]:
         return [pack.part("core.verdicts").Scores({"judge.quality": 4.0}, verdict, "")]
 
+    def test_a_restatement_of_another_task_relabels_the_row(
+        self, pack: Any, save: Callable[..., Any], sample: Any, repainted: np.ndarray
+    ) -> None:
+        told = pack.part("core.verdicts").Scores({}, "keep", restated="Replace the disc with a jug.", task="replace")
+        own = replace(sample, provenance=sample.provenance.model_copy(update={"subtask": "unicedit/Subject Removal"}))
+        (record,) = self.records(save(sample=own, edited=image(repainted), scores={"score0": [told]}))
+        assert (record["task"], record["made_as"], record["subtask"]) == ("replace", "remove", "")
+        assert record["prompt"] == "Replace the disc with a jug." and record["initial_prompt"] == "Remove the disc."
+        assert [region["op"] for region in record["regions"]] == ["replace"]
+
     def test_files_and_record(
         self, save: Callable[..., Any], folders: Path, photo: np.ndarray, marked: np.ndarray, repainted: np.ndarray,
         pack: Any,

@@ -79,3 +79,26 @@ def test_a_sample_without_a_region_says_nothing_of_the_place(verify: Callable[..
         source=batch(picture), edited=batch(edited), region_mask=torch.zeros(1, *picture.shape[:2])
     ).result
     assert scores[0].verdict == "keep"
+
+
+def test_the_samples_kind_of_edit_sets_the_limits(pack: Any, verify: Callable[..., Any], picture: np.ndarray) -> None:
+    """A new word on a sign changes a small part of it; a removal that does as little is half done."""
+    annotation, sockets = pack.part("core.annotation"), pack.part("sockets")
+    region, edited = np.zeros(picture.shape[:2]), picture.copy()
+    region[32:104, 40:128] = 1
+    edited[60:76, 60:90] = 1 - picture[60:76, 60:90] * 0.2
+    inputs = {"source": batch(picture), "edited": batch(edited), "region_mask": batch(region)}
+
+    def said(task: str, subtask: str = "", instruction: str = "") -> str:
+        origin = annotation.Provenance(
+            key="k", source_id="a.png", source_path="a.png", source_sha256="0" * 64, subtask=subtask
+        )
+        sample = sockets.EditSample(
+            source=batch(picture), task=task, region=None, instruction=instruction, seed=1, provenance=origin
+        )
+        return verify(**inputs, sample=sample)[0][0].reason.split(":")[0]
+
+    assert said("alter", "unicedit/Text Modification") == ""
+    assert said("remove") == "half done"
+    assert said("instruct", instruction="Change the word on the sign.") == ""
+    assert said("instruct", instruction="Remove the sign.") == "half done"

@@ -106,6 +106,15 @@ class TestTemplate:
         assert out.instruction == "Add a disc in the center of the image."
         assert out.writing.editor_prompt == SENTENCE
 
+    @pytest.mark.parametrize("task", ["remove", "add"])
+    def test_what_no_words_tell_apart_is_refused(self, pack: Any, sample: Any, task: str) -> None:
+        x1, y1, x2, y2 = sample.region.bbox
+        twin = sample.region.model_copy(update={"bbox": (x1, y1, x1 + 0.68 * (x2 - x1), y2)})
+        given = replace(sample, task=task, others=(twin,))
+        words, out = pack.call("EditPairsWriteInstructionTemplate", sample=given).result
+        assert words == "" and out.failure.error_type == "AmbiguousRegion"
+        assert "several things here are called disc" in out.failure.message
+
     def test_a_users_words_are_passed_on(self, pack: Any, sample: Any) -> None:
         words, out = pack.call("EditPairsWriteInstructionTemplate", sample=replace(sample, instruction="去掉它")).result
         assert (words, out.writing.model, out.writing.lang) == ("去掉它", "user", "zh")

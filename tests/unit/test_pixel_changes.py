@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -52,19 +53,19 @@ def found(photo: np.ndarray, edited: np.ndarray, region: np.ndarray | None = Non
 @pytest.mark.parametrize(("dx", "dy"), [(1, 0), (0, -1), (-1, 1), (3, 2), (-7, 5), (12, -9)])
 def test_a_shift_is_measured_and_no_edit(photo: np.ndarray, dx: int, dy: int) -> None:
     change = found(photo, moved(photo, dx, dy))
-    assert change.shift == (pytest.approx(dx, abs=0.25), pytest.approx(dy, abs=0.25))
+    assert (change.motion.dx, change.motion.dy) == (pytest.approx(dx, abs=0.25), pytest.approx(dy, abs=0.25))
     assert not change.mask.any()
 
 
 def test_half_a_pixel_is_measured_too(photo: np.ndarray) -> None:
     half = ((photo.astype(int) + moved(photo, 1, 0)) / 2).round().astype(np.uint8)
-    assert found(photo, half).shift[0] == pytest.approx(0.5, abs=0.2)
+    assert found(photo, half).motion.dx == pytest.approx(0.5, abs=0.2)
 
 
 def test_an_edit_on_a_shifted_picture_is_found_where_it_is(photo: np.ndarray, object_mask: np.ndarray) -> None:
     edited = moved(toned(photo, 1.0, 35.0, object_mask), 1, 1)
     change = found(photo, edited)
-    assert change.shift == (pytest.approx(1, abs=0.25), pytest.approx(1, abs=0.25))
+    assert (change.motion.dx, change.motion.dy) == (pytest.approx(1, abs=0.25), pytest.approx(1, abs=0.25))
     both = (change.mask & object_mask).sum()
     assert both / (change.mask | object_mask).sum() > 0.85
 
@@ -130,3 +131,44 @@ def test_cells_move_between_each_other() -> None:
     ramp = np.tile(np.arange(20, dtype=np.float32), (10, 1))
     assert alignment.shifted(ramp, 0.25, 0)[5, 10] == pytest.approx(9.75)
     assert alignment.shifted(ramp.T, 0, -1.5)[10, 5] == pytest.approx(11.5)
+
+
+def zoomed(photo: np.ndarray, zoom: float, turn: float = 0.0) -> np.ndarray:
+    height, width = photo.shape[:2]
+    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), turn, zoom)
+    return cv2.warpAffine(photo, matrix, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+
+
+@pytest.mark.parametrize(("zoom", "turn"), [(1.01, 0.0), (1.02, 0.0), (0.985, 0.0), (1.0, 0.6), (1.015, -0.5)])
+def test_a_zoom_and_a_turn_are_measured_and_no_edit(photo: np.ndarray, zoom: float, turn: float) -> None:
+    change = found(photo, zoomed(photo, zoom, turn))
+    assert change.motion.zoom == pytest.approx(zoom, abs=0.001)
+    assert change.motion.turn == pytest.approx(-turn, abs=0.1)
+    assert change.share < 0.001
+
+
+def test_an_edit_under_a_zoom_is_found_where_it_was_meant(photo: np.ndarray, object_mask: np.ndarray) -> None:
+    change = found(photo, zoomed(toned(photo, 1.0, 35.0, object_mask), 1.02), object_mask)
+    both = (change.mask & object_mask).sum()
+    assert both / (change.mask | object_mask).sum() > 0.85
+    assert change.extra == 0.0
+
+
+def test_a_zoom_that_was_asked_for_is_an_edit(photo: np.ndarray) -> None:
+    assert found(photo, zoomed(photo, 1.2)).share > 0.1
+
+
+@pytest.mark.parametrize("strength", [0.75, 1.2])
+def test_a_colour_matrix_is_measured_and_no_edit(photo: np.ndarray, strength: float) -> None:
+    light = (photo @ np.array([0.299, 0.587, 0.114]))[..., None]
+    change = found(photo, np.clip(np.rint(light + (photo - light) * strength), 0, 255).astype(np.uint8))
+    assert change.drift.mixed == pytest.approx(abs(1 - strength) * 0.587, abs=0.05)
+    assert change.share < 0.001
+
+
+def test_one_colour_of_a_grey_picture_is_an_edit_and_no_matrix(photo: np.ndarray, object_mask: np.ndarray) -> None:
+    """All that has a colour is the thing, so that a matrix would explain its new one."""
+    grey = np.repeat((photo @ np.array([0.3, 0.59, 0.11]))[..., None], 3, axis=2)
+    before, after = (np.where(object_mask[..., None], grey * by, grey) for by in ([1.1, 0.6, 0.5], [1.0, 0.8, 0.4]))
+    change = found(before.clip(0, 255).astype(np.uint8), after.clip(0, 255).astype(np.uint8))
+    assert (change.mask & object_mask).sum() > 0.8 * object_mask.sum()

@@ -123,8 +123,9 @@ def test_a_fine_edit_is_kept_with_its_numbers() -> None:
     assert np.array_equal(changed, MEANT)
     assert scores.values == {
         "pixel.inside_changed": 1.0, "pixel.inside_mean": 90.0, "pixel.outside_max": 0.0, "pixel.outside_mean": 0.0,
-        "pixel.changed": pytest.approx(MEANT.mean()), "pixel.covered": 1.0, "pixel.within": 1.0, "pixel.overlap": 1.0,
-        "pixel.extra": 0.0, "pixel.shift_x": 0.0, "pixel.shift_y": 0.0, "pixel.drift": 0.0, "pixel.noise": 0.0,
+        "pixel.changed": pytest.approx(MEANT.mean()), "pixel.spread": 0.1875, "pixel.covered": 1.0, "pixel.within": 1.0, "pixel.overlap": 1.0,
+        "pixel.extra": 0.0, "pixel.shadow": 0.0, "pixel.shift_x": 0.0, "pixel.shift_y": 0.0, "pixel.zoom": 1.0,
+        "pixel.turn": 0.0, "pixel.drift": 0.0, "pixel.mixing": 0.0, "pixel.noise": 0.0,
         "pixel.keep": 1.0,
     }  # fmt: skip
 

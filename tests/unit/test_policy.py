@@ -176,3 +176,18 @@ def test_bystanders_are_people_apart_from_the_region() -> None:
 def test_overlap() -> None:
     assert iou(CUP, CUP) == 1 and iou(CUP, VASE) == 0
     assert iou(CUP, (10, 10, 30, 20)) == pytest.approx(0.5) and iou((0, 0, 0, 0), (0, 0, 0, 0)) == 0
+
+
+@pytest.mark.parametrize(
+    ("policy", "name", "value", "verdict"),
+    [
+        ("judge.instruction_following >= 3", "judge.instruction_following", 2.9, "keep"),
+        ("judge.instruction_following == 3", "judge.instruction_following", 2.51, "keep"),
+        ("judge.instruction_following >= 3", "judge.instruction_following", 2.5, "reject"),
+        ("judge.instruction_following >= 2.95", "judge.instruction_following", 2.9, "reject"),
+        ("judge.overall >= 3", "judge.overall", 2.9, "reject"),
+        ("pixel.drift <= 3", "pixel.drift", 3.4, "reject"),
+    ],
+)
+def test_a_whole_threshold_compares_a_judges_rounded_score(policy: str, name: str, value: float, verdict: str) -> None:
+    assert decided(policy, Scores({name: value}, "keep")).verdict == verdict

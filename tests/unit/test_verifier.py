@@ -50,7 +50,7 @@ CONTRADICTIONS = {
     "yet there are no differences": {**GOOD, "differences": []},
     "is_changed is true, yet there are no": {**GOOD, "differences": ["None."]},
     "is_changed is false, yet there are differences": {**SAME, "differences": ["The cup is blue."]},
-    "1 claims are marked correct": {**SAME, "claims": GOOD["claims"]},
+    "what was asked for is marked correct": {**SAME, "claims": GOOD["claims"]},
     "no claim of the instruction is marked": {**WRONG, "claims": [{"claim": "a spoon is added", "mark": "missing"}]},
     "restated_instruction is empty": {**WRONG, "restated_instruction": " "},
     "repeats the instruction": {**WRONG, "restated_instruction": "turn the cup blue"},
@@ -58,6 +58,15 @@ CONTRADICTIONS = {
     "not in English": {**WRONG, "restated_instruction": "把杯子变成绿色并加一把勺子。"},
     "words": {**WRONG, "restated_instruction": "Turn the cup green " + "and add a spoon " * 20},
 }
+
+
+@pytest.mark.parametrize("stays", ["The table stays as it is.", "the cup is grey", "the rest is unchanged", "背景保持不变"])
+def test_claims_of_what_stays_hold_where_nothing_happened(stays: str) -> None:
+    """The prompt asks for them, so they are no contradiction."""
+    claims = [{"claim": "the cup turns blue", "mark": "wrong"}, {"claim": stays, "mark": "correct"}]
+    for said in (claims, claims[1:]) if stays != "the cup is grey" else (claims,):
+        found = settle(Verification.model_validate({**SAME, "claims": said}), SENTENCE, "en")
+        assert (found.scores.verdict, found.scores.reason) == ("reject", "no edit happened")
 
 
 class Script:

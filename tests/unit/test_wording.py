@@ -6,6 +6,8 @@ import hashlib
 import itertools
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from comfy_nodes.core.annotation import Region
 from comfy_nodes.core.wording import TEMPLATE_VERSION, article, instruction, location, reference, size_word
@@ -262,3 +264,49 @@ def test_too_many_are_not_counted() -> None:
 def test_other_tasks_say_what_to_do_instead(task: str) -> None:
     with pytest.raises(ValueError, match=f"not for {task}: type the instruction"):
         instruction(task, cup((0, 0, 5, 5)), 640, 480, 0)
+
+
+def test_a_template_tells_one_of_two_cups_apart() -> None:
+    """Both are on the left, so that "the small cup on the left" fits either."""
+    upper, middle = cup((20, 60, 60, 100)), cup((30, 200, 70, 240))
+    assert instruction("remove", middle, 640, 480, 0, [upper, middle]) == "Remove the bottommost cup."
+    assert instruction("remove", upper, 640, 480, 0, [upper, middle]).startswith(
+        "Remove the small cup in the upper-left"
+    )
+    assert instruction("add", middle, 640, 480, 0, [upper, middle]) == "Add a small cup on the left of the image."
+
+
+def test_what_no_words_tell_apart_has_no_sentence() -> None:
+    twins = [cup((20, 60, 60, 100)), cup((40, 66, 80, 106))]
+    with pytest.raises(ValueError, match="tells this cup apart"):
+        instruction("remove", twins[0], 640, 480, 0, twins)
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 9)] * 2, st.integers(1, 4), st.integers(1, 4)), min_size=1, max_size=6), st.integers(0, 5))  # fmt: skip
+def test_what_is_said_fits_one_region_alone(places: list[tuple[int, int, int, int]], chosen: int) -> None:
+    regions = [cup((60 * x, 40 * y, 60 * x + 30 * w, 40 * y + 20 * h)) for x, y, w, h in places]
+    region = regions[chosen % len(regions)]
+    found = reference(region, regions, 720, 480)
+    if found is None:
+        return
+    words, name = found.phrase("cup", "en"), region.class_name
+    third = [
+        (min(2, int((b[0] + b[2]) / 480)), min(2, int((b[1] + b[3]) / 320))) for b in (one.bbox for one in regions)
+    ]
+    others = [at for one, at in zip(regions, third, strict=True) if one.bbox != region.bbox and _apart(one, region)]
+    own = third[regions.index(region)]
+    assert name == "cup"
+    if "on the left of" in words or "on the right of" in words:
+        assert all(column != own[0] for column, _ in others)
+    elif "at the top" in words or "at the bottom" in words:
+        assert all(row != own[1] for _, row in others)
+    elif " of the image" in words:
+        assert own not in others
+
+
+def _apart(one: Region, other: Region) -> bool:
+    """Not the same thing found twice."""
+    a, b = one.bbox, other.bbox
+    shared = max(0, min(a[2], b[2]) - max(a[0], b[0])) * max(0, min(a[3], b[3]) - max(a[1], b[1]))
+    areas = [(c[2] - c[0]) * (c[3] - c[1]) for c in (a, b)]
+    return shared / (sum(areas) - shared) < 0.7
