@@ -19,6 +19,7 @@ from .core.instructions import USER, Step, Writing
 from .core.records import SampleFailure
 from .core.scenes import Scene, second_region
 from .core.tasks import TASKS
+from .core.telling import by_removal
 from .sockets import EditSample
 from .tensors import to_bytes
 from .vlm.asking import Failure
@@ -83,21 +84,15 @@ def user_writing(sample: EditSample, words: str, editor_prompt: str) -> Writing:
 
 
 def decoupled(sample: EditSample, wish: str, command: Command) -> EditSample:
-    """The sample with a person's or a writer's words untouched, and a plain command for the editor beside them. A
-    description of the result goes where nobody has written one."""
+    """The sample with a person's or a writer's words untouched, and a plain command for the editor beside them. What a
+    writer adds is taken from the photo; that command stays."""
     known = sample.writing
+    if known is not None and known.instruction == wish and any(by_removal(known, step) for step in known.steps):
+        return sample
     if known is None or known.instruction != wish:
         known = user_writing(sample, wish, command.text)
-    target = known.target or command.target
-    steps = known.steps if len(known.steps) > 1 else tuple(replace(one, target=target) for one in known.steps)
-    writing = replace(
-        known,
-        editor_prompt=command.text,
-        target=target,
-        steps=steps,
-        rewriter=f"{command.model}, {command.prompt_id} {command.prompt_version}",
-        reply=known.reply or command.reply,
-    )
+    rewriter = f"{command.model}, {command.prompt_id} {command.prompt_version}"
+    writing = replace(known, editor_prompt=command.text, rewriter=rewriter, reply=known.reply or command.reply)
     return written(sample, [writing])
 
 

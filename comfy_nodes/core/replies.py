@@ -163,8 +163,6 @@ class Routing(Reply):
 
 class Rewriting(Reply):
     command: Text
-    target: Annotated[str, Field(max_length=600)] = ""
-    """English: what is to be seen afterwards. Not all models give it."""
 
 
 SHAPES: dict[str, type[Reply]] = {

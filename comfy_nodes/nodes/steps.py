@@ -15,7 +15,6 @@ from ..core.telling import Told, no_caption, told
 from ..sockets import EditSample, Sample
 from ..tensors import to_mask
 
-
 STAYING = ("add", "remove", "replace", "alter", "background", "visual", "hybrid", "instruct")
 """Edits that keep to their region also where an editor redraws the whole photo."""
 

@@ -57,8 +57,6 @@ class Command:
     """A user's wish as a plain command."""
 
     text: str
-    target: str
-    """English: what is to be seen afterwards; empty where the model did not say."""
     model: str
     prompt_id: str
     prompt_version: str
@@ -172,11 +170,7 @@ async def plain_command(
         check_clean(text)
         check_language(text, "en")
         check_length(text, "en")
-        target = line(answer.value.target)
-        if target:
-            check_clean(target)
-            check_language(target, "en")
-        return Command(text, target, answer.model, question.prompt_id, answer.prompt_version, answer.text)
+        return Command(text, answer.model, question.prompt_id, answer.prompt_version, answer.text)
 
     return await ask_checked(vlm, question, read)
 
