@@ -204,6 +204,17 @@ def check_result(command: str, target: str, name: str) -> None:
         raise Unfit(f"command and target do not speak of the same result: {command!r}, {target!r}")
 
 
+def check_description(text: str) -> None:
+    """A description gives no order: a model that fills a region paints what it names."""
+    found = re.match(
+        rf"(?:please )?(?:{'|'.join(_EXPLICIT[one]['en'] for one in _EXPLICIT)}|add|change|make|turn)\b",
+        text,
+        re.IGNORECASE,
+    )
+    if found:
+        raise Unfit(f"it is a command ({found.group()!r}) where a description is wanted: {text!r}")
+
+
 def check_pronoun(text: str, language: Language) -> None:
     if not _has(text, _PRONOUNS[language], language):
         raise Unfit(f"it has no pronoun for the thing: {text!r}")

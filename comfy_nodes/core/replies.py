@@ -165,6 +165,10 @@ class Rewriting(Reply):
     command: Text
 
 
+class Result(Reply):
+    target: Text
+
+
 SHAPES: dict[str, type[Reply]] = {
     "object": ObjectEdit,
     "add": AddEdit,

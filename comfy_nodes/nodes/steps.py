@@ -10,13 +10,30 @@ from comfy_api.latest import io
 from .. import boxes
 from ..core import rle
 from ..core.annotation import Region
+from ..core.captions import caption
+from ..core.instructions import Step
 from ..core.records import SampleFailure
-from ..core.telling import Told, no_caption, told
-from ..sockets import EditSample, Sample
+from ..core.scenes import Scene
+from ..core.telling import commands, regions_about
+from ..sockets import EditSample, Sample, Vlm
 from ..tensors import to_mask
+from ..vlm import asking, observer
+from ..written_samples import by_the_user, node_name, photo_of, written
+
+FOLLOWS = "follows commands"
+FILLS = "fills the region"
+REPAINTS = "repaints the region"
+"""What an editor does with a step: obeys its command; paints its target where nothing of the region is left; paints its
+target over a region whose shape it is led by."""
+
+ERASING = ("add", "remove")
+"""Operations that leave the ground behind the thing to be seen: an added thing is erased from the photo."""
+
+GROUND = "an empty place where nothing stands, the plain background simply goes on"
+"""What is to be seen where a thing is erased and nobody described the ground behind it. Ours."""
 
 STAYING = ("add", "remove", "replace", "alter", "background", "visual", "hybrid", "instruct")
-"""Edits that keep to their region also where an editor redraws the whole photo."""
+"""Edits that keep to their region where an editor redraws the whole photo, too; an extracted or moved thing does not."""
 
 
 class TakeEditStep(io.ComfyNode):
@@ -27,7 +44,7 @@ class TakeEditStep(io.ComfyNode):
             display_name="Take Edit Step",
             category="editpairs",
             description="Gives out one operation of an edit: what is done to which region, and what an editor is told.",
-            search_aliases=["hybrid edit", "nth operation", "edit operation", "second region"],
+            search_aliases=["hybrid edit", "nth operation", "edit operation", "second region", "inpaint prompt"],
             inputs=[
                 Sample.Input("sample", tooltip="A sample with an instruction that a writer or you wrote."),
                 io.Int.Input(
@@ -37,6 +54,25 @@ class TakeEditStep(io.ComfyNode):
                     max=3,
                     tooltip="Which operation, counted from 1. 0: all of them in one, for an editor that follows instructions.",
                 ),
+                io.Combo.Input(
+                    "editor",
+                    options=[FOLLOWS, FILLS, REPAINTS],
+                    default=FOLLOWS,
+                    optional=True,
+                    tooltip="Follows commands: told prompt. Fills (FLUX.1 Fill) and repaints (SDXL with edges): told target, so a sample fails where nobody knows it. One that fills cannot alter a thing, since nothing of it is left.",
+                ),
+                io.String.Input(
+                    "ground",
+                    default=GROUND,
+                    multiline=True,
+                    optional=True,
+                    tooltip="target where a thing is erased and nobody described what is behind it.",
+                ),
+                Vlm.Input(
+                    "vlm",
+                    optional=True,
+                    tooltip="Asked for the target where neither a writer nor the words of a plain command tell it, and where a sample without it would fail.",
+                ),
             ],
             outputs=[
                 io.String.Output("op", tooltip="What the row shows: add, remove, replace, alter, …"),
@@ -44,39 +80,110 @@ class TakeEditStep(io.ComfyNode):
                 io.BoundingBox.Output("boxes", tooltip="The region's box; an empty list where the whole photo is edited."),
                 io.String.Output("class_name", tooltip="What the region shows."),
                 io.String.Output("prompt", tooltip="A plain command that makes the picture after, for an editor that follows instructions. Empty where the photo is that picture."),
-                io.String.Output("target", tooltip="What is to be seen there afterwards, for a model that paints from a caption. A typed instruction's result is read from its words."),
-                io.String.Output("removal", tooltip="A plain command that makes the picture before: an added thing is taken from the photo. Empty where the photo is that picture."),
-                Sample.Output("sample", tooltip="For Save Edit Pair where target is used: it fails with the reason where nothing says what is to be seen afterwards."),
+                io.String.Output("target", tooltip="What is to be seen there afterwards, for an editor that fills a region. Never a command; empty where nobody knows."),
+                Sample.Output("sample", tooltip="The sample with what the editor is told, or with the reason why this editor cannot do it. For Save Edit Pair."),
+                io.String.Output("removal", tooltip="A plain command that makes the picture before, where a writer's added thing is in the photo. Empty where the photo is the picture before."),
             ],
+            hidden=[io.Hidden.unique_id],
         )  # fmt: skip
 
     @classmethod
-    def execute(cls, sample: EditSample, step: int) -> io.NodeOutput:
-        taken, regions = step_of(sample, step)
-        mask = np.zeros(sample.size[::-1], dtype=bool)
-        if step or taken.op in STAYING:
-            for known in (region.mask for region in regions if region.mask):
-                mask |= rle.decode(known)
-        found = boxes.of_region(regions[0] if regions else None)
-        words = (taken.object, taken.command, taken.target, taken.removal)
-        return io.NodeOutput(taken.op, to_mask(mask), found, *words, painted_from(sample, taken))
+    async def execute(
+        cls,
+        sample: EditSample,
+        step: int,
+        editor: str = FOLLOWS,
+        ground: str = GROUND,
+        vlm: asking.Vlm | None = None,
+    ) -> io.NodeOutput:
+        nothing = np.zeros(sample.size[::-1], dtype=bool)
+        if sample.failure:
+            return io.NodeOutput(sample.task, to_mask(nothing), [[]], "", "", "", sample, "")
+        taken, region = step_of(sample, step)
+        if taken.op in ERASING and not taken.target:
+            taken = replace(taken, target=ground)
+        done = sample
+        if editor != FOLLOWS:
+            taken, failure = await _told(cls, sample, taken, region, editor, vlm)
+            done = replace(sample, failure=failure) if failure else _with(sample, step, taken)
+        told = commands(sample.writing, step, sample.instruction)
+        mask = _mask(sample, step) if step or taken.op in STAYING else nothing
+        words = (taken.object, told.after, taken.target)
+        return io.NodeOutput(taken.op, to_mask(mask), boxes.of_region(region), *words, done, told.before)
 
 
-def step_of(sample: EditSample, number: int) -> tuple[Told, tuple[Region, ...]]:
-    """An operation, counted from 1, and its region, none where it is about the whole photo. Number 0 is the whole edit
-    in one, with all regions that its steps name.
+def _mask(sample: EditSample, number: int) -> np.ndarray:
+    """bool [H, W]: the regions that an operation is about, as far as their masks are known."""
+    regions = sample.regions
+    masks = [regions[one].mask for one in regions_about(sample.writing, number, len(regions))]
+    nothing = np.zeros(sample.size[::-1], dtype=bool)
+    return np.any([nothing, *(rle.decode(one) for one in masks if one)], axis=0)
+
+
+async def _told(
+    node: type[io.ComfyNode],
+    sample: EditSample,
+    step: Step,
+    region: Region | None,
+    editor: str,
+    vlm: asking.Vlm | None,
+) -> tuple[Step, SampleFailure | None]:
+    """The step with a target for an editor that is told no command, or why there is none."""
+    name = node_name("EditPairsTakeStep", node)
+    if editor == FILLS and step.op == "alter":
+        why = (
+            f"an editor that fills the region sees nothing of {step.object or 'what is to be altered'} and would paint "
+            "another one: take a graph whose editor is led by the photo, such as alter or instruct"
+        )
+        return step, SampleFailure("edit", "CannotAlter", why, name, skipped=True)
+    if step.target or vlm is None:
+        why = (
+            f"nothing says what is to be seen after {step.editor_prompt!r}, and this editor paints what it is told: say "
+            "it plainly, such as 'Replace the cup with a vase.', have the write stage write it, or wire a vlm"
+        )
+        return step, None if step.target else SampleFailure("edit", "NoCaption", why, name)
+    scene = Scene(*sample.size, (region,) if region else (), sample.others)
+    gone = step.object if step.op == "replace" else ""
+    found = await observer.result(vlm, photo_of(sample), scene, step.editor_prompt, gone, sample.seed)
+    if isinstance(found, asking.Failure):
+        return step, SampleFailure("edit", found.kind, found.message, name)
+    return replace(step, target=found), None
+
+
+def _with(sample: EditSample, number: int, taken: Step) -> EditSample:
+    """The sample whose record says what the editor was told: targets in place of commands."""
+    sample = by_the_user(sample)
+    writing = sample.writing
+    assert writing is not None
+    steps = list(writing.steps or (taken,))
+    steps[max(1, number) - 1] = taken
+    told = "; ".join(one.target for one in steps if one.target)
+    known = replace(writing, steps=tuple(steps), target=steps[0].target, editor_prompt=told)
+    return written(sample, [known, *sample.writings[1:]])
+
+
+def step_of(sample: EditSample, number: int) -> tuple[Step, Region | None]:
+    """An operation, counted from 1, and its region; None where it is about the whole photo.
+
+    Number 0 is the whole edit as one operation of the sample's task, and so is an instruction that nobody took apart.
+    Its target is what was written, or what the words of a plain command tell, or nothing; never the command.
 
     Raises:
         ValueError: the edit has no such step.
     """
-    regions = sample.regions
-    thing = (regions[0].class_name or "") if regions else ""
-    found, about = told(sample.writing, number, sample.task, sample.instruction, thing, len(regions))
-    return found, tuple(regions[one] for one in about)
-
-
-def painted_from(sample: EditSample, step: Told) -> EditSample:
-    """The sample for a model that paints from a caption: failed, with the reason, where there is none."""
-    if sample.failure or step.target:
-        return sample
-    return replace(sample, failure=SampleFailure("edit", "NoCaption", no_caption(step)))
+    writing = sample.writing
+    steps = writing.steps if writing else ()
+    if not steps or not number:
+        name = (sample.region.class_name or "") if sample.region else ""
+        op = steps[0].op if len(steps) == 1 else sample.task
+        command = (writing.editor_prompt if writing else "") or sample.instruction
+        target = writing.target if writing and len(steps) < 2 else ""
+        steps, number = (Step(op, name, 0 if sample.region else None, command, target),), max(1, number)
+    if number > len(steps):
+        raise ValueError(
+            f"the edit has {len(steps)} step{'s' if len(steps) > 1 else ''}, and step {number} is asked for: "
+            "have Write Instruction (VLM) write one for this task"
+        )
+    step = steps[number - 1]
+    step = replace(step, target=step.target or caption(step.op, step.editor_prompt, step.object))
+    return step, sample.regions[step.region] if step.region is not None else None

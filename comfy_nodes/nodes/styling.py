@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from comfy_api.latest import io
 
 from ..core.instructions import Step, Writing
 from ..core.named_styles import STYLES, STYLES_VERSION, NamedStyle, drawn
+from ..core.records import SampleFailure
 from ..sockets import EditSample, Sample
 from ..written_samples import written
-from .steps import painted_from, step_of
+from .steps import step_of
+
+_UNTOLD = (
+    "{!r} does not say what the picture looks like afterwards, and the model paints what it is told: say it plainly, such "
+    "as 'Turn the photo into a watercolour painting.', or have the write stage write it"
+)
 
 BY_SAMPLE, BY_SEED = "from the sample", "by the seed"
 
@@ -53,7 +60,9 @@ class PickStyle(io.ComfyNode):
             return io.NodeOutput(sample, "", "")
         if style == BY_SAMPLE and sample.instruction.strip():
             step, _ = step_of(sample, 1)
-            return io.NodeOutput(painted_from(sample, step), sample.instruction, of_photo(step.target, sample, caption))
+            if not step.target:
+                sample = replace(sample, failure=SampleFailure("edit", "NoCaption", _UNTOLD.format(sample.instruction)))
+            return io.NodeOutput(sample, sample.instruction, of_photo(step.target, sample, caption))
         chosen = STYLES.get(style) or drawn(sample.seed)
         told = written(sample, [_writing(sample, chosen)])
         return io.NodeOutput(told, chosen.instruction, of_photo(chosen.prompt, sample, caption))

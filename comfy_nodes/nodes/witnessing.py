@@ -158,14 +158,13 @@ def _questions(sample: EditSample, new_object: str, width: int, height: int) -> 
     written = len(sample.writing.steps) if sample.writing else 0
     questions = []
     for number in range(1, max(written, 1) + 1):
-        step, regions = step_of(sample, number)
-        region = regions[0] if regions else None
+        step, region = step_of(sample, number)
         old = ((region.class_name if region else "") or step.object).strip()
         if step.op not in witnesses.TESTIFYING or region is None or not old:
             continue
         new = ""
         if step.op == "replace":
-            new = new_object.strip() or witnesses.thing_of(step.target)
+            new = new_object.strip() or witnesses.thing_of(step.target if written else "")
         same = new.casefold() == old.casefold()
         questions.append(witnesses.Question(step.op, old, "" if same else new, _scaled(region, sample, width, height)))
     return questions

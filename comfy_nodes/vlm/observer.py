@@ -1,4 +1,4 @@
-"""Asks a model about a photo before the edit: captions, the nouns in it, the tasks that suit it, a user's wish in plain words.
+"""Asks a model about a photo before the edit: captions, the nouns in it, the tasks that suit it, a user's wish in plain words, and what it leaves to be seen.
 
 Nodes call these; each gives a result or a failure as data. No torch, no ComfyUI.
 """
@@ -10,8 +10,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..core.instruction_checks import Unfit, check_clean, check_language, check_length, stems
-from ..core.replies import Caption, Decision, Rewriting, Routing, Tags
+from ..core.instruction_checks import (
+    Unfit,
+    check_absent,
+    check_clean,
+    check_description,
+    check_language,
+    check_length,
+    stems,
+)
+from ..core.replies import Caption, Decision, Result, Rewriting, Routing, Tags
 from ..core.scenes import Scene
 from ..core.taxonomy import kind_of
 from ..core.wording import Language
@@ -171,6 +179,30 @@ async def plain_command(
         check_language(text, "en")
         check_length(text, "en")
         return Command(text, answer.model, question.prompt_id, answer.prompt_version, answer.text)
+
+    return await ask_checked(vlm, question, read)
+
+
+async def result(vlm: Vlm, photo: np.ndarray, scene: Scene, wish: str, gone: str, seed: int) -> str | Failure:
+    """What a wish leaves to be seen in the scene's region, as a description for a model that fills it.
+
+    Args:
+        gone: name of what is no longer there, which the description must not hold; empty where the thing stays.
+    """
+    question = prompt("describe-result").question(
+        facts(scene, "") | {"instruction": line(wish)}, reply=Result, images=(marked(photo, scene),), seed=seed
+    )
+
+    def read(answer: Answer) -> str:
+        assert isinstance(answer.value, Result)
+        text = line(answer.value.target)
+        check_clean(text)
+        check_language(text, "en")
+        check_length(text, "en")
+        check_description(text)
+        if gone:
+            check_absent(text, gone, "the description")
+        return text
 
     return await ask_checked(vlm, question, read)
 

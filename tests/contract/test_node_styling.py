@@ -43,7 +43,7 @@ def test_a_command_is_no_caption(pack: Any) -> None:
     """Nobody has the model paint 'nicer': the sample fails with the reason."""
     sample = pack.call(NODE, sample=load(pack, "Nicer, please."), style="from the sample").result[0]
     assert sample.failure.error_type == "NoCaption"
-    assert "'Nicer, please.' does not say what is to be seen afterwards" in sample.failure.message
+    assert "'Nicer, please.' does not say what the picture looks like afterwards" in sample.failure.message
 
 
 def test_a_named_style_goes_before_the_instruction(pack: Any) -> None:
