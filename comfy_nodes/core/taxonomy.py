@@ -135,7 +135,7 @@ _UNICEDIT = (
     Kind("unicedit", "Subject Addition", _OBJECT, "add", "add", "write-add", "add"),
     Kind("unicedit", "Subject Removal", _OBJECT, "remove", "remove", "write-remove", "object"),
     Kind("unicedit", "Subject Replacement", _OBJECT, "replace", "replace", "write-replace", "object"),
-    Kind("unicedit", "Text Modification", _OBJECT, "text", "alter", "write-text", "object", unlike=_SPELLS),
+    Kind("unicedit", "Text Modification", _OBJECT, "text", "alter", "write-text", "text", unlike=_SPELLS),
     Kind("unicedit", "Compound Operation Edits", _REASONING, "hybrid", "hybrid", "write-hybrid", "hybrid"),
     Kind("unicedit", "Implicit Change Edits", _REASONING, "reasoning", lack="its edit is not bound to one region"),
     Kind("unicedit", "Multi-object Coordination", _REASONING, "hybrid", lack="it needs more than two regions at once"),
@@ -144,7 +144,7 @@ _UNICEDIT = (
 )
 
 _TEXT = tuple(
-    Kind("scaleedit", name, "Text", "text", "alter", "write-text", "object", unlike=_SPELLS)
+    Kind("scaleedit", name, "Text", "text", "alter", "write-text", "text", unlike=_SPELLS)
     for name in (
         "4.1_movie_poster_text_editing",
         "4.2_gui_interface_text_editing",

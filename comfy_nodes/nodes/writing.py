@@ -9,6 +9,7 @@ import torch
 from comfy_api.latest import io
 
 from ..core import wording
+from ..core.instruction_checks import NothingToEdit
 from ..core.replies import MAX_EDITS
 from ..core.scenes import Scene
 from ..core.taxonomy import WRITABLE, Kind, kind_of
@@ -311,7 +312,10 @@ def _kind(sample: EditSample, chosen: str) -> tuple[Kind, EditSample]:
 
 
 async def _ask(vlm: asking.Vlm, assignment: writer.Assignment, sample: EditSample, node: str) -> io.NodeOutput:
-    found = await writer.write(vlm, assignment)
+    try:
+        found = await writer.write(vlm, assignment)
+    except NothingToEdit as nothing:
+        return _given(refused(sample, "NothingToEdit", str(nothing), node))
     if isinstance(found, asking.Failure):
         return _given(failed(sample, found, node))
     return _given(written(sample, found))

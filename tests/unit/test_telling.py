@@ -91,9 +91,7 @@ def single(op: str, model: str, editor_prompt: str) -> Writing:
         ),
     ],
 )
-def test_one_operation_by_whoever_wrote_it(
-    op: str, who: str, told: str, after: str, before: str, number: int
-) -> None:
+def test_one_operation_by_whoever_wrote_it(op: str, who: str, told: str, after: str, before: str, number: int) -> None:
     """Only what was made by a removal is swapped; a person's own `add` is an addition."""
     assert commands(single(op, who, told), number, "") == Commands(after, before)
 
