@@ -29,6 +29,10 @@ MAX_STRETCH = 1.1
 """A crop that its photo leaves no room for is scaled by up to this factor more along one side than along the other;
 beyond it, it reaches over the photo's right or bottom border. Ours: scaling back undoes it."""
 
+MAX_STRETCH_BACK = 1.2
+"""An edited crop is enlarged by no more than this factor on its way back. Beyond it the edit is visibly softer than what
+is around it, and tells a model that trains on the pair where the edit is."""
+
 Size = tuple[int, int]
 """(width, height) in pixels."""
 
@@ -113,6 +117,17 @@ def cut_mask(mask: np.ndarray, crop: Crop) -> np.ndarray:
     return _touched(_touched(padded, height).T, width).T
 
 
+def cut_weights(weights: np.ndarray, mask: np.ndarray, crop: Crop) -> np.ndarray:
+    """How much of an edit is seen at each pixel of a crop: float32 [h, w], above 0 nowhere outside of `cut_mask`.
+
+    Args:
+        weights: float32 [H, W], 0 to 1: the soft edge inside of the mask.
+        mask: bool [H, W].
+    """
+    seen = cut_mask(mask, crop)
+    return np.where(seen, cut(weights[..., None], crop).reshape(seen.shape), 0).astype(np.float32)
+
+
 def uncut(edited: np.ndarray, crop: Crop, size: Size) -> np.ndarray:
     """The edited crop in its photo's pixels: what belongs to `crop.inside(size)`, float32 [h, w, C].
 
@@ -121,13 +136,21 @@ def uncut(edited: np.ndarray, crop: Crop, size: Size) -> np.ndarray:
         size: (width, height) of the photo.
 
     Raises:
-        ValueError: another shape, so its pixels are not where the crop's were.
+        ValueError: another shape, so its pixels are not where the crop's were; or fewer pixels than `MAX_STRETCH_BACK`
+            allows.
     """
     height, width = edited.shape[:2]
     if width * crop.size[1] != height * crop.size[0]:
         raise ValueError(
             f"the edited crop is {width} x {height}, but it was {crop.size[0]} x {crop.size[1]}: its pixels have moved; "
             "crop with the multiple that the editor needs"
+        )
+    stretch = math.sqrt(crop.width * crop.height / (width * height))
+    if stretch > MAX_STRETCH_BACK:
+        raise ValueError(
+            f"the edited crop would be stretched {stretch:.1f} times to fit its photo of {size[0]} x {size[1]}, and be softer than "
+            f"what is around it; at most {MAX_STRETCH_BACK:g}: put Fit Photo to Size (room for one crop) at the graph's start, "
+            "or enlarge the edit with an upscaler"
         )
     left, top, right, bottom = crop.inside(size)
     return _scaled(edited, (crop.width, crop.height))[: bottom - top, : right - left]

@@ -1,4 +1,4 @@
-"""Repairs of masks: holes, islands, size and edge. Arrays in, arrays out, through OpenCV.
+"""Repairs of masks: holes, islands, shape, size and edge. Arrays in, arrays out, through OpenCV.
 
 The picture's border is not an edge of the object: where a mask touches it, the object goes on outside. So shrinking
 and feathering leave the mask closed there, and what lies open to the border is no hole.
@@ -6,12 +6,33 @@ and feathering leave the mask closed there, and what lies open to the border is 
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
 from . import classical
 
 SIGMA_PER_RADIUS = 0.5
 """Standard deviation of the feathering blur per pixel of its radius: at two of them a Gaussian is all but over. Ours."""
+
+
+Shape = Literal["as it is", "hull", "box"]
+SHAPES: tuple[Shape, ...] = ("as it is", "hull", "box")
+
+
+def widened(mask: np.ndarray, shape: Shape) -> np.ndarray:
+    """A mask without the outline of what it shows: its convex hull, or its box. bool [H, W] of bool [H, W]."""
+    if shape == "as it is" or not mask.any():
+        return mask
+    cv2 = classical._opencv()
+    rows, columns = np.nonzero(mask)
+    wide = np.zeros(mask.shape, dtype=np.uint8)
+    if shape == "box":
+        wide[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1] = 1
+    else:
+        points = np.stack((columns, rows), axis=1).astype(np.int32)
+        cv2.fillConvexPoly(wide, cv2.convexHull(points), 1)
+    return mask | wide.astype(bool)
 
 
 def fill_holes(mask: np.ndarray, max_share: float) -> np.ndarray:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from . import crops
@@ -13,8 +14,28 @@ from .core.annotation import Region
 from .core.photo_filter import KONTEXT_BUCKETS, crop_share, nearest_bucket
 from .crops import Crop, Size
 
-Fit = Literal["kontext buckets", "one megapixel", "crop to multiple", "pad to multiple"]
-FITS: tuple[Fit, ...] = ("kontext buckets", "one megapixel", "crop to multiple", "pad to multiple")
+Fit = Literal[
+    "kontext buckets",
+    "one megapixel",
+    "crop to multiple",
+    "pad to multiple",
+    "room for one crop",
+    "room for one crop of 768",
+]
+FITS: tuple[Fit, ...] = (
+    "kontext buckets",
+    "one megapixel",
+    "crop to multiple",
+    "pad to multiple",
+    "room for one crop",
+    "room for one crop of 768",
+)
+
+ROOM: dict[Fit, int] = {"room for one crop": 1024, "room for one crop of 768": 768}
+"""Side of the crops that a photo is to fit, by the name of the fit."""
+
+SPARE = 0.95
+"""How much of `crops.MAX_STRETCH_BACK` a photo may need: crops' sides are rounded to multiples. Ours."""
 
 MEGAPIXEL = 1024 * 1024
 """Pixels that Qwen-Image-Edit brings every photo to: its pipeline in diffusers, with sides in multiples of 32, and
@@ -25,8 +46,10 @@ def fit(size: Size, wanted: Fit, multiple: int) -> Crop:
     """The part of a photo of `size` that is used, and the size that it is brought to.
 
     Args:
-        wanted: `kontext buckets` and `one megapixel` scale the photo to cover the nearest size and use its middle; the
-            others scale nothing, and cut off or repeat pixels at the right and bottom border alone.
+        wanted: `kontext buckets` and `one megapixel` scale the photo to cover the nearest size and use its middle;
+            those of `ROOM` shrink a large one until a crop of all of it is stitched back without getting soft, about
+            1024 pixels on the shorter side as in ImgEdit's graphs, and leave others alone; the rest scale nothing, and
+            cut off or repeat pixels at the right and bottom border alone.
         multiple: for sides; buckets have their own.
 
     Raises:
@@ -37,6 +60,9 @@ def fit(size: Size, wanted: Fit, multiple: int) -> Crop:
         return _covering(size, nearest_bucket(size, KONTEXT_BUCKETS))
     if wanted == "one megapixel":
         return _covering(size, crops.of_area(width / height, MEGAPIXEL, multiple))
+    if wanted in ROOM:
+        shrink = min(1.0, SPARE * crops.MAX_STRETCH_BACK * ROOM[wanted] / math.sqrt(width * height))
+        return Crop(0, 0, width, height, (max(1, round(width * shrink)), max(1, round(height * shrink))))
     if wanted == "pad to multiple":
         padded = crops.up_to_multiple(width, multiple), crops.up_to_multiple(height, multiple)
         return Crop(0, 0, *padded, padded)

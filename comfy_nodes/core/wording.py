@@ -65,6 +65,11 @@ _SENTENCES: dict[str, tuple[str, ...]] = {
 WRITABLE_TASKS = tuple(_SENTENCES)
 """Tasks whose instruction is true by how the pair is made: it invents nothing that the photo or the editor has to keep."""
 
+NAMELESS = (
+    "the region has no name, so no sentence can say what is edited: type it into class_name of Load Edit Sample, name it "
+    "in the annotation, or write the instruction yourself"
+)
+
 TEMPLATE_VERSION = "1"
 """Version of the sentences; it goes into every record. Changed sentences get a new one."""
 

@@ -53,8 +53,11 @@ def outputs(masked: bool = True) -> list[io.Output]:
 def mask_for(sample: EditSample, mask: torch.Tensor) -> np.ndarray:
     """bool [H, W] of the first mask; LoadImage's empty one means that there is none."""
     width, height = sample.size
-    name = (sample.region.class_name if sample.region else None) or "region"
-    return classical_edits.large_enough(marked(masks_of(mask)[0], height, width), name)
+    return classical_edits.large_enough(marked(masks_of(mask)[0], height, width), _name(sample))
+
+
+def _name(sample: EditSample) -> str:
+    return (sample.region.class_name if sample.region else None) or "region"
 
 
 def given(outcome: Outcome) -> io.NodeOutput:
@@ -177,9 +180,15 @@ class CutOutOnWhite(io.ComfyNode):
             node_id="EditPairsCutOutOnWhite",
             display_name="Cut Out on White",
             category="editpairs",
-            description="Shows the object alone on plain white, where it stood, by its mask.",
+            description="Shows the object alone on plain white, where it stood, by its mask. Of the photo, or of another picture of the sample such as its reference.",
             search_aliases=["extract object", "white background", "isolate", "cutout"],
-            inputs=[sample_input(), mask_input()],
+            inputs=[
+                sample_input(),
+                mask_input(),
+                io.Image.Input(
+                    "image", optional=True, tooltip="The picture that mask is of. Without it, the sample's photo."
+                ),
+            ],
             outputs=[
                 Sample.Output("sample", tooltip="The sample, or with the reason why there is no edit."),
                 io.Image.Output("image", tooltip="The object on white, of the photo's size."),
@@ -187,14 +196,17 @@ class CutOutOnWhite(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, sample: EditSample, mask: torch.Tensor) -> io.NodeOutput:
+    def execute(cls, sample: EditSample, mask: torch.Tensor, image: torch.Tensor | None = None) -> io.NodeOutput:
+        picture = (sample.source if image is None else image)[:1]
         if sample.failure:
-            return io.NodeOutput(sample, sample.source)
+            return io.NodeOutput(sample, picture)
         try:
-            cut = classical_paste.on_white(to_bytes(sample.source[0]), mask_for(sample, mask))
+            name = "thing in the picture" if image is not None else _name(sample)
+            marks = classical_edits.large_enough(marked(masks_of(mask)[0], *picture.shape[1:3]), name)
+            cut = classical_paste.on_white(to_bytes(picture[0]), marks)
         except Impossible as error:
             failure = SampleFailure("edit", error.kind, str(error), "EditPairsCutOutOnWhite", skipped=True)
-            return io.NodeOutput(replace(sample, failure=failure), sample.source)
+            return io.NodeOutput(replace(sample, failure=failure), picture)
         return io.NodeOutput(sample, to_image(cut))
 
 

@@ -86,7 +86,10 @@ class CropAroundMask(io.ComfyNode):
             ],
             outputs=[
                 io.Image.Output("crop", tooltip="What the editor gets."),
-                io.Mask.Output("mask", tooltip="The edit mask in the crop, without a soft edge."),
+                io.Mask.Output(
+                    "mask",
+                    tooltip="The edit mask in the crop, with the soft edge that it is put back with: for Differential Diffusion.",
+                ),
                 CropPlace.Output("place", tooltip="For Stitch Crop Back."),
                 io.Mask.Output("edit_mask", tooltip="The edit mask in the photo."),
             ],
@@ -115,7 +118,7 @@ class CropAroundMask(io.ComfyNode):
         ]
         return io.NodeOutput(
             torch.from_numpy(np.stack([crops.cut(place.photo, place.crop) for place in places])),
-            torch.cat([to_mask(crops.cut_mask(place.edit_mask, place.crop)) for place in places]),
+            torch.from_numpy(np.stack([_seen(place) for place in places])),
             places,
             torch.cat([to_mask(one) for one in edit_masks]),
         )
@@ -263,6 +266,13 @@ class MatchColour(io.ComfyNode):
 
 def _edit_mask(mask: torch.Tensor, grow: float, height: int, width: int) -> np.ndarray:
     return classical.grow(marked(mask, height, width), per_cent(grow, height, width))
+
+
+def _seen(place: Placement) -> np.ndarray:
+    """The edit mask as its crop shows it, float32 [h, w], soft at its border where the edit is blended in."""
+    if not place.blend:
+        return crops.cut_mask(place.edit_mask, place.crop).astype(np.float32)
+    return crops.cut_weights(blending.soft_edge(place.edit_mask, place.blend), place.edit_mask, place.crop)
 
 
 def _stitched(edited: np.ndarray, place: Placement) -> np.ndarray:

@@ -37,13 +37,13 @@ class FitSize(io.ComfyNode):
                     "size",
                     options=list(sizes.FITS),
                     default="kontext buckets",
-                    tooltip="kontext buckets: the nearest of FLUX.1 Kontext's 17 sizes. one megapixel: 1024 x 1024 pixels in the photo's proportions, for Qwen-Image-Edit. Both scale the photo and use its middle. The others scale nothing: they cut off or add pixels at the right and bottom border alone.",
+                    tooltip="kontext buckets: the nearest of FLUX.1 Kontext's 17 sizes. one megapixel: 1024 x 1024 pixels in the photo's proportions, for Qwen-Image-Edit. Both scale the photo and use its middle. room for one crop: a large photo is shrunk, whole, so that no crop of Crop Around Mask at 1024 (or 768) comes back stretched and soft. The others scale nothing: they cut off or add pixels at the right and bottom border alone.",
                 ),
                 io.Combo.Input(
                     "multiple",
                     options=[str(one) for one in crops.MULTIPLES],
                     default="16",
-                    tooltip="The sides are multiples of it. Buckets have sizes of their own and ignore it. 32 for Qwen-Image-Edit in diffusers.",
+                    tooltip="The sides are multiples of it. Buckets and room for crops ignore it. 32 for Qwen-Image-Edit in diffusers.",
                 ),
                 io.Float.Input(
                     "max_crop",

@@ -127,8 +127,17 @@ class RefineMask(io.ComfyNode):
             node_id="EditPairsRefineMask",
             display_name="Refine Mask",
             category="editpairs",
-            description="Repairs a mask: fills holes, drops islands, grows or shrinks it, softens its edge, in this order. At the photo's border the mask stays closed.",
-            search_aliases=["grow mask", "shrink mask", "feather mask", "fill holes", "despeckle", "mask cleanup"],
+            description="Repairs a mask: fills holes, drops islands, widens it to its hull or box, grows or shrinks it, softens its edge, in this order. At the photo's border the mask stays closed.",
+            search_aliases=[
+                "grow mask",
+                "shrink mask",
+                "feather mask",
+                "fill holes",
+                "despeckle",
+                "mask cleanup",
+                "convex hull",
+                "bounding box mask",
+            ],
             inputs=[
                 io.Mask.Input("mask", tooltip="The masks; every value above 0 counts."),
                 io.Float.Input(
@@ -163,13 +172,26 @@ class RefineMask(io.ComfyNode):
                     step=0.1,
                     tooltip="Softens the edge over this many per cent of the shorter side, inwards and outwards. Our other nodes count every value above 0, so it grows the mask for them.",
                 ),
+                io.Combo.Input(
+                    "shape",
+                    options=list(mask_ops.SHAPES),
+                    default="as it is",
+                    optional=True,
+                    tooltip="hull: the outline's dents are filled; box: all of its box. Before it grows. What is painted into a tight silhouette takes on the old thing's outline.",
+                ),
             ],
             outputs=[io.Mask.Output("mask", tooltip="The repaired masks, as many as came.")],
         )
 
     @classmethod
     def execute(
-        cls, mask: torch.Tensor, fill_holes: float, drop_islands: float, grow: float, feather: float
+        cls,
+        mask: torch.Tensor,
+        fill_holes: float,
+        drop_islands: float,
+        grow: float,
+        feather: float,
+        shape: mask_ops.Shape = "as it is",
     ) -> io.NodeOutput:
         results = []
         for one in each(list(masks_of(mask))):
@@ -177,6 +199,7 @@ class RefineMask(io.ComfyNode):
             per_cent = min(height, width) / 100
             found = mask_ops.fill_holes(marked(one, height, width), fill_holes / 100)
             found = mask_ops.drop_islands(found, drop_islands / 100)
+            found = mask_ops.widened(found, shape)
             found = mask_ops.resize(found, round(grow * per_cent))
             results.append(torch.from_numpy(mask_ops.feather(found, round(feather * per_cent))))
         return io.NodeOutput(torch.stack(results) if results else masks_of(mask))

@@ -92,6 +92,7 @@ class WriteInstructionTemplate(io.ComfyNode):
             description="Writes the edit instruction from the region's name, place and size, without a model. An instruction that the user wrote is passed on.",
             search_aliases=["prompt writer", "edit instruction", "template"],
             inputs=[Sample.Input("sample", tooltip="What Load Edit Sample gave out.")],
+            hidden=[io.Hidden.unique_id],
             outputs=[
                 io.String.Output(
                     "instruction", tooltip="Such as 'Remove the small cup in the lower-left of the image.'"
@@ -110,9 +111,11 @@ class WriteInstructionTemplate(io.ComfyNode):
             return io.NodeOutput(sample.instruction, done)
         if sample.region is None:
             raise ValueError("the sample has no region to write about: type an instruction into Load Edit Sample")
+        node = node_name("EditPairsWriteInstructionTemplate", cls)
+        if not sample.region.class_name:
+            return io.NodeOutput("", refused(sample, "NoName", wording.NAMELESS, node))
         unclear = Scene(*sample.size, (sample.region,), sample.others).ambiguous("en")
         if unclear:
-            node = node_name("EditPairsWriteInstructionTemplate", cls)
             return io.NodeOutput("", refused(sample, "AmbiguousRegion", unclear, node))
         words = wording.instruction(sample.task, sample.region, *sample.size, sample.seed, sample.others)
         return io.NodeOutput(words, written(sample, [template_writing(sample, words, TEMPLATE_VERSION)]))

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from comfy_nodes import sizes
 from comfy_nodes.core import rle
 from comfy_nodes.core.annotation import Annotation, Region, region_of_mask, to_json
 from comfy_nodes.core.instructions import Step
@@ -29,8 +30,8 @@ from tests.models import tiny_flux, tiny_sam2, tiny_sdxl
 SIZE = (97, 83)
 """Width and height of the photo: no multiple of anything, so that a shifted pixel shows."""
 
-CROP = 64
-"""What crops are scaled to, in place of 768 and 1024."""
+CROP = 96
+"""What crops are scaled to, in place of 768 and 1024: the photo's own size, so that none is stretched back."""
 
 FOLDED: dict[str, tuple[str, str, Callable[[Path], Path]]] = {
     "EditPairsLoadSam2.model": ("sam2/sam2.1-hiera-large", "sam2.1-hiera-large", tiny_sam2.hub),
@@ -78,7 +79,10 @@ def bound(name: str, object_info: dict[str, Any], *settings: str) -> BatchGraph:
     wanted = []
     for address, value in CHANGED.items():
         class_type, field = address.split(".")
-        wanted += [f"#{number}.{field}={value}" for number, node in api.items() if node["class_type"] == class_type]
+        nodes = [number for number, node in api.items() if node["class_type"] == class_type]
+        if address == "EditPairsFitSize.size":  # what makes room for a crop leaves so small a photo as it is
+            nodes = [number for number in nodes if api[number]["inputs"]["size"] not in sizes.ROOM]
+        wanted += [f"#{number}.{field}={value}" for number in nodes]
     apply_settings(api, [*wanted, *settings], object_info)
     return BatchGraph.bind(api, object_info)
 
