@@ -92,7 +92,6 @@ class WriteInstructionTemplate(io.ComfyNode):
             description="Writes the edit instruction from the region's name, place and size, without a model. An instruction that the user wrote is passed on.",
             search_aliases=["prompt writer", "edit instruction", "template"],
             inputs=[Sample.Input("sample", tooltip="What Load Edit Sample gave out.")],
-            hidden=[io.Hidden.unique_id],
             outputs=[
                 io.String.Output(
                     "instruction", tooltip="Such as 'Remove the small cup in the lower-left of the image.'"
