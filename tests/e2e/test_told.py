@@ -7,6 +7,7 @@ real ComfyUI, up to the text encoders; no weights are loaded. EDITPAIRS_RENEW=1 
 from __future__ import annotations
 
 import ast
+import copy
 import json
 import os
 import re
@@ -15,22 +16,30 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
-from comfy_nodes.core.annotation import Provenance, Region, parse_annotation, to_json
+from comfy_nodes.core.annotation import Provenance, Region, parse_annotation, region_of_mask, to_json
 from comfy_nodes.core.composing import finish
 from comfy_nodes.core.instructions import Writing, annotation_line
 from comfy_nodes.core.replies import SHAPES
 from comfy_nodes.core.scenes import Scene
 from comfy_nodes.core.taxonomy import EDITOR, TAXONOMY
-from driver.workflow import WORKFLOWS, BatchGraph, WorkflowFile
+from driver.workflow import WORKFLOWS, Api, WorkflowFile
 from tests.e2e import helpers
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "told.md"
 SIZE = (640, 480)
-CUP = Region(class_name="cup", bbox=(40, 340, 130, 440))
-LAMP = Region(class_name="lamp", bbox=(420, 40, 620, 300))
-SKY = Region(class_name="sky", bbox=(0, 0, 640, 200), kind="background")
+
+
+def marked(name: str, box: tuple[int, int, int, int], kind: str = "object") -> Region:
+    mask = np.zeros(SIZE[::-1], dtype=bool)
+    mask[box[1] : box[3], box[0] : box[2]] = True
+    return region_of_mask(mask, name).model_copy(update={"kind": kind})
+
+
+CUP, LAMP = marked("cup", (40, 340, 130, 440)), marked("lamp", (420, 40, 620, 300))
+SKY = marked("sky", (0, 0, 640, 200), "background")
 CAPTION = "A red cup stands on a table beside a lamp. It is morning."
 
 WALL = "the bare wooden table"
@@ -150,8 +159,12 @@ def test_what_reaches_each_editor(comfy: Any) -> None:
     assert len(CASES) >= 40
     lines = ["# What editors are told", ""]
     for case in CASES:
-        graph = BatchGraph.bind(json.loads(json.dumps(apis[case.workflow])), info)
-        lines += [f"## {case.workflow}: {case.task}, by a {case.who}", "", *told_in(Reach(comfy.url, graph, case)), ""]
+        lines += [
+            f"## {case.workflow}: {case.task}, by a {case.who}",
+            "",
+            *told_in(Reach(comfy.url, apis[case.workflow], case)),
+            "",
+        ]
     text = "\n".join(lines)
     if os.environ.get("EDITPAIRS_RENEW"):
         GOLDEN.write_text(text, encoding="utf-8")
@@ -161,9 +174,13 @@ def test_what_reaches_each_editor(comfy: Any) -> None:
 class Reach:
     """A graph's text path, run for one sample."""
 
-    def __init__(self, url: str, graph: BatchGraph, case: Case):
-        self.api = graph.prompt(_widgets(case), 5, "told")
-        self.sink = graph.sink
+    def __init__(self, url: str, api: Api, case: Case):
+        self.api = copy.deepcopy(api)
+        by_class = {node["class_type"]: number for number, node in self.api.items()}
+        self.sink = by_class["EditPairsSavePair"]
+        self.api[by_class["EditPairsLoadSample"]]["inputs"] |= _widgets(case)
+        if known := by_class.get("EditPairsPreferKnownMask"):
+            del self.api[known]["inputs"]["otherwise"]  # as where SAM 2 is muted
         wanted = {
             "sample": self.api[self.sink]["inputs"]["sample"],
             "row": self.api[self.sink]["inputs"].get("instruction"),
@@ -242,7 +259,14 @@ def _widgets(case: Case) -> dict[str, Any]:
 def _previews(url: str, api: dict[str, Any], wanted: dict[str, Any]) -> dict[str, str]:
     """Values of links, by name, as ComfyUI's Preview as Text shows them; what they don't need is not run."""
     nodes = {f"told {name}": {"class_type": "PreviewAny", "inputs": {"source": link}} for name, link in wanted.items()}
-    job = helpers.post(url, "/prompt", {"prompt": {**api, **nodes}, "partial_execution_targets": list(nodes)})
+    needed: set[str] = set()
+    waiting = [link[0] for link in wanted.values()]
+    while waiting:
+        number = waiting.pop()
+        if number not in needed:
+            needed.add(number)
+            waiting += [one[0] for one in api[number]["inputs"].values() if isinstance(one, list)]
+    job = helpers.post(url, "/prompt", {"prompt": {**{number: api[number] for number in needed}, **nodes}})
     assert not job.get("node_errors"), job
     done = helpers.until(lambda: helpers.get(url, f"/history/{job['prompt_id']}"), "the prompt's end", 120, 0.05)
     entry = done[job["prompt_id"]]
