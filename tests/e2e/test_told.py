@@ -179,12 +179,14 @@ class Reach:
         by_class = {node["class_type"]: number for number, node in self.api.items()}
         self.sink = by_class["EditPairsSavePair"]
         self.api[by_class["EditPairsLoadSample"]]["inputs"] |= _widgets(case)
-        if known := by_class.get("EditPairsPreferKnownMask"):
-            del self.api[known]["inputs"]["otherwise"]  # as where SAM 2 is muted
-        wanted = {
-            "sample": self.api[self.sink]["inputs"]["sample"],
-            "row": self.api[self.sink]["inputs"].get("instruction"),
-        }
+        for node in self.api.values():
+            if node["class_type"] == "EditPairsPreferKnownMask":
+                node["inputs"].pop("otherwise", None)  # as where SAM 2 is muted
+        save = self.api[self.sink]["inputs"]
+        sample = save["sample"]
+        while self.api[sample[0]]["class_type"] == "EditPairsCutOutOnWhite":
+            sample = self.api[sample[0]]["inputs"]["sample"]  # it needs SAM 2, and no words
+        wanted = {"sample": sample, "row": save.get("instruction")}
         for number, node in self.api.items():
             for name in ("text", "prompt", "switch"):
                 if isinstance(node["inputs"].get(name), list):
