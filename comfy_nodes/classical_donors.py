@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .classical_paste import CutOut, cut_out
+from .classical_paste import CutOut, Unpasteable, cut_out
 from .core import photos
 
 _FOLDER = Path(__file__).resolve().parent.parent / "samples"
@@ -42,9 +42,17 @@ def named(name: str) -> Donor:
 
 
 def chosen(seed: int, unlike: str | None) -> Donor:
-    """A donor by seed; never one that bears the replaced thing's name."""
+    """A donor by seed; never one that bears the replaced thing's name.
+
+    Raises:
+        Unpasteable: all of them do.
+    """
     old = (unlike or "").casefold().strip()
     fitting = [name for name in names() if not old or (old not in name.casefold() and name.casefold() not in old)]
+    if not fitting:
+        raise Unpasteable(
+            f"every bundled thing bears the name {unlike!r}, and a thing does not replace its like: choose a donor"
+        )
     return named(random.Random(f"editpairs/donor/{seed}").choice(fitting))
 
 

@@ -14,7 +14,7 @@ from comfy_api.latest import io
 
 from . import boxes as wire
 from .core.annotation import Region
-from .core.instruction_checks import language_of
+from .core.instruction_checks import language_of, stems
 from .core.instructions import USER, Step, Writing
 from .core.records import SampleFailure
 from .core.scenes import Scene, second_region
@@ -109,6 +109,17 @@ def template_writing(sample: EditSample, words: str, version: str) -> Writing:
         words, "en", "", command, (step,), regions=(sample.region,), model="template", prompt_id="template",
         prompt_version=version,
     )  # fmt: skip
+
+
+def names_another(sample: EditSample) -> str:
+    """Why a person's addition cannot be made by taking the region's thing away; empty where nothing speaks against it."""
+    thing = (sample.region.class_name or "") if sample.region else ""
+    if language_of(sample.instruction) != "en" or not stems(thing) or stems(thing) & stems(sample.instruction):
+        return ""
+    return (
+        f"{sample.instruction!r} does not name the {thing}, and this graph takes the {thing} away so that the photo is the "
+        "picture after: name it, leave the instruction empty, or add something new with --workflow instruct"
+    )
 
 
 def failed(sample: EditSample, failure: Failure, node: str) -> EditSample:

@@ -102,6 +102,10 @@ _FORMS: dict[Language, dict[str, str]] = {
 }
 
 
+class Nameless(Unfit):
+    """A region without a name, of which no sentence can say what was edited."""
+
+
 def clause(op: str, language: Language, scene: Scene, number: int = 0, result: str = "") -> str:
     """What was done, without capital and full stop: `change the colour of the cup on the left of the image to blue`.
 
@@ -111,10 +115,13 @@ def clause(op: str, language: Language, scene: Scene, number: int = 0, result: s
         result: the colour (a key of `COLOURS`), the scene (a key of `SCENES`) or the new thing's English name.
 
     Raises:
-        Unfit: words don't tell which region is meant, or a name is in another language.
+        Unfit: words don't tell which region is meant, it has no name, or one in another language.
     """
-    region = scene.regions[number]
-    noun = region.class_name or {"en": "object", "zh": "物体"}[language]
+    noun = scene.regions[number].class_name or ""
+    if op == "background":
+        noun = noun or {"en": "background", "zh": "背景"}[language]
+    if not noun:
+        raise Nameless(wording.NAMELESS)
     words = {"the": scene.the(number, noun, language)}
     if op == "add":
         before = article(noun) if language == "en" else "一个"

@@ -259,7 +259,7 @@ ROUTES: tuple[Route, ...] = (
     Route("motion", "motion-classical"),
     Route("style", "style", _SDXL),
     Route("style", "style-classical"),
-    Route("extract", "extract", _REDUX),
+    Route("extract", "extract", _SEGMENT),
     Route("extract", "extract-classical"),
     Route("visual", "visual", _REDUX),
     Route("visual", "visual-classical"),

@@ -21,6 +21,7 @@ from ..written_samples import (
     by_the_user,
     decoupled,
     failed,
+    names_another,
     node_name,
     photo_of,
     refused,
@@ -96,7 +97,9 @@ class WriteInstructionTemplate(io.ComfyNode):
                 io.String.Output(
                     "instruction", tooltip="Such as 'Remove the small cup in the lower-left of the image.'"
                 ),
-                Sample.Output("sample", tooltip="The sample with its instruction, or with the reason why there is none."),
+                Sample.Output(
+                    "sample", tooltip="The sample with its instruction, or with the reason why there is none."
+                ),
             ],
             hidden=[io.Hidden.unique_id],
         )
@@ -106,6 +109,9 @@ class WriteInstructionTemplate(io.ComfyNode):
         if sample.failure:
             return io.NodeOutput("", sample)
         if sample.instruction.strip():
+            if sample.task == "add" and (why := names_another(sample)):
+                node = node_name("EditPairsWriteInstructionTemplate", cls)
+                return io.NodeOutput("", refused(sample, "OtherThing", why, node))
             done = by_the_user(sample)
             return io.NodeOutput(sample.instruction, done)
         if sample.region is None:

@@ -94,7 +94,10 @@ def test_nothing_outside_changes_over_500_random_cases(call: Any) -> None:
         crop, seen, place, wanted = call("CropAroundMask", image=image(photo), mask=mask(marked), **settings, **edges)
         assert all(side % int(settings["multiple"]) == 0 for side in crop.shape[1:3]), case
         assert seen.shape == crop.shape[:3] and bool(seen.any()) == bool(marked.any()), case
-        stitched, edit_mask = call("StitchCrop", edited=torch.rand_like(crop), place=place)
+        shown = place[0].crop
+        larger = -(-max(shown.width, shown.height) // min(crop.shape[1:3]))  # so that nothing is stretched back
+        answer = torch.rand((1, crop.shape[1] * larger, crop.shape[2] * larger, 3))
+        stitched, edit_mask = call("StitchCrop", edited=answer, place=place)
         noise = torch.from_numpy(random.random((1, height, width, 3), dtype=np.float32))
         blended, blend_mask = call("BlendEdit", edited=noise, source=image(photo), mask=mask(marked), **edges)
         for result, where in ((stitched, edit_mask), (blended, blend_mask)):

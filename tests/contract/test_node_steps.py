@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -42,24 +43,86 @@ def sample(pack: Any) -> Any:
     )
 
 
-def test_each_step_has_its_own_region_and_words(pack: Any, sample: Any) -> None:
-    first = pack.call("EditPairsTakeStep", sample=sample, step=1).result
+@pytest.fixture
+def take(pack: Any) -> Any:
+    return lambda sample, step=1, **more: (
+        asyncio.run(pack.call("EditPairsTakeStep", sample=sample, step=step, **more)).result
+    )
+
+
+def typed(sample: Any, task: str, words: str) -> Any:
+    """The sample with a person's words and nobody's writing."""
+    return replace(sample, task=task, instruction=words, writings=(), also=())
+
+
+def test_each_step_has_its_own_region_and_words(take: Any, sample: Any) -> None:
+    first = take(sample)
     assert (first[0], first[4], first[5]) == ("remove", "Remove the left one.", "plain ground")
-    op, mask, boxes, _, prompt, target, removal, _ = pack.call("EditPairsTakeStep", sample=sample, step=2).result
-    assert (op, prompt, target, removal) == ("alter", "Turn the thing blue.", "thing, blue", "")
+    op, mask, boxes, _, prompt, target, same, removal = take(sample, 2)
+    assert (op, prompt, target) == ("alter", "Paint the right one blue.", ""), "a command is no target"
+    assert same is sample and removal == ""
     assert mask[0, 10, 25] == 1 and mask[0, 10, 5] == 0
     assert boxes
 
 
-def test_step_0_is_the_whole_edit(pack: Any, sample: Any) -> None:
-    op, mask, _, _, prompt, *_ = pack.call("EditPairsTakeStep", sample=sample, step=0).result
+def test_step_0_is_the_whole_edit(take: Any, sample: Any) -> None:
+    op, mask, _, _, prompt, *_ = take(sample, 0)
     assert mask[0, 10, 25] == mask[0, 10, 5] == 1, "the regions of both steps"
-    assert (op, prompt) == ("hybrid", "Remove the left one and turn the thing blue.")
+    assert (op, prompt) == ("hybrid", "Remove the left one and paint the right one blue.")
 
 
-def test_a_step_that_is_not_there_is_an_error(pack: Any, sample: Any) -> None:
+def test_a_step_that_is_not_there_is_an_error(take: Any, sample: Any) -> None:
     with pytest.raises(ValueError, match="the edit has 2 steps, and step 3 is asked for"):
-        pack.call("EditPairsTakeStep", sample=sample, step=3)
+        take(sample, 3)
+
+
+def test_a_model_that_fills_is_told_what_is_to_be_seen_and_the_record_says_so(take: Any, sample: Any) -> None:
+    words = "Replace the thing with a white lighthouse."
+    *_, prompt, target, done = take(typed(sample, "replace", words), editor="fills the region")
+    assert (prompt, target) == (words, "a white lighthouse")
+    assert (done.instruction, done.writing.editor_prompt, done.failure) == (words, "a white lighthouse", None)
+
+
+@pytest.mark.parametrize("task", ["add", "remove"])
+def test_where_a_thing_is_erased_the_ground_is_seen(take: Any, sample: Any, task: str) -> None:
+    """The writer's, or else the constant."""
+    assert take(sample, editor="fills the region")[5] == "plain ground"
+    *_, target, done = take(typed(sample, task, "Do it with the thing."), editor="fills the region", ground="lawn")
+    assert target == done.writing.editor_prompt == "lawn"
+
+
+def test_a_model_that_fills_cannot_alter(take: Any, sample: Any) -> None:
+    failure = take(sample, 2, editor="fills the region")[-1].failure
+    assert failure.error_type == "CannotAlter" and failure.skipped and "alter or instruct" in failure.message
+    led = typed(sample, "alter", "Make the thing at 2 red.")
+    assert take(led, editor="repaints the region")[5] == "thing at 2, red"
+
+
+def test_words_that_do_not_tell_fail_the_sample_with_that_reason(take: Any, sample: Any) -> None:
+    unclear = typed(sample, "replace", "I would rather have something else there.")
+    *_, target, failed = take(unclear, editor="fills the region")
+    assert target == "" and failed.failure.error_type == "NoCaption" and not failed.failure.skipped
+    assert "nothing says what is to be seen after 'I would rather" in failed.failure.message
+    assert take(failed, editor="fills the region")[-1] is failed
+
+
+def test_a_language_model_says_what_is_to_be_seen(pack: Any, take: Any, sample: Any) -> None:
+    """One that answers with a command is asked again; the reason of one that never answers well travels on."""
+    asking, replies = pack.part("vlm.asking"), pack.part("core.replies")
+
+    class Model:
+        def __init__(self, *answers: str) -> None:
+            self.answers = list(answers)
+
+        async def ask(self, questions: Any) -> Any:
+            texts = [self.answers.pop(0) for _ in questions]
+            return [asking.Answer(one, replies.Result(target=one), "stub", "1") for one in texts]
+
+    wish = typed(sample, "replace", "I would rather have a tall tree there.")
+    told = take(wish, editor="fills the region", vlm=Model("Replace it with a tree", "a tall tree"))
+    assert told[5] == told[-1].writing.editor_prompt == "a tall tree"
+    stubborn = take(wish, editor="fills the region", vlm=Model(*["Replace it with a tree"] * 5))
+    assert "it is a command" in stubborn[-1].failure.message
 
 
 @pytest.mark.parametrize(("size", "fits"), [((40, 30), True), ((80, 60), True), ((40, 31), False)])

@@ -126,6 +126,12 @@ class TestTemplate:
     def test_a_failed_sample_passes(self, pack: Any, failed: Any) -> None:
         assert pack.call("EditPairsWriteInstructionTemplate", sample=failed).result == ("", failed)
 
+    def test_a_region_without_a_name_is_refused(self, pack: Any, sample: Any) -> None:
+        nameless = replace(sample, region=sample.region.model_copy(update={"class_name": None}))
+        words, out = pack.call("EditPairsWriteInstructionTemplate", sample=nameless).result
+        assert (words, out.failure.error_type, out.failure.skipped) == ("", "NoName", True)
+        assert "type it into class_name" in out.failure.message
+
 
 class TestWriter:
     def test_an_instruction(self, run: Callable[..., Any]) -> None:

@@ -145,7 +145,8 @@ def make_photos(folder: Path, count: int, size: tuple[int, int] = (96, 96), suff
 
 
 def make_photo(path: Path, number: int = 0, size: tuple[int, int] = (96, 96), mask_name: str | None = None) -> Path:
-    """One such photo, losslessly where the suffix allows it; `number` varies it."""
+    """One such photo, losslessly where the suffix allows it; `number` varies it. `<stem>.txt` says what is done, as no file
+    can name a mask's object."""
     width, height = size
     y, x = np.mgrid[:height, :width]
     ground = np.stack([np.sin(x / 7 + number), np.cos(y / 9), np.sin((x + y) / 11)], axis=-1) * 40 + 110
@@ -154,6 +155,7 @@ def make_photo(path: Path, number: int = 0, size: tuple[int, int] = (96, 96), ma
     pixels[disc] = (220, 40, 30 + number % 200)
     Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path)
     Image.fromarray(disc).save(path.with_name(mask_name or f"{path.stem}.mask.png"))
+    path.with_suffix(".txt").write_text("Remove the disc.", encoding="utf-8")
     return path
 
 

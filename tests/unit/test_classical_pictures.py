@@ -11,7 +11,9 @@ import pytest
 
 from comfy_nodes import classical_donors, classical_paste, classical_scenery, classical_styles
 from comfy_nodes.classical_paste import Unpasteable, cut_out, on_white, put_in_place
-from comfy_nodes.core.classical_wording import SCENES, STYLES
+from comfy_nodes.core.annotation import Region
+from comfy_nodes.core.classical_wording import SCENES, STYLES, Nameless, clause
+from comfy_nodes.core.scenes import Scene
 
 SAMPLES = Path(__file__).resolve().parents[2] / "samples"
 
@@ -145,3 +147,17 @@ def test_the_bundled_donors_are_there_with_their_terms() -> None:
         assert donor.thing.mask.any()
         assert donor.licence in {item["source_licence"] for item in photos.values()}
     assert "dahlia" not in {classical_donors.chosen(seed, "Dahlia").name for seed in range(20)}
+
+
+@pytest.mark.parametrize("op", ["remove", "add", "alter", "replace", "visual"])
+def test_no_sentence_speaks_of_a_thing_without_a_name(op: str) -> None:
+    scene = Scene(100, 100, (Region(bbox=(10, 10, 40, 40)),))
+    with pytest.raises(Nameless, match="the region has no name"):
+        clause(op, "en", scene, 0, "red")
+    assert "background" in clause("background", "en", scene, 0, next(iter(SCENES)))
+
+
+def test_a_thing_that_no_donor_is_unlike_is_refused() -> None:
+    """Drawing from none of them was a crash."""
+    with pytest.raises(Unpasteable, match="every bundled thing bears the name"):
+        classical_donors.chosen(0, " and ".join(classical_donors.names()))

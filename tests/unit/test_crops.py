@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -50,7 +52,9 @@ def test_500_random_crops_come_back_and_change_nothing_outside() -> None:
         shown, seen = crops.cut(photo, crop), crops.cut_mask(mask, crop)
         assert shown.shape == (*crop.size[::-1], 3) and seen.shape == shown.shape[:2], case
         assert_covers(seen, mask, crop, case)
-        edited = random.random(shown.shape, dtype=np.float32)
+        # An editor may answer larger than it was asked: the smallest answer that is not stretched back.
+        larger = math.ceil(max(1, math.sqrt(crop.width * crop.height / math.prod(crop.size)) / crops.MAX_STRETCH_BACK))
+        edited = random.random((shown.shape[0] * larger, shown.shape[1] * larger, 3), dtype=np.float32)
         left, top, right, bottom = crop.inside((width, height))
         whole = photo.copy()
         whole[top:bottom, left:right] = crops.uncut(edited, crop, (width, height))
@@ -82,6 +86,23 @@ def test_a_crop_of_its_own_size_comes_back_bit_for_bit() -> None:
     (crop,) = crops.around([mask], 0, 1.2, 8)
     assert (crop.width, crop.height) == crop.size == (16, 8)
     np.testing.assert_array_equal(crops.uncut(crops.cut(photo, crop), crop, (91, 75)), photo[67:75, 75:91])
+
+
+def test_a_crop_that_would_come_back_soft_is_refused() -> None:
+    mask = np.zeros((3000, 4000), dtype=bool)
+    mask[200:2900, 100:3900] = True
+    (crop,) = crops.around([mask], 1024, 1.2, 16)
+    with pytest.raises(ValueError, match=r"stretched 3\.4 times .* 4000 x 3000.*Fit Photo to Size"):
+        crops.uncut(np.zeros((*crop.size[::-1], 3), dtype=np.float32), crop, (4000, 3000))
+
+
+def test_a_soft_mask_lies_inside_the_hard_one() -> None:
+    mask = np.zeros((200, 200), dtype=bool)
+    mask[50:150, 40:160] = True
+    (crop,) = crops.around([mask], 256, 1.5, 16)
+    seen, soft = crops.cut_mask(mask, crop), crops.cut_weights(blending.soft_edge(mask, 10), mask, crop)
+    assert not soft[~seen].any() and soft.max() == 1
+    assert ((soft > 0.05) & (soft < 0.95)).sum() > 1000
 
 
 def test_the_crop_lies_around_its_mask() -> None:

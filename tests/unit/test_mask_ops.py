@@ -62,6 +62,15 @@ def test_islands_under_a_share_are_dropped_and_the_largest_stays() -> None:
     assert (mask_ops.drop_islands(speck, 0.9) == speck).all()
 
 
+def test_hull_and_box_lose_the_outline_and_nothing_of_the_mask() -> None:
+    mask = block(10, 10, 50, 20) | block(40, 10, 50, 60)  # an L
+    hull, box = mask_ops.widened(mask, "hull"), mask_ops.widened(mask, "box")
+    assert (mask <= hull).all() and (hull <= box).all() and mask.sum() < hull.sum() < box.sum()
+    assert (box == block(10, 10, 50, 60)).all()
+    assert (mask_ops.widened(mask, "as it is") == mask).all()
+    assert not mask_ops.widened(np.zeros_like(mask), "hull").any()
+
+
 def test_growing_and_shrinking_move_the_edge_by_the_pixels() -> None:
     mask = block(20, 20, 40, 60)
     grown, shrunk = mask_ops.resize(mask, 3), mask_ops.resize(mask, -3)

@@ -151,7 +151,7 @@ class TestLookups:
     def test_one_command_for_all_that_is_missing(self) -> None:
         fill = ["flux1-fill-dev.safetensors", "sub/ae.safetensors", "mine.safetensors"]
         assert fetch_command(fill, "replace") == "python install.py --models replace"
-        assert fetch_command(["flux1-redux-dev.safetensors"], "replace") == "python install.py --models extract"
+        assert fetch_command(["flux1-redux-dev.safetensors"], "replace") == "python install.py --models visual"
         assert fetch_command(["ae.safetensors", "sd_xl_base_1.0.safetensors"], "") == (
             "python install.py --models ae.safetensors,sd_xl_base_1.0.safetensors"
         )

@@ -24,6 +24,9 @@ from comfy_nodes.core.photo_filter import KONTEXT_BUCKETS
         ((333, 111), "crop to multiple", (0, 0, 320, 96), (320, 96)),
         ((333, 111), "pad to multiple", (0, 0, 336, 112), (336, 112)),
         ((16, 32), "pad to multiple", (0, 0, 16, 32), (16, 32)),
+        ((4000, 3000), "room for one crop", (0, 0, 4000, 3000), (1348, 1011)),
+        ((4000, 3000), "room for one crop of 768", (0, 0, 4000, 3000), (1011, 758)),
+        ((1201, 907), "room for one crop", (0, 0, 1201, 907), (1201, 907)),
     ],
 )
 def test_what_is_used_of_a_photo(
@@ -51,6 +54,19 @@ def test_every_photo_gets_a_size_of_the_model_and_its_middle() -> None:
             assert min(crop.left, crop.top) == 0
             across, down = crop.size[0] / crop.width, crop.size[1] / crop.height
             assert abs(across / down - 1) < 1 / min(crop.width, crop.height), "scaled alike, up to a pixel"
+
+
+def test_no_crop_of_a_fitted_photo_comes_back_soft() -> None:
+    random = np.random.default_rng(3)
+    for _ in range(200):
+        fit, side = [("room for one crop", 1024), ("room for one crop of 768", 768)][random.integers(2)]
+        width, height = sizes.fit(tuple(int(one) for one in random.integers(300, 9000, 2)), fit, 16).size
+        mask = np.zeros((height, width), dtype=bool)
+        left, top = int(random.integers(width)), int(random.integers(height))
+        mask[top : top + int(random.integers(1, height + 1)), left : left + int(random.integers(1, width + 1))] = True
+        (crop,) = crops.around([mask], side, float(random.choice([1.2, 1.5, 2.5])), 16)
+        back = np.sqrt(crop.width * crop.height / np.prod(crop.size))
+        assert back <= crops.MAX_STRETCH_BACK, (width, height, crop)
 
 
 def test_multiples_shift_and_scale_nothing() -> None:
