@@ -14,11 +14,12 @@ from comfy_api.latest import io
 
 from . import boxes as wire
 from .core.annotation import Region, sift
-from .core.instruction_checks import language_of
+from .core.instruction_checks import language_of, stems
 from .core.instructions import USER, Step, Writing
 from .core.records import SampleFailure
 from .core.scenes import Scene, second_region
 from .core.tasks import TASKS
+from .core.telling import by_removal
 from .sockets import EditSample
 from .tensors import to_bytes
 from .vlm.asking import Failure
@@ -83,8 +84,11 @@ def user_writing(sample: EditSample, words: str, editor_prompt: str) -> Writing:
 
 
 def decoupled(sample: EditSample, wish: str, command: Command) -> EditSample:
-    """The sample with a person's or a writer's words untouched, and a plain command for the editor beside them."""
+    """The sample with a person's or a writer's words untouched, and a plain command for the editor beside them. What a
+    writer adds is taken from the photo; that command stays."""
     known = sample.writing
+    if known is not None and known.instruction == wish and any(by_removal(known, step) for step in known.steps):
+        return sample
     if known is None or known.instruction != wish:
         known = user_writing(sample, wish, command.text)
     rewriter = f"{command.model}, {command.prompt_id} {command.prompt_version}"
@@ -105,6 +109,17 @@ def template_writing(sample: EditSample, words: str, version: str) -> Writing:
         words, "en", "", command, (step,), regions=(sample.region,), model="template", prompt_id="template",
         prompt_version=version,
     )  # fmt: skip
+
+
+def names_another(sample: EditSample) -> str:
+    """Why a person's addition cannot be made by taking the region's thing away; empty where nothing speaks against it."""
+    thing = (sample.region.class_name or "") if sample.region else ""
+    if language_of(sample.instruction) != "en" or not stems(thing) or stems(thing) & stems(sample.instruction):
+        return ""
+    return (
+        f"{sample.instruction!r} does not name the {thing}, and this graph takes the {thing} away so that the photo is the "
+        "picture after: name it, leave the instruction empty, or add something new with --workflow instruct"
+    )
 
 
 def failed(sample: EditSample, failure: Failure, node: str) -> EditSample:

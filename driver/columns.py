@@ -19,6 +19,8 @@ from pydantic import ValidationError
 
 from comfy_nodes.core.instructions import InstructionRecord
 from comfy_nodes.core.records import AnnotationRecord, Basis, EditRecord, Model
+from comfy_nodes.core.tasks import INSTRUCT
+from comfy_nodes.core.taxonomy import known_kind
 
 from .binding import invalid
 from .failures import RunError
@@ -77,8 +79,11 @@ class RunFacts:
     others: Mapping[str, RunFacts] = field(default_factory=dict)
     """Of a run with several workflows, those of each by its task."""
 
-    def of(self, task: str) -> RunFacts:
-        """What holds for rows of a task."""
+    def of(self, task: str, subtask: str = "") -> RunFacts:
+        """What holds for rows of a kind of edit: what holds for the workflow that makes it."""
+        kind = known_kind(task, subtask)
+        if INSTRUCT.name in self.others and (task not in self.others or (kind and kind.unlike)):
+            return self.others[INSTRUCT.name]
         return self.others.get(task, self)
 
     def stage_sha256(self, record: EditRecord) -> str:
@@ -124,7 +129,7 @@ class Row:
             RunError: this version does not read the record.
         """
         record = known_record(text)
-        facts = facts.of(record.made_as or record.task)
+        facts = facts.of(record.made_as or record.task, record.subtask)
         columns = record.model_dump(mode="json", exclude={*IMAGE_COLUMNS, *NO_COLUMNS})
         columns["models"] += [model.model_dump(mode="json") for model in facts.models]
         first = columns["regions"][0] if columns["regions"] else {}

@@ -9,17 +9,12 @@ import argparse
 import json
 from collections.abc import Iterator, Sequence
 
-from comfy_nodes.core.taxonomy import GRAPHS
-
 from .failures import RunError
 from .journal import Journal
 from .quotas import Quotas, wanted_kinds
 from .sources import BUNDLED, Grounding, Planned, Source
 from .stage import Stage
-from .workflow import INSTRUCTION_SINK
-
-AUTO = "auto"
-"""In the place of workflows: those of the tasks that the input names."""
+from .workflow import AUTO, INSTRUCTION_SINK
 
 
 def open_source(options: argparse.Namespace) -> Source:
@@ -41,7 +36,7 @@ def workflows(options: argparse.Namespace, source: Source) -> list[str]:
     """
     if options.workflow != AUTO:
         return list(dict.fromkeys(name.strip() for name in options.workflow.split(",") if name.strip()))
-    found = [GRAPHS[task] for task in source.tasks() if task in GRAPHS]
+    found = source.graphs()
     if not found:
         raise RunError(
             "--workflow auto: the input names no task; route or write first (--workflow annotate with Route Task, or "

@@ -22,6 +22,7 @@ from comfy_nodes.core.keys import sample_key
 from comfy_nodes.core.photos import PhotoError
 from comfy_nodes.core.records import SampleFailure
 from comfy_nodes.core.tasks import ANNOTATE, INSTRUCT, TASKS, Task
+from comfy_nodes.core.taxonomy import EDITOR, GRAPHS, known_kind
 from comfy_nodes.core.texts import shown
 
 from . import source_alignment
@@ -107,6 +108,10 @@ class Aim:
     context: Context = "none"
     """What samples carry of the photo's other regions: nothing, names and boxes for whoever writes about them, or masks
     too for whoever keeps off them."""
+    ours: bool = False
+    """Whether it is for a graph of `workflows/`, of which the taxonomy says which kinds of edit it can make."""
+    rest: frozenset[str] = frozenset()
+    """Of a graph for any task beside others: the tasks that those make."""
 
 
 class Grounding(Protocol):
@@ -179,6 +184,9 @@ class Source:
             RunError: the input as a whole cannot be used, or there are no photos in it.
         """
 
+        named_tasks = frozenset(aim.task.name for aim in aims if not aim.task.open)
+        aims = [replace(aim, rest=named_tasks) if aim.task.open else aim for aim in aims]
+
         def samples(photo: Photo) -> list[Planned]:
             grounded = _grounded(photo, grounding) if grounding else photo
             if len(aims) > 1 and not (photo.task or photo.words_for):
@@ -195,12 +203,15 @@ class Source:
         edited = any("edited" in aim.seconds for aim in aims)
         yield from self._once(self._each(self._reader.photos(named, edited), samples))
 
-    def tasks(self) -> list[str]:
-        """The tasks that the input's records name, or that its router accepted, in the task table's order."""
-        found: set[str] = set()
+    def graphs(self) -> list[str]:
+        """The workflows that make what the input's records name, or its router accepted, in the task table's order;
+        that for kinds which their task's own cannot make comes last."""
+        found: set[str | None] = set()
         for photo in self._reader.photos(ANNOTATE.name):
-            found.update(photo.routed or ((photo.task,) if photo.task else ()))
-        return [name for name in TASKS if name in found]
+            for task in photo.routed or ((photo.task,) if photo.task else ()):
+                kind = known_kind(task, photo.subtask)
+                found.add(kind.graph if kind else None)
+        return [name for name in (*GRAPHS.values(), EDITOR) if name in found]
 
     def plan_kinds(self, quotas: Quotas, seed: int, grounding: Grounding | None = None) -> Iterator[Planned]:
         """Samples for several kinds of edit, as quotas and each region allow; they carry the photo's other regions.
@@ -338,7 +349,7 @@ class Source:
         pictures = (photo.file, *filter(None, taken))
         stamp = self.stamp(pictures)
         if task.region in ("none", "any"):
-            edit = annotation.regions[:1] if task.region == "any" else ()
+            edit = _meant(annotation, photo.task) if task.region == "any" else ()
             others = _others(annotation, edit, aim)
             # Two rows of one dataset may have one id, where each is an edit of one photo.
             source = str(photo.file) if "edited" in aim.seconds else photo.source_id
@@ -404,10 +415,30 @@ def _refused(photo: Photo, aim: Aim) -> tuple[str, str] | None:
         return "OtherTask", why
     if photo.problem:
         return None
+    if aim.rest and not photo.task:
+        return "OtherTask", f"it names no task, and beside other workflows {task.name} makes what those cannot"
+    kind = known_kind(photo.task, photo.subtask)
+    if kind and kind.unlike and aim.ours and kind.task == task.name:
+        return "OtherGraph", f"{kind.id}: {kind.unlike}; run --workflow {EDITOR}, or auto"
+    if kind and not kind.unlike and kind.task in aim.rest:
+        return "OtherGraph", f"{kind.id} has its own workflow in this run"
+    if kind and task == INSTRUCT:
+        if TASKS[photo.task].turns > 1:
+            return "SeveralTurns", f"{photo.task} is an edit of several turns, and the workflow makes one picture of each"
+        if photo.task == "visual" and "reference" not in aim.seconds:
+            return "NoReference", "its new object is shown by a reference picture, which the workflow's editor does not see; run --workflow visual"
     for role in sorted(aim.seconds):
         if not getattr(photo, role):
             return "NoSecondImage", f"the photo has no {_CALLED[role]} (docs/inputs.md says how to give one)"
     return None
+
+
+def _meant(annotation: Annotation, task: str) -> tuple[Region, ...]:
+    """The regions that an edit of any task is about: as many as its own task has. Of one without a task the only region,
+    since of several nobody says which it is."""
+    if task in TASKS:
+        return annotation.regions[: TASKS[task].regions]
+    return annotation.regions if len(annotation.regions) == 1 else ()
 
 
 def _others(annotation: Annotation, edit: tuple[Region, ...], aim: Aim) -> tuple[Region, ...]:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from comfy_nodes.core.tasks import task_named
+from comfy_nodes.core.tasks import VERIFY, task_named
+from comfy_nodes.core.taxonomy import EDITOR
 from comfy_nodes.core.weights import Policy
 
 from . import partner
@@ -26,6 +27,7 @@ from .server import ForeignServer, OwnServer, find_comfyui
 from .sources import Aim, Context
 from .terminal import say
 from .workflow import (
+    AUTO,
     EDIT_SINK,
     INSTRUCTION_SINK,
     SOURCE_CLASS,
@@ -64,7 +66,8 @@ class Stage:
             context = "names"
         elif self.graph.keeps_off:
             context = "masks"
-        return Aim(task_named(self.graph.task), frozenset(self.graph.seconds().values()), context)
+        seconds = frozenset(self.graph.seconds().values())
+        return Aim(task_named(self.graph.task), seconds, context, self.profile != "custom")
 
     def beside(self, name: str) -> Stage:
         """Another workflow of ours on the same servers, as its file has it.
@@ -114,6 +117,9 @@ def open_stages(options: argparse.Namespace, names: Sequence[str], work: Path) -
         object_info = first.object_info()
         if SOURCE_CLASS not in object_info:
             raise RunError(f"{first.url} has no EditPairs nodes: install this pack there and restart it")
+        if options.workflow == AUTO and wanted == "classical" and len(names) > 1:
+            # What only a model can make is skipped with that reason, so that the rest is made.
+            names = [name for name in names if name != EDITOR]
         found = [find_workflow(name, wanted) for name in names]
         if options.profile == "auto" and (taken := _without_models(names, found)):
             note = f"NO GPU: taking {', '.join(taken)}, which edit by classical image processing without any model"
@@ -180,7 +186,7 @@ def _check_together(graphs: list[BatchGraph], files: list[WorkflowFile]) -> None
     by_task: dict[str, str] = {}
     for graph, file in zip(graphs, files, strict=True):
         name = file.path.name
-        if graph.sink_class != EDIT_SINK or task_named(graph.task).open:
+        if graph.sink_class != EDIT_SINK or graph.task == VERIFY.name:
             raise RunError(f"{name} makes no edits of one task: run it by itself")
         if other := by_task.get(graph.task):
             raise RunError(

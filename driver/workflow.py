@@ -39,6 +39,9 @@ EDIT_SINK = "EditPairsSavePair"
 ANNOTATION_SINK = "EditPairsSaveAnnotation"
 INSTRUCTION_SINK = "EditPairsSaveInstructions"
 SINK_CLASSES = frozenset({EDIT_SINK, ANNOTATION_SINK, INSTRUCTION_SINK})
+AUTO = "auto"
+"""In the place of workflows: those that make what the input names."""
+
 WORKFLOWS = Path(__file__).resolve().parent.parent / "workflows"
 
 MAX_NODES = 5000

@@ -19,6 +19,10 @@ _REPLACING = (
     r"(?:change|switch|set) (?:.+?) to (?P<new>.+)",
     r"(?:put|place) (?P<new>.+?) in (?:the )?place of .+",
 )
+_RESTYLING = (
+    r"(?:turn|change|transform|convert|make) (?:.+?) into (?P<new>.+)",
+    r"(?:make|render|paint|draw|redraw|repaint) (?:it|this|(?:the|this) (?:photo|picture|image|scene)) (?:look )?(?:like |as |to be )?(?P<new>.+)",
+)
 _LOOK = r"(?:colou?r|material|texture|pattern|look|finish|shape|size)"
 _ALTERING = (
     rf"(?:change|set) (?:the )?{_LOOK} of (?P<thing>.+?) (?:in)?to (?P<look>.+)",
@@ -43,7 +47,7 @@ def caption(op: str, command: str, name: str) -> str:
     """What a plain command of an operation leaves to be seen; empty where its words don't tell.
 
     Args:
-        op: `replace`, `visual`, `background` or `alter`. Of others nothing is read.
+        op: `replace`, `visual`, `background`, `style` or `alter`. Of others nothing is read.
         command: English, such as `Replace the rocket on the left with a white lighthouse.`
         name: of the region, which tells where in `Make the old car red` the thing ends.
     """
@@ -53,9 +57,9 @@ def caption(op: str, command: str, name: str) -> str:
     words = re.sub(r"^please,? |,? please$|,? instead$", "", words, flags=re.IGNORECASE)
     if op == "alter":
         return _altered(words, name)
-    if op not in ("replace", "visual", "background"):
+    if op not in ("replace", "visual", "background", "style"):
         return ""
-    for pattern in _REPLACING:
+    for pattern in _RESTYLING if op == "style" else _REPLACING:
         found = re.fullmatch(pattern, words, re.IGNORECASE)
         if found:
             return _plain(found["new"]) if _parts_once(words, pattern) else ""

@@ -52,6 +52,7 @@ def finish(
         The instruction; who wrote it is for the caller to add.
 
     Raises:
+        NothingToEdit: what it is to change is not there.
         Unfit: it breaks a rule, such as `WrongLanguage`; the message is what the model is told when asked again.
     """
     if isinstance(edit, replies.AddEdit):
@@ -72,6 +73,8 @@ def finish(
 def _single(
     kind: Kind, edit: replies.ObjectEdit, scene: Scene, language: Language, op: str, has_reference: bool
 ) -> Writing:
+    if isinstance(edit, replies.TextEdit):
+        checks.check_old_words(edit.reads, edit.instruction, edit.command)
     free = op == "background" and re.search("background|背景", edit.instruction, re.IGNORECASE)
     instruction = _about(edit.instruction, ("[OBJECT]",) if not free else (), scene, edit.object, language)
     checks.check_operation(instruction, "replace" if op == "visual" else op, language)

@@ -16,6 +16,10 @@ class Unfit(ValueError):
     """An instruction that cannot be used; the message says what is wrong with it."""
 
 
+class NothingToEdit(ValueError):
+    """What the edit is to change is not on the photo; asking again would only invent it."""
+
+
 class WrongLanguage(Unfit):
     """An instruction in another language than was asked for."""
 
@@ -91,6 +95,8 @@ _STRANGE = (
     (re.compile(r"\b(?:as an ai|language model|system prompt|json)\b|忽略.{0,10}(?:指令|提示)", re.IGNORECASE), "talk of a model"),
     (re.compile(r"\b(?:bounding box|bbox|coordinates?|marked (?:region|area|object|thing)|(?:colou?red|drawn) (?:frame|box))\b|边框|坐标|掩码", re.IGNORECASE), "the marks that are drawn over the photo"),
 )  # fmt: skip
+_NOT_READ = frozenset({"none", "no text", "nothing", "n/a", "no words", "empty", "illegible", "unreadable", "无", "没有", "没有文字"})
+"""What models answer where no words can be read."""
 _QUOTED = re.compile(r"\"[^\"]*\"|“[^”]*”|「[^」]*」|『[^』]*』")
 _HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
 _COMMON = frozenset(
@@ -237,6 +243,28 @@ def check_premise(premise: str, instruction: str, target: str, language: Languag
         raise Unfit(f"the premise {premise!r} does not show in the target {target!r}")
     if effect <= stems(instruction):
         raise Unfit(f"the round repeats the premise: {instruction!r}")
+
+
+def check_old_words(reads: str, *texts: str) -> None:
+    """Words were read on the thing, and each text quotes some of them.
+
+    Raises:
+        NothingToEdit: none were read.
+        Unfit: a text quotes none of them.
+    """
+    read = _letters(reads)
+    if not read or reads.strip(" .\"'").casefold() in _NOT_READ:
+        raise NothingToEdit(
+            "no words can be read there, so none can be changed to others: leave the region out for edits of text"
+        )
+    for text in texts:
+        if not any((words := _letters(one)) and words in read for one in _QUOTED.findall(text)):
+            raise Unfit(f"the words that stand there ({reads!r}) are not in double quotes: {text!r}")
+
+
+def _letters(text: str) -> str:
+    """Letters and digits alone, so that line breaks and signs between words don't count."""
+    return "".join(char for char in text.casefold() if char.isalnum())
 
 
 def check_new_words(target: str, *texts: str) -> None:

@@ -40,6 +40,13 @@ class ObjectEdit(Reply):
     """English: what is to be seen in the region afterwards."""
 
 
+class TextEdit(ObjectEdit):
+    """An edit of words that can be read on the marked thing."""
+
+    reads: Annotated[str, Field(max_length=600)]
+    """The words as they stand there; empty where none can be read, and nothing can be edited."""
+
+
 class Addition(Reply):
     """A thing that an instruction puts into the photo."""
 
@@ -171,6 +178,7 @@ class Result(Reply):
 
 SHAPES: dict[str, type[Reply]] = {
     "object": ObjectEdit,
+    "text": TextEdit,
     "add": AddEdit,
     "whole": WholeEdit,
     "riddle": RiddleEdit,
@@ -184,6 +192,7 @@ SHAPES: dict[str, type[Reply]] = {
 
 ShapeName = Literal[
     "object",
+    "text",
     "add",
     "whole",
     "riddle",

@@ -21,6 +21,10 @@ SINGLE_TURN = ("add", "remove", "replace", "alter", "background", "motion", "sty
 GRAPHS: dict[str, str] = {task: task for task in SINGLE_TURN}
 """Workflow by task: `workflows/<name>.json` or `<name>-classical.json`. A task that is not in here has no graph yet."""
 
+EDITOR = "instruct-qwen"
+"""Workflow for kinds of edit that their task's own cannot make: an editor that follows instructions, sees the photo and
+can spell. Qwen-Image-Edit rather than Kontext: it writes letters better, and its licence lets pairs train any model."""
+
 RUBRICS = (
     "add",
     "remove",
@@ -59,6 +63,8 @@ class Kind:
     """The reply's shape, a key of `replies.SHAPES`."""
     lack: str = ""
     """What is missing beside a graph, where something is."""
+    unlike: str = ""
+    """Why its task's own graph cannot make it, so that `EDITOR` does; empty where it can."""
 
     @property
     def id(self) -> str:
@@ -73,7 +79,7 @@ class Kind:
     @property
     def graph(self) -> str | None:
         """Name of the workflow that makes it."""
-        return GRAPHS.get(self.task) if self.task else None
+        return EDITOR if self.unlike else GRAPHS.get(self.task or "")
 
     @property
     def not_makeable(self) -> str:
@@ -89,6 +95,10 @@ def _imgedit(name: str, shape: ShapeName, rubric: str = "", group: str = "single
 
 
 _WHOLE = "it changes the whole photo, which no task does but motion and style"
+
+_SPELLS = "SDXL paints no words that can be read"
+_KEEPS_CONTENT = "an image model that redraws the photo for a new style does not keep what is on it"
+_KEEPS_SHAPE = "its graph is led by the object's edges, which keep the size and the shape"
 
 _IMGEDIT = (
     _imgedit("add", "add"),
@@ -112,12 +122,12 @@ _UNICEDIT = (
     Kind("unicedit", "Background Change", _SCENE, "background", "background", "write-background", "object"),
     Kind("unicedit", "Lens Zooming", _SCENE, "geometry", lack=_WHOLE),
     Kind("unicedit", "Style Transfer", _SCENE, "style", "style", "write-style", "whole"),
-    Kind("unicedit", "Tone Transformation", _SCENE, "style", "style", "write-tone", "whole"),
+    Kind("unicedit", "Tone Transformation", _SCENE, "style", "style", "write-tone", "whole", unlike=_KEEPS_CONTENT),
     Kind("unicedit", "Viewpoint Transformation", _SCENE, "geometry", lack=_WHOLE),
     Kind("unicedit", "Color Alteration", _ATTRIBUTE, "alter", "alter", "write-colour", "object"),
     Kind("unicedit", "Material Modification", _ATTRIBUTE, "alter", "alter", "write-material", "object"),
     Kind("unicedit", "Motion Change", _ATTRIBUTE, "motion", "motion", "write-motion", "motion"),
-    Kind("unicedit", "Shape-Size Alteration", _ATTRIBUTE, "alter", "alter", "write-size", "object"),
+    Kind("unicedit", "Shape-Size Alteration", _ATTRIBUTE, "alter", "alter", "write-size", "object", unlike=_KEEPS_SHAPE),
     Kind("unicedit", "Texture Editing", _ATTRIBUTE, "alter", "alter", "write-texture", "object"),
     Kind("unicedit", "Counting Change", _OBJECT, "count", lack="it needs all things of one name as one region"),
     Kind("unicedit", "Object Extraction", _OBJECT, "extract", "extract", "write-extract", "object"),
@@ -125,7 +135,7 @@ _UNICEDIT = (
     Kind("unicedit", "Subject Addition", _OBJECT, "add", "add", "write-add", "add"),
     Kind("unicedit", "Subject Removal", _OBJECT, "remove", "remove", "write-remove", "object"),
     Kind("unicedit", "Subject Replacement", _OBJECT, "replace", "replace", "write-replace", "object"),
-    Kind("unicedit", "Text Modification", _OBJECT, "text", "alter", "write-text", "object"),
+    Kind("unicedit", "Text Modification", _OBJECT, "text", "alter", "write-text", "text", unlike=_SPELLS),
     Kind("unicedit", "Compound Operation Edits", _REASONING, "hybrid", "hybrid", "write-hybrid", "hybrid"),
     Kind("unicedit", "Implicit Change Edits", _REASONING, "reasoning", lack="its edit is not bound to one region"),
     Kind("unicedit", "Multi-object Coordination", _REASONING, "hybrid", lack="it needs more than two regions at once"),
@@ -134,7 +144,7 @@ _UNICEDIT = (
 )
 
 _TEXT = tuple(
-    Kind("scaleedit", name, "Text", "text", "alter", "write-text", "object")
+    Kind("scaleedit", name, "Text", "text", "alter", "write-text", "text", unlike=_SPELLS)
     for name in (
         "4.1_movie_poster_text_editing",
         "4.2_gui_interface_text_editing",
@@ -145,7 +155,7 @@ _TEXT = tuple(
 
 _SCALEEDIT = (
     Kind("scaleedit", "1.1_style_transfer", "Global", "style", "style", "write-style", "whole"),
-    Kind("scaleedit", "1.2_tone_adjustment", "Global", "style", "style", "write-tone", "whole"),
+    Kind("scaleedit", "1.2_tone_adjustment", "Global", "style", "style", "write-tone", "whole", unlike=_KEEPS_CONTENT),
     Kind("scaleedit", "1.3_viewpoint_transformation", "Global", "geometry", lack=_WHOLE),
     Kind("scaleedit", "1.4_background_replacement", "Global", "background", "background", "write-background", "object"),
     Kind("scaleedit", "2.1_object_addition", "Object", "add", "add", "write-add", "add"),
@@ -157,7 +167,7 @@ _SCALEEDIT = (
     Kind("scaleedit", "3.2_material_change", "Attribute", "alter", "alter", "write-material", "object"),
     Kind("scaleedit", "3.3_visual_beautification", "Attribute", "alter", "alter", "write-portrait", "object"),
     Kind("scaleedit", "3.4_count_change", "Attribute", "count", lack="it needs all things of one name as one region"),
-    Kind("scaleedit", "3.5_size_change", "Attribute", "alter", "alter", "write-size", "object"),
+    Kind("scaleedit", "3.5_size_change", "Attribute", "alter", "alter", "write-size", "object", unlike=_KEEPS_SHAPE),
     *_TEXT,
     Kind("scaleedit", "5.1_perceptual_reasoning", "Knowledge-infused", "reasoning", "replace", "write-perceptual", "riddle"),
     Kind("scaleedit", "5.2_symbolic_reasoning", "Knowledge-infused", "reasoning", "alter", "write-symbolic", "riddle"),
@@ -192,3 +202,9 @@ def kind_of(task: str, subtask: str = "") -> Kind:
     if known.task != task:
         raise ValueError(f"{known.id} is filed under task {known.task}, but the sample's task is {task}")
     return known
+
+
+def known_kind(task: str, subtask: str = "") -> Kind | None:
+    """The row of a record that may come from anywhere: its task's own where the table has no such row of the task."""
+    found = TAXONOMY.get(subtask)
+    return found if found is not None and found.task == task else TAXONOMY.get(f"imgedit/{task}")

@@ -43,6 +43,10 @@ def blend_input() -> io.Float.Input:
     )
 
 
+SOURCE, SOURCE_IF_MARKED, EDIT = "the source", "the source, where a region is marked", "the edit"
+"""What Blend Edit leaves outside of the mask."""
+
+
 class CropAroundMask(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -166,6 +170,13 @@ class BlendEdit(io.ComfyNode):
                 io.Mask.Input("mask", tooltip="What was to be edited; every value above 0 counts."),
                 grow_input(0.0),
                 blend_input(),
+                io.Combo.Input(
+                    "outside",
+                    options=[SOURCE, SOURCE_IF_MARKED, EDIT],
+                    default=SOURCE,
+                    optional=True,
+                    tooltip="What stays outside of the mask. The source, where a region is marked: an empty mask lets the whole edit pass. The edit: nothing is blended, and edit_mask is the whole picture.",
+                ),
             ],
             outputs=[
                 io.Image.Output("image", tooltip="The source with the edit inside the mask."),
@@ -175,7 +186,13 @@ class BlendEdit(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, edited: torch.Tensor, source: torch.Tensor, mask: torch.Tensor, grow: float, blend: float
+        cls,
+        edited: torch.Tensor,
+        source: torch.Tensor,
+        mask: torch.Tensor,
+        grow: float,
+        blend: float,
+        outside: str = SOURCE,
     ) -> io.NodeOutput:
         _check_sizes(edited, source)
         masks = masks_of(mask)
@@ -184,6 +201,10 @@ class BlendEdit(io.ComfyNode):
         count = batch_size(edited=edited.shape[0], source=source.shape[0], mask=masks.shape[0])
         for index in each(range(count)):
             edit_mask = _edit_mask(item(masks, index), grow, height, width)
+            if outside == EDIT or (outside == SOURCE_IF_MARKED and not edit_mask.any()):
+                images.append(picture(item(edited, index)))
+                edit_masks.append(to_mask(np.ones_like(edit_mask)))
+                continue
             before, after = picture(item(source, index)), picture(item(edited, index))
             images.append(blending.composite(before, after, edit_mask, per_cent(blend, height, width)))
             edit_masks.append(to_mask(edit_mask))

@@ -143,7 +143,7 @@ class LoadEditSample(io.ComfyNode):
         if region is not None and class_name:
             region = region.model_copy(update={"class_name": class_name})
         provenance = (known and known.provenance) or _by_hand(image, data, known, region, task)
-        also = _second(known, region, task, photo.size, seed) if chosen else ()
+        also = _second(known, region, provenance.task or task, photo.size, seed) if chosen else ()
         edited = ((region,) if region else ()) + also
         writing = written_in(known.writing, edited) if known and known.writing else None
         words = instruction or (writing.instruction if writing else "")

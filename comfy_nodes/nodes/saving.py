@@ -139,6 +139,8 @@ class SaveEditPair(io.ComfyNode):
                     "a pair needs equal sizes; wire the scaled photo to source"
                 )
             mask = None if edit_masks is None else marked(item(edit_masks, index), *before.shape[:2])
+            if mask is not None and mask.all():
+                mask = None  # a mask of the whole picture says nothing
             found = verdicts.combine([_of(one, index) for one in given] + _contract(before, after, mask))
             verdict = verdicts.vouched(found, making, _told_by_hand(sample, prompt))
             record = _record(

@@ -14,6 +14,7 @@ from ..core.captions import caption
 from ..core.instructions import Step
 from ..core.records import SampleFailure
 from ..core.scenes import Scene
+from ..core.telling import commands, regions_about
 from ..sockets import EditSample, Sample, Vlm
 from ..tensors import to_mask
 from ..vlm import asking, observer
@@ -30,6 +31,9 @@ ERASING = ("add", "remove")
 
 GROUND = "an empty place where nothing stands, the plain background simply goes on"
 """What is to be seen where a thing is erased and nobody described the ground behind it. Ours."""
+
+STAYING = ("add", "remove", "replace", "alter", "background", "visual", "hybrid", "instruct")
+"""Edits that keep to their region where an editor redraws the whole photo, too; an extracted or moved thing does not."""
 
 
 class TakeEditStep(io.ComfyNode):
@@ -71,13 +75,14 @@ class TakeEditStep(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.String.Output("op", tooltip="add, remove, replace, alter, … An added thing is erased from the photo."),
-                io.Mask.Output("mask", tooltip="The step's region; all zero where only a box is known, or the whole photo is edited."),
+                io.String.Output("op", tooltip="What the row shows: add, remove, replace, alter, …"),
+                io.Mask.Output("mask", tooltip="The step's region, of step 0 all of them; all zero where only a box is known, or the edit may reach everywhere."),
                 io.BoundingBox.Output("boxes", tooltip="The region's box; an empty list where the whole photo is edited."),
                 io.String.Output("class_name", tooltip="What the region shows."),
-                io.String.Output("prompt", tooltip="The operation as a plain command, for an editor that follows instructions."),
+                io.String.Output("prompt", tooltip="A plain command that makes the picture after, for an editor that follows instructions. Empty where the photo is that picture."),
                 io.String.Output("target", tooltip="What is to be seen there afterwards, for an editor that fills a region. Never a command; empty where nobody knows."),
                 Sample.Output("sample", tooltip="The sample with what the editor is told, or with the reason why this editor cannot do it. For Save Edit Pair."),
+                io.String.Output("removal", tooltip="A plain command that makes the picture before, where a writer's added thing is in the photo. Empty where the photo is the picture before."),
             ],
             hidden=[io.Hidden.unique_id],
         )  # fmt: skip
@@ -93,7 +98,7 @@ class TakeEditStep(io.ComfyNode):
     ) -> io.NodeOutput:
         nothing = np.zeros(sample.size[::-1], dtype=bool)
         if sample.failure:
-            return io.NodeOutput(sample.task, to_mask(nothing), [[]], "", "", "", sample)
+            return io.NodeOutput(sample.task, to_mask(nothing), [[]], "", "", "", sample, "")
         taken, region = step_of(sample, step)
         if taken.op in ERASING and not taken.target:
             taken = replace(taken, target=ground)
@@ -101,9 +106,18 @@ class TakeEditStep(io.ComfyNode):
         if editor != FOLLOWS:
             taken, failure = await _told(cls, sample, taken, region, editor, vlm)
             done = replace(sample, failure=failure) if failure else _with(sample, step, taken)
-        mask = rle.decode(region.mask) if region is not None and region.mask is not None else nothing
-        words = (taken.object, taken.editor_prompt, taken.target)
-        return io.NodeOutput(taken.op, to_mask(mask), boxes.of_region(region), *words, done)
+        told = commands(sample.writing, step, sample.instruction)
+        mask = _mask(sample, step) if step or taken.op in STAYING else nothing
+        words = (taken.object, told.after, taken.target)
+        return io.NodeOutput(taken.op, to_mask(mask), boxes.of_region(region), *words, done, told.before)
+
+
+def _mask(sample: EditSample, number: int) -> np.ndarray:
+    """bool [H, W]: the regions that an operation is about, as far as their masks are known."""
+    regions = sample.regions
+    masks = [regions[one].mask for one in regions_about(sample.writing, number, len(regions))]
+    nothing = np.zeros(sample.size[::-1], dtype=bool)
+    return np.any([nothing, *(rle.decode(one) for one in masks if one)], axis=0)
 
 
 async def _told(

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+
 from comfy_api.latest import io
 
 from ..core.instructions import Step, Writing
 from ..core.named_styles import STYLES, STYLES_VERSION, NamedStyle, drawn
+from ..core.records import SampleFailure
 from ..sockets import EditSample, Sample
 from ..written_samples import written
 from .steps import step_of
+
+_UNTOLD = (
+    "{!r} does not say what the picture looks like afterwards, and the model paints what it is told: say it plainly, such "
+    "as 'Turn the photo into a watercolour painting.', or have the write stage write it"
+)
 
 BY_SAMPLE, BY_SEED = "from the sample", "by the seed"
 
@@ -30,6 +39,13 @@ class PickStyle(io.ComfyNode):
                     default=BY_SAMPLE,
                     tooltip="From the sample: its own instruction, or what its seed draws where it has none. By the seed, or a style by name: in place of its instruction.",
                 ),
+                io.String.Input(
+                    "caption",
+                    default="",
+                    multiline=True,
+                    optional=True,
+                    tooltip="What the photo shows, such as Caption Image's short caption. Without it, what its annotation says. The prompt begins with it, so that the model invents nothing.",
+                ),
             ],
             outputs=[
                 Sample.Output("sample", tooltip="The sample with the instruction."),
@@ -39,14 +55,30 @@ class PickStyle(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, sample: EditSample, style: str = BY_SAMPLE) -> io.NodeOutput:
+    def execute(cls, sample: EditSample, style: str = BY_SAMPLE, caption: str = "") -> io.NodeOutput:
         if sample.failure:
             return io.NodeOutput(sample, "", "")
         if style == BY_SAMPLE and sample.instruction.strip():
             step, _ = step_of(sample, 1)
-            return io.NodeOutput(sample, sample.instruction, step.target or step.editor_prompt or sample.instruction)
+            if not step.target:
+                sample = replace(sample, failure=SampleFailure("edit", "NoCaption", _UNTOLD.format(sample.instruction)))
+            return io.NodeOutput(sample, sample.instruction, of_photo(step.target, sample, caption))
         chosen = STYLES.get(style) or drawn(sample.seed)
-        return io.NodeOutput(written(sample, [_writing(sample, chosen)]), chosen.instruction, chosen.prompt)
+        told = written(sample, [_writing(sample, chosen)])
+        return io.NodeOutput(told, chosen.instruction, of_photo(chosen.prompt, sample, caption))
+
+
+def of_photo(look: str, sample: EditSample, caption: str = "") -> str:
+    """A caption of the result: what the photo shows, then how it looks. A model that is told of the look alone paints
+    what it likes.
+
+    Args:
+        caption: of the photo; the annotation's first where it is empty. One sentence of it goes in, so that the look
+            stays within the 77 tokens that CLIP reads at once.
+    """
+    shown = " ".join((caption.strip() or next(iter(sample.captions), "")).split())
+    shown = re.split(r"(?<=\w\w)[.!;](?= )", shown)[0].rstrip(" .")
+    return f"{shown}, {look}" if shown and look else look
 
 
 def _writing(sample: EditSample, style: NamedStyle) -> Writing:

@@ -9,6 +9,7 @@ import torch
 from comfy_api.latest import io
 
 from ..core import wording
+from ..core.instruction_checks import NothingToEdit
 from ..core.replies import MAX_EDITS
 from ..core.scenes import Scene
 from ..core.taxonomy import WRITABLE, Kind, kind_of
@@ -20,6 +21,7 @@ from ..written_samples import (
     by_the_user,
     decoupled,
     failed,
+    names_another,
     node_name,
     photo_of,
     refused,
@@ -95,7 +97,9 @@ class WriteInstructionTemplate(io.ComfyNode):
                 io.String.Output(
                     "instruction", tooltip="Such as 'Remove the small cup in the lower-left of the image.'"
                 ),
-                Sample.Output("sample", tooltip="The sample with its instruction, or with the reason why there is none."),
+                Sample.Output(
+                    "sample", tooltip="The sample with its instruction, or with the reason why there is none."
+                ),
             ],
             hidden=[io.Hidden.unique_id],
         )
@@ -105,6 +109,9 @@ class WriteInstructionTemplate(io.ComfyNode):
         if sample.failure:
             return io.NodeOutput("", sample)
         if sample.instruction.strip():
+            if sample.task == "add" and (why := names_another(sample)):
+                node = node_name("EditPairsWriteInstructionTemplate", cls)
+                return io.NodeOutput("", refused(sample, "OtherThing", why, node))
             done = by_the_user(sample)
             return io.NodeOutput(sample.instruction, done)
         if sample.region is None:
@@ -312,7 +319,10 @@ def _kind(sample: EditSample, chosen: str) -> tuple[Kind, EditSample]:
 
 
 async def _ask(vlm: asking.Vlm, assignment: writer.Assignment, sample: EditSample, node: str) -> io.NodeOutput:
-    found = await writer.write(vlm, assignment)
+    try:
+        found = await writer.write(vlm, assignment)
+    except NothingToEdit as nothing:
+        return _given(refused(sample, "NothingToEdit", str(nothing), node))
     if isinstance(found, asking.Failure):
         return _given(failed(sample, found, node))
     return _given(written(sample, found))

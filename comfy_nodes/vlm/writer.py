@@ -57,6 +57,9 @@ async def write(vlm: Vlm, assignment: Assignment) -> list[Writing] | Failure:
     Returns:
         A failure where the model did not answer, or three times with nothing usable: `VlmWrongLanguage` where that was all
         that was wrong, else `VlmWrongShape`.
+
+    Raises:
+        NothingToEdit: the model does not see what the edit is to change.
     """
     assert 1 <= assignment.count <= MAX_EDITS and assignment.kind.prompt and assignment.kind.shape
     ops = operations(assignment.kind.task or "", assignment.seed)

@@ -30,13 +30,26 @@ def test_an_instruction_goes_before_the_list(pack: Any) -> None:
     sample = load(pack, "Make it a fresco.")
     given = pack.call(NODE, sample=sample, style="from the sample").result
     assert given[0] is sample
-    assert given[1:] == ("Make it a fresco.", "Make it a fresco.")
+    assert given[1] == "Make it a fresco."
+    assert given[2].startswith("A many-sided Chinese pagoda"), "a caption: what the photo shows, and how it looks"
+    assert given[2].endswith("at the left, a fresco")
+
+
+def test_a_caption_that_is_wired_goes_before_the_annotations(pack: Any) -> None:
+    assert pack.call(NODE, sample=load(pack), style="mosaic", caption=" A pagoda. ").result[2].startswith("A pagoda, a mosaic, ")
+
+
+def test_a_command_is_no_caption(pack: Any) -> None:
+    """Nobody has the model paint 'nicer': the sample fails with the reason."""
+    sample = pack.call(NODE, sample=load(pack, "Nicer, please."), style="from the sample").result[0]
+    assert sample.failure.error_type == "NoCaption"
+    assert "'Nicer, please.' does not say what the picture looks like afterwards" in sample.failure.message
 
 
 def test_a_named_style_goes_before_the_instruction(pack: Any) -> None:
     sample, instruction, prompt = pack.call(NODE, sample=load(pack, "Make it a fresco."), style="mosaic").result
     assert instruction == sample.instruction == "Turn the photo into a mosaic."
-    assert prompt.startswith("a mosaic, ")
+    assert ", a mosaic, " in prompt
     assert sample.writing.steps[0].op == "style"
     assert (sample.writing.model, sample.writing.prompt_id) == ("template", "styles")
 

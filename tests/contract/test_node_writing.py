@@ -226,6 +226,18 @@ class TestMotion:
             run("EditPairsWriteInstruction", sample=replace(sample, task="motion"))
 
 
+class TestText:
+    def test_where_nothing_can_be_read_the_sample_is_refused(self, run: Callable[..., Any], sample: Any) -> None:
+        reply = edits({**REMOVE, "reads": "", "instruction": "none", "command": "none", "target": "none"})
+        output = run(
+            "EditPairsWriteInstruction", reply, sample=replace(sample, task="alter"), kind="unicedit/Text Modification"
+        )
+        failure = output.result[0].failure
+        assert len(output.asked) == 1, "asked again, it would think of words"
+        assert (failure.error_type, failure.skipped) == ("NothingToEdit", True)
+        assert "no words can be read there" in failure.message
+
+
 class TestRewriter:
     def test_the_users_words_stay(self, run: Callable[..., Any], sample: Any) -> None:
         user = replace(sample, instruction="让它消失")
@@ -240,6 +252,11 @@ class TestRewriter:
         written = run("EditPairsWriteInstruction", edits(REMOVE)).result[0]
         out = run("EditPairsRewriteInstruction", {"command": "Erase the disc."}, sample=written).result[0]
         assert replace(out.writing, editor_prompt=SENTENCE, rewriter="") == written.writing
+
+    def test_what_is_added_by_a_removal_stays_one(self, run: Callable[..., Any], pack: Any, sample: Any) -> None:
+        added = pack.call("EditPairsWriteInstructionTemplate", sample=replace(sample, task="add", seed=0)).result[1]
+        out = run("EditPairsRewriteInstruction", {"command": "Add a disc."}, sample=added).result[0]
+        assert out.writing == added.writing
 
     def test_nothing_to_rewrite(self, run: Callable[..., Any]) -> None:
         with pytest.raises(ValueError, match="there is no instruction to rewrite"):

@@ -183,7 +183,7 @@ def test_a_models_edit_is_unscored_until_somebody_looks(
     [
         ("remove", "Remove the disc.", "an empty place where nothing stands, the plain background simply goes on"),
         ("replace", "Replace the disc with a red ball.", "a red ball"),
-        ("alter", "Make the disc red.", "Make the disc red."),
+        ("alter", "Make the disc red.", "disc, red"),
     ],
 )
 def test_a_region_is_edited_and_nothing_else(bench: Bench, name: str, words: str, told: str) -> None:
@@ -286,6 +286,35 @@ def test_an_editor_that_was_told_to_remove_makes_an_add(bench: Bench) -> None:
     pair = bench.run("instruct", annotation=bench.photo.annotation(DISC, steps=(op("add", 0),)))
     assert np.array_equal(pair.after, used(bench.photo, pair))
     assert not np.array_equal(pair.before, pair.after)
+
+
+@pytest.mark.parametrize(("name", "ops"), [("instruct", ("remove", "add")), ("instruct-qwen", ("add", "alter"))])
+def test_an_editor_makes_both_pictures_of_an_add_beside_another_edit(
+    bench: Bench, name: str, ops: tuple[str, str]
+) -> None:
+    steps = tuple(op(one, number) for number, one in enumerate(ops))
+    graph = bench.bind(name)
+    pair = run(bench.url, graph, image=bench.photo.name, annotation=bench.photo.annotation(DISC, BOX, steps=steps))
+    real = used(bench.photo, pair)
+    assert not np.array_equal(pair.before, real) and not np.array_equal(pair.after, real)
+    assert not np.array_equal(pair.before, pair.after)
+
+
+def test_a_persons_add_is_an_addition_and_blending_keeps_it_to_its_region(bench: Bench) -> None:
+    settings = [f"#{number}.outside=the source, where a region is marked" for number in blends(bench, "instruct")]
+    graph = bench.bind("instruct", *settings)
+    told = {"image": bench.photo.name, "instruction": "Add a red hat."}
+    pair = run(bench.url, graph, annotation=bench.photo.annotation(DISC), **told)
+    assert np.array_equal(pair.before, used(bench.photo, pair)), "nothing is swapped"
+    pair.assert_kept_outside()
+    whole = run(bench.url, graph, annotation=bench.photo.annotation(), **told)
+    assert whole.record["edit_mask"] is None, "no region is known, so the whole edit passes"
+    assert not np.array_equal(whole.before, whole.after)
+
+
+def blends(bench: Bench, name: str) -> list[str]:
+    api = WorkflowFile.read(WORKFLOWS / f"{name}.json").to_api(bench.info)
+    return [number for number, node in api.items() if node["class_type"] == "EditPairsBlendEdit"]
 
 
 @pytest.mark.parametrize(

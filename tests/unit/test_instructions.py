@@ -10,7 +10,7 @@ import pytest
 
 from comfy_nodes.core.annotation import AnnotationError, Provenance, Region, parse_annotation
 from comfy_nodes.core.composing import finish, operations
-from comfy_nodes.core.instruction_checks import Unfit, WrongLanguage, language_of
+from comfy_nodes.core.instruction_checks import NothingToEdit, Unfit, WrongLanguage, language_of
 from comfy_nodes.core.instructions import Writing, annotation_line, written_in
 from comfy_nodes.core.replies import SHAPES, several
 from comfy_nodes.core.scenes import ROUTED, Scene, routable, second_region
@@ -84,7 +84,7 @@ GOOD: dict[str, tuple[Scene, dict[str, Any], str]] = {
                            "second": PART2},
                      "Erase the small red cup in the lower-left of the image and turn the vase on the right of the image "
                      "into blue glass."),
-    "write-text": (ONE, thing(instruction='Change the words on [OBJECT] from "TEA" to "JAM".',
+    "write-text": (ONE, thing(reads="TEA\nLONDON", instruction='Change the words on [OBJECT] from "TEA" to "JAM".',
                               command='Replace the word "TEA" on [OBJECT] with "JAM".', target='a cup that says "JAM"'),
                    'Change the words on the small red cup in the lower-left of the image from "TEA" to "JAM".'),
     "write-size": (ONE, thing(instruction="Make [OBJECT] twice as tall.", command="Stretch [OBJECT] upwards.",
@@ -232,10 +232,25 @@ def test_a_language_that_was_not_asked_for() -> None:
 
 def test_words_in_quotes_may_be_in_any_language() -> None:
     edit = thing(
-        instruction='Change the words on [OBJECT] to "茶茶茶茶茶茶茶茶茶茶茶茶".', command='Write "茶茶茶茶茶茶茶茶茶茶茶茶" on [OBJECT].',
+        reads="咖啡", instruction='Change "咖啡" on [OBJECT] to "茶茶茶茶茶茶茶茶茶茶茶茶".',
+        command='Write "茶茶茶茶茶茶茶茶茶茶茶茶" instead of "咖啡" on [OBJECT].',
         target='a cup on which one reads "茶茶茶茶茶茶茶茶茶茶茶茶"',
     )  # fmt: skip
     assert "茶" in make("unicedit/Text Modification", edit, ONE).instruction
+
+
+@pytest.mark.parametrize("reads", ["", "none", "No text.", " — "])
+def test_no_words_are_changed_where_none_can_be_read(reads: str) -> None:
+    """Nobody asks again, since the model would only think of some."""
+    edit = {**GOOD["write-text"][1], "reads": reads}
+    with pytest.raises(NothingToEdit, match="no words can be read there"):
+        make("unicedit/Text Modification", edit, ONE)
+
+
+def test_words_that_are_changed_are_those_that_stand_there() -> None:
+    edit = {**GOOD["write-text"][1], "reads": "MILK"}
+    with pytest.raises(Unfit, match=r"the words that stand there \('MILK'\) are not in double quotes"):
+        make("unicedit/Text Modification", edit, ONE)
 
 
 WRONG: list[tuple[str, dict[str, Any], str]] = [
