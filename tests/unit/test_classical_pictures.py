@@ -151,7 +151,7 @@ def test_the_bundled_donors_are_there_with_their_terms() -> None:
 
 @pytest.mark.parametrize("op", ["remove", "add", "alter", "replace", "visual"])
 def test_no_sentence_speaks_of_a_thing_without_a_name(op: str) -> None:
-    scene = Scene(100, 100, (Region(bbox=(10, 10, 40, 40)),))
+    scene = Scene(100, 100, (Region(class_name=None, bbox=(10, 10, 40, 40)),))
     with pytest.raises(Nameless, match="the region has no name"):
         clause(op, "en", scene, 0, "red")
     assert "background" in clause("background", "en", scene, 0, next(iter(SCENES)))
