@@ -162,7 +162,9 @@ def test_a_models_edit_is_unscored_until_somebody_looks(
         try:
             ended = driver.run(*run, *settings, "--output", judged, "--judge", "strict", **model)
             asked = len(endpoint.requests)
-            driver.run("--input", alone / "rejected", "--output", later, "--judge", "strict", workflow="verify", quick=False)
+            driver.run(
+                "--input", alone / "rejected", "--output", later, "--judge", "strict", workflow="verify", quick=False
+            )
             line = driver.refused(*run, *settings, "--output", tmp_path / "y", "--judge", "other", **model)
         finally:
             comfy.profiles.unlink()
