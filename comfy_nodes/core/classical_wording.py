@@ -12,7 +12,7 @@ from .english import article
 from .instruction_checks import Unfit, check_noun
 from .instructions import Step, Writing
 from .scenes import Scene
-from .wording import Language
+from .wording import NAMELESS, Language
 
 VERSION = "1"
 """Version of the sentences; it goes into every record. Changed sentences get a new one."""
@@ -121,7 +121,7 @@ def clause(op: str, language: Language, scene: Scene, number: int = 0, result: s
     if op == "background":
         noun = noun or {"en": "background", "zh": "背景"}[language]
     if not noun:
-        raise Nameless(wording.NAMELESS)
+        raise Nameless(NAMELESS)
     words = {"the": scene.the(number, noun, language)}
     if op == "add":
         before = article(noun) if language == "en" else "一个"
