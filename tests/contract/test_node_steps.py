@@ -26,9 +26,9 @@ def sample(pack: Any) -> Any:
         regions.append(annotation.region_of_mask(mask, f"thing at {left}"))
     steps = (
         instructions.Step("remove", "thing", 0, "Remove the left one.", "plain ground"),
-        instructions.Step("alter", "thing", 1, "Turn the thing blue.", ""),
+        instructions.Step("alter", "thing", 1, "Paint the right one blue.", ""),
     )
-    whole = "Remove the left one and turn the thing blue."
+    whole = "Remove the left one and paint the right one blue."
     writing = instructions.Writing(whole, "en", "plain ground", whole, steps, regions=tuple(regions))
     origin = annotation.Provenance(key="k", source_id="a.png", source_path="a.png", source_sha256="0")
     return pack.part("sockets").EditSample(
