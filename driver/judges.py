@@ -23,6 +23,9 @@ JUDGES = frozenset({"EditPairsVerifyEdit", "EditPairsJudgeEdit"})
 WRITERS = frozenset({"EditPairsWriteInstruction", "EditPairsWriteMotionInstruction"})
 """Nodes that have a language model write about pictures."""
 
+DESCRIBERS = frozenset({"EditPairsTakeStep"})
+"""Nodes that ask only where nobody knows what is to be seen; they may ask the judges' model."""
+
 DETECTOR = "EditPairsWitness"
 VLM = "EDITPAIRS_VLM"
 
@@ -67,7 +70,8 @@ def _asked(api: Api, file: WorkflowFile) -> list[str]:
         if others := [
             f"{node['class_type']} #{other}"
             for other, node in api.items()
-            if other not in judges and any(is_link(one) and one[0] == loader for one in node["inputs"].values())
+            if node["class_type"] not in JUDGES | DESCRIBERS
+            and any(is_link(one) and one[0] == loader for one in node["inputs"].values())
         ]:
             raise RunError(f"{where} shares its Load VLM with {others[0]}; give the judges one of their own")
         found.append(loader)

@@ -17,7 +17,7 @@ import pytest
 from comfy_nodes.core.annotation import Region
 from comfy_nodes.core.makers import making_of
 from comfy_nodes.core.model_rows import TABLE
-from driver.judges import JUDGES, with_judges
+from driver.judges import DESCRIBERS, JUDGES, with_judges
 from driver.workflow import EDIT_SINK, WORKFLOWS, BatchGraph, WorkflowFile
 from tests.e2e import helpers
 from tests.e2e.full_graphs import Pair, Photo, bound, make_checkpoints, op, photo, region, run, tiny
@@ -119,9 +119,9 @@ def test_its_judges_are_switched_on_without_editing_it(bench: Bench, name: str) 
     assert {judged[node["inputs"]["vlm"][0]]["inputs"]["profile"] for node in judges.values()} == {"strict"}
     added = judged.keys() - plain.keys()
     assert added == judges.keys() | {node["inputs"]["vlm"][0] for node in judges.values()}
-    (sink,) = (number for number, node in plain.items() if node["class_type"] == EDIT_SINK)
-    assert {number: node for number, node in judged.items() if number not in added | {sink}} == {
-        number: node for number, node in plain.items() if number != sink
+    asks = {number for number, node in plain.items() if node["class_type"] in {EDIT_SINK, *DESCRIBERS}}
+    assert {number: node for number, node in judged.items() if number not in added | asks} == {
+        number: node for number, node in plain.items() if number not in asks
     }
 
 
@@ -132,7 +132,7 @@ def test_what_makes_each_graphs_edits(bench: Bench, path: Path) -> None:
     if not sinks:
         return
     expected = "frames" if path.stem.startswith("motion") else "model"
-    if path.stem.endswith("-classical") and expected == "model":
+    if path.stem == "extract" or (path.stem.endswith("-classical") and expected == "model"):
         expected = "classical"
     assert making_of(api, sinks[0]) == expected
 

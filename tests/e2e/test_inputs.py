@@ -216,8 +216,10 @@ def test_what_peoples_files_really_hold(driver: Driver, tmp_path: Path) -> None:
         "words-not-utf8/ansi.jpg": "ansi.txt: cannot be read as UTF-8 text; save it as UTF-8",
         "words-not-utf8/gbk.jpg": "gbk.txt: cannot be read as UTF-8 text; save it as UTF-8",
     }
-    numbered = cases / "folder-with-a-number-sign" / "rows.parquet"
-    driver.run("--input", numbered, "--annotate", "never", "--output", tmp_path / "numbered")
+    numbered = pq.read_table(cases / "folder-with-a-number-sign" / "rows.parquet")
+    pq.write_table(numbered.append_column("class_name", [["cup", "cup"]]), tmp_path / "rows.parquet")
+    root = ("--image-root", cases / "folder-with-a-number-sign", "--annotate", "never")
+    driver.run("--input", tmp_path / "rows.parquet", *root, "--output", tmp_path / "numbered")
     assert len(helpers.rows(tmp_path / "numbered")) == 2
 
 
