@@ -1,14 +1,16 @@
 """Keeps keys out of everything that is shown or stored: messages, replies, logs. Node pack and driver share it.
 
 Whoever reads a key reports it with `hide`; from then on it is found in whatever form a text repeats it: other case or
-spacing, halves, base64, hexadecimal, escapes. It does not know where keys come from.
+spacing, halves, backwards, ROT13, base64, base32, hexadecimal, escapes. It does not know where keys come from.
 """
 
 from __future__ import annotations
 
 import base64
+import codecs
 import logging
 import re
+import unicodedata
 from bisect import bisect_right
 from collections.abc import Iterator
 from urllib.parse import quote
@@ -108,6 +110,7 @@ def _forms(key: str) -> Iterator[str]:
     raw = key.encode("utf-8", "surrogateescape")  # as it lies in the environment
     yield _bare(key)
     yield _bare(key)[::-1]
+    yield codecs.encode(_bare(key), "rot13")
     yield raw.hex()
     yield "".join(f"u{byte:04x}" for byte in raw)
     yield "".join(f"x{byte:02x}" for byte in raw)
@@ -129,9 +132,7 @@ def _places(text: str) -> Iterator[tuple[int, int]]:
     begins = [0]
     for run in runs:
         begins.append(begins[-1] + len(run[0]))
-    folded = bare.casefold()
-    if len(folded) != len(bare):  # a few letters, such as ß, become two
-        folded = "".join(one.casefold() if len(one.casefold()) == 1 else one for one in bare)
+    folded = bare.lower() if bare.isascii() else "".join(map(_folded, bare))
     found = sorted(
         (at, at + length)
         for length, pieces in tuple(_pieces.values())
@@ -140,6 +141,12 @@ def _places(text: str) -> Iterator[tuple[int, int]]:
     )
     for first, last in _joined(found):
         yield _at(runs, begins, first), _at(runs, begins, last - 1) + 1
+
+
+def _folded(letter: str) -> str:
+    """A letter as a key spells it, also of a full-width one; a few, such as ß, would become two and stay."""
+    plain = unicodedata.normalize("NFKC", letter).casefold()
+    return plain if len(plain) == 1 else letter
 
 
 def _joined(spans: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:

@@ -20,6 +20,7 @@ FailureKind = Literal[
     "VlmWrongShape",
     "VlmCutOff",
     "VlmWrongLanguage",
+    "VlmRepeatedKey",
     "VlmBadRequest",
     "VlmUnauthorised",
     "VlmNoModel",

@@ -139,6 +139,8 @@ class _Conversation:
         return await self.service.request(body, self.account, chat.most_usd(self.profile, self.question, body))
 
     def _read(self, said: Said, usage: Usage) -> Answer | replies.Unusable:
+        if said.repeats_key:
+            return replies.Unusable("VlmRepeatedKey", "the reply repeats the key of the profile, and is not used")
         if said.refused:
             return replies.Unusable("VlmRefusal", "the service declined to answer")
         if said.cut_off:

@@ -45,6 +45,8 @@ class Said:
     """The reply ran into its longest length."""
     finish: str
     """Why it ended, in the service's word; empty where it does not say. Then only its form tells whether it is whole."""
+    repeats_key: bool
+    """A key that is known here stood in it, and is blotted out."""
 
 
 def read(body: bytes, profile: Profile) -> Said:
@@ -55,10 +57,12 @@ def read(body: bytes, profile: Profile) -> Said:
     """
     try:
         content = json.loads(body)
-    except (ValueError, RecursionError):
-        raise faults.not_a_completion(profile) from None
+    except RecursionError:
+        raise faults.not_a_completion(profile, "JSON of too many levels") from None
+    except ValueError:
+        raise faults.not_json(profile, body) from None
     if not isinstance(content, dict):
-        raise faults.not_a_completion(profile)
+        raise faults.not_a_completion(profile, "null" if content is None else "JSON that is no object")
     choices = content.get("choices")
     first = choices[0] if isinstance(choices, list) and choices else None
     choice = first if isinstance(first, dict) else {}
@@ -73,7 +77,9 @@ def read(body: bytes, profile: Profile) -> Said:
     parts = _parts(message.get("content")) if isinstance(message, dict) else None
     finish = choice.get("finish_reason")
     if not isinstance(message, dict) or parts is None or not isinstance(finish, str | None):
-        raise faults.not_a_completion(profile, content)
+        if "choices" in content:
+            raise faults.not_a_completion(profile, "a chat completion of an unknown shape")
+        raise faults.other_object(profile, content)
     refusal = message.get("refusal")
     how = (finish or "").strip().lower()
     if how and how not in FINISHED | CUT_OFF | FILTERED:
@@ -81,15 +87,17 @@ def read(body: bytes, profile: Profile) -> Said:
     usage = content.get("usage")
     prompt, reply = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
     text = "".join(parts) or (refusal if isinstance(refusal, str) else "")
-    model = content.get("model")
+    text, model = _encodable(text), content.get("model")
+    shown = redaction.without_keys(text)
     return Said(
-        text=redaction.without_keys(_encodable(text)),
+        text=shown,
         model=redaction.clean(_encodable(_called(model if isinstance(model, str) and model else profile.model))),
         usage=Usage(prompt, reply, profile.usd(prompt, reply)),
         counted=prompt > 0,
         refused=bool(refusal) or how in FILTERED,
         cut_off=how in CUT_OFF,
         finish=how,
+        repeats_key=shown != text,
     )
 
 

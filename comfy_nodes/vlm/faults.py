@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import time
 from email.utils import mktime_tz, parsedate_tz
+from typing import Any
 
 import openai
 
@@ -40,6 +41,8 @@ _STATUSES = {
 
 MOST_READ = 4000
 """Characters of an explanation that are looked at. Ours."""
+
+_LOOK = "see that base_url ends where /chat/completions begins"
 
 _WORDS = ("error", "message", "detail", "msg", "error_msg")
 """Members of JSON in which services explain themselves, the outer ones first."""
@@ -83,9 +86,8 @@ def of_error(error: Exception, profile: Profile) -> Fault:
         return Fault("VlmConnection", message, passes=True, may_have_cost=not never_sent)
     if isinstance(error, openai.APIStatusError):
         return _of_status(error.status_code, words_of(error.body), str(error.code or ""), _wait_s(error), profile)
-    # Not JSON although it says so, or JSON that is no chat completion.
     if isinstance(error, (ValueError, openai.APIResponseValidationError)):
-        return not_a_completion(profile)
+        return not_a_completion(profile, f"what the HTTP library cannot read ({type(error).__name__})")
     raise error
 
 
@@ -97,25 +99,41 @@ def of_reported(error: object, profile: Profile) -> Fault:
     return _of_status(status, words_of(error), name, None, profile)
 
 
-def not_a_completion(profile: Profile, content: object = None) -> Fault:
+def not_json(profile: Profile, body: bytes) -> Fault:
     """
     Args:
-        content: the JSON that came instead.
+        body: of a reply, that is no JSON.
     """
-    said = (
-        next((one for one in (content.get(name) for name in _WORDS) if one), None)
-        if isinstance(content, dict)
-        else None
-    )
-    who = f"VLM profile '{profile.name}': {profile.base_url}"
-    advice = "see that base_url ends where /chat/completions begins"
+    start = body.lstrip()[:MOST_READ]
+    if start.startswith(b"<"):
+        return not_a_completion(profile, f"a web page, and no chat completion; {_LOOK}")
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return not_a_completion(profile, "bytes that are no UTF-8")
+    if start.startswith((b"{", b"[")):
+        return not_a_completion(profile, "JSON that is broken or does not end")
+    said = words_of(start.decode(errors="replace"))
+    return not_a_completion(profile, f"text that is no JSON ({said})" if start else "an empty body")
+
+
+def other_object(profile: Profile, content: dict[str, Any]) -> Fault:
+    """
+    Args:
+        content: the JSON object that came instead of a chat completion.
+    """
+    said = next((one for one in map(content.get, _WORDS) if one), None)
     told = f" ({words_of(said)})" if said else ""
-    return Fault(
-        "VlmServerError",
-        f"{who} answered, but not with a chat completion{told}; {advice}",
-        passes=True,
-        may_have_cost=True,
-    )
+    return not_a_completion(profile, f"another JSON object than a chat completion{told}; {_LOOK}")
+
+
+def not_a_completion(profile: Profile, what: str) -> Fault:
+    """
+    Args:
+        what: came instead, in words.
+    """
+    message = f"VLM profile '{profile.name}': {profile.base_url} answered with {what}"
+    return Fault("VlmServerError", message, passes=True, may_have_cost=True)
 
 
 def without_reply(profile: Profile) -> Fault:

@@ -196,6 +196,33 @@ def test_a_hostile_body_is_a_fault_of_one_line(name: str) -> None:
     assert "error" not in name or "base_url" not in said
 
 
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b"", "an empty body"),
+        (b" \n", "an empty body"),
+        (b"null", "answered with null"),
+        (b"[1]", "JSON that is no object"),
+        (b'{"a":' * 3000 + b"1" + b"}" * 3000, "too many levels"),
+        (b'{"choices": [', "does not end"),
+        (b'{"a": "\xff"}', "no UTF-8"),
+        (b"no healthy upstream\x1b", "no JSON (no healthy upstream)"),
+        (b'{"choices": null}', "of an unknown shape"),
+        (
+            b'{"message": "no such route"}',
+            "another JSON object than a chat completion (no such route); see that base_url",
+        ),
+        (b"\n<!doctype html><html>", "a web page, and no chat completion; see that base_url"),
+    ],
+)
+def test_what_came_instead_is_named_for_what_it_is(body: bytes, told: str) -> None:
+    """Only a page and another service's JSON speak against the address."""
+    with pytest.raises(faults.Fault) as caught:
+        completions.read(body, PROFILE)
+    assert told in str(caught.value)
+    assert ("base_url" in str(caught.value)) == ("base_url" in told)
+
+
 def test_half_a_character_in_a_body_is_none() -> None:
     said = completions.read(b'{"choices": [{"message": {"content": "a\\ud800b"}}], "model": "\\udfff"}', PROFILE)
     assert (said.text, said.model) == ("a?b", "?")

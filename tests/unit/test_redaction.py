@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import codecs
 from collections.abc import Iterator
 from urllib.parse import quote
 
@@ -37,6 +38,8 @@ ECHOES = {
     "second half": KEY[len(KEY) // 2 :],
     "halves apart": f"{KEY[:13]} & {KEY[13:]}",
     "backwards": KEY[::-1],
+    "ROT13": codecs.encode(KEY, "rot13"),
+    "full-width": "".join(chr(ord(one) + 0xFEE0) for one in KEY),
     "base64": b64(KEY),
     "base64 of the header": b64(f"Bearer {KEY}"),
     "base64 of a user": b64(f"u:{KEY}"),
