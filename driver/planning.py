@@ -86,7 +86,7 @@ def enrol(options: argparse.Namespace, source: Source, journal: Journal, found: 
     Raises:
         RunError: the input as a whole cannot be used.
     """
-    enrolled = journal.enrol(found, options.limit, source.digest, options.keep_stale, whole=True)
+    enrolled = journal.enrol(found, options.limit, source.same, options.keep_stale, whole=True)
     # An input that was refused may be mended without any sign of it in what was planned from.
     journal.set("plan", "" if journal.refused_inputs() else plan)
     return enrolled.line()
