@@ -26,11 +26,13 @@ def open_source(options: argparse.Namespace) -> Source:
     """The run's input.
 
     Raises:
-        RunError: it cannot be used, or the kinds of edit that are asked for are unknown.
+        RunError: it cannot be used, the output lies in it, or the kinds of edit that are asked for are unknown.
     """
     if options.kinds:
         wanted_kinds(options.kinds)
-    return Source(options.input or BUNDLED, options.image_root)
+    source = Source(options.input or BUNDLED, options.image_root)
+    source.refuse_output(options.output)
+    return source
 
 
 def workflows(options: argparse.Namespace, source: Source) -> list[str]:

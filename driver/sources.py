@@ -148,6 +148,13 @@ class Source:
         self._input = find_input(path, image_root)
         self._reader = _reader(self._input)
 
+    def refuse_output(self, output: Path) -> None:
+        """
+        Raises:
+            RunError: a run that writes there would find its own files in this input the next time.
+        """
+        self._input.refuse_output(output)
+
     @property
     def root(self) -> Path | None:
         """The folder that locators are paths below, where photos are files of this machine; else None."""
