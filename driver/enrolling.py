@@ -15,13 +15,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from comfy_nodes.core.annotation import to_json
+from comfy_nodes.core.photos import PhotoError
 from comfy_nodes.core.records import SampleFailure
 
 from . import source_places
 from .failures import RunError
 from .source_photo import SECONDS
 from .source_places import Locator
-from .sources import Planned, Sample, Spare, Unusable
+from .sources import Planned, Sample, Spare, Unusable, unusable
 
 WORDS = ("instruction", *SECONDS, "task", "own_task", "subtask", "slot")
 """A sample's texts and second pictures, of which most are empty."""
@@ -44,10 +45,14 @@ class Enrolled:
     """Their photo, words or further pictures are others now."""
     gone: int = 0
     """Their photo or region is not in the input any more."""
+    unfit: int = 0
+    """Their photo is there, and something beside it cannot be used."""
+    spared: int = 0
+    """Their photo cannot be read, or nobody could mark it; these stay."""
     kept: bool = False
     """Whether their rows stay, as the user wants it."""
     unread: bool = False
-    """Whether part of the input could not be read; then what is gone stays."""
+    """Whether part of the input could not be read; then what is gone or unfit stays."""
 
     def line(self) -> str:
         """What to say of it; "" where there is nothing to say."""
@@ -56,9 +61,15 @@ class Enrolled:
         if self.changed:
             then = f"their rows {stay}" if self.kept else f"they are made again, and their old rows {leave}"
             said.append(f"{self.changed} finished samples have another input now: {then}")
+        then = stay if self.kept else "stay, as not all of --input could be read" if self.unread else leave
         if self.gone:
-            then = stay if self.kept else "stay, as not all of --input could be read" if self.unread else leave
             said.append(f"{self.gone} finished samples whose photo or region is gone: their rows {then}")
+        if self.unfit:
+            why = "whose mask, words or other input cannot be used now (failed.parquet says why)"
+            said.append(f"{self.unfit} finished samples {why}: their rows {then}")
+        if self.spared:
+            why = "whose photo cannot be looked at now (failed.parquet says why)"
+            said.append(f"{self.spared} finished samples {why}: their rows stay as they are")
         return "; ".join(said)
 
 
@@ -69,18 +80,18 @@ class Enrolment:
         self,
         db: sqlite3.Connection,
         number: int,
-        digest: Callable[[Sequence[Locator]], str] | None,
+        same: Callable[[Sequence[Locator], str], bool] | None,
         keep_stale: bool,
     ):
         """
         Args:
             number: counts a journal's enrolments.
-            digest: from a sample's pictures to the hash of what they hold now.
+            same: whether a sample's pictures hold what they did, as `Source.same`.
             keep_stale: stale rows stay, and nothing is made in their place.
         """
         self._db = db
         self._number = number
-        self._digest = digest
+        self._pictures_same = same
         self._keep_stale = keep_stale
 
     def take(self, planned: Iterable[Planned], limit: int | None, whole: bool) -> Enrolled:
@@ -109,7 +120,8 @@ class Enrolment:
             "UPDATE samples SET state = 'retired' WHERE state = 'pending' AND prompt_id IS NULL AND enrolment < ?",
             (self._number,),
         )
-        return replace(left, changed=changed)
+        spared = self._count("state = 'done' AND source_id IN (SELECT source_id FROM unread)")
+        return replace(left, changed=changed, spared=spared)
 
     def _unusable(self, one: Unusable, position: int) -> None:
         failure = one.failure
@@ -152,7 +164,14 @@ class Enrolment:
         state, stage, text, stamp, digest, same = found
         # A photo that could not be read is looked at again.
         ended = state in ("done", "skipped") or (state == "failed" and stage != "input")
-        same = same or (ended and self._same(one, _made_from(text) == _made_from(now[0]), stamp, digest))
+        try:
+            same = same or (ended and self._same(one, _made_from(text) == _made_from(now[0]), stamp, digest))
+        except PhotoError as error:
+            if state == "done":
+                failure = SampleFailure("input", type(error).__name__, str(error))
+                self._unusable(replace(unusable(one.annotation.path, failure), unread="photo"), position)
+                self._touch(one.key, position)
+                return False
         if state == "done" and not same and self._keep_stale:
             self._touch(one.key, position)
             return True
@@ -177,10 +196,14 @@ class Enrolment:
 
     def _same(self, one: Sample, words: bool, stamp: str, digest: str | None) -> bool:
         """Whether a sample that is written down otherwise than before was made from the same: its pictures may lie
-        elsewhere now, or have only been touched."""
-        if not words or stamp == one.stamp:
+        elsewhere now, or have only been touched.
+
+        Raises:
+            PhotoError: nobody can say, as the photo cannot be read.
+        """
+        if stamp == one.stamp:
             return words
-        return self._digest is not None and digest is not None and self._digest(one.pictures) == digest
+        return self._pictures_same is not None and self._pictures_same(one.pictures, digest or "") and words
 
     def _touch(self, key: str, position: int) -> None:
         """A finished sample stays as it is."""
@@ -193,20 +216,26 @@ class Enrolment:
         """Takes what this enrolment lacks out of the plan. Photos that could not be looked at this time stay."""
         lacking = f"enrolment < {self._number} AND source_id NOT IN (SELECT source_id FROM unread)"
         gone = f"state = 'done' AND {lacking}"
-        number = self._count(gone)
+        refused = (
+            f"SELECT source_id FROM samples WHERE sample IS NULL AND state = 'failed' AND enrolment = {self._number}"
+        )
+        unfit = f"{gone} AND source_id IN ({refused})"
+        number = self._count(unfit)
+        left = Enrolled(gone=self._count(gone) - number, unfit=number, kept=self._keep_stale)
         if self._db.execute("SELECT 1 FROM unread WHERE source_id = ''").fetchone():
-            return Enrolled(gone=number, kept=self._keep_stale, unread=True)
+            return replace(left, unread=True)
         if not self._keep_stale:
             there = f"SELECT source_id FROM samples WHERE enrolment = {self._number} AND state != 'failed'"
             lost, made = self._count(f"{gone} AND source_id NOT IN ({there})"), self._count("state = 'done'")
             if lost > max(FEW_GONE, MOST_GONE * made):
                 raise RunError(
-                    f"{lost} of the {made} samples that are done here are of photos that are not in --input any more: is "
-                    "it this run's input, and whole? Use another --output for another input, or --keep-stale"
+                    f"{lost} of the {made} samples that are done here are of photos that are not in --input any more, or "
+                    "cannot be used: is it this run's input, and whole? Use another --output for another input, or --keep-stale"
                 )
+            self._retire(unfit, None, "its input cannot be used any more")
             self._retire(gone, None, "its photo or region is gone")
         self._db.execute(f"UPDATE samples SET state = 'retired', prompt_id = NULL WHERE state != 'done' AND {lacking}")
-        return Enrolled(gone=number, kept=self._keep_stale)
+        return left
 
     def _count(self, which: str) -> int:
         return int(self._db.execute(f"SELECT COUNT(*) FROM samples WHERE {which}").fetchone()[0])

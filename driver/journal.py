@@ -186,7 +186,7 @@ class Journal:
         self,
         planned: Iterable[Planned],
         limit: int | None,
-        digest: Callable[[Sequence[Locator]], str] | None = None,
+        same: Callable[[Sequence[Locator], str], bool] | None = None,
         keep_stale: bool = False,
         whole: bool = False,
     ) -> Enrolled:
@@ -195,7 +195,7 @@ class Journal:
 
         Args:
             limit: enrol at most so many usable samples.
-            digest: from a sample's pictures to the hash of what they hold now; asked only where their stamp changed.
+            same: whether a sample's pictures hold what they did, as `Source.same`; asked only where their stamp changed.
             keep_stale: rows whose input changed or is gone stay, and nothing is made in their place.
             whole: `planned` is all that there is: what it lacks is gone from the input.
 
@@ -204,7 +204,7 @@ class Journal:
         """
         number = int(self.get("enrolment") or 0) + 1
         with self._transaction():
-            found = Enrolment(self._db, number, digest, keep_stale).take(planned, limit, whole)
+            found = Enrolment(self._db, number, same, keep_stale).take(planned, limit, whole)
             self.set("enrolment", str(number))
         return found
 

@@ -21,11 +21,13 @@ def open_source(options: argparse.Namespace) -> Source:
     """The run's input.
 
     Raises:
-        RunError: it cannot be used, or the kinds of edit that are asked for are unknown.
+        RunError: it cannot be used, the output lies in it, or the kinds of edit that are asked for are unknown.
     """
     if options.kinds:
         wanted_kinds(options.kinds)
-    return Source(options.input or BUNDLED, options.image_root)
+    source = Source(options.input or BUNDLED, options.image_root)
+    source.refuse_output(options.output)
+    return source
 
 
 def workflows(options: argparse.Namespace, source: Source) -> list[str]:
@@ -81,7 +83,7 @@ def enrol(options: argparse.Namespace, source: Source, journal: Journal, found: 
     Raises:
         RunError: the input as a whole cannot be used.
     """
-    enrolled = journal.enrol(found, options.limit, source.digest, options.keep_stale, whole=True)
+    enrolled = journal.enrol(found, options.limit, source.same, options.keep_stale, whole=True)
     # An input that was refused may be mended without any sign of it in what was planned from.
     journal.set("plan", "" if journal.refused_inputs() else plan)
     return enrolled.line()

@@ -30,10 +30,10 @@ def aligned(photo: Photo, reader: Reader, seconds: Collection[str]) -> Annotatio
         PhotoError: the photo, its mask or a picture that belongs to it cannot be used, for what the header shows.
         AnnotationError: the mask marks nothing, or does not fit.
     """
-    header = _header(photo, reader)
+    header = header_of(photo, reader)
     for role in seconds:
         if second := getattr(photo, role):
-            _header_of(second, reader)
+            header_of(Photo(file=second, source_id=photos.readable(name_of(second))), reader)
     known = photo.annotation or Annotation(path=photo.source_id, size=None, regions=())
     known = replace(known, path=photo.source_id)
     if not photo.mask:
@@ -97,7 +97,11 @@ def edits(annotation: Annotation, task: Task, together: bool) -> tuple[list[tupl
     return found, reasons
 
 
-def _header(photo: Photo, reader: Reader) -> Header:
+def header_of(photo: Photo, reader: Reader) -> Header:
+    """
+    Raises:
+        PhotoError: the photo cannot be used, for what its header shows.
+    """
     if photo.data is not None:
         return photos.read_header(io.BytesIO(photo.data), photo.source_id)
     try:
@@ -105,8 +109,3 @@ def _header(photo: Photo, reader: Reader) -> Header:
             return photos.read_header(file, photo.source_id)
     except OSError as error:
         raise PhotoError(f"{photo.source_id}: {unreadable(error)}") from None
-
-
-def _header_of(file: Locator, reader: Reader) -> Header:
-    name = photos.readable(name_of(file))
-    return _header(Photo(file=file, source_id=name), reader)

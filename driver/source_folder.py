@@ -97,18 +97,21 @@ class FolderReader(Files):
         mask = beside(MASK_SUFFIX)
         if mask and not here.find(name + MASK_SUFFIX, name) and here.photos_of(stem) > 1:
             problem = photos.readable(f"several photos are called {stem}: name this one's mask {name}{MASK_SUFFIX}")
-        told = None
+        told, unread = None, False
         try:
             told = self._told(path, beside(".json"))
             text = beside(".txt") if told is None else ""
             instruction = self._words(text) if text else ""
         except (NoWords, AnnotationError) as error:
             problem = str(error)
+        except OSError as error:
+            problem, unread = f"{photos.readable(name_of(text))}: {unreadable(error)}", True
         return Photo(
             file=path,
             source_id=photos.readable(path),
             annotation=told,
             problem=problem,
+            unread=unread,
             instruction=instruction,
             mask=mask,
             reference=beside(".ref.png"),
@@ -117,12 +120,8 @@ class FolderReader(Files):
         )
 
     def _words(self, file: str) -> str:
-        name = photos.readable(name_of(file))
-        try:
-            with self._storage.open(file) as opened:
-                return words_in(opened.read(MAX_BYTES + 1), name)
-        except OSError as error:
-            raise NoWords(f"{name}: {unreadable(error)}") from None
+        with self._storage.open(file) as opened:
+            return words_in(opened.read(MAX_BYTES + 1), photos.readable(name_of(file)))
 
     def _told(self, path: str, file: str) -> Annotation | None:
         """What img2dataset has written of the photo; None where it has not. Other JSON beside photos is no input."""

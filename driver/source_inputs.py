@@ -61,6 +61,18 @@ class Input:
         else:
             yield from (name for name in walk(self.storage, self.below) if _kind(name) == self.kind)
 
+    def refuse_output(self, output: Path) -> None:
+        """
+        Raises:
+            RunError: what a run leaves in this folder would be read as input the next time.
+        """
+        if self.chosen:
+            root = self.given.partition("**")[0] if "**" in self.given else ""
+        else:
+            root = posixpath.join(self.storage.root, self.below) if isinstance(self.storage, LocalStorage) else ""
+        if root and output.resolve().is_relative_to(Path(root).resolve()):
+            raise RunError(f"--output {output}: lies in --input {self.given}; choose a folder outside of it")
+
     def fingerprint(self) -> str:
         """Hash that changes with the files and where the photos are looked for; photos that files name are not looked at.
 

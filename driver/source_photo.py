@@ -31,6 +31,8 @@ class Photo:
     annotation: Annotation | None = None
     problem: str = ""
     """Why it cannot be used; then nothing else counts."""
+    unread: bool = False
+    """Whether that is so because something beside it could not be read, so that nothing is known of it."""
     instruction: str = ""
     mask: Locator = ""
     """A picture that marks the region, in the place of those in `annotation`."""

@@ -21,6 +21,7 @@ from comfy_nodes.core.taxonomy import TAXONOMY, Kind
 
 from .source_photo import SECONDS
 from .source_tasks import is_task, task_of_item, task_regions, task_words
+from .source_words import no_words
 
 NAMES: dict[str, tuple[str, ...]] = {
     "instruction": ("instruction", "edit_instruction", "edit_prompt", "prompt", "prompt_en"),
@@ -90,7 +91,8 @@ def read_record(item: Any) -> Record:
         annotation = {**_origin(item), "path": item["original_path"], "resolution": item.get("resolution")}
         task = task_of_item(item)
         segmentation = {_kind_for(task): task_regions(item)}
-        return Record(parse_annotation({**annotation, "segmentation": segmentation}), None, task_words(item), task=task)
+        words = _checked(task_words(item), "instruction")
+        return Record(parse_annotation({**annotation, "segmentation": segmentation}), None, words, task=task)
     annotation = {**item, **_origin(item)}
     if item.get("segmentation") is None:
         annotation["segmentation"] = _flat(item)
@@ -227,7 +229,15 @@ def _text(item: Mapping[str, Any], field: str) -> str:
         return ""
     if not isinstance(value, str):
         raise AnnotationError(f"its {field} is not a text")
-    check = texts.fault if field == "instruction" else texts.fault_of_name
-    if field not in SECONDS and (why := check(value)):
+    return value.strip() if field in SECONDS else _checked(value.strip(), field)
+
+
+def _checked(text: str, field: str) -> str:
+    """
+    Raises:
+        AnnotationError: it is no words, or no name.
+    """
+    why = (texts.fault(text) or no_words(text)) if field == "instruction" else texts.fault_of_name(text)
+    if why:
         raise AnnotationError(f"its {field} {why}")
-    return value.strip()
+    return text

@@ -128,9 +128,10 @@ class TarReader:
             return self._described(photo, group)
         except NoWords as error:
             return replace(photo, problem=str(error))
-        except (AnnotationError, OSError) as error:
-            reason = said(error) if isinstance(error, OSError) else str(error)
-            return replace(photo, problem=f"{photo.source_id}: {reason}")
+        except AnnotationError as error:
+            return replace(photo, problem=f"{photo.source_id}: {error}")
+        except OSError as error:
+            return replace(photo, problem=f"{photo.source_id}: {said(error)}", unread=True)
 
     def _described(self, photo: Photo, group: _Group) -> Photo:
         """The photo with what its `.json` and its `.txt` say; for the instruction the `.txt` counts first."""

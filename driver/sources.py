@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal, Protocol
 
+from comfy_nodes.core import photos
 from comfy_nodes.core.annotation import Annotation, AnnotationError, Region
 from comfy_nodes.core.keys import sample_key
 from comfy_nodes.core.photos import PhotoError
@@ -151,6 +152,13 @@ class Source:
         """
         self._input = find_input(path, image_root)
         self._reader = _reader(self._input)
+
+    def refuse_output(self, output: Path) -> None:
+        """
+        Raises:
+            RunError: a run that writes there would find its own files in this input the next time.
+        """
+        self._input.refuse_output(output)
 
     @property
     def root(self) -> Path | None:
@@ -288,12 +296,20 @@ class Source:
         """
         return "\n".join(map(self._stamp, pictures))
 
-    def digest(self, pictures: Sequence[Locator]) -> str:
-        """Hash of what these pictures hold; "" where one cannot be read."""
-        try:
-            return digest(self.read(file) for file in pictures)
-        except PhotoError:
-            return ""
+    def same(self, pictures: Sequence[Locator], before: str) -> bool:
+        """Whether a sample's pictures, its photo first, hold what they did.
+
+        Args:
+            before: the `digest` of what they held.
+
+        Raises:
+            PhotoError: they cannot be read; or the photo is another, and damaged or cut off.
+        """
+        held = [self.read(file) for file in pictures]
+        if digest(held) == before:
+            return True
+        photos.open_photo(held[0], photos.readable(name_of(pictures[0])))
+        return False
 
     def suffix(self, file: Locator) -> str:
         """How a photo's file name ends, in lower case with its dot, such as `.jpg`."""
@@ -344,7 +360,7 @@ class Source:
             annotation = source_alignment.aligned(photo, self._reader, aim.seconds)
         except (PhotoError, AnnotationError) as error:
             failure = SampleFailure("input", type(error).__name__, str(error))
-            return [replace(_unusable(photo.source_id, failure), unread=self._unread(photo))]
+            return [replace(unusable(photo.source_id, failure), unread=self._unread(photo))]
         taken = [getattr(photo, role) for role in SECONDS if role in aim.seconds]
         pictures = (photo.file, *filter(None, taken))
         stamp = self.stamp(pictures)
@@ -359,7 +375,7 @@ class Source:
         if not eligible:
             return [self._no_region(photo, reasons, bool(annotation.refusals))]
         planned: list[Planned] = [
-            _unusable(photo.source_id, SampleFailure("input", "AnnotationError", reason), f"{photo.source_id}#{reason}")
+            unusable(photo.source_id, SampleFailure("input", "AnnotationError", reason), f"{photo.source_id}#{reason}")
             for reason in annotation.refusals
         ]
         picked = random.Random(f"{seed}/{photo.source_id}").choice(eligible) if regions == "one" else None
@@ -381,24 +397,32 @@ class Source:
         """
         if reasons:
             why = "no usable region: " + "; ".join(reasons)
-            return _unusable(photo.source_id, SampleFailure("input", "NoRegion", why, skipped=not damaged))
+            return unusable(photo.source_id, SampleFailure("input", "NoRegion", why, skipped=not damaged))
         found = photo.ungrounded or ("the annotate stage found nothing" if photo.grounded else "")
         why = f"the photo has no region{'; ' if found else ''}{found}: {self._reader.remedy(photo)}"
         if photo.ungrounded:
-            return replace(_unusable(photo.source_id, SampleFailure("annotate", "NotAnnotated", why)), unread="photo")
+            return replace(unusable(photo.source_id, SampleFailure("annotate", "NotAnnotated", why)), unread="photo")
         return _skipped(photo.source_id, "NoRegion", why)
 
     def _unread(self, photo: Photo) -> Literal["", "photo", "rest"]:
-        """What nobody could look at, of a photo that cannot be used. One that is not there is known to be gone."""
+        """What nobody could look at, of a photo that cannot be used. One that is not there is known to be gone, and what
+        was read beside it and cannot be used is known to be another."""
         if not photo.file:
             return "rest"
+        if photo.unread:
+            return "photo"
         try:
             self._reader.stamp(photo.file)
+            source_alignment.header_of(photo, self._reader)
+            for beside in (photo.mask, photo.reference, photo.frame2, photo.edited):
+                if beside:
+                    with self._reader.open(beside) as opened:
+                        opened.read(1)
         except FileNotFoundError:
             return ""
-        except OSError:
-            pass
-        return "photo"
+        except (OSError, PhotoError):
+            return "photo"
+        return ""
 
     def _stamp(self, file: Locator) -> str:
         try:
@@ -517,14 +541,18 @@ def _grounded(photo: Photo, grounding: Grounding) -> Photo:
     return replace(photo, annotation=found, grounded=True)
 
 
-def _unusable(source_id: str, failure: SampleFailure, key_of: str | None = None) -> Unusable:
+def unusable(source_id: str, failure: SampleFailure, key_of: str | None = None) -> Unusable:
+    """
+    Args:
+        key_of: what tells it from others of its source; None for the source itself.
+    """
     failure = replace(failure, message=shown(failure.message))
     return Unusable(sample_key(key_of or source_id, None, "input"), source_id, failure)
 
 
 def _skipped(source_id: str, error_type: str, message: str, key_of: str | None = None) -> Unusable:
     """What the task cannot use, though nothing is wrong with it."""
-    return _unusable(source_id, SampleFailure("input", error_type, message, skipped=True), key_of)
+    return unusable(source_id, SampleFailure("input", error_type, message, skipped=True), key_of)
 
 
 def _worst(refused: list[Unusable]) -> list[Unusable]:

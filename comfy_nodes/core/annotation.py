@@ -364,7 +364,7 @@ def _optional_text(item: dict[str, Any], field: str) -> str | None:
     value = item.get(field)
     if value is not None and not isinstance(value, str):
         raise AnnotationError(f"{item['path']}: {field} is {_kind_of(value)}, not a string")
-    if value is not None and (why := texts.fault_of_name(value)):
+    if value is not None and (why := texts.fault_of_name(value, texts.MAX_WORDS)):
         raise AnnotationError(f"{item['path']}: {field} {why}")
     return value
 

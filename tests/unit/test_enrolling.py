@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 
@@ -17,7 +18,8 @@ from driver.enrolling import FEW_GONE, Enrolled
 from driver.failures import RunError
 from driver.journal import BEFORE_ALL, Journal
 from driver.planning import outdated
-from driver.sources import Aim, Sample, Source, Spare, Unusable
+from driver.source_storage import LocalStorage
+from driver.sources import Aim, Sample, Source, Spare, Unusable, digest
 from tests.unit.source_making import mask_picture, picture
 
 Make = Callable[..., Sample]
@@ -46,11 +48,11 @@ class Folder:
     def enrol(self, keep_stale: bool = False, limit: int | None = None) -> Enrolled:
         source = Source(self.path)
 
-        def digest(pictures: Any) -> str:
+        def same(pictures: Any, before: str) -> bool:
             self.read.extend(pictures)
-            return source.digest(pictures)
+            return source.same(pictures, before)
 
-        return self.journal.enrol(source.plan([VISUAL], "all", 0), limit, digest, keep_stale, whole=True)
+        return self.journal.enrol(source.plan([VISUAL], "all", 0), limit, same, keep_stale, whole=True)
 
     def waiting(self) -> list[str]:
         return [one.sample.file for one in self.journal.waiting(BEFORE_ALL, 99)]
@@ -61,7 +63,7 @@ class Folder:
         for one in self.journal.waiting(BEFORE_ALL, 99):
             pictures = [one.sample.file, one.sample.reference]
             self.journal.submitting([one.sample.key], "prompt", "http://127.0.0.1:1")
-            self.journal.read_from(one.sample.key, source.digest(pictures))
+            self.journal.read_from(one.sample.key, digest(map(source.read, pictures)))
             self.journal.done(one.sample.key, [self._filed(one.sample.key)], 0.1)
 
     def kept(self) -> int:
@@ -149,10 +151,76 @@ def test_bytes_are_read_only_where_size_or_time_changed(folder: Folder) -> None:
     assert len(folder.read) == 2, "it was looked at, and its new time noted"
 
 
-def test_a_photo_that_cannot_be_looked_at_keeps_its_row(folder: Folder) -> None:
-    folder.put("cup.jpg", picture()[:100])
+SPOILT = {
+    "header": picture("blue")[:100],
+    "pixels": picture("blue", "BMP")[:-80],
+    "noise": bytes(range(7, 200)),
+    "empty": b"",
+}
+
+
+@pytest.mark.parametrize("words", [b"", b"Take it away."])
+@pytest.mark.parametrize("name", SPOILT)
+def test_a_photo_that_cannot_be_read_keeps_its_row(name: str, words: bytes, folder: Folder) -> None:
+    if words:
+        folder.put("cup.txt", words)
+    folder.put("cup.jpg", SPOILT[name])
+    for keep_stale in (False, False, True):
+        found = folder.enrol(keep_stale)
+        assert found == Enrolled(spared=1, kept=keep_stale)
+        assert found.line().startswith("1 finished samples whose photo cannot be looked at now")
+        assert folder.journal.counts() == {"done": 2, "failed": 1, "keep": 2}
+    (failure,) = folder.journal.failures()
+    assert (failure["stage"], failure["source_id"]) == ("input", "cup.jpg")
+    folder.put("cup.jpg", picture())
+    folder.put("cup.txt", b"")
     assert folder.enrol() == Enrolled()
-    assert folder.journal.counts() == {"done": 2, "failed": 1, "keep": 2}
+    assert folder.journal.counts() == {"done": 2, "keep": 2}
+
+
+BESIDE = {
+    "cup.txt": "Enlève la tasse.".encode("cp1252"),
+    "cup.mask.png": picture("red", "PNG"),
+    "cup.ref.png": b"no picture",
+}
+
+
+@pytest.mark.parametrize("other_photo", [False, True])
+@pytest.mark.parametrize("name", BESIDE)
+def test_what_lies_beside_a_photo_and_cannot_be_used_keeps_no_row(name: str, other_photo: bool, folder: Folder) -> None:
+    before = (folder.path / name).read_bytes() if (folder.path / name).exists() else b"Take it away."
+    if other_photo:
+        folder.put("cup.jpg", picture("blue"))
+    folder.put(name, BESIDE[name])
+    assert folder.enrol(keep_stale=True) == Enrolled(unfit=1, kept=True)
+    assert folder.kept() == 2
+    found = folder.enrol()
+    assert found == Enrolled(unfit=1)
+    assert found.line() == (
+        "1 finished samples whose mask, words or other input cannot be used now (failed.parquet says why): their rows "
+        "leave the dataset (the journal keeps their records)"
+    )
+    assert (folder.kept(), folder.journal.retired(), folder.waiting()) == (1, 1, [])
+    folder.put(name, before)
+    folder.enrol()
+    assert folder.waiting() == ["cup.jpg"]
+
+
+@pytest.mark.parametrize("name", ["cup.txt", "cup.mask.png"])
+def test_what_cannot_be_opened_beside_a_photo_says_nothing_of_its_row(
+    name: str, folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opens = LocalStorage.open
+
+    def failing(self: LocalStorage, file: str) -> BinaryIO:
+        if file == name:
+            raise OSError(errno.EIO, "Input/output error")
+        return opens(self, file)
+
+    folder.put("cup.txt", b"Take it away.")
+    monkeypatch.setattr(LocalStorage, "open", failing)
+    assert folder.enrol() == Enrolled(spared=1)
+    assert folder.kept() == 2
 
 
 def test_nothing_is_gone_where_part_of_the_input_cannot_be_read(
@@ -212,7 +280,8 @@ def test_a_failed_sample_is_tried_again_where_its_photo_changed(folder: Folder) 
     folder.put("cup.jpg", picture("blue"))
     folder.enrol()
     (one,) = folder.journal.waiting(BEFORE_ALL, 9)
-    folder.journal.read_from(one.sample.key, Source(folder.path).digest([one.sample.file, one.sample.reference]))
+    pictures = [one.sample.file, one.sample.reference]
+    folder.journal.read_from(one.sample.key, digest(map(Source(folder.path).read, pictures)))
     folder.journal.failed(one.sample.key, SampleFailure("edit", "ValueError", "it broke"))
     folder.enrol()
     assert folder.waiting() == []
@@ -255,7 +324,7 @@ def test_a_photo_that_a_file_names_is_seen_to_change(tmp_path: Path, journal: Jo
     lines = '{"path": "cup.jpg", "bbox": [4, 5, 20, 15], "class_name": "cup"}\n'
     (tmp_path / "a.jsonl").write_text(lines, "utf-8")
     source = Source(tmp_path / "a.jsonl")
-    journal.enrol(source.plan([Aim(task_named("remove"))], "all", 0), None, source.digest, whole=True)
+    journal.enrol(source.plan([Aim(task_named("remove"))], "all", 0), None, source.same, whole=True)
     journal.set("plan", PLAN)
     assert not outdated(journal, source, PLAN)
     (tmp_path / "cup.jpg").write_bytes(picture("blue", size=(41, 30)))

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from comfy_nodes.core.annotation import parse_annotation, to_json
+from comfy_nodes.core import texts
+from comfy_nodes.core.annotation import AnnotationError, parse_annotation, to_json
+from driver.source_records import read_record
 from driver.source_words import MAX_BYTES, NoWords, words_in
 from driver.sources import Source
 from tests.unit.source_making import STYLE, mask_picture, picture, plan, reasons, samples
@@ -17,12 +19,20 @@ from tests.unit.test_sources_tar import pack
 CASES = Path(__file__).parent.parent / "cases"
 NOT_UTF8 = "a.txt: cannot be read as UTF-8 text; save it as UTF-8"
 LABELS = "a.txt holds box labels or other numbers, not an instruction; move it away"
-MARKUP = "a.txt holds JSON or XML, not an instruction; move it away, or write the words alone"
+MARKUP = "a.txt holds JSON, XML or other data, not an instruction; move it away, or write the words alone"
 
 WORDS = [
     "Take it away.", "Retire la tasse à café.", "把杯子拿走。", "Remove 3 cups", "Remove the cup\nMake it 2 cups\n", "2 cups",
-    "Put 1, 2, 3 and 4 on the dice", "Make it 50% larger", "[cup] remove it", "{cup|jug} away", '"Remove the cup."',
+    "Put 1, 2, 3 and 4 on the dice", "Make it 50% larger", "[cup] remove it", "{cup|jug} away", '"Cup" away',
     "Add 12 34 56 78 to the wall of it", "🦊 away", "Tab\tand\r\nbreak", "[1] remove the cup", "<cup> away",
+    "Add text: Hello", "Change the sign to 10:30", "Text: Hello", 'Write "a, b, c" on it', "Left: the cup goes\nRight: a dog comes",
+    "1. Remove the cup\n2. Add a dog", "1.\nRemove the cup\n2.\nAdd a dog", "remove\nthe cup", "Paint it #ff0000",
+    "#1 goes", "Make the clock show 12, 3, 6 and 9", "Write on the dice:\n1 2 3 4", "Replace <cup> with <dog>", "2 < 3",
+    "Turn it 0.5 to the left and 1.5 up", "Cups, plates and forks away,\nand the table clean", "Set it to 1920x1080 pixels",
+    "Remove the cup; keep the plate", "1,5 Meter höher", "Make it -20 °C outside", "Put 🇩🇪 and 🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f on it",
+    "👩\u200d💻 away", "❤️\u200d🔥 on the shirt", "👨🏽\u200d🦰 away", "🙂\u200d↔️", "1️⃣ on the door", "👩\u200d❤️\u200d💋\u200d👨",
+    "لیوان را برمی\u200cدارم", "کتاب\u200cها را بردار", "احذف الكوب من الصورة، من فضلك.", "הסר את הכוס", "क्\u200dष को हटाओ", "ශ්\u200dරී",  # noqa: RUF001
+    "把“杯子”换成：狗", "将招牌改为“10：30”", "カップを\u3000消す", "컵을 치워 주세요", "Retire\u00a0: la tasse", "葛\U000e0100飾区",  # noqa: RUF001
 ]  # fmt: skip
 
 
@@ -44,6 +54,13 @@ NO_WORDS = {
     "NUL": (b"Take\0it", "a.txt holds control characters, such as NUL; save it as UTF-8 text"),
     "escapes": (b"\x1b[31mTake", "a.txt holds control characters, such as NUL; save it as UTF-8 text"),
     "read wrongly before": ("caf\ufffd".encode(), "a.txt holds replacement characters"),
+    **{f"U+{ord(sign):04X}": (f"Take it{sign} away".encode(), f"a.txt holds characters that nobody sees or that have no meaning of their own (U+{ord(sign):04X})") for sign in (
+        "\u202e\u2066\u200e\u200f\u061c\u2028\u2029\uffff\ufdd0\U0010ffff\ue000\U000f0000\U000e0041\U000e0001\u200b\u2060\ufeff\u00ad\u200d\u200c\u3164\U000e0100"
+    )},
+    "joined for nothing": ("杯\u200d子".encode(), "a.txt holds characters that nobody sees"),
+    "a row of selectors": ("🦊\ufe0f\ufe01\ufe02".encode(), "a.txt holds characters that nobody sees"),
+    "a lone CR": (b"Take it\raway", "a.txt holds a carriage return that ends no line"),
+    "long": (b"x" * (texts.MAX_WORDS + 1), "a.txt is longer than 5000 characters"),
     "endless": (b"x" * (MAX_BYTES + 1), "a.txt is longer than 64 KB, which no instruction is; move it away"),
     **{name: (text.encode(), LABELS) for name, text in {
         "boxes": "0 0.675 0.45 0.25 0.4\n2 0.1 0.1 0.05 0.05", "confidence": "0 0.675 0.45 0.25 0.4 0.93",
@@ -51,10 +68,17 @@ NO_WORDS = {
         "exponents": "0 1e-1 .5 5. +0.2", "one number": "7", "dota": "10 10 20 10 20 20 10 20 plane 0",
         "kitti": "Car 0.00 0 -1.58 587.01 173.33 614.12 200.12 1.65 1.67 3.64 -0.65 1.71 46.70 -1.59",
         "detections": "person 0.98 12 34 56 78\ncup 0.5 1 2 3 4",
+        "dota with its header": "imagesource:GoogleEarth\ngsd:0.1\n10 10 20 10 20 20 10 20 plane 0",
+        "dota of a line": "gsd:0.1\n10 10 20 10 20 20 10 20", "comment": "0 0.5 0.5 0.2 0.2\n# of Ann", "hexadecimal": "0x1f 0x2a",
+        "words below": "0 0.5 0.5 0.2 0.2\nlabelled by Ann", "words above": "labelled by Ann\n0 0.5 0.5 0.2 0.2", "nan": "nan nan nan",
     }.items()},
     **{name: (text.encode(), MARKUP) for name, text in {
         "object": '{"caption": "a cup"}', "list": '[{"label": "cup"}]', "lines": '{"a": 1}\n{"a": 2}', "cut": '{"caption": "a c',
         "deep": "[" * 3000 + "]" * 3000, "xml": "<annotation><object/></annotation>", "numbers": "[1, 2, 3]",
+        "text": '"Remove the cup."', "html": "<p>Remove <b>the cup</b>\n</p>", "html of a line": "Remove <br/> it", "csv": "id,caption\n1,a ball",
+        "tsv": "id\tcaption\n1\ta ball", "yaml": "caption: a ball\nurl: https://example.org/a", "other yaml": "---\nobject: ball\ncolour: red",
+        "settings": "object=ball\ncolour=red", "one field": "caption: a ball", "python": "{'caption': 'a ball'}", "fence": "```\nit\n```",
+        "url": "https://example.org/a.jpg",
     }.items()},
 }  # fmt: skip
 
@@ -76,6 +100,29 @@ def test_what_is_none(name: str, tmp_path: Path) -> None:
         assert not samples(planned)
         (found,) = reasons(planned).values()
         assert found.startswith(why)
+
+
+NO_FIELDS = [
+    ({"instruction": "0 0.675 0.45 0.25 0.4"}, "its instruction holds box labels"),
+    ({"instruction": "12,30,55,80"}, "its instruction holds box labels"),
+    ({"instruction": '{"caption": "a cup"}'}, "its instruction holds JSON"),
+    ({"prompt": "x" * (texts.MAX_WORDS + 1)}, "its instruction is longer than 5000 characters"),
+    ({"class_name": "x" * (texts.MAX_NAME + 1)}, "its class_name is longer than 200 characters"),
+    ({"original_path": "a.jpg", "edit_type": "add", "edit_prompt": "1 2 3 4"}, "its instruction holds box labels"),
+    ({"original_path": "a.jpg", "edit_type": "add", "edit_prompt": "a\u202eb"}, "its instruction holds characters"),
+]
+
+
+@pytest.mark.parametrize(("item", "why"), NO_FIELDS)
+def test_words_of_records_are_held_to_the_same(item: dict[str, str], why: str) -> None:
+    with pytest.raises(AnnotationError, match=why):
+        read_record({"path": "a.jpg", **item})
+
+
+def test_names_of_regions_are_bounded() -> None:
+    region = {"class_name": "x" * (texts.MAX_NAME + 1), "bbox": [1, 1, 5, 5]}
+    (why,) = parse_annotation({"path": "a.jpg", "segmentation": {"object": [region]}}).refusals
+    assert "class_name is longer than 200 characters" in why
 
 
 def test_the_cases() -> None:

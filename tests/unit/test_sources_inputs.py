@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -19,6 +20,7 @@ from PIL import Image
 from comfy_nodes.core.annotation import Annotation, Region
 from comfy_nodes.core.photos import PhotoError
 from driver.failures import RunError
+from driver.planning import open_source
 from driver.sources import Aim, Source, Unavailable
 from tests.unit.source_making import BOX, REMOVE, SIZE, STYLE, Found, ids, mask_picture, picture, plan, reasons, samples
 
@@ -278,6 +280,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, {root!r})
 from comfy_nodes.core.tasks import task_named
+from driver.planning import open_source
 from driver.sources import Aim, Source
 planned = Source({path!r}).plan([Aim(task_named("remove"))], "all", 0)
 count = sum(1 for _ in planned)
@@ -312,3 +315,31 @@ def test_a_photo_is_never_decoded_while_planning(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(Image.Image, "load", lambda _self: pytest.fail("decoded"))
     (sample,) = samples(plan(Source(tmp_path), STYLE))
     assert sample.annotation.size == SIZE
+
+
+@pytest.mark.parametrize("kind", ["photos", "json", "pattern", "link"])
+def test_an_output_in_the_input_is_refused_before_anything_is_made(kind: str, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    (folder / "below").mkdir(parents=True)
+    (folder / "below" / "a.jpg").write_bytes(picture())
+    if kind == "json":
+        (folder / "below" / "a.jpg").rename(folder / "below" / "a.json")
+    given = folder / "**" / "*.tar" if kind == "pattern" else folder
+    if kind == "pattern":
+        (folder / "below" / "a.tar").write_bytes(b"")
+    if kind == "link":
+        (tmp_path / "there").symlink_to(folder)
+        given = tmp_path / "there"
+    options = argparse.Namespace(input=str(given), image_root=None, kinds=None, output=folder / "out" / "of")
+    with pytest.raises(RunError, match=r"lies in --input .*; choose a folder outside of it"):
+        open_source(options)
+    options.output = tmp_path / "in-out"
+    open_source(options)
+    assert not (folder / "out").exists()
+
+
+def test_an_output_beside_the_rows_of_a_dataset_is_no_input(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "README.md").write_bytes(b"")
+    (tmp_path / "data" / "a.tar").write_bytes(b"")
+    open_source(argparse.Namespace(input=str(tmp_path), image_root=None, kinds=None, output=tmp_path / "judged"))
