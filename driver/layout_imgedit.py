@@ -137,7 +137,9 @@ class ImgEditLayout(Layout):
                     columns[name] = (row for batch in file.iter_batches(256) for row in batch.to_pylist())
             heads: dict[str, dict[str, Any]] = {name: next(rows, {}) for name, rows in columns.items()}
             for key, members in _items(tar):
-                name = next(name for name, head in heads.items() if head.get("key") == key)
+                name = next((name for name, head in heads.items() if head.get("key") == key), "")
+                if not name:
+                    raise ValueError(f"{key} stands in no table in its order")
                 before, after = _images(tar, members) if images else ([], [])
                 yield StoredRow.model_construct(columns=heads[name], inputs=tuple(before), outputs=tuple(after))
                 heads[name] = next(columns[name], {})
