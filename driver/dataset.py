@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import shutil
 import tarfile
 from array import array
@@ -29,6 +30,7 @@ from .columns import Pair, Row, RunFacts
 from .failures import RunError
 from .journal import Journal
 from .layouts import LAYOUTS, Layout, Shard, StoredRow, layout_named
+from .ownership import keep_others
 from .shards import ConfigFacts, DatasetFacts, Former, make_durable, settings_digest, write_config
 from .spool import Spool, disk_error
 
@@ -122,10 +124,17 @@ def _write(
 
 
 def restore(output: Path, work: Path) -> None:
-    """Ends what a finish began that was killed after its `COMMIT`; does nothing otherwise."""
+    """Ends what a finish began that was killed after its `COMMIT`; does nothing otherwise.
+
+    What somebody else put into the folders stays in them.
+
+    Raises:
+        RunError: it cannot, as something of ours took its name.
+    """
     if not unfinished(work):
         return
     (output / FACTS).unlink(missing_ok=True)
+    ours = re.compile("|".join(f"(?:{layout_named(name).names()})" for name in LAYOUTS)).fullmatch
     for folder in CONFIGS:
         fresh, place, old = work / f"{folder}.new", output / folder, work / f"{folder}.old"
         if fresh.exists():
@@ -133,6 +142,8 @@ def restore(output: Path, work: Path) -> None:
                 shutil.rmtree(old, ignore_errors=True)
                 place.rename(old)
             fresh.rename(place)
+        if old.exists():
+            keep_others(old, place, ours)
     make_durable(output)
     (work / COMMIT).replace(output / FACTS)
     make_durable(output)

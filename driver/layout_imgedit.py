@@ -114,6 +114,10 @@ class ImgEditLayout(Layout):
             if name := re.fullmatch(r"(results_.+)_part(\d+)\.tar", path.name):
                 yield name[1], int(name[2]), (path.relative_to(folder).as_posix(),)
 
+    def names(self) -> str:
+        tables = "|".join([*(names.parquet for names in NAMES.values()), self.empty_stream])
+        return rf"(Single|Multi)turn/results_.+_part\d+\.tar|(Parquet|Columns)/({tables})_part\d+\.parquet"
+
     def index(self, folder: Path, shard: Shard) -> Iterator[tuple[str, int]]:
         with TarReader(folder / shard.files[0]) as tar:
             last = ""

@@ -82,7 +82,7 @@ class OutputFolder:
         Args:
             layout: how rows become files: hf, imgedit or wds.
         """
-        gallery, lost, rebuilt, damaged = None, [], False, set[object]()
+        gallery, lost, rebuilt, damaged = None, list[str](), False, set[object]()
         while gallery is None:
             found = write_dataset(self.journal, self.spool, self.path, self.work, facts, layout)
             lost += found.lost
