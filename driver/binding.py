@@ -156,8 +156,20 @@ def _size(data: bytes, image: SavedFile) -> tuple[int, int]:
     if hashlib.sha256(data).hexdigest() != image.sha256:
         raise Damaged(f"{image.filename} is not what was saved: its hash is another")
     try:
+        return png_size(data)
+    except ValueError as error:
+        raise Damaged(f"{image.filename} is no whole PNG ({error})") from None
+
+
+def png_size(data: bytes) -> tuple[int, int]:
+    """(width, height) of a whole PNG.
+
+    Raises:
+        ValueError: it is none, or a byte of it was changed.
+    """
+    try:
         with Image.open(io.BytesIO(data), formats=["PNG"]) as opened:
             opened.verify()  # its chunks and their checksums; decoding the pixels would take longer than all else here
             return opened.size
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise Damaged(f"{image.filename} is no whole PNG ({error})") from None
+        raise ValueError(str(error)) from None

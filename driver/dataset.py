@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
+import re
 import shutil
 import tarfile
 from array import array
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,11 +25,13 @@ import pyarrow as pa
 from comfy_nodes.core.keys import checked_key
 from comfy_nodes.core.whole_files import write_whole
 
+from .binding import png_size
 from .columns import Pair, Row, RunFacts
 from .failures import RunError
 from .journal import Journal
 from .layouts import LAYOUTS, Layout, Shard, StoredRow, layout_named
-from .shards import ConfigFacts, DatasetFacts, Former, make_durable, read_config, settings_digest, write_config
+from .ownership import keep_others
+from .shards import ConfigFacts, DatasetFacts, Former, make_durable, settings_digest, write_config
 from .spool import Spool, disk_error
 
 CONFIGS = {"data": True, "rejected": False}
@@ -109,7 +113,8 @@ def _write(
         fresh.mkdir(parents=True)
         former = None
         if earlier is not None and earlier.settings == settings:
-            former = Former.of(output / folder, earlier.configs[folder])
+            listed = (output / FACTS).stat().st_mtime_ns
+            former = Former.of(output / folder, earlier.configs[folder], listed)
             with _rows(journal, kept, facts) as rows:
                 former.look_at(rows, chosen)
         with _rows(journal, kept, facts) as rows:
@@ -119,10 +124,17 @@ def _write(
 
 
 def restore(output: Path, work: Path) -> None:
-    """Ends what a finish began that was killed after its `COMMIT`; does nothing otherwise."""
+    """Ends what a finish began that was killed after its `COMMIT`; does nothing otherwise.
+
+    What somebody else put into the folders stays in them.
+
+    Raises:
+        RunError: it cannot, as something of ours took its name.
+    """
     if not unfinished(work):
         return
     (output / FACTS).unlink(missing_ok=True)
+    ours = re.compile("|".join(f"(?:{layout_named(name).names()})" for name in LAYOUTS)).fullmatch
     for folder in CONFIGS:
         fresh, place, old = work / f"{folder}.new", output / folder, work / f"{folder}.old"
         if fresh.exists():
@@ -130,6 +142,8 @@ def restore(output: Path, work: Path) -> None:
                 shutil.rmtree(old, ignore_errors=True)
                 place.rename(old)
             fresh.rename(place)
+        if old.exists():
+            keep_others(old, place, ours)
     make_durable(output)
     (work / COMMIT).replace(output / FACTS)
     make_durable(output)
@@ -190,26 +204,85 @@ def stored_rows(output: Path, config: str, images: bool = True) -> Iterator[Stor
         images: whether to read these, too.
 
     Raises:
+        ShardDamaged: a shard is missing, or damaged where it is read.
         RunError: the folder holds no finished dataset.
     """
     facts = finished_facts(output)
-    with _reading(output / config):
-        for row in read_config(output / config, facts.configs[config], layout_named(facts.layout), images):
-            checked_key(row.columns["key"])  # it names files
-            yield row
+    layout = layout_named(facts.layout)
+    for shard in facts.configs[config].shards:
+        with reading(output, config, shard):
+            for row in layout.rows(output / config, shard, images) if shard.rows else ():
+                checked_key(row.columns["key"])  # it names files
+                if images:
+                    check_pictures(row.columns["key"], row.inputs, row.outputs)
+                yield row
+
+
+def chosen_rows(output: Path, config: str, chosen: set[int]) -> Iterator[tuple[int, StoredRow]]:
+    """Rows of a finished config with their places in it. Reads the pictures of these alone.
+
+    Raises: as `stored_rows`.
+    """
+    facts = finished_facts(output)
+    layout = layout_named(facts.layout)
+    position = 0
+    for shard in facts.configs[config].shards:
+        if not chosen.isdisjoint(range(position, position + shard.rows)):
+            folder = output / config
+            with reading(output, config, shard):
+                places = dict(layout.index(folder, shard))
+                for number, row in enumerate(layout.rows(folder, shard, images=False), position):
+                    if number in chosen:
+                        key = row.columns["key"]
+                        before, after = layout.images(folder, shard, places[key])
+                        check_pictures(key, before, after)
+                        yield number, row.model_copy(update={"inputs": tuple(before), "outputs": tuple(after)})
+        position += shard.rows
+
+
+class ShardDamaged(RunError):
+    """A shard is missing, or is not as it was written. The next finish looks through it."""
+
+    def __init__(self, message: str, place: tuple[str, tuple[str, ...]]):
+        super().__init__(message, 1)
+        self.place = place
+        """Its config, and its files there."""
 
 
 @contextmanager
-def _reading(folder: Path) -> Iterator[None]:
-    """Turns what is wrong with a config's shards into one line."""
-    again = "run the command that made it again: it makes anew what is missing"
+def reading(output: Path, config: str, shard: Shard) -> Iterator[None]:
+    """Turns what is wrong with a shard into one line, and sees that the next finish does not keep it as it is.
+
+    Raises:
+        ShardDamaged: something is.
+    """
+    again = "run the command that made it again: it makes anew what is missing or damaged"
+    place = config, shard.files
     try:
         yield
     except FileNotFoundError as error:
-        where = error.filename or folder
-        raise RunError(f"{where}: a shard is missing that {FACTS} lists; {again}", 1) from None
-    except (ValueError, tarfile.TarError) as error:
-        raise RunError(f"{folder}: a shard is damaged ({error}); {again}", 1) from None
+        where = error.filename or output / config / shard.files[0]
+        raise ShardDamaged(f"{where}: a shard is missing that {FACTS} lists; {again}", place) from None
+    except DAMAGE as error:
+        _raise_if_unreadable(error)
+        later = (output / FACTS).stat().st_mtime_ns + 1_000_000_000
+        with suppress(OSError):  # not ours to write to; then this reader at least says so
+            os.utime(output / config / shard.files[0], ns=(later, later))
+        raise ShardDamaged(f"{output / config / shard.files[0]}: is damaged ({error}); {again}", place) from None
+
+
+def check_pictures(key: str, *images: Sequence[bytes]) -> None:
+    """
+    Raises:
+        ValueError: a row's pictures, before or after the edit, are not whole; the message names the row.
+    """
+    try:
+        if not all(images):
+            raise ValueError("it is missing")
+        for data in (data for some in images for data in some):
+            png_size(data)
+    except ValueError as error:
+        raise ValueError(f"a picture of row {key} is no whole PNG: {error}") from None
 
 
 @contextmanager
@@ -224,7 +297,7 @@ def _commit(facts: DatasetFacts, work: Path) -> None:
     make_durable(work)
 
 
-_DAMAGE = (OSError, ValueError, TypeError, LookupError, StopIteration, tarfile.TarError, pa.ArrowException)
+DAMAGE = (OSError, ValueError, TypeError, LookupError, StopIteration, tarfile.TarError, pa.ArrowException)
 """What reading a damaged shard may raise."""
 
 
@@ -293,7 +366,7 @@ class _Places:
             for key, place in self._layout.index(self._output / config, shard) if shard.rows else ():
                 keys.append(key.encode())
                 places.append(place)
-        except _DAMAGE as error:
+        except DAMAGE as error:
             _raise_if_unreadable(error)
         return np.array(keys, "S"), np.array(places, np.int64)[: len(keys)]
 
@@ -306,7 +379,7 @@ class _Places:
         assert self._layout is not None
         try:
             return self._layout.images(self._output / config, shard, int(self._places[at]))
-        except _DAMAGE as error:
+        except DAMAGE as error:
             _raise_if_unreadable(error)
             return [], []
 

@@ -20,13 +20,14 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from comfy_nodes.core.keys import KEY_LENGTH
 from comfy_nodes.core.whole_files import replacing, write_whole
 
 from .columns import key_stem
 from .dataset import FACTS, finished_facts, stored_rows
 from .failures import RunError
 from .layouts import StoredRow
-from .ownership import refuse_links, remove_marked
+from .ownership import keep_others, refuse_links, remove_marked
 from .spool import disk_error
 
 Form = Literal["pairs", "diffsynth", "preference"]
@@ -96,6 +97,13 @@ _PART = ".unfinished"
 _INTENT = re.compile("(pairs|diffsynth|preference) [0-9a-f]{64}")
 
 
+_OURS = re.compile(
+    r"export\.json|(metadata|preference)\.jsonl"
+    rf"|(control|target|image|edit_image|rejected|source|chosen)/[0-9a-f]{{{KEY_LENGTH}}}(~[0-9a-z]+)*([_-]\d+)?\.(png|txt)"
+)
+"""Paths of an export's files, whose rows may have left the dataset since."""
+
+
 def _check(output: Path, form: Form) -> None:
     if not output.exists() or (output.is_dir() and not any(output.iterdir())):
         return
@@ -145,11 +153,14 @@ def _begin(fresh: Path, form: Form, dataset: str) -> None:
 
 
 def _replace(output: Path, fresh: Path, old: Path) -> None:
-    remove_marked(old, MARK)
+    """Puts an export in the place of its former one; what somebody else put into that stays in it."""
     if output.exists():
+        remove_marked(old, MARK)
         output.rename(old)
     fresh.rename(output)
-    remove_marked(old, MARK)
+    if old.exists():
+        keep_others(old, output, lambda name: _OURS.fullmatch(name) or (output / name).is_file())
+        remove_marked(old, MARK)
 
 
 def _pairs(run: Path, fresh: Path, pictures: _Pictures, done: Done) -> None:

@@ -76,8 +76,11 @@ class HfLayout(Layout):
 
     def found(self, folder: Path) -> Iterator[tuple[str, int, tuple[str, ...]]]:
         for path in sorted(folder.glob("*.parquet")):
-            if name := re.fullmatch(r"(train)-(\d{5})-of-\d{5}\.parquet", path.name):
+            if name := re.fullmatch(self.names(), path.name):
                 yield name[1], int(name[2]), (path.name,)
+
+    def names(self) -> str:
+        return r"(train)-(\d{5})-of-\d{5}\.parquet"
 
     def index(self, folder: Path, shard: Shard) -> Iterator[tuple[str, int]]:
         with pq.ParquetFile(folder / shard.files[0]) as file:

@@ -114,6 +114,10 @@ class ImgEditLayout(Layout):
             if name := re.fullmatch(r"(results_.+)_part(\d+)\.tar", path.name):
                 yield name[1], int(name[2]), (path.relative_to(folder).as_posix(),)
 
+    def names(self) -> str:
+        tables = "|".join([*(names.parquet for names in NAMES.values()), self.empty_stream])
+        return rf"(Single|Multi)turn/results_.+_part\d+\.tar|(Parquet|Columns)/({tables})_part\d+\.parquet"
+
     def index(self, folder: Path, shard: Shard) -> Iterator[tuple[str, int]]:
         with TarReader(folder / shard.files[0]) as tar:
             last = ""
@@ -137,7 +141,9 @@ class ImgEditLayout(Layout):
                     columns[name] = (row for batch in file.iter_batches(256) for row in batch.to_pylist())
             heads: dict[str, dict[str, Any]] = {name: next(rows, {}) for name, rows in columns.items()}
             for key, members in _items(tar):
-                name = next(name for name, head in heads.items() if head.get("key") == key)
+                name = next((name for name, head in heads.items() if head.get("key") == key), "")
+                if not name:
+                    raise ValueError(f"{key} stands in no table in its order")
                 before, after = _images(tar, members) if images else ([], [])
                 yield StoredRow.model_construct(columns=heads[name], inputs=tuple(before), outputs=tuple(after))
                 heads[name] = next(columns[name], {})

@@ -41,8 +41,11 @@ class WdsLayout(Layout):
 
     def found(self, folder: Path) -> Iterator[tuple[str, int, tuple[str, ...]]]:
         for path in sorted(folder.glob("*.tar")):
-            if name := re.fullmatch(r"(train(?:-\d+-to-\d+)?)-(\d{5})\.tar", path.name):
+            if name := re.fullmatch(self.names(), path.name):
                 yield name[1], int(name[2]), (path.name,)
+
+    def names(self) -> str:
+        return r"(train(?:-\d+-to-\d+)?)-(\d{5})\.tar"
 
     def index(self, folder: Path, shard: Shard) -> Iterator[tuple[str, int]]:
         with TarReader(folder / shard.files[0]) as tar:

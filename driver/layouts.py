@@ -103,6 +103,10 @@ class Layout(ABC):
         `images` read."""
 
     @abstractmethod
+    def names(self) -> str:
+        """A regular expression for all paths that it gives files in a config's folder."""
+
+    @abstractmethod
     def index(self, folder: Path, shard: Shard) -> Iterator[tuple[str, int]]:
         """Every row's key and its place, a number that `images` understands."""
 

@@ -20,7 +20,7 @@ from comfy_nodes.vlm import budget
 
 from .annotating import finished_annotations, write_annotation
 from .columns import RunFacts
-from .dataset import Written, restore, unfinished, write_dataset
+from .dataset import ShardDamaged, Written, restore, unfinished, write_dataset
 from .failures import RunError
 from .journal import Journal
 from .ownership import JOURNAL, MARK, WORK, begin_work, check_run_folder, remove_marked
@@ -82,10 +82,21 @@ class OutputFolder:
         Args:
             layout: how rows become files: hf, imgedit or wds.
         """
-        self.found = write_dataset(self.journal, self.spool, self.path, self.work, facts, layout)
+        gallery, lost, rebuilt, damaged = None, list[str](), False, set[object]()
+        while gallery is None:
+            found = write_dataset(self.journal, self.spool, self.path, self.work, facts, layout)
+            lost += found.lost
+            rebuilt |= found.rebuilt
+            try:
+                gallery = Gallery.of_dataset(self.path)
+            except ShardDamaged as error:  # the next round looks through it
+                if error.place in damaged:
+                    raise
+                damaged.add(error.place)
+        self.found = Written(tuple(lost), rebuilt)
         summary = self._summarise(facts, task)
         write_card(self.path, summary, environment)
-        return self._conclude(summary, environment, Gallery.of_dataset(self.path))
+        return self._conclude(summary, environment, gallery)
 
     def finish_annotation(self, facts: RunFacts, environment: dict[str, Any], photos: Path | None) -> Summary:
         """Turns finished annotations into `annotation.jsonl` with its report.

@@ -6,8 +6,10 @@ Asked before anything is made or removed. Knows nothing of what runs and exports
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
@@ -95,6 +97,25 @@ def remove_marked(folder: Path, mark: str) -> None:
                 path.unlink(missing_ok=True)
         (folder / mark).unlink(missing_ok=True)
         folder.rmdir()
+
+
+def keep_others(old: Path, place: Path, ours: Callable[[str], object]) -> None:
+    """Moves what is not ours out of a folder that is to be removed into the one that took its place.
+
+    Args:
+        ours: asked for the path of each file in the old folder, with `/`.
+
+    Raises:
+        RunError: something of ours has its place; it stays where it is.
+    """
+    for path in [path for path in old.rglob("*") if path.is_symlink() or not path.is_dir()]:
+        name = path.relative_to(old)
+        if ours(name.as_posix()):
+            continue
+        if os.path.lexists(place / name) or any((place / above).is_file() for above in name.parents):
+            raise RunError(f"{path}: no run left it there, and its place is taken; move it away", 1)
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        path.rename(place / name)
 
 
 def _says(path: Path, text: str) -> bool:

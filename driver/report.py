@@ -14,7 +14,7 @@ import jinja2
 
 from comfy_nodes.core.whole_files import write_whole
 
-from .dataset import finished_facts
+from .dataset import chosen_rows, finished_facts
 from .layouts import layout_named
 from .report_pictures import annotated, pair
 from .row_statistics import Ranking, RowStatistics, Stage
@@ -248,20 +248,9 @@ def _write(path: Path, text: str) -> None:
 
 
 def _pairs(output: Path, config: str, chosen: set[int]) -> dict[int, dict[str, Any]]:
-    """Rows of a config by their place in it, with small pictures. Reads the pictures of these alone."""
-    facts = finished_facts(output)
-    layout = layout_named(facts.layout)
-    found, position = {}, 0
-    for shard in facts.configs[config].shards:
-        if not chosen.isdisjoint(range(position, position + shard.rows)):
-            folder = output / config
-            places = dict(layout.index(folder, shard))
-            for number, row in enumerate(layout.rows(folder, shard, images=False), position):
-                if number in chosen:
-                    before, after = layout.images(folder, shard, places[row.columns["key"]])
-                    found[number] = pair(row.columns, before, after[0])
-        position += shard.rows
-    return found
+    """Rows of a config by their place in it, with small pictures."""
+    rows = chosen_rows(output, config, chosen)
+    return {number: pair(row.columns, row.inputs, row.outputs[0]) for number, row in rows}
 
 
 def _ranked(output: Path, ranking: Ranking) -> dict[str, list[dict[str, Any]]]:

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from .dataset import finished_facts
+from .dataset import check_pictures, finished_facts, reading
 from .failures import RunError
 from .labels import Answer, DrawnRow, Label, Labels, dataset_digest
 from .layouts import layout_named
@@ -142,8 +142,11 @@ class Review:
         for shard in self._facts.configs[row.place.config].shards:
             if number < shard.rows:
                 folder = self._run / row.place.config
-                place = dict(self._layout.index(folder, shard))[row.key]
-                return self._layout.images(folder, shard, place)
+                with reading(self._run, row.place.config, shard):
+                    place = dict(self._layout.index(folder, shard))[row.key]
+                    before, after = self._layout.images(folder, shard, place)
+                    check_pictures(row.key, before, after)
+                return before, after
             number -= shard.rows
         raise RunError(f"{self._run}: {row.key} is in no shard; restore the run's folder from a copy", 1)
 

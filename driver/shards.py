@@ -10,7 +10,7 @@ import hashlib
 import os
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,12 +74,14 @@ class Former:
 
     folder: Path
     shards: dict[tuple[str, int], Shard]
+    listed: int
+    """When their list was written: nanoseconds since 1970."""
     _digests: dict[str, bytearray] = field(default_factory=lambda: defaultdict(bytearray))
     _begins: dict[str, bytearray] = field(default_factory=lambda: defaultdict(bytearray))
 
     @classmethod
-    def of(cls, folder: Path, facts: ConfigFacts) -> Former:
-        return cls(folder, {(shard.stream, shard.number): shard for shard in facts.shards})
+    def of(cls, folder: Path, facts: ConfigFacts, listed: int) -> Former:
+        return cls(folder, {(shard.stream, shard.number): shard for shard in facts.shards}, listed)
 
     def look_at(self, rows: Iterable[Row], layout: Layout) -> None:
         """Takes note of all rows that there are now: 17 bytes each."""
@@ -97,7 +99,7 @@ class Former:
             full: size at which a shard is closed.
         """
         shard = self.shards.get((stream, number))
-        if shard is None or not _lies_there(shard, self.folder):
+        if shard is None or not self._lies_there(shard):
             return None
         end = first + shard.rows
         digests = self._digests[stream]
@@ -105,11 +107,14 @@ class Former:
         same = hashlib.sha256(digests[first * _DIGEST : end * _DIGEST]).hexdigest() == shard.rows_digest
         return shard if whole and same else None
 
-
-def _lies_there(shard: Shard, folder: Path) -> bool:
-    """Whether a shard's files are there, as long as they were."""
-    found = [folder / name for name in shard.files]
-    return all(path.is_file() for path in found) and shard.lengths in ((), tuple(path.stat().st_size for path in found))
+    def _lies_there(self, shard: Shard) -> bool:
+        """Whether a shard's files are there, as long as they were, and nobody wrote to them since they were listed."""
+        found = [self.folder / name for name in shard.files]
+        if not all(path.is_file() for path in found):
+            return False
+        stats = [path.stat() for path in found]
+        untouched = all(one.st_mtime_ns <= self.listed for one in stats)
+        return untouched and shard.lengths in ((), tuple(one.st_size for one in stats))
 
 
 def write_config(
@@ -142,13 +147,6 @@ def write_config(
     )
     size = sum(shard.size for shard in shards)
     return ConfigFacts(rows=tasks.total(), size=size, tasks=dict(sorted(tasks.items())), shards=shards)
-
-
-def read_config(folder: Path, facts: ConfigFacts, layout: Layout, images: bool = True) -> Iterator[Any]:
-    """A config's rows as `StoredRow`, stream by stream."""
-    for shard in facts.shards:
-        if shard.rows:
-            yield from layout.rows(folder, shard, images)
 
 
 def make_durable(path: Path) -> None:

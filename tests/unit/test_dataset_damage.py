@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from driver.columns import RunFacts
-from driver.dataset import FACTS, Written, read_facts, stored_rows, write_dataset
+from driver.dataset import FACTS, Written, chosen_rows, read_facts, stored_rows, write_dataset
 from driver.failures import RunError
+from driver.output import OutputFolder
 
 RUN_FACTS = RunFacts("remove", "a" * 64, "b" * 64, "classical")
 LAYOUTS = pytest.mark.parametrize("layout", ["hf", "imgedit", "wds"])
@@ -114,6 +118,75 @@ def test_a_damaged_shard(damage: Callable[[Path], None], layout: str, run: Any) 
     do_again(run, *written.lost)
     assert finish(run, layout) == Written()
     assert held(run) == dict.fromkeys([*KEYS, "e"], True)
+
+
+def flip_a_picture(run: Any, key: str, role: str, unnoticed: bool) -> None:
+    """Changes a byte of a picture in a shard; `unnoticed` as a disk does, which leaves the file's time as it was."""
+    picture = run.png(key, role)
+    (path,) = (path for path in (run.output / "data").rglob("*") if path.is_file() and picture in path.read_bytes())
+    data, stat = bytearray(path.read_bytes()), path.stat()
+    data[data.index(picture) + len(picture) // 2] ^= 1
+    path.write_bytes(data)
+    later = (run.output / FACTS).stat().st_mtime_ns + 10**9
+    os.utime(path, ns=(later, stat.st_mtime_ns if unnoticed else later))
+
+
+@LAYOUTS
+@pytest.mark.parametrize("role", ["input", "output"])
+def test_a_byte_of_a_shard_that_somebody_changed_is_found_when_it_would_stay(role: str, layout: str, run: Any) -> None:
+    run.add(*KEYS)
+    finish(run, layout)
+    flip_a_picture(run, "b", role, unnoticed=False)
+    assert finish(run, layout).lost == ("b",)
+    do_again(run, "b")
+    assert finish(run, layout) == Written()
+    assert held(run) == dict.fromkeys(KEYS, True)
+
+
+@LAYOUTS
+def test_a_damaged_picture_that_somebody_reads_is_named_and_then_made_again(layout: str, run: Any) -> None:
+    """By an export, the report, --open."""
+    run.add(*KEYS)
+    finish(run, layout)
+    flip_a_picture(run, "b", "output", unnoticed=True)
+    with pytest.raises(
+        RunError, match=r"a picture of row b is no whole PNG.*run the command that made it again"
+    ) as error:
+        list(stored_rows(run.output, "data"))
+    assert error.value.status == 1
+    assert finish(run, layout).lost == ("b",)
+
+
+def test_the_report_of_a_damaged_dataset_has_it_mended(tmp_path: Path, run: Any) -> None:
+    run.add(*KEYS)
+    folder = OutputFolder(tmp_path / "out")
+    run.journal, run.spool, run.output = folder.journal, folder.spool, folder.path
+    run.add(*KEYS)
+    folder.finish(RUN_FACTS, "remove", {}, "hf")
+    assert folder.found == Written()
+    flip_a_picture(run, "b", "output", unnoticed=True)
+    summary = folder.finish(RUN_FACTS, "remove", {}, "hf")
+    assert (folder.found.lost, summary.kept, summary.pending) == (("b",), 3, 1)
+    folder.close()
+
+
+@LAYOUTS
+def test_a_byte_changed_anywhere_is_one_line_at_most(layout: str, run: Any) -> None:
+    """Never a traceback, wherever it is, and the next finish has the sample again or makes it anew."""
+    run.add("a", "b")
+    finish(run, layout)
+    rng = np.random.default_rng(3)
+    for path in [path for path in (run.output / "data").rglob("*") if path.is_file()]:
+        whole, stat = path.read_bytes(), path.stat()
+        for at in rng.integers(0, len(whole), 25):
+            path.write_bytes(whole[:at] + bytes([whole[at] ^ 0x55]) + whole[at + 1 :])
+            with contextlib.suppress(RunError):
+                list(stored_rows(run.output, "data"))
+            with contextlib.suppress(RunError):
+                list(chosen_rows(run.output, "data", {0, 1}))
+        path.write_bytes(whole)
+        os.utime(path, ns=(stat.st_mtime_ns, stat.st_mtime_ns))
+    assert finish(run, layout) == Written()
 
 
 def edited(facts: dict[str, Any]) -> dict[str, Any]:

@@ -204,17 +204,17 @@ class TestLinks:
 
 class TestAgain:
     def test_the_same_command_makes_it_anew(self, run: Any, out: Path) -> None:
-        run.add("a", "b")
+        run.add("a" * 20, "b" * 20)
         finish(run)
         export(run.output, "pairs", out / "pairs", "hard")
         before = names_in(out / "pairs")
         export(run.output, "pairs", out / "pairs", "hard")
         assert names_in(out / "pairs") == before
-        run.journal._db.execute("DELETE FROM records WHERE sample = 'a'")
-        run.add("c")
+        run.journal._db.execute("DELETE FROM records WHERE sample = ?", ("a" * 20,))
+        run.add("c" * 20)
         finish(run)
         export(run.output, "pairs", out / "pairs", "hard")
-        assert {path.stem for path in (out / "pairs" / "target").iterdir()} == {"b", "c"}
+        assert {path.stem for path in (out / "pairs" / "target").iterdir()} == {"b" * 20, "c" * 20}
 
     def test_one_that_broke_off_goes_on(self, run: Any, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         run.add("a", "b", "c")

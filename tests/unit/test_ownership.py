@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from comfy_nodes.core.whole_files import replacing, write_whole
+from driver.columns import RunFacts
+from driver.dataset import read_facts, write_dataset
+from driver.exporting import export
 from driver.failures import RunError
 from driver.journal import Journal
 from driver.output import OutputFolder
 from driver.ownership import MARK, WORK
+
+FACTS = RunFacts("remove", "a" * 64, "b" * 64, "classical")
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -167,3 +174,43 @@ def test_an_error_leaves_what_was_there(tmp_path: Path) -> None:
         file.write(b"half")
         raise RuntimeError
     assert tree(tmp_path) == {"README.md": b"mine"}
+
+
+@pytest.mark.parametrize("layout", ["hf", "imgedit", "wds"])
+def test_what_a_user_put_into_the_datasets_folders_outlives_a_finish(layout: str, run: Any) -> None:
+    mine = {"data/notes.txt", "data/Columns/mine.parquet", "rejected/why/a.png", "data/train.parquet"}
+    run.add("a", "b")
+    finish = partial(write_dataset, run.journal, run.spool, run.output, run.output / ".work", FACTS)
+    finish(layout)
+    for name in mine:
+        write(run.output / name)
+    for other in ("wds", "hf", "imgedit", layout):
+        finish(other)
+        found = tree(run.output)
+        assert {name: found.get(name) for name in mine} == dict.fromkeys(mine, b"mine")
+        facts = read_facts(run.output)
+        assert facts is not None
+        ours = {f"{at}/{file}" for at, one in facts.configs.items() for shard in one.shards for file in shard.files}
+        assert {name for name in found if name.startswith(("data/", "rejected/"))} == mine | ours
+
+
+def test_what_a_user_put_into_an_export_outlives_the_next_one(
+    run: Any, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    out = tmp_path_factory.mktemp("exports") / "pairs"
+    run.add("a" * 20, "b" * 20)
+    run.finish()
+    export(run.output, "pairs", out, "hard")
+    mine = {"notes.txt", "target/cat.png", "target/caption.txt", "target/_latent_cache/x.safetensors"}
+    for name in mine:
+        write(out / name)
+    run.journal.lost(["b" * 20])
+    run.finish()
+    export(run.output, "pairs", out, "hard")
+    ours = {
+        "export.json",
+        *(f"{one}/{'a' * 20}.{end}" for one, end in (("control", "png"), ("target", "png"), ("target", "txt"))),
+    }
+    found = tree(out)
+    assert set(found) == mine | ours
+    assert {found[name] for name in mine} == {b"mine"}
