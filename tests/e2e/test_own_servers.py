@@ -38,7 +38,7 @@ subprocess.Popen(sleeper, start_new_session=True)
 subprocess.Popen([sys.executable, "-c", f"import subprocess; subprocess.Popen({sleeper!r}, start_new_session=True)"]).wait()
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        body = json.dumps({"system": {"comfyui_version": "0", "argv": sys.argv}, "devices": []}).encode()
+        body = json.dumps({"system": {"comfyui_version": "0", "argv": sys.argv}, "devices": [{"name": "cpu", "type": "cpu"}]}).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
