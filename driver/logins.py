@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from comfy_nodes.core import redaction
 from comfy_nodes.vlm import places
-from comfy_nodes.vlm.profiles import is_loopback
+from comfy_nodes.vlm.profiles import fault_of_key, is_loopback
 
 from .failures import RunError, ServerLocked
 from .terminal import plain
@@ -120,8 +120,8 @@ class Login(BaseModel):
         except (OSError, UnicodeDecodeError):
             found = ""
         found = found.strip()
-        if not found or not found.isascii() or not found.isprintable():
-            raise ServerLocked(f"server '{self.name}' needs a key in {where}, which holds none; put it there")
+        if fault := fault_of_key(found):
+            raise ServerLocked(f"server '{self.name}' needs a key in {where}, which {fault}; put it there")
         return found
 
 
@@ -131,13 +131,21 @@ def file() -> Path:
 
 
 def named(name: str) -> Login | None:
-    """The server of this name; None where the file has none, and the word may be an address.
+    """The server of this name; None where the file has none, and the word is an address.
 
     Raises:
-        RunError: the file is wrong.
+        RunError: the file is wrong, or has no server of this name, which is no address either.
     """
-    fields = _tables().get(name)
-    return None if fields is None else _login(name, fields)
+    tables = _tables()
+    if name in tables:
+        return _login(name, tables[name])
+    if name == "localhost" or re.search(r"[.:/]", name):
+        return None
+    have = f"has {', '.join(sorted(map(plain, tables)))}" if tables else "has none"
+    raise RunError(
+        f"--server {plain(name)}: {file()} has no server of this name (it {have}); add it there ({HELP}), or give an "
+        f"address, such as http://{plain(name)}:8188"
+    )
 
 
 def locked_by(url: str, status: int, location: str | None, login: Login | None) -> str:
@@ -146,11 +154,11 @@ def locked_by(url: str, status: int, location: str | None, login: Login | None) 
         elsewhere = plain((location or "nowhere").partition("?")[0])[:200]
         what = f"{url} sends us to {elsewhere} ({status}), as a log-in page does; redirects are not followed"
         if login is None:
-            what += ", give the address where ComfyUI itself answers"
+            what += "; give the address where ComfyUI itself answers, or"
     else:
-        what = f"{url} asks for a login ({status})"
+        what = f"{url} asks for a login ({status})" + (";" if login is None else "")
     if login is None:
-        return f"{what}; or write the login into {file()} and give its name to --server ({HELP})"
+        return f"{what} write the login into {file()} and give its name to --server ({HELP})"
     return f"{what}; the login of server '{login.name}' in {file()} is not, or no longer, good there"
 
 

@@ -6,10 +6,12 @@ Used by `comfy.py`, and by `comfy_socket.py` for its connection. Knows logins an
 from __future__ import annotations
 
 import contextlib
+import io
 import socket
 import ssl
 import time
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -163,40 +165,34 @@ class Transport:
         try:
             if response.status in (401, 407) or 300 <= response.status < 400:
                 raise ServerLocked(locked_by(self.url, response.status, response.headers.get("Location"), self._login))
-            data = bytearray()
-            while piece := response.read(1 << 16, decode_content=False):
-                data += piece
-                if bounds.rate:
-                    watch.extend(len(piece) / bounds.rate)
-                if len(data) > bounds.size:
-                    raise self._too_large(path, bounds)
+            data = self._read(response, path, bounds, watch)
             whole = True
         finally:
             if not whole:
                 response.close()  # what is left of it would be taken for the next answer
-        return Answer(
-            response.status, self._unpacked(bytes(data), response.headers.get("Content-Encoding"), path, bounds)
-        )
+        return Answer(response.status, data)
 
-    def _unpacked(self, data: bytes, coding: str | None, path: str, bounds: Bounds) -> bytes:
-        """We ask for plain answers; some gateways pack them all the same."""
-        name = (coding or "identity").strip().lower()
-        if name == "identity":
-            return data
-        if name not in _CODINGS:
+    def _read(self, response: urllib3.BaseHTTPResponse, path: str, bounds: Bounds, watch: Deadline) -> bytes:
+        """The body. We ask for plain ones; some gateways pack them all the same."""
+        name = (response.headers.get("Content-Encoding") or "identity").strip().lower()
+        if name not in _CODINGS and name != "identity":
             raise ServerFault(f"{self.url} answered {_bare(path)} packed as {plain(name)[:40]}, which nobody asked for")
-        unpacker, found = zlib.decompressobj(zlib.MAX_WBITS | 32), bytearray()
-        try:
-            for start in range(0, len(data), 1 << 16):
-                piece = data[start : start + (1 << 16)]
-                while piece and not unpacker.eof:  # by pieces: in one go it would need twice the memory
-                    found += unpacker.decompress(piece, 1 << 20)
-                    piece = unpacker.unconsumed_tail
-                    if len(found) > bounds.size:
-                        raise self._too_large(path, bounds)
-        except zlib.error as error:
-            raise ServerFault(f"{self.url} answered {_bare(path)} with damaged {name} ({error})") from None
-        return bytes(found)
+        unpacker = zlib.decompressobj(zlib.MAX_WBITS | 32) if name in _CODINGS else None
+        come = 0
+        # One buffer, which becomes the answer without a copy. Closed, as a fault that somebody keeps keeps this frame.
+        with io.BytesIO() as found:
+            while piece := response.read(1 << 16, decode_content=False):
+                come += len(piece)
+                if bounds.rate:
+                    watch.extend(len(piece) / bounds.rate)
+                try:
+                    for part in _unpacked(unpacker, piece) if unpacker else (piece,):
+                        found.write(part)
+                        if max(come, found.tell()) > bounds.size:
+                            raise self._too_large(path, bounds)
+                except zlib.error as error:
+                    raise ServerFault(f"{self.url} answered {_bare(path)} with damaged {name} ({error})") from None
+            return found.getvalue()
 
     def _too_large(self, path: str, bounds: Bounds) -> ServerFault:
         return ServerFault(f"{self.url} answered {_bare(path)} with more than {bounds.size >> 20} MB")
@@ -209,6 +205,14 @@ class Transport:
                 "the bundle that it is in as `certificate` in servers.toml, or in SSL_CERT_FILE (docs/operators.md)"
             )
         return ServerFault(f"{self.url} does not speak https as we do ({plain(str(cause))[:100]})")
+
+
+def _unpacked(unpacker: zlib._Decompress, packed: bytes) -> Iterator[bytes]:
+    """What comes out, 1 MB at a time, and at last nothing."""
+    while packed and not unpacker.eof:
+        yield unpacker.decompress(packed, 1 << 20)
+        packed = unpacker.unconsumed_tail
+    yield b""
 
 
 def _bare(path: str) -> str:

@@ -148,9 +148,9 @@ class Profile(BaseModel):
         else:
             return ""
         key = key.strip()
-        if not key or not key.isascii() or not key.isprintable() or " " in key:
+        if fault := fault_of_key(key) or ("holds a space" if " " in key else ""):
             raise VlmNotConfigured(
-                f"VLM profile '{self.name}' needs a key in {where}, which holds none; "
+                f"VLM profile '{self.name}' needs a key in {where}, which {fault}; "
                 "set it where ComfyUI is started, and start ComfyUI again"
             )
         redaction.hide(key)
@@ -233,6 +233,17 @@ def _profile(where: str, name: str, fields: dict[str, Any]) -> Profile:
         # Without the values: one of them may be a key in the wrong place.
         faults = (f"{'.'.join(map(str, fault['loc']))} {fault['msg']}".strip() for fault in error.errors())
         raise VlmNotConfigured(redaction.clean(f"{where}: {'; '.join(faults)}")) from None
+
+
+def fault_of_key(key: str) -> str:
+    """What is wrong with a key as it was found, bare of the spacing around it; "" where a header can carry it."""
+    if not key:
+        return "holds none"
+    if len(key.splitlines()) > 1:
+        return "holds more than one line"
+    if not key.isascii():
+        return "holds characters that are not ASCII"
+    return "" if key.isprintable() else "holds a control character"
 
 
 def is_loopback(host: str) -> bool:

@@ -10,6 +10,7 @@ import ssl
 import subprocess
 import threading
 import time
+import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from comfy_nodes.vlm.profiles import Profile, VlmNotConfigured
 from driver.comfy import ComfyServer
 from driver.comfy_socket import PromptEvents
 from driver.failures import PromptRefused, RunError, ServerFault, ServerGone, ServerLocked
@@ -91,6 +93,30 @@ def test_a_flood_is_not_swallowed(what: str) -> None:
         pytest.raises(ServerFault, match="with more than 1 MB"),
     ):
         Transport(url, None).request("GET", "/x", Bounds(silence=5, seconds=20, size=1 << 20))
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_an_answer_is_held_once(packed: bool) -> None:
+    """Also packed; and one that is too large not at all, although the fault that it was is still known."""
+    whole = bytes(16 << 20)
+    body, coding = (gzip.compress(whole, 1), "gzip") if packed else (whole, "identity")
+    sent = answer(body, "200 OK", f"Content-Encoding: {coding}")  # made here, as the server's memory is ours, too
+    with speaking(lambda connection, _head: connection.sendall(sent)) as url:
+        transport = Transport(url, None)
+        tracemalloc.start()
+        try:
+            got = transport.request("GET", "/x", Bounds(silence=5, seconds=60, size=len(whole))).data
+            assert len(got) == len(whole)
+            assert tracemalloc.get_traced_memory()[1] < 1.3 * len(whole)
+            del got
+            tracemalloc.reset_peak()
+            with pytest.raises(ServerFault, match="more than 8 MB") as kept:
+                transport.request("GET", "/x", Bounds(silence=5, seconds=60, size=8 << 20))
+            assert kept.traceback
+            now, most = tracemalloc.get_traced_memory()
+            assert now < 2 << 20 and most < 1.5 * (8 << 20)
+        finally:
+            tracemalloc.stop()
 
 
 def test_a_packed_answer_is_read_and_an_odd_one_is_not() -> None:
@@ -354,7 +380,7 @@ def test_a_login_goes_with_every_request_and_the_socket(
 def test_a_login_that_is_not_known_is_asked_for(status: str, words: str) -> None:
     with speaking(saying(b"no", status)) as url, pytest.raises(ServerLocked, match=words) as raised:
         ComfyServer(url).system_stats()
-    assert "servers.toml" in str(raised.value)
+    assert "); write the login into" in str(raised.value) and "servers.toml" in str(raised.value)
 
 
 @pytest.fixture
@@ -367,12 +393,24 @@ def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
 def test_a_named_server(written: Callable[[str], None]) -> None:
     from driver.logins import named
 
-    assert named("team") is None, "without a file"
     written('[servers.team]\naddress = "https://comfy.example.com/sub/"\nkey_variable = "TEAM_KEY"\n')
     login = named("team")
     assert login is not None
     assert login.address == "https://comfy.example.com/sub"
-    assert named("http://comfy.example.com") is None
+    for address in ("http://comfy.example.com", "comfy.example.com", "studio:8188", "studio/comfy", "localhost"):
+        assert named(address) is None
+
+
+def test_a_name_that_is_not_known_is_no_address(written: Callable[[str], None]) -> None:
+    from driver.logins import named
+
+    with pytest.raises(
+        RunError, match=r"--server team: .*servers\.toml has no server of this name \(it has none\); .*team:8188"
+    ):
+        named("team")
+    written('[servers.studio]\naddress = "https://a"\n[servers.b]\naddress = "https://b"\n')
+    with pytest.raises(RunError, match=r"\(it has b, studio\)"):
+        named("team")
 
 
 WRONG = {
@@ -415,6 +453,24 @@ def test_a_key_that_is_not_there_or_renewed(tmp_path: Path, monkeypatch: pytest.
         assert login.headers() == {"Authorization": f"Bearer {token}"}
     with pytest.raises(RunError, match=r"server 'team': certificate .*none\.pem: No such file"):
         ComfyServer(url, Login(name="team", address=url, certificate=str(tmp_path / "none.pem")))
+
+
+@pytest.mark.parametrize(
+    ("key", "wrong"),
+    [
+        ("", "holds none"),
+        ("one\r\ntwo", "holds more than one line"),
+        ("one\ttwo", "holds a control character"),
+        ("schl\u00fcssel", "holds characters that are not ASCII"),
+    ],
+)
+def test_a_key_that_no_header_can_carry_is_told_so(monkeypatch: pytest.MonkeyPatch, key: str, wrong: str) -> None:
+    monkeypatch.setenv("TEAM_KEY", f" {key}\r\n")
+    url = "http://127.0.0.1:9"
+    with pytest.raises(ServerLocked, match=f"TEAM_KEY, which {wrong}"):
+        Login(name="team", address=url, key_variable="TEAM_KEY").headers()
+    with pytest.raises(VlmNotConfigured, match=f"TEAM_KEY, which {wrong}"):
+        Profile(name="team", base_url=url, model="m", key_variable="TEAM_KEY").key()
 
 
 def test_sizes_of_models_are_what_a_server_tells() -> None:
