@@ -22,7 +22,7 @@ from .source_storage import LocalStorage, Storage, listed, locate, matches, unre
 
 Kind = Literal["photos", "json", "parquet", "tar"]
 
-PLANNER = 2
+PLANNER = 3
 """Raised whenever the same input would be planned otherwise than before."""
 
 _KINDS: dict[str, Kind] = {".json": "json", ".jsonl": "json", ".parquet": "parquet", ".tar": "tar"}

@@ -210,8 +210,8 @@ def test_what_peoples_files_really_hold(driver: Driver, tmp_path: Path) -> None:
     assert (row["source_id"], row["prompt"]) == ("words-not-utf8/notepad16.jpg", words)
     failed = {row["source_id"]: row["message"] for row in helpers.table(output, "failed")}
     assert failed == {
-        "labels-taken-for-words/ball.jpg": "ball.txt holds box labels or other numbers, not an instruction; move it away",
-        "labels-taken-for-words/polygon.jpg": "polygon.txt holds box labels or other numbers, not an instruction; move it away",
+        "labels-taken-for-words/ball.jpg": "ball.txt holds box labels or other numbers, not an instruction; move it away, or write the words alone",
+        "labels-taken-for-words/polygon.jpg": "polygon.txt holds box labels or other numbers, not an instruction; move it away, or write the words alone",
         "mask-in-class-colours/ball.jpg": "ball.mask.png has colours; give white for the object and black for the rest",
         "words-not-utf8/ansi.jpg": "ansi.txt: cannot be read as UTF-8 text; save it as UTF-8",
         "words-not-utf8/gbk.jpg": "gbk.txt: cannot be read as UTF-8 text; save it as UTF-8",
