@@ -61,15 +61,24 @@ def adopt_file(
     Raises:
         RunError: it cannot be adopted, a question is left open, or the file cannot be written.
     """
-    adopted = adopt(WorkflowFile.read(theirs), object_info, read_answers(choices), ask)
-    if output.exists() and output.samefile(theirs):
-        raise RunError(f"--output {output}: this is the graph itself; name another file")
+    file, answers = look_at(theirs, output, choices)
+    adopted = adopt(file, object_info, answers, ask)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         output.write_text(json.dumps(adopted.ui, indent=2, ensure_ascii=False) + "\n", "utf-8")
     except OSError as error:
         raise RunError(f"--output {output}: cannot be written ({error.strerror}); name another file") from None
     return adopted
+
+
+def look_at(theirs: Path, output: Path, choices: str) -> tuple[WorkflowFile, dict[str, str]]:
+    """The file and the answers; needs no server. Arguments and errors as of `adopt_file`."""
+    file, answers = WorkflowFile.read(theirs), read_answers(choices)
+    if file.ui is None:
+        raise RunError(f"{file.path}: not in UI format, which artists' files have; open it in ComfyUI and save it")
+    if output.exists() and output.samefile(theirs):
+        raise RunError(f"--output {output}: this is the graph itself; name another file")
+    return file, answers
 
 
 def read_answers(choices: str) -> dict[str, str]:
@@ -102,8 +111,7 @@ def ask_terminal(question: Question) -> str:
 
 def adopt(file: WorkflowFile, object_info: dict[str, Any], answers: Mapping[str, str], ask: Ask | None) -> Adopted:
     """As `adopt_file`, without writing."""
-    if file.ui is None:
-        raise RunError(f"{file.path}: not in UI format, which artists' files have; open it in ComfyUI and save it")
+    assert file.ui is not None
     file = replace(file, ui=without_shown_values(file.ui, object_info))
     api = file.to_api(object_info)
     ours = [

@@ -20,6 +20,7 @@ if __package__ in (None, ""):
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from driver.failures import PromptRefused, RunError, ServerFault
+from driver.ownership import RESTORE
 from driver.stopping import STOPPED, StopRequest
 from driver.terminal import say
 
@@ -56,6 +57,8 @@ def main(arguments: list[str] | None = None) -> int:
         return _end(f"{error}: see to the server and run the same command again", 2)
     except sqlite3.OperationalError as error:
         return _end(f"{options.output}: the journal cannot be written ({error}); is the disk full?", 1)
+    except sqlite3.DatabaseError as error:
+        return _end(f"{options.output}: its journal, run.sqlite, is damaged ({error}); {RESTORE}", 1)
     except ModuleNotFoundError as error:
         return _end(f"the package {error.name} is missing: run python install.py, or use the Python that it set up", 2)
     except KeyboardInterrupt:
@@ -294,6 +297,9 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 
 def _check_purpose(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     """Ends the command where it is asked for nothing, for two things, or for one without what it needs."""
+    for action in parser._actions:
+        if getattr(options, action.dest, None) == "" and action.const != "":
+            parser.error(f"{action.option_strings[0]} is empty; give it a value or leave it out")
     asked = [name for name in ("workflow", "adopt", "collect", "open") if getattr(options, name)]
     if len(asked) != 1:
         listed = "--workflow, --adopt, --collect or --open"

@@ -10,6 +10,7 @@ import json
 import platform
 import re
 import uuid
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,9 +75,11 @@ def collect(folder: Path, output: Path, layout: str = "hf") -> Collected:
         )
     if output.resolve().is_relative_to(folder.resolve()):
         raise RunError(f"--output {output}: lies in the folder that is collected; choose one outside of it")
-    found, refused, others = _find(folder)
+    found, refused, others, runs = _find(folder)
+    passed = ", ".join(f"{run} ({number})" for run, number in sorted(runs.items()))
     if not found and not refused:
-        raise RunError(f"--collect {folder}: holds no pair of Save Edit Pair's")
+        only = f" made by hand, only those of batch runs: {passed}" if runs else ""
+        raise RunError(f"--collect {folder}: holds no pair of Save Edit Pair's{only}")
     newest = _newest(found)
     target = OutputFolder(output)
     try:
@@ -105,14 +108,20 @@ def collect(folder: Path, output: Path, layout: str = "hf") -> Collected:
         )
     if summary.failed:
         lines.append(f"{summary.failed} refused: see failed.parquet")
+    if runs:
+        lines.append(f"{runs.total()} pairs of {len(runs)} batch runs were passed over: {passed}")
     if others:
         lines.append(f"{others} other JSON files are no edit pairs and were passed over")
     return Collected(summary, tuple(lines))
 
 
-def _find(folder: Path) -> tuple[list[Saved], list[Unusable], int]:
-    """Records, what is no whole record, and how many files are about something else."""
-    found, refused, others = [], [], 0
+_OF_RUN = re.compile(r"/([0-9a-f]{32})/[^/]+-\d+/[^/]+\Z")
+"""How the path of a file ends that a batch run had saved: `<run id>/<key>-<submission>/<name>`."""
+
+
+def _find(folder: Path) -> tuple[list[Saved], list[Unusable], int, Counter[str]]:
+    """Records, what is no whole record, how many files are about something else, and how many pairs are of which batch run."""
+    found, refused, others, runs = [], [], 0, Counter[str]()
     for path in sorted(folder.rglob("*.json")):
         if path.name.endswith(".records.json") or path.name.startswith("."):
             continue  # what the sink told a driver, and what it had not finished writing
@@ -120,6 +129,9 @@ def _find(folder: Path) -> tuple[list[Saved], list[Unusable], int]:
             item = json.loads(path.read_bytes())
             if not (isinstance(item, dict) and {"key", "input_images", "output_images"} <= item.keys()):
                 others += 1
+                continue
+            if of_run := _OF_RUN.search(path.resolve().as_posix()):
+                runs[of_run[1]] += 1
                 continue
             one = Saved(path, _vouched(EditRecord.model_validate(item)), path.stat().st_mtime)
             _bind(one)  # before the newest of a key is chosen, which another's must not be
@@ -132,10 +144,10 @@ def _find(folder: Path) -> tuple[list[Saved], list[Unusable], int]:
             refused.append(_unusable(path, folder, "RecordDamaged", f"{path.name} cannot be read ({error})"))
     for path in sorted(folder.rglob("*-edited.png")):
         record = path.with_name(f"{path.name.removesuffix('-edited.png')}.json")
-        if not record.exists():
+        if not record.exists() and not _OF_RUN.search(path.resolve().as_posix()):
             why = f"{path.name} has no record beside it: saving broke off, or {record.name} was moved away"
             refused.append(_unusable(path, folder, "RecordMissing", why))
-    return found, refused, others
+    return found, refused, others, runs
 
 
 def _vouched(record: EditRecord) -> EditRecord:

@@ -187,6 +187,8 @@ def finished_facts(output: Path) -> DatasetFacts:
     Raises:
         RunError: no finish came to its end there, or its list was changed.
     """
+    if not output.is_dir():
+        raise RunError(f"{output}: no such folder; name the --output of a run")
     facts = read_facts(output)
     if facts is None:
         raise RunError(

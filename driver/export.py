@@ -14,7 +14,7 @@ if __package__ in (None, ""):
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from driver.failures import RunError
-from driver.terminal import say
+from driver.terminal import path_argument, say
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -51,9 +51,9 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         "preference: preference.jsonl, a kept edit against a rejected one of the same sample.",
     )
     add = parser.add_argument
-    add("run", type=Path, metavar="RUN", help="the --output of a run of batch.py")
+    add("run", type=path_argument, metavar="RUN", help="the --output of a run of batch.py")
     add("--to", required=True, choices=("pairs", "diffsynth", "preference"), help="the form; see below")
-    add("--output", required=True, type=Path, metavar="DIR", help="a folder of its own for this export")
+    add("--output", required=True, type=path_argument, metavar="DIR", help="a folder of its own for this export")
     add(
         "--link",
         choices=("hard", "symlink", "copy"),

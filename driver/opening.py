@@ -28,12 +28,12 @@ from comfy_nodes.core.whole_files import write_whole
 from . import partner
 from .columns import key_stem
 from .comfy import ComfyServer
-from .dataset import CONFIGS, stored_rows
+from .dataset import CONFIGS, finished_facts, stored_rows
 from .failures import RunError
 from .journal import Journal
 from .layouts import StoredRow
 from .output import workflow_files
-from .ownership import JOURNAL, refuse_links
+from .ownership import JOURNAL, check_journal, refuse_links
 from .posting import sample_widgets
 from .sources import Sample, Source
 from .ui_graph import UiGraph, without_shown_values
@@ -76,24 +76,48 @@ class Again:
     line: str
 
 
-def open_row(key: str, run: Path, server: ComfyServer, original: Source | None, upload: bool) -> Opened:
-    """Writes the workflow of one row, with photo, region, instruction and seed in its widgets.
+@dataclass(frozen=True)
+class Found:
+    """A row with what its run's folder holds of it."""
+
+    run: Path
+    row: StoredRow
+    sample: Sample
+    ui: WorkflowFile
+    api: Api
+
+
+def find_row(key: str, run: Path) -> Found:
+    """Looks a row up; needs no server.
 
     Args:
         key: the row's, as the dataset and the report name it.
         run: the run's folder.
+
+    Raises:
+        RunError: no such folder or row, a run without a UI file or a journal.
+    """
+    finished_facts(run)
+    refuse_links(run)
+    row = _stored(run, key)
+    sample = _sample_of(run, key_stem(key))
+    return Found(run, row, sample, *_graphs(run, sample.task or str(row.columns["task"])))
+
+
+def open_row(found: Found, server: ComfyServer, original: Source | None, upload: bool) -> Opened:
+    """Writes the workflow of one row, with photo, region, instruction and seed in its widgets.
+
+    Args:
         server: a ComfyUI that has the graph's nodes.
         original: the run's input, for the photo as it was; None for the picture that the row has, which is the photo
             without its metadata unless the graph scaled it.
         upload: whether the pictures go to that server, so that the workflow runs there at once.
 
     Raises:
-        RunError: no such row, a run without a UI file, or a photo that is another one now.
+        RunError: a photo that is another one now.
     """
-    refuse_links(run)
-    row = _stored(run, key)
-    sample = _sample_of(run, key_stem(key))
-    ui_file, api = _graphs(run, sample.task or str(row.columns["task"]))
+    run, row, sample, ui_file, api = found.run, found.row, found.sample, found.ui, found.api
+    key = str(row.columns["key"])
     info = server.object_info()
     graph = BatchGraph.bind(api, info)
     pictures, notes = _pictures(sample, row, graph, original)
@@ -173,6 +197,7 @@ def _stored(run: Path, key: str) -> StoredRow:
 
 def _sample_of(run: Path, key: str) -> Sample:
     """The sample that a row was made of, from the run's journal."""
+    check_journal(run)
     with closing(Journal(run / JOURNAL)) as journal:
         found = journal.sample(key)
     if found is None:

@@ -30,6 +30,12 @@ JOURNAL = "run.sqlite"
 
 _JOURNALS = (JOURNAL, f"{JOURNAL}-wal", f"{JOURNAL}-shm", f"{JOURNAL}-journal")
 
+RESTORE = "what is finished in the folder stays as it is; restore the journal from a copy, or go on in a new folder"
+"""What to do where a journal is gone."""
+
+_FINISHED = {"summary.json", "telemetry.parquet"}
+"""What every finish leaves beside the journal."""
+
 _UNMARKED = f".{MARK}.part"
 
 _WORKING = (_UNMARKED, "lock", "spool", "data.", "rejected.", "shards.json.", "collected.sqlite", "server")
@@ -57,10 +63,26 @@ def check_run_folder(folder: Path) -> None:
         strange = sorted(names - {WORK, *_JOURNALS})
     else:  # killed before it was marked, where nothing is in it
         strange = sorted(names - ({WORK} if inside <= {_UNMARKED} else set()))
+    if strange and (names >= _FINISHED or (marked and JOURNAL in names)):
+        raise _without_journal(folder, f"--output {folder}")
     if strange:
         raise RunError(
             f"--output {folder}: holds files that no run left there ({strange[0]}); choose a new or empty folder"
         )
+
+
+def check_journal(folder: Path) -> None:
+    """
+    Raises:
+        RunError: a run's folder has no journal that can be read; opening it would make an empty one.
+    """
+    if not _is_journal(folder / JOURNAL):
+        raise _without_journal(folder, str(folder))
+
+
+def _without_journal(folder: Path, name: str) -> RunError:
+    how = "damaged" if (folder / JOURNAL).exists() else "missing"
+    return RunError(f"{name}: the run's journal, {JOURNAL}, is {how}; {RESTORE}")
 
 
 def begin_work(folder: Path) -> None:

@@ -16,7 +16,7 @@ if __package__ in (None, ""):
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from driver.failures import RunError
-from driver.terminal import say
+from driver.terminal import path_argument, say
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -69,8 +69,10 @@ def _review(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
+    from driver.dataset import finished_facts
     from driver.label_report import REPORT, report
 
+    finished_facts(options.run)
     found = report(options.run, options.precision)
     print(f"{found['labels']} labelled pairs, weighted back to all rows; all figures: {options.run / REPORT}")
     if found["sampled_without_label"]:
@@ -118,7 +120,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         epilog="Labels are in RUN/labels.jsonl, what was drawn is in RUN/labels_sample.json. The same command goes on.",
     )
     add = parser.add_argument
-    add("run", type=Path, metavar="RUN", help="the --output of a run of batch.py")
+    add("run", type=path_argument, metavar="RUN", help="the --output of a run of batch.py")
     add("--sample", type=_positive, metavar="N", help="rows to ask about, spread over tasks and verdicts; default: 200")
     add("--per-task", action="store_true", help="N rows of each task instead of N altogether")
     add("--seed", type=int, metavar="S", help="which rows are drawn; default: 0, or that of the labels there")

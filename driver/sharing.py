@@ -22,10 +22,11 @@ from .terminal import plain, say
 
 def adopt(options: argparse.Namespace) -> None:
     """`--adopt`: turns somebody's graph into a batchable one."""
-    from .adopting import adopt_file, ask_terminal
+    from .adopting import adopt_file, ask_terminal, look_at
 
     theirs = Path(options.adopt)
     output = Path(options.output) if options.output else theirs.with_name(f"{theirs.stem}-editpairs.json")
+    look_at(theirs, output, options.adopt_choice or "")  # before a server is started for it
     ask = ask_terminal if sys.stdin.isatty() else None
     with _server(options) as server:
         adopted = adopt_file(theirs, output, server.object_info(), options.adopt_choice or "", ask)
@@ -48,12 +49,13 @@ def collect(options: argparse.Namespace) -> Summary:
 
 def open_row(options: argparse.Namespace) -> None:
     """`--open`: writes the workflow of one row, and with `--again` makes the row once more."""
-    from .opening import make_again
+    from .opening import find_row, make_again
     from .opening import open_row as open_one
 
+    found = find_row(options.open, options.output)  # before a server is started for it
     original = Source(options.input, options.image_root) if options.input else None
     with _server(options) as server:
-        opened = open_one(options.open, options.output, server, original, upload=bool(options.server))
+        opened = open_one(found, server, original, upload=bool(options.server))
         print(*map(plain, opened.lines), sep="\n")
         if options.again:
             print(make_again(opened, server).line)

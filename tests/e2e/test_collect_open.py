@@ -15,7 +15,7 @@ import pytest
 from driver.adopting import adopt_file
 from driver.collecting import collect
 from driver.comfy import ComfyServer
-from driver.opening import Opened, make_again, open_row
+from driver.opening import Opened, find_row, make_again, open_row
 from driver.sources import Source
 from driver.workflow import WorkflowFile, find_workflow
 from tests.e2e.helpers import Driver, comparable, get, make_photo, pixels_of, post, rows, until
@@ -45,7 +45,7 @@ def run_by_hand(url: str, path: Path) -> dict[str, Any]:
 
 def opened(output: Path, url: str, photos: Path | None) -> Opened:
     (row,) = rows(output) + rows(output, "rejected")
-    return open_row(row["key"], output, ComfyServer(url), Source(photos) if photos else None, upload=True)
+    return open_row(find_row(row["key"], output), ComfyServer(url), Source(photos) if photos else None, upload=True)
 
 
 def test_a_row_is_opened_run_by_hand_and_collected(driver: Driver, photos: Path, comfy: Any, tmp_path: Path) -> None:

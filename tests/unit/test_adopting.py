@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from driver.adopting import adopt, adopt_file, read_answers
+from driver.adopting import adopt, adopt_file, look_at, read_answers
 from driver.failures import RunError
 from driver.ui_graph import UiGraph
 from driver.workflow import Api, BatchGraph, WorkflowFile
@@ -442,10 +442,11 @@ class TestRefusing:
         with pytest.raises(RunError, match="is the graph itself"):
             adopt_file(tmp_path / "theirs.json", tmp_path / "theirs.json", info)
 
-    def test_api_format(self, info: dict[str, Any]) -> None:
-        api = {"1": {"class_type": "LoadImage", "inputs": {"image": "a.png"}}}
+    def test_api_format(self, tmp_path: Path) -> None:
+        path = tmp_path / "theirs.json"
+        path.write_text(json.dumps({"1": {"class_type": "LoadImage", "inputs": {"image": "a.png"}}}))
         with pytest.raises(RunError, match="not in UI format"):
-            adopt(WorkflowFile(Path("theirs.json"), "0" * 64, None, api), info, {}, None)
+            look_at(path, tmp_path / "ours.json", "")
 
 
 def test_what_the_server_lacks_is_said_and_the_file_is_written_all_the_same(

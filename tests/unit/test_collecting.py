@@ -273,3 +273,16 @@ def test_other_files_are_passed_over(hand: Hand, tmp_path: Path) -> None:
     hand.save("a")
     (hand.folder / "annotation.json").write_text('{"key": "a", "annotation": {}}')
     assert "1 other JSON files are no edit pairs and were passed over" in collect(hand.folder, tmp_path / "out").lines
+
+
+def test_pairs_of_batch_runs_are_passed_over_and_their_runs_named(hand: Hand, tmp_path: Path) -> None:
+    run = "0123456789abcdef" * 2
+    hand.save("b" * 20, subfolder=f"{run}/{'b' * 20}-0")
+    hand.save("c" * 20, subfolder=f"{run}/{'c' * 20}-1").unlink()
+    with pytest.raises(RunError, match=rf"only those of batch runs: {run} \(1\)"):
+        collect(hand.folder, tmp_path / "out")
+    hand.save("a" * 20)
+    found = collect(hand.folder, tmp_path / "out")
+    assert keys(tmp_path / "out") == ["a" * 20]
+    assert f"1 pairs of 1 batch runs were passed over: {run} (1)" in found.lines
+    assert failed(tmp_path / "out") == {}

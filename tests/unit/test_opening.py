@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from driver.failures import RunError
-from driver.opening import _as_saved, _compared, open_row
+from driver.opening import _as_saved, _compared, find_row, open_row
 from driver.sources import Source
 from driver.ui_graph import UiGraph
 from driver.workflow import Api, WorkflowFile
@@ -86,7 +86,7 @@ def finished(run: Any, object_info: dict[str, Any]) -> Path:
 class TestOpening:
     def test_the_file_does_what_the_driver_did(self, finished: Path, object_info: dict[str, Any], run: Any) -> None:
         server = Server(object_info)
-        opened = open_row("a" * 20, finished, server, None, upload=True)  # type: ignore[arg-type]
+        opened = open_row(find_row("a" * 20, finished), server, None, upload=True)  # type: ignore[arg-type]
         api = converted(json.loads(opened.path.read_text()), object_info)
         load = api["1"]["inputs"]
         assert (load["image"], load["seed"]) == (f"editpairs-open/{'a' * 20}.png [input]", 7)
@@ -100,14 +100,14 @@ class TestOpening:
         self, finished: Path, object_info: dict[str, Any], run: Any
     ) -> None:
         server = Server(object_info)
-        opened = open_row("a" * 20, finished, server, None, upload=False)  # type: ignore[arg-type]
+        opened = open_row(find_row("a" * 20, finished), server, None, upload=False)  # type: ignore[arg-type]
         assert converted(json.loads(opened.path.read_text()), object_info)["1"]["inputs"]["image"] == f"{'a' * 20}.png"
         assert opened.pictures[0].read_bytes() == run.png("a" * 20, "input")
         assert (server.uploaded, "copy aaaaaaaaaaaaaaaaaaaa.png from" in opened.lines[0]) == ({}, True)
 
     def test_a_scaled_photo_is_said(self, finished: Path, object_info: dict[str, Any]) -> None:
         """The journal knows the photo's size, 10 x 6; the row's picture is 12 x 12."""
-        opened = open_row("a" * 20, finished, Server(object_info), None, upload=False)  # type: ignore[arg-type]
+        opened = open_row(find_row("a" * 20, finished), Server(object_info), None, upload=False)  # type: ignore[arg-type]
         assert "scaled the photo from 10 x 6 to 12 x 12: give the run's --input" in opened.lines[1]
 
     def test_another_photo_in_the_input(
@@ -117,16 +117,16 @@ class TestOpening:
         photos.mkdir()
         (photos / f"{'a' * 20}.jpg").write_bytes(run.png("other", "input"))
         with pytest.raises(RunError, match="is another picture than the one"):
-            open_row("a" * 20, finished, Server(object_info), Source(photos), upload=False)  # type: ignore[arg-type]
+            open_row(find_row("a" * 20, finished), Server(object_info), Source(photos), upload=False)  # type: ignore[arg-type]
 
     def test_no_such_row(self, finished: Path, object_info: dict[str, Any]) -> None:
         with pytest.raises(RunError, match="has no row of this key"):
-            open_row("b" * 20, finished, Server(object_info), None, upload=False)  # type: ignore[arg-type]
+            open_row(find_row("b" * 20, finished), Server(object_info), None, upload=False)  # type: ignore[arg-type]
 
     def test_a_run_of_an_api_file(self, finished: Path, object_info: dict[str, Any]) -> None:
         (finished / "workflow.json").unlink()
         with pytest.raises(RunError, match=r"was run from a file in API format.*nothing to fill in"):
-            open_row("a" * 20, finished, Server(object_info), None, upload=False)  # type: ignore[arg-type]
+            open_row(find_row("a" * 20, finished), Server(object_info), None, upload=False)  # type: ignore[arg-type]
 
 
 class TestSettingWidgets:
@@ -170,3 +170,10 @@ class TestComparing:
     @pytest.mark.parametrize(("key", "saved"), [("k", "k"), ("k~1", "k~1"), ("k~try0", "k"), ("k~2~try1", "k~2")])
     def test_keys_of_rejected_tries(self, key: str, saved: str) -> None:
         assert _as_saved(key) == saved
+
+
+def test_a_run_without_its_journal_is_not_given_an_empty_one(finished: Path) -> None:
+    (finished / "run.sqlite").unlink()
+    with pytest.raises(RunError, match=r"journal, run\.sqlite, is missing"):
+        find_row("a" * 20, finished)
+    assert not (finished / "run.sqlite").exists()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from comfy_nodes.core.records import FailureRecord, SampleFailure
+from driver import batch, export, review, sharing
 from driver.batch import _conclude, _parse
 from driver.report import Summary
 
@@ -90,3 +93,52 @@ def test_what_a_node_skips_is_skipped_on_its_way_through_the_record() -> None:
     failure = SampleFailure("edit", "NoColour", "it has it already", "Alter #2", skipped=True)
     told = FailureRecord(key="0" * 20, failure=failure).model_dump_json()
     assert FailureRecord.model_validate_json(told).failure == failure
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ("batch", "--workflow", "remove", "--output", ""),
+        ("batch", "--workflow", "remove", "--input", ""),
+        ("batch", "--open", ""),
+        ("export", "", "--to", "pairs", "--output", "x"),
+        ("export", "run", "--to", "pairs", "--output", ""),
+        ("review", ""),
+    ],
+)
+def test_an_empty_name_is_refused(given: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        {"batch": batch.main, "export": export.main, "review": review.main}[given[0]](list(given[1:]))
+    assert ended.value.code == 2
+    assert "is empty" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        (("batch", "--open", "k", "--output", "nonexist"), "nonexist: no such folder"),
+        (("batch", "--open", "k", "--output", "."), ".: holds no finished dataset"),
+        (("batch", "--adopt", "nonexist.json"), "nonexist.json"),
+        (("batch", "--adopt", "README.md"), "README.md: not JSON"),
+        (("export", "nonexist", "--to", "pairs", "--output", "x"), "nonexist: no such folder"),
+        (("review", "nonexist"), "nonexist: no such folder"),
+        (("review", "nonexist", "--report"), "nonexist: no such folder"),
+    ],
+)
+def test_what_is_not_there_is_one_line_before_a_server_is_started(
+    given: tuple[str, ...],
+    line: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def started(*_: object) -> None:
+        raise AssertionError("a server was started")
+
+    monkeypatch.setattr(sharing, "running_hosts", started)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "README.md").write_text("# words")
+    assert {"batch": batch.main, "export": export.main, "review": review.main}[given[0]](list(given[1:])) == 2
+    said = capsys.readouterr().err
+    assert line in said
+    assert said.count("\n") == 1

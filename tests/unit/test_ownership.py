@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 from functools import partial
 from pathlib import Path
@@ -214,3 +215,18 @@ def test_what_a_user_put_into_an_export_outlives_the_next_one(
     found = tree(out)
     assert set(found) == mine | ours
     assert {found[name] for name in mine} == {b"mine"}
+
+
+@pytest.mark.parametrize("how", ["missing", "damaged"])
+def test_a_finished_dataset_whose_journal_is_gone_is_told_apart_from_strange_files(how: str, run: Any) -> None:
+    run.finish()
+    output = run.output / "copy"
+    for name in ("data", "rejected"):
+        shutil.copytree(run.output / name, output / name)
+    for name in ("shards.json", "summary.json", "telemetry.parquet", *(["run.sqlite"] if how == "damaged" else ())):
+        write(output / name)
+    before = tree(output)
+    with pytest.raises(RunError, match=f"journal, run.sqlite, is {how}; .*restore the journal from a copy") as error:
+        OutputFolder(output)
+    assert "delete" not in str(error.value)
+    assert tree(output) == before
