@@ -314,7 +314,7 @@ def test_a_foreign_server_is_waited_for_and_never_touched() -> None:
     begun = time.monotonic()
     assert not foreign.revive(lambda: time.monotonic() - begun > 1)
     assert time.monotonic() - begun < 3
-    with listening(port, b'{"system": {"comfyui_version": "0.30.0"}}'):
+    with listening(port, b'{"system": {"comfyui_version": "0.30.0"}, "devices": [{"name": "cpu", "type": "cpu"}]}'):
         assert foreign.revive()
         assert foreign.running()
         assert foreign.recycle()
