@@ -304,11 +304,12 @@ class Journal:
     @_in_turn
     def submitting(self, keys: Sequence[str], prompt_id: str, server: str) -> None:
         """To be called before a prompt with these samples, in their order, is posted."""
+        now = time.time()
         with self._transaction():
             self._db.executemany(
                 "UPDATE samples SET prompt_id = ?, slot = ?, server = ?, submissions = submissions + 1, queued_at = ? "
                 "WHERE key = ? AND state = 'pending'",
-                [(prompt_id, slot, server, time.time(), key) for slot, key in enumerate(keys)],
+                [(prompt_id, slot, server, now, key) for slot, key in enumerate(keys)],
             )
 
     @_in_turn
