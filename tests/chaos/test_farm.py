@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.driver_servers import ServerProcess
+from benchmarks.driver_servers import ServerProcess, comfyui
+from driver.server import find_comfyui
 from tests.chaos import scene
 from tests.chaos.conftest import Fakes
 from tests.chaos.scene import AT_ONCE, EDIT, Patched
@@ -71,14 +72,15 @@ def test_one_hangs_at_the_end(driver: Patched, fake: Fakes, tmp_path: Path, how:
     scene.kept_once(tmp_path / "out", source)
 
 
-def test_a_real_one_beside_a_fake_one_is_killed_and_comes_back(
-    driver: Patched, fake: Fakes, real: ServerProcess, tmp_path: Path
+def test_a_real_one_beside_another_is_killed_and_comes_back(
+    driver: Patched, real: ServerProcess, tmp_path: Path
 ) -> None:
     source = scene.photos(tmp_path / "photos", 120)
     run = ("--input", source, "--output", tmp_path / "out", "--set", "#edit.seconds=0.2")
-    process = driver.start(*run, server=f"{real.url},{fake().url}", workflow=EDIT, quick=False)
-    scene.during(process, lambda: helpers.done_so_far(tmp_path / "out") >= 20, "twenty samples")
-    real.kill()
-    real.start()
-    driver.end(process)
+    with comfyui(find_comfyui(), tmp_path / "other") as other:
+        process = driver.start(*run, server=f"{real.url},{other.url}", workflow=EDIT, quick=False)
+        scene.during(process, lambda: helpers.done_so_far(tmp_path / "out") >= 20, "twenty samples")
+        real.kill()
+        real.start()
+        driver.end(process)
     scene.kept_once(tmp_path / "out", source)
