@@ -54,6 +54,8 @@ def check_run_folder(folder: Path) -> None:
         return
     refuse_links(folder)
     names = {path.name for path in folder.iterdir()}
+    if JOURNAL not in names:  # whoever reads a journal leaves these behind where a run that never began removes it
+        names -= {f"{JOURNAL}-shm", f"{JOURNAL}-wal"}
     work = folder / WORK
     inside = {path.name for path in work.iterdir()} if work.is_dir() else set()
     marked = _says(work / MARK, _MARKED)

@@ -58,6 +58,11 @@ def test_a_folder_that_no_run_made_is_left_alone(names: list[str], tmp_path: Pat
     assert (error.value.status, tree(tmp_path)) == (2, before)
 
 
+def test_what_readers_leave_of_a_run_that_never_began_is_no_hindrance(tmp_path: Path) -> None:
+    (tmp_path / "run.sqlite-shm").touch()
+    OutputFolder(tmp_path).close()
+
+
 def test_somebody_elses_database_of_that_name_is_left_alone(tmp_path: Path) -> None:
     somebodys_database(tmp_path / "run.sqlite")
     before = tree(tmp_path)
