@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, get_args
 
 from . import crops
 from .core import rle
@@ -22,14 +22,7 @@ Fit = Literal[
     "room for one crop",
     "room for one crop of 768",
 ]
-FITS: tuple[Fit, ...] = (
-    "kontext buckets",
-    "one megapixel",
-    "crop to multiple",
-    "pad to multiple",
-    "room for one crop",
-    "room for one crop of 768",
-)
+FITS: tuple[Fit, ...] = get_args(Fit)
 
 ROOM: dict[Fit, int] = {"room for one crop": 1024, "room for one crop of 768": 768}
 """Side of the crops that a photo is to fit, by the name of the fit."""
