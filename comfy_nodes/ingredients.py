@@ -23,6 +23,7 @@ from . import content_hashes
 from .core.graph_names import Graph, pictures_named, profiles_named, weights_named
 from .core.ingredients import ROUTE, Ingredients
 from .core.records import Basis
+from .models.folders import listed
 from .sockets import EditSample
 from .tensors import to_bytes
 from .vlm import images, profiles, prompt_files
@@ -155,7 +156,7 @@ def _content(class_type: str, name: str, choice: str) -> str | None:
     found = {path.resolve() for _, path in _paths(choice)}
     if len(found) > 1:
         offered = _offered(class_type, name)
-        fitting = {path.resolve() for kind, path in _paths(choice) if offered.issuperset(_listed(kind))}
+        fitting = {path.resolve() for kind, path in _paths(choice) if offered.issuperset(listed(kind))}
         found = fitting or found
     contents = {content_hashes.of_folder(path) if path.is_dir() else content_hashes.of_file(path) for path in found}
     if len(contents) < 2:
@@ -190,10 +191,6 @@ def _offered(class_type: str, name: str) -> set[str]:
     spec: Any = {**groups.get("required", {}), **groups.get("optional", {})}.get(name) or ((),)
     options = spec[0] if isinstance(spec[0], list) else (spec[1] if len(spec) > 1 else {}).get("options")
     return set(map(str, options or ()))
-
-
-def _listed(kind: str) -> list[str]:
-    return list(folder_paths.get_filename_list(kind))
 
 
 def _forget_replaced(weights: dict[str, str | None]) -> None:

@@ -29,8 +29,20 @@ def register() -> None:
 
 def files(*names: str) -> list[str]:
     """Weight files in the folder types `names`, as choices, sorted."""
-    listed = {choice for name in names for choice in folder_paths.get_filename_list(name)}
-    return sorted(choice for choice in listed if PurePath(choice).suffix.lower() in WEIGHTS)
+    found = {choice for name in names for choice in listed(name)}
+    return sorted(choice for choice in found if PurePath(choice).suffix.lower() in WEIGHTS)
+
+
+def listed(name: str) -> list[str]:
+    """All files in the folder type `name`.
+
+    ComfyUI's listing fails, and with it the node that asks, once a folder that it has seen is deleted: it is then made anew.
+    """
+    try:
+        return list(folder_paths.get_filename_list(name))
+    except FileNotFoundError:
+        folder_paths.filename_list_cache.pop(name, None)
+        return list(folder_paths.get_filename_list(name))
 
 
 def file_path(choice: str, *names: str) -> Path:

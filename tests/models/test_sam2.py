@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import shutil
 import sys
 import weakref
 from collections.abc import Iterator
@@ -178,6 +179,16 @@ def test_choices_leave_out_a_folders_own_weights(hub_folder: Path, weights: Path
     assert hub_folder.name in listed
     assert f"{hub_folder.name}/model.safetensors" not in listed
     assert f"{hub_folder.name}/sam2.1_hiera_small.pt" in listed
+
+
+def test_a_deleted_folder_leaves_the_list(weights: Path, tmp_path: Path) -> None:
+    import folder_paths
+
+    folder_paths.add_model_folder_path("sam2", str(tmp_path))
+    (tmp_path / "sam2.1_hiera_small.pt").touch()
+    assert "sam2.1_hiera_small.pt" in sam2_models.choices()
+    shutil.rmtree(tmp_path)
+    assert "sam2.1_hiera_small.pt" not in sam2_models.choices()
 
 
 def test_wrong_files_end_in_one_line(hub_folder: Path, tmp_path: Path) -> None:
