@@ -11,7 +11,24 @@ from typing import Any
 WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 """Types of inputs that the page shows as widgets."""
 
-_EMPTY = {"INT": 0, "FLOAT": 0.0, "STRING": "", "BOOLEAN": False}
+EDITORS: dict[str, Any] = {
+    "BOUNDING_BOX": {"x": 0, "y": 0, "width": 512, "height": 512},
+    "BOUNDING_BOXES": [],
+    "CHART": {},
+    "COLOR": "#000000",
+    "COLORS": [],
+    "CURVE": {"points": [[0, 0], [1, 1]], "interpolation": "monotone_cubic"},
+    "GALLERIA": [],
+    "IMAGECOMPARE": ["", ""],
+    "MARKDOWN": "",
+    "PAINTER": "",
+    "PREVIEW_3D": "",
+    "RANGE": {"min": 0.0, "max": 1.0},
+    "TEXTAREA": "",
+}
+"""Types that the page shows as an editor of its own, and what one holds that nobody touched (ComfyUI's frontend)."""
+
+_EMPTY = {"INT": 0, "FLOAT": 0.0, "STRING": "", "BOOLEAN": False, **EDITORS}
 
 
 def fresh_node(
@@ -39,7 +56,7 @@ def fresh_node(
             inputs.append({"name": name, "type": spec[0], "link": None})
         else:
             settings = spec[1] if len(spec) > 1 else {}
-            filled.append(values.get(name, _default(spec)))
+            filled.append(values.get(name, default_of(spec)))
             filled += ["fixed"] if settings.get("control_after_generate") else []
             uploads += ["image"] if settings.get("image_upload") else []
     names = schema.get("output_name") or schema["output"]
@@ -67,16 +84,32 @@ def inputs_of(schema: dict[str, Any]) -> Iterator[tuple[str, list[Any]]]:
 
 def is_widget(spec: list[Any]) -> bool:
     """Whether an input shows as a widget, and not as a plain socket."""
-    settings = spec[1] if len(spec) > 1 else {}
-    if not isinstance(spec[0], str):
-        return True
-    shown = spec[0] in WIDGETS or spec[0].startswith("COMFY_DYNAMIC") or bool(settings.get("socketless"))
+    kind, settings = kind_of(spec), settings_of(spec)
+    shown = kind in WIDGETS or kind in EDITORS or kind.startswith("COMFY_DYNAMIC") or bool(settings.get("socketless"))
     return shown and not settings.get("forceInput")
 
 
-def _default(spec: list[Any]) -> Any:
-    settings = spec[1] if len(spec) > 1 else {}
-    options = spec[0] if isinstance(spec[0], list) else settings.get("options")
+def is_saved(spec: list[Any]) -> bool:
+    """Whether a file holds what the widget of an input holds; the page does not save its comparisons of pictures."""
+    return is_widget(spec) and kind_of(spec) != "IMAGECOMPARE"
+
+
+def kind_of(spec: list[Any]) -> str:
+    """The type of an input as its widget has it: a list of choices is a COMBO."""
+    return str(settings_of(spec).get("widgetType") or spec[0]) if isinstance(spec[0], str) else "COMBO"
+
+
+def settings_of(spec: list[Any]) -> dict[str, Any]:
+    """Default, range, choices and the like."""
+    return spec[1] if len(spec) > 1 else {}
+
+
+def default_of(spec: list[Any]) -> Any:
+    """What a fresh widget holds; None where it has no choices."""
+    settings = settings_of(spec)
     if "default" in settings:
         return settings["default"]
-    return options[0] if options else _EMPTY.get(spec[0])
+    options = spec[0] if isinstance(spec[0], list) else settings.get("options")
+    if options:
+        return options[0]["key"] if isinstance(options[0], dict) else options[0]
+    return _EMPTY.get(kind_of(spec))

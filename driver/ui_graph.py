@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from .failures import RunError
-from .fresh_nodes import inputs_of, is_widget
+from .fresh_nodes import inputs_of, is_saved
 
 Node = dict[str, Any]
 NodePath = tuple[str, ...]
@@ -21,8 +21,11 @@ NodePath = tuple[str, ...]
 MUTED = 2
 """Mode of a node that does not run (ComfyUI's own number)."""
 
-INPUT_SIDE = -10
-"""Id of the box in a subgraph that its inputs come from (ComfyUI's own number)."""
+BYPASSED = 4
+"""Mode of a node that hands on what it is fed (ComfyUI's own number)."""
+
+INPUT_SIDE, OUTPUT_SIDE = -10, -20
+"""Ids of the boxes in a subgraph that its inputs come from and its outputs go to (ComfyUI's own numbers)."""
 
 
 @dataclass(frozen=True)
@@ -228,9 +231,9 @@ class UiGraph:
         for scope in (self.ui, *self._definitions.values()):
             if any(node is instance for node in scope["nodes"]):
                 for raw in scope["links"]:
-                    link = _read(raw)
+                    link = read_link(raw)
                     if link.target == instance["id"] and link.target_slot in places:
-                        _write(raw, "target_slot", places[link.target_slot])
+                        write_link(raw, "target_slot", places[link.target_slot])
 
     def _connect(self, scope: dict[str, Any], origin: Origin, target: Node, name: str, kind: str, widget: bool) -> None:
         slot = _slot(target, name, kind, widget)
@@ -249,7 +252,7 @@ class UiGraph:
         output["links"] = [*(output.get("links") or []), number]
 
     def _cut(self, scope: dict[str, Any], link: Link) -> None:
-        scope["links"] = [raw for raw in scope["links"] if _read(raw).id != link.id]
+        scope["links"] = [raw for raw in scope["links"] if read_link(raw).id != link.id]
         for node in scope["nodes"]:
             for one in node.get("inputs") or []:
                 if one.get("link") == link.id:
@@ -262,7 +265,7 @@ class UiGraph:
                 one["linkIds"].remove(link.id)
 
     def _links(self, scope: dict[str, Any]) -> Iterator[Link]:
-        return (_read(raw) for raw in scope["links"])
+        return (read_link(raw) for raw in scope["links"])
 
     def _number(self, what: str) -> int:
         """A number that no node, or no link, of the whole file has."""
@@ -283,16 +286,20 @@ class UiGraph:
         return number
 
 
+def scopes_of(ui: dict[str, Any]) -> list[dict[str, Any]]:
+    """The graph itself, and the definitions of its subgraphs in their order in the file."""
+    return [ui, *((ui.get("definitions") or {}).get("subgraphs") or [])]
+
+
 def without_shown_values(ui: dict[str, Any], object_info: dict[str, Any]) -> dict[str, Any]:
     """The graph without the texts that nodes without a widget showed when it was saved, such as `Get Image Size`'s.
 
     comfy-cli cannot place them, and the page shows others as soon as the node has run.
     """
     copied = copy.deepcopy(ui)
-    scopes = [copied, *((copied.get("definitions") or {}).get("subgraphs") or [])]
-    for node in (node for scope in scopes for node in scope.get("nodes", ()) if isinstance(node, dict)):
+    for node in (node for scope in scopes_of(copied) for node in scope.get("nodes", ()) if isinstance(node, dict)):
         schema = object_info.get(str(node.get("type")))
-        if schema and node.get("widgets_values") and not any(is_widget(spec) for _, spec in inputs_of(schema)):
+        if schema and node.get("widgets_values") and not any(is_saved(spec) for _, spec in inputs_of(schema)):
             node["widgets_values"] = []
     return copied
 
@@ -300,12 +307,18 @@ def without_shown_values(ui: dict[str, Any], object_info: dict[str, Any]) -> dic
 _LINK_KEYS = ("id", "origin_id", "origin_slot", "target_id", "target_slot", "type")
 
 
-def _read(raw: Sequence[Any] | dict[str, Any]) -> Link:
+def read_link(raw: Sequence[Any] | dict[str, Any]) -> Link:
+    """A link of any version of the format."""
     values = [raw[key] for key in _LINK_KEYS] if isinstance(raw, dict) else list(raw)
     return Link(values[0], Origin(values[1], values[2]), values[3], values[4], str(values[5]))
 
 
-def _write(raw: Any, key: str, value: Any) -> None:
+def write_link(raw: Any, key: str, value: Any) -> None:
+    """Sets one end of a link, in place.
+
+    Args:
+        key: `origin_id`, `origin_slot`, `target_id` or `target_slot`.
+    """
     raw[key if isinstance(raw, dict) else _LINK_KEYS.index(key)] = value
 
 

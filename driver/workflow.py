@@ -23,7 +23,7 @@ from typing import Any, cast
 from comfy_nodes.core.graph_names import ENDPOINT_LOADER
 from comfy_nodes.core.model_table import fetch_command, missing_model
 
-from . import bounded_json
+from . import bounded_json, page_rules
 from .failures import RunError
 from .ui_graph import without_shown_values
 
@@ -89,7 +89,7 @@ class WorkflowFile:
         digest = hashlib.sha256(data).hexdigest()
         if isinstance(content, dict) and isinstance(content.get("nodes"), list):
             _check_number(path, _nodes_of(content, path))
-            return cls(path=path, sha256=digest, ui=content, api=None)
+            return cls(path=path, sha256=digest, ui=_with_unique_ids(content, path), api=None)
         if isinstance(content, dict) and content and all(_is_api_node(node) for node in content.values()):
             _check_number(path, len(content))
             return cls(path=path, sha256=digest, ui=None, api=content)
@@ -105,14 +105,14 @@ class WorkflowFile:
             return copy.deepcopy(self.api)
         assert self.ui is not None
         # Imported late: it takes longer than printing the help.
-        from comfy_cli.workflow_to_api import WorkflowConversionError, convert_ui_to_api
+        from comfy_cli.workflow_to_api import WorkflowConversionError
 
         errors = _CollectedErrors()
         logger = logging.getLogger("comfy_cli.workflow_to_api")
         logger.addHandler(errors)
         logger.propagate = False
         try:
-            api = convert_ui_to_api(without_shown_values(self.ui, object_info), object_info)
+            api = page_rules.convert(without_shown_values(self.ui, object_info), object_info)
         except (WorkflowConversionError, LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
             # Of a graph that no ComfyUI saved, comfy-cli raises what comes.
             raise RunError(f"{self.path}: cannot be converted ({error})") from None
@@ -121,12 +121,7 @@ class WorkflowFile:
             logger.propagate = True
         if errors.lines:
             raise RunError(f"{self.path}: cannot be converted ({errors.lines[0]})")
-        for node in api.values():
-            for name, spec in _inputs_of(node["class_type"], object_info).items():
-                # comfy-cli fills in a default where the page has a socket and no widget.
-                if _forced(spec) and not is_link(node["inputs"].get(name)):
-                    node["inputs"].pop(name, None)
-        return cast(Api, api)
+        return api
 
 
 def find_workflow(name: str, profile: str) -> tuple[Path, str]:
@@ -413,10 +408,6 @@ def _is_seed(api: Api, node_id: str, name: str) -> bool:
     return bool(into) and all("seed" in one for one in into)
 
 
-def _forced(spec: Any) -> bool:
-    return isinstance(spec, list) and len(spec) > 1 and isinstance(spec[1], dict) and bool(spec[1].get("forceInput"))
-
-
 def _flagged_seed(spec: Any) -> bool:
     return (
         isinstance(spec, list)
@@ -582,6 +573,13 @@ def _nodes_of(ui: dict[str, Any], path: Path) -> int:
         return total
 
     return count(ui, ())
+
+
+def _with_unique_ids(ui: dict[str, Any], path: Path) -> dict[str, Any]:
+    try:
+        return page_rules.with_unique_ids(ui)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise RunError(f"{path}: its subgraphs are damaged ({error}); save the workflow from ComfyUI again") from None
 
 
 def _objects(value: Any) -> list[dict[str, Any]]:

@@ -48,7 +48,7 @@ def pillow_opens_images() -> None:
 
 
 @pytest.fixture(scope="session")
-def comfy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Comfy]:
+def comfy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Comfy]:
     try:
         source = find_comfyui()
     except RunError as error:
@@ -59,7 +59,9 @@ def comfy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Comfy]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    options = ["--cpu", "--port", str(port), "--base-directory", str(base), "--disable-api-nodes"]
+    options = ["--cpu", "--port", str(port), "--base-directory", str(base)]
+    if not request.config.getoption("--every-template", False):
+        options += ["--disable-api-nodes"]
     command = [sys.executable, "main.py", *options, "--database-url", "sqlite:///:memory:"]
     log = base / "comfy.log"
     account = {"EDITPAIRS_CONFIG": str(base / "vlm.toml"), "EDITPAIRS_CACHE": str(base / "cache")}

@@ -30,6 +30,10 @@ FIND = "const node = app.graph.nodes.find(({ type }) => type === wanted);"
 """JavaScript that finds the one node of class `wanted` in the open graph."""
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--every-template", action="store_true", help="compare all of ComfyUI's templates, not some")
+
+
 class Frontend:
     """The page, and the few things that tests do with it."""
 
