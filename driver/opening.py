@@ -34,6 +34,7 @@ from .journal import Journal
 from .layouts import StoredRow
 from .output import workflow_files
 from .ownership import JOURNAL, check_journal, refuse_links
+from .page_rules import unindexed
 from .posting import sample_widgets
 from .sources import Sample, Source
 from .ui_graph import UiGraph, without_shown_values
@@ -265,10 +266,10 @@ def _fill(ui: UiGraph, wanted: Api, graph: BatchGraph, file: WorkflowFile, info:
     """Sets every widget whose value the driver gave, seeds and settings too."""
 
     def convert(changed: dict[str, Any]) -> Api:
-        return WorkflowFile(file.path, file.sha256, changed, None).to_api(info)
+        return unindexed(WorkflowFile(file.path, file.sha256, changed, None).to_api(info))
 
     shown = convert(ui.ui)
-    for node_id, node in wanted.items():
+    for node_id, node in unindexed(wanted).items():
         for name, value in node["inputs"].items():
             if shown[node_id]["inputs"].get(name) != value and (node_id, name) != (graph.sink, "folder"):
                 ui.set(tuple(node_id.split(":")), name, value, convert)

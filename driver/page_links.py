@@ -11,7 +11,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from .fresh_nodes import inputs_of, is_widget, kind_of, settings_of
-from .ui_graph import BYPASSED, INPUT_SIDE, MUTED, OUTPUT_SIDE, Link, Node, Origin, read_link, scopes_of, write_link
+from .ui_graph import (
+    BYPASSED,
+    INPUT_SIDE,
+    MUTED,
+    OUTPUT_SIDE,
+    Link,
+    Node,
+    Origin,
+    nodes_of,
+    read_link,
+    scopes_of,
+    write_link,
+)
 
 _ANY = ("*", "", "0")
 
@@ -41,7 +53,7 @@ class _Scope:
         self._graph = graph
         self._inner = inner
         self._info = object_info
-        self._nodes = {str(node.get("id")): node for node in graph["nodes"]}
+        self._nodes = {str(node.get("id")): node for node in nodes_of(graph)}
         self._links = {read_link(raw).id: raw for raw in graph.get("links") or ()}
 
     def follow(self) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from .fresh_nodes import EDITORS, default_of, inputs_of, is_saved, is_widget, kind_of, settings_of
 from .page_links import follow_links
-from .ui_graph import BYPASSED, INPUT_SIDE, MUTED, Node, read_link, scopes_of
+from .ui_graph import BYPASSED, INPUT_SIDE, MUTED, Node, nodes_of, read_link, scopes_of
 
 CUSTOM_COMBO = "CustomCombo"
 """Core's combo whose choices are widgets of its own: the server's list of them is empty."""
@@ -49,7 +49,7 @@ def convert(ui: dict[str, Any], object_info: dict[str, Any]) -> dict[str, dict[s
 
     opened = copy.deepcopy(ui)
     follow_links(opened, object_info)
-    for node in (node for scope in scopes_of(opened) for node in scope["nodes"]):
+    for node in (node for scope in scopes_of(opened) for node in nodes_of(scope)):
         _open(node, object_info)
     api: dict[str, dict[str, Any]] = convert_ui_to_api(opened, _node_list(opened, object_info))
     for node in api.values():
@@ -67,12 +67,12 @@ def with_unique_ids(ui: dict[str, Any]) -> dict[str, Any]:
         return ui
     ui = copy.deepcopy(ui)
     root, *subgraphs = scopes_of(ui)
-    used = {str(node["id"]) for node in root["nodes"]}
+    used = {str(node["id"]) for node in nodes_of(root)}
     last = root.get("last_node_id") or (root.get("state") or {}).get("lastNodeId") or 0
     moved: dict[str, dict[str, int]] = {}
     for scope in subgraphs:
         fresh = moved[str(scope["id"])] = {}
-        for node in scope["nodes"]:
+        for node in nodes_of(scope):
             if str(node["id"]) in used:
                 last = next(number for number in range(last + 1, last + len(used) + 2) if str(number) not in used)
                 fresh[str(node["id"])] = node["id"] = last
@@ -82,7 +82,7 @@ def with_unique_ids(ui: dict[str, Any]) -> dict[str, Any]:
         for link in scope.get("links") or ():
             for end in ("origin_id", "target_id"):
                 link[end] = fresh.get(str(link[end]), link[end])
-    for node in (node for scope in scopes_of(ui) for node in scope["nodes"]):
+    for node in (node for scope in scopes_of(ui) for node in nodes_of(scope)):
         for entry in (node.get("properties") or {}).get("proxyWidgets") or ():
             entry[0] = str(moved.get(str(node["type"]), {}).get(str(entry[0]), entry[0]))
     return ui
@@ -95,8 +95,18 @@ def choose(node: dict[str, Any], choice: str) -> None:
 
 def choices(node: dict[str, Any]) -> list[str]:
     """The choices of a Custom Combo in API format."""
-    names = (name for name in node["inputs"] if name.startswith("option"))
-    return [node["inputs"][name] for name in sorted(names, key=lambda name: int(name.removeprefix("option")))]
+    numbers = (name.removeprefix("option") for name in node["inputs"] if name.startswith("option"))
+    return [node["inputs"][f"option{number}"] for number in sorted(filter(str.isdecimal, numbers), key=int)]
+
+
+def unindexed(api: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """A graph in API format without the indices of Custom Combos, which follow their choices."""
+    kept = {**api}
+    for node_id, node in api.items():
+        if node["class_type"] == CUSTOM_COMBO:
+            inputs = {name: value for name, value in node["inputs"].items() if name != "index"}
+            kept[node_id] = {**node, "inputs": inputs}
+    return kept
 
 
 def _index(choice: Any, options: Sequence[Any]) -> int:
@@ -125,7 +135,7 @@ def _combo_values(values: list[Any]) -> dict[str, Any]:
 
 def _node_list(ui: dict[str, Any], object_info: dict[str, Any]) -> dict[str, Any]:
     """The server's nodes with what makes comfy-cli give each of the page's widgets its value."""
-    kinds = {str(node.get("type")) for scope in scopes_of(ui) for node in scope["nodes"]}
+    kinds = {str(node.get("type")) for scope in scopes_of(ui) for node in nodes_of(scope)}
     read = {kind: {**object_info[kind]} for kind in kinds & object_info.keys()}
     for kind, schema in read.items():
         inputs = {group: dict(_with_editors(specs or {})) for group, specs in schema.get("input", {}).items()}
@@ -192,7 +202,7 @@ def _hand_constants(ui: dict[str, Any], api: dict[str, dict[str, Any]]) -> None:
     waiting = [(ui, "")]
     while waiting:
         scope, prefix = waiting.pop()
-        for node in scope["nodes"]:
+        for node in nodes_of(scope):
             graph = inner.get(str(node.get("type")))
             if graph is None or node.get("mode") in (MUTED, BYPASSED):
                 continue
@@ -216,7 +226,7 @@ def _fed(
     graph: dict[str, Any], number: int, path: str, inner: dict[str, dict[str, Any]]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """The inputs that a subgraph's input feeds, through subgraphs in it: node in API format, and socket."""
-    nodes = {str(node["id"]): node for node in graph["nodes"]}
+    nodes = {str(node["id"]): node for node in nodes_of(graph)}
     for link in map(read_link, graph.get("links") or ()):
         target = nodes.get(str(link.target))
         if (link.origin.node, link.origin.slot) != (INPUT_SIDE, number) or target is None:

@@ -291,13 +291,18 @@ def scopes_of(ui: dict[str, Any]) -> list[dict[str, Any]]:
     return [ui, *((ui.get("definitions") or {}).get("subgraphs") or [])]
 
 
+def nodes_of(scope: dict[str, Any]) -> list[Node]:
+    """The nodes of a graph or subgraph; what else stands among them is passed over, as comfy-cli does."""
+    return [node for node in scope.get("nodes") or () if isinstance(node, dict)]
+
+
 def without_shown_values(ui: dict[str, Any], object_info: dict[str, Any]) -> dict[str, Any]:
     """The graph without the texts that nodes without a widget showed when it was saved, such as `Get Image Size`'s.
 
     comfy-cli cannot place them, and the page shows others as soon as the node has run.
     """
     copied = copy.deepcopy(ui)
-    for node in (node for scope in scopes_of(copied) for node in scope.get("nodes", ()) if isinstance(node, dict)):
+    for node in (node for scope in scopes_of(copied) for node in nodes_of(scope)):
         schema = object_info.get(str(node.get("type")))
         if schema and node.get("widgets_values") and not any(is_saved(spec) for _, spec in inputs_of(schema)):
             node["widgets_values"] = []

@@ -305,7 +305,9 @@ def apply_settings(api: Api, settings: list[str], object_info: dict[str, Any]) -
             raise RunError(f"--set {setting}: this input is wired to another node; unwire it or set it there")
         if name in _DRIVEN.get(node["class_type"], ()):
             raise RunError(f"--set {setting}: the driver fills in {name} for each sample")
-        node["inputs"][name] = _typed(value, spec, setting)
+        node["inputs"][name] = _typed(value, spec, _choices(node, spec), setting)
+        if node["class_type"] == page_rules.CUSTOM_COMBO:
+            page_rules.choose(node, node["inputs"][name])
 
 
 def check(api: Api, object_info: dict[str, Any]) -> None:
@@ -327,7 +329,7 @@ def check(api: Api, object_info: dict[str, Any]) -> None:
                 if not _is_dynamic(spec):
                     findings.append(f"{where}: input {name} is missing")
                 continue
-            options = _options(spec)
+            options = _choices(node, spec)
             value = node["inputs"][name]
             findings += [f"{where}: {name} {why}" for why in _out_of_range(value, spec)]
             if options is not None and not is_link(value) and value not in options and name != "image":
@@ -432,6 +434,11 @@ def _out_of_range(value: Any, spec: Any) -> list[str]:
     return [] if least <= value <= most else [f"{value} is not between {least} and {most}"]
 
 
+def _choices(node: dict[str, Any], spec: Any) -> list[Any] | None:
+    """What a combo of this node may hold; None where that is open."""
+    return (page_rules.choices(node) or None) if node["class_type"] == page_rules.CUSTOM_COMBO else _options(spec)
+
+
 def _options(spec: Any) -> list[Any] | None:
     """A combo's choices; None for other inputs and for lists that the browser fetches by itself."""
     if not isinstance(spec, list) or not spec:
@@ -471,7 +478,7 @@ def _title(node: dict[str, Any]) -> str:
     return str((meta.get("title") if isinstance(meta, dict) else None) or node["class_type"])
 
 
-def _typed(text: str, spec: Any, setting: str) -> Any:
+def _typed(text: str, spec: Any, options: list[Any] | None, setting: str) -> Any:
     kind = spec[0] if isinstance(spec, list) and spec else None
     try:
         if kind == "INT":
@@ -482,7 +489,6 @@ def _typed(text: str, spec: Any, setting: str) -> Any:
             return {"true": True, "false": False}[text.lower()]
     except (ValueError, KeyError):
         raise RunError(f"--set {setting}: {text!r} is not of type {kind}") from None
-    options = _options(spec)
     if options is not None:
         for option in options:
             if str(option) == text:
@@ -579,7 +585,7 @@ def _with_unique_ids(ui: dict[str, Any], path: Path) -> dict[str, Any]:
     try:
         return page_rules.with_unique_ids(ui)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise RunError(f"{path}: its subgraphs are damaged ({error}); save the workflow from ComfyUI again") from None
+        raise RunError(f"{path}: cannot be converted ({error}); save the workflow from ComfyUI again") from None
 
 
 def _objects(value: Any) -> list[dict[str, Any]]:
