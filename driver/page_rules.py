@@ -182,7 +182,7 @@ def _complete_input(inputs: dict[str, Any], name: str, spec: list[Any]) -> None:
     if kind == "BOUNDING_BOX":
         for field in _box_fields(name):
             inputs.pop(field, None)
-    held = default_of(spec)
+    held = copy.deepcopy(default_of(spec))
     if held is not None and kind != "COMFY_DYNAMICGROUP_V3" and _is_empty(inputs, name, kind):
         inputs[name] = {"__value__": held} if isinstance(held, list) else held
     if kind == "COMFY_DYNAMICCOMBO_V3":
