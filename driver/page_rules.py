@@ -231,7 +231,8 @@ def _fed(
         target = nodes.get(str(link.target))
         if (link.origin.node, link.origin.slot) != (INPUT_SIDE, number) or target is None:
             continue
-        slot, deeper = target["inputs"][link.target_slot], inner.get(str(target.get("type")))
+        slot = target["inputs"][link.target_slot]
+        deeper = inner.get(str(target.get("type")))
         if deeper is None:
             yield f"{path}{target['id']}", slot
             continue

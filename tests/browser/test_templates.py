@@ -38,7 +38,6 @@ TELLING = (
     "flux1_dev_uso_reference_image_gen",  # bypassed subgraphs in a subgraph
     "gsl_starter_1_2",  # copies of a subgraph whose nodes have the same ids
     "image_ernie_image",  # a subgraph's widget that feeds a socket
-    "image_ideogram4_t2i",  # braces that come through a subgraph
     "llm_qwen3_text_gen",  # a dynamic input that the file does not have yet
     "utility_interpolation_image_upscale",  # a comparison that was saved once
     "video_kandinsky5_t2v",  # a dynamic input in a dynamic input
@@ -54,7 +53,7 @@ HARMLESS = {
     "number": "1 for 1.0",
     "unneeded": "nodes that no result depends on",
     "undeclared": "inputs that the node does not have, such as buttons: the server passes over them",
-    "drawn": "a picture that the page takes of its 3D viewer as it submits",
+    "drawn": "a picture that the page takes of its 3D viewer as it submits, and that nothing is made from",
     "refused": "the page submits no choice of the server's and is refused, the driver the one in the file",
     "braces": "a text with alternatives, which the driver draws for each sample",
 }
@@ -181,6 +180,8 @@ def _compared(page: Api, ours: Api, info: dict[str, Any]) -> tuple[set[str], lis
         for name in one["inputs"].keys() | other["inputs"].keys():
             values = one["inputs"].get(name, ABSENT), other["inputs"].get(name, ABSENT)
             kind = _difference(*values, specs.get(name))
+            if kind == "drawn" and _taken(page, node_id, info) & {"IMAGE", "MASK", "VIDEO", "LOAD3D_CAMERA"}:
+                kind = "changed"
             if kind in HARMLESS:
                 kinds.add(kind)
             elif kind:
@@ -199,9 +200,9 @@ def _difference(page: Any, driver: Any, spec: list[Any] | None) -> str:
     options = spec[0] if isinstance(spec[0], list) else settings.get("options")
     if kind_of(spec) == "COMBO" and options and page not in options and driver in options:
         return "refused"
-    if kind_of(spec) == "LOAD_3D" and driver == ABSENT:
+    if kind_of(spec) == "LOAD_3D" and driver in (ABSENT, ""):
         return "drawn"
-    if settings.get("dynamicPrompts") and isinstance(page, str) and isinstance(driver, str) and "{" in page + driver:
+    if settings.get("dynamicPrompts") and "{" in str(driver) and "{" not in str(page):
         return "braces"
     return "changed"
 
@@ -222,6 +223,12 @@ def _specs(inputs: dict[str, Any], schema: dict[str, Any], prefix: str = "") -> 
         for option in settings_of(spec).get("options") or () if spec[0] == "COMFY_DYNAMICCOMBO_V3" else ():
             if option["key"] == inputs.get(prefix + name):
                 yield from _specs(inputs, {"input": option["inputs"]}, f"{prefix}{name}.")
+
+
+def _taken(api: Api, node_id: str, info: dict[str, Any]) -> set[str]:
+    """Types of a node's outputs that others take."""
+    links = (value for node in api.values() for value in node["inputs"].values() if isinstance(value, list))
+    return {info[api[node_id]["class_type"]]["output"][slot] for origin, slot in links if origin == node_id}
 
 
 def _needed(api: Api, info: dict[str, Any]) -> Api:
