@@ -137,9 +137,8 @@ def _node_list(ui: dict[str, Any], object_info: dict[str, Any]) -> dict[str, Any
     """The server's nodes with what makes comfy-cli give each of the page's widgets its value."""
     kinds = {str(node.get("type")) for scope in scopes_of(ui) for node in nodes_of(scope)}
     read = {kind: {**object_info[kind]} for kind in kinds & object_info.keys()}
-    for kind, schema in read.items():
+    for schema in read.values():
         inputs = {group: dict(_with_editors(specs or {})) for group, specs in schema.get("input", {}).items()}
-        inputs["required"] = inputs.get("required", {}) | _ADDED.get(kind, {})
         schema |= {"input": inputs, "input_order": {group: list(specs) for group, specs in inputs.items()}}
     return {**object_info, **read}
 
