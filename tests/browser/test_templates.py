@@ -76,9 +76,9 @@ def tally(request: pytest.FixtureRequest) -> Iterator[Counter[str]]:
     """Templates by what was found; it is printed at the end."""
     found: Counter[str] = Counter()
     yield found
-    reporter = request.config.pluginmanager.getplugin("terminalreporter")
-    for kind, number in sorted(found.items()):
-        reporter.write_line(f"\n{number} templates: {HARMLESS.get(kind, kind)}")
+    with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        for kind, number in sorted(found.items()):
+            print(f"\n{number} templates: {HARMLESS.get(kind, kind)}", end="")
 
 
 def test_a_template(template: str, frontend: Frontend, info: dict[str, Any], tally: Counter[str]) -> None:
