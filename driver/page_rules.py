@@ -51,11 +51,12 @@ def convert(ui: dict[str, Any], object_info: dict[str, Any]) -> dict[str, dict[s
     follow_links(opened, object_info)
     for node in (node for scope in scopes_of(opened) for node in nodes_of(scope)):
         _open(node, object_info)
+    switched = _with_constants(opened, object_info)
     api: dict[str, dict[str, Any]] = convert_ui_to_api(opened, _node_list(opened, object_info))
     for node in api.values():
         _complete(node, object_info)
     _hand_constants(opened, api)
-    return api
+    return {node_id: node for node_id, node in api.items() if node_id.split(":")[-1] not in switched}
 
 
 def with_unique_ids(ui: dict[str, Any]) -> dict[str, Any]:
@@ -195,8 +196,25 @@ def _is_empty(inputs: dict[str, Any], name: str, kind: str) -> bool:
     return name not in inputs or (kind in EDITORS and inputs[name] is None)
 
 
+def _with_constants(ui: dict[str, Any], object_info: dict[str, Any]) -> set[str]:
+    """Lets muted and bypassed nodes run, in place, that hold the value of a subgraph's own widget: it feeds others too.
+
+    Returns:
+        Their ids, which no other nodes have; no link begins at them any more.
+    """
+    found = set()
+    for scope in scopes_of(ui)[1:]:
+        links = [read_link(raw) for raw in scope.get("links") or ()]
+        fed = {link.target for link in links if link.origin.node == INPUT_SIDE}
+        for node in nodes_of(scope):
+            if node.get("mode") in (MUTED, BYPASSED) and node["id"] in fed and node.get("type") in object_info:
+                node["mode"] = 0
+                found.add(str(node["id"]))
+    return found
+
+
 def _hand_constants(ui: dict[str, Any], api: dict[str, dict[str, Any]]) -> None:
-    """Lets a subgraph's own widget feed sockets too: comfy-cli hands its value to widgets only."""
+    """Lets a subgraph's own widget feed all that it is wired to, sockets too: comfy-cli keeps to widgets it meets."""
     inner = {str(one["id"]): one for one in scopes_of(ui)[1:]}
     waiting = [(ui, "")]
     while waiting:
@@ -214,11 +232,12 @@ def _hand_constants(ui: dict[str, Any], api: dict[str, dict[str, Any]]) -> None:
 
 
 def _hand_constant(ends: list[tuple[str, dict[str, Any]]], api: dict[str, dict[str, Any]]) -> None:
-    ends = [(node_id, slot) for node_id, slot in ends if node_id in api]
-    held = [api[node_id]["inputs"].get(slot["name"]) for node_id, slot in ends if slot.get("widget")]
+    """The first widget that a subgraph's input was wired to is what the subgraph shows, and all others follow it."""
+    inputs = [(api[node_id]["inputs"], slot) for node_id, slot in ends if node_id in api]
+    held = [one[slot["name"]] for one, slot in inputs if slot.get("widget") and slot["name"] in one]
     if held:
-        for node_id, slot in ends:
-            api[node_id]["inputs"].setdefault(slot["name"], held[0])
+        for one, slot in inputs:
+            one[slot["name"]] = held[0]
 
 
 def _fed(
@@ -226,9 +245,10 @@ def _fed(
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """The inputs that a subgraph's input feeds, through subgraphs in it: node in API format, and socket."""
     nodes = {str(node["id"]): node for node in nodes_of(graph)}
-    for link in map(read_link, graph.get("links") or ()):
+    links = {link.id: link for link in map(read_link, graph.get("links") or ())}
+    for link in (links[one] for one in graph["inputs"][number].get("linkIds") or () if one in links):
         target = nodes.get(str(link.target))
-        if (link.origin.node, link.origin.slot) != (INPUT_SIDE, number) or target is None:
+        if target is None:
             continue
         slot = target["inputs"][link.target_slot]
         deeper = inner.get(str(target.get("type")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -179,6 +180,25 @@ class TestConstants:
         outer = subgraph(INNER, [instance(7, BOX, 1)], (1, -10, 0, 7, 0, "INT"))
         ui = {"nodes": [instance(9, INNER, None, [3])], "links": [], "definitions": {"subgraphs": [outer, self.GRAPH]}}
         assert convert(ui, INFO)["9:7:2"]["inputs"]["other"] == 3
+
+    @pytest.mark.parametrize("mode", [2, 4])
+    def test_it_stays_where_the_node_that_holds_it_is_switched_off(self, mode: int) -> None:
+        graph = copy.deepcopy(self.GRAPH)
+        graph["nodes"][0]["mode"] = mode
+        for values, n in (([], 5), ([8], 8)):
+            ui = {"nodes": [instance(9, BOX, None, values)], "links": [], "definitions": {"subgraphs": [graph]}}
+            assert {one: node["inputs"] for one, node in convert(ui, INFO).items()} == {"9:2": {"value": 6, "other": n}}
+
+    def test_a_second_widget_follows_the_first(self) -> None:
+        graph = subgraph(
+            BOX,
+            [summed(1, 5, widget=1, socket=None), summed(2, 6, widget=2, socket=None)],
+            (2, -10, 0, 2, 0, "INT"),
+            (1, -10, 0, 1, 0, "INT"),
+        )
+        graph["inputs"][0]["linkIds"] = [1, 2]
+        ui = {"nodes": [instance(9, BOX)], "links": [], "definitions": {"subgraphs": [graph]}}
+        assert [node["inputs"]["value"] for node in convert(ui, INFO).values()] == [5, 5]
 
     def test_what_is_wired_outside_goes_first(self) -> None:
         number = {"id": 8, "type": "Number", "widgets_values": [1]}
