@@ -51,7 +51,7 @@ def convert(ui: dict[str, Any], object_info: dict[str, Any]) -> dict[str, dict[s
     follow_links(opened, object_info)
     for node in (node for scope in scopes_of(opened) for node in nodes_of(scope)):
         _open(node, object_info)
-    switched = _with_constants(opened, object_info)
+    switched = _switch_constants_on(opened, object_info)
     api: dict[str, dict[str, Any]] = convert_ui_to_api(opened, _node_list(opened, object_info))
     for node in api.values():
         _complete(node, object_info)
@@ -196,7 +196,7 @@ def _is_empty(inputs: dict[str, Any], name: str, kind: str) -> bool:
     return name not in inputs or (kind in EDITORS and inputs[name] is None)
 
 
-def _with_constants(ui: dict[str, Any], object_info: dict[str, Any]) -> set[str]:
+def _switch_constants_on(ui: dict[str, Any], object_info: dict[str, Any]) -> set[str]:
     """Lets muted and bypassed nodes run, in place, that hold the value of a subgraph's own widget: it feeds others too.
 
     Returns:

@@ -61,7 +61,7 @@ HARMLESS = {
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "template" in metafunc.fixturenames:
+    if metafunc.function is test_a_template:
         every = sorted(path.stem for path in TEMPLATES.glob("*.json") if "nodes" in _read(path))
         metafunc.parametrize("template", every if metafunc.config.getoption("--every-template", False) else TELLING)
 
@@ -131,18 +131,36 @@ def test_our_nodes_bypassed_and_muted(path: Path, frontend: Frontend, info: dict
         for mode in (BYPASSED, MUTED):
             switched = copy.deepcopy(graph)
             (node, *_) = [node for node in switched["nodes"] if node["type"] == kind]
-            before = frontend.page.evaluate(SWITCH, [node["id"], mode])
+            before = frontend.page.evaluate(SWITCH, [None, node["id"], mode])
             node["mode"] = mode
             assert _compared(frontend.prompt(), _converted(switched, tmp_path, info), info)[1] == [], (kind, mode)
-            frontend.page.evaluate(SWITCH, [node["id"], before])
+            frontend.page.evaluate(SWITCH, [None, node["id"], before])
 
 
-SWITCH = """([id, mode]) => {
-    const node = app.graph.getNodeById(id), before = node.mode
+SWITCH = """([subgraph, id, mode]) => {
+    const root = app.graph.rootGraph, node = (subgraph ? root.subgraphs.get(subgraph) : root).getNodeById(id)
+    const before = node.mode
     node.mode = mode
     return before
 }"""
 """JavaScript that sets a node's mode and returns the one it had."""
+
+
+@pytest.mark.parametrize("template", ["image_ernie_image", "flux1_dev_uso_reference_image_gen"])
+def test_nodes_in_subgraphs_bypassed_and_muted(
+    template: str, frontend: Frontend, info: dict[str, Any], tmp_path: Path
+) -> None:
+    graph = _read(TEMPLATES / f"{template}.json")
+    frontend.open(graph, template)
+    for number, scope in enumerate(graph["definitions"]["subgraphs"]):
+        for place, node in enumerate(scope["nodes"]):
+            for mode in (BYPASSED, MUTED):
+                switched = copy.deepcopy(graph)
+                switched["definitions"]["subgraphs"][number]["nodes"][place]["mode"] = mode
+                before = frontend.page.evaluate(SWITCH, [scope["id"], node["id"], mode])
+                page = frontend.prompt()
+                frontend.page.evaluate(SWITCH, [scope["id"], node["id"], before])
+                assert _compared(page, _converted(switched, tmp_path, info), info)[1] == [], (node["id"], mode)
 
 
 @pytest.mark.parametrize(
