@@ -21,8 +21,11 @@ NodePath = tuple[str, ...]
 MUTED = 2
 """Mode of a node that does not run (ComfyUI's own number)."""
 
-INPUT_SIDE = -10
-"""Id of the box in a subgraph that its inputs come from (ComfyUI's own number)."""
+BYPASSED = 4
+"""Mode of a node that hands on what it is fed (ComfyUI's own number)."""
+
+INPUT_SIDE, OUTPUT_SIDE = -10, -20
+"""Ids of the boxes in a subgraph that its inputs come from and its outputs go to (ComfyUI's own numbers)."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,13 @@ class UiGraph:
                 return found[0].origin if found else None
         return None
 
+    def comes_through_subgraph(self, path: NodePath, name: str) -> bool:
+        """Whether an input is fed by an input of the subgraph that its node stands in."""
+        numbers = {one.get("link") for one in self.node(path).get("inputs") or [] if one["name"] == name}
+        return any(
+            link.id in numbers and link.origin.node == INPUT_SIDE for link in self._links(self._scope(path[:-1]))
+        )
+
     def wire(self, origin: Origin, path: NodePath, name: str, kind: str, widget: bool) -> None:
         """Links an output outside of all subgraphs to an input anywhere, in the place of what was linked there.
 
@@ -147,7 +157,12 @@ class UiGraph:
         return any(self._holds(one, classes, (*within, kind)) for one in self._definitions[kind]["nodes"])
 
     def set(
-        self, path: NodePath, name: str, value: Any, convert: Callable[[dict[str, Any]], dict[str, dict[str, Any]]]
+        self,
+        path: NodePath,
+        name: str,
+        value: Any,
+        convert: Callable[[dict[str, Any]], dict[str, dict[str, Any]]],
+        typed: Any = None,
     ) -> None:
         """Sets a widget.
 
@@ -156,6 +171,7 @@ class UiGraph:
 
         Args:
             convert: a graph in the UI format to the API format.
+            typed: what a person types for this value, where that is something else.
 
         Raises:
             RunError: no place does it.
@@ -166,7 +182,8 @@ class UiGraph:
             return
         wanted[node_id]["inputs"][name] = value
         for length in range(len(path), 0, -1):
-            if self._set_in(self.node(path[:length]), name, value, lambda: convert(self.ui) == wanted):
+            written = value if typed is None else typed
+            if self._set_in(self.node(path[:length]), name, written, lambda: convert(self.ui) == wanted):
                 return
         raise RunError(
             f"{self.title(path)} #{node_id}: the file has no place for its {name}; save it from ComfyUI again"
@@ -228,9 +245,9 @@ class UiGraph:
         for scope in (self.ui, *self._definitions.values()):
             if any(node is instance for node in scope["nodes"]):
                 for raw in scope["links"]:
-                    link = _read(raw)
+                    link = read_link(raw)
                     if link.target == instance["id"] and link.target_slot in places:
-                        _write(raw, "target_slot", places[link.target_slot])
+                        write_link(raw, "target_slot", places[link.target_slot])
 
     def _connect(self, scope: dict[str, Any], origin: Origin, target: Node, name: str, kind: str, widget: bool) -> None:
         slot = _slot(target, name, kind, widget)
@@ -249,7 +266,7 @@ class UiGraph:
         output["links"] = [*(output.get("links") or []), number]
 
     def _cut(self, scope: dict[str, Any], link: Link) -> None:
-        scope["links"] = [raw for raw in scope["links"] if _read(raw).id != link.id]
+        scope["links"] = [raw for raw in scope["links"] if read_link(raw).id != link.id]
         for node in scope["nodes"]:
             for one in node.get("inputs") or []:
                 if one.get("link") == link.id:
@@ -262,7 +279,7 @@ class UiGraph:
                 one["linkIds"].remove(link.id)
 
     def _links(self, scope: dict[str, Any]) -> Iterator[Link]:
-        return (_read(raw) for raw in scope["links"])
+        return (read_link(raw) for raw in scope["links"])
 
     def _number(self, what: str) -> int:
         """A number that no node, or no link, of the whole file has."""
@@ -300,12 +317,14 @@ def without_shown_values(ui: dict[str, Any], object_info: dict[str, Any]) -> dic
 _LINK_KEYS = ("id", "origin_id", "origin_slot", "target_id", "target_slot", "type")
 
 
-def _read(raw: Sequence[Any] | dict[str, Any]) -> Link:
+def read_link(raw: Sequence[Any] | dict[str, Any]) -> Link:
+    """A link as it lies in a file."""
     values = [raw[key] for key in _LINK_KEYS] if isinstance(raw, dict) else list(raw)
     return Link(values[0], Origin(values[1], values[2]), values[3], values[4], str(values[5]))
 
 
-def _write(raw: Any, key: str, value: Any) -> None:
+def write_link(raw: Any, key: str, value: Any) -> None:
+    """Changes a link in place: `origin_id`, `origin_slot`, `target_id`, `target_slot` or `type`."""
     raw[key if isinstance(raw, dict) else _LINK_KEYS.index(key)] = value
 
 

@@ -23,9 +23,9 @@ from typing import Any, cast
 from comfy_nodes.core.graph_names import ENDPOINT_LOADER
 from comfy_nodes.core.model_table import fetch_command, missing_model
 
-from . import bounded_json
+from . import bounded_json, dynamic_prompts, page_nodes
 from .failures import RunError
-from .ui_graph import without_shown_values
+from .ui_graph import UiGraph, without_shown_values
 
 Api = dict[str, dict[str, Any]]
 """ComfyUI's API format: {node id: {class_type, inputs, _meta}}; an input is a value or [node id, output]."""
@@ -96,10 +96,13 @@ class WorkflowFile:
         raise RunError(f"{path}: not a ComfyUI workflow (neither nodes and links, nor class_type and inputs)")
 
     def to_api(self, object_info: dict[str, Any]) -> Api:
-        """The graph in API format, without nodes that only the browser knows.
+        """The graph in API format, without the page's own nodes, and past all that only pass on.
+
+        Nodes that the server lacks are there with their wires alone; whether a sink needs them is for `BatchGraph.bind`.
+        Text with alternatives stands as it was typed, and is drawn for each sample.
 
         Raises:
-            RunError: a node class is unknown to the server, or comfy-cli cannot convert the graph.
+            RunError: comfy-cli cannot convert the graph.
         """
         if self.api is not None:
             return copy.deepcopy(self.api)
@@ -112,7 +115,12 @@ class WorkflowFile:
         logger.addHandler(errors)
         logger.propagate = False
         try:
-            api = convert_ui_to_api(without_shown_values(self.ui, object_info), object_info)
+            ui = without_shown_values(self.ui, object_info)
+            page_nodes.resolve(ui, object_info)
+            api = convert_ui_to_api(ui, dynamic_prompts.without_drawing(ui, object_info))
+            page = UiGraph(ui)
+            page_nodes.name_packs(api, page, object_info)
+            dynamic_prompts.settle(api, page, object_info)
         except (WorkflowConversionError, LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
             # Of a graph that no ComfyUI saved, comfy-cli raises what comes.
             raise RunError(f"{self.path}: cannot be converted ({error})") from None
@@ -172,6 +180,8 @@ class BatchGraph:
     """Addresses of seed inputs elsewhere in the graph that get the sample's seed."""
     left_out: tuple[str, ...]
     """Nodes that no sink needs, as `Class #id`."""
+    drawn: tuple[tuple[str, str], ...] = ()
+    """Texts with alternatives, which are drawn for each sample, as node and input."""
 
     @classmethod
     def bind(cls, api: Api, object_info: dict[str, Any]) -> BatchGraph:
@@ -189,7 +199,8 @@ class BatchGraph:
         left_out = tuple(f"{node['class_type']} #{node_id}" for node_id, node in api.items() if node_id not in needed)
         check(kept, object_info)
         seeds = tuple(f"#{node_id}.{name}" for node_id, name in seed_inputs(kept, object_info) if node_id != source)
-        return cls(kept, source, sink, seeds, left_out)
+        drawn = tuple((one, name) for one in _order(kept, sink) for name in dynamic_prompts.marks(kept[one]))
+        return cls(kept, source, sink, seeds, left_out, drawn)
 
     @property
     def task(self) -> str:
@@ -219,7 +230,7 @@ class BatchGraph:
 
         Args:
             values: the source node's inputs (`SAMPLE_INPUTS` but the seed); inputs that the artist wired stay wired.
-            seed: goes into the source node and every free seed.
+            seed: goes into the source node and every free seed; alternatives are drawn with it.
             folder: where the sink saves.
             seconds: uploaded pictures that belong to the photo, by role.
         """
@@ -234,8 +245,19 @@ class BatchGraph:
         for address in self.seeds:
             node_id, name = address.removeprefix("#").split(".", 1)
             filled[node_id]["inputs"][name] = seed
+        for (node_id, name), text in self._draw(seed):
+            filled[node_id]["inputs"][name] = text
+            filled[node_id]["_meta"].pop(dynamic_prompts.DRAWN, None)
         filled[self.sink]["inputs"]["folder"] = folder
         return filled
+
+    def _draw(self, seed: int) -> Iterator[tuple[tuple[str, str], str]]:
+        """What is drawn with a seed, by node and input. Ids play no part in it, as they play none in the stage hash."""
+        met: Counter[str] = Counter()
+        for node_id, name in self.drawn:
+            text = self.api[node_id]["inputs"][name]
+            yield (node_id, name), dynamic_prompts.draw(text, seed, met[text])
+            met[text] += 1
 
     def booked(self, run: str, budget_usd: float | None) -> BatchGraph:
         """The graph with its calls to services booked on a run's account.
@@ -310,7 +332,10 @@ def apply_settings(api: Api, settings: list[str], object_info: dict[str, Any]) -
             raise RunError(f"--set {setting}: this input is wired to another node; unwire it or set it there")
         if name in _DRIVEN.get(node["class_type"], ()):
             raise RunError(f"--set {setting}: the driver fills in {name} for each sample")
-        node["inputs"][name] = _typed(value, spec, setting)
+        if dynamic_prompts.is_dynamic(spec):
+            dynamic_prompts.put(node, name, value)
+        else:
+            node["inputs"][name] = _typed(value, spec, setting)
 
 
 def check(api: Api, object_info: dict[str, Any]) -> None:
@@ -324,7 +349,7 @@ def check(api: Api, object_info: dict[str, Any]) -> None:
     for node_id, node in api.items():
         where = f"{node['class_type']} #{node_id}"
         if node["class_type"] not in object_info:
-            findings.append(f"{where}: the server has no such node{_guess(node['class_type'], list(object_info))}")
+            findings.append(page_nodes.missing(node_id, node) + _guess(node["class_type"], list(object_info)))
             continue
         required = object_info[node["class_type"]].get("input", {}).get("required", {})
         for name, spec in required.items():
