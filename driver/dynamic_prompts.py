@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from .ui_graph import UiGraph
+from .ui_graph import UiGraph, scopes_of
 
 Api = dict[str, dict[str, Any]]
 
@@ -73,8 +73,9 @@ def as_typed(text: str) -> str:
 
 def without_drawing(ui: dict[str, Any], object_info: dict[str, Any]) -> dict[str, Any]:
     """Schemas for comfy-cli, which would draw by chance while it converts."""
-    scopes = [ui, *((ui.get("definitions") or {}).get("subgraphs") or [])]
-    used = {str(node.get("type")) for scope in scopes for node in scope.get("nodes", ()) if isinstance(node, dict)}
+    used = {
+        str(node.get("type")) for scope in scopes_of(ui) for node in scope.get("nodes", ()) if isinstance(node, dict)
+    }
     changed = {}
     for name in used & object_info.keys():
         if set(_dynamic(object_info[name])):

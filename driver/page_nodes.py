@@ -6,10 +6,11 @@ page's by name and stops at others. Called by `workflow.py` before and after it 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from typing import Any
 
-from .ui_graph import BYPASSED, INPUT_SIDE, MUTED, OUTPUT_SIDE, Origin, UiGraph, read_link, write_link
+from .ui_graph import BYPASSED, INPUT_SIDE, MUTED, OUTPUT_SIDE, Origin, UiGraph, read_link, scopes_of, write_link
 
 Api = dict[str, dict[str, Any]]
 Node = dict[str, Any]
@@ -29,14 +30,15 @@ _PASSING = {
 """Classes that hand on what they are fed, by the class of the page or of KJNodes that does the same."""
 
 
-def resolve(ui: dict[str, Any], object_info: dict[str, Any]) -> None:
-    """Leads links past nodes that pass on, in place, and takes the values from nodes that the server lacks.
+def resolved(ui: dict[str, Any], object_info: dict[str, Any]) -> dict[str, Any]:
+    """The graph with its links led past nodes that pass on, and without the values of nodes that the server lacks.
 
     A Get reads the Set of its name in the same graph or subgraph, as in KJNodes, and each copy of a subgraph its own.
     """
-    subgraphs = (ui.get("definitions") or {}).get("subgraphs") or []
+    ui = copy.deepcopy(ui)
+    root, *subgraphs = scopes_of(ui)
     known = {str(one.get("id")) for one in subgraphs} | object_info.keys() | {"PrimitiveNode"}
-    for scope in (ui, *subgraphs):
+    for scope in (root, *subgraphs):
         passing: dict[str, Node] = {}
         for node in (one for one in scope.get("nodes", ()) if isinstance(one, dict)):
             kind = str(node.get("type"))
@@ -47,6 +49,7 @@ def resolve(ui: dict[str, Any], object_info: dict[str, Any]) -> None:
                 node["widgets_values"] = []  # nobody knows which widgets these belong to
         if passing:
             _lead_past(scope, passing)
+    return ui
 
 
 def name_packs(api: Api, page: UiGraph, object_info: dict[str, Any]) -> None:
@@ -75,7 +78,9 @@ def _lead_past(scope: dict[str, Any], passing: dict[str, Node]) -> None:
     for node in passing.values():
         if node["type"] == SET and (name := _name(node)):
             setters.setdefault(name, node)
-    feeding = {(link.origin.node, link.origin.slot) for link in map(read_link, links.values()) if link.target == OUTPUT_SIDE}
+    feeding = {
+        (link.origin.node, link.origin.slot) for link in map(read_link, links.values()) if link.target == OUTPUT_SIDE
+    }
     dead = set()
     for number, raw in links.items():
         link = read_link(raw)

@@ -22,10 +22,13 @@ MUTED = 2
 """Mode of a node that does not run (ComfyUI's own number)."""
 
 BYPASSED = 4
-"""Mode of a node that hands on what it is fed (ComfyUI's own number)."""
+"""Mode of a node that only hands inputs on (ComfyUI's own number)."""
 
-INPUT_SIDE, OUTPUT_SIDE = -10, -20
-"""Ids of the boxes in a subgraph that its inputs come from and its outputs go to (ComfyUI's own numbers)."""
+INPUT_SIDE = -10
+"""Id of the box in a subgraph that its inputs come from (ComfyUI's own number)."""
+
+OUTPUT_SIDE = -20
+"""Id of the box in a subgraph that its outputs go to (ComfyUI's own number)."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class UiGraph:
 
     def __init__(self, ui: dict[str, Any]):
         self.ui = copy.deepcopy(ui)
-        self._definitions = {str(one["id"]): one for one in (self.ui.get("definitions") or {}).get("subgraphs", [])}
+        self._definitions = {str(one["id"]): one for one in scopes_of(self.ui)[1:]}
 
     def node(self, path: NodePath) -> Node:
         """
@@ -300,14 +303,18 @@ class UiGraph:
         return number
 
 
+def scopes_of(ui: dict[str, Any]) -> list[dict[str, Any]]:
+    """The graph itself, and the definitions of its subgraphs in their order in the file."""
+    return [ui, *((ui.get("definitions") or {}).get("subgraphs") or [])]
+
+
 def without_shown_values(ui: dict[str, Any], object_info: dict[str, Any]) -> dict[str, Any]:
     """The graph without the texts that nodes without a widget showed when it was saved, such as `Get Image Size`'s.
 
     comfy-cli cannot place them, and the page shows others as soon as the node has run.
     """
     copied = copy.deepcopy(ui)
-    scopes = [copied, *((copied.get("definitions") or {}).get("subgraphs") or [])]
-    for node in (node for scope in scopes for node in scope.get("nodes", ()) if isinstance(node, dict)):
+    for node in (node for scope in scopes_of(copied) for node in scope.get("nodes", ()) if isinstance(node, dict)):
         schema = object_info.get(str(node.get("type")))
         if schema and node.get("widgets_values") and not any(is_widget(spec) for _, spec in inputs_of(schema)):
             node["widgets_values"] = []
@@ -318,13 +325,17 @@ _LINK_KEYS = ("id", "origin_id", "origin_slot", "target_id", "target_slot", "typ
 
 
 def read_link(raw: Sequence[Any] | dict[str, Any]) -> Link:
-    """A link as it lies in a file."""
+    """A link of any version of the format."""
     values = [raw[key] for key in _LINK_KEYS] if isinstance(raw, dict) else list(raw)
     return Link(values[0], Origin(values[1], values[2]), values[3], values[4], str(values[5]))
 
 
 def write_link(raw: Any, key: str, value: Any) -> None:
-    """Changes a link in place: `origin_id`, `origin_slot`, `target_id`, `target_slot` or `type`."""
+    """Sets one end of a link, in place.
+
+    Args:
+        key: `origin_id`, `origin_slot`, `target_id` or `target_slot`.
+    """
     raw[key if isinstance(raw, dict) else _LINK_KEYS.index(key)] = value
 
 

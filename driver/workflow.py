@@ -115,8 +115,7 @@ class WorkflowFile:
         logger.addHandler(errors)
         logger.propagate = False
         try:
-            ui = without_shown_values(self.ui, object_info)
-            page_nodes.resolve(ui, object_info)
+            ui = page_nodes.resolved(without_shown_values(self.ui, object_info), object_info)
             api = convert_ui_to_api(ui, dynamic_prompts.without_drawing(ui, object_info))
             page = UiGraph(ui)
             page_nodes.name_packs(api, page, object_info)
