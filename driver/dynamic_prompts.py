@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from .ui_graph import UiGraph, scopes_of
+from .ui_graph import UiGraph
 
 Api = dict[str, dict[str, Any]]
 
@@ -71,20 +71,6 @@ def as_typed(text: str) -> str:
     return text.replace("{", "\\{")
 
 
-def without_drawing(ui: dict[str, Any], object_info: dict[str, Any]) -> dict[str, Any]:
-    """Schemas for comfy-cli, which would draw by chance while it converts."""
-    used = {
-        str(node.get("type")) for scope in scopes_of(ui) for node in scope.get("nodes", ()) if isinstance(node, dict)
-    }
-    changed = {}
-    for name in used & object_info.keys():
-        if set(_dynamic(object_info[name])):
-            groups = object_info[name]["input"]
-            plain = {group: {one: _plain(spec) for one, spec in inputs.items()} for group, inputs in groups.items()}
-            changed[name] = {**object_info[name], "input": plain}
-    return {**object_info, **changed}
-
-
 def settle(api: Api, page: UiGraph, object_info: dict[str, Any]) -> None:
     """Gives widgets the text that the page submits, in place, and marks those with alternatives, which are left.
 
@@ -123,10 +109,6 @@ def is_dynamic(spec: Any) -> bool:
 def _dynamic(schema: dict[str, Any]) -> Iterator[str]:
     for group in ("required", "optional"):
         yield from (name for name, spec in (schema.get("input", {}).get(group) or {}).items() if is_dynamic(spec))
-
-
-def _plain(spec: Any) -> Any:
-    return [spec[0], {**spec[1], "dynamicPrompts": False}] if is_dynamic(spec) else spec
 
 
 def _options(text: str, at: int) -> tuple[list[str], int]:

@@ -74,6 +74,13 @@ def is_widget(spec: list[Any]) -> bool:
     return shown and not settings.get("forceInput")
 
 
+def is_upload(spec: Any) -> bool:
+    """Whether an input is a list of files that the page can add to; a server may have others than it lists."""
+    settings = spec[1] if isinstance(spec, list) and len(spec) > 1 and isinstance(spec[1], dict) else {}
+    listed = isinstance(spec, list) and bool(spec) and (isinstance(spec[0], list) or spec[0] == "COMBO")
+    return listed and any(bool(value) and str(name).endswith("_upload") for name, value in settings.items())
+
+
 def _default(spec: list[Any]) -> Any:
     settings = spec[1] if len(spec) > 1 else {}
     options = spec[0] if isinstance(spec[0], list) else settings.get("options")

@@ -25,6 +25,8 @@ from comfy_nodes.core.model_table import fetch_command, missing_model
 
 from . import bounded_json, dynamic_prompts, page_nodes
 from .failures import RunError
+from .fresh_nodes import is_upload
+from .left_values import schemas_as_they_stand, with_their_classes
 from .ui_graph import UiGraph, without_shown_values
 
 Api = dict[str, dict[str, Any]]
@@ -116,7 +118,7 @@ class WorkflowFile:
         logger.propagate = False
         try:
             ui = page_nodes.resolved(without_shown_values(self.ui, object_info), object_info)
-            api = convert_ui_to_api(ui, dynamic_prompts.without_drawing(ui, object_info))
+            api = with_their_classes(convert_ui_to_api(ui, schemas_as_they_stand(ui, object_info)))
             page = UiGraph(ui)
             page_nodes.name_packs(api, page, object_info)
             dynamic_prompts.settle(api, page, object_info)
@@ -329,7 +331,7 @@ def apply_settings(api: Api, settings: list[str], object_info: dict[str, Any]) -
             raise RunError(f"--set {setting}: {node['class_type']} has no input {name}{_guess(name, known)}")
         if is_link(node["inputs"].get(name)):
             raise RunError(f"--set {setting}: this input is wired to another node; unwire it or set it there")
-        if name in _DRIVEN.get(node["class_type"], ()):
+        if name in driven(node["class_type"]):
             raise RunError(f"--set {setting}: the driver fills in {name} for each sample")
         if dynamic_prompts.is_dynamic(spec):
             dynamic_prompts.put(node, name, value)
@@ -356,10 +358,10 @@ def check(api: Api, object_info: dict[str, Any]) -> None:
                 if not _is_dynamic(spec):
                     findings.append(f"{where}: input {name} is missing")
                 continue
-            options = _options(spec)
+            options = options_of(spec)
             value = node["inputs"][name]
             findings += [f"{where}: {name} {why}" for why in _out_of_range(value, spec)]
-            if options is not None and not is_link(value) and value not in options and name != "image":
+            if options is not None and not is_link(value) and value not in options and not is_upload(spec):
                 missing.append(str(value))
                 guess = _guess(str(value), [str(o) for o in options])
                 findings.append(f"{where}: {name} {value!r} is not there{guess}{missing_model(str(value))}")
@@ -465,7 +467,12 @@ def _out_of_range(value: Any, spec: Any) -> list[str]:
     return [] if least <= value <= most else [f"{value} is not between {least} and {most}"]
 
 
-def _options(spec: Any) -> list[Any] | None:
+def driven(class_type: str) -> tuple[str, ...]:
+    """Inputs of a class that the driver fills in."""
+    return _DRIVEN.get(class_type, ())
+
+
+def options_of(spec: Any) -> list[Any] | None:
     """A combo's choices; None for other inputs and for lists that the browser fetches by itself."""
     if not isinstance(spec, list) or not spec:
         return None
@@ -515,7 +522,7 @@ def _typed(text: str, spec: Any, setting: str) -> Any:
             return {"true": True, "false": False}[text.lower()]
     except (ValueError, KeyError):
         raise RunError(f"--set {setting}: {text!r} is not of type {kind}") from None
-    options = _options(spec)
+    options = options_of(spec)
     if options is not None:
         for option in options:
             if str(option) == text:
@@ -534,7 +541,7 @@ def _canonical(api: Api, sink: str, seeds: tuple[str, ...]) -> list[Any]:
     for node_id, place in order.items():
         node = api[node_id]
         skipped = {address.split(".", 1)[1] for address in seeds if address.startswith(f"#{node_id}.")}
-        skipped |= set(_DRIVEN.get(node["class_type"], ()))
+        skipped |= set(driven(node["class_type"]))
         nodes[place] = [
             node["class_type"],
             {
