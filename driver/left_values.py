@@ -12,7 +12,6 @@ from .dynamic_prompts import is_dynamic
 from .fresh_nodes import is_upload
 from .ui_graph import scopes_of
 
-
 _DROPPED, _STANDS_FOR_IT = "LoadImageOutput", "LoadImageOutput (on the server)"
 """A class that comfy-cli takes for one of the page's own, and the name under which it is shown to comfy-cli."""
 

@@ -135,7 +135,7 @@ class WorkflowFile:
                 # comfy-cli fills in a default where the page has a socket and no widget.
                 if _forced(spec) and not is_link(node["inputs"].get(name)):
                     node["inputs"].pop(name, None)
-        return cast(Api, api)
+        return api
 
 
 def find_workflow(name: str, profile: str) -> tuple[Path, str]:
