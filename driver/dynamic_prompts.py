@@ -85,12 +85,13 @@ def settle(api: Api, page: UiGraph, object_info: dict[str, Any]) -> None:
 
 def put(node: dict[str, Any], name: str, text: str) -> None:
     """Puts a text into a widget with dynamic prompts, as a person types it."""
-    meta = node.setdefault("_meta", {})
-    marked = [one for one in meta.pop(DRAWN, ()) if one != name]
+    marked = [one for one in marks(node) if one != name]
     alternatives = has_alternatives(text)
-    if marked or alternatives:
-        meta[DRAWN] = [*marked, name] if alternatives else marked
     node["inputs"][name] = text if alternatives else processed(text, lambda options: options[0])
+    meta = node["_meta"] if isinstance(node.get("_meta"), dict) else {}
+    node["_meta"] = meta | {DRAWN: [*marked, name] if alternatives else marked}
+    if not node["_meta"][DRAWN]:
+        del node["_meta"][DRAWN]
 
 
 def marks(node: dict[str, Any]) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from .comfy import ComfyServer
 from .fresh_nodes import inputs_of, is_upload
-from .workflow import Api, driven, is_link, options_of
+from .workflow import Api, driven, is_link, options_of, title_of
 
 FOLDERS = ("input", "output", "temp")
 """ComfyUI's folders, one of which may stand in brackets behind a name; without it, the first."""
@@ -28,8 +28,7 @@ def missing_files(server: ComfyServer, api: Api, object_info: dict[str, Any]) ->
     """
     lines = []
     for node_id, name, value in _named(api, object_info):
-        title = (api[node_id].get("_meta") or {}).get("title") or api[node_id]["class_type"]
-        where = f"{title} #{node_id}: {name}"
+        where = f"{title_of(api[node_id])} #{node_id}: {name}"
         if not isinstance(value, str) or not value:
             lines.append(f"{where} names no file: pick one and save the workflow")
         elif why := _why_not(server, value):

@@ -491,13 +491,13 @@ def _addressed(api: Api, node_part: str, setting: str) -> str:
     if node_part.startswith("#"):
         found = [node_id for node_id in api if node_id == node_part[1:]]
     elif node_part.startswith("@"):
-        found = [node_id for node_id, node in api.items() if _title(node) == node_part[1:]]
+        found = [node_id for node_id, node in api.items() if title_of(node) == node_part[1:]]
     else:
         found = [node_id for node_id, node in api.items() if node["class_type"] == node_part]
     if len(found) == 1:
         return found[0]
     listed = ", ".join(
-        f"#{node_id} @{_title(node)} ({node['class_type']})"
+        f"#{node_id} @{title_of(node)} ({node['class_type']})"
         for node_id, node in api.items()
         if not found or node_id in found
     )
@@ -505,7 +505,7 @@ def _addressed(api: Api, node_part: str, setting: str) -> str:
     raise RunError(f"--set {setting}: {how_many}; candidates: {listed}")
 
 
-def _title(node: dict[str, Any]) -> str:
+def title_of(node: dict[str, Any]) -> str:
     """What the artist called the node; its class where the file does not say."""
     meta = node.get("_meta")
     return str((meta.get("title") if isinstance(meta, dict) else None) or node["class_type"])
