@@ -361,7 +361,8 @@ def check(api: Api, object_info: dict[str, Any]) -> None:
             options = options_of(spec)
             value = node["inputs"][name]
             findings += [f"{where}: {name} {why}" for why in _out_of_range(value, spec)]
-            if options is not None and not is_link(value) and value not in options and not is_upload(spec):
+            elsewhere = is_upload(spec) or name in driven(node["class_type"]) or is_link(value)
+            if options is not None and not elsewhere and value not in options:
                 missing.append(str(value))
                 guess = _guess(str(value), [str(o) for o in options])
                 findings.append(f"{where}: {name} {value!r} is not there{guess}{missing_model(str(value))}")
