@@ -17,11 +17,10 @@ class Files(Protocol):
 
 
 def failed(sample: EditSample, files: Files) -> io.NodeOutput:
-    """Writes the reason where a record would lie and shows it."""
+    """Writes the reason where a record would lie and shows it, and no picture: the page would keep the one before."""
     assert sample.failure
     key = sample.provenance.key
     returned = FailureRecord(key=key, failure=sample.failure).model_dump(mode="json")
     files.finish(key, [returned])
-    return io.NodeOutput(
-        ui={"editpairs": [returned], "text": [f"{sample.failure.error_type}: {sample.failure.message}"]}
-    )
+    reason = f"{sample.failure.error_type}: {sample.failure.message}"
+    return io.NodeOutput(ui={"editpairs": [returned], "images": [], "text": [reason]})

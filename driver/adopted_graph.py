@@ -13,6 +13,7 @@ from typing import Any
 
 from .failures import RunError
 from .fresh_nodes import WIDGETS, inputs_of
+from .page_nodes import missing
 from .workflow import Api, ancestors, is_link, seed_inputs
 
 IMAGE, MASK, LATENT = "IMAGE", "MASK", "LATENT"
@@ -55,13 +56,6 @@ class Graph:
     """One graph in API format."""
 
     def __init__(self, api: Api, object_info: dict[str, Any], name: str, ask: Callable[[Question], str]):
-        """
-        Raises:
-            RunError: the server lacks one of its nodes.
-        """
-        unknown = sorted({node["class_type"] for node in api.values()} - object_info.keys())
-        if unknown:
-            raise RunError(f"{name}: the server has no {', '.join(unknown)}; install the packs that they come from")
         self._api = api
         self._info = object_info
         self._named = name
@@ -76,13 +70,15 @@ class Graph:
         """The node that saves the edited picture, and which of its inputs takes it.
 
         Raises:
-            RunError: there is none: it is no graph that edits pictures.
+            RunError: there is none: it is no graph that edits pictures, or the server lacks a node on the way to it.
         """
         shown = [(node_id, name) for node_id in self._api if self._class(node_id).get("output_node")
                  for name, link in self._links(node_id) if self._type(link) in (IMAGE, *_ANY)]  # fmt: skip
         made = [one for one in shown if not self._loads_photo(self._api[one[0]]["inputs"][one[1]][0])]
         fed = [one for one in made if any(self._loads_photo(other) for other in ancestors(self._api, one[0]))]
         if not fed:
+            wired = {end for node_id in self._api for _, link in self._links(node_id) for end in (node_id, link[0])}
+            self._refuse_missing(wired)
             raise RunError(f"{self._named}: {self._why_not()}")
         edited = [one for one in fed if any(self._is_sampler(other) for other in ancestors(self._api, one[0]))] or fed
         alone = [one for one in edited if sum(node_id == one[0] for node_id, _ in edited) == 1] or edited
@@ -91,7 +87,17 @@ class Graph:
         for one in saved:
             first.setdefault(tuple(self._api[one[0]]["inputs"][one[1]]), one)
         found = {node_id: (node_id, name) for node_id, name in first.values()}
-        return found[self._choose("result", "which node saves the edited picture?", list(found))]
+        result = found[self._choose("result", "which node saves the edited picture?", list(found))]
+        self._refuse_missing(ancestors(self._api, result[0]))
+        return result
+
+    def missing(self) -> list[str]:
+        """Nodes that the server lacks."""
+        return [node_id for node_id, node in self._api.items() if node["class_type"] not in self._info]
+
+    def _refuse_missing(self, needed: set[str]) -> None:
+        if lacking := [missing(node_id, self._api[node_id]) for node_id in self.missing() if node_id in needed]:
+            raise RunError(f"{self._named}: {'; '.join(lacking)}")
 
     def source(self, result: tuple[str, str]) -> tuple[str, list[str]]:
         """The node that loads the photo, and the others that load pictures."""
@@ -255,7 +261,7 @@ class Graph:
         return "what it saves is no edit of the photo that it loads: wire them"
 
     def _class(self, node_id: str) -> dict[str, Any]:
-        return dict(self._info[self._api[node_id]["class_type"]])
+        return dict(self._info.get(self._api[node_id]["class_type"], {"output": []}))
 
     def _inputs(self, node_id: str) -> Iterator[tuple[str, list[Any]]]:
         return inputs_of(self._class(node_id))

@@ -177,6 +177,9 @@ class _Adoption:
         self._lines += [
             f"kept as it is: {self._name(one)}, the same picture for every sample" for one in others if one != reference
         ]
+        self._lines += [
+            f"left as it is: {self._name(one)}, which the server lacks and the result does not need" for one in graph.missing()
+        ]
         self._end(sample, photo, edited, (right + GAP, top))
         self._lines.append(
             f"result: {self._name(result[0])}, verified and saved by Save Edit Pair; the whole picture may change"

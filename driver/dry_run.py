@@ -78,6 +78,9 @@ def _graph(stage: Stage) -> dict[str, str]:
         "further seeds": ", ".join(graph.seeds) or "none: every seed is wired to the source node",
         "left out": ", ".join(graph.left_out) or "nothing",
     }
+    if graph.drawn:
+        texts = [f"{graph.api[node_id]['class_type']} #{node_id}.{name}" for node_id, name in graph.drawn]
+        found["drawn"] = f"{', '.join(texts)}: alternatives in braces, for each sample from its seed"
     if paid:
         found["paid nodes"] = f"{', '.join(paid)}: credits of the account of {partner.KEY_VARIABLE}, for each sample"
     return found

@@ -94,6 +94,13 @@ def is_saved(spec: list[Any]) -> bool:
     return is_widget(spec) and kind_of(spec) != "IMAGECOMPARE"
 
 
+def is_upload(spec: Any) -> bool:
+    """Whether an input is a list of files that the page can add to; a server may have others than it lists."""
+    settings = spec[1] if isinstance(spec, list) and len(spec) > 1 and isinstance(spec[1], dict) else {}
+    listed = isinstance(spec, list) and bool(spec) and (isinstance(spec[0], list) or spec[0] == "COMBO")
+    return listed and any(bool(value) and str(name).endswith("_upload") for name, value in settings.items())
+
+
 def kind_of(spec: list[Any]) -> str:
     """The type of an input as its widget has it: a list of choices is a COMBO."""
     return str(settings_of(spec).get("widgetType") or spec[0]) if isinstance(spec[0], str) else "COMBO"

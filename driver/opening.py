@@ -29,6 +29,7 @@ from . import partner
 from .columns import key_stem
 from .comfy import ComfyServer
 from .dataset import CONFIGS, finished_facts, stored_rows
+from .dynamic_prompts import as_typed
 from .failures import RunError
 from .journal import Journal
 from .layouts import StoredRow
@@ -263,7 +264,7 @@ def _provenance(sample: Sample, row: StoredRow) -> Provenance:
 
 
 def _fill(ui: UiGraph, wanted: Api, graph: BatchGraph, file: WorkflowFile, info: dict[str, Any]) -> None:
-    """Sets every widget whose value the driver gave, seeds and settings too."""
+    """Sets every widget whose value the driver gave, seeds, settings and drawn alternatives too."""
 
     def convert(changed: dict[str, Any]) -> Api:
         return unindexed(WorkflowFile(file.path, file.sha256, changed, None).to_api(info))
@@ -272,7 +273,8 @@ def _fill(ui: UiGraph, wanted: Api, graph: BatchGraph, file: WorkflowFile, info:
     for node_id, node in unindexed(wanted).items():
         for name, value in node["inputs"].items():
             if shown[node_id]["inputs"].get(name) != value and (node_id, name) != (graph.sink, "folder"):
-                ui.set(tuple(node_id.split(":")), name, value, convert)
+                typed = as_typed(value) if (node_id, name) in graph.drawn else value
+                ui.set(tuple(node_id.split(":")), name, value, convert, typed)
 
 
 def _wait(server: ComfyServer, prompt_id: str, key: str) -> None:

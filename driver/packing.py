@@ -88,8 +88,9 @@ def slot_of(node_id: str) -> int | None:
 
 
 def dependent(graph: BatchGraph) -> frozenset[str]:
-    """Nodes that differ from sample to sample: what the source, the sink and free seeds reach downstream."""
+    """Nodes that differ from sample to sample: what the source, the sink, free seeds and drawn texts reach downstream."""
     roots = {graph.source, graph.sink, *(address.removeprefix("#").split(".", 1)[0] for address in graph.seeds)}
+    roots |= {node_id for node_id, _name in graph.drawn}
     return frozenset(node_id for node_id in graph.api if ancestors(graph.api, node_id) & roots)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import repeat
 from typing import Any
 
 from comfy_nodes.core.ingredients import Ingredients
@@ -16,6 +17,7 @@ from comfy_nodes.core.ingredients import Ingredients
 from .answering import at_once
 from .comfy import ComfyServer
 from .failures import PromptRefused, RunError, ServerFault, unusable
+from .input_files import missing_files
 from .workflow import SOURCE_CLASS, Api, check
 
 BIG_HOST_BYTES = 128 << 30
@@ -68,7 +70,9 @@ def agree(servers: Sequence[ComfyServer], api: Api) -> Agreement:
     findings = {first.url: first.misfits(api)}
     for one in others:
         findings[one.url] = one.misfits(api) + one.differences(first, api)
-    _refuse(findings)
+    nodes = [one.object_info for one in (first, *others)]
+    lacking = at_once([partial(_missing_files, *one) for one in zip(servers, repeat(api), nodes)])
+    _refuse({url: findings[url] + lines for url, lines in zip(findings, lacking, strict=True)})
     # One first: servers of one machine share what it has read.
     (known,) = at_once([partial(_ingredients, servers[0], api)])
     told = at_once([partial(_ingredients, server, api) for server in servers[1:]])
@@ -95,9 +99,17 @@ def check_join(server: ComfyServer, reference: Agreement) -> tuple[str, ...]:
     """
     one = _Server.ask(server)
     first = _Server(reference.url, reference.stats, reference.object_info)
-    _refuse({one.url: one.misfits(reference.api) + one.differences(first, reference.api)})
+    lacking = _missing_files(server, reference.api, one.object_info)
+    _refuse({one.url: one.misfits(reference.api) + one.differences(first, reference.api) + lacking})
     _refuse({one.url: _unlike(_ingredients(server, reference.api), reference.ingredients, reference.url)})
     return (*one.warnings(reference.api), *one.unevenness(first))
+
+
+def _missing_files(server: ComfyServer, api: Api, object_info: dict[str, Any]) -> list[str]:
+    try:
+        return missing_files(server, api, object_info)
+    except ServerFault as fault:
+        raise unusable(server.url, fault) from None
 
 
 def _ingredients(server: ComfyServer, api: Api) -> Ingredients:

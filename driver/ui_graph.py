@@ -22,10 +22,13 @@ MUTED = 2
 """Mode of a node that does not run (ComfyUI's own number)."""
 
 BYPASSED = 4
-"""Mode of a node that hands on what it is fed (ComfyUI's own number)."""
+"""Mode of a node that only hands inputs on (ComfyUI's own number)."""
 
-INPUT_SIDE, OUTPUT_SIDE = -10, -20
-"""Ids of the boxes in a subgraph that its inputs come from and its outputs go to (ComfyUI's own numbers)."""
+INPUT_SIDE = -10
+"""Id of the box in a subgraph that its inputs come from (ComfyUI's own number)."""
+
+OUTPUT_SIDE = -20
+"""Id of the box in a subgraph that its outputs go to (ComfyUI's own number)."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class UiGraph:
 
     def __init__(self, ui: dict[str, Any]):
         self.ui = copy.deepcopy(ui)
-        self._definitions = {str(one["id"]): one for one in (self.ui.get("definitions") or {}).get("subgraphs", [])}
+        self._definitions = {str(one["id"]): one for one in scopes_of(self.ui)[1:]}
 
     def node(self, path: NodePath) -> Node:
         """
@@ -107,6 +110,13 @@ class UiGraph:
                 return found[0].origin if found else None
         return None
 
+    def comes_through_subgraph(self, path: NodePath, name: str) -> bool:
+        """Whether an input is fed by an input of the subgraph that its node stands in."""
+        numbers = {one.get("link") for one in self.node(path).get("inputs") or [] if one["name"] == name}
+        return any(
+            link.id in numbers and link.origin.node == INPUT_SIDE for link in self._links(self._scope(path[:-1]))
+        )
+
     def wire(self, origin: Origin, path: NodePath, name: str, kind: str, widget: bool) -> None:
         """Links an output outside of all subgraphs to an input anywhere, in the place of what was linked there.
 
@@ -150,7 +160,12 @@ class UiGraph:
         return any(self._holds(one, classes, (*within, kind)) for one in self._definitions[kind]["nodes"])
 
     def set(
-        self, path: NodePath, name: str, value: Any, convert: Callable[[dict[str, Any]], dict[str, dict[str, Any]]]
+        self,
+        path: NodePath,
+        name: str,
+        value: Any,
+        convert: Callable[[dict[str, Any]], dict[str, dict[str, Any]]],
+        typed: Any = None,
     ) -> None:
         """Sets a widget.
 
@@ -159,6 +174,7 @@ class UiGraph:
 
         Args:
             convert: a graph in the UI format to the API format.
+            typed: what a person types for this value, where that is something else.
 
         Raises:
             RunError: no place does it.
@@ -169,7 +185,8 @@ class UiGraph:
             return
         wanted[node_id]["inputs"][name] = value
         for length in range(len(path), 0, -1):
-            if self._set_in(self.node(path[:length]), name, value, lambda: convert(self.ui) == wanted):
+            written = value if typed is None else typed
+            if self._set_in(self.node(path[:length]), name, written, lambda: convert(self.ui) == wanted):
                 return
         raise RunError(
             f"{self.title(path)} #{node_id}: the file has no place for its {name}; save it from ComfyUI again"

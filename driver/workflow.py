@@ -23,9 +23,11 @@ from typing import Any, cast
 from comfy_nodes.core.graph_names import ENDPOINT_LOADER
 from comfy_nodes.core.model_table import fetch_command, missing_model
 
-from . import bounded_json, page_rules
+from . import bounded_json, dynamic_prompts, page_nodes, page_rules
 from .failures import RunError
-from .ui_graph import without_shown_values
+from .fresh_nodes import is_upload
+from .left_values import schemas_as_they_stand, with_their_classes
+from .ui_graph import UiGraph, without_shown_values
 
 Api = dict[str, dict[str, Any]]
 """ComfyUI's API format: {node id: {class_type, inputs, _meta}}; an input is a value or [node id, output]."""
@@ -96,10 +98,13 @@ class WorkflowFile:
         raise RunError(f"{path}: not a ComfyUI workflow (neither nodes and links, nor class_type and inputs)")
 
     def to_api(self, object_info: dict[str, Any]) -> Api:
-        """The graph in API format, without nodes that only the browser knows.
+        """The graph in API format, without the page's own nodes, and past all that only pass on.
+
+        Nodes that the server lacks are there with their wires alone; whether a sink needs them is for `BatchGraph.bind`.
+        Text with alternatives stands as it was typed, and is drawn for each sample.
 
         Raises:
-            RunError: a node class is unknown to the server, or comfy-cli cannot convert the graph.
+            RunError: comfy-cli cannot convert the graph.
         """
         if self.api is not None:
             return copy.deepcopy(self.api)
@@ -112,7 +117,11 @@ class WorkflowFile:
         logger.addHandler(errors)
         logger.propagate = False
         try:
-            api = page_rules.convert(without_shown_values(self.ui, object_info), object_info)
+            ui = page_nodes.resolved(without_shown_values(self.ui, object_info), object_info)
+            api = with_their_classes(page_rules.convert(ui, schemas_as_they_stand(ui, object_info)))
+            page = UiGraph(ui)
+            page_nodes.name_packs(api, page, object_info)
+            dynamic_prompts.settle(api, page, object_info)
         except (WorkflowConversionError, LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
             # Of a graph that no ComfyUI saved, comfy-cli raises what comes.
             raise RunError(f"{self.path}: cannot be converted ({error})") from None
@@ -167,6 +176,8 @@ class BatchGraph:
     """Addresses of seed inputs elsewhere in the graph that get the sample's seed."""
     left_out: tuple[str, ...]
     """Nodes that no sink needs, as `Class #id`."""
+    drawn: tuple[tuple[str, str], ...] = ()
+    """Texts with alternatives, which are drawn for each sample, as node and input."""
 
     @classmethod
     def bind(cls, api: Api, object_info: dict[str, Any]) -> BatchGraph:
@@ -184,7 +195,8 @@ class BatchGraph:
         left_out = tuple(f"{node['class_type']} #{node_id}" for node_id, node in api.items() if node_id not in needed)
         check(kept, object_info)
         seeds = tuple(f"#{node_id}.{name}" for node_id, name in seed_inputs(kept, object_info) if node_id != source)
-        return cls(kept, source, sink, seeds, left_out)
+        drawn = tuple((one, name) for one in _order(kept, sink) for name in dynamic_prompts.marks(kept[one]))
+        return cls(kept, source, sink, seeds, left_out, drawn)
 
     @property
     def task(self) -> str:
@@ -214,7 +226,7 @@ class BatchGraph:
 
         Args:
             values: the source node's inputs (`SAMPLE_INPUTS` but the seed); inputs that the artist wired stay wired.
-            seed: goes into the source node and every free seed.
+            seed: goes into the source node and every free seed; alternatives are drawn with it.
             folder: where the sink saves.
             seconds: uploaded pictures that belong to the photo, by role.
         """
@@ -229,8 +241,19 @@ class BatchGraph:
         for address in self.seeds:
             node_id, name = address.removeprefix("#").split(".", 1)
             filled[node_id]["inputs"][name] = seed
+        for (node_id, name), text in self._draw(seed):
+            filled[node_id]["inputs"][name] = text
+            filled[node_id]["_meta"].pop(dynamic_prompts.DRAWN, None)
         filled[self.sink]["inputs"]["folder"] = folder
         return filled
+
+    def _draw(self, seed: int) -> Iterator[tuple[tuple[str, str], str]]:
+        """What is drawn with a seed, by node and input. Ids play no part in it, as they play none in the stage hash."""
+        met: Counter[str] = Counter()
+        for node_id, name in self.drawn:
+            text = self.api[node_id]["inputs"][name]
+            yield (node_id, name), dynamic_prompts.draw(text, seed, met[text])
+            met[text] += 1
 
     def booked(self, run: str, budget_usd: float | None) -> BatchGraph:
         """The graph with its calls to services booked on a run's account.
@@ -303,9 +326,12 @@ def apply_settings(api: Api, settings: list[str], object_info: dict[str, Any]) -
             raise RunError(f"--set {setting}: {node['class_type']} has no input {name}{_guess(name, known)}")
         if is_link(node["inputs"].get(name)):
             raise RunError(f"--set {setting}: this input is wired to another node; unwire it or set it there")
-        if name in _DRIVEN.get(node["class_type"], ()):
+        if name in driven(node["class_type"]):
             raise RunError(f"--set {setting}: the driver fills in {name} for each sample")
-        node["inputs"][name] = _typed(value, spec, _choices(node, spec), setting)
+        if dynamic_prompts.is_dynamic(spec):
+            dynamic_prompts.put(node, name, value)
+        else:
+            node["inputs"][name] = _typed(value, spec, _choices(node, spec), setting)
         if node["class_type"] == page_rules.CUSTOM_COMBO:
             page_rules.choose(node, node["inputs"][name])
 
@@ -321,7 +347,7 @@ def check(api: Api, object_info: dict[str, Any]) -> None:
     for node_id, node in api.items():
         where = f"{node['class_type']} #{node_id}"
         if node["class_type"] not in object_info:
-            findings.append(f"{where}: the server has no such node{_guess(node['class_type'], list(object_info))}")
+            findings.append(page_nodes.missing(node_id, node) + _guess(node["class_type"], list(object_info)))
             continue
         required = object_info[node["class_type"]].get("input", {}).get("required", {})
         for name, spec in required.items():
@@ -332,7 +358,8 @@ def check(api: Api, object_info: dict[str, Any]) -> None:
             options = _choices(node, spec)
             value = node["inputs"][name]
             findings += [f"{where}: {name} {why}" for why in _out_of_range(value, spec)]
-            if options is not None and not is_link(value) and value not in options and name != "image":
+            elsewhere = is_upload(spec) or name in driven(node["class_type"]) or is_link(value)
+            if options is not None and not elsewhere and value not in options:
                 missing.append(str(value))
                 guess = _guess(str(value), [str(o) for o in options])
                 findings.append(f"{where}: {name} {value!r} is not there{guess}{missing_model(str(value))}")
@@ -434,12 +461,17 @@ def _out_of_range(value: Any, spec: Any) -> list[str]:
     return [] if least <= value <= most else [f"{value} is not between {least} and {most}"]
 
 
+def driven(class_type: str) -> tuple[str, ...]:
+    """Inputs of a class that the driver fills in."""
+    return _DRIVEN.get(class_type, ())
+
+
 def _choices(node: dict[str, Any], spec: Any) -> list[Any] | None:
     """What a combo of this node may hold; None where that is open."""
-    return (page_rules.choices(node) or None) if node["class_type"] == page_rules.CUSTOM_COMBO else _options(spec)
+    return (page_rules.choices(node) or None) if node["class_type"] == page_rules.CUSTOM_COMBO else options_of(spec)
 
 
-def _options(spec: Any) -> list[Any] | None:
+def options_of(spec: Any) -> list[Any] | None:
     """A combo's choices; None for other inputs and for lists that the browser fetches by itself."""
     if not isinstance(spec, list) or not spec:
         return None
@@ -458,13 +490,13 @@ def _addressed(api: Api, node_part: str, setting: str) -> str:
     if node_part.startswith("#"):
         found = [node_id for node_id in api if node_id == node_part[1:]]
     elif node_part.startswith("@"):
-        found = [node_id for node_id, node in api.items() if _title(node) == node_part[1:]]
+        found = [node_id for node_id, node in api.items() if title_of(node) == node_part[1:]]
     else:
         found = [node_id for node_id, node in api.items() if node["class_type"] == node_part]
     if len(found) == 1:
         return found[0]
     listed = ", ".join(
-        f"#{node_id} @{_title(node)} ({node['class_type']})"
+        f"#{node_id} @{title_of(node)} ({node['class_type']})"
         for node_id, node in api.items()
         if not found or node_id in found
     )
@@ -472,7 +504,7 @@ def _addressed(api: Api, node_part: str, setting: str) -> str:
     raise RunError(f"--set {setting}: {how_many}; candidates: {listed}")
 
 
-def _title(node: dict[str, Any]) -> str:
+def title_of(node: dict[str, Any]) -> str:
     """What the artist called the node; its class where the file does not say."""
     meta = node.get("_meta")
     return str((meta.get("title") if isinstance(meta, dict) else None) or node["class_type"])
@@ -507,7 +539,7 @@ def _canonical(api: Api, sink: str, seeds: tuple[str, ...]) -> list[Any]:
     for node_id, place in order.items():
         node = api[node_id]
         skipped = {address.split(".", 1)[1] for address in seeds if address.startswith(f"#{node_id}.")}
-        skipped |= set(_DRIVEN.get(node["class_type"], ()))
+        skipped |= set(driven(node["class_type"]))
         nodes[place] = [
             node["class_type"],
             {

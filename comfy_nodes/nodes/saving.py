@@ -159,7 +159,13 @@ class SaveEditPair(io.ComfyNode):
             for one in records
             for image in one.output_images
         ]
-        return io.NodeOutput(ui={"editpairs": returned, "images": shown})
+        return io.NodeOutput(ui={"editpairs": returned, "images": shown, "text": [_words(one) for one in records]})
+
+
+def _words(record: EditRecord) -> str:
+    """What the node shows of a pair: the verdict with its reason, and the instruction."""
+    reason = f": {record.reject_reason}" if record.reject_reason else ""
+    return f"{record.verdict}{reason}\n{record.prompt}"
 
 
 def _of(scores: list[verdicts.Scores], index: int) -> verdicts.Scores:

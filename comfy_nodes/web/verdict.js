@@ -1,4 +1,4 @@
-// Shows what a verifier found on the node's own face. Core shows `ui.text` for its own text nodes only.
+// Shows what a verifier found, and what a sink saved, on the node's own face. Core shows `ui.text` for its own text nodes only.
 
 import { app } from "../../scripts/app.js";
 
@@ -9,19 +9,22 @@ const NODES = new Set([
   "EditPairsWitness",
   "EditPairsFilterPair",
   "EditPairsPickBest",
+  "EditPairsSavePair",
+  "EditPairsSaveInstructions",
 ]);
 const WIDGET = "verdict";
 const MARKS = { keep: "✔", reject: "✘", unscored: "?" };
 
 function addVerdict(node) {
-  const { widget } = app.widgets.STRING(node, WIDGET, ["STRING", { multiline: true, placeholder: "Run to see the verdict" }], app);
+  const { widget } = app.widgets.STRING(node, WIDGET, ["STRING", { multiline: true, placeholder: "Run to see what was found" }], app);
   widget.serialize = false; // not in saved workflows, where it would shift the widgets' values
   Object.assign(widget.options, { serialize: false, read_only: true, getMinHeight: () => 110 });
   widget.element.readOnly = true;
   node.setSize([node.size[0], node.computeSize()[1]]);
 }
 
-function showVerdict(node, texts) {
+function show(node, { text: texts, images }) {
+  if (images?.length === 0) node.imgs = []; // the classic node design keeps the picture of the run before
   const widget = node?.widgets?.find(({ name }) => name === WIDGET);
   if (!widget || !texts) return;
   const marked = texts.map((text) => `${MARKS[/^\w+/.exec(text)?.[0]] ?? ""} ${text}`.trim());
@@ -38,7 +41,7 @@ app.registerExtension({
     const onExecuted = node.onExecuted;
     node.onExecuted = function (output) {
       onExecuted?.call(this, output);
-      showVerdict(this, output.text);
+      show(this, output);
     };
   },
 
@@ -48,7 +51,7 @@ app.registerExtension({
       const [id, subgraph] = locator.split(":").reverse();
       const graph = subgraph ? app.rootGraph.subgraphs.get(subgraph) : app.rootGraph;
       const node = graph?.getNodeById(id);
-      if (NODES.has(node?.comfyClass)) showVerdict(node, output.text);
+      if (NODES.has(node?.comfyClass)) show(node, output);
     }
   },
 });

@@ -406,6 +406,22 @@ class TestAsking:
             read_answers(choices)
 
 
+@pytest.mark.parametrize("mode", [0, 2, 4])
+@pytest.mark.parametrize("wired", [False, True])
+def test_a_node_that_the_server_lacks_and_the_result_does_not_need(
+    mode: int, wired: bool, info: dict[str, Any]
+) -> None:
+    """A bookmark, a note, a saver of somebody's: it stays in the file as it was."""
+    drawn = kontext()
+    number = drawn.add("Somebodys (pack)", ["1", 1, {"a": 1}], mode, **({"images": (8, 0)} if wired else {}))
+    found = adopt(WorkflowFile(Path("theirs.json"), "0" * 64, drawn.ui, None), info, {}, None)
+    said = f"left as it is: Somebodys (pack) #{number}, which the server lacks and the result does not need"
+    assert (said in found.lines) == (mode == 0)
+    assert found.missing == ""
+    kept = next(one for one in found.ui["nodes"] if one["id"] == number)
+    assert (kept["mode"], kept["widgets_values"]) == (mode, ["1", 1, {"a": 1}])
+
+
 class TestRefusing:
     def refused(self, drawn: Drawn, info: dict[str, Any]) -> str:
         with pytest.raises(RunError) as error:
@@ -429,10 +445,19 @@ class TestRefusing:
         drawn.add("PreviewImage", images=(1, 0))
         assert "what it saves is no edit of the photo" in self.refused(drawn, info)
 
-    def test_nodes_that_the_server_lacks(self, info: dict[str, Any]) -> None:
+    def test_a_node_on_the_way_that_the_server_lacks(self, info: dict[str, Any]) -> None:
         drawn = kontext()
-        drawn.add("SomebodysNode", image=(8, 0))
-        assert "the server has no SomebodysNode; install the packs" in self.refused(drawn, info)
+        number = drawn.add("SomebodysNode", [4, {"a": 1}], image=(8, 0))
+        drawn.nodes[-1]["properties"] = {"cnr_id": "somebodys-pack"}
+        drawn.links[next(i for i, one in enumerate(drawn.links) if one[3] == 9)][1:3] = [number, 0]
+        said = f"SomebodysNode #{number}: the server has no such node; it comes from the pack somebodys-pack"
+        assert said in self.refused(drawn, info)
+
+    def test_a_loader_that_the_server_lacks(self, info: dict[str, Any]) -> None:
+        drawn = kontext()
+        drawn.nodes[0] |= {"type": "Load Image Batch", "properties": {"aux_id": "somebody/loaders"}}
+        said = "Load Image Batch #1: the server has no such node; it comes from the pack somebody/loaders"
+        assert said in self.refused(drawn, info)
 
     def test_a_graph_of_ours(self, info: dict[str, Any], tmp_path: Path) -> None:
         (tmp_path / "theirs.json").write_text(json.dumps(kontext().ui))

@@ -86,11 +86,13 @@ def serve(object_info: dict[str, Any]) -> Iterator[Serve]:
     }
     with ExitStack() as servers:
 
-        def started(change: Change = lambda *_: None, **ingredients: Any) -> ComfyServer:
+        def started(
+            change: Change = lambda *_: None, files: tuple[str, ...] = (), **ingredients: Any
+        ) -> ComfyServer:
             stats, nodes = copy.deepcopy(STATS), copy.deepcopy(object_info)
             change(stats, nodes)
             made_with = INGREDIENTS.model_copy(update=ingredients).model_dump()
-            answers = {"/system_stats": stats, "/object_info": nodes, ROUTE: made_with}
+            answers = {"/system_stats": stats, "/object_info": nodes, ROUTE: made_with, **dict.fromkeys(files)}
             return servers.enter_context(saying(answers))
 
         yield started
@@ -275,3 +277,27 @@ def test_unlike_machines_are_a_warning(serve: Serve) -> None:
     assert torch == f"{odd.url}: has torch 2.9.0+cpu, {first.url} has 2.14.1: pixels may differ slightly"
     assert device == f"{odd.url}: computes on cpu, {first.url} on cuda"
     assert check_join(odd, agree([first], API)) == (torch, device)
+
+
+def test_a_picture_that_one_server_lacks(serve: Serve, object_info: dict[str, Any]) -> None:
+    """Also of one that comes later. What the list has is there; below the folder's top nothing is listed."""
+    object_info["LoadImage"] = {
+        "input": {"required": {"image": [["listed.png"], {"image_upload": True}]}},
+        "output": ["IMAGE", "MASK"],
+    }
+    api = copy.deepcopy(API) | {
+        "5": {"class_type": "LoadImage", "inputs": {"image": "listed.png"}},
+        "6": {"class_type": "LoadImage", "inputs": {"image": "sub/deep.png [output]"}, "_meta": {"title": "A texture"}},
+    }
+    has, lacks = serve(files=("/view?filename=deep.png&subfolder=sub&type=output",)), serve()
+    said = (
+        f"{lacks.url}: A texture #6: image 'sub/deep.png [output]' is not in the server's output folder: upload it there, "
+        "or pick another and save the workflow; mend this there"
+    )
+    with pytest.raises(RunError) as both:
+        agree([has, lacks], api)
+    assert str(both.value).startswith(said)
+    agreement = agree([has], api)
+    with pytest.raises(RunError) as later:
+        check_join(lacks, agreement)
+    assert str(later.value).startswith(said)
