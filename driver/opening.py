@@ -28,13 +28,14 @@ from comfy_nodes.core.whole_files import write_whole
 from . import partner
 from .columns import key_stem
 from .comfy import ComfyServer
-from .dataset import CONFIGS, finished_facts, stored_rows
+from .dataset import finished_facts, stored_rows
 from .failures import RunError
 from .journal import Journal
 from .layouts import StoredRow
 from .output import workflow_files
 from .ownership import JOURNAL, check_journal, refuse_links
 from .posting import sample_widgets
+from .shards import CONFIGS
 from .sources import Sample, Source
 from .ui_graph import UiGraph, without_shown_values
 from .workflow import Api, BatchGraph, WorkflowFile

@@ -36,6 +36,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "subtask": ("subtask",),
     "kind_of_edit": ("kind_of_edit", "edit_subtask", "edit_task"),
     "slot": ("slot",),
+    "key": ("key",),
     "source_licence": ("source_licence", "licence", "license"),
     "source_url": ("source_url", "url"),
 }
@@ -73,6 +74,8 @@ class Record:
     subtask: str = ""
     slot: str = ""
     """Which of several edits of the same regions it is."""
+    row: str = ""
+    """Its key, where it is a row of a dataset of ours."""
     words_for: str = ""
     """The task that the instruction is for; "" where it says none."""
     routed: tuple[str, ...] | None = None
@@ -107,6 +110,7 @@ def read_record(item: Any) -> Record:
         subtask=_subtask(item),
         slot=_text(item, "slot"),
         routed=_routed(item.get("routes")),
+        row=_text(item, "key") if _edited(item) else "",
         words_for=_words_for(item),
     )
 

@@ -17,7 +17,8 @@ from comfy_nodes.core.records import Score
 from driver import review
 from driver.failures import RunError
 from driver.label_report import report
-from driver.labels import LABELS, SAMPLE, Label, Labels, allot, draw, read_sample
+from driver.label_sample import SAMPLE, allot, draw, read_sample
+from driver.labels import LABELS, Label, Labels
 from driver.reviewing import HOST, Review, ReviewServer
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
