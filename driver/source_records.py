@@ -52,6 +52,9 @@ EDITED = "stage_sha256"
 GIVEN_SCORES = ("instruction_following_score", "editing_consistency_score", "generation_quality_score")
 """ScaleEdit's scores of its own rows, 1 to 3."""
 
+_NESTED = {"regions": "[", "models": "[", "crop": "[", "scores": "[", "edit_mask": "{"}
+"""Carried fields that our webdatasets hold as JSON text, and how that begins."""
+
 SCHEMES = ("unicedit", "scaleedit")
 
 
@@ -157,7 +160,8 @@ def _edited(item: Mapping[str, Any]) -> bool:
 def _carried(item: Mapping[str, Any]) -> dict[str, Any] | None:
     """What another verdict on the same edit leaves as it is."""
     if _edited(item):
-        return {name: item[name] for name in CARRIED if item.get(name) is not None}
+        found = {name: _plain(item[name], _NESTED[name]) if name in _NESTED else item[name] for name in CARRIED if name in item}
+        return {name: value for name, value in found.items() if value not in (None, "")}
     given = [
         {"name": f"given.{name.removesuffix('_score')}", "value": float(item[name])}
         for name in GIVEN_SCORES
