@@ -30,8 +30,8 @@ YOLO-World's boxes begin to be worth looking at; its authors' demo starts at 0.0
 
 NAMED: dict[Kind, float] = {"object": 0.6, "background": 0.55}
 """From this CLIPScore on, which is 2.5 times the cosine, a region is taken for what its name says, however weakly it was
-detected. Ours, for ViT-L/14 and not calibrated on photos: a cosine of 0.24, near to which DataComp cut its pool to the
-best 30 % of captions (arXiv 2304.14108). ImgEdit's 0.8 and 0.7 are cosines of 0.32 and 0.28, which few crops reach."""
+detected. Ours, for ViT-L/14 and not calibrated on photos: cosines of 0.24 and 0.22. ImgEdit's 0.8 and 0.7 are cosines of
+0.32 and 0.28, which few crops reach."""
 
 WEAK = "weak"
 """The key of what is too weak. An annotation that has it was sifted already, by whatever threshold."""

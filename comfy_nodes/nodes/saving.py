@@ -225,6 +225,7 @@ def _record(
         key=origin.key,
         task=verdict.task or sample.task,
         made_as=sample.task if verdict.task else "",
+        made_as_subtask=origin.subtask if verdict.task else "",
         subtask="" if verdict.task else origin.subtask,
         slot=origin.slot,
         lang=sample.writing.lang if sample.writing else "en",

@@ -176,6 +176,7 @@ class TestSaveEditPair:
         own = replace(sample, provenance=sample.provenance.model_copy(update={"subtask": "unicedit/Subject Removal"}))
         (record,) = self.records(save(sample=own, edited=image(repainted), scores={"score0": [told]}))
         assert (record["task"], record["made_as"], record["subtask"]) == ("replace", "remove", "")
+        assert record["made_as_subtask"] == "unicedit/Subject Removal"
         assert record["prompt"] == "Replace the disc with a jug." and record["initial_prompt"] == "Remove the disc."
         assert [region["op"] for region in record["regions"]] == ["replace"]
 
