@@ -38,6 +38,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "slot": ("slot",),
     "key": ("key",),
     "source_licence": ("source_licence", "licence", "license"),
+    "reasoning_points": ("reasoning_points",),
     "source_url": ("source_url", "url"),
 }
 """What each field of a photo may be called; the first name that is there counts. `edit_instruction` is ScaleEdit's,

@@ -133,7 +133,7 @@ class JudgeEdit(io.ComfyNode):
                     multiline=True,
                     optional=True,
                     advanced=True,
-                    tooltip="What a right edit shows, a line each, for unicbench's reasoning score.",
+                    tooltip="What a right edit shows, a line each, for the score of its reasoning alone. Empty: the sample's own reasoning_points.",
                 ),
             ],
             outputs=[
@@ -163,11 +163,12 @@ class JudgeEdit(io.ComfyNode):
             cases = []
             for number in asked:
                 told = _told(scores, number)
+                points = tuple(reasoning_points.splitlines()) or sample.points
                 row = rubrics.rubric_for(
-                    rubric, told.task or sample.task, "" if told.task else sample.provenance.subtask
+                    rubric, told.task or sample.task, "" if told.task else sample.provenance.subtask, bool(points)
                 )
                 pair = _pair(sample, source, edited, instruction or told.restated, number, False)
-                cases.append(judge.Case(pair, row, reasoning_points))
+                cases.append(judge.Case(pair, row, points))
             judged = await (judge.judge_expected if expected else judge.judge)(vlm, cases)
             heard = dict(zip(asked, judged, strict=True))
             results = [before[number] or heard[number] for number in range(count)]

@@ -179,6 +179,17 @@ def test_judge_edit_scores_by_the_samples_kind(ask: Callable[..., Any]) -> None:
     assert scores.verdict == "keep"
 
 
+def test_each_samples_reasoning_points_reach_the_question_of_its_reasoning(ask: Callable[..., Any], sample: Any) -> None:
+    names = ("instruction_following", "non_edit_consistency", "visual_quality", "reasoning_accuracy")
+    replies = [{"reason": "r", name: 9} for name in names]
+    own = replace(sample, points=("The left disc is gone.",))
+    for more, told in (({}, "The left disc is gone."), ({"reasoning_points": "Typed in."}, "Typed in.")):
+        output = ask("EditPairsJudgeEdit", *replies, sample=own, rubric="unicbench", **more)
+        assert [told in one.user for one in output.calls[0]] == [False, False, False, True]
+        assert output.result[0][0].values["judge.reasoning_accuracy"] == 9
+    assert len(ask("EditPairsJudgeEdit", *replies[:3], rubric="unicbench").calls[0]) == 3, "nobody has points for it"
+
+
 def test_words_that_are_no_json_are_read_or_kept(ask: Callable[..., Any]) -> None:
     (scores,), _ = ask("EditPairsJudgeEdit", "IF: 3\nEC: 2\nGQ: 2").result
     assert scores.verdict == "keep" and scores.values["judge.editing_consistency"] == 2
