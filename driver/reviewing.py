@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import secrets
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,10 +20,12 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from comfy_nodes.core.verdicts import Answer
+
 from .dataset import check_pictures, finished_facts, reading
 from .failures import RunError
 from .label_sample import DrawnRow, dataset_digest
-from .labels import Answer, Label, Labels
+from .labels import Label, Labels
 from .layouts import layout_named
 from .report import template_named
 
@@ -79,7 +81,7 @@ class Review:
         self._layout = layout_named(self._facts.layout)
 
     @property
-    def _given(self) -> Mapping[str, Label]:
+    def _given(self) -> dict[str, Label]:
         """The labels that count as given here."""
         return self._labels.by(self._labeller) if self._second_opinion else self._labels.given
 
