@@ -46,6 +46,8 @@ class EditSample:
     photo's size); `frame2`, the second frame of a motion; `edited`, an edit that was made already."""
     captions: tuple[str, ...] = ()
     """What its annotation says is on the photo. Save Annotation keeps it where no node has written another one."""
+    points: tuple[str, ...] = ()
+    """What its annotation says that a right edit shows, where that has to be reasoned about; for judges."""
     writings: tuple[Writing, ...] = ()
     """What writers wrote for it, the one that an edit graph carries out first. Empty before the write stage."""
     crop: tuple[float, float, float, float] | None = None

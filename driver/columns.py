@@ -56,7 +56,7 @@ _DECIDING = {
 
 IMAGE_COLUMNS = ("input_images", "output_images")
 
-NO_COLUMNS = frozenset({"basis", "made_as"})
+NO_COLUMNS = frozenset({"basis", "made_as", "made_as_subtask"})
 """Of a record, what only leads to columns."""
 
 PLAIN = pa.schema([field for field in SCHEMA if field.name not in IMAGE_COLUMNS])
@@ -129,7 +129,8 @@ class Row:
             RunError: this version does not read the record.
         """
         record = known_record(text)
-        facts = facts.of(record.made_as or record.task, record.subtask)
+        made_as = (record.made_as, record.made_as_subtask) if record.made_as else (record.task, record.subtask)
+        facts = facts.of(*made_as)
         columns = record.model_dump(mode="json", exclude={*IMAGE_COLUMNS, *NO_COLUMNS})
         columns["models"] += [model.model_dump(mode="json") for model in facts.models]
         first = columns["regions"][0] if columns["regions"] else {}

@@ -31,11 +31,8 @@ from .failures import RunError
 from .journal import Journal
 from .layouts import LAYOUTS, Layout, Shard, StoredRow, layout_named
 from .ownership import keep_others
-from .shards import ConfigFacts, DatasetFacts, Former, make_durable, settings_digest, write_config
+from .shards import CONFIGS, ConfigFacts, DatasetFacts, Former, make_durable, settings_digest, write_config
 from .spool import Spool, disk_error
-
-CONFIGS = {"data": True, "rejected": False}
-"""Folder of each config of the dataset, and whether its rows are the kept ones."""
 
 FACTS = "shards.json"
 """Lists what lies in the folders. The last file that a finish puts in place: while it is there, they are as it says."""

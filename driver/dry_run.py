@@ -36,6 +36,7 @@ def dry_run(options: argparse.Namespace) -> None:
                 refused["skipped" if one.failure.skipped else "unusable", one.failure.message] += 1
             elif isinstance(one, Sample):
                 usable[one.task] += 1
+        labels = source.labels([stage.aim for stage in stages])
         version = stages[0].agreement.stats["system"]["comfyui_version"]
         _show("server", f"{', '.join(host.name for host in stages[0].hosts)} (ComfyUI {version})")
         for stage in stages:
@@ -46,6 +47,8 @@ def dry_run(options: argparse.Namespace) -> None:
                 _show("samples", f"{number} to edit")
         found = Counter(what for what, _ in refused.elements())
         _show("all samples", f"{usable.total()} to edit, {found['skipped']} skipped, {found['unusable']} unusable")
+        if labels:
+            _show("labels", labels)
         _show("output", str(options.output))
         for (what, why), number in refused.most_common(20):
             print(plain(f"{what:>14}: {why}" + (f" (and {number - 1} more)" if number > 1 else "")))

@@ -92,6 +92,11 @@ def unvouched(graph: BatchGraph, name: str) -> str:
         return ""
     if _asks_others(graph.api) or (making == "frames" and not classes & WRITERS):
         return ""
+    if "edited" in graph.seconds().values():
+        return (
+            f"{name}: ALL ROWS WITHOUT A HAND LABEL WILL BE UNSCORED, as nobody in it looks at the edits: --judge PROFILE "
+            "switches its judges on, and review.py takes labels"
+        )
     rows = "ALL ROWS" if making == "model" else "ALL ROWS whose words a model writes"
     return (
         f"{name}: {rows} WILL BE UNSCORED, as nobody in it looks at the edits: --judge PROFILE switches its judges on, "

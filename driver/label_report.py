@@ -14,13 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from comfy_nodes.core.verdicts import majority
 from comfy_nodes.core.whole_files import write_whole
 
 from .agreement import TwoByTwo, wilson
-from .dataset import CONFIGS, stored_rows
+from .dataset import stored_rows
 from .failures import RunError
-from .labels import SAMPLE, Labels, dataset_digest, read_sample
+from .label_sample import SAMPLE, dataset_digest, read_sample
+from .labels import Labels
 from .row_statistics import KEEP
+from .shards import CONFIGS
 from .spool import disk_error
 
 REPORT = "labels_report.json"
@@ -79,10 +82,13 @@ def report(run: Path, precision: float) -> dict[str, Any]:
 def labelled_rows(run: Path) -> tuple[list[LabelledRow], dict[str, int]]:
     """Rows of the sample that have a label, and of each stratum, `task/verdict`, how many still have none.
 
+    Of several persons' labels the majority's counts; a row on which they are divided has none.
+
     Raises:
         RunError: nothing is labelled yet, or the run changed since the sample was drawn.
     """
-    sample, given = read_sample(run), Labels(run).given
+    sample, labels = read_sample(run), Labels(run)
+    given = {key: answer for key in labels.given if (answer := majority(labels.answers(key)))}
     if sample is None or not given:
         raise RunError(f"{run}: nothing is labelled yet; label some pairs with `python driver/review.py {run}` first")
     if dataset_digest(run) != sample.dataset:
@@ -100,7 +106,7 @@ def labelled_rows(run: Path) -> tuple[list[LabelledRow], dict[str, int]]:
             if stratum and label:
                 scores = {one["name"]: one["value"] for one in row["scores"] or []}
                 weight = stratum.rows / labelled[stratum.task, stratum.verdict]
-                rows.append(LabelledRow(stratum.task, stratum.verdict, scores, label.label == "keep", weight))
+                rows.append(LabelledRow(stratum.task, stratum.verdict, scores, label == "keep", weight))
     missing = {
         f"{one.task}/{one.verdict}": left
         for one in sample.strata

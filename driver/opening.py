@@ -28,7 +28,7 @@ from comfy_nodes.core.whole_files import write_whole
 from . import partner
 from .columns import key_stem
 from .comfy import ComfyServer
-from .dataset import CONFIGS, finished_facts, stored_rows
+from .dataset import finished_facts, stored_rows
 from .dynamic_prompts import as_typed
 from .failures import RunError
 from .journal import Journal
@@ -37,6 +37,7 @@ from .output import workflow_files
 from .ownership import JOURNAL, check_journal, refuse_links
 from .page_rules import unindexed
 from .posting import sample_widgets
+from .shards import CONFIGS
 from .sources import Sample, Source
 from .ui_graph import UiGraph, without_shown_values
 from .workflow import Api, BatchGraph, WorkflowFile

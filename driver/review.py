@@ -39,7 +39,8 @@ def _review(options: argparse.Namespace) -> int:
     from filelock import FileLock, Timeout
 
     from driver.dataset import finished_facts
-    from driver.labels import LABELS, Labels, draw
+    from driver.label_sample import draw
+    from driver.labels import LABELS, Labels
     from driver.ownership import refuse_links
     from driver.reviewing import Review, ReviewServer
     from driver.spool import disk_error
@@ -57,7 +58,7 @@ def _review(options: argparse.Namespace) -> int:
         rows = draw(options.run, options.sample, options.seed, options.per_task)
         if not rows:
             raise RunError(f"{options.run}: holds no row to label")
-        review = Review(options.run, rows, Labels(options.run), options.labeller)
+        review = Review(options.run, rows, Labels(options.run), options.labeller, options.second_opinion)
         with ReviewServer(review, options.port) as server:
             print(f"{review.done} of {review.total} pairs are labelled; open {server.url}", flush=True)
             print("K keeps, R rejects, U undoes, Space held shows before in place of after; Ctrl-C ends", flush=True)
@@ -125,6 +126,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--per-task", action="store_true", help="N rows of each task instead of N altogether")
     add("--seed", type=int, metavar="S", help="which rows are drawn; default: 0, or that of the labels there")
     add("--labeller", metavar="NAME", help="who labels; goes into each label")
+    add("--second-opinion", action="store_true", help="with --labeller: ask about rows that others labelled, too")
     add("--port", type=_port, default=0, metavar="P", help="port of the loopback address; default: any free one")
     add("--report", action="store_true", help="say what the labels tell, and write RUN/labels_report.json")
     add(
@@ -134,7 +136,10 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         metavar="SHARE",
         help="with --report: share of kept rows that thresholds are to make right; default: 0.9",
     )
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.second_opinion and not options.labeller:
+        parser.error("--second-opinion: say whose it is with --labeller NAME")
+    return options
 
 
 def _positive(text: str) -> int:

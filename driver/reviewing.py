@@ -20,9 +20,12 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from comfy_nodes.core.verdicts import Answer
+
 from .dataset import check_pictures, finished_facts, reading
 from .failures import RunError
-from .labels import Answer, DrawnRow, Label, Labels, dataset_digest
+from .label_sample import DrawnRow, dataset_digest
+from .labels import Label, Labels
 from .layouts import layout_named
 from .report import template_named
 
@@ -57,21 +60,30 @@ class _Refused(Exception):
 class Review:
     """A sample on its way through a person's hands. May be used by several threads."""
 
-    def __init__(self, run: Path, rows: Sequence[DrawnRow], labels: Labels, labeller: str | None):
+    def __init__(
+        self, run: Path, rows: Sequence[DrawnRow], labels: Labels, labeller: str | None, second_opinion: bool = False
+    ):
         """
         Args:
             rows: in the order in which they are shown.
             labels: those that were given before; new ones are added.
             labeller: goes into each label.
+            second_opinion: whether to ask about rows that only others have labelled as well.
         """
         self._run = run
         self._rows = {row.key: row for row in rows}
         self._labels = labels
         self._labeller = labeller
+        self._second_opinion = second_opinion
         self._lock = threading.RLock()
         self._facts = finished_facts(run)
         self._digest = dataset_digest(run)
         self._layout = layout_named(self._facts.layout)
+
+    @property
+    def _given(self) -> dict[str, Label]:
+        """The labels that count as given here."""
+        return self._labels.by(self._labeller) if self._second_opinion else self._labels.given
 
     @property
     def total(self) -> int:
@@ -80,12 +92,12 @@ class Review:
     @property
     def done(self) -> int:
         with self._lock:
-            return sum(key in self._labels.given for key in self._rows)
+            return sum(key in self._given for key in self._rows)
 
     def state(self) -> dict[str, Any]:
         """What the page shows: how far it is, the pair to label, the next one, and what the run said of the last one."""
         with self._lock:
-            waiting = [row for row in self._rows.values() if row.key not in self._labels.given][:2]
+            waiting = [row for row in self._rows.values() if row.key not in self._given][:2]
             shown = [_asked(row, *self._images(row)) for row in waiting]
             last = self._last()
             return {
@@ -93,7 +105,7 @@ class Review:
                 "total": self.total,
                 "pair": shown[0] if shown else None,
                 "next": shown[1] if shown[1:] else None,
-                "last": _told(self._rows[last], self._labels.given[last]) if last else None,
+                "last": _told(self._rows[last], self._given[last]) if last else None,
             }
 
     def give(self, key: str, answer: Answer) -> None:
@@ -106,7 +118,7 @@ class Review:
         with self._lock:
             if key not in self._rows:
                 raise _Refused(HTTPStatus.NOT_FOUND, f"{key} is not in the sample")
-            if key in self._labels.given:
+            if key in self._given:
                 raise _Refused(HTTPStatus.CONFLICT, f"{key} has a label")
             self._labels.add(Label(key=key, label=answer, labeller=self._labeller, time=_now()))
 
@@ -116,7 +128,7 @@ class Review:
             last = self._last()
             if last:
                 self._rows = {last: self._rows[last], **self._rows}
-                self._labels.add(Label(key=last, label=None, labeller=self._labeller, time=_now()))
+                self._labels.add(Label(key=last, label=None, labeller=self._given[last].labeller, time=_now()))
 
     def image(self, key: str, role: Role, number: int) -> bytes:
         """
@@ -133,7 +145,7 @@ class Review:
         return images[number]
 
     def _last(self) -> str | None:
-        return next((key for key in reversed(self._labels.given) if key in self._rows), None)
+        return next((key for key in reversed(self._given) if key in self._rows), None)
 
     def _images(self, row: DrawnRow) -> tuple[list[bytes], list[bytes]]:
         if dataset_digest(self._run) != self._digest:

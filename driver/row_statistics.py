@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .agreement import TwoByTwo
-from .dataset import CONFIGS, stored_rows
+from .dataset import stored_rows
 from .score_statistics import Place, ScoreTally
+from .shards import CONFIGS
 
 VERIFIERS = ("pixel", "verify", "judge", "witness", "filter")
 """The order in which edits meet verifiers; others follow by name."""

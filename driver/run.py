@@ -87,6 +87,7 @@ def _edit(
     harvester: Harvester,
 ) -> None:
     """Edits, judges or writes about what waits, after finding regions for photos that have none."""
+    _tell(folder, source.labels([stage.aim for stage in stages]))
     plan = plan_of(options, source, stages)
     if options.retry_failed is not None or outdated(folder.journal, source, plan):
         with _grounding(options, source, folder, stages, stop) as grounding:

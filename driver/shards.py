@@ -21,6 +21,9 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from .columns import Pair, Row
 from .layouts import Layout, Shard, ShardFile
 
+CONFIGS = {"data": True, "rejected": False}
+"""Folder of each config of the dataset, and whether its rows are the kept ones."""
+
 _DIGEST = 16
 
 

@@ -115,6 +115,7 @@ def photo_of(value: Any, name: str, inside: Callable[[str], str | None], mask: s
         subtask=record.subtask,
         slot=record.slot,
         routed=record.routed,
+        row=record.row,
         words_for=record.words_for,
     )
 

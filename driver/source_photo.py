@@ -46,6 +46,8 @@ class Photo:
     subtask: str = ""
     slot: str = ""
     """Which of several edits of the same regions it is."""
+    row: str = ""
+    """The key of the row of ours that it is; "" where it is none."""
     words_for: str = ""
     """The task that the instruction is for, where its regions may serve others too; "" for any."""
     routed: tuple[str, ...] | None = None

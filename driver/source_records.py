@@ -36,7 +36,9 @@ NAMES: dict[str, tuple[str, ...]] = {
     "subtask": ("subtask",),
     "kind_of_edit": ("kind_of_edit", "edit_subtask", "edit_task"),
     "slot": ("slot",),
+    "key": ("key",),
     "source_licence": ("source_licence", "licence", "license"),
+    "reasoning_points": ("reasoning_points",),
     "source_url": ("source_url", "url"),
 }
 """What each field of a photo may be called; the first name that is there counts. `edit_instruction` is ScaleEdit's,
@@ -50,6 +52,9 @@ EDITED = "stage_sha256"
 
 GIVEN_SCORES = ("instruction_following_score", "editing_consistency_score", "generation_quality_score")
 """ScaleEdit's scores of its own rows, 1 to 3."""
+
+_NESTED = {"regions": "[", "models": "[", "crop": "[", "scores": "[", "edit_mask": "{"}
+"""Carried fields that our webdatasets hold as JSON text, and how that begins."""
 
 SCHEMES = ("unicedit", "scaleedit")
 
@@ -73,6 +78,8 @@ class Record:
     subtask: str = ""
     slot: str = ""
     """Which of several edits of the same regions it is."""
+    row: str = ""
+    """Its key, where it is a row of a dataset of ours."""
     words_for: str = ""
     """The task that the instruction is for; "" where it says none."""
     routed: tuple[str, ...] | None = None
@@ -107,6 +114,7 @@ def read_record(item: Any) -> Record:
         subtask=_subtask(item),
         slot=_text(item, "slot"),
         routed=_routed(item.get("routes")),
+        row=_text(item, "key") if _edited(item) else "",
         words_for=_words_for(item),
     )
 
@@ -153,7 +161,8 @@ def _edited(item: Mapping[str, Any]) -> bool:
 def _carried(item: Mapping[str, Any]) -> dict[str, Any] | None:
     """What another verdict on the same edit leaves as it is."""
     if _edited(item):
-        return {name: item[name] for name in CARRIED if item.get(name) is not None}
+        found = {name: _plain(item[name], _NESTED[name]) if name in _NESTED else item[name] for name in CARRIED if name in item}
+        return {name: value for name, value in found.items() if value not in (None, "")}
     given = [
         {"name": f"given.{name.removesuffix('_score')}", "value": float(item[name])}
         for name in GIVEN_SCORES

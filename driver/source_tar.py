@@ -165,6 +165,7 @@ class TarReader:
             subtask=record.subtask,
             slot=record.slot,
             routed=record.routed,
+            row=record.row,
             words_for=record.words_for,
         )
 

@@ -32,6 +32,7 @@ from .quotas import Quotas, Wanted
 from .source_annotation import AnnotationReader
 from .source_folder import FolderReader
 from .source_inputs import Input, find_input
+from .source_labels import RowLabels
 from .source_parquet import ParquetReader
 from .source_photo import SECONDS, Photo, Reader
 from .source_places import Locator, name_of
@@ -152,6 +153,7 @@ class Source:
         """
         self._input = find_input(path, image_root)
         self._reader = _reader(self._input)
+        self._labels = RowLabels(self._input)
 
     def refuse_output(self, output: Path) -> None:
         """
@@ -209,7 +211,16 @@ class Source:
 
         named = aims[0].task.name if len(aims) == 1 else ANNOTATE.name
         edited = any("edited" in aim.seconds for aim in aims)
-        yield from self._once(self._each(self._reader.photos(named, edited), samples))
+        found = self._reader.photos(named, edited)
+        yield from self._once(self._each(map(self._labels.on, found) if edited else found, samples))
+
+    def labels(self, aims: Sequence[Aim]) -> str:
+        """What to say of hand labels that count where rows are judged again; empty where none do.
+
+        Raises:
+            RunError: they cannot be read.
+        """
+        return self._labels.line() if any("edited" in aim.seconds for aim in aims) else ""
 
     def graphs(self) -> list[str]:
         """The workflows that make what the input's records name, or its router accepted, in the task table's order;
@@ -316,7 +327,7 @@ class Source:
         return PurePosixPath(name_of(file)).suffix.lower()
 
     def fingerprint(self) -> str:
-        """Hash that changes with the input's files and with the planner. Cheap: no file is opened.
+        """Text that changes with the input's files, hand labels beside them, and the planner. Cheap: no file is opened.
 
         Photos that an annotation or a parquet row names by path are not looked at: `names_files` says whether there may
         be some. Task, regions, seed and grounding are the caller's to add.
@@ -324,7 +335,7 @@ class Source:
         Raises:
             RunError: a file is gone or cannot be looked at.
         """
-        return self._input.fingerprint()
+        return self._input.fingerprint() + self._labels.stamp()
 
     def _each(self, found: Iterator[Photo], samples: Callable[[Photo], list[Planned]]) -> Iterator[Planned]:
         """The samples of all photos, in their order."""

@@ -30,8 +30,8 @@ YOLO-World's boxes begin to be worth looking at; its authors' demo starts at 0.0
 
 NAMED: dict[Kind, float] = {"object": 0.6, "background": 0.55}
 """From this CLIPScore on, which is 2.5 times the cosine, a region is taken for what its name says, however weakly it was
-detected. Ours, for ViT-L/14 and not calibrated on photos: a cosine of 0.24, near to which DataComp cut its pool to the
-best 30 % of captions (arXiv 2304.14108). ImgEdit's 0.8 and 0.7 are cosines of 0.32 and 0.28, which few crops reach."""
+detected. Ours, for ViT-L/14 and not calibrated on photos: cosines of 0.24 and 0.22. ImgEdit's 0.8 and 0.7 are cosines of
+0.32 and 0.28, which few crops reach."""
 
 WEAK = "weak"
 """The key of what is too weak. An annotation that has it was sifted already, by whatever threshold."""
@@ -103,6 +103,8 @@ class Annotation:
     source_url: str | None = None
     captions: tuple[str, ...] = ()
     """Its `cap`: what is said to be on the photo."""
+    points: tuple[str, ...] = ()
+    """Its `reasoning_points`: what a right edit shows, of an instruction that has to be reasoned about."""
     provenance: Provenance | None = None
     writing: dict[str, Any] | None = None
     """What the write stage wrote for these regions, as `core.instructions` reads it."""
@@ -136,7 +138,7 @@ def parse_annotation(item: Any) -> Annotation:
 
     Args:
         item: a decoded JSON object in ImgEdit's schema. Extra keys are ignored but for
-            `weak`, `source_licence`, `source_url`, `upstream_sha256`, the write stage's `writing`, and the driver's own `carried` and `editpairs`.
+            `weak`, `reasoning_points`, `source_licence`, `source_url`, `upstream_sha256`, the write stage's `writing`, and the driver's own `carried` and `editpairs`.
 
     Raises:
         AnnotationError: not an object, or `segmentation` or `resolution` of another shape.
@@ -160,6 +162,7 @@ def parse_annotation(item: Any) -> Annotation:
         source_licence=_optional_text(item, "source_licence"),
         source_url=_optional_text(item, "source_url"),
         captions=_captions(item.get("cap")),
+        points=_points(item.get("reasoning_points"), path),
         provenance=_provenance(item.get("editpairs")),
         writing=item.get("writing"),
         carried=item.get("carried"),
@@ -180,6 +183,8 @@ def to_json(annotation: Annotation, provenance: Provenance | None = None) -> dic
             item[field] = getattr(annotation, field)
     if annotation.captions:
         item["cap"] = list(annotation.captions)
+    if annotation.points:
+        item["reasoning_points"] = list(annotation.points)
     if annotation.writing is not None:
         item["writing"] = annotation.writing
     if annotation.carried is not None:
@@ -373,6 +378,17 @@ def _captions(cap: Any) -> tuple[str, ...]:
     """A caption or several. One that is no text is left out, as nothing is made of it."""
     found = cap if isinstance(cap, list) else [cap]
     return tuple(one for one in found if isinstance(one, str) and one.strip() and not texts.fault(one))
+
+
+def _points(given: Any, path: str) -> tuple[str, ...]:
+    """UnicBench's list of sentences, or a text with one to a line."""
+    found = given.splitlines() if isinstance(given, str) else [] if given is None else given
+    if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
+        raise AnnotationError(f"{path}: reasoning_points is {_kind_of(given)}, not a list of texts")
+    for one in found:
+        if why := texts.fault(one):
+            raise AnnotationError(f"{path}: reasoning_points {why}")
+    return tuple(one.strip() for one in found if one.strip())
 
 
 def _label(class_name: object, number: int) -> str:

@@ -87,18 +87,26 @@ _WRITING = TypeAdapter(Writing)
 
 
 def annotation_line(
-    writing: Writing, task: str, subtask: str, slot: str, size: tuple[int, int], origin: Provenance
+    writing: Writing,
+    task: str,
+    subtask: str,
+    slot: str,
+    size: tuple[int, int],
+    origin: Provenance,
+    points: tuple[str, ...] = (),
 ) -> dict[str, Any]:
     """The photo's annotation in ImgEdit's schema with the edited regions alone, and our columns `task`, `subtask`,
     `slot`, `instruction`, `source_sha256` and `writing` (all of it but the regions).
 
     Args:
         size: (width, height) of the photo in pixels.
+        points: what a right edit shows, as the photo's annotation has it.
     """
     annotation = Annotation(
         path=origin.source_path,
         size=size,
         regions=writing.regions,
+        points=points,
         source_licence=origin.source_licence,
         source_url=origin.source_url,
     )

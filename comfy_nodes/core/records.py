@@ -161,6 +161,8 @@ class EditRecord(BaseModel):
     task: str
     made_as: str = ""
     """The task that it was made for, where a restated instruction is of another."""
+    made_as_subtask: str = ""
+    """That task's kind of edit, which the row has no more."""
     subtask: str = ""
     slot: str = ""
     lang: str = "en"

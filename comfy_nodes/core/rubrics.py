@@ -148,11 +148,15 @@ def rubric_of(task: str, subtask: str = "") -> str:
     return kind.rubric if kind else OPEN
 
 
-def rubric_for(name: str, task: str, subtask: str = "") -> Rubric:
+def rubric_for(name: str, task: str, subtask: str = "", points: bool = False) -> Rubric:
     """The rubric called `name` for a sample; `auto` takes the taxonomy's. UnicBench's has a fourth score for edits
-    that have to be reasoned about."""
+    that have to be reasoned about.
+
+    Args:
+        points: whether somebody says what a right edit shows, which UnicBench has of just these edits.
+    """
     found = TABLE[rubric_of(task, subtask) if name == AUTO else name]
-    if found.name == "unicbench" and rubric_of(task, subtask) == "reasoning":
+    if found.name == "unicbench" and (points or rubric_of(task, subtask) == "reasoning"):
         return replace(found, prompt="judge-unicbench-reasoning", criteria=(*found.criteria, REASONING_ACCURACY))
     return found
 

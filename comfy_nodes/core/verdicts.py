@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from .makers import Making
 
 Verdict = Literal["keep", "reject", "unscored"]
+
+HAND = "hand.keep"
+"""The score by which a person's word stands among verifiers'."""
+
+LABELS = "hand_labels"
+"""Under this name the driver has them carried along with a pair that is judged again."""
 
 SAYS: dict[Verdict, float] = {"keep": 1.0, "reject": 0.0}
 """A verifier's verdict as its score `<verifier>.keep`, by which verifiers are compared; an unscored edit has none."""
@@ -21,6 +27,12 @@ the thing, a person."""
 
 SEMANTIC: tuple[Voice, ...] = ("verifier", "judge", "detector", "hand")
 """Voices that tell what a picture shows. Pixels do not: what a model painted in the place of a thing is a change, too."""
+
+Answer = Literal["keep", "reject"]
+"""A person's word on a pair."""
+
+BY_HAND = "labelled bad by hand"
+DIVIDED = "the hand labels are divided"
 
 UNVOUCHED = (
     "nobody looked: no verifier, judge, detector or person vouches for this edit by a model, and pixels alone can only "
@@ -96,6 +108,53 @@ def vouched(found: Scores, making: Making, told_by_hand: bool = False) -> Scores
     if not voices:
         return replace(found, verdict="unscored", reason=UNVOUCHED, voices=())
     return replace(found, voices=voices)
+
+
+def labelled(found: Scores, answers: Sequence[Answer]) -> Scores:
+    """What verifiers and persons say together of a pair that persons labelled.
+
+    One rejection rejects, whose ever it is. Else the persons' majority decides: what they keep is kept in the words that
+    they read, also where no verifier could tell; what they are divided on is unscored.
+
+    Args:
+        answers: one for each person; none where nobody labelled it.
+    """
+    if not answers:
+        return found
+    said = majority(answers)
+    if said is None:
+        return combine([found, Scores({}, "unscored", DIVIDED)])
+    values = {HAND: SAYS[said]}
+    if said == "reject" or found.verdict == "reject":
+        return combine([found, Scores(values, said, BY_HAND if said == "reject" else "", voices=("hand",))])
+    # Who restated the instruction vouches for other words than these.
+    voices: tuple[Voice, ...] = () if found.restated else found.voices
+    return replace(
+        found, values=found.values | values, verdict="keep", reason="", restated="", task="", voices=(*voices, "hand")
+    )
+
+
+def majority(answers: Sequence[Answer]) -> Answer | None:
+    """What most of these say; None where as many say the one as the other."""
+    kept = sum(1 if one == "keep" else -1 for one in answers)
+    return None if not kept else "keep" if kept > 0 else "reject"
+
+
+def answers_of(carried: Mapping[str, Any]) -> tuple[Answer, ...]:
+    """What persons say of an edit that was made before: their labels, or else what an earlier verdict took over of them.
+
+    Args:
+        carried: what its row says of it, with the driver's `LABELS`.
+
+    Raises:
+        ValueError: it says neither.
+    """
+    given = carried.get(LABELS)
+    if given is None:
+        given = [answer for answer, value in SAYS.items() if {"name": HAND, "value": value} in carried.get("scores", ())]
+    if not isinstance(given, (list, tuple)) or not all(one in ("keep", "reject") for one in given):
+        raise ValueError(f"its hand labels are {given!r}: keep or reject, one for each person")
+    return tuple(given)
 
 
 def _last(given: tuple[Scores, ...]) -> tuple[str, str]:

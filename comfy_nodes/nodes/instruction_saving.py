@@ -56,7 +56,7 @@ def _saved(sample: EditSample, number: int, files: OutputFiles, made: Basis) -> 
     several = len(sample.writings) > 1
     slot = "/".join(part for part in (origin.slot, str(number) if several else "") if part)
     key = f"{origin.key}~{number}" if several else origin.key
-    line = annotation_line(writing, sample.task, origin.subtask, slot, sample.size, origin)
+    line = annotation_line(writing, sample.task, origin.subtask, slot, sample.size, origin, sample.points)
     data = json.dumps(line, ensure_ascii=False).encode()
     file = files.save(f"{files.prefix(key)}.instruction.json", data)
     return InstructionRecord(

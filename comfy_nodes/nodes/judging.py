@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from comfy_api.latest import io
 
-from ..core import rubrics, verdicts
+from ..core import erasing, rubrics, verdicts
 from ..core.instruction_checks import language_of
 from ..core.verifying import Relabelling, Verified, filed, shown, spared
 from ..sockets import EditSample, Sample, Scores, Vlm
 from ..tensors import batch_size, item, to_bytes
-from ..vlm import asking, judge, verifier
+from ..vlm import asking, judge, new_things, verifier
 from ..vlm.edited_pair import EditedPair, difference_picture
 
 _BEFORE = "What was found before, such as by Verify Pixels. An edit that it rejects is not asked about: the same reason is passed on."
@@ -84,6 +85,11 @@ class VerifyEdit(io.ComfyNode):
                 filed(one, sample.task, pair.instruction, other_task)
                 for one, pair in zip(await verifier.verify(vlm, pairs), pairs, strict=True)
             ]
+            looked = await _looked(vlm, sample, [one.scores for one in said], pairs, "verify")
+            said = [
+                Verified(scores, one.instruction if scores.verdict == "keep" else "", one.report)
+                for one, scores in zip(said, looked, strict=True)
+            ]
             heard = dict(zip(asked, said, strict=True))
             found = [Verified(known, "", "") if (known := before[number]) else heard[number] for number in range(count)]
         results = [one.scores for one in found]
@@ -133,7 +139,7 @@ class JudgeEdit(io.ComfyNode):
                     multiline=True,
                     optional=True,
                     advanced=True,
-                    tooltip="What a right edit shows, a line each, for unicbench's reasoning score.",
+                    tooltip="What a right edit shows, a line each, for the score of its reasoning alone. Empty: the sample's own reasoning_points.",
                 ),
             ],
             outputs=[
@@ -156,23 +162,27 @@ class JudgeEdit(io.ComfyNode):
         reasoning_points: str = "",
     ) -> io.NodeOutput:
         if sample.failure:
-            results = [_failed(sample)]
+            results, words = [_failed(sample)], [""]
         else:
             count, before = _before(source, edited, scores)
             asked = [number for number in range(count) if before[number] is None]
             cases = []
             for number in asked:
                 told = _told(scores, number)
+                points = tuple(reasoning_points.splitlines()) or sample.points
                 row = rubrics.rubric_for(
-                    rubric, told.task or sample.task, "" if told.task else sample.provenance.subtask
+                    rubric, told.task or sample.task, "" if told.task else sample.provenance.subtask, bool(points)
                 )
                 pair = _pair(sample, source, edited, instruction or told.restated, number, False)
-                cases.append(judge.Case(pair, row, reasoning_points))
+                cases.append(judge.Case(pair, row, points))
             judged = await (judge.judge_expected if expected else judge.judge)(vlm, cases)
+            replies = {number: one.judge.reply for number, one in zip(asked, judged, strict=True) if one.judge}
+            words = [replies.get(number, "") for number in range(count)]
+            known = [_told(scores, number) for number in asked]
+            judged = await _looked(vlm, sample, judged, [case.pair for case in cases], "judge", known)
             heard = dict(zip(asked, judged, strict=True))
             results = [before[number] or heard[number] for number in range(count)]
-        report = "\n\n".join(one.judge.reply if one.judge else "" for one in results)
-        return io.NodeOutput(results, report, ui={"text": shown(results)})
+        return io.NodeOutput(results, "\n\n".join(words), ui={"text": shown(results)})
 
 
 def _before(
@@ -189,6 +199,35 @@ def _before(
 def _told(scores: Sequence[verdicts.Scores] | None, number: int) -> verdicts.Scores:
     """What an earlier verifier said of an edit."""
     return scores[number if len(scores) > 1 else 0] if scores else verdicts.UNVERIFIED
+
+
+async def _looked(
+    vlm: asking.Vlm,
+    sample: EditSample,
+    found: Sequence[verdicts.Scores],
+    pairs: Sequence[EditedPair],
+    verifier: str,
+    known: Sequence[verdicts.Scores] | None = None,
+) -> list[verdicts.Scores]:
+    """The verdicts, after a look for new things at edits that erase and were kept.
+
+    Args:
+        verifier: whose verdicts they are, as its scores are named.
+        known: what was found before of each: who looked already does not look again.
+    """
+    steps = [step.op for step in sample.writing.steps] if sample.writing else []
+    erasures: dict[int, new_things.Erasure] = {}
+    for number, (one, pair, earlier) in enumerate(zip(found, pairs, known or found, strict=True)):
+        other = one.task or earlier.task
+        erased = erasing.erased_from(other) if other else erasing.erased_from(sample.task, steps)
+        if erased and one.verdict == "keep" and erasing.NEW_THINGS not in earlier.values:
+            words = one.restated if one.task else pair.instruction
+            erasures[number] = new_things.Erasure(replace(pair, instruction=words), erased)
+    looked = dict(zip(erasures, await new_things.look(vlm, list(erasures.values())), strict=True))
+    return [
+        erasing.with_look(one, looked[number], verifier) if number in looked else one
+        for number, one in enumerate(found)
+    ]
 
 
 def _pair(

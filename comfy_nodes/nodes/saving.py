@@ -142,6 +142,7 @@ class SaveEditPair(io.ComfyNode):
             if mask is not None and mask.all():
                 mask = None  # a mask of the whole picture says nothing
             found = verdicts.combine([_of(one, index) for one in given] + _contract(before, after, mask))
+            found = verdicts.labelled(found, _labels(sample, prompt, before, after))
             verdict = verdicts.vouched(found, making, _told_by_hand(sample, prompt))
             record = _record(
                 sample, prompt, verdict, _regions(sample, region_masks, index, before, verdict.task), mask, before
@@ -175,6 +176,17 @@ def _of(scores: list[verdicts.Scores], index: int) -> verdicts.Scores:
 def _told_by_hand(sample: EditSample, prompt: str) -> bool:
     """Whether the pair's words are those that a person gave with its pictures."""
     return prompt == sample.instruction and (sample.writing is None or sample.writing.model == USER)
+
+
+def _labels(
+    sample: EditSample, prompt: str, before: np.ndarray, after: np.ndarray
+) -> tuple[verdicts.Answer, ...]:
+    """What persons said of this very pair: these pictures, in these words."""
+    edited = sample.images.get("edited")
+    if not sample.carried or edited is None or prompt != sample.instruction:
+        return ()
+    same = np.array_equal(before, to_bytes(sample.source[0])) and np.array_equal(after, to_bytes(edited[0]))
+    return verdicts.answers_of(sample.carried) if same else ()
 
 
 def _contract(before: np.ndarray, after: np.ndarray, mask: np.ndarray | None) -> list[verdicts.Scores]:
@@ -219,6 +231,7 @@ def _record(
         key=origin.key,
         task=verdict.task or sample.task,
         made_as=sample.task if verdict.task else "",
+        made_as_subtask=origin.subtask if verdict.task else "",
         subtask="" if verdict.task else origin.subtask,
         slot=origin.slot,
         lang=sample.writing.lang if sample.writing else "en",

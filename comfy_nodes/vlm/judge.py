@@ -61,8 +61,8 @@ class Case:
 
     pair: EditedPair
     rubric: Rubric
-    points: str = ""
-    """What a right edit shows, of edits that have to be reasoned about, a line each."""
+    points: tuple[str, ...] = ()
+    """What a right edit shows, of edits that have to be reasoned about. Stands behind the score for reasoning alone."""
 
 
 async def judge(vlm: Vlm, cases: Sequence[Case]) -> list[Scores]:
@@ -120,7 +120,7 @@ def _question(case: Case, ending: str, values: Mapping[str, object]) -> Question
         {
             "pictures": case.pair.told,
             "instruction": line(case.pair.instruction),
-            "points": "; ".join(line(one) for one in case.points.splitlines() if one.strip()) or NO_POINTS,
+            "points": "; ".join(line(one) for one in case.points if one.strip()) or NO_POINTS,
             "answer": string.Template(end.user).substitute(values),
         },
         reply=Reply,

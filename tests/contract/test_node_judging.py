@@ -31,12 +31,21 @@ class Script:
 
     model = "scripted-vl"
 
-    def __init__(self, pack: Any, *replies: object):
+    def __init__(self, pack: Any, *replies: object, new: object = ()):
+        """
+        Args:
+            new: what it finds new where a thing was erased, or a reply that is none.
+        """
         self._asking = pack.part("vlm.asking")
+        self._new = new if isinstance(new, str) else {"new": new}
+        self.looks: list[Any] = []
         self._replies = list(replies)
         self.calls: list[list[Any]] = []
 
     async def ask(self, questions: Sequence[Any]) -> list[Any]:
+        if questions and questions[0].prompt_id == "new-things":
+            self.looks += questions
+            return [self._answer(question, self._new) for question in questions]
         self.calls.append(list(questions))
         await asyncio.sleep(0)
         return [self._answer(question, self._replies.pop(0)) for question in questions]
@@ -76,10 +85,10 @@ def found(pack: Any) -> Callable[..., Any]:
 def ask(pack: Any, sample: Any) -> Callable[..., Any]:
     """Runs a node that asks a model, as ComfyUI's executor does; `replies` are what the model says."""
 
-    def ask(node_id: str, *replies: object, **inputs: Any) -> Any:
+    def ask(node_id: str, *replies: object, new: object = (), **inputs: Any) -> Any:
         from comfy_api.internal import make_locked_method_func
 
-        vlm, node = Script(pack, *replies), pack.nodes[node_id]
+        vlm, node = Script(pack, *replies, new=new), pack.nodes[node_id]
         execute = make_locked_method_func(
             node, "EXECUTE_NORMALIZED_ASYNC", node.PREPARE_CLASS_CLONE({"hidden_inputs": {}})
         )
@@ -87,7 +96,7 @@ def ask(pack: Any, sample: Any) -> Callable[..., Any]:
         if node_id == "EditPairsJudgeEdit":
             given.setdefault("rubric", "scaleedit")
         output = asyncio.run(execute(**given))
-        output.calls = vlm.calls
+        output.calls, output.looks = vlm.calls, vlm.looks
         return output
 
     return ask
@@ -179,6 +188,17 @@ def test_judge_edit_scores_by_the_samples_kind(ask: Callable[..., Any]) -> None:
     assert scores.verdict == "keep"
 
 
+def test_each_samples_reasoning_points_reach_the_question_of_its_reasoning(ask: Callable[..., Any], sample: Any) -> None:
+    names = ("instruction_following", "non_edit_consistency", "visual_quality", "reasoning_accuracy")
+    replies = [{"reason": "r", name: 9} for name in names]
+    own = replace(sample, points=("The left disc is gone.",))
+    for more, told in (({}, "The left disc is gone."), ({"reasoning_points": "Typed in."}, "Typed in.")):
+        output = ask("EditPairsJudgeEdit", *replies, sample=own, rubric="unicbench", **more)
+        assert [told in one.user for one in output.calls[0]] == [False, False, False, True]
+        assert output.result[0][0].values["judge.reasoning_accuracy"] == 9
+    assert len(ask("EditPairsJudgeEdit", *replies[:3], rubric="unicbench").calls[0]) == 3, "nobody has points for it"
+
+
 def test_words_that_are_no_json_are_read_or_kept(ask: Callable[..., Any]) -> None:
     (scores,), _ = ask("EditPairsJudgeEdit", "IF: 3\nEC: 2\nGQ: 2").result
     assert scores.verdict == "keep" and scores.values["judge.editing_consistency"] == 2
@@ -189,6 +209,50 @@ def test_words_that_are_no_json_are_read_or_kept(ask: Callable[..., Any]) -> Non
 def test_expected_scores_need_logits(ask: Callable[..., Any]) -> None:
     with pytest.raises(ValueError, match="scripted-vl gives none: switch expected off"):
         ask("EditPairsJudgeEdit", expected=True)
+
+
+VERIFIERS = [("EditPairsVerifyEdit", GOOD, "verify.keep"), ("EditPairsJudgeEdit", SCALE, "judge.keep")]
+
+
+@pytest.mark.parametrize(("verifier", "reply", "keeps"), VERIFIERS)
+def test_a_removal_in_which_something_new_appeared_is_rejected(
+    ask: Callable[..., Any], verifier: str, reply: object, keeps: str
+) -> None:
+    output = ask(verifier, reply)
+    ((scores,), *_), (look,) = output.result, output.looks
+    assert (scores.verdict, scores.values[keeps], scores.values["erased.new_things"]) == ("keep", 1.0, 0.0)
+    assert "thing in the second picture that is not in the first" in look.user and SENTENCE in look.user
+    assert len(look.images) == 2 and scores.judge.prompt_version.endswith("; new-things 1.1")
+    output = ask(verifier, reply, new=["a napkin on the table"])
+    (scores,), *more = output.result
+    assert scores.reason == "something new stands where a thing was erased: a napkin on the table"
+    assert (scores.verdict, scores.values[keeps], scores.values["erased.new_things"]) == ("reject", 0.0, 1.0)
+    assert verifier == "EditPairsJudgeEdit" or more[0] == "", "what is rejected has no instruction"
+
+
+@pytest.mark.parametrize(("verifier", "reply", "keeps"), VERIFIERS)
+def test_nobody_who_can_not_say_whether_something_is_new_keeps_a_removal(
+    ask: Callable[..., Any], verifier: str, reply: object, keeps: str
+) -> None:
+    for new in ("I would not know.", ["a napkin", "nothing new"]):
+        (scores,), *_ = ask(verifier, reply, new=new).result
+        assert scores.verdict == "unscored" and scores.reason.startswith("whether something new stands there: Vlm")
+        assert keeps not in scores.values and scores.voices == ()
+
+
+def test_what_erases_nothing_or_was_looked_at_is_not_looked_at(
+    ask: Callable[..., Any], sample: Any, found: Any
+) -> None:
+    style = replace(sample, task="style")
+    no_edit = {**GOOD, "is_changed": False, "differences": [], "claims": [], "restated_instruction": ""}
+    jug = {**WRONG, "restated_instruction": "Replace the disc with a jug."}
+    assert ask("EditPairsVerifyEdit", GOOD, sample=style).looks == []
+    assert ask("EditPairsVerifyEdit", no_edit).looks == [], "it is rejected already"
+    assert ask("EditPairsVerifyEdit", jug).looks == [], "the row is a replacement now"
+    before = [found({"erased.new_things": 0.0}, "keep", voices=("verifier",))]
+    assert ask("EditPairsJudgeEdit", SCALE, scores=before).looks == []
+    added = ask("EditPairsVerifyEdit", GOOD, sample=replace(sample, task="add"))
+    assert "thing in the first picture that is not in the second" in added.looks[0].user, "what was erased for it"
 
 
 # Filter Edit Pair and Pick Best Edit

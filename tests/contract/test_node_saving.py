@@ -151,6 +151,22 @@ class TestSaveEditPair:
         assert (record["verdict"], record["vouched_by"]) == (verdict, vouched_by)
         assert record["reject_reason"].startswith("nobody looked") == (verdict == "unscored")
 
+    def test_a_person_vouches_for_the_very_pair_that_they_labelled(
+        self, save: Callable[..., Any], sample: Any, photo: np.ndarray, repainted: np.ndarray
+    ) -> None:
+        """Beside it in the batch is another picture; nobody verifies either."""
+        carried, images = {"hand_labels": ["keep"]}, {"edited": image(repainted)}
+        own = replace(sample, carried=carried, images=images)
+        first, second = self.records(save(sample=own, edited=image(repainted, 255 - photo)))
+        assert (first["verdict"], first["vouched_by"]) == ("keep", ["hand"])
+        assert {"name": "hand.keep", "value": 1.0} in first["scores"]
+        assert (second["verdict"], second["vouched_by"]) == ("unscored", [])
+        other_words = save(sample=own, edited=image(repainted), instruction="Paint the disc.")
+        assert self.records(other_words)[0]["verdict"] == "unscored"
+        bad = replace(own, carried={"hand_labels": ["reject"]})
+        (record,) = self.records(save(sample=bad, edited=image(repainted)))
+        assert (record["verdict"], record["reject_reason"]) == ("reject", "labelled bad by hand")
+
     def test_a_restatement_of_another_task_relabels_the_row(
         self, pack: Any, save: Callable[..., Any], sample: Any, repainted: np.ndarray
     ) -> None:
@@ -160,6 +176,7 @@ class TestSaveEditPair:
         own = replace(sample, provenance=sample.provenance.model_copy(update={"subtask": "unicedit/Subject Removal"}))
         (record,) = self.records(save(sample=own, edited=image(repainted), scores={"score0": [told]}))
         assert (record["task"], record["made_as"], record["subtask"]) == ("replace", "remove", "")
+        assert record["made_as_subtask"] == "unicedit/Subject Removal"
         assert record["prompt"] == "Replace the disc with a jug." and record["initial_prompt"] == "Remove the disc."
         assert [region["op"] for region in record["regions"]] == ["replace"]
 

@@ -156,7 +156,8 @@ def test_a_models_edit_is_unscored_until_somebody_looks(
     line = driver.refused(*run, "--output", tmp_path / "x", "--judge", "strict")
     assert "remove-classical.json has no Verify Edit or Judge Edit to switch on" in line
     scores = {"prompt_compliance": 5, "visual_naturalness": 5, "physical_detail_integrity": 4}
-    deeds = {"source_caption": [Say(json.dumps(FOUND))], "Score the edit": [Say(json.dumps(scores))]}
+    looks = [Say('{"new": ["a vase on the ground"]}'), Say('{"new": []}')]
+    deeds = {"source_caption": [Say(json.dumps(FOUND))], "Score the edit": [Say(json.dumps(scores))], "was erased": looks}
     with Endpoint(deeds) as endpoint:
         comfy.profiles.write_text(f'[profiles.strict]\nbase_url = "{endpoint.url}"\nmodel = "tiny"\n')
         try:
@@ -169,12 +170,14 @@ def test_a_models_edit_is_unscored_until_somebody_looks(
         finally:
             comfy.profiles.unlink()
     assert "--judge other: " in line and "has no VLM profile of that name" in line
-    assert asked == 4 and "UNSCORED" not in ended.stderr
-    for output in (judged, later):
+    assert asked == 5 and "UNSCORED" not in ended.stderr, "two verified, two looked at, one judged"
+    (refused,) = helpers.rows(judged, "rejected")
+    assert refused["reject_reason"] == "something new stands where a thing was erased: a vase on the ground"
+    for output, kept in ((judged, 1), (later, 2)):
         found = helpers.rows(output)
-        assert [row["vouched_by"] for row in found] == [["verifier", "judge"]] * 2
+        assert [row["vouched_by"] for row in found] == [["verifier", "judge"]] * kept
         summary = json.loads((output / "summary.json").read_text())
-        assert summary["tasks"]["remove"]["vouched_by"] == {"verifier": 2, "judge": 2}
+        assert summary["tasks"]["remove"]["vouched_by"] == {"verifier": kept, "judge": kept}
         assert "Who vouches for kept rows" in (output / "report.html").read_text()
     ran = WorkflowFile.read(judged / "workflow.json").to_api(bench.info)
     assert {node["class_type"] for node in ran.values()} >= JUDGES, "the file that it leaves makes it again"

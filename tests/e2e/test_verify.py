@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,10 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from driver.judges import JUDGES
+from driver.labels import LABELS, Label, Labels
 from driver.server import OwnServer, find_comfyui
-from tests.e2e.helpers import Driver
+from tests.e2e.helpers import REPOSITORY, Driver
 from tests.vlm.endpoint import Endpoint, Say
 
 SIZE = 96
@@ -151,6 +155,45 @@ def test_a_run_of_ours_is_judged_again_and_keeps_its_origin(driver: Driver, plac
                 assert np.array_equal(*decoded)
             else:
                 assert old[name] == new[name], name
+
+
+def test_hand_labels_vouch_and_reject_where_rows_are_judged_again(driver: Driver, place: Path) -> None:
+    labelled = shutil.copytree(place / "scale-out", place / "labelled")
+    kept, bad = (row["key"] for row in rows(labelled, "data"))
+    others = {row["verdict"]: row["key"] for row in rows(labelled, "rejected")}
+    labels = Labels(labelled)
+    for who, key, answer in [
+        ("ann", kept, "keep"), ("ben", bad, "reject"), ("ann", others["unscored"], "keep"), ("ben", others["reject"], "keep"),
+    ]:  # fmt: skip
+        labels.add(Label(key=key, label=answer, labeller=who, time=datetime.now(UTC)))
+    summary = judge(driver, labelled, place / "kept-again")
+    assert (summary["kept"], summary["rejected"]) == (1, 1)
+    (row,) = rows(place / "kept-again", "data")
+    assert (row["prompt"], row["vouched_by"], row["scores"]["hand.keep"]) == (MADE, ["verifier", "judge", "hand"], 1.0)
+    (row,) = rows(place / "kept-again", "rejected")
+    assert (row["initial_prompt"], row["reject_reason"]) == (WRONG, "labelled bad by hand")
+    assert row["scores"]["judge.keep"] == 1.0, "what the models said stays to be compared"
+
+    graph = json.loads((REPOSITORY / "workflows" / "verify.json").read_text())
+    for node in graph["nodes"]:
+        node["mode"] = 2 if node["type"] in JUDGES else node["mode"]
+    (muted := place / "muted.json").write_text(json.dumps(graph))
+    options = ("--input", labelled / "rejected", "--output", place / "by-hand")
+    ended = driver.run(*options, workflow=muted, quick=False)
+    assert "ALL ROWS WITHOUT A HAND LABEL WILL BE UNSCORED" in ended.stderr
+    assert f"hand labels count, of 4 rows in {labelled / LABELS}" in ended.stderr
+    (row,) = rows(place / "by-hand", "data")
+    assert (row["prompt"], row["vouched_by"]) == (MUTE, ["hand"])
+    (row,) = rows(place / "by-hand", "rejected")
+    assert (row["prompt"], row["verdict"]) == (NOTHING, "reject"), "what pixels reject no label saves"
+    tasks = json.loads((place / "by-hand" / "summary.json").read_text())["tasks"]
+    assert tasks["alter"]["vouched_by"] == {"hand": 1}
+
+    labels.add(Label(key=others["unscored"], label="reject", labeller="ben", time=datetime.now(UTC)))
+    driver.run(*options, workflow=muted, quick=False)
+    assert [row["reject_reason"] for row in rows(place / "by-hand", "rejected") if row["verdict"] == "unscored"] == [
+        "the hand labels are divided"
+    ], "a label that is given later counts when the run goes on"
 
 
 def test_imgedits_paths_are_found_and_its_shard_names_the_task(driver: Driver, place: Path) -> None:

@@ -17,7 +17,8 @@ from comfy_nodes.core.records import Score
 from driver import review
 from driver.failures import RunError
 from driver.label_report import report
-from driver.labels import LABELS, SAMPLE, Label, Labels, allot, draw, read_sample
+from driver.label_sample import SAMPLE, allot, draw, read_sample
+from driver.labels import LABELS, Label, Labels
 from driver.reviewing import HOST, Review, ReviewServer
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -94,6 +95,57 @@ def test_labels_last_and_the_last_one_counts(finished: Any) -> None:
     path.write_bytes(b"?\n" + whole)
     with pytest.raises(RunError, match=r"labels\.jsonl: line 1 is no label"):
         Labels(finished.output)
+
+
+def test_each_person_has_a_label_of_their_own(finished: Any) -> None:
+    labels = Labels(finished.output)
+    for who, key, answer in [
+        ("ann", "a", "keep"), ("ben", "a", "reject"), ("ann", "b", "keep"), ("cy", "a", "keep"), ("ben", "b", "reject"),
+        ("ben", "b", "keep"), ("cy", "b", None),
+    ]:  # fmt: skip
+        labels.add(Label.model_validate({"key": key, "label": answer, "labeller": who, "time": NOW}))
+    for one in (labels, Labels(finished.output)):
+        assert one.answers("a") == ("keep", "keep", "reject")
+        assert one.answers("b") == ("keep", "keep")
+        assert one.answers("c") == ()
+        assert list(one.by("ben")) == ["a", "b"]
+    labels.add(Label(key="a", label=None, labeller="cy", time=NOW))
+    assert labels.given["a"].label == "reject", "what the others say stays"
+
+
+def test_a_row_on_which_persons_are_divided_is_in_no_figure(finished: Any) -> None:
+    draw(finished.output, 33, None, False)
+    keys = strata(finished)["remove", "keep"]
+    label(finished, {key: "keep" for key in keys})
+    labels = Labels(finished.output)
+    for who, key, answer in [("ben", keys[0], "reject"), ("ben", keys[1], "reject"), ("cy", keys[1], "reject")]:
+        labels.add(Label.model_validate({"key": key, "label": answer, "labeller": who, "time": NOW}))
+    found = report(finished.output, 0.9)
+    assert (found["labels"], found["sampled_without_label"]["remove/keep"]) == (23, 1)
+    assert found["keep_precision"]["share"] == pytest.approx(22 / 23)
+
+
+def test_a_second_opinion_is_asked_of_rows_that_others_labelled(finished: Any) -> None:
+    rows = draw(finished.output, 4, None, False)
+    label(finished, {row.key: "keep" for row in rows[:3]})
+    alone = Review(finished.output, rows, Labels(finished.output), "ben")
+    assert alone.done == 3, "what another has labelled is done"
+    second = Review(finished.output, rows, Labels(finished.output), "ben", second_opinion=True)
+    assert (second.done, second.total) == (0, 4)
+    second.give(rows[0].key, "reject")
+    assert (second.done, second.state()["pair"]["key"]) == (1, rows[1].key)
+    assert Labels(finished.output).answers(rows[0].key) == ("keep", "reject")
+    second.undo()
+    assert Labels(finished.output).answers(rows[0].key) == ("keep",)
+    with pytest.raises(SystemExit):
+        review.main([str(finished.output), "--second-opinion"])
+
+
+def test_undoing_withdraws_the_label_of_whoever_gave_it(finished: Any) -> None:
+    rows = draw(finished.output, 4, None, False)
+    label(finished, {rows[0].key: "keep"})
+    Review(finished.output, rows, Labels(finished.output), "ben").undo()
+    assert Labels(finished.output).answers(rows[0].key) == ()
 
 
 def test_figures_are_those_of_the_run_and_not_of_the_sample(finished: Any) -> None:

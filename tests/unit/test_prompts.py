@@ -17,7 +17,7 @@ from comfy_nodes.vlm.prompt_files import CONTENTS, FOLDER, PromptError, prompt, 
 IDS = sorted(path.stem for path in FOLDER.glob("*.md"))
 ASKED = {kind.prompt for kind in TAXONOMY.values() if kind.prompt} | {rubric.prompt for rubric in RUBRICS.values()} | {
     "caption-image", "tag-image", "route-task", "rewrite-instruction", "describe-result",
-    "verify-edit", "judge-unicbench-reasoning", "judge-answer", "judge-answer-digit",
+    "verify-edit", "new-things", "judge-unicbench-reasoning", "judge-answer", "judge-answer-digit",
 }  # fmt: skip
 
 FILE = "---\nid: {id}\nversion: {version}\npurpose: A test.\nsource: ours\n{more}---\n{text}\n"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from comfy_nodes.core.tasks import INSTRUCT, task_named
-from driver.columns import RunFacts
+from driver.columns import Row, RunFacts
 from driver.sources import Aim, Sample, Source
 from tests.unit.source_making import picture, reasons, samples
 
@@ -91,3 +92,18 @@ def test_a_row_says_which_workflow_made_it() -> None:
     assert [run.of(*kind).workflow for kind in (("alter", ""), ("alter", TEXT), ("style", TONE), ("remove", ""))] == [
         "alter", "instruct", "instruct", "remove",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("made_as", "kind", "workflow"), [("alter", TEXT, "instruct"), ("alter", "", "alter"), ("", "", "remove")]
+)
+def test_a_relabelled_row_says_which_workflow_made_it(
+    filed: Callable[..., Any], made_as: str, kind: str, workflow: str
+) -> None:
+    """It has the task that it was restated to, and no kind of edit any more."""
+    facts = {name: RunFacts(name, "", "", "full") for name in ("alter", "remove", "instruct")}
+    run = RunFacts("all", "", "", "full", others=facts)
+    record = filed("k", task="remove", made_as=made_as, made_as_subtask=kind)
+    columns = json.loads(Row.of(record.record, 1, run).line)
+    assert (columns["workflow"], columns["task"], columns["subtask"]) == (workflow, "remove", "")
+    assert "made_as_subtask" not in columns

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from comfy_nodes.core.annotation import to_json
 from comfy_nodes.core.records import EditRecord, Score
 from comfy_nodes.core.tasks import INSTRUCT, VERIFY, task_named
 from driver.sources import Aim, Planned, Source
@@ -78,6 +79,19 @@ def test_a_shard_of_imgedit_says_its_task_by_its_name(tmp_path: Path) -> None:
     pq.write_table(pa.table(columns), tmp_path / "adjust_canny_part3.parquet")
     (sample,) = samples(judged(tmp_path / "adjust_canny_part3.parquet"))
     assert (sample.own_task, sample.edited, sample.file) == ("alter", "r/e.png", "r/o.png")
+
+
+@pytest.mark.parametrize(
+    "points", [["It is gone.", "The jug stays."], "It is gone.\n\nThe jug stays.\n"], ids=["list", "text"]
+)
+def test_reasoning_points_of_a_row_go_along(tmp_path: Path, points: Any) -> None:
+    columns = {"image": [picture("red")], "edited": [picture("blue")], "prompt": ["Tidy up."], "reasoning_points": [points]}
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    (sample,) = samples(judged(tmp_path / "a.parquet"))
+    assert sample.annotation.points == ("It is gone.", "The jug stays.")
+    assert to_json(sample.annotation)["reasoning_points"] == ["It is gone.", "The jug stays."]
+    pq.write_table(pa.table({**columns, "reasoning_points": [7]}), tmp_path / "a.parquet")
+    assert "reasoning_points is a number, not a list of texts" in str(reasons(judged(tmp_path / "a.parquet")))
 
 
 def test_without_an_edit_there_is_nothing_to_judge(tmp_path: Path) -> None:

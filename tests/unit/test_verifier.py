@@ -234,10 +234,23 @@ def test_thoughts_before_a_reply_are_no_scores() -> None:
 
 
 def test_reasoning_points_come_along() -> None:
+    points = ("The left cup is green.", " ", "The right one\nstays.")
+    told = "What a right edit shows: The left cup is green.; The right one stays."
     row = rubric_for("unicbench", "replace", "unicedit/Spatial Reasoning Edits")
-    *_, asked = judge.questions(judge.Case(PAIR, row, "The left cup is green.\n\nThe right one stays."))
-    assert "What a right edit shows: The left cup is green.; The right one stays." in asked.user
+    *others, asked = judge.questions(judge.Case(PAIR, row, points))
+    assert told in asked.user
+    assert not any("cup is green" in one.user or "a right edit shows" in one.user for one in others)
     assert "none given" in judge.questions(judge.Case(PAIR, row))[-1].user
+    (asked,) = judge.questions(judge.Case(PAIR, rubric_for("auto", "replace", "unicedit/Spatial Reasoning Edits"), points))
+    assert asked.prompt_id == "judge-reasoning" and told in asked.user
+    (asked,) = judge.questions(judge.Case(PAIR, rubric_for("auto", "replace"), points))
+    assert "cup is green" not in asked.user, "no other edit is scored by them"
+
+
+def test_unicbench_scores_the_reasoning_of_whoever_has_points() -> None:
+    row = rubric_for("unicbench", "hybrid", "unicedit/Compound Operation Edits", points=True)
+    assert row.criteria[-1].name == "reasoning_accuracy"
+    assert len(rubric_for("unicbench", "hybrid", "unicedit/Compound Operation Edits").criteria) == 3
 
 
 def test_unicbenchs_scores_are_asked_apart() -> None:

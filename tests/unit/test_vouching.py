@@ -9,7 +9,20 @@ import pytest
 
 from comfy_nodes.core.makers import Making, making_of
 from comfy_nodes.core.policy import decide, parse
-from comfy_nodes.core.verdicts import UNVOUCHED, Scores, Verdict, Voice, combine, vouched
+from comfy_nodes.core.verdicts import (
+    BY_HAND,
+    DIVIDED,
+    UNVOUCHED,
+    Answer,
+    Scores,
+    Verdict,
+    Voice,
+    answers_of,
+    combine,
+    labelled,
+    majority,
+    vouched,
+)
 from comfy_nodes.core.witnesses import Question, says_all, scores
 from driver.failures import RunError
 from driver.judges import unvouched, with_judges
@@ -54,6 +67,62 @@ def test_a_person_vouches_for_two_frames_and_for_nothing_that_was_painted() -> N
     assert vouched(pixels, "frames", told_by_hand=True).voices == ("hand",)
     assert vouched(pixels, "model", told_by_hand=True).verdict == "unscored"
     assert vouched(Scores({}, "reject", "no edit"), "frames", told_by_hand=True).verdict == "reject"
+
+
+KEEP: Answer = "keep"
+REJECT: Answer = "reject"
+
+
+@pytest.mark.parametrize(
+    ("answers", "said"),
+    [((), None), ((KEEP,), KEEP), ((REJECT,), REJECT), ((KEEP, REJECT), None), ((KEEP, KEEP, REJECT), KEEP),
+     ((KEEP, REJECT, REJECT), REJECT)],
+)  # fmt: skip
+def test_the_majority_of_the_persons_decides(answers: tuple[Answer, ...], said: Answer | None) -> None:
+    assert majority(answers) == said
+
+
+@pytest.mark.parametrize(
+    ("said", "answers", "verdict", "voices", "reason"),
+    [
+        (("pixels",), (KEEP,), "keep", ("hand",), ""),
+        ((), (KEEP,), "keep", ("hand",), ""),
+        (("pixels", "silent judge"), (KEEP,), "keep", ("hand",), ""),
+        (("pixels", "judge"), (KEEP, KEEP), "keep", ("judge", "hand"), ""),
+        (("rejecting pixels",), (KEEP,), "reject", (), "rejecting pixels"),
+        (("pixels", "rejecting judge"), (KEEP,), "reject", (), "rejecting judge"),
+        (("pixels", "verifier", "judge"), (REJECT,), "reject", (), BY_HAND),
+        (("silent judge",), (REJECT,), "reject", (), BY_HAND),
+        (("rejecting judge",), (REJECT,), "reject", (), f"rejecting judge; {BY_HAND}"),
+        (("pixels", "judge"), (KEEP, REJECT), "unscored", (), DIVIDED),
+        (("rejecting judge",), (KEEP, REJECT), "reject", (), "rejecting judge"),
+        (("pixels", "judge"), (), "keep", ("judge",), ""),
+    ],
+)
+def test_verifiers_and_persons_together(
+    said: tuple[str, ...], answers: tuple[Answer, ...], verdict: Verdict, voices: tuple[Voice, ...], reason: str
+) -> None:
+    given = [Scores({}, SAID[one][0], "" if SAID[one][0] == "keep" else one, voices=SAID[one][1]) for one in said]
+    found = vouched(labelled(combine(given), answers), "model")
+    assert (found.verdict, found.voices, found.reason) == (verdict, voices, reason)
+    wanted = {KEEP: 1.0, REJECT: 0.0}.get(majority(answers) or "")
+    assert found.values.get("hand.keep") == wanted
+
+
+def test_a_person_vouches_for_the_words_that_they_read() -> None:
+    restating = Scores({}, "keep", restated="Replace the cup with a jug.", task="replace", voices=("verifier",))
+    found = vouched(labelled(restating, ["keep"]), "model")
+    assert (found.verdict, found.voices, found.restated, found.task) == ("keep", ("hand",), "", "")
+    assert labelled(restating, ["reject"]).restated == ""
+
+
+def test_a_label_goes_on_with_the_row_that_it_decided() -> None:
+    scores = [{"name": "judge.keep", "value": 1.0}, {"name": "hand.keep", "value": 0.0}]
+    assert answers_of({"scores": scores}) == ("reject",)
+    assert answers_of({"scores": scores, "hand_labels": ["keep"]}) == ("keep",)
+    assert answers_of({}) == ()
+    with pytest.raises(ValueError, match="its hand labels are 7: keep or reject, one for each person"):
+        answers_of({"hand_labels": 7})
 
 
 def test_a_policy_lets_speak_whom_it_asks() -> None:
@@ -129,6 +198,7 @@ PIXELS = {"class_type": "EditPairsVerifyPixels", "inputs": {}}
         (("VAEDecode", {}), {"class_type": "EditPairsWitness", "inputs": {}}, "remove", ""),
         (("VAEDecode", {}), {"class_type": "EditPairsWitness", "inputs": {}}, "style", "ALL ROWS WILL BE UNSCORED"),
         (INPAINT, PIXELS, "remove", ""),
+        (("EditPairsLoadSecondImage", {"role": "edited", "image": "a.png"}), PIXELS, "verify", "ALL ROWS WITHOUT A HAND LABEL WILL BE UNSC"),
         (("EditPairsLoadSecondImage", {"role": "frame2"}), PIXELS, "motion", ""),
         (("EditPairsLoadSecondImage", {"role": "frame2"}),
          {"class_type": "EditPairsWriteMotionInstruction", "inputs": {}}, "motion", "whose words a model writes WILL BE"),
