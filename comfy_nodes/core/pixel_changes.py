@@ -66,6 +66,9 @@ class Change:
     drift: Drift
     noise: float
     """Median residual in levels where nothing was meant to change, over 3 x 3 cells."""
+    unrest: float
+    """How many times as much as a good codec leaves the median cell differs by, where nothing was meant to change;
+    `UNKNOWN_NOISE` where nothing tells."""
     extra: float
     """Share of the picture, 0 to 1, that changed beyond the region and its margin; 0 without a region."""
     shadow: float = 0.0
@@ -132,12 +135,13 @@ def find(
     size = _largest(np.abs(_box_mean(residual)))
     expected = NOISE + TEXTURE * _contrast(before)
     scale = UNKNOWN_NOISE if put_back or everywhere else float(np.median((size / expected)[trusted])) / MEDIAN_OF_NORMAL
-    least = np.maximum(COHERENT * levels, SIGNIFICANT * min(MAX_NOISE, max(1.0, scale)) * expected)
-    changed = size > least
+    significant = SIGNIFICANT * min(MAX_NOISE, max(1.0, scale)) * expected
+    least = np.maximum(COHERENT * levels, significant)
+    changed = _grown_from(size > least, size > np.maximum(least / 2, significant))
     # The mean reaches a cell beyond the change: the cell itself has to have a part in it.
     changed &= _largest(np.abs(residual)) > least / 2
     changed &= _box_sum(changed.astype(np.uint8)) >= NEIGHBOURS
-    mask = _pixels(changed, source, edited, side, COHERENT * levels + removed.levels)
+    mask = _pixels(changed, source, edited, side, removed, COHERENT * levels)
     around = _with_margin(meant)
     beyond = mask & ~_enlarged(around, side, *mask.shape)
     shadow = np.zeros_like(mask)
@@ -149,6 +153,7 @@ def find(
         motion=replace(moved, dx=moved.dx * side, dy=moved.dy * side),
         drift=drift,
         noise=float(np.median(size[trusted])),
+        unrest=scale,
         extra=float((beyond & ~shadow).mean()) if region is not None else 0.0,
         shadow=float(shadow.mean()),
     )
@@ -175,14 +180,19 @@ def _cell_side(height: int, width: int) -> int:
     return max(1, min(max(MIN_CELL, round(max(height, width) / CELLS)), min(height, width) // 32))
 
 
-def _pixels(changed: np.ndarray, source: np.ndarray, edited: np.ndarray, side: int, levels: float) -> np.ndarray:
-    """bool [H, W] of changed cells: all pixels of those inside, and of those at the border what differs enough."""
+def _pixels(
+    changed: np.ndarray, source: np.ndarray, edited: np.ndarray, side: int, drift: Drift, levels: float
+) -> np.ndarray:
+    """bool [H, W] of changed cells: all pixels of those inside, and of those at the border what differs enough from the
+    source as it would be after the drift."""
     height, width = source.shape[:2]
     neighbours = _box_sum(changed.astype(np.uint8))
     inner, reached = (_enlarged(cells, side, height, width) for cells in (neighbours == 9, neighbours > 0))
-    if not changed.any():
-        return reached
-    return inner | (reached & (difference(source, edited) > levels))
+    border = reached & ~inner
+    if border.any():
+        apart = np.abs(edited[border].astype(np.float32) - drift.applied(source[border].astype(np.float32)))
+        inner[border] = _largest(apart) > levels
+    return inner
 
 
 def difference(source: np.ndarray, edited: np.ndarray) -> np.ndarray:
@@ -230,6 +240,13 @@ def _joined(changed: np.ndarray, meant: np.ndarray, around: np.ndarray) -> np.nd
     rows = np.flatnonzero(meant.any(axis=1))
     joined[: (rows[0] + rows[-1] + 1) // 2 if rows.size else 0] = False
     return joined
+
+
+def _grown_from(strong: np.ndarray, weak: np.ndarray) -> np.ndarray:
+    """bool [H, W]: the weakly changed cells that hang together with a strongly changed one (hysteresis, Canny 1986)."""
+    _, parts = alignment.opencv().connectedComponents(weak.astype(np.uint8), connectivity=8)
+    grown: np.ndarray = np.isin(parts, np.unique(parts[strong]))
+    return grown & weak
 
 
 def _box_sum(values: np.ndarray) -> np.ndarray:
