@@ -17,11 +17,17 @@ from . import classical
 Filter = Callable[[np.ndarray, ModuleType], np.ndarray]
 
 
+NIGHT = 64
+"""A photo whose mean level is below this is a night scene already. Ours."""
+
+
 def choose(image: np.ndarray, seed: int) -> str:
-    """A style by seed that changes this photo: one without colours has no use for losing them."""
+    """A style by seed that changes this photo: one without colours has no use for losing them, nor a dark one for night."""
     names = list(STYLES)
-    if np.ptp(image.astype(int), axis=2).mean() < 2:
+    if classical.is_grey(image):
         names = [name for name in names if name not in ("black and white", "faded", "coloured pencil", "infrared")]
+    if image.mean() < NIGHT:
+        names.remove("night")
     return random.Random(f"editpairs/style/{seed}").choice(names)
 
 

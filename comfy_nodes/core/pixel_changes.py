@@ -245,8 +245,8 @@ def _joined(changed: np.ndarray, meant: np.ndarray, around: np.ndarray) -> np.nd
 def _grown_from(strong: np.ndarray, weak: np.ndarray) -> np.ndarray:
     """bool [H, W]: the weakly changed cells that hang together with a strongly changed one (hysteresis, Canny 1986)."""
     _, parts = alignment.opencv().connectedComponents(weak.astype(np.uint8), connectivity=8)
-    grown: np.ndarray = np.isin(parts, np.unique(parts[strong]))
-    return grown & weak
+    grown: np.ndarray = np.isin(parts, np.unique(parts[strong])) & weak
+    return grown
 
 
 def _box_sum(values: np.ndarray) -> np.ndarray:
