@@ -135,9 +135,8 @@ def find(
     size = _largest(np.abs(_box_mean(residual)))
     expected = NOISE + TEXTURE * _contrast(before)
     scale = UNKNOWN_NOISE if put_back or everywhere else float(np.median((size / expected)[trusted])) / MEDIAN_OF_NORMAL
-    significant = SIGNIFICANT * min(MAX_NOISE, max(1.0, scale)) * expected
-    least = np.maximum(COHERENT * levels, significant)
-    changed = _grown_from(size > least, size > np.maximum(least / 2, significant))
+    least = np.maximum(COHERENT * levels, SIGNIFICANT * min(MAX_NOISE, max(1.0, scale)) * expected)
+    changed = size > least
     # The mean reaches a cell beyond the change: the cell itself has to have a part in it.
     changed &= _largest(np.abs(residual)) > least / 2
     changed &= _box_sum(changed.astype(np.uint8)) >= NEIGHBOURS
@@ -240,13 +239,6 @@ def _joined(changed: np.ndarray, meant: np.ndarray, around: np.ndarray) -> np.nd
     rows = np.flatnonzero(meant.any(axis=1))
     joined[: (rows[0] + rows[-1] + 1) // 2 if rows.size else 0] = False
     return joined
-
-
-def _grown_from(strong: np.ndarray, weak: np.ndarray) -> np.ndarray:
-    """bool [H, W]: the weakly changed cells that hang together with a strongly changed one (hysteresis, Canny 1986)."""
-    _, parts = alignment.opencv().connectedComponents(weak.astype(np.uint8), connectivity=8)
-    grown: np.ndarray = np.isin(parts, np.unique(parts[strong])) & weak
-    return grown
 
 
 def _box_sum(values: np.ndarray) -> np.ndarray:
