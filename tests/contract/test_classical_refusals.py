@@ -86,7 +86,9 @@ def test_a_sky_whose_horizon_is_the_photos_is_taken() -> None:
     assert np.array_equal(after[~mask], photo[~mask])
     _, bottom = np.flatnonzero(mask.any(axis=1))[[0, -1]]
     lowest = after[bottom - 4][mask[bottom - 4] & mask[bottom - 1]].astype(int)
-    assert np.abs(np.median(lowest, axis=0) - (255, 220, 215)).max() < 6, "it ends at the horizon and not at the picture's end"
+    assert np.abs(np.median(lowest, axis=0) - (255, 220, 215)).max() < 6, (
+        "it ends at the horizon and not at the picture's end"
+    )
     assert classical_scenery.line(photo, after, mask) < classical_scenery.MAX_LINE
 
 
