@@ -45,6 +45,9 @@ DIFFERS, KNOWN = 24, 40.0
 """Levels above which a blurred pixel differs, and root mean square levels up to which a thing is taken for a known one. Ours:
 the four things differ from each other by 60 and more."""
 
+LOOKED_AT = 72
+"""Longest side, in pixels, at which a difference is looked at. Ours."""
+
 SCALES = (1.0, 0.92, 0.84, 0.76, 0.68, 0.6)
 """Sizes at which a thing is looked for, as shares of the largest that fits a difference. Ours."""
 
@@ -199,6 +202,8 @@ def changes(before: np.ndarray, after: np.ndarray) -> list[tuple[str, str]]:
 def _recognised(picture: np.ndarray) -> str:
     """The known thing that a cut-out of a picture shows most clearly; empty where it shows none."""
     best, name = KNOWN, ""
+    smaller = min(1.0, LOOKED_AT / max(picture.shape))
+    picture = cv2.resize(picture, None, fx=smaller, fy=smaller, interpolation=cv2.INTER_AREA)
     height, width = picture.shape[:2]
     for known in classical_donors.names():
         for scale in SCALES:
