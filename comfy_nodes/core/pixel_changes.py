@@ -33,6 +33,10 @@ MAX_NOISE = 3.0
 MEDIAN_OF_NORMAL = 0.6745
 """Median of a normal variable's size, in standard deviations (textbook)."""
 
+QUIET, QUIET_OF_NORMAL = 0.35, 0.4538
+"""Share of cells that an edit of one thing leaves as they were, however large it is, and that quantile of a normal variable's
+size, in standard deviations. Ours (the rest of `pixel_limits.MAX_SPREAD`), textbook."""
+
 UNKNOWN_NOISE = 1.3
 """What is taken for that factor where pixels outside the mask were put back and tell of no noise. Ours."""
 
@@ -67,8 +71,8 @@ class Change:
     noise: float
     """Median residual in levels where nothing was meant to change, over 3 x 3 cells."""
     unrest: float
-    """How many times as much as a good codec leaves the median cell differs by, where nothing was meant to change;
-    `UNKNOWN_NOISE` where nothing tells."""
+    """How many times as much as a good codec leaves the quietest third of the picture differs by, where nothing was meant to
+    change; `UNKNOWN_NOISE` where nothing tells."""
     extra: float
     """Share of the picture, 0 to 1, that changed beyond the region and its margin; 0 without a region."""
     shadow: float = 0.0
@@ -134,7 +138,10 @@ def find(
 
     size = _largest(np.abs(_box_mean(residual)))
     expected = NOISE + TEXTURE * _contrast(before)
-    scale = UNKNOWN_NOISE if put_back or everywhere else float(np.median((size / expected)[trusted])) / MEDIAN_OF_NORMAL
+    scale = unrest = UNKNOWN_NOISE
+    if not put_back and not everywhere:
+        quiet, median = np.quantile((size / expected)[trusted], (QUIET, 0.5))
+        scale, unrest = float(median) / MEDIAN_OF_NORMAL, float(quiet) / QUIET_OF_NORMAL
     least = np.maximum(COHERENT * levels, SIGNIFICANT * min(MAX_NOISE, max(1.0, scale)) * expected)
     changed = size > least
     # The mean reaches a cell beyond the change: the cell itself has to have a part in it.
@@ -152,7 +159,7 @@ def find(
         motion=replace(moved, dx=moved.dx * side, dy=moved.dy * side),
         drift=drift,
         noise=float(np.median(size[trusted])),
-        unrest=scale,
+        unrest=unrest,
         extra=float((beyond & ~shadow).mean()) if region is not None else 0.0,
         shadow=float(shadow.mean()),
     )
