@@ -125,7 +125,7 @@ def test_the_same_command_again_edits_nothing(command: Driver, place: Path, outp
 
 
 def test_auto_runs_the_tasks_that_were_written_for(command: Driver, place: Path) -> None:
-    written = [line_for(task, number) for number, task in enumerate(("remove", "extract"))]
+    written = [line_for(task, number) for number, task in ((0, "remove"), (2, "extract"))]
     (place / "instructions.jsonl").write_text("\n".join(map(json.dumps, written)), "utf-8")
     command.run(
         "--input", place / "instructions.jsonl", "--image-root", SAMPLES, "--output", place / "auto", "--profile",
