@@ -2,6 +2,9 @@
 
 Thresholds of Verify Pixels were chosen on views of four bundled photos; the figures are those of three other photos, and
 the first four's stand beside them. The baselines choose their thresholds on the very pairs they are reported on.
+
+What no pixel tells, whether the edit is the one that the words ask for, is measured on pairs of their own with Verify Edit
+behind Verify Pixels; `told_pairs` says what the service that it asks can and cannot see.
 """
 
 from __future__ import annotations
@@ -20,8 +23,9 @@ from skimage.metrics import structural_similarity
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks import labelled_pairs
+from benchmarks import labelled_pairs, told_pairs
 from benchmarks.labelled_pairs import HELD_OUT, KINDS, NOTHING, TUNED_ON, LabelledPair
+from benchmarks.told_pairs import Told
 from comfy_nodes.core import pixel_limits, pixels
 
 EACH = 75
@@ -153,6 +157,26 @@ def table(title: str, outcomes: list[Outcome]) -> str:
     return "\n".join(lines)
 
 
+def told_figures(found: list[Told]) -> dict[str, dict[str, float]]:
+    """Of each kind of told pairs: recall and precision of right outcomes, kinds weighted alike, and what pixels let pass.
+
+    A right edit is kept with the words it was asked for with; any other is rejected, or restated to what is true of it.
+    """
+    of = {kind: [one for one in found if one.kind == kind] for kind in told_pairs.KINDS}
+    right = {kind: statistics.fmean(one.is_right for one in ones) for kind, ones in of.items()}
+    shares = {}
+    for kind in told_pairs.KINDS:
+        others = [right[other] for other in of if (other == "right edit") != (kind == "right edit")]
+        false = 1 - statistics.fmean(others)
+        shares[kind] = {
+            "recall": round(right[kind], 4),
+            "precision": round(right[kind] / (right[kind] + false), 4) if right[kind] + false else 0.0,
+            "restated": round(statistics.fmean(one.outcome == "restated" for one in of[kind]), 4),
+            "pixels_alone": round(statistics.fmean(one.passed_pixels for one in of[kind]), 4),
+        }
+    return shares
+
+
 def figures(held_out: list[Outcome], tuned: list[Outcome], ratio: float) -> dict[str, float | dict[str, float]]:
     right, before = (recall(outcomes, lambda one: one.kept) for outcomes in (held_out, tuned))
     baselines: dict[str, dict[str, float]] = {
@@ -191,7 +215,10 @@ def main() -> None:
     ratio = pixels_vs_ssim()
     held_out = [outcome(pair) for pair in labelled_pairs.pairs(HELD_OUT, options.each, options.seed)]
     tuned = [outcome(pair) for pair in labelled_pairs.pairs(TUNED_ON, options.each // 2, options.seed)]
-    found = figures(held_out, tuned, ratio)
+    found = {
+        **figures(held_out, tuned, ratio),
+        "told": told_figures(told_pairs.all_told(options.each, options.seed)),
+    }
     if options.json:
         print(json.dumps(found))
         return

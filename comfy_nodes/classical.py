@@ -30,11 +30,38 @@ shift-map takes minutes above it; the filling gets softer, what lies around it d
 EDGE_STEP = 60
 """A step of more levels than this at the hole's border is an edge of the picture, not a seam. Ours."""
 
+AROUND, ALIKE = 0.15, 16
+"""How far around a mask counts, as a share of the side of a square with its area, and levels below which two colours there
+are alike. Ours."""
+
+GREY_LEVELS = 2
+"""Mean levels between a picture's channels below which it is black and white. Ours: JPEG leaves less."""
+
 INSTALL = "pip install opencv-contrib-python-headless"
 
 
 class MissingLibrary(RuntimeError):
     """A library that only some nodes need is not installed; the message says how to get it."""
+
+
+def is_grey(picture: np.ndarray) -> bool:
+    """Whether uint8 [..., 3] is without colours."""
+    return bool(np.ptp(picture.astype(int), axis=-1).mean() < GREY_LEVELS)
+
+
+def looks_like_around(image: np.ndarray, mask: np.ndarray) -> float:
+    """Share, 0 to 1, of the masked pixels that have the colour of what lies around the mask near them.
+
+    Args:
+        image: uint8 [H, W, 3].
+        mask: bool [H, W], with a pixel in it.
+    """
+    cv2 = _opencv()
+    reach = max(3, round(AROUND * np.count_nonzero(mask) ** 0.5))
+    ring = (grow(mask, reach) & ~mask).astype(np.float32)
+    weight = np.maximum(cv2.GaussianBlur(ring, (0, 0), reach), 1e-6)
+    around = cv2.GaussianBlur(image.astype(np.float32) * ring[..., None], (0, 0), reach) / weight[..., None]
+    return float((np.abs(image - around).max(axis=2) < ALIKE)[mask].mean())
 
 
 def segment_box(image: np.ndarray, box: tuple[float, float, float, float], seed: int, iterations: int) -> np.ndarray:

@@ -41,8 +41,8 @@ def named(name: str) -> Donor:
     return Donor(name, cut_out(np.asarray(picture)), str(entry["source_licence"]))
 
 
-def chosen(seed: int, unlike: str | None) -> Donor:
-    """A donor by seed; never one that bears the replaced thing's name.
+def in_turn(seed: int, unlike: str | None) -> list[str]:
+    """The donors' names in an order by seed, without those that bear the replaced thing's name.
 
     Raises:
         Unpasteable: all of them do.
@@ -53,7 +53,7 @@ def chosen(seed: int, unlike: str | None) -> Donor:
         raise Unpasteable(
             f"every bundled thing bears the name {unlike!r}, and a thing does not replace its like: choose a donor"
         )
-    return named(random.Random(f"editpairs/donor/{seed}").choice(fitting))
+    return random.Random(f"editpairs/donor/{seed}").sample(fitting, len(fitting))
 
 
 @cache

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from . import classical, classical_colour, classical_donors, classical_paste
+from . import classical, classical_colour, classical_donors, classical_paste, classical_scenery
 from .core import rle
 from .core.annotation import Region
 from .core.classical_wording import OPERATIONS, region_writing
@@ -30,6 +30,13 @@ Inpaint's default. Ours."""
 
 LEAST_PIXELS = 64
 """A mask of fewer pixels than this shows no edit. Ours."""
+
+MAX_SEEN_THROUGH = 0.2
+"""Largest share of what an outline holds that may look as what lies around it. Ours: a lattice tower's holds the sky between
+its struts, a glowing star's the dark at its rim, and the new colour or the white ground would show it."""
+
+WHITE, MAX_WHITE = 205, 0.5
+"""A pixel all of whose channels are above the first hardly shows on white; the largest share of a thing that may be so. Ours."""
 
 BY_SEED = "by seed"
 REFERENCE = "the reference picture"
@@ -78,7 +85,13 @@ def attempt(sample: EditSample, node: str, make: Callable[[np.ndarray], tuple[Ed
         return Outcome(sample, photo, photo, nothing)
     try:
         edit, writing = make(photo)
-    except (Impossible, Unfit, classical_colour.NoColour, classical_paste.Unpasteable) as error:
+    except (
+        Impossible,
+        Unfit,
+        classical_colour.NoColour,
+        classical_paste.Unpasteable,
+        classical_scenery.NoScene,
+    ) as error:
         kind = error.kind if isinstance(error, Impossible) else type(error).__name__
         failure = SampleFailure("edit", kind, str(error), node, skipped=True)
         return Outcome(replace(sample, failure=failure, instruction=""), photo, photo, nothing)
@@ -131,6 +144,38 @@ def large_enough(mask: np.ndarray, name: str) -> np.ndarray:
     return mask
 
 
+def opaque(photo: np.ndarray, mask: np.ndarray, name: str) -> np.ndarray:
+    """The mask, bool [H, W], of a thing that can be told from what lies around it.
+
+    Raises:
+        Impossible: much of what the mask holds is what lies around.
+    """
+    share = classical.looks_like_around(photo, mask)
+    if share > MAX_SEEN_THROUGH:
+        raise Impossible(
+            "SeenThrough",
+            f"{share:.0%} of what the outline of the {name} holds looks as what lies around it, {MAX_SEEN_THROUGH:.0%} "
+            "allowed: it is seen through, glows, or is outlined too widely",
+        )
+    return mask
+
+
+def cut_out(photo: np.ndarray, mask: np.ndarray, name: str) -> np.ndarray:
+    """The photo's thing on white, uint8 [H, W, 3].
+
+    Raises:
+        Impossible: little of it would be seen.
+    """
+    opaque(photo, mask, name)
+    shown = np.count_nonzero(mask) / mask.size
+    if shown < classical_paste.LEAST_SHARE:
+        raise Impossible("TooSmall", f"the {name} is too small to be seen alone: {shown:.2%} of the photo")
+    white = float((photo[mask].min(axis=1) > WHITE).mean())
+    if white > MAX_WHITE:
+        raise Impossible("TooLight", f"{white:.0%} of the {name} is too light to be seen on white")
+    return classical_paste.on_white(photo, mask)
+
+
 def erase(photo: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The photo without what the mask shows, and the grown mask.
 
@@ -144,7 +189,15 @@ def erase(photo: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         raise Impossible("NoContext", str(error)) from None
 
 
-def alter(photo: np.ndarray, mask: np.ndarray, seed: int, colour: str = BY_SEED) -> Edit:
+def alter(photo: np.ndarray, mask: np.ndarray, thing: str, seed: int, colour: str = BY_SEED) -> Edit:
+    """Another colour for a thing.
+
+    Raises:
+        Impossible, NoColour: it is seen through, or would be the photo's only colour, or cannot take another one.
+    """
+    if classical.is_grey(photo):
+        raise Impossible("NoColour", "the photo is black and white, and the object would be all that has a colour")
+    opaque(photo, mask, thing)
     name, after = classical_colour.choose(photo, mask, seed, "" if colour == BY_SEED else colour)
     return Edit(photo, after, mask, name)
 
@@ -152,7 +205,7 @@ def alter(photo: np.ndarray, mask: np.ndarray, seed: int, colour: str = BY_SEED)
 def swap(
     photo: np.ndarray, mask: np.ndarray, region: Region, seed: int, donor: str, reference: np.ndarray | None
 ) -> Edit:
-    """Puts a bundled thing, or the one in the reference picture, in the region's place.
+    """Puts a bundled thing, or the one in the reference picture, in the region's place. By seed: the first that fits there.
 
     Raises:
         Impossible, Unpasteable: there is no reference picture, or nothing in it that fits.
@@ -164,24 +217,33 @@ def swap(
                 "NoReference",
                 "the sample has no reference picture: wire Load Second Image with role reference before it",
             )
-        thing, name, licence = classical_paste.cut_out(reference), "", ""
-    else:
-        found = classical_donors.chosen(seed, region.class_name) if donor == BY_SEED else classical_donors.named(donor)
-        thing, name, licence = found.thing, found.name, found.licence
+        return Edit(photo, *_put(photo, hole, region, classical_paste.cut_out(reference)))
+    refused = []
+    for name in classical_donors.in_turn(seed, region.class_name) if donor == BY_SEED else [donor]:
+        found = classical_donors.named(name)
+        try:
+            return Edit(photo, *_put(photo, hole, region, found.thing), found.name, found.licence)
+        except classical_paste.Unpasteable as error:
+            refused.append(f"{name}: {error}" if donor == BY_SEED else str(error))
+    raise classical_paste.Unpasteable("; ".join(refused))
+
+
+def _put(
+    photo: np.ndarray, hole: np.ndarray, region: Region, thing: classical_paste.CutOut
+) -> tuple[np.ndarray, np.ndarray]:
     try:
-        after, changed = classical_paste.put_in_place(photo, hole, region.bbox, thing)
+        return classical_paste.put_in_place(photo, hole, region.bbox, thing)
     except classical_paste.Unpasteable:
         raise
     except ValueError as error:
         raise Impossible("NoContext", str(error)) from None
-    return Edit(photo, after, changed, name, licence)
 
 
 def operation(photo: np.ndarray, region: Region, op: str, seed: int) -> Edit:
     """One of `OPERATIONS` on one region. An added thing is erased from the picture before; the photo is the one after."""
     mask = mask_of(region, photo, seed)
     if op == "alter":
-        return alter(photo, mask, seed)
+        return alter(photo, mask, region.class_name or "region", seed)
     if op == "replace":
         return swap(photo, mask, region, seed, BY_SEED, None)
     erased, hole = erase(photo, mask)

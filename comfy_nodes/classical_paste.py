@@ -22,8 +22,13 @@ PLAIN_SHARE = 0.6
 MAX_ENLARGED = 2.5
 """A thing that has to be enlarged more than this looks blurred. Ours."""
 
-LEAST_SIDE = 16
-"""A thing whose longer side gets smaller than this, in pixels, cannot be recognised. Ours."""
+LEAST_SIDE, LEAST_SHARE = 16, 0.002
+"""A thing whose longer side gets smaller than this, in pixels, or that covers less than this share of the picture, cannot be
+recognised. Ours: 23 x 23 pixels of 512 x 512."""
+
+LIKE_SHAPE = 1.8
+"""How many times as slim or as wide as the region a thing may be. Ours: one of another shape leaves the place of the old one
+empty, or covers what stood beside it."""
 
 OVERHANG = 1.35
 """How far a thing may be larger than the region's box, so that it need not shrink in a slim one. Ours."""
@@ -86,6 +91,40 @@ def on_white(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return (image * share + 255 * (1 - share)).round().astype(np.uint8)
 
 
+def _scale(image: np.ndarray, box: tuple[float, float, float, float], thing: CutOut) -> float:
+    """By how much a thing is enlarged to stand in a region's place.
+
+    Raises:
+        Unpasteable: it would not look as if it stood there.
+    """
+    height, width = image.shape[:2]
+    tall, wide = thing.mask.shape
+    across, down = box[2] - box[0], box[3] - box[1]
+    fitting = min(across / wide, down / tall)
+    scale = min(
+        OVERHANG * fitting,
+        max(fitting, (across * down / (wide * tall)) ** 0.5),
+        0.9 * width / wide,
+        0.9 * height / tall,
+    )
+    shown = scale**2 * np.count_nonzero(thing.mask) / (height * width)
+    if scale * max(tall, wide) < LEAST_SIDE or shown < LEAST_SHARE:
+        raise Unpasteable(f"the region is too small to show anything in: {across:.0f} x {down:.0f} pixels")
+    if scale > MAX_ENLARGED:
+        raise Unpasteable(f"the new object would have to be enlarged {scale:.1f} times: take a larger picture of it")
+    slimmer = (across / down) / (wide / tall)
+    if max(slimmer, 1 / slimmer) > LIKE_SHAPE:
+        raise Unpasteable(
+            f"the region is {across:.0f} x {down:.0f} pixels and the new object {wide} x {tall}: it would not fill the "
+            "old one's place, so take one of its shape"
+        )
+    if min(box[0], box[1], width - box[2], height - box[3]) < 1:
+        raise Unpasteable("the picture's edge cuts the old object off, and a whole one would hang at the edge")
+    if classical.is_grey(image) and not classical.is_grey(thing.pixels[thing.mask]):
+        raise Unpasteable("the photo is black and white, and the new object is not")
+    return scale
+
+
 def put_in_place(
     image: np.ndarray, hole: np.ndarray, box: tuple[float, float, float, float], thing: CutOut
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -100,23 +139,12 @@ def put_in_place(
         The image, and bool [H, W] where it may differ.
 
     Raises:
-        Unpasteable: the thing would be too small, too blurred or outside the picture.
+        Unpasteable: the thing would be too small, too blurred, of another shape, cut off or the photo's only colour.
     """
     cv2 = classical._opencv()
     height, width = hole.shape
     tall, wide = thing.mask.shape
-    across, down = box[2] - box[0], box[3] - box[1]
-    fitting = min(across / wide, down / tall)
-    scale = min(
-        OVERHANG * fitting,
-        max(fitting, (across * down / (wide * tall)) ** 0.5),
-        0.9 * width / wide,
-        0.9 * height / tall,
-    )
-    if scale * max(tall, wide) < LEAST_SIDE:
-        raise Unpasteable(f"the region is too small to show anything in: {across:.0f} x {down:.0f} pixels")
-    if scale > MAX_ENLARGED:
-        raise Unpasteable(f"the new object would have to be enlarged {scale:.1f} times: take a larger picture of it")
+    scale = _scale(image, box, thing)
     size = max(1, round(wide * scale)), max(1, round(tall * scale))
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     soft = cv2.GaussianBlur(np.pad(thing.mask, 1).astype(np.float32), (3, 3), 0.6)[1:-1, 1:-1] * thing.mask

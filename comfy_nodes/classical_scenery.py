@@ -25,18 +25,76 @@ _GALAXIES_LICENCE = "Public domain (NASA)"
 EDGE = 1.5
 """Pixels inside the mask over which the new background fades in. Ours."""
 
+SEAM = 3
+"""Pixels from a mask's border at which both sides of it are compared. Ours."""
 
-def choose(names: str, image: np.ndarray, seed: int) -> str:
-    """A scene that suits what the region is called: a sky for a sky, anything but one else.
+CALM, LINE = 24, 48
+"""Levels: a border over which a photo changes by less than the first has no edge, one over which it changes by more than the
+second is a line. Ours."""
+
+MAX_LINE = 0.1
+"""Largest share of a sky's border that may become a line where there was no edge. Ours: a hazy horizon is a fifth of it."""
+
+
+class NoScene(ValueError):
+    """A background that no scene, or not the wanted one, can take the place of; the message says why."""
+
+
+def candidates(names: str, image: np.ndarray, seed: int) -> list[str]:
+    """Scenes that suit what the region is called, in an order by seed: skies for a sky, anything but those else.
 
     Args:
         names: the region's name.
         image: uint8 [H, W, 3]; a photo without colours gets a scene without.
     """
     fitting = SKIES if "sky" in names.lower() or "天空" in names else GROUNDS
-    if np.ptp(image.astype(int), axis=2).mean() < 2:
+    if classical.is_grey(image):
         fitting = tuple(name for name in fitting if name in GREY)
-    return random.Random(f"editpairs/scene/{seed}").choice(fitting)
+    return random.Random(f"editpairs/scene/{seed}").sample(fitting, len(fitting))
+
+
+def replaced(image: np.ndarray, mask: np.ndarray, names: list[str], seed: int) -> tuple[str, np.ndarray]:
+    """The first of the scenes that leaves no line where the photo has none, and the image with it.
+
+    A sky reaches from the mask's top to its bottom, so that its horizon lies at the photo's.
+
+    Raises:
+        NoScene: each of them leaves one.
+    """
+    rows = np.flatnonzero(mask.any(axis=1))
+    for name in names:
+        top, bottom = (int(rows[0]), int(rows[-1]) + 1) if name in SKIES else (0, len(image))
+        scene = image.copy()
+        scene[top:bottom] = draw(name, bottom - top, image.shape[1], seed)
+        after = put_behind(image, mask, scene)
+        if name not in SKIES or line(image, after, mask) <= MAX_LINE:
+            return name, after
+    raise NoScene(
+        f"{' or '.join(names)} would end in a line where the photo has none, as at a hazy horizon: choose another scene, or "
+        "leave the region out"
+    )
+
+
+def line(before: np.ndarray, after: np.ndarray, mask: np.ndarray) -> float:
+    """Share, 0 to 1, of a mask's border at which there is a line after and no edge before.
+
+    Args:
+        before, after: uint8 [H, W, 3].
+        mask: bool [H, W].
+    """
+    blur = classical._opencv().GaussianBlur
+    soft = [blur(one, (0, 0), 1).astype(int) for one in (before, after)]
+    new, border = 0, 0
+    for axis in (0, 1):
+        inside = np.moveaxis(mask, axis, 0)
+        crossed = inside[SEAM : -SEAM - 1] != inside[SEAM + 1 : -SEAM]
+        calm, lined = (
+            np.abs(one[: -2 * SEAM - 1] - one[2 * SEAM + 1 :]).max(axis=2)[crossed]
+            for one in (np.moveaxis(picture, axis, 0) for picture in soft)
+        )
+        new += np.count_nonzero((calm < CALM) & (lined > LINE))
+        border += calm.size
+    return new / border if border else 0.0
 
 
 def put_behind(image: np.ndarray, mask: np.ndarray, scene: np.ndarray) -> np.ndarray:

@@ -17,11 +17,24 @@ from . import classical
 Filter = Callable[[np.ndarray, ModuleType], np.ndarray]
 
 
+NIGHT = 70
+"""A photo whose mean level is below this is a night scene already. Ours."""
+
+
+FOLIAGE = 0.25
+"""Share of a photo that is leaves from which on one sees that they glow. Ours."""
+
+
 def choose(image: np.ndarray, seed: int) -> str:
-    """A style by seed that changes this photo: one without colours has no use for losing them."""
+    """A style by seed that changes this photo: one without colours has no use for losing them, a dark one for night,
+    and one without leaves for their glow."""
     names = list(STYLES)
-    if np.ptp(image.astype(int), axis=2).mean() < 2:
+    if classical.is_grey(image):
         names = [name for name in names if name not in ("black and white", "faded", "coloured pencil", "infrared")]
+    if image.mean() < NIGHT:
+        names.remove("night")
+    if "infrared" in names and (_leaves(image) > 0.5).mean() < FOLIAGE:
+        names.remove("infrared")
     return random.Random(f"editpairs/style/{seed}").choice(names)
 
 
@@ -316,10 +329,15 @@ def _night(image: np.ndarray, cv2: ModuleType) -> np.ndarray:
     return 255 * dim**1.5 * np.array((0.26, 0.34, 0.58)) + np.array((2, 4, 14))
 
 
+def _leaves(image: np.ndarray) -> np.ndarray:
+    """How green each pixel is, 0 to 1, [H, W]."""
+    red, green, blue = (image[..., channel].astype(np.float64) for channel in range(3))
+    return np.clip((green - 0.35 * red - 0.65 * blue + 2) / 18, 0, 1)
+
+
 def _infrared(image: np.ndarray, cv2: ModuleType) -> np.ndarray:
-    levels = image.astype(np.float64)
-    red, green, blue = levels[..., 0], levels[..., 1], levels[..., 2]
-    leaves = np.clip((green - 0.35 * red - 0.65 * blue + 2) / 18, 0, 1)
+    leaves = _leaves(image)
+    red, green, blue = (image[..., channel].astype(np.float64) for channel in range(3))
     base = np.clip(0.9 * red + 0.5 * green - 0.4 * blue, 0, 255)
     level = base * (1 - leaves) + np.clip(125 + green * 1.3, 0, 255) * leaves
     glow = cv2.GaussianBlur(np.clip(level - 150, 0, 255).astype(np.float32), (0, 0), 6 * _unit(image)) * 0.5

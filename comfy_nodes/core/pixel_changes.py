@@ -33,6 +33,10 @@ MAX_NOISE = 3.0
 MEDIAN_OF_NORMAL = 0.6745
 """Median of a normal variable's size, in standard deviations (textbook)."""
 
+QUIET, QUIET_OF_NORMAL = 0.35, 0.4538
+"""Share of cells that an edit of one thing leaves as they were, however large it is, and that quantile of a normal variable's
+size, in standard deviations. Ours (the rest of `pixel_limits.MAX_SPREAD`), textbook."""
+
 UNKNOWN_NOISE = 1.3
 """What is taken for that factor where pixels outside the mask were put back and tell of no noise. Ours."""
 
@@ -66,6 +70,9 @@ class Change:
     drift: Drift
     noise: float
     """Median residual in levels where nothing was meant to change, over 3 x 3 cells."""
+    unrest: float
+    """How many times as much as a good codec leaves the quietest third of the picture differs by, where nothing was meant to
+    change; `UNKNOWN_NOISE` where nothing tells."""
     extra: float
     """Share of the picture, 0 to 1, that changed beyond the region and its margin; 0 without a region."""
     shadow: float = 0.0
@@ -131,13 +138,16 @@ def find(
 
     size = _largest(np.abs(_box_mean(residual)))
     expected = NOISE + TEXTURE * _contrast(before)
-    scale = UNKNOWN_NOISE if put_back or everywhere else float(np.median((size / expected)[trusted])) / MEDIAN_OF_NORMAL
+    scale = unrest = UNKNOWN_NOISE
+    if not put_back and not everywhere:
+        quiet, median = np.quantile((size / expected)[trusted], (QUIET, 0.5))
+        scale, unrest = float(median) / MEDIAN_OF_NORMAL, float(quiet) / QUIET_OF_NORMAL
     least = np.maximum(COHERENT * levels, SIGNIFICANT * min(MAX_NOISE, max(1.0, scale)) * expected)
     changed = size > least
     # The mean reaches a cell beyond the change: the cell itself has to have a part in it.
     changed &= _largest(np.abs(residual)) > least / 2
     changed &= _box_sum(changed.astype(np.uint8)) >= NEIGHBOURS
-    mask = _pixels(changed, source, edited, side, COHERENT * levels + removed.levels)
+    mask = _pixels(changed, source, edited, side, removed, COHERENT * levels)
     around = _with_margin(meant)
     beyond = mask & ~_enlarged(around, side, *mask.shape)
     shadow = np.zeros_like(mask)
@@ -149,6 +159,7 @@ def find(
         motion=replace(moved, dx=moved.dx * side, dy=moved.dy * side),
         drift=drift,
         noise=float(np.median(size[trusted])),
+        unrest=unrest,
         extra=float((beyond & ~shadow).mean()) if region is not None else 0.0,
         shadow=float(shadow.mean()),
     )
@@ -175,14 +186,19 @@ def _cell_side(height: int, width: int) -> int:
     return max(1, min(max(MIN_CELL, round(max(height, width) / CELLS)), min(height, width) // 32))
 
 
-def _pixels(changed: np.ndarray, source: np.ndarray, edited: np.ndarray, side: int, levels: float) -> np.ndarray:
-    """bool [H, W] of changed cells: all pixels of those inside, and of those at the border what differs enough."""
+def _pixels(
+    changed: np.ndarray, source: np.ndarray, edited: np.ndarray, side: int, drift: Drift, levels: float
+) -> np.ndarray:
+    """bool [H, W] of changed cells: all pixels of those inside, and of those at the border what differs enough from the
+    source as it would be after the drift."""
     height, width = source.shape[:2]
     neighbours = _box_sum(changed.astype(np.uint8))
     inner, reached = (_enlarged(cells, side, height, width) for cells in (neighbours == 9, neighbours > 0))
-    if not changed.any():
-        return reached
-    return inner | (reached & (difference(source, edited) > levels))
+    border = reached & ~inner
+    if border.any():
+        apart = np.abs(edited[border].astype(np.float32) - drift.applied(source[border].astype(np.float32)))
+        inner[border] = _largest(apart) > levels
+    return inner
 
 
 def difference(source: np.ndarray, edited: np.ndarray) -> np.ndarray:

@@ -34,6 +34,10 @@ MAX_SPREAD = 0.65
 """Largest share of the picture's fields, 8 x 8 of them, that an edit of one thing reaches, where nobody says where it is.
 Ours."""
 
+MAX_UNREST = 6.0
+"""How many times as much as a good codec leaves even the quietest third of the picture may differ by where one thing is edited:
+above it, most of it was drawn anew. Ours: JPEG of quality 30 leaves 3."""
+
 MIN_RESTYLED = 0.05
 """Least share of the picture that changes when all of it was to. Ours: re-encoding, shifts and VAEs change none of it, a
 gentle brush changes a tenth in the mean over patches."""

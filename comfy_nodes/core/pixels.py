@@ -13,7 +13,7 @@ import numpy as np
 from . import pixel_changes
 from .colour_drift import TONED
 from .pixel_changes import Change
-from .pixel_limits import CHANGED_LEVELS, SHADOW_RATIO, Limits
+from .pixel_limits import CHANGED_LEVELS, MAX_UNREST, SHADOW_RATIO, Limits
 from .verdicts import SAYS, Scores, Verdict
 
 
@@ -142,6 +142,11 @@ def _fault(change: Change, where: Place | None, outside: int, region: float | No
     of_one_thing = limits.max_spread < 1 if region is None else region <= 1 - pixel_changes.MIN_TRUSTED
     if of_one_thing and change.drift.is_tone and not limits.recolours:
         return f"toned as a whole: by {change.drift.levels:.1f} levels, {TONED:g} allowed"
+    if of_one_thing and change.unrest > MAX_UNREST:
+        return (
+            f"changed all over: most of the picture differs by {change.noise:.1f} levels, {change.unrest:.0f} times what a "
+            f"codec leaves, {MAX_UNREST:g} allowed"
+        )
     if where is None and change.spread > limits.max_spread:
         return f"changed all over: in {change.spread:.0%} of the picture's fields, {limits.max_spread:.0%} allowed"
     return "" if where is None or region is None else _misplaced(change, where, region, limits)

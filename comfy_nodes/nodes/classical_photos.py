@@ -44,9 +44,9 @@ class ClassicalBackground(io.ComfyNode):
         def make(photo: np.ndarray) -> tuple[Edit, Writing]:
             region = classical_edits.first_region(sample)
             behind = mask_for(sample, mask)
-            name = classical_scenery.choose(region.class_name or "", photo, sample.seed) if scene == BY_SEED else scene
-            drawn = classical_scenery.draw(name, *behind.shape, sample.seed)
-            after = classical_scenery.put_behind(photo, behind, drawn)
+            named = region.class_name or ""
+            names = classical_scenery.candidates(named, photo, sample.seed) if scene == BY_SEED else [scene]
+            name, after = classical_scenery.replaced(photo, behind, names, sample.seed)
             edit = Edit(photo, after, behind, name, classical_scenery.licence(name))
             return edit, region_writing(classical_edits.scene_of(sample, (region,)), [("background", name)], language)
 

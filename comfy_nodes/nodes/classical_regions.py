@@ -91,7 +91,7 @@ class ClassicalRecolour(io.ComfyNode):
     def execute(cls, sample: EditSample, mask: torch.Tensor, colour: str, language: Language = "en") -> io.NodeOutput:
         def make(photo: np.ndarray) -> tuple[Edit, Writing]:
             region = classical_edits.first_region(sample)
-            edit = classical_edits.alter(photo, mask_for(sample, mask), sample.seed, colour)
+            edit = classical_edits.alter(photo, mask_for(sample, mask), _name(sample), sample.seed, colour)
             scene = classical_edits.scene_of(sample, (region,))
             return edit, region_writing(scene, [("alter", edit.result)], language)
 
@@ -203,7 +203,12 @@ class CutOutOnWhite(io.ComfyNode):
         try:
             name = "thing in the picture" if image is not None else _name(sample)
             marks = classical_edits.large_enough(marked(masks_of(mask)[0], *picture.shape[1:3]), name)
-            cut = classical_paste.on_white(to_bytes(picture[0]), marks)
+            pixels = to_bytes(picture[0])
+            cut = (
+                classical_edits.cut_out(pixels, marks, name)
+                if image is None
+                else classical_paste.on_white(pixels, marks)
+            )
         except Impossible as error:
             failure = SampleFailure("edit", error.kind, str(error), "EditPairsCutOutOnWhite", skipped=True)
             return io.NodeOutput(replace(sample, failure=failure), picture)

@@ -12,6 +12,7 @@ from PIL import Image
 
 from comfy_nodes.core import alignment
 from comfy_nodes.core.pixel_changes import Change, cell_means, difference, find
+from comfy_nodes.core.pixel_limits import MAX_UNREST
 
 PHOTO = Path(__file__).resolve().parents[2] / "samples" / "photos" / "coffee.png"
 
@@ -172,3 +173,21 @@ def test_one_colour_of_a_grey_picture_is_an_edit_and_no_matrix(photo: np.ndarray
     before, after = (np.where(object_mask[..., None], grey * by, grey) for by in ([1.1, 0.6, 0.5], [1.0, 0.8, 0.4]))
     change = found(before.clip(0, 255).astype(np.uint8), after.clip(0, 255).astype(np.uint8))
     assert (change.mask & object_mask).sum() > 0.8 * object_mask.sum()
+
+
+@pytest.mark.parametrize("drift", [(-6.0, 0.0, 5.0), (0.0, 0.0, 0.0)])
+def test_a_small_edit_is_as_large_under_a_drift_against_it(
+    photo: np.ndarray, object_mask: np.ndarray, drift: tuple[float, float, float]
+) -> None:
+    """At its border an edit is told pixel by pixel, and the drift must not hide it there."""
+    small = np.zeros_like(object_mask)
+    small[130:146, 230:246] = True
+    edited = toned(photo, 1.0, 0.0) + np.where(small[..., None], (10.0, -8.0, 0.0), 0.0) + np.array(drift)
+    change = found(photo, np.clip(np.rint(edited), 0, 255).astype(np.uint8), small)
+    assert (change.mask & small).sum() > 0.8 * small.sum()
+
+
+def test_what_draws_most_of_a_picture_anew_is_restless(photo: np.ndarray) -> None:
+    flat = np.asarray(Image.fromarray(photo).quantize(6).convert("RGB"))
+    assert found(photo, flat).unrest > 2 * MAX_UNREST
+    assert found(photo, jpeg(photo, 30)).unrest < MAX_UNREST / 1.5

@@ -177,6 +177,17 @@ def test_a_limit_rejects(limits: Limits, by: int) -> None:
     assert verify(photo(), painted(MEANT, by), limits=limits)[0].verdict == "reject"
 
 
+@pytest.mark.parametrize("region", [None, MEANT])
+def test_a_picture_drawn_anew_is_no_edit_of_one_thing(region: np.ndarray | None) -> None:
+    """Of its colours as a whole nothing has changed, so that no tone tells."""
+    rng = np.random.default_rng(7)
+    anew = np.rint(photo() + rng.normal(0, 14, (12, 16, 3)).repeat(8, axis=0).repeat(8, axis=1)).clip(0, 255)
+    after = np.where(MEANT[..., None], painted(MEANT), anew).astype(np.uint8)
+    limits = Limits(max_spread=1.0) if region is not None else Limits(max_spread=0.999)
+    assert verify(photo(), after, region=region, limits=limits)[0].reason.startswith("changed all over: most of the")
+    assert verify(photo(), painted(MEANT), region=region, limits=limits)[0].verdict == "keep"
+
+
 def test_an_empty_mask_is_rejected_and_a_full_one_is_not() -> None:
     empty, full = np.zeros(SIZE, dtype=bool), np.ones(SIZE, dtype=bool)
     assert verify(photo(), painted(MEANT), region=empty)[0].verdict == "reject"
