@@ -38,6 +38,8 @@ SKY = marked("sky", (0, 0, 640, 200), "background")
 CAPTION = "A red cup stands on a table beside a lamp. It is morning."
 
 WALL = "the bare wooden table"
+GROUNDS = {"cup": WALL, "lamp": "the plaster wall"}
+"""What is behind each thing."""
 PARTS = {
     "add": ("add {}", "Add [OBJECT].", WALL), "remove": ("remove {}", "Remove [OBJECT].", WALL),
     "replace": ("replace {} with a clay pot", "Replace [OBJECT] with a clay pot.", "a round clay pot"),
@@ -94,9 +96,14 @@ def by_model(kind_id: str, workflow: str = "", ops: tuple[str, ...] = ()) -> Cas
     task, regions = kind.task or "", regions_of(kind.task or "")
     if ops:
         text = " and ".join(PARTS[op][0].format(f"[OBJECT{number}]") for number, op in enumerate(ops, 1))
-        parts = [
-            {"object": one.class_name, "object_en": one.class_name, "command": PARTS[op][1], "target": PARTS[op][2]}
+        # Each thing has a ground of its own, so that one is not taken for the other's.
+        targets = [
+            GROUNDS[one.class_name] if op in ("add", "remove") else PARTS[op][2]
             for op, one in zip(ops, regions, strict=True)
+        ]
+        parts = [
+            {"object": one.class_name, "object_en": one.class_name, "command": PARTS[op][1], "target": target}
+            for op, one, target in zip(ops, regions, targets, strict=True)
         ]
         reply: dict[str, Any] = {"instruction": text, "first": parts[0], "second": parts[1]}
     else:
