@@ -15,22 +15,22 @@ if TYPE_CHECKING:
 
 BLUEPRINTS = sorted((Path(__file__).resolve().parents[2] / "subgraphs").glob("*.json"))
 WORKFLOWS = sorted((Path(__file__).resolve().parents[2] / "workflows").glob("*.json"))
-MIDDLE = (960, 500)
-"""Of the page's canvas, in pixels."""
-
 every_blueprint = pytest.mark.parametrize("path", BLUEPRINTS, ids=lambda path: path.stem)
 
 
 def place(frontend: Frontend, name: str) -> None:
-    """Puts a blueprint on an empty canvas by the page's node search, as an artist does."""
-    page = frontend.page
-    page.evaluate("app.graph.clear()")
-    page.mouse.dblclick(*MIDDLE)
-    page.get_by_role("dialog").get_by_role("textbox").or_(page.get_by_role("combobox")).first.fill(name)
-    page.get_by_text(name).first.wait_for()
-    page.keyboard.press("Enter")
-    page.mouse.click(*MIDDLE)
-    page.wait_for_function("app.graph.nodes.length === 1", timeout=10_000)
+    """Puts a blueprint on an empty canvas, by what the page does when an artist picks it from the node library."""
+    frontend.open({"nodes": [], "links": [], "version": 0.4})
+    frontend.page.evaluate(PLACE, name)
+
+
+PLACE = """(name) => {
+    const page = document.querySelector('#vue-app').__vue_app__;
+    const library = page.config.globalProperties.$pinia._s.get('subgraph');
+    const entry = library.subgraphBlueprints.find((one) => one.display_name === name);
+    const { nodes, definitions } = library.getBlueprint(entry.name);
+    app.canvas._deserializeItems({ nodes, subgraphs: definitions.subgraphs }, { position: [0, 0] });
+}"""
 
 
 def values(node: dict[str, Any]) -> dict[str, Any]:
