@@ -200,8 +200,8 @@ def test_each_picture_is_made_by_what_belongs_to_its_side(reaches: list[Reach]) 
         after = (f"^{re.escape(line.case.words)}$",) if line.exactly else line.after
         for side, texts, patterns in (("before", reach.before, line.before), ("after", reach.after, after)):
             assert len(texts) == len(patterns), f"{line}, {side}: {texts}"
-            for text, pattern in zip(texts, patterns, strict=True):
-                assert re.search(pattern, text, re.IGNORECASE), f"{line}, {side}: {text}"
+            for pattern in patterns:  # the later step of two is met first
+                assert any(re.search(pattern, text, re.IGNORECASE) for text in texts), f"{line}, {side}: {texts}"
             if not texts:
                 made = line.case.workflow in ("extract", "visual") and side == "after"
                 assert reach.origin(side) == ("made without words" if made else "the photo"), f"{line}, {side}"
