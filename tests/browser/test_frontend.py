@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from conftest import Frontend
 
 WORKFLOWS = sorted((Path(__file__).resolve().parents[2] / "workflows").glob("*.json"))
-SUBGRAPHS = Path(__file__).resolve().parents[2] / "subgraphs"
 LOAD, VERIFY, SAVE = "EditPairsLoadSample", "EditPairsVerifyPixels", "EditPairsSavePair"
 BOX = (20, 60, 70, 110)
 SIZE = (200, 150)
@@ -289,13 +288,3 @@ def _png(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     return buffer.getvalue()
-
-
-@pytest.mark.parametrize("path", sorted(SUBGRAPHS.glob("*.json")), ids=lambda path: path.stem)
-def test_a_blueprint_is_offered_and_expands(frontend: Frontend, path: Path) -> None:
-    offered = frontend.get("/global_subgraphs").values()
-    assert path.stem in [entry["name"] for entry in offered]
-    frontend.open(_read(path), path.stem)
-    expanded = sorted(node["class_type"] for node in frontend.prompt().values())
-    [inside] = _read(path)["definitions"]["subgraphs"]
-    assert expanded == sorted(node["type"] for node in inside["nodes"])
