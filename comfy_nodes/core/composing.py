@@ -80,18 +80,20 @@ def _single(
     checks.check_operation(instruction, "replace" if op == "visual" else op, language)
     command = _command(edit.command, scene, edit.object_en, 0, required=not free)
     checks.check_name(edit.object_en, scene.regions[0].class_name)
-    _check_result(kind, op, edit, has_reference)
+    _check_result(kind, op, edit, language, has_reference)
     step = Step(op, edit.object_en, 0, command, _target(edit.target))
     return Writing(instruction, language, step.target, command, (step,))
 
 
-def _check_result(kind: Kind, op: str, edit: replies.ObjectEdit, has_reference: bool) -> None:
+def _check_result(kind: Kind, op: str, edit: replies.ObjectEdit, language: Language, has_reference: bool) -> None:
     if op == "remove":
         checks.check_absent(edit.target, edit.object_en, "what is left behind")
     elif kind.prompt == "write-text":
         checks.check_new_words(edit.target, edit.instruction, edit.command)
     elif op in ("replace", "alter", "background") and kind.prompt != "write-size":
         checks.check_result(edit.command, edit.target, edit.object_en)
+        if language == "en":
+            checks.check_result(edit.instruction, edit.target, edit.object_en, "instruction")
     if op == "replace":
         checks.check_absent(edit.target, edit.object_en, "the new thing")
     if (

@@ -93,7 +93,7 @@ _STRANGE = (
     (re.compile(r"^\W*(?:output|prompt|instruction|result|answer|round ?\d)\s*:", re.IGNORECASE), "a label in front"),
     (re.compile(r"\b(?:ignore|disregard|forget)\b.{0,30}\b(?:instruction|prompt|rule)s?\b", re.IGNORECASE), "an order to a model"),
     (re.compile(r"\b(?:as an ai|language model|system prompt|json)\b|忽略.{0,10}(?:指令|提示)", re.IGNORECASE), "talk of a model"),
-    (re.compile(r"\b(?:bounding box|bbox|coordinates?|marked (?:region|area|object|thing)|(?:colou?red|drawn) (?:frame|box))\b|边框|坐标|掩码", re.IGNORECASE), "the marks that are drawn over the photo"),
+    (re.compile(r"\b(?:bounding box|bbox|coordinates?|marked (?:region|area|object|thing)|(?:colou?red|drawn) (?:frame|box)|(?:in|inside|within) the (?:red|green|blue|yellow|orange|purple|pink|cyan|magenta) (?:frame|outline|rectangle))\b|边框|坐标|掩码", re.IGNORECASE), "the marks that are drawn over the photo"),
 )  # fmt: skip
 _NOT_READ = frozenset({"none", "no text", "nothing", "n/a", "no words", "empty", "illegible", "unreadable", "无", "没有", "没有文字"})
 """What models answer where no words can be read."""
@@ -204,10 +204,10 @@ def check_absent(text: str, name: str, what: str) -> None:
         raise Unfit(f"{what} names {name!r}: {text!r}")
 
 
-def check_result(command: str, target: str, name: str) -> None:
-    """What is to be seen afterwards comes up in the command; both are English."""
-    if not (stems(command) - stems(name)) & stems(target):
-        raise Unfit(f"command and target do not speak of the same result: {command!r}, {target!r}")
+def check_result(text: str, target: str, name: str, what: str = "command") -> None:
+    """What is to be seen afterwards comes up in the command, or in `what` else it is; both are English."""
+    if not (stems(text) - stems(name)) & stems(target):
+        raise Unfit(f"{what} and target do not speak of the same result: {text!r}, {target!r}")
 
 
 def check_description(text: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, create_model
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, create_model, model_validator
 
 MAX_EDITS = 7
 """Most instructions that one question asks for; UnicEdit asks for 3 to 7."""
@@ -208,6 +208,15 @@ class Edits(Reply):
     """Several edits of one shape."""
 
     edits: list[Reply]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare(cls, said: Any) -> Any:
+        """Edits whose wrapping a model left out: a list of them, or one alone."""
+        if isinstance(said, dict):
+            edits = said.get("edits", None if {"edits", "instruction", "premise", "round1"}.isdisjoint(said) else said)
+            return {**said, "edits": [edits]} if isinstance(edits, dict) else said
+        return {"edits": said} if isinstance(said, list) else said
 
 
 @cache

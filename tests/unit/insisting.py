@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from comfy_nodes.vlm import local_replies
 from comfy_nodes.vlm.asking import Answer, Failure, Question, Usage
@@ -13,8 +13,13 @@ class Insisting:
 
     model = "insisting-vl"
 
-    def __init__(self, words: str, finished: bool = True):
-        self._reply = local_replies.Reply(words, finished, Usage())
+    def __init__(self, words: str | Mapping[str, str], finished: bool = True):
+        """
+        Args:
+            words: the reply, or a reply for each question by what the question holds.
+            finished: False where the longest length ended it.
+        """
+        self._words, self._finished = words, finished
         self.heard: list[str] = []
         """The last message of each conversation, in order."""
 
@@ -23,4 +28,10 @@ class Insisting:
 
     def _say(self, asked: Sequence[local_replies.Conversation]) -> list[local_replies.Reply | Failure]:
         self.heard += [one.turns[-1].text for one in asked]
-        return [self._reply for _ in asked]
+        return [local_replies.Reply(self._reply(one), self._finished, Usage()) for one in asked]
+
+    def _reply(self, asked: local_replies.Conversation) -> str:
+        if isinstance(self._words, str):
+            return self._words
+        question = next(one.text for one in asked.turns if one.role == "user")
+        return next(words for held, words in self._words.items() if held in question)
