@@ -15,7 +15,7 @@ from . import replies
 from .english import article
 from .instruction_checks import Unfit
 from .instructions import Step, Writing
-from .repairs import repaired
+from .repairs import repaired, repaired_whole
 from .scenes import Scene
 from .taxonomy import Kind
 from .wording import Language
@@ -75,6 +75,7 @@ def _single(
 ) -> Writing:
     if isinstance(edit, replies.TextEdit):
         checks.check_old_words(edit.reads, edit.instruction, edit.command)
+    checks.check_request(edit.instruction)
     free = op == "background" and re.search("background|背景", edit.instruction, re.IGNORECASE)
     instruction = _about(edit.instruction, ("[OBJECT]",) if not free else (), scene, edit.object, language)
     checks.check_operation(instruction, "replace" if op == "visual" else op, language)
@@ -89,7 +90,8 @@ def _check_result(kind: Kind, op: str, edit: replies.ObjectEdit, language: Langu
     if op == "remove":
         checks.check_absent(edit.target, edit.object_en, "what is left behind")
     elif kind.prompt == "write-text":
-        checks.check_new_words(edit.target, edit.instruction, edit.command)
+        assert isinstance(edit, replies.TextEdit)
+        checks.check_new_words(edit.reads, edit.target, edit.instruction, edit.command)
     elif op in ("replace", "alter", "background") and kind.prompt != "write-size":
         checks.check_result(edit.command, edit.target, edit.object_en)
         if language == "en":
@@ -183,7 +185,10 @@ def _riddle(edit: replies.RiddleEdit, scene: Scene, language: Language, op: str)
 
 def _whole(edit: replies.Reply, language: Language, op: str) -> Writing:
     assert isinstance(edit, replies.WholeEdit | replies.MotionEdit)
+    edit = repaired_whole(edit, language)
     instruction = _sentence(edit.instruction, language)
+    checks.check_request(instruction)
+    checks.check_one_picture(instruction)
     if isinstance(edit, replies.WholeEdit):
         checks.check_mentions(instruction, edit.name, "the new look")
     command = _sentence(edit.command, "en")
@@ -231,6 +236,7 @@ def _command(text: str, scene: Scene, noun: str, number: int, required: bool = T
     text = re.sub(r"\[OBJECT[12]\]", "[OBJECT]", text)
     if required and "[OBJECT]" not in text:
         raise Unfit(f"[OBJECT] does not stand in the command: {text!r}")
+    checks.check_placeholders(text, ())
     return _sentence(_prepared(text, "en").replace("[OBJECT]", scene.the(number, noun, "en")), "en")
 
 

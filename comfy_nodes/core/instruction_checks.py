@@ -83,7 +83,7 @@ _BACK: dict[Language, str] = {
 
 _PLACE_WORDS: dict[Language, str] = {
     "en": r"\b(?:left|right|top|bottom|upper|lower|middle|cent(?:er|re)|corner|side|edge)\b[\w\s-]{0,20}\bof (?:the|this) (?:image|photo|picture|frame|scene|shot)\b",
-    "zh": r"(?:图像|图片|画面|照片|相片|图)[的]?(?:正|最)?(?:左|右|上|下|中|顶|底)",
+    "zh": r"(?<!参考)(?<!张)(?:图像|图片|画面|照片|相片|图)[的]?(?:正|最)?(?:左|右|上|下|中|顶|底)",
 }
 _STRANGE = (
     (re.compile(r"https?:|www\.|\b\w+@\w+\.\w|\b[\w-]+\.(?:com|org|net|io|cn)\b", re.IGNORECASE), "a link or an address"),
@@ -95,6 +95,12 @@ _STRANGE = (
     (re.compile(r"\b(?:as an ai|language model|system prompt|json)\b|忽略.{0,10}(?:指令|提示)", re.IGNORECASE), "talk of a model"),
     (re.compile(r"\b(?:bounding box|bbox|coordinates?|marked (?:region|area|object|thing)|(?:colou?red|drawn) (?:frame|box)|(?:in|inside|within) the (?:red|green|blue|yellow|orange|purple|pink|cyan|magenta) (?:frame|outline|rectangle))\b|边框|坐标|掩码", re.IGNORECASE), "the marks that are drawn over the photo"),
 )  # fmt: skip
+_NO_REQUEST = (
+    (re.compile(r"^(?:no|nothing)\b.*\b(?:chang|differen)|没有变化|无变化", re.IGNORECASE), "it says that nothing changes"),
+    (re.compile(r"\b(?:masterpiece|best quality|[48]k|highly detailed|trending on)\b", re.IGNORECASE), "it lists words of a picture prompt"),
+    (re.compile(r"^(?:the|an?|this|there|\[OBJECT\])(?!\w)", re.IGNORECASE), "it describes instead of asking"),
+)  # fmt: skip
+"""What models write in an instruction's place; none begins with an article."""
 _NOT_READ = frozenset({"none", "no text", "nothing", "n/a", "no words", "empty", "illegible", "unreadable", "无", "没有", "没有文字"})
 """What models answer where no words can be read."""
 _QUOTED = re.compile(r"\"[^\"]*\"|“[^”]*”|「[^」]*」|『[^』]*』")
@@ -146,8 +152,25 @@ def check_length(text: str, language: Language) -> None:
         raise Unfit(f"it is not a sentence: {text!r}")
 
 
+def check_one_picture(text: str) -> None:
+    """The person who asks has one photo before them, not the two that the model was shown."""
+    found = re.search(r"\b(?:first|second|next|previous) (?:picture|image|photo|frame)\b|第[一二](?:张|帧)", text, re.IGNORECASE)
+    if found:
+        raise Unfit(f"it speaks of one of two pictures ({found.group()!r}): {text!r}")
+
+
+def check_request(text: str) -> None:
+    """An instruction asks for something; it does not describe what is to be seen."""
+    for pattern, why in _NO_REQUEST:
+        if pattern.search(text):
+            raise Unfit(f"{why}: {text!r}")
+
+
 def check_placeholders(text: str, wanted: Sequence[str]) -> None:
     """Each wanted placeholder stands in the text once; one wanted not at all is found by `check_clean`."""
+    owner = re.search(r"(\[OBJECT\d?\])['\u2019]s\b", text)
+    if owner:  # our words for the place come between the thing and its part
+        raise Unfit(f"write 'of {owner[1]}' in the place of {owner[0]!r}: {text!r}")
     for name in wanted:
         if text.count(name) != 1:
             raise Unfit(f"{name} stands in it {text.count(name)} times instead of once: {text!r}")
@@ -267,9 +290,11 @@ def _letters(text: str) -> str:
     return "".join(char for char in text.casefold() if char.isalnum())
 
 
-def check_new_words(target: str, *texts: str) -> None:
-    """What the target quotes, the words on a surface, is quoted by the other texts, too."""
+def check_new_words(reads: str, target: str, *texts: str) -> None:
+    """What the target quotes, the words on a surface, is quoted by the other texts, too, and does not stand there yet."""
     quoted = {words[1:-1] for words in _QUOTED.findall(target)}
+    if quoted and all(_letters(words) in _letters(reads) for words in quoted):
+        raise Unfit(f"the new words stand there already ({reads!r}): {target!r}")
     for text in (target, *texts):
         if not quoted & {words[1:-1] for words in _QUOTED.findall(text)}:
             raise Unfit(f"the new words do not stand in double quotes: {text!r}")

@@ -13,6 +13,7 @@ from . import replies
 from .wording import Language
 
 _Edit = TypeVar("_Edit", replies.ObjectEdit, replies.AddEdit)
+_Whole = replies.WholeEdit | replies.MotionEdit
 
 _OPENING, _CLOSING = r"[\[{<(]{1,2}\s*", r"\s*[\]}>)]{1,2}"
 _BRACKETED = {
@@ -23,30 +24,42 @@ _BRACKETED = {
 
 _BARE = {"[OBJECT]": re.compile(r"(?<![\[\w])OBJECT(?![\]\w])"), "[PLACE]": re.compile(r"(?<![\[\w])PLACE(?![\]\w])")}
 
+_AROUND = " \"'“”[]{}<>.。"
+"""Signs around a name."""
+
 _ARTICLE = r"(?:\b(?:the|an?|this|that|these|those)\s+)?"
 
 _BASES = (
     "add", "place", "insert", "include", "introduce", "bring", "draw", "paint", "put", "set", "remove", "erase", "delete",
     "eliminate", "clear", "wipe", "take", "replace", "swap", "substitute", "exchange", "switch", "trade", "turn", "change",
     "transform", "convert", "make", "recolor", "recolour", "alter", "extract", "isolate", "separate", "cut", "show",
+    "cover", "coat", "wrap", "dress", "dye", "tint", "give", "apply", "shrink", "enlarge", "stretch", "shorten", "raise", "lower",
+    "render", "redraw", "relight", "stylize", "restyle",
 )  # fmt: skip
 """Verbs that instructions begin with."""
 
 _IRREGULAR = {
     "brought": "bring", "drew": "draw", "drawn": "draw", "took": "take", "taken": "take", "made": "make", "shown": "show",
+    "gave": "give", "given": "give", "applied": "apply", "dyeing": "dye", "shrunk": "shrink", "redrawn": "redraw", "relit": "relight",
 }  # fmt: skip
 
 
 def _forms(base: str) -> dict[str, str]:
     stem = base.removesuffix("e")
-    doubled = base + base[-1] if base in ("put", "set", "swap", "cut") else stem
+    doubled = base + base[-1] if base in ("put", "set", "swap", "cut", "wrap") else stem
     return dict.fromkeys((f"{base}s", f"{stem}ed", f"{doubled}ed", f"{stem}ing", f"{doubled}ing"), base)
 
 
 _FORMS = {form: base for verb in _BASES for form, base in _forms(verb).items()} | _IRREGULAR
 
+_OWNED = re.compile(
+    r"\b(change|turn|replace|swap|convert|transform|dye|colou?r|recolou?r) (?:the )?\[OBJECT\]['\u2019]s ((?:\w+ ){0,2}?\w+)(?= (?:to|from|with|into)\b)",
+    re.IGNORECASE,
+)
+"""A part of the thing, named where its words end for certain."""
+
 _PASSIVE = re.compile(
-    r"^(?:the )?\[OBJECT\] (?:is|was|are|were|should be|must be|has been|have been|needs to be|will be) (?:now )?(\w+)\b(.*)$",
+    r"^(?:the )?(\[OBJECT\]|(?:whole |entire )?(?:photo|image|picture|scene)) (?:is|was|are|were|should be|must be|has been|have been|needs to be|will be) (?:now )?(\w+)\b(.*)$",
     re.IGNORECASE | re.DOTALL,
 )
 
@@ -65,12 +78,29 @@ def repaired(edit: _Edit, language: Language) -> _Edit:
     }
     if isinstance(edit, replies.ObjectEdit):
         fixed["command"] = _sentence(edit.command, noun_en, "en")
+    if isinstance(edit, replies.TextEdit):
+        fixed |= {name: _double(fixed.get(name, edit.target)) for name in ("instruction", "command", "target")}
     return edit.model_copy(update=fixed)
+
+
+def repaired_whole(edit: _Whole, language: Language) -> _Whole:
+    """The same of a reply about the whole photo."""
+    fixed = {"command": _imperative(edit.command)}
+    if language == "en":
+        fixed["instruction"] = _imperative(edit.instruction)
+    if isinstance(edit, replies.WholeEdit):
+        fixed["name"] = edit.name.strip(_AROUND) or edit.name
+    return edit.model_copy(update=fixed)
+
+
+def _double(text: str) -> str:
+    """Words in single quotes in double ones, where there are none yet."""
+    return text if re.search('["\u201c\u300c]', text) else re.sub(r"(?<!\w)['\u2018]([^'\u2018\u2019]+)['\u2019](?!\w)", r'"\1"', text)
 
 
 def _noun(name: str) -> str:
     """A name without the article, brackets or quotes that it came in."""
-    bare = re.sub(r"^(?:the|an?) (?=\w)", "", name.strip(" \"'“”[]{}<>.。"), flags=re.IGNORECASE)
+    bare = re.sub(r"^(?:the|an?) (?=\w)", "", name.strip(_AROUND), flags=re.IGNORECASE)
     return bare.lower() if bare.isupper() and len(bare) > 3 else bare or name
 
 
@@ -81,6 +111,7 @@ def _sentence(text: str, noun: str, language: Language) -> str:
         text = text if name in text else bare.sub(name, text)
     if "[OBJECT]" not in text:
         text = _named(text, noun, language)
+    text = _OWNED.sub(r"\1 the \2 of [OBJECT]", text)
     return _imperative(text) if language == "en" else text
 
 
@@ -94,11 +125,12 @@ def _named(text: str, noun: str, language: Language) -> str:
 
 
 def _imperative(text: str) -> str:
-    """`Removing [OBJECT]`, `[OBJECT] is removed`: the same as a command."""
+    """`Removing [OBJECT]`, `[OBJECT] is removed`, `The photo is turned`: the same as a command."""
     passive = _PASSIVE.match(text.strip())
-    base = passive and _FORMS.get(passive[1].casefold())
+    base = passive and _FORMS.get(passive[2].casefold())
     if passive and base:
-        return f"{base.capitalize()} [OBJECT]{passive[2]}"
+        thing = passive[1] if passive[1] == "[OBJECT]" else f"the {passive[1]}"
+        return f"{base.capitalize()} {thing}{passive[3]}"
     first = re.match(r"\s*(\w+)", text)
     base = first and _FORMS.get(first[1].casefold())
     return f"{base.capitalize()}{text[first.end() :]}" if first and base else text

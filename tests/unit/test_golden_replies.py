@@ -121,7 +121,8 @@ def test_what_becomes_of_an_edit(listed: dict[str, Any], row: dict[str, Any]) ->
         return
     found = outcome(writer.write(model, assignment), row, model)
     if found is not None:
-        assert [one.instruction for one in found] == row["gives"] if isinstance(row["gives"], list) else [row["gives"]]
+        wanted = row["gives"] if isinstance(row["gives"], list) else [row["gives"]]
+        assert [one.instruction for one in found] == wanted
         check_told(found, row)
 
 
