@@ -15,7 +15,7 @@ from . import replies
 from .english import article
 from .instruction_checks import Unfit
 from .instructions import Step, Writing
-from .repairs import repaired, repaired_whole
+from .repairs import repaired
 from .scenes import Scene
 from .taxonomy import Kind
 from .wording import Language
@@ -55,8 +55,9 @@ def finish(
         NothingToEdit: what it is to change is not there.
         Unfit: it breaks a rule, such as `WrongLanguage`; the message is what the model is told when asked again.
     """
+    edit = repaired(edit, language)
     if isinstance(edit, replies.AddEdit):
-        return _added(repaired(edit, language), scene, language)
+        return _added(edit, scene, language)
     if isinstance(edit, replies.HybridEdit):
         return _hybrid(edit, scene, language, ops)
     if isinstance(edit, replies.ContentMemory):
@@ -66,7 +67,7 @@ def finish(
     if isinstance(edit, replies.RiddleEdit):
         return _riddle(edit, scene, language, ops[0])
     if isinstance(edit, replies.ObjectEdit):
-        return _single(kind, repaired(edit, language), scene, language, ops[0], has_reference)
+        return _single(kind, edit, scene, language, ops[0], has_reference)
     return _whole(edit, language, ops[0])
 
 
@@ -164,6 +165,7 @@ def _dialogue(
         rejects = back and number == 3
         if rejects:
             checks.check_goes_back(text, language)
+            checks.check_look(turn.command)
         else:
             checks.check_operation(text, op, language)
             checks.check_pronoun(text, language)
@@ -179,13 +181,17 @@ def _riddle(edit: replies.RiddleEdit, scene: Scene, language: Language, op: str)
     command = _command(edit.command, scene, edit.object_en, 0)
     checks.check_name(edit.object_en, scene.regions[0].class_name)
     checks.check_result(edit.command, edit.target, edit.object_en)
+    checks.check_riddle(instruction)
+    if op == "replace":
+        checks.check_absent(instruction, edit.object if language == "zh" else edit.object_en, "the riddle")
+    elif language == "en":
+        checks.check_unsaid(instruction, edit.command, edit.target, edit.object_en)
     step = Step(op, edit.object_en, 0, command, _target(edit.target))
     return Writing(instruction, language, step.target, command, (step,))
 
 
 def _whole(edit: replies.Reply, language: Language, op: str) -> Writing:
     assert isinstance(edit, replies.WholeEdit | replies.MotionEdit)
-    edit = repaired_whole(edit, language)
     instruction = _sentence(edit.instruction, language)
     checks.check_request(instruction)
     checks.check_one_picture(instruction)

@@ -99,6 +99,7 @@ _NO_REQUEST = (
     (re.compile(r"^(?:no|nothing)\b.*\b(?:chang|differen)|没有变化|无变化", re.IGNORECASE), "it says that nothing changes"),
     (re.compile(r"\b(?:masterpiece|best quality|[48]k|highly detailed|trending on)\b", re.IGNORECASE), "it lists words of a picture prompt"),
     (re.compile(r"^(?:the|an?|this|there|\[OBJECT\])(?!\w)", re.IGNORECASE), "it describes instead of asking"),
+    (re.compile(r"^(?:what|which|who|where|why|how|is|are|does|did)\b.*\?\W*$", re.IGNORECASE), "it asks a question"),
 )  # fmt: skip
 """What models write in an instruction's place; none begins with an article."""
 _NOT_READ = frozenset({"none", "no text", "nothing", "n/a", "no words", "empty", "illegible", "unreadable", "无", "没有", "没有文字"})
@@ -157,6 +158,25 @@ def check_one_picture(text: str) -> None:
     found = re.search(r"\b(?:first|second|next|previous) (?:picture|image|photo|frame)\b|第[一二](?:张|帧)", text, re.IGNORECASE)
     if found:
         raise Unfit(f"it speaks of one of two pictures ({found.group()!r}): {text!r}")
+
+
+def check_riddle(text: str) -> None:
+    """A riddle asks for something, too, though it may first tell of something: a clause alone that tells is no request."""
+    if not re.search(r"[:;,.] ", text):
+        check_request(text)
+
+
+def check_unsaid(riddle: str, command: str, target: str, name: str) -> None:
+    """The riddle leaves its result to be found; all are English."""
+    result = (stems(command) - stems(name)) & stems(target)
+    if result and result <= stems(riddle):
+        raise Unfit(f"the riddle says its result: {riddle!r}")
+
+
+def check_look(command: str) -> None:
+    """A round that only changes how a thing looks replaces nothing."""
+    if _has(command, _EXPLICIT["replace"]["en"], "en"):
+        raise Unfit(f"it says to replace where only the look of the thing changes: {command!r}")
 
 
 def check_request(text: str) -> None:
