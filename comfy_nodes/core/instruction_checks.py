@@ -90,7 +90,7 @@ _STRANGE = (
     (re.compile(r"```|</?\w|&\w+;|\*\*|!\[|\]\(|^#|\{|\}"), "markup"),
     (re.compile(r"\[|\]|\$\w|\bOBJECT\b|\bPLACE\b"), "a word of the template"),
     (re.compile(r"[\x00-\x1f\x7f\u200b-\u200f\u202a-\u202e\ufeff]"), "a line break or an invisible character"),
-    (re.compile(r"^\W*(?:output|prompt|instruction|result|answer|round ?\d)\s*:", re.IGNORECASE), "a label in front"),
+    (re.compile(r"^\W*(?:the )?(?:output|prompt|instruction|result|answer|round ?\d)\s*:", re.IGNORECASE), "a label in front"),
     (re.compile(r"\b(?:ignore|disregard|forget)\b.{0,30}\b(?:instruction|prompt|rule)s?\b", re.IGNORECASE), "an order to a model"),
     (re.compile(r"\b(?:as an ai|language model|system prompt|json)\b|忽略.{0,10}(?:指令|提示)", re.IGNORECASE), "talk of a model"),
     (re.compile(r"\b(?:bounding box|bbox|coordinates?|marked (?:region|area|object|thing)|(?:colou?red|drawn) (?:frame|box)|(?:in|inside|within) the (?:red|green|blue|yellow|orange|purple|pink|cyan|magenta) (?:frame|outline|rectangle))\b|边框|坐标|掩码", re.IGNORECASE), "the marks that are drawn over the photo"),
@@ -256,7 +256,8 @@ def check_result(text: str, target: str, name: str, what: str = "command") -> No
 def check_description(text: str) -> None:
     """A description gives no order: a model that fills a region paints what it names."""
     found = re.match(
-        rf"(?:please )?(?:{'|'.join(_EXPLICIT[one]['en'] for one in _EXPLICIT)}|add|change|make|turn)\b",
+        rf"(?:please )?(?:{'|'.join(_EXPLICIT[one]['en'] for one in _EXPLICIT)}|add|change|make|turn|"
+        r"(?:replac|remov|eras|delet|swapp|add|chang|mak|turn)ing)\b",
         text,
         re.IGNORECASE,
     )

@@ -12,7 +12,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from .instruction_checks import Unfit, check_clean, check_language, check_length, language_of
+from .instruction_checks import (
+    Unfit,
+    check_clean,
+    check_language,
+    check_length,
+    check_one_picture,
+    check_request,
+    language_of,
+)
 from .operations import restated_task
 from .replies import Verification
 from .verdicts import SAYS, Scores, Voice
@@ -113,6 +121,8 @@ def settle(reply: Verification, instruction: str, language: Language) -> Verifie
     check_clean(restated)
     check_language(restated, language)
     check_length(restated, language)
+    check_request(restated)
+    check_one_picture(restated)
     return Verified(Scores(values, "keep", restated=restated, voices=VERIFIER), restated, report)
 
 
