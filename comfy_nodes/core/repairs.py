@@ -136,7 +136,9 @@ def _dialogue(edit: Any, language: Language) -> dict[str, Any]:
     return fixed
 
 
-_REPAIRS: tuple[tuple[type[replies.Reply] | tuple[type[replies.Reply], ...], Callable[[Any, Language], dict[str, Any]]], ...] = (
+_REPAIRS: tuple[
+    tuple[type[replies.Reply] | tuple[type[replies.Reply], ...], Callable[[Any, Language], dict[str, Any]]], ...
+] = (
     (replies.ContentUnderstanding, _dialogue),
     (replies.ContentMemory, _memory),
     (replies.HybridEdit, _hybrid),
@@ -151,7 +153,11 @@ _REPAIRS: tuple[tuple[type[replies.Reply] | tuple[type[replies.Reply], ...], Cal
 
 def _double(text: str) -> str:
     """Words in single quotes in double ones, where there are none yet."""
-    return text if re.search('["\u201c\u300c]', text) else re.sub(r"(?<!\w)['\u2018]([^'\u2018\u2019]+)['\u2019](?!\w)", r'"\1"', text)
+    return (
+        text
+        if re.search('["\u201c\u300c]', text)
+        else re.sub(r"(?<!\w)['\u2018]([^'\u2018\u2019]+)['\u2019](?!\w)", r'"\1"', text)
+    )
 
 
 def _noun(name: str) -> str:

@@ -214,8 +214,10 @@ def rubric_of(listed: dict[str, Any]) -> Rubric:
 
 def judged(rubric: Rubric, listed: dict[str, Any], row: dict[str, Any]) -> Scores:
     case = judge.Case(pair(listed, row), rubric)
-    said: Any = words(listed, row, wrap=False) if not isinstance(row.get("says"), list) else dict(
-        zip((f"`{one.name}`" for one in rubric.criteria), row["says"], strict=True)
+    said: Any = (
+        words(listed, row, wrap=False)
+        if not isinstance(row.get("says"), list)
+        else dict(zip((f"`{one.name}`" for one in rubric.criteria), row["says"], strict=True))
     )
     (found,) = asyncio.run(judge.judge(Insisting(said, not row.get("cut")), [case]))
     return found
