@@ -59,18 +59,21 @@ _LINE_END = r"(?=[ \t]*,?[ \t|}]*(?:$|\n))"
 _MINUS = "-\u2212\u2013\u2014"
 
 _ONE_VALUE = _VALUE.replace("?P<number>", "").replace("?P<scale>", "").replace("?P<scale2>", "?:")
+_LEAD = r"(?:(?P<lead>(?:overall|in (?:summary|conclusion)|(?:based on|considering|since|because)\b\D*?),|\D*?,?\s*\b(?:so|therefore|thus),?)\s+)?"
+_WHY = r"(?:(?:\s*[-\u2013\u2014]|,?\s*\b(?:because|as|since)\b)\s+(?P<why>\D*)|\s*\((?P<note>[^\d()]*)\))?"
 _SAID = re.compile(
-    rf"(?:(?:the edit|this|it)\s+(?:gets|deserves)|(?:[^\d\n]*\b(?:so|therefore|thus),?\s+)?i(?:'d|\s+would|\s+will)?\s+(?:give|rate|score)"
-    r"(?:\s+(?:this\s+edit|the\s+edit|it|this))?(?:\s+(?:as|at))?|我?给(?:这次|该|此)?(?:编辑)?(?:打|评)?|"
+    rf"{_LEAD}(?:(?:the edit|this edit|this|it)\s+(?:gets|deserves|scores|earns|receives)|i(?:'d|\s+would|\s+will)?\s+(?:give|rate|score)"
+    r"(?:\s+(?:this\s+edit|the\s+edit|it|this))?(?:\s+(?:as|at))?|我?会?给?(?:这次|该|此)?(?:编辑)?(?:打|评)|"
     rf"(?:(?:my|the|final|overall)\s+)*(?:{_SCORE_WORD}|answer|[{_MARKS}])(?:\s+(?:is|of)|\s*[:=]|为|是)|<score>|\\boxed\{{)"
-    rf"\s*[*_]*(?:an?\s+)?(?:{_SCORE_WORD}\s+(?:of\s+)?)?[*_]*(?P<said>{_VALUE})(?:</score>|\}})?"
-    r"(?:(?:\s*[-\u2013\u2014]|,?\s*because|,?\s*as|,?\s*since)\s+(?P<why>\D*))?",
+    rf"\s*[*_]*(?:an?\s+)?(?:{_SCORE_WORD}\s+(?:of\s+)?)?[*_]*(?P<said>{_VALUE})(?:</score>|\}})?{_WHY}",
     re.IGNORECASE,
 )
-"""A sentence that says one score, as people do: a label or a verb before it, at most a reason without numbers behind."""
-_SCALED = re.compile(rf"(?P<said>{_VALUE})(?:\s*[-\u2013\u2014]\s+(?P<why>\D*))?", re.IGNORECASE)
+"""A sentence that says one score, as people do: a label or a verb before it, at most a reason without numbers around."""
+_SCALED = re.compile(rf"{_LEAD}(?P<said>{_VALUE}){_WHY}", re.IGNORECASE)
+_HYPOTHETICAL = re.compile(r"\b(?:without|with|had|were)\b", re.IGNORECASE)
+"""Before a score: what would have to be so for it."""
 _DOUBT = re.compile(
-    r"\b(?:would|could|should|maybe|perhaps|might|if|unless|instead|rather|actually|reflection|second thought|corrected|revis\w+|"
+    r"\b(?:except\w*|apart|would|could|should|maybe|perhaps|might|if|unless|instead|rather|actually|reflection|second thought|corrected|revis\w+|"
     r"scores?|scored|ratings?|rated?|points?|quality|percent|normally|usually|previous\w*)\b|^(?:but|however|yet|though)\b|[%分]|"
     r"如果|也许|可能|但是|不过",
     re.IGNORECASE,
@@ -335,7 +338,7 @@ def _of_numbers(text: str, wanted: int, claims: _Claims) -> None:
     """Takes bare numbers in the criteria's order, where lines hold nothing else and there are as many as are wanted."""
     one = rf"(?:(?:final|overall|my|the|总)\s*)*(?:{_SCORE_WORD}\s*(?:is|are|:|=|为|是)*)?"
     line = re.compile(
-        rf"(?:[-*•#>]+\s+|[*#>]+)*(?:(?P<mark>\d+)(?:[.):]|、)\s+)?{one}[\s*_`\"'(\[|]*"
+        rf"(?:[-*•#>]++\s+|[*#>]++)*+(?:(?P<mark>\d+)(?:[.):]|、)\s+)?{one}[\s*_`\"'(\[|]*"
         rf"(?P<all>{_ONE_VALUE}(?:\s*(?:[,;、|]|\s)\s*(?:and\s+|和)?{_ONE_VALUE})*)[*_`\"')\]|]*\s*[.。,;!]?\s*",
         re.IGNORECASE,
     )
@@ -360,16 +363,25 @@ def _of_numbers(text: str, wanted: int, claims: _Claims) -> None:
 
 
 def _of_sentences(text: str, claims: _Claims) -> None:
-    """Takes the one score that one sentence says, where no other sentence could mean another."""
+    """Takes the one score that one sentence says, where no other words could mean another."""
     said: list[re.Match[str]] = []
+    scale = rf"^on\s+a\s+scale\s+(?:of|from)\s+{claims.low}\s*(?:to|[-\u2013])\s*{claims.high},\s+"
     for sentence in re.split(r"\n+|(?<=[.!。;])(?:\s+|(?<=。))", text):
         plain = sentence.lstrip(" \t*_#>\"'`").rstrip(" \t*_.!。;\"'`")
+        plain = re.sub(scale, "", plain, flags=re.IGNORECASE)
         found = _SAID.fullmatch(plain) or _SCALED.fullmatch(plain)
         if found and (found.re is _SAID or found["scale"]):
-            if found["why"] and _DOUBT.search(found["why"]):
-                return
             said.append(found)
-        elif _DOUBT.search(plain) or re.search(rf"(?<![a-z]){_NUMBER}", _COUNTED.sub("", plain), re.IGNORECASE):
+            others = [found[name] or "" for name in ("lead", "why", "note")]
+        else:
+            others = [plain]
+        if any(_doubtful(one) for one in others) or (found and _HYPOTHETICAL.search(found["lead"] or "")):
             return
     if len(said) == 1:
         claims.score(0, _value(said[0], claims.high))
+
+
+def _doubtful(words: str) -> bool:
+    """Whether words could take a score back, or say another."""
+    numbers = re.search(rf"(?<![a-z]){_NUMBER}", _COUNTED.sub("", words), re.IGNORECASE)
+    return bool(_DOUBT.search(words.strip()) or numbers)

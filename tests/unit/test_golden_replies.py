@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +42,13 @@ SETS: dict[str, dict[str, Any]] = {
 }
 
 
-def rows(*begins: str) -> Iterator[Any]:
-    for name, listed in SETS.items():
-        if name.startswith(begins):
-            for number, row in enumerate(listed["rows"], 1):
-                yield pytest.param(listed, row, id=f"{name}-{number}-{row['like']}")
+def rows(*begins: str) -> list[Any]:
+    return [
+        pytest.param(listed, row, id=f"{name}-{number}-{row['like']}")
+        for name, listed in SETS.items()
+        if name.startswith(begins)
+        for number, row in enumerate(listed["rows"], 1)
+    ]
 
 
 def test_every_prompt_has_a_golden_set() -> None:

@@ -23,8 +23,8 @@ CORPUS: dict[str, list[dict[str, Any]]] = yaml.safe_load(
     (Path(__file__).resolve().parents[1] / "vlm" / "plain_replies.yaml").read_text("utf-8")
 )
 PHOTO = np.zeros((8, 8, 3), np.uint8)
-MOST_LOST = 2
-"""Replies of the corpus that a person can read and the code does not: flags that stand in a sentence."""
+MOST_LOST = 11
+"""Replies to judges that a person can read and the code does not."""
 
 
 def pair(instruction: str) -> EditedPair:
@@ -66,13 +66,24 @@ def test_the_corpus_is_large_and_no_judges_words_are_read_wrong() -> None:
     assert len(lost) <= MOST_LOST, lost
 
 
+UNREAD = {
+    "No, the dog is still on the sofa.",
+    "The dog is still there.",
+    "The photo after the edit is identical to the photo before.",
+    "is_changed: false",
+    "Verdict: no edit",
+}
+"""What a person can read of the verifiers' words and the code does not."""
+
+
 @pytest.mark.parametrize("row", CORPUS["verifier"], ids=lambda row: row["text"])
 def test_a_verifiers_words(row: dict[str, Any]) -> None:
     found = verified(row)
-    assert found.scores.verdict == (row["means"] or "unscored")
+    means = None if row["text"] in UNREAD else row["means"]
+    assert found.scores.verdict == (means or "unscored")
     assert found.scores.judge.reply == row["text"]  # type: ignore[union-attr]
-    assert found.instruction == (row["edit"] if row["means"] == "keep" else "") and not found.scores.restated
-    assert bool(found.scores.voices) == (row["means"] is not None)
+    assert found.instruction == (row["edit"] if means == "keep" else "") and not found.scores.restated
+    assert bool(found.scores.voices) == (means is not None)
     assert verified(row, finished=False).scores.verdict == "unscored"
 
 
