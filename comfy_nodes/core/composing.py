@@ -55,8 +55,9 @@ def finish(
         NothingToEdit: what it is to change is not there.
         Unfit: it breaks a rule, such as `WrongLanguage`; the message is what the model is told when asked again.
     """
+    edit = repaired(edit, language)
     if isinstance(edit, replies.AddEdit):
-        return _added(repaired(edit, language), scene, language)
+        return _added(edit, scene, language)
     if isinstance(edit, replies.HybridEdit):
         return _hybrid(edit, scene, language, ops)
     if isinstance(edit, replies.ContentMemory):
@@ -66,7 +67,7 @@ def finish(
     if isinstance(edit, replies.RiddleEdit):
         return _riddle(edit, scene, language, ops[0])
     if isinstance(edit, replies.ObjectEdit):
-        return _single(kind, repaired(edit, language), scene, language, ops[0], has_reference)
+        return _single(kind, edit, scene, language, ops[0], has_reference)
     return _whole(edit, language, ops[0])
 
 
@@ -75,23 +76,27 @@ def _single(
 ) -> Writing:
     if isinstance(edit, replies.TextEdit):
         checks.check_old_words(edit.reads, edit.instruction, edit.command)
+    checks.check_request(edit.instruction)
     free = op == "background" and re.search("background|背景", edit.instruction, re.IGNORECASE)
     instruction = _about(edit.instruction, ("[OBJECT]",) if not free else (), scene, edit.object, language)
     checks.check_operation(instruction, "replace" if op == "visual" else op, language)
     command = _command(edit.command, scene, edit.object_en, 0, required=not free)
     checks.check_name(edit.object_en, scene.regions[0].class_name)
-    _check_result(kind, op, edit, has_reference)
+    _check_result(kind, op, edit, language, has_reference)
     step = Step(op, edit.object_en, 0, command, _target(edit.target))
     return Writing(instruction, language, step.target, command, (step,))
 
 
-def _check_result(kind: Kind, op: str, edit: replies.ObjectEdit, has_reference: bool) -> None:
+def _check_result(kind: Kind, op: str, edit: replies.ObjectEdit, language: Language, has_reference: bool) -> None:
     if op == "remove":
         checks.check_absent(edit.target, edit.object_en, "what is left behind")
     elif kind.prompt == "write-text":
-        checks.check_new_words(edit.target, edit.instruction, edit.command)
+        assert isinstance(edit, replies.TextEdit)
+        checks.check_new_words(edit.reads, edit.target, edit.instruction, edit.command)
     elif op in ("replace", "alter", "background") and kind.prompt != "write-size":
         checks.check_result(edit.command, edit.target, edit.object_en)
+        if language == "en":
+            checks.check_result(edit.instruction, edit.target, edit.object_en, "instruction")
     if op == "replace":
         checks.check_absent(edit.target, edit.object_en, "the new thing")
     if (
@@ -160,6 +165,7 @@ def _dialogue(
         rejects = back and number == 3
         if rejects:
             checks.check_goes_back(text, language)
+            checks.check_look(turn.command)
         else:
             checks.check_operation(text, op, language)
             checks.check_pronoun(text, language)
@@ -175,6 +181,11 @@ def _riddle(edit: replies.RiddleEdit, scene: Scene, language: Language, op: str)
     command = _command(edit.command, scene, edit.object_en, 0)
     checks.check_name(edit.object_en, scene.regions[0].class_name)
     checks.check_result(edit.command, edit.target, edit.object_en)
+    checks.check_riddle(instruction)
+    if op == "replace":
+        checks.check_absent(instruction, edit.object if language == "zh" else edit.object_en, "the riddle")
+    elif language == "en":
+        checks.check_unsaid(instruction, edit.command, edit.target, edit.object_en)
     step = Step(op, edit.object_en, 0, command, _target(edit.target))
     return Writing(instruction, language, step.target, command, (step,))
 
@@ -182,6 +193,8 @@ def _riddle(edit: replies.RiddleEdit, scene: Scene, language: Language, op: str)
 def _whole(edit: replies.Reply, language: Language, op: str) -> Writing:
     assert isinstance(edit, replies.WholeEdit | replies.MotionEdit)
     instruction = _sentence(edit.instruction, language)
+    checks.check_request(instruction)
+    checks.check_one_picture(instruction)
     if isinstance(edit, replies.WholeEdit):
         checks.check_mentions(instruction, edit.name, "the new look")
     command = _sentence(edit.command, "en")
@@ -229,6 +242,7 @@ def _command(text: str, scene: Scene, noun: str, number: int, required: bool = T
     text = re.sub(r"\[OBJECT[12]\]", "[OBJECT]", text)
     if required and "[OBJECT]" not in text:
         raise Unfit(f"[OBJECT] does not stand in the command: {text!r}")
+    checks.check_placeholders(text, ())
     return _sentence(_prepared(text, "en").replace("[OBJECT]", scene.the(number, noun, "en")), "en")
 
 

@@ -83,18 +83,25 @@ _BACK: dict[Language, str] = {
 
 _PLACE_WORDS: dict[Language, str] = {
     "en": r"\b(?:left|right|top|bottom|upper|lower|middle|cent(?:er|re)|corner|side|edge)\b[\w\s-]{0,20}\bof (?:the|this) (?:image|photo|picture|frame|scene|shot)\b",
-    "zh": r"(?:图像|图片|画面|照片|相片|图)[的]?(?:正|最)?(?:左|右|上|下|中|顶|底)",
+    "zh": r"(?<!参考)(?<!张)(?:图像|图片|画面|照片|相片|图)[的]?(?:正|最)?(?:左|右|上|下|中|顶|底)",
 }
 _STRANGE = (
     (re.compile(r"https?:|www\.|\b\w+@\w+\.\w|\b[\w-]+\.(?:com|org|net|io|cn)\b", re.IGNORECASE), "a link or an address"),
     (re.compile(r"```|</?\w|&\w+;|\*\*|!\[|\]\(|^#|\{|\}"), "markup"),
     (re.compile(r"\[|\]|\$\w|\bOBJECT\b|\bPLACE\b"), "a word of the template"),
     (re.compile(r"[\x00-\x1f\x7f\u200b-\u200f\u202a-\u202e\ufeff]"), "a line break or an invisible character"),
-    (re.compile(r"^\W*(?:output|prompt|instruction|result|answer|round ?\d)\s*:", re.IGNORECASE), "a label in front"),
+    (re.compile(r"^\W*(?:the )?(?:output|prompt|instruction|result|answer|round ?\d)\s*:", re.IGNORECASE), "a label in front"),
     (re.compile(r"\b(?:ignore|disregard|forget)\b.{0,30}\b(?:instruction|prompt|rule)s?\b", re.IGNORECASE), "an order to a model"),
     (re.compile(r"\b(?:as an ai|language model|system prompt|json)\b|忽略.{0,10}(?:指令|提示)", re.IGNORECASE), "talk of a model"),
-    (re.compile(r"\b(?:bounding box|bbox|coordinates?|marked (?:region|area|object|thing)|(?:colou?red|drawn) (?:frame|box))\b|边框|坐标|掩码", re.IGNORECASE), "the marks that are drawn over the photo"),
+    (re.compile(r"\b(?:bounding box|bbox|coordinates?|marked (?:region|area|object|thing)|(?:colou?red|drawn) (?:frame|box)|(?:in|inside|within) the (?:red|green|blue|yellow|orange|purple|pink|cyan|magenta) (?:frame|outline|rectangle))\b|边框|坐标|掩码", re.IGNORECASE), "the marks that are drawn over the photo"),
 )  # fmt: skip
+_NO_REQUEST = (
+    (re.compile(r"^(?:no|nothing)\b.*\b(?:chang|differen)|没有变化|无变化", re.IGNORECASE), "it says that nothing changes"),
+    (re.compile(r"\b(?:masterpiece|best quality|[48]k|highly detailed|trending on)\b", re.IGNORECASE), "it lists words of a picture prompt"),
+    (re.compile(r"^(?:the|an?|this|there|\[OBJECT\])(?!\w)", re.IGNORECASE), "it describes instead of asking"),
+    (re.compile(r"^(?:what|which|who|where|why|how|is|are|does|did)\b.*\?\W*$", re.IGNORECASE), "it asks a question"),
+)  # fmt: skip
+"""What models write in an instruction's place; none begins with an article."""
 _NOT_READ = frozenset({"none", "no text", "nothing", "n/a", "no words", "empty", "illegible", "unreadable", "无", "没有", "没有文字"})
 """What models answer where no words can be read."""
 _QUOTED = re.compile(r"\"[^\"]*\"|“[^”]*”|「[^」]*」|『[^』]*』")
@@ -146,8 +153,44 @@ def check_length(text: str, language: Language) -> None:
         raise Unfit(f"it is not a sentence: {text!r}")
 
 
+def check_one_picture(text: str) -> None:
+    """The person who asks has one photo before them, not the two that the model was shown."""
+    found = re.search(r"\b(?:first|second|next|previous) (?:picture|image|photo|frame)\b|第[一二](?:张|帧)", text, re.IGNORECASE)
+    if found:
+        raise Unfit(f"it speaks of one of two pictures ({found.group()!r}): {text!r}")
+
+
+def check_riddle(text: str) -> None:
+    """A riddle asks for something, too, though it may first tell of something: a clause alone that tells is no request."""
+    if not re.search(r"[:;,.] ", text):
+        check_request(text)
+
+
+def check_unsaid(riddle: str, command: str, target: str, name: str) -> None:
+    """The riddle leaves its result to be found; all are English."""
+    result = (stems(command) - stems(name)) & stems(target)
+    if result and result <= stems(riddle):
+        raise Unfit(f"the riddle says its result: {riddle!r}")
+
+
+def check_look(command: str) -> None:
+    """A round that only changes how a thing looks replaces nothing."""
+    if _has(command, _EXPLICIT["replace"]["en"], "en"):
+        raise Unfit(f"it says to replace where only the look of the thing changes: {command!r}")
+
+
+def check_request(text: str) -> None:
+    """An instruction asks for something; it does not describe what is to be seen."""
+    for pattern, why in _NO_REQUEST:
+        if pattern.search(text):
+            raise Unfit(f"{why}: {text!r}")
+
+
 def check_placeholders(text: str, wanted: Sequence[str]) -> None:
     """Each wanted placeholder stands in the text once; one wanted not at all is found by `check_clean`."""
+    owner = re.search(r"(\[OBJECT\d?\])['\u2019]s\b", text)
+    if owner:  # our words for the place come between the thing and its part
+        raise Unfit(f"write 'of {owner[1]}' in the place of {owner[0]!r}: {text!r}")
     for name in wanted:
         if text.count(name) != 1:
             raise Unfit(f"{name} stands in it {text.count(name)} times instead of once: {text!r}")
@@ -204,16 +247,17 @@ def check_absent(text: str, name: str, what: str) -> None:
         raise Unfit(f"{what} names {name!r}: {text!r}")
 
 
-def check_result(command: str, target: str, name: str) -> None:
-    """What is to be seen afterwards comes up in the command; both are English."""
-    if not (stems(command) - stems(name)) & stems(target):
-        raise Unfit(f"command and target do not speak of the same result: {command!r}, {target!r}")
+def check_result(text: str, target: str, name: str, what: str = "command") -> None:
+    """What is to be seen afterwards comes up in the command, or in `what` else it is; both are English."""
+    if not (stems(text) - stems(name)) & stems(target):
+        raise Unfit(f"{what} and target do not speak of the same result: {text!r}, {target!r}")
 
 
 def check_description(text: str) -> None:
     """A description gives no order: a model that fills a region paints what it names."""
     found = re.match(
-        rf"(?:please )?(?:{'|'.join(_EXPLICIT[one]['en'] for one in _EXPLICIT)}|add|change|make|turn)\b",
+        rf"(?:please )?(?:{'|'.join(_EXPLICIT[one]['en'] for one in _EXPLICIT)}|add|change|make|turn|"
+        r"(?:replac|remov|eras|delet|swapp|add|chang|mak|turn)ing)\b",
         text,
         re.IGNORECASE,
     )
@@ -267,9 +311,11 @@ def _letters(text: str) -> str:
     return "".join(char for char in text.casefold() if char.isalnum())
 
 
-def check_new_words(target: str, *texts: str) -> None:
-    """What the target quotes, the words on a surface, is quoted by the other texts, too."""
+def check_new_words(reads: str, target: str, *texts: str) -> None:
+    """What the target quotes, the words on a surface, is quoted by the other texts, too, and does not stand there yet."""
     quoted = {words[1:-1] for words in _QUOTED.findall(target)}
+    if quoted and all(_letters(words) in _letters(reads) for words in quoted):
+        raise Unfit(f"the new words stand there already ({reads!r}): {target!r}")
     for text in (target, *texts):
         if not quoted & {words[1:-1] for words in _QUOTED.findall(text)}:
             raise Unfit(f"the new words do not stand in double quotes: {text!r}")

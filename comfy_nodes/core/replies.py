@@ -6,10 +6,11 @@ Prompts spell these fields out in words; `instructions` checks what they say and
 
 from __future__ import annotations
 
+import re
 from functools import cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, create_model, model_validator
 
 MAX_EDITS = 7
 """Most instructions that one question asks for; UnicEdit asks for 3 to 7."""
@@ -20,9 +21,42 @@ Words = Annotated[str, Field(min_length=1, max_length=120)]
 """A noun phrase. Ours."""
 
 
+def _plain_word(said: Any) -> Any:
+    """A word as it was asked for, without capitals and a full stop."""
+    return said.strip(" .").casefold() if isinstance(said, str) else said
+
+
+def _member(key: str) -> str:
+    """`Source Caption` and `sourceCaption` as `source_caption`."""
+    return re.sub(r"[\s_-]+", "_", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", key.strip())).casefold()
+
+
 class Reply(BaseModel):
     # No `forbid`: models add keys of their own, and nothing is lost where they are passed over.
     model_config = ConfigDict(frozen=True, str_strip_whitespace=True, extra="ignore")
+    listed: ClassVar[str] = ""
+    """The member that a list alone stands for, as models leave its wrapping out."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spelt(cls, said: Any) -> Any:
+        """Members under the names that were asked for, whatever a model's capitals and spaces.
+
+        Raises:
+            ValueError: two of them are one member, with two values.
+        """
+        if isinstance(said, list) and cls.listed:
+            return {cls.listed: said}
+        if not isinstance(said, dict):
+            return said
+        found: dict[str, Any] = {}
+        for key, value in said.items():
+            name = _member(str(key))
+            name = name if name in cls.model_fields else key
+            if name in found and found[name] != value:
+                raise ValueError(f"it says two things of {str(name)[:40]!r}")
+            found[name] = value
+        return found
 
 
 class ObjectEdit(Reply):
@@ -165,6 +199,8 @@ class Decision(Reply):
 
 
 class Routing(Reply):
+    listed: ClassVar[str] = "decisions"
+
     decisions: list[Decision]
 
 
@@ -209,6 +245,17 @@ class Edits(Reply):
 
     edits: list[Reply]
 
+    listed: ClassVar[str] = "edits"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare(cls, said: Any) -> Any:
+        """One edit alone, without the list or the object around it."""
+        if not isinstance(said, dict):
+            return said
+        edits = said.get("edits", None if {"edits", "instruction", "premise", "round1"}.isdisjoint(said) else said)
+        return {**said, "edits": [edits]} if isinstance(edits, dict) else said
+
 
 @cache
 def several(shape: type[Reply]) -> type[Edits]:
@@ -221,7 +268,7 @@ class Claim(Reply):
     """One thing that an edit instruction says, or that it leaves out."""
 
     claim: Text
-    mark: Literal["correct", "wrong", "missing"]
+    mark: Annotated[Literal["correct", "wrong", "missing"], BeforeValidator(_plain_word)]
     """Qwen-Verify's marks: claimed and done; claimed and not done; done and not claimed."""
 
 

@@ -58,6 +58,30 @@ _EXAMPLE = re.compile(
 _LINE_END = r"(?=[ \t]*,?[ \t|}]*(?:$|\n))"
 _MINUS = "-\u2212\u2013\u2014"
 
+_ONE_VALUE = _VALUE.replace("?P<number>", "").replace("?P<scale>", "").replace("?P<scale2>", "?:")
+_LEAD = r"(?:(?P<lead>(?:overall|in (?:summary|conclusion)|(?:based on|considering|since|because)\b\D*?),|\D*?,?\s*\b(?:so|therefore|thus),?)\s+)?"
+_WHY = r"(?:(?:\s*[-\u2013\u2014]|,?\s*\b(?:because|as|since)\b)\s+(?P<why>\D*)|\s*\((?P<note>[^\d()]*)\))?"
+_SAID = re.compile(
+    rf"{_LEAD}(?:(?:the edit|this edit|this|it)\s+(?:gets|deserves|scores|earns|receives)|i(?:'d|\s+would|\s+will)?\s+(?:give|rate|score)"
+    r"(?:\s+(?:this\s+edit|the\s+edit|it|this))?(?:\s+(?:as|at))?|我?会?给?(?:这次|该|此)?(?:编辑)?(?:打|评)|"
+    rf"(?:(?:my|the|final|overall)\s+)*(?:{_SCORE_WORD}|answer|[{_MARKS}])(?:\s+(?:is|of)|\s*[:=]|为|是)|<score>|\\boxed\{{)"
+    rf"\s*[*_]*(?:an?\s+)?(?:{_SCORE_WORD}\s+(?:of\s+)?)?[*_]*(?P<said>{_VALUE})(?:</score>|\}})?{_WHY}",
+    re.IGNORECASE,
+)
+"""A sentence that says one score, as people do: a label or a verb before it, at most a reason without numbers around."""
+_SCALED = re.compile(rf"{_LEAD}(?P<said>{_VALUE}){_WHY}", re.IGNORECASE)
+_HYPOTHETICAL = re.compile(r"\b(?:without|with|had|were)\b", re.IGNORECASE)
+"""Before a score: what would have to be so for it."""
+_DOUBT = re.compile(
+    r"\b(?:except\w*|apart|would|could|should|maybe|perhaps|might|if|unless|instead|rather|actually|reflection|second thought|corrected|revis\w+|"
+    r"scores?|scored|ratings?|rated?|points?|quality|percent|normally|usually|previous\w*)\b|^(?:but|however|yet|though)\b|[%分]|"
+    r"如果|也许|可能|但是|不过",
+    re.IGNORECASE,
+)
+"""Words that may take a score back, or speak of another."""
+_COUNTED = re.compile(rf"(?<![\d.:=/(#-])\b{_NUMBER}\s+(?!(?:out|of|to|or|is|would|and|for)\b)[a-z]{{3,}}", re.IGNORECASE)
+"""A number of things: `2 plates`."""
+
 _FIRST_FLAG = 0x0800
 """How far flags' marks lie behind those of scores in the private area."""
 
@@ -103,6 +127,8 @@ def read_scores(text: str, criteria: Sequence[Criterion], low: int, high: int, f
     known = len(claims.scores) == len(criteria)
     marked = _marked(rest, criteria, flags)
     _of_lines(marked, claims, strict=not known)
+    if not claims.scores and len(criteria) == 1:
+        _of_sentences(marked, claims)
     if not claims.scores and not re.search(f"[{_MARKS}]", marked):
         _of_numbers(marked, len(criteria), claims)
     return Read(
@@ -310,11 +336,10 @@ def _flag_at(text: str, at: int, number: int, claims: _Claims) -> None:
 
 def _of_numbers(text: str, wanted: int, claims: _Claims) -> None:
     """Takes bare numbers in the criteria's order, where lines hold nothing else and there are as many as are wanted."""
-    value = _VALUE.replace("?P<number>", "").replace("?P<scale>", "").replace("?P<scale2>", "?:")
     one = rf"(?:(?:final|overall|my|the|总)\s*)*(?:{_SCORE_WORD}\s*(?:is|are|:|=|为|是)*)?"
     line = re.compile(
-        rf"(?:[-*•#>]+\s+|[*#>]+)*(?:(?P<mark>\d+)(?:[.):]|、)\s+)?{one}[\s*_`\"'(\[|]*"
-        rf"(?P<all>{value}(?:\s*(?:[,;、|]|\s)\s*(?:and\s+|和)?{value})*)[*_`\"')\]|]*\s*[.。,;!]?\s*",
+        rf"(?:[-*•#>]++\s+|[*#>]++)*+(?:(?P<mark>\d+)(?:[.):]|、)\s+)?{one}[\s*_`\"'(\[|]*"
+        rf"(?P<all>{_ONE_VALUE}(?:\s*(?:[,;、|]|\s)\s*(?:and\s+|和)?{_ONE_VALUE})*)[*_`\"')\]|]*\s*[.。,;!]?\s*",
         re.IGNORECASE,
     )
     found: list[float] = []
@@ -332,3 +357,31 @@ def _of_numbers(text: str, wanted: int, claims: _Claims) -> None:
         raise Unreadable(f"it names no criterion and holds {len(found)} plain scores, not {wanted}")
     for number, score in enumerate(found):
         claims.score(number, score)
+
+
+# Sentences
+
+
+def _of_sentences(text: str, claims: _Claims) -> None:
+    """Takes the one score that one sentence says, where no other words could mean another."""
+    said: list[re.Match[str]] = []
+    scale = rf"^on\s+a\s+scale\s+(?:of|from)\s+{claims.low}\s*(?:to|[-\u2013])\s*{claims.high},\s+"
+    for sentence in re.split(r"\n+|(?<=[.!。;])(?:\s+|(?<=。))", text):
+        plain = sentence.lstrip(" \t*_#>\"'`").rstrip(" \t*_.!。;\"'`")
+        plain = re.sub(scale, "", plain, flags=re.IGNORECASE)
+        found = _SAID.fullmatch(plain) or _SCALED.fullmatch(plain)
+        if found and (found.re is _SAID or found["scale"]):
+            said.append(found)
+            others = [found[name] or "" for name in ("lead", "why", "note")]
+        else:
+            others = [plain]
+        if any(_doubtful(one) for one in others) or (found and _HYPOTHETICAL.search(found["lead"] or "")):
+            return
+    if len(said) == 1:
+        claims.score(0, _value(said[0], claims.high))
+
+
+def _doubtful(words: str) -> bool:
+    """Whether words could take a score back, or say another."""
+    numbers = re.search(rf"(?<![a-z]){_NUMBER}", _COUNTED.sub("", words), re.IGNORECASE)
+    return bool(_DOUBT.search(words.strip()) or numbers)

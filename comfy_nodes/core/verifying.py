@@ -12,7 +12,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from .instruction_checks import Unfit, check_clean, check_language, check_length, language_of
+from .instruction_checks import (
+    Unfit,
+    check_clean,
+    check_language,
+    check_length,
+    check_one_picture,
+    check_request,
+    language_of,
+)
 from .operations import restated_task
 from .replies import Verification
 from .verdicts import SAYS, Scores, Voice
@@ -53,7 +61,7 @@ _STAYS = re.compile(
 )
 """Claims of what is not to change: the prompt asks for them, and they hold where nothing happened."""
 
-_VERIFIER: tuple[Voice, ...] = ("verifier",)
+VERIFIER: tuple[Voice, ...] = ("verifier",)
 
 Relabelling = Literal["relabel", "reject"]
 """What becomes of an edit whose restated instruction asks for another task than the sample's."""
@@ -93,7 +101,7 @@ def settle(reply: Verification, instruction: str, language: Language) -> Verifie
         done = [one.claim for one in reply.claims if one.mark == "correct" and not _STAYS.search(one.claim)]
         if done and not counts["wrong"]:
             raise Unfit(f"is_changed is false, yet what was asked for is marked correct: {'; '.join(done)}")
-        return Verified(Scores(values | {"verify.keep": SAYS["reject"]}, "reject", NO_EDIT, voices=_VERIFIER), "", report)
+        return Verified(Scores(values | {"verify.keep": SAYS["reject"]}, "reject", NO_EDIT, voices=VERIFIER), "", report)
     if not differences:
         raise Unfit("is_changed is true, yet there are no differences")
     if nothing:
@@ -103,7 +111,7 @@ def settle(reply: Verification, instruction: str, language: Language) -> Verifie
     restated = " ".join(reply.restated_instruction.split())
     values["verify.keep"] = SAYS["keep"]
     if not counts["wrong"] + counts["missing"]:
-        return Verified(Scores(values, "keep", voices=_VERIFIER), instruction, report)
+        return Verified(Scores(values, "keep", voices=VERIFIER), instruction, report)
     if not restated:
         raise Unfit("is_changed is true, yet restated_instruction is empty")
     if restated.casefold().rstrip(".。") == instruction.casefold().rstrip(".。"):
@@ -113,7 +121,9 @@ def settle(reply: Verification, instruction: str, language: Language) -> Verifie
     check_clean(restated)
     check_language(restated, language)
     check_length(restated, language)
-    return Verified(Scores(values, "keep", restated=restated, voices=_VERIFIER), restated, report)
+    check_request(restated)
+    check_one_picture(restated)
+    return Verified(Scores(values, "keep", restated=restated, voices=VERIFIER), restated, report)
 
 
 def filed(found: Verified, task: str, instruction: str, how: Relabelling) -> Verified:

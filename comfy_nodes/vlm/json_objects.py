@@ -1,4 +1,4 @@
-"""Finds the JSON objects in a model's words, and reads them where they are whole.
+"""Finds the JSON objects and lists of them in a model's words, and reads them where they are whole.
 
 Models put prose, thoughts and fences around what was asked for, and get quotes and commas wrong. An object that ends is
 mended; one that does not is `Unfinished`, since nobody knows what its last words were to be. `replies` holds what is found
@@ -36,8 +36,8 @@ class Unreadable(ValueError):
     """What stands there is not read, and why."""
 
 
-def objects(words: str) -> list[dict[str, Any]]:
-    """The objects in a reply, in order, empty ones left out.
+def objects(words: str) -> list[dict[str, Any] | list[Any]]:
+    """The objects in a reply, and lists that begin with one, in order; empty ones left out.
 
     Raises:
         Unfinished: the last one does not end.
@@ -73,7 +73,7 @@ def _spans(words: str) -> list[str]:
                 raise Unreadable(f"the reply's JSON is nested in more than {MOST_LEVELS} levels")
         elif open_ and char == open_[-1]:
             open_.pop()
-            if not open_ and words[start] == "{":
+            if not open_:
                 spans.append(words[start : at + 1])
         if not char.isspace():
             last = char
@@ -83,7 +83,7 @@ def _spans(words: str) -> list[str]:
     return spans
 
 
-def _read(span: str) -> dict[str, Any] | None:
+def _read(span: str) -> dict[str, Any] | list[Any] | None:
     """A span as an object, mended where models commonly get it wrong; None where it is none."""
     try:
         return json.loads(span, object_pairs_hook=_once, strict=False)  # type: ignore[no-any-return]
@@ -100,8 +100,8 @@ def _read(span: str) -> dict[str, Any] | None:
             value = json_repair.loads(text)
         except (ValueError, RecursionError):
             return None
-        if isinstance(value, dict):
-            return value
+        if isinstance(value, dict if span[0] == "{" else list):
+            return value  # type: ignore[no-any-return]
     return None
 
 

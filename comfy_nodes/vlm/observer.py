@@ -17,6 +17,7 @@ from ..core.instruction_checks import (
     check_description,
     check_language,
     check_length,
+    check_request,
     stems,
 )
 from ..core.replies import Caption, Decision, Result, Rewriting, Routing, Tags
@@ -135,10 +136,11 @@ async def route(
         assert isinstance(answer.value, Routing)
         decisions: dict[str, Decision] = {}
         for one in answer.value.decisions:
-            known = decisions.get(one.task)
+            task = one.task.strip(" .:`\"'*").casefold().replace(" ", "_")
+            known = decisions.get(task)
             if known and known.suitable != one.suitable:
-                raise Unfit(f"task {one.task} is both suitable and unsuitable")
-            decisions[one.task] = one
+                raise Unfit(f"task {task} is both suitable and unsuitable")
+            decisions[task] = one
         if not set(decisions) & set(tasks):
             raise Unfit(f"none of the tasks {', '.join(tasks)} is decided")
         accepted: dict[str, str] = {}
@@ -178,6 +180,7 @@ async def plain_command(
         check_clean(text)
         check_language(text, "en")
         check_length(text, "en")
+        check_request(text)
         return Command(text, answer.model, question.prompt_id, answer.prompt_version, answer.text)
 
     return await ask_checked(vlm, question, read)

@@ -86,7 +86,7 @@ def read(text: str, shape: type[BaseModel] | None) -> BaseModel | Unusable | Non
     return _fitting(found, words, shape)
 
 
-def _fitting(found: list[dict[str, Any]], words: str, shape: type[BaseModel]) -> BaseModel | Unusable:
+def _fitting(found: list[dict[str, Any] | list[Any]], words: str, shape: type[BaseModel]) -> BaseModel | Unusable:
     """The one object that has the shape."""
     fitting: list[BaseModel] = []
     wrong = Unusable("VlmNotJson", "the reply holds no JSON object", can_be_mended=True)

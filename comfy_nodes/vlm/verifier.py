@@ -1,7 +1,7 @@
 """Asks a model what changed in an edit, and puts the instruction right: the chain of Qwen-Verify, in words of our own.
 
 Verify Edit calls `verify` with all pairs of a batch. A reply that contradicts itself is asked for once more with the
-reason; what is still of no use leaves the edit unscored, never rejected. No torch, no ComfyUI.
+reason; plain words that leave no doubt are read; what is still of no use leaves the edit unscored, never rejected. No torch, no ComfyUI.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..core.instruction_checks import MAX_CHARACTERS, MAX_WORDS, Unfit
+from ..core.plain_verdicts import verdict_of
 from ..core.replies import Verification
 from ..core.verdicts import Scores
 from ..core.verifying import Verified, settle
@@ -18,6 +19,7 @@ from .asking import Answer, Failure, Question, Vlm
 from .asking_again import again, line, unfit
 from .edited_pair import EditedPair, spoke, unanswered
 from .prompt_files import prompt
+from .replies import spoken
 from .writer import LANGUAGES
 
 MAX_TOKENS = 2048
@@ -42,7 +44,7 @@ async def verify(vlm: Vlm, pairs: Sequence[EditedPair]) -> list[Verified]:
         heard |= second
     for number, result in heard.items():
         if isinstance(result, Failure):
-            found[number] = _unscored(vlm, questions[number], result)
+            found[number] = _plain(vlm, pairs[number], questions[number], result)
     return [found[number] for number in range(len(pairs))]
 
 
@@ -82,6 +84,15 @@ def _settle(
         scores = replace(settled.scores, judge=spoke(answer.model, questions[number], answer))
         found[number] = replace(settled, scores=scores)
     return problems
+
+
+def _plain(vlm: Vlm, pair: EditedPair, asked: Question, failure: Failure) -> Verified:
+    """The verdict of a reply that is whole and no JSON, where its words leave no doubt."""
+    words = spoken(failure.text) if failure.kind == "VlmNotJson" else ""
+    found = verdict_of(words, line(pair.instruction), pair.language) if words else None
+    if found is None:
+        return _unscored(vlm, asked, failure)
+    return replace(found, scores=replace(found.scores, judge=spoke(vlm.model, asked, failure)))
 
 
 def _unscored(vlm: Vlm, asked: Question, failure: Failure) -> Verified:
