@@ -15,6 +15,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain, count
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from comfy_nodes.core.annotation import Annotation
-from comfy_nodes.core.keys import sample_key
+from comfy_nodes.core.keys import file_stem, sample_key
 from comfy_nodes.core.records import EditRecord, SampleFailure, SavedFile
 from comfy_nodes.core.verdicts import UNVOUCHED
 
@@ -174,9 +175,7 @@ def _vouched(record: EditRecord) -> EditRecord:
     return record.model_copy(update={"verdict": "unscored", "reject_reason": UNVOUCHED})
 
 
-def _read_pixels(
-    found: Iterable[Saved], pixels: dict[str, str], folder: Path
-) -> tuple[list[Saved], list[Unusable]]:
+def _read_pixels(found: Iterable[Saved], pixels: dict[str, str], folder: Path) -> tuple[list[Saved], list[Unusable]]:
     """Pairs with what they show and say, and those whose pictures are not what was saved.
 
     Args:
@@ -187,7 +186,7 @@ def _read_pixels(
         images = one.record.input_images + one.record.output_images
         try:
             if any(image.sha256 not in pixels for image in images):
-                whole = pictures(one.record, lambda image, path=one.path: _read(path, image))
+                whole = pictures(one.record, partial(_read, one.path))
                 pixels |= {image.sha256: _pixels(data) for _role, _number, image, data in whole}
             read.append(replace(one, pair=_pair(one.record, pixels)))
         except Unfit as error:
@@ -203,7 +202,9 @@ def _pixels(png: bytes) -> str:
 
 def _pair(record: EditRecord, pixels: dict[str, str]) -> str:
     """What a pair shows and says. Verdict and scores may change, and how it was made may differ: it is the same pair."""
-    shown = [[pixels.get(one.sha256, one.sha256) for one in some] for some in (record.input_images, record.output_images)]
+    shown = [
+        [pixels.get(one.sha256, one.sha256) for one in some] for some in (record.input_images, record.output_images)
+    ]
     told = [key_stem(record.key), record.task, record.lang, record.prompt, *shown]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
@@ -248,7 +249,7 @@ def _bind(one: Saved) -> None:
     Raises:
         Foreign: its pictures are another key's: Save Edit Pair names them after it.
     """
-    prefix = re.compile(rf"{re.sub('[^0-9A-Za-z]', '-', one.record.key)}-[0-9a-f]{{12}}[-.]")
+    prefix = re.compile(rf"{file_stem(one.record.key)}-[0-9a-f]{{12}}[-.]")
     for image in one.record.input_images + one.record.output_images:
         if not prefix.match(image.filename):
             raise Foreign(f"{one.path.name} says that its key is {one.record.key}, and {image.filename} is another's")
