@@ -43,7 +43,7 @@ def photos(folder: Path) -> list[dict[str, Any]]:
             Image.new("RGB", (96, 96), (90, 90, 90)).save(path)
         ys, xs = np.nonzero(mask)
         box = [int(edge) for edge in (xs.min(), ys.min(), xs.max() + 1, ys.max() + 1)]
-        thing = {"class_name": "disc", "bbox": box, "mask": rle.encode(mask).model_dump(mode="json"), "score": 1.0}
+        thing = {"class_name": "disc", "bbox": box, "mask": rle.encode(mask).model_dump(mode="json")}
         segmentation = {"object": [thing], "background": []}
         lines.append({"path": path.name, "resolution": {"width": 96, "height": 96}, "segmentation": segmentation})
         path.with_suffix(".txt").unlink()
