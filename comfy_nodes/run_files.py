@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import folder_paths
+from comfy.cli_args import args
 from pydantic import ValidationError
 
 from .core.keys import file_stem
@@ -49,10 +50,10 @@ def discard(asked: RunFiles) -> int:
         How many of those that are meant stay.
     """
     saved, uploaded = (
-        Path(root).resolve() / FOLDER / asked.run_id
+        Path(root, FOLDER, asked.run_id).absolute()
         for root in (folder_paths.get_output_directory(), folder_paths.get_temp_directory())
     )
-    linked = {folder for folder in (saved, uploaded) if _leads_elsewhere(folder)}
+    linked = {folder for folder in (saved, uploaded) if _is_link(folder.parent) or _is_link(folder)}
     left = len(linked)
     if saved not in linked:
         samples = _inside(saved) if asked.everything else [saved / one.name for one in asked.samples]
@@ -70,7 +71,7 @@ def _delete_sample(folder: Path) -> int:
         key = SinkFolder.named(folder.name).key
     except ValueError:
         return 1
-    if _leads_elsewhere(folder):
+    if _is_link(folder):
         return 1
     found = _inside(folder)
     names = (f"{file_stem(key)}-", records_name(key))
@@ -82,21 +83,36 @@ def _delete_sample(folder: Path) -> int:
 
 def _delete(files: Iterable[Path]) -> int:
     """Deletes files; returns how many stay, as links and folders do."""
-    left = 0
+    left, gone = 0, []
     for path in files:
         try:
             if path.is_symlink() or not path.is_file():
                 left += 1
             else:
                 path.unlink()
+                gone.append(str(path))
         except OSError:
             left += 1
+    _unlist(gone)
     return left
 
 
-def _leads_elsewhere(folder: Path) -> bool:
-    """Whether a folder, or one that it is in, is a link that somebody put there."""
-    return folder.resolve() != folder
+def _unlist(gone: list[str]) -> None:
+    """Marks files as missing in ComfyUI's list of assets, where it keeps one, so that nobody is shown them."""
+    if not args.enable_assets:
+        return
+    from app.assets.database.queries import bulk_update_is_missing, get_reference_by_file_path
+    from app.database.db import create_session
+
+    with create_session() as session:
+        found = [get_reference_by_file_path(session, path) for path in gone]
+        bulk_update_is_missing(session, [one.id for one in found if one], True)
+        session.commit()
+
+
+def _is_link(folder: Path) -> bool:
+    """Whether a folder's name leads somewhere else, as a link that somebody put there."""
+    return folder.resolve() != folder.parent.resolve() / folder.name
 
 
 def _inside(folder: Path) -> list[Path]:
