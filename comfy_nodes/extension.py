@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import ingredients, samples
+from . import ingredients, run_files, samples
 from .nodes.annotating import SaveAnnotation
 from .nodes.captioning import CaptionImage, TagImage
 from .nodes.choosing import FilterPair, PickBest
@@ -47,6 +47,7 @@ class EditPairsExtension(ComfyExtension):
     async def on_load(self) -> None:
         samples.place_in_input()
         ingredients.announce()
+        run_files.announce()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return [

@@ -45,7 +45,7 @@ _seen: dict[str, str | None] = {}
 def announce() -> None:
     """Takes down what was loaded, and gives ComfyUI the route. Once, when the pack is loaded."""
     _own()
-    if server := _server():
+    if server := comfy_server():
         server.routes.post(ROUTE)(_tell)
 
 
@@ -197,12 +197,12 @@ def _forget_replaced(weights: dict[str, str | None]) -> None:
     """Has ComfyUI forget what it loaded where a file has other content than before: it goes by names alone."""
     replaced = any(_seen.get(name, content) != content for name, content in weights.items())
     _seen.update(weights)
-    if replaced and (server := _server()):
+    if replaced and (server := comfy_server()):
         for flag in ("unload_models", "free_memory"):
             server.prompt_queue.set_flag(flag, True)
 
 
-def _server() -> Any:
+def comfy_server() -> Any:
     """ComfyUI's server; None where its code is used without one, as by tools that list nodes."""
     return getattr(getattr(sys.modules.get("server"), "PromptServer", None), "instance", None)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import uuid
 from pathlib import Path
 from typing import Any
 
 import folder_paths
 
+from .core.keys import file_stem
 from .core.records import SavedFile, records_name
 from .core.whole_files import write_whole
 
@@ -38,7 +38,7 @@ class OutputFiles:
 
     def prefix(self, key: str) -> str:
         """A start of file names that nobody else has."""
-        return f"{re.sub(r'[^0-9A-Za-z]', '-', key)}-{uuid.uuid4().hex[:12]}"
+        return f"{file_stem(key)}-{uuid.uuid4().hex[:12]}"
 
     def finish(self, key: str, returned: list[dict[str, Any]]) -> None:
         """Writes what the sink returns of a sample, after all its files: `<key>.records.json`.

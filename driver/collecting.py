@@ -6,24 +6,29 @@ the parts that a run has. The same command again adds what is new; what was coll
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import platform
 import re
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain, count
 from pathlib import Path
 
+from PIL import Image
 from pydantic import ValidationError
 
 from comfy_nodes.core.annotation import Annotation
-from comfy_nodes.core.keys import sample_key
+from comfy_nodes.core.keys import file_stem, sample_key
 from comfy_nodes.core.records import EditRecord, SampleFailure, SavedFile
 from comfy_nodes.core.verdicts import UNVOUCHED
 
 from .binding import Damaged, Foreign, Unfit, invalid, pictures
-from .columns import RunFacts, known_record
+from .columns import RunFacts, key_stem, known_record
 from .failures import RunError
 from .harvest import Row
 from .journal import Journal
@@ -36,6 +41,9 @@ from .version import VERSION
 BY_HAND = "by hand"
 """What stands in the place of a workflow's name: the graphs differ from pair to pair, and their PNGs carry them."""
 
+PIXELS = "pixels"
+"""Where in the journal hashes of pixels stand by those of files, so that a pair is known when its files are gone."""
+
 CLAIM = json.dumps([[f"pairs made {BY_HAND}", {}]])
 """What stands in the journal in the place of a graph, so that no run takes the folder for its own."""
 
@@ -47,6 +55,8 @@ class Saved:
     path: Path
     record: EditRecord
     saved_at: float
+    pair: str = ""
+    """What it shows and says, as a hash: the same for pairs that are equal."""
 
 
 @dataclass(frozen=True)
@@ -80,28 +90,36 @@ def collect(folder: Path, output: Path, layout: str = "hf") -> Collected:
     if not found and not refused:
         only = f" made by hand, only those of batch runs: {passed}" if runs else ""
         raise RunError(f"--collect {folder}: holds no pair of Save Edit Pair's{only}")
-    newest = _newest(found)
     target = OutputFolder(output)
     try:
         if target.journal.get("graph") not in (None, CLAIM):
             raise RunError(f"--output {output}: holds the run of a workflow; choose another folder")
         known = {record.key: record for record in _known(target.journal)}
-        kept = [one for one in newest if known.get(one.record.key) != one.record]
+        pixels = json.loads(target.journal.get(PIXELS) or "{}")
+        read, damaged = _read_pixels(found, pixels, folder)
+        named = _named(read, {_pair(record, pixels): key for key, record in known.items()})
+        kept = [one for one in named if known.get(one.record.key) != one.record]
         bad = {one.record.key: failure for one in kept if (failure := _take(one, target, folder))}
         taken = [one for one in kept if one.record.key not in bad]
         records = {**known, **{one.record.key: one.record for one in taken}}
-        summary = _finish(target, records, [*refused, *bad.values()], layout)
+        refused += [*damaged, *bad.values()]
+        summary = _finish(target, records, pixels, refused, layout)
         if lost := set(target.found.lost):
-            again = {one.record.key: _take(one, target, folder) for one in newest if one.record.key in lost}
+            again = {one.record.key: _take(one, target, folder) for one in named if one.record.key in lost}
             back = {key for key, failure in again.items() if failure is None}
             gone = [_lost(records[key]) for key in sorted(lost - back)]
             records = {key: record for key, record in records.items() if key not in lost or key in back}
-            summary = _finish(target, records, [*refused, *bad.values(), *gone], layout)
+            summary = _finish(target, records, pixels, [*refused, *gone], layout)
     finally:
         target.close()
-    lines = [f"{len(newest)} pairs in {folder}: {len(taken)} new, {len(newest) - len(kept)} collected before"]
-    if len(found) > len(newest):
-        lines.append(f"{len(found) - len(newest)} were saved again later under the same key: the newest counts")
+    new = sum(one.record.key not in known for one in taken)
+    lines = [f"{len(named)} pairs in {folder}: {new} new, {len(named) - len(kept)} collected before"]
+    if changed := len(taken) - new:
+        lines.append(f"{changed} collected before were saved again since: their new verdicts count")
+    if equal := len(read) - len(named):
+        lines.append(f"{equal} more were saved that show and say the same as one of these: such count once")
+    if variants := len(named) - len({key_stem(one.record.key) for one in named}):
+        lines.append(f"{variants} are variants of another, under its key with ~1, ~2, ... behind it")
     if lost:
         lines.append(
             f"{len(lost)} were collected before and are gone or changed on disk: {len(back)} of them taken again"
@@ -157,13 +175,61 @@ def _vouched(record: EditRecord) -> EditRecord:
     return record.model_copy(update={"verdict": "unscored", "reject_reason": UNVOUCHED})
 
 
-def _newest(found: Iterable[Saved]) -> list[Saved]:
-    """Of each key what was saved last, in the order in which that was."""
+def _read_pixels(found: Iterable[Saved], pixels: dict[str, str], folder: Path) -> tuple[list[Saved], list[Unusable]]:
+    """Pairs with what they show and say, and those whose pictures are not what was saved.
+
+    Args:
+        pixels: hashes of pictures' pixels by the SHA-256 of their files; what is not known yet is added.
+    """
+    read, refused = [], []
+    for one in found:
+        images = one.record.input_images + one.record.output_images
+        try:
+            if any(image.sha256 not in pixels for image in images):
+                whole = pictures(one.record, partial(_read, one.path))
+                pixels |= {image.sha256: _pixels(data) for _role, _number, image, data in whole}
+            read.append(replace(one, pair=_pair(one.record, pixels)))
+        except Unfit as error:
+            refused.append(_unusable(one.path, folder, "PairDamaged", str(error)))
+    return read, refused
+
+
+def _pixels(png: bytes) -> str:
+    """SHA-256 of a whole PNG's pixels: the graph, which lies in its file too, differs with each Run."""
+    with Image.open(io.BytesIO(png)) as opened:
+        return hashlib.sha256(f"{opened.size} {opened.mode} ".encode() + opened.tobytes()).hexdigest()
+
+
+def _pair(record: EditRecord, pixels: dict[str, str]) -> str:
+    """What a pair shows and says. Verdict and scores may change, and how it was made may differ: it is the same pair."""
+    shown = [
+        [pixels.get(one.sha256, one.sha256) for one in some] for some in (record.input_images, record.output_images)
+    ]
+    told = [key_stem(record.key), record.task, record.lang, record.prompt, *shown]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+
+
+def _named(found: Iterable[Saved], known: dict[str, str]) -> list[Saved]:
+    """Of equal pairs what was saved last, each under a key of its own, in the order in which that was.
+
+    Whatever times and paths a folder's files have: a variant that was collected keeps its key, the others go by seed and
+    content. The first has the key that it was saved under, each further one the next `~n`.
+
+    Args:
+        known: keys of what was collected before, by what it shows and says.
+    """
     last: dict[str, Saved] = {}
     for one in sorted(found, key=lambda one: (one.saved_at, one.path)):
-        last.pop(one.record.key, None)
-        last[one.record.key] = one
-    return list(last.values())
+        last.pop(one.pair, None)
+        last[one.pair] = one
+    keys, used = dict(known), set(known.values())
+    for one in sorted(last.values(), key=lambda one: (one.record.seed, one.record.key, one.pair)):
+        if one.pair not in keys:
+            stem = key_stem(one.record.key)
+            candidates = chain([one.record.key], (f"{stem}~{number}" for number in count(1)))
+            keys[one.pair] = next(key for key in candidates if key not in used)
+            used.add(keys[one.pair])
+    return [replace(one, record=one.record.model_copy(update={"key": keys[pair]})) for pair, one in last.items()]
 
 
 def _take(one: Saved, target: OutputFolder, folder: Path) -> Unusable | None:
@@ -183,7 +249,7 @@ def _bind(one: Saved) -> None:
     Raises:
         Foreign: its pictures are another key's: Save Edit Pair names them after it.
     """
-    prefix = re.compile(rf"{re.sub('[^0-9A-Za-z]', '-', one.record.key)}-[0-9a-f]{{12}}[-.]")
+    prefix = re.compile(rf"{file_stem(one.record.key)}-[0-9a-f]{{12}}[-.]")
     for image in one.record.input_images + one.record.output_images:
         if not prefix.match(image.filename):
             raise Foreign(f"{one.path.name} says that its key is {one.record.key}, and {image.filename} is another's")
@@ -198,8 +264,15 @@ def _read(record: Path, image: SavedFile) -> bytes:
         raise Damaged(f"{path.name} cannot be read ({error.strerror})") from None
 
 
-def _finish(target: OutputFolder, records: dict[str, EditRecord], refused: list[Unusable], layout: str) -> Summary:
-    _write_journal(target, records.values(), refused)
+def _finish(
+    target: OutputFolder,
+    records: dict[str, EditRecord],
+    pixels: dict[str, str],
+    refused: list[Unusable],
+    layout: str,
+) -> Summary:
+    files = {one.sha256 for record in records.values() for one in record.input_images + record.output_images}
+    _write_journal(target, records.values(), {file: one for file, one in pixels.items() if file in files}, refused)
     tasks = ", ".join(sorted({record.task for record in records.values()})) or BY_HAND
     return target.finish(RunFacts(BY_HAND, "", "", "custom"), tasks, _environment(), layout)
 
@@ -216,7 +289,9 @@ def _known(journal: Journal) -> Iterator[EditRecord]:
             yield _vouched(known_record(text))
 
 
-def _write_journal(target: OutputFolder, records: Iterable[EditRecord], refused: list[Unusable]) -> None:
+def _write_journal(
+    target: OutputFolder, records: Iterable[EditRecord], pixels: dict[str, str], refused: list[Unusable]
+) -> None:
     """Puts a journal of all records in the place of the folder's, whole or not at all."""
     fresh = target.work / "collected.sqlite"
     fresh.unlink(missing_ok=True)
@@ -226,6 +301,7 @@ def _write_journal(target: OutputFolder, records: Iterable[EditRecord], refused:
     for record in every:
         journal.done(record.key, [Row(record.key, record.verdict, record.model_dump_json())], 0.0)
     values = {"graph": CLAIM, "seed": "0", "run_id": target.journal.get("run_id") or uuid.uuid4().hex}
+    values[PIXELS] = json.dumps(pixels)
     for name, value in values.items():
         journal.set(name, value)
     journal.close()

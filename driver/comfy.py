@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import urllib3
 from pydantic import TypeAdapter, ValidationError
 
-from comfy_nodes.core import redaction
+from comfy_nodes.core import redaction, run_files
 from comfy_nodes.core.ingredients import ROUTE, Ingredients
 
 from .comfy_shapes import Folder, JobItem, ModelFile, Node, NodeErrors, Queued, Refusal, Stats, Uploaded
@@ -199,6 +199,17 @@ class ComfyServer:
         if answer.status != 200:
             raise ServerFault(f"{self.url} answered {answer.status} for {filename}")
         return answer.data
+
+    def discard(self, files: run_files.RunFiles) -> int | None:
+        """Has the server delete files of a run's that are home.
+
+        Returns:
+            How many of those that are meant stay; None where its EditPairs is too old to do it.
+        """
+        answer = self._post(run_files.ROUTE, files.model_dump())
+        if answer.status in (404, 405):
+            return None
+        return self._typed(run_files.Left, answer, run_files.ROUTE).left
 
     def free(self) -> None:
         """Unloads models and forgets cached results, once the running prompt ends."""

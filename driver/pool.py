@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from comfy_nodes.core.annotation import Provenance
 from comfy_nodes.core.records import SampleFailure
+from comfy_nodes.core.run_files import FOLDER
 
 from .failures import RunError
 from .faults import MAX_DEATHS, MAX_FAULTS, MAX_MEMORY_FAILURES, Trouble
@@ -339,4 +340,4 @@ class Pool:
 
 def sink_folder(run_id: str, key: str, submission: int) -> str:
     """Where a sample's sink saves: another place each time that it is posted."""
-    return f"editpairs/{run_id}/{key}-{submission}"
+    return f"{FOLDER}/{run_id}/{key}-{submission}"

@@ -15,6 +15,7 @@ from comfy_nodes.core.annotation import Annotation, Provenance, to_json
 from comfy_nodes.core.keys import sample_seed
 from comfy_nodes.core.photos import PhotoError
 from comfy_nodes.core.records import SampleFailure
+from comfy_nodes.core.run_files import FOLDER
 
 from .binding import Origin
 from .comfy import ComfyServer
@@ -53,7 +54,7 @@ class Poster:
         self._server = server
         self._run_seed = run_seed
         self._run_id = pool.journal.get("run_id") or ""
-        self._uploads = f"editpairs/{self._run_id}"
+        self._uploads = f"{FOLDER}/{self._run_id}"
         self._readers = ThreadPoolExecutor(READERS, "read-photo")
 
     def close(self) -> None:

@@ -8,12 +8,14 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from comfy_nodes.core.instructions import InstructionRecord
 from comfy_nodes.core.records import AnnotationRecord
 
 from .annotating import JOURNAL, WORKFLOW, Annotated, write_annotation
+from .answering import at_once
 from .claimed import AsClaimed
 from .columns import RunFacts
 from .dataset import FACTS, Written
@@ -71,6 +73,8 @@ def run(options: argparse.Namespace, stop: StopRequest) -> tuple[Summary, bool]:
                 if _told(folder.found) and not stop.level:
                     _work_all(options, source, folder, stages, stop, harvester)
                     summary = folder.finish(facts, task, environment, options.layout)
+            for host in stages[0].hosts:
+                _tell(folder, host.stays())
     finally:
         folder.close()
     if options.publish_to:
@@ -222,6 +226,8 @@ def _work(
         pace = Pace(options.samples_per_prompt, options.recycle)
         graph = stage.graph.booked(journal.get("run_id") or "", options.budget_usd)
         run_pool(pool, list(stage.hosts), graph, stage.agreement.object_info, pace, options.seed, stage.check)
+        if not journal.counts()["pending"]:
+            at_once([partial(host.leave, journal.get("run_id") or "") for host in stage.hosts])
     finally:
         reporter.close()
         journal.add_edit_seconds(time.monotonic() - begun)

@@ -6,6 +6,7 @@ to a server, and what it answers, is not known here.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -19,10 +20,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from comfy_nodes.core.records import SavedFile
+from comfy_nodes.core.run_files import FOLDER, RunFiles, SinkFolder
 
 from .answering import Stop, never, sleep, trouble
 from .comfy import ComfyServer
-from .failures import RunError, ServerFault, ServerLocked, unusable
+from .failures import PromptRefused, RunError, ServerFault, ServerLocked, unusable
 from .gpus import gpu_ids
 from .guarded import GuardedProcess
 
@@ -61,7 +63,7 @@ def find_comfyui() -> Path:
 
 
 class ForeignServer:
-    """A ComfyUI that somebody else runs: waited for when it is away, otherwise left alone."""
+    """A ComfyUI that somebody else runs: waited for when it is away, and left as it was found."""
 
     own = False
     """Not ours to start again."""
@@ -69,6 +71,11 @@ class ForeignServer:
     def __init__(self, server: ComfyServer):
         self.server = server
         self.name = server.url
+        self._home: dict[str, SinkFolder] = {}
+        """Where samples saved whose files are home, by name; each ended prompt has them deleted."""
+        self._can_delete = True
+        self._staying: dict[str, str] = {}
+        """Runs whose files stay there, and why."""
 
     def start(self, stop: Stop = never) -> bool:
         """Sees that it is there; it was started by somebody else.
@@ -120,7 +127,47 @@ class ForeignServer:
         return True
 
     def discard(self, uploads: list[str], files: list[SavedFile]) -> None:
-        """ComfyUI has no way to delete files. Uploads lie in its temp folder, which it empties at every start."""
+        """Has finished samples' files deleted, where its EditPairs can do that; with the uploads of an ended prompt, as
+        each sample would cost a question of its own.
+
+        Args:
+            uploads: names under which `ComfyServer.upload` put pictures of one run.
+            files: what sinks saved.
+        """
+        self._home |= {one.name: one for one in (_sink_folder(file) for file in files)}
+        if not uploads or not self._can_delete:
+            return
+        run_id = uploads[0].split("/")[1]
+        names = [upload.rpartition("/")[2].removesuffix(" [temp]") for upload in uploads]
+        samples, self._home = tuple(self._home.values()), {}
+        with contextlib.suppress(ServerFault, PromptRefused):  # the end of the run asks again
+            self._ask(RunFiles(run_id=run_id, samples=samples, uploads=tuple(names)))
+
+    def leave(self, run_id: str) -> None:
+        """Has everything deleted that a run left there. Nothing of it may run, wait or be needed there."""
+        self._home.clear()
+        try:
+            left = self._ask(RunFiles(run_id=run_id, everything=True))
+        except (ServerFault, PromptRefused) as fault:
+            self._staying[run_id] = str(fault)
+            return
+        if left is None:
+            self._staying[run_id] = "its EditPairs is too old to take it away"
+        elif left:
+            self._staying[run_id] = f"{left} files there are not the run's, or cannot be deleted"
+
+    def stays(self) -> str:
+        """What runs left there, as a line; empty where that is nothing."""
+        if not self._staying:
+            return ""
+        folders = " and ".join(f"{FOLDER}/{run_id}" for run_id in self._staying)
+        why = "; ".join(dict.fromkeys(self._staying.values()))
+        return f"{self.name}: {folders} in its output folder stays there ({why}); all of it is home and may be deleted"
+
+    def _ask(self, files: RunFiles) -> int | None:
+        left = self.server.discard(files)
+        self._can_delete = left is not None
+        return left
 
     def ended(self) -> str:
         """What is known of why it is away."""
@@ -229,6 +276,13 @@ class OwnServer:
             if output in folder.resolve().parents:
                 shutil.rmtree(folder, ignore_errors=True)
 
+    def leave(self, run_id: str) -> None:
+        """Its folders go with it."""
+
+    def stays(self) -> str:
+        """Nothing: empty."""
+        return ""
+
     def ended(self) -> str:
         """What ComfyUI said last, and how its process ended."""
         return self._process.ended() if self._process else "never started"
@@ -307,6 +361,10 @@ class OwnServer:
         # JSON is YAML, and quotes whatever a path may hold.
         config.write_text(json.dumps({"editpairs": {"custom_nodes": str(link.parent)}}), encoding="utf-8")
         return config
+
+
+def _sink_folder(file: SavedFile) -> SinkFolder:
+    return SinkFolder.named(file.subfolder.rpartition("/")[2])
 
 
 def _device(gpu: int) -> str:

@@ -36,6 +36,7 @@ from .workflow import (
     WorkflowFile,
     apply_settings,
     find_workflow,
+    passed_over,
 )
 
 SERVER = "server"
@@ -121,6 +122,7 @@ def open_stages(options: argparse.Namespace, names: Sequence[str], work: Path) -
             # What only a model can make is skipped with that reason, so that the rest is made.
             names = [name for name in names if name != EDITOR]
         found = [find_workflow(name, wanted) for name in names]
+        _say(filter(None, (passed_over(name, path) for name, (path, _) in zip(names, found, strict=True))))
         if options.profile == "auto" and (taken := _without_models(names, found)):
             note = f"NO GPU: taking {', '.join(taken)}, which edit by classical image processing without any model"
             say(note)

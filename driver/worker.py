@@ -96,7 +96,7 @@ class Host(Protocol):
         """Starts it again in an orderly way, as its turn comes; returns as `revive`."""
 
     def discard(self, uploads: list[str], files: list[SavedFile]) -> None:
-        """Removes finished samples' files from the server, where that is possible."""
+        """Removes finished samples' files from the server, at once or soon."""
 
 
 class Worker:

@@ -137,7 +137,8 @@ def find_workflow(name: str, profile: str) -> tuple[Path, str]:
     """The file that `--workflow` means, and the profile that it is.
 
     A name is looked up in `workflows/`, for the classical profile with `-classical` behind it; anything
-    with a folder in it, or any other existing file, is a path and taken as it is.
+    with a folder in it, or any other existing file, is a path and taken as it is. Where a file here has a
+    name of `workflows/`, nobody knows which one is meant.
 
     Args:
         profile: `full` or `classical`.
@@ -146,13 +147,19 @@ def find_workflow(name: str, profile: str) -> tuple[Path, str]:
         The path, and `full`, `classical`, or `custom` for a path.
 
     Raises:
-        RunError: there is no such workflow.
+        RunError: there is no such workflow, or there are two.
     """
     given = Path(name)
     if given.name != name:
         return given, "custom"
     stem = name.removesuffix(".json")
     full, classical = WORKFLOWS / f"{stem}.json", WORKFLOWS / f"{stem}-classical.json"
+    if _is_somebodys(given) and (full.is_file() or classical.is_file()):
+        other = stem if stem != name else f"{stem}.json"
+        raise RunError(
+            f"--workflow {name}: a file here and a workflow of EditPairs have that name: --workflow ./{name} takes the file, "
+            f"--workflow {other} that of EditPairs"
+        )
     if profile == "classical" and classical.is_file():
         return classical, "classical"
     if full.is_file():
@@ -163,6 +170,19 @@ def find_workflow(name: str, profile: str) -> tuple[Path, str]:
         raise RunError(f"{stem} has no model graph yet: --profile classical takes {classical.name}, without weights")
     known = sorted({path.stem.removesuffix("-classical") for path in WORKFLOWS.glob("*.json")})
     raise RunError(f"no workflow called {name}{_guess(stem, known)}; there are: {', '.join(known)}, or give a path")
+
+
+def passed_over(name: str, path: Path) -> str:
+    """What is to be said where a name gave a workflow of ours and somebody's file here may have been meant, else nothing."""
+    given = Path(f"{name}.json")
+    if path.parent != WORKFLOWS or not _is_somebodys(given):
+        return ""
+    return f"--workflow {name} takes EditPairs' own {path.name}; the file here is --workflow ./{given}"
+
+
+def _is_somebodys(given: Path) -> bool:
+    """Whether a bare name is a file here, and here is not where our own are."""
+    return given.is_file() and Path.cwd() != WORKFLOWS
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,11 @@ Key = Annotated[str, AfterValidator(checked_key)]
 key ends there; no capitals, as some disks take them for small letters."""
 
 
+def file_stem(key: str) -> str:
+    """A key as names of a sink's files begin with it."""
+    return re.sub("[^0-9A-Za-z]", "-", key)
+
+
 def _file_name(name: str) -> str:
     if name in ("", ".", "..") or any(char in "/\\" or not char.isprintable() for char in name):
         raise ValueError("not the bare name of a file")

@@ -67,7 +67,7 @@ def sample(key: str, instruction: str = "") -> Sample:
 def pool_of(journal: Journal, spool: Spool, servers: int) -> tuple[Pool, Told]:
     """What servers of a run share."""
     told, photos = Told(), cast(Source, Photos())
-    journal.set("run_id", "r")
+    journal.set("run_id", "0" * 32)
     return Pool(journal, EditHarvester(spool), photos, told, StopRequest(), servers, 1, lambda: ""), told
 
 

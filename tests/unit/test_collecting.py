@@ -1,8 +1,9 @@
-"""Pairs made by hand become a dataset: the newest of each, whole ones only, and again without loss."""
+"""Pairs made by hand become a dataset: each that differs, whole ones only, and again without loss."""
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image, PngImagePlugin
 
 from comfy_nodes.core.verdicts import UNVOUCHED
 from driver.batch import main
@@ -99,13 +101,82 @@ def test_a_pair_that_nobody_vouches_for_is_unscored(hand: Hand, tmp_path: Path) 
     assert found.lines[0].endswith("0 new, 1 collected before")
 
 
-def test_the_newest_of_a_key_counts(hand: Hand, tmp_path: Path) -> None:
-    hand.save("a", red=1)
-    hand.save("a", red=2, subfolder="later")
-    found = collect(hand.folder, tmp_path / "out")
-    (row,) = rows(tmp_path / "out")
-    assert row["output_images"][0]["bytes"] == next(hand.folder.glob("later/*-edited.png")).read_bytes()
-    assert "1 were saved again later under the same key: the newest counts" in found.lines
+class TestVariants:
+    """Several pairs under one key, as somebody saves them who presses Run again."""
+
+    def reds(self, output: Path) -> dict[str, int]:
+        """How red each row's edited picture is, by key."""
+        pictures = {row["key"]: row["output_images"][0]["bytes"] for row in rows(output)}
+        return {key: int(np.asarray(Image.open(io.BytesIO(data)))[0, 0, 0]) for key, data in sorted(pictures.items())}
+
+    def test_each_that_differs_is_a_row_and_equal_ones_are_one(self, hand: Hand, tmp_path: Path) -> None:
+        for red in (4, 0, 2, 0, 4):
+            hand.save("a", red=red, seed=red)
+        hand.save("a", red=2, seed=2, prompt="Paint it yellow.")
+        hand.save("b", red=2, seed=2)
+        found = collect(hand.folder, tmp_path / "out")
+        reds = self.reds(tmp_path / "out")
+        assert (reds["a"], reds["a~3"], reds["b"]) == (0, 4, 2)
+        assert (reds["a~1"], reds["a~2"], len(reds)) == (2, 2, 5)
+        assert found.lines == (
+            f"5 pairs in {hand.folder}: 5 new, 0 collected before",
+            "2 more were saved that show and say the same as one of these: such count once",
+            "3 are variants of another, under its key with ~1, ~2, ... behind it",
+        )
+
+    def test_names_do_not_depend_on_times_and_paths(self, hand: Hand, tmp_path: Path) -> None:
+        for red in (3, 1, 2):
+            path = hand.save("a", red=red, seed=7, subfolder=f"day {red}")
+            os.utime(path, (9 - red, 9 - red))
+        collect(hand.folder, tmp_path / "out")
+        for number, path in enumerate(sorted(hand.folder.rglob("a-*.json"))):
+            os.utime(path, (number, number))
+        (hand.folder / "day 1").rename(hand.folder / "last")
+        collect(hand.folder, tmp_path / "again")
+        assert self.reds(tmp_path / "again") == self.reds(tmp_path / "out")
+
+    def test_a_later_one_leaves_the_others_their_keys(self, hand: Hand, tmp_path: Path) -> None:
+        hand.save("a", red=5, seed=5)
+        collect(hand.folder, tmp_path / "out")
+        for path in hand.folder.glob("a*"):
+            path.unlink()
+        hand.save("a", red=1, seed=1)
+        hand.save("a", red=5, seed=5)
+        found = collect(hand.folder, tmp_path / "out")
+        assert self.reds(tmp_path / "out") == {"a": 5, "a~1": 1}
+        assert found.lines[0].endswith("2 pairs in " + f"{hand.folder}: 1 new, 0 collected before")
+
+    def test_those_of_one_batch_are_numbered_on(self, hand: Hand, tmp_path: Path) -> None:
+        for seed in (1, 2):
+            for number in (0, 1):
+                path = hand.save(f"a~{number}", red=2 * seed + number, seed=seed)
+                text = path.read_text().replace(f"a~{number}-", f"a-{number}-")  # as Save Edit Pair spells it
+                for file in hand.folder.glob(f"a~{number}-*"):
+                    file.rename(file.with_name(file.name.replace("~", "-")))
+                path.with_name(path.name.replace("~", "-")).write_text(text)
+        collect(hand.folder, tmp_path / "out")
+        assert self.reds(tmp_path / "out") == {"a~0": 2, "a~1": 3, "a~2": 4, "a~3": 5}
+
+    def test_the_newest_verdict_on_a_pair_counts(self, hand: Hand, tmp_path: Path) -> None:
+        hand.save("a", "reject")
+        collect(hand.folder, tmp_path / "out")
+        hand.save("a", "keep", subfolder="later")
+        found = collect(hand.folder, tmp_path / "out")
+        assert (keys(tmp_path / "out"), keys(tmp_path / "out", "rejected")) == (["a"], [])
+        assert "1 collected before were saved again since: their new verdicts count" in found.lines
+
+    def test_the_graph_in_a_picture_makes_no_variant(self, hand: Hand, tmp_path: Path) -> None:
+        for number in range(2):
+            path = hand.save("a")
+            picture = path.with_name(f"{path.stem}-edited.png")
+            text = PngImagePlugin.PngInfo()
+            text.add_text("prompt", str(number))
+            Image.open(picture).save(picture, pnginfo=text)
+            record = json.loads(path.read_text())
+            record["output_images"][0]["sha256"] = hashlib.sha256(picture.read_bytes()).hexdigest()
+            path.write_text(json.dumps(record))
+        collect(hand.folder, tmp_path / "out")
+        assert keys(tmp_path / "out") == ["a"]
 
 
 def test_the_same_command_adds_what_is_new_and_keeps_what_is_gone(hand: Hand, tmp_path: Path) -> None:
@@ -117,11 +188,11 @@ def test_the_same_command_adds_what_is_new_and_keeps_what_is_gone(hand: Hand, tm
     hand.save("b", red=7, prompt="Paint it yellow.")
     hand.save("c")
     found = collect(hand.folder, tmp_path / "out")
-    assert sorted(keys(tmp_path / "out")) == ["a", "b", "c"]
-    assert {row["key"]: row["prompt"] for row in rows(tmp_path / "out")}["b"] == "Paint it yellow."
-    assert found.lines[0].endswith(f"2 pairs in {hand.folder}: 2 new, 0 collected before")
+    assert sorted(keys(tmp_path / "out")) == ["a", "b", "b~1", "c"]
+    assert {row["key"]: row["prompt"] for row in rows(tmp_path / "out")}["b~1"] == "Paint it yellow."
+    assert found.lines[0] == f"3 pairs in {hand.folder}: 2 new, 1 collected before"
     before = [path.read_bytes() for path in sorted((tmp_path / "out" / "data").iterdir())]
-    assert collect(hand.folder, tmp_path / "out").lines[0].endswith("0 new, 2 collected before")
+    assert collect(hand.folder, tmp_path / "out").lines[0].endswith("0 new, 3 collected before")
     assert [path.read_bytes() for path in sorted((tmp_path / "out" / "data").iterdir())] == before
 
 

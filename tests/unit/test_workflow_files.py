@@ -11,7 +11,7 @@ from PIL import Image, PngImagePlugin
 
 from driver import workflow
 from driver.failures import RunError
-from driver.workflow import Api, BatchGraph, WorkflowFile, find_workflow
+from driver.workflow import Api, BatchGraph, WorkflowFile, find_workflow, passed_over
 
 
 def graph() -> Api:
@@ -149,6 +149,36 @@ class TestFinding:
     def test_a_file_here_that_is_no_name(self, house: Path) -> None:
         (house / "here" / "mine.json").touch()
         assert find_workflow("mine.json", "full") == (Path("mine.json"), "custom")
+
+    @pytest.mark.parametrize("profile", ["full", "classical"])
+    @pytest.mark.parametrize(
+        ("name", "other"), [("remove.json", "remove"), ("style.json", "style"), ("style", "style.json")]
+    )
+    def test_a_file_here_with_a_name_of_ours_is_asked_about(
+        self, name: str, other: str, profile: str, house: Path
+    ) -> None:
+        """Neither loses silently, and both ways to say it that the line names lead there."""
+        (house / "here" / name).touch()
+        with pytest.raises(
+            RunError, match=rf"--workflow \./{name} takes the file, --workflow {other} that of EditPairs"
+        ):
+            find_workflow(name, profile)
+        assert find_workflow(f"./{name}", profile) == (Path(name), "custom")
+        ours, _ = find_workflow(other, "classical")
+        assert ours.parent == house / "workflows"
+
+    def test_a_name_that_passes_over_a_file_here_is_told(self, house: Path) -> None:
+        ours, _ = find_workflow("style", "full")
+        assert passed_over("style", ours) == ""
+        (house / "here" / "style.json").touch()
+        line = "--workflow style takes EditPairs' own style.json; the file here is --workflow ./style.json"
+        assert passed_over("style", ours) == line
+        assert passed_over("./style.json", Path("style.json")) == ""
+
+    def test_in_the_folder_of_ours_nothing_is_asked(self, house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(house / "workflows")
+        assert find_workflow("style.json", "full") == (house / "workflows" / "style.json", "full")
+        assert passed_over("style", house / "workflows" / "style.json") == ""
 
     def test_a_task_without_a_model_graph_names_the_profile(self) -> None:
         with pytest.raises(RunError, match=r"no model graph yet: --profile classical takes remove-classical\.json"):
