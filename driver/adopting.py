@@ -218,7 +218,7 @@ class _Adoption:
 
     def _load(self, source: str, task: str, words: str, seeds: list[Seed], at: tuple[float, float]) -> int:
         """Load Edit Sample with what the artist had: picture, words and seed."""
-        values = {"image": self._graph.picture(source), "instruction": words, "seed": self._main_seed(seeds) or 0}
+        values: dict[str, Any] = {"image": self._graph.picture(source), "instruction": words, "seed": self._main_seed(seeds) or 0}
         load = self._add(SOURCE_CLASS, at, (320, 690), task=task, **values)
         self._lines.append(f"source: Load Edit Sample #{load} stands for {self._name(source)} (task {task})")
         return load
