@@ -111,6 +111,7 @@ def test_photos_without_words(driver: Driver, tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):
         make_photo(photos / name, size=(64, 48))
     (photos / "a.txt").write_text("Blur it.")
+    (photos / "b.txt").unlink()
     theirs = CASES / "adopt-loses-the-words" / "no-model.json"
     assert command("--adopt", theirs, "--server", driver.url, "--output", graph).returncode == 0
     batch = {"workflow": graph, "quick": False}
@@ -120,7 +121,7 @@ def test_photos_without_words(driver: Driver, tmp_path: Path) -> None:
 
     ui = json.loads(graph.read_text())
     (load,) = [node for node in ui["nodes"] if node["type"] == SOURCE_CLASS]
-    load["widgets_values"][load["widgets_values"].index("", 5 + 1)] = "Make it soft."
+    load["widgets_values"][load["widgets_values"].index("", 6)] = "Make it soft."  # behind the name of its class
     graph.write_text(json.dumps(ui))
     shown = driver.run("--input", photos, "--output", out, "--dry-run", **batch).stdout
     assert "1 bring none: they get the workflow's own, 'Make it soft.'" in shown
