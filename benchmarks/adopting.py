@@ -94,7 +94,10 @@ def outcome(file: WorkflowFile, info: dict[str, Any]) -> Outcome:
     task = str(load["inputs"]["task"])
     if repainted and task not in NEEDS_REGION:
         found.append(f"the mask of {load['inputs']['image']} is not taken over, and task {task} runs without")
-    bound, runs = (_refusal(partial(one, api, with_its_files(api, info))) for one, api in ((BatchGraph.bind, ours), (check, theirs)))
+    bound, runs = (
+        _refusal(partial(one, api, with_its_files(api, info)))
+        for one, api in ((BatchGraph.bind, ours), (check, theirs))
+    )
     if bound and not runs:
         found.append(f"cannot be batched: {bound}")
     return Outcome(name, "asked" if asked else "adopted", ", ".join(asked), task, tuple(found), repainted)
@@ -129,7 +132,9 @@ def differences(theirs: Api, ours: Api, info: dict[str, Any]) -> tuple[list[str]
     graph = Graph(theirs, info, "", lambda question: next(iter(question.choices)))
     needed, found, repainted = ancestors(theirs, end[0]), [], False
     taken = needed - ours.keys()
-    painted = [(node_id, slot) for node_id in (*taken, *graph.painted(needed)) for slot in graph.used(node_id, MASK, needed)]
+    painted = [
+        (node_id, slot) for node_id in (*taken, *graph.painted(needed)) for slot in graph.used(node_id, MASK, needed)
+    ]
     inside = editors(graph, needed, painted)  # where a mask is only transparency, the pair has none of it
     for node_id in needed - taken:
         before, after = theirs[node_id], ours[node_id]

@@ -92,7 +92,9 @@ def test_a_change_is_seen(info: dict[str, Any]) -> None:
 
 def command(*options: object) -> subprocess.CompletedProcess[str]:
     arguments = [sys.executable, "driver/batch.py", *map(str, options)]
-    return subprocess.run(arguments, cwd=REPOSITORY, capture_output=True, text=True, stdin=subprocess.DEVNULL, env=os.environ)
+    return subprocess.run(
+        arguments, cwd=REPOSITORY, capture_output=True, text=True, stdin=subprocess.DEVNULL, env=os.environ
+    )
 
 
 def test_a_server_without_the_pack(driver: Driver, tmp_path: Path) -> None:
