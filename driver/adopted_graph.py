@@ -1,7 +1,7 @@
-"""What somebody's graph does, read from its wiring: where its photo goes in, the words and the seeds, and what comes out.
+"""What somebody's graph does, read from its wiring: where its photo goes in, the seeds, and what comes out.
 
-Works on the API format, in which subgraphs are resolved, with a server's node list for the types. Used by `adopting.py`
-alone. Asks where the wiring leaves it open.
+Works on the API format, in which subgraphs are resolved, with a server's node list for the types. `adopted_words.py` and
+`adopted_masks.py` read words and masks from it, for `adopting.py`. Asks where the wiring leaves it open.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .failures import RunError
-from .fresh_nodes import WIDGETS, inputs_of
+from .fresh_nodes import WIDGETS, inputs_with
 from .page_nodes import missing
 from .workflow import Api, ancestors, is_link, seed_inputs
 
@@ -21,16 +21,8 @@ IMAGE, MASK, LATENT = "IMAGE", "MASK", "LATENT"
 _FITTING = re.compile(r"scale|resize|crop|pad", re.IGNORECASE)
 """Classes that only change the size of a picture, by name."""
 
-_AGAINST = re.compile(r"neg|uncond", re.IGNORECASE)
-"""Inputs that say what is not wanted."""
-
-_FOR = ("positive", "conditioning", "cond1")
-"""Inputs of samplers and guiders that say what is wanted, in ComfyUI's own nodes."""
-
-_WORDS = ("prompt", "text", "instruction", "string", "value")
-"""Names of text inputs that hold what is wanted, where no conditioning tells."""
-
-_ANY = ("*", "COMFY_MATCHTYPE_V3")
+ANY = ("*", "COMFY_MATCHTYPE_V3")
+"""Types of sockets that take, or give, whatever is wired."""
 
 
 @dataclass(frozen=True)
@@ -43,27 +35,18 @@ class Question:
     """What may be answered, and what it is."""
 
 
-@dataclass(frozen=True)
-class WordsInput:
-    """A widget for words."""
-
-    node: str
-    name: str
-    words: str
-
-
 class Graph:
     """One graph in API format."""
 
     def __init__(self, api: Api, object_info: dict[str, Any], name: str, ask: Callable[[Question], str]):
-        self._api = api
+        self.api = api
         self._info = object_info
         self._named = name
         self._ask = ask
 
     def title(self, node_id: str) -> str:
         """What the artist calls a node."""
-        node = self._api[node_id]
+        node = self.api[node_id]
         return str((node.get("_meta") or {}).get("title") or node["class_type"])
 
     def result(self) -> tuple[str, str]:
@@ -72,44 +55,52 @@ class Graph:
         Raises:
             RunError: there is none: it is no graph that edits pictures, or the server lacks a node on the way to it.
         """
-        shown = [(node_id, name) for node_id in self._api if self._class(node_id).get("output_node")
-                 for name, link in self._links(node_id) if self._type(link) in (IMAGE, *_ANY)]  # fmt: skip
-        made = [one for one in shown if not self._loads_photo(self._api[one[0]]["inputs"][one[1]][0])]
-        fed = [one for one in made if any(self._loads_photo(other) for other in ancestors(self._api, one[0]))]
+        shown = [(node_id, name) for node_id in self.api if self._class(node_id).get("output_node")
+                 for name, link in self.links(node_id) if self.kind(link) in (IMAGE, *ANY)]  # fmt: skip
+        made = [one for one in shown if not self.loads_photo(self.api[one[0]]["inputs"][one[1]][0])]
+        fed = [one for one in made if any(self.loads_photo(other) for other in ancestors(self.api, one[0]))]
         if not fed:
-            wired = {end for node_id in self._api for _, link in self._links(node_id) for end in (node_id, link[0])}
+            wired = {end for node_id in self.api for _, link in self.links(node_id) for end in (node_id, link[0])}
             self._refuse_missing(wired)
             raise RunError(f"{self._named}: {self._why_not()}")
-        edited = [one for one in fed if any(self._is_sampler(other) for other in ancestors(self._api, one[0]))] or fed
+        edited = [one for one in fed if any(self.is_sampler(other) for other in ancestors(self.api, one[0]))] or fed
         alone = [one for one in edited if sum(node_id == one[0] for node_id, _ in edited) == 1] or edited
-        saved = [one for one in alone if "save" in self._api[one[0]]["class_type"].lower()] or alone
+        saved = [one for one in alone if "save" in self.api[one[0]]["class_type"].lower()] or alone
         first: dict[tuple[str, int], tuple[str, str]] = {}
         for one in saved:
-            first.setdefault(tuple(self._api[one[0]]["inputs"][one[1]]), one)
+            first.setdefault(tuple(self.api[one[0]]["inputs"][one[1]]), one)
         found = {node_id: (node_id, name) for node_id, name in first.values()}
-        result = found[self._choose("result", "which node saves the edited picture?", list(found))]
-        self._refuse_missing(ancestors(self._api, result[0]))
+        result = found[self._one_of("result", "which node saves the edited picture?", list(found))]
+        self._refuse_missing(ancestors(self.api, result[0]))
         return result
 
     def missing(self) -> list[str]:
         """Nodes that the server lacks."""
-        return [node_id for node_id, node in self._api.items() if node["class_type"] not in self._info]
+        return [node_id for node_id, node in self.api.items() if node["class_type"] not in self._info]
 
     def _refuse_missing(self, needed: set[str]) -> None:
-        if lacking := [missing(node_id, self._api[node_id]) for node_id in self.missing() if node_id in needed]:
+        if lacking := [missing(node_id, self.api[node_id]) for node_id in self.missing() if node_id in needed]:
             raise RunError(f"{self._named}: {'; '.join(lacking)}")
 
-    def source(self, result: tuple[str, str]) -> tuple[str, list[str]]:
-        """The node that loads the photo, and the others that load pictures."""
-        needed = ancestors(self._api, result[0])
-        found = [node_id for node_id in self._api if node_id in needed and self._loads_photo(node_id)]
+    def way(self, result: tuple[str, str]) -> set[str]:
+        """The nodes that the picture which is saved depends on."""
+        node_id, name = result
+        return ancestors(self.api, self.api[node_id]["inputs"][name][0])
+
+    def source(self, needed: set[str]) -> tuple[str, list[str]]:
+        """The node that loads the photo, and the others that load pictures.
+
+        Args:
+            needed: the nodes on the way to the result.
+        """
+        found = [node_id for node_id in self.api if node_id in needed and self.loads_photo(node_id)]
         painted = {
-            node_id for sampler in needed if self._is_sampler(sampler) for name, link in self._links(sampler)
-            if self._type(link) == LATENT for node_id in ancestors(self._api, link[0])
+            node_id for sampler in needed if self.is_sampler(sampler) for name, link in self.links(sampler)
+            if self.kind(link) == LATENT for node_id in ancestors(self.api, link[0])
         }  # fmt: skip
         starts = [node_id for node_id in found if node_id in painted]
         asked = "which picture is edited? The other belongs to it as a reference."
-        source = starts[0] if len(starts) == 1 else self._choose("source", asked, found)
+        source = starts[0] if len(starts) == 1 else self._one_of("source", asked, found)
         return source, [node_id for node_id in found if node_id != source]
 
     def reference(self, others: list[str]) -> str | None:
@@ -117,170 +108,137 @@ class Graph:
         if not others:
             return None
         text = "which other picture comes with each sample as its reference?"
-        chosen = self._choose("reference", text, others, none=len(others) > 1)
+        chosen = self._one_of("reference", text, others, none=len(others) > 1)
         return None if chosen == "none" else chosen
 
-    def words(self, result: tuple[str, str]) -> list[WordsInput]:
-        """The widgets that take the instruction; none where the graph takes no words."""
-        needed = ancestors(self._api, result[0])
-        samplers = [node_id for node_id in self._api if node_id in needed and self._is_sampler(node_id)]
-        found: dict[tuple[str, str], WordsInput] = {}
-        for sampler in samplers:
-            for one in self._positive(sampler, "", set()):
-                found[one.node, one.name] = one
-        if not samplers:
-            for node_id in self._api:
-                if node_id in needed:
-                    found |= {(one.node, one.name): one for one in self._texts(node_id) if one.name in _WORDS}
-        nodes = list(dict.fromkeys(node_id for node_id, _ in found))
-        if not nodes:
-            return []
-        chosen = self._choose("instruction", "which prompt takes the instruction?", nodes, none=len(nodes) > 1)
-        return [one for one in found.values() if one.node == chosen]
-
-    def seeds(self, result: tuple[str, str]) -> list[tuple[str, str]]:
+    def seeds(self, needed: set[str]) -> list[tuple[str, str]]:
         """Seed widgets, as node and input."""
-        needed = ancestors(self._api, result[0])
         return [
             (node_id, name)
-            for node_id, name in seed_inputs(self._api, self._info)
-            if node_id in needed and self._api[node_id]["inputs"][name] is not None
+            for node_id, name in seed_inputs(self.api, self._info)
+            if node_id in needed and self.api[node_id]["inputs"][name] is not None
         ]
 
-    def uses(self, node_id: str, kind: str) -> bool:
-        """Whether anything hangs on a node's output of this type."""
-        return any(
-            link[0] == node_id and self._type(link) == kind for other in self._api for _, link in self._links(other)
-        )
+    def used(self, node_id: str, kind: str, needed: set[str]) -> list[int]:
+        """A node's outputs of a type that another node takes."""
+        found = {link[1] for other in needed for _, link in self.links(other) if link[0] == node_id}
+        return sorted(slot for slot in found if self.kind((node_id, slot)) == kind)
 
-    def mask_loaders(self, result: tuple[str, str]) -> list[str]:
-        """Nodes that load nothing but a mask."""
-        needed = ancestors(self._api, result[0])
+    def painted(self, needed: set[str]) -> list[str]:
+        """Nodes whose upload is a mask, or is painted over a picture that is wired to them."""
         return [
             node_id
-            for node_id in self._api
-            if node_id in needed and self._uploads(node_id) and self._class(node_id)["output"][:1] == [MASK]
-        ]
+            for node_id in self.api
+            if node_id in needed and not self.loads_photo(node_id)
+            and any(spec[1].get("image_upload") for _, spec in self.inputs(node_id) if len(spec) > 1)
+        ]  # fmt: skip
 
-    def fitted(self, result: tuple[str, str], source: str) -> list[str]:
+    def fitted(self, needed: set[str], source: str) -> list[str]:
         """Nodes that bring the photo to the size of the edit, in their order."""
-        needed = ancestors(self._api, result[0])
-        samplers = [node_id for node_id in needed if self._is_sampler(node_id)]
-        before = {one for sampler in samplers for one in ancestors(self._api, sampler) - {sampler}} or needed
+        samplers = [node_id for node_id in needed if self.is_sampler(node_id)]
+        before = {one for sampler in samplers for one in ancestors(self.api, sampler) - {sampler}} or needed
         chain: list[str] = []
         at = source
         while True:
             following = [
-                node_id for node_id in self._api
-                if node_id in before and node_id not in chain and _FITTING.search(self._api[node_id]["class_type"])
-                and IMAGE in (self._type((node_id, 0)), *(self._type(link) for _, link in self._links(node_id)))
-                and any(link[0] == at and self._type(link) in (IMAGE, *_ANY) for _, link in self._links(node_id))
+                node_id for node_id in self.api
+                if node_id in before and node_id not in chain and _FITTING.search(self.api[node_id]["class_type"])
+                and IMAGE in (self.kind((node_id, 0)), *(self.kind(link) for _, link in self.links(node_id)))
+                and any(link[0] == at and self.kind(link) in (IMAGE, *ANY) for _, link in self.links(node_id))
             ]  # fmt: skip
             if not following:
                 return chain
             at = following[0]
             chain.append(at)
 
-    def _choose(self, name: str, text: str, candidates: list[str], none: bool = False) -> str:
-        if len(candidates) == 1 and not none:
-            return candidates[0]
-        choices = {node_id: self._describe(node_id) for node_id in candidates}
-        return self._ask(Question(name, text, {**choices, **({"none": "none of them"} if none else {})}))
-
-    def _describe(self, node_id: str) -> str:
-        """A node in a line: its title, its class and the first of what stands in it."""
-        node, title = self._api[node_id], self.title(node_id)
-        values = [str(value) for value in node["inputs"].values() if isinstance(value, str) and value.strip()]
-        shown = f" ({values[0].strip()[:60]!r})" if values else ""
-        return f"{title}{'' if title == node['class_type'] else ' ' + node['class_type']}{shown}"
-
-    def _positive(self, node_id: str, output: str, seen: set[tuple[str, str]]) -> Iterator[WordsInput]:
-        """The words that reach a sampler as what is wanted, going up from it.
+    def choose(self, name: str, text: str, choices: dict[str, str], none: bool = False) -> str:
+        """One of these, asked about where there are several.
 
         Args:
-            output: name of the output that the way comes from.
+            none: whether it may be none of them, which is asked about too.
         """
-        if (node_id, output) in seen:
-            return
-        seen.add((node_id, output))
-        links = [(name, link) for name, link in self._links(node_id) if self._type(link) in ("CONDITIONING", "GUIDER")]
-        same = [one for one in links if one[0] == output]
-        wanted = [one for one in links if one[0] in _FOR] or [one for one in links if not _AGAINST.search(one[0])]
-        for _name, link in same or wanted:
-            names = self._class(link[0]).get("output_name") or self._class(link[0])["output"]
-            yield from self._positive(link[0], str(names[link[1]]), seen)
-        if not links:
-            yield from self._texts(node_id)
+        if len(choices) == 1 and not none:
+            return next(iter(choices))
+        return self._ask(Question(name, text, {**choices, **({"none": "none of them"} if none else {})}))
 
-    def _texts(self, node_id: str) -> Iterator[WordsInput]:
-        """The widgets that a node's words come from: its own, or those of nodes that its text inputs are wired to."""
-        for name, spec in self._inputs(node_id):
-            value = self._api[node_id]["inputs"].get(name)
-            if spec[:1] != ["STRING"] or value is None or _AGAINST.search(name):
-                continue
-            if is_link(value):
-                yield from self._strings(value[0], set())
-            elif len(spec) > 1 and (spec[1].get("multiline") or name in _WORDS):
-                yield WordsInput(node_id, name, str(value))
+    def _one_of(self, name: str, text: str, candidates: list[str], none: bool = False) -> str:
+        return self.choose(name, text, {node_id: self.described(node_id) for node_id in candidates}, none)
 
-    def _strings(self, node_id: str, seen: set[str]) -> Iterator[WordsInput]:
-        if node_id in seen:
-            return
-        seen.add(node_id)
-        links = [link for _, link in self._links(node_id) if self._type(link) in ("STRING", *_ANY)]
-        for link in links:
-            yield from self._strings(link[0], seen)
-        if not links:  # what stands beside wired words, such as a trigger word, is the graph's own
-            yield from self._texts(node_id)
+    def described(self, node_id: str, value: str = "") -> str:
+        """A node in a line: its title, its class and a value, by default the first text of what stands in it."""
+        node, title = self.api[node_id], self.title(node_id)
+        values = [value, *(one for one in node["inputs"].values() if isinstance(one, str))]
+        shown = next((f" ({one.strip()[:60]!r})" for one in values if one.strip()), "")
+        return f"{title}{'' if title == node['class_type'] else ' ' + node['class_type']}{shown}"
 
-    def _is_sampler(self, node_id: str) -> bool:
-        found = {self._type(link) for _, link in self._links(node_id)}
+    def is_sampler(self, node_id: str) -> bool:
+        """Whether it makes latents of latents by a model."""
+        found = {self.kind(link) for _, link in self.links(node_id)}
         return LATENT in self._class(node_id)["output"] and LATENT in found and bool(found & {"MODEL", "GUIDER"})
 
-    def _loads_photo(self, node_id: str) -> bool:
-        return self._uploads(node_id) and self._class(node_id)["output"][:1] == [IMAGE]
+    def loads_photo(self, node_id: str) -> bool:
+        """Whether it gives the picture that its widget names; one with a wired picture works on that."""
+        listed = [spec for _, spec in self.inputs(node_id) if isinstance(spec[0], list) or spec[0] == "COMBO"]
+        uploads = any(len(spec) > 1 and spec[1].get("image_upload") for spec in listed)
+        wired = any(self.kind(link) == IMAGE for _, link in self.links(node_id))
+        return uploads and not wired and self.outputs(node_id)[:1] == [IMAGE]
 
-    def _uploads(self, node_id: str) -> bool:
-        return any(len(spec) > 1 and spec[1].get("image_upload") for _, spec in self._inputs(node_id))
+    def picture(self, node_id: str) -> str:
+        """The file that a node which loads a photo names; "" where another node does."""
+        for name, spec in self.inputs(node_id):
+            value = self.api[node_id]["inputs"].get(name)
+            if len(spec) > 1 and spec[1].get("image_upload") and isinstance(value, str):
+                return value
+        return ""
+
+    def outputs(self, node_id: str) -> list[str]:
+        """Types of its outputs."""
+        return list(self._class(node_id)["output"])
+
+    def output_name(self, link: Any) -> str:
+        """What the output at the beginning of a link is called."""
+        names = self._class(link[0]).get("output_name") or self.outputs(link[0])
+        return str(names[link[1]])
 
     def _why_not(self) -> str:
         kinds = {
-            self._type(link)
-            for node_id in self._api
+            self.kind(link)
+            for node_id in self.api
             if self._class(node_id).get("output_node")
-            for _, link in self._links(node_id)
+            for _, link in self.links(node_id)
         }
-        others = sorted(kinds - {IMAGE, MASK, *WIDGETS, *_ANY})
-        classes = {node["class_type"] for node in self._api.values()}
+        others = sorted(kinds - {IMAGE, MASK, *WIDGETS, *ANY})
+        classes = {node["class_type"] for node in self.api.values()}
         if others:
             return f"makes {', '.join(others).lower()}, no edited picture; a graph to adopt loads a photo and saves a picture"
-        if not any(self._loads_photo(node_id) for node_id in self._api):
+        if not any(self.loads_photo(node_id) for node_id in self.api):
             return "loads no photo (it has no Load Image): it makes pictures from words alone and edits none"
         if not classes & {"SaveImage", "PreviewImage"}:
             return "saves no picture (it has no Save Image)"
         return "what it saves is no edit of the photo that it loads: wire them"
 
     def _class(self, node_id: str) -> dict[str, Any]:
-        return dict(self._info.get(self._api[node_id]["class_type"], {"output": []}))
+        return dict(self._info.get(self.api[node_id]["class_type"], {"output": []}))
 
-    def _inputs(self, node_id: str) -> Iterator[tuple[str, list[Any]]]:
-        return inputs_of(self._class(node_id))
+    def inputs(self, node_id: str) -> Iterator[tuple[str, list[Any]]]:
+        """A node's inputs as name and description."""
+        return inputs_with(self._class(node_id), self.api[node_id]["inputs"])
 
-    def _links(self, node_id: str) -> list[tuple[str, list[Any]]]:
+    def links(self, node_id: str) -> list[tuple[str, list[Any]]]:
         """A node's wired inputs whose other end is there."""
-        inputs = self._api[node_id]["inputs"]
-        return [(name, value) for name, value in inputs.items() if is_link(value) and value[0] in self._api]
+        inputs = self.api[node_id]["inputs"]
+        return [(name, value) for name, value in inputs.items() if is_link(value) and value[0] in self.api]
 
-    def _type(self, link: Any) -> str:
+    def kind(self, link: Any) -> str:
         """What travels through a link; a switch, which takes anything, gives what it is fed."""
         seen: set[str] = set()
         while link[0] not in seen:
             seen.add(link[0])
             outputs = self._class(link[0])["output"]
             kind = str(outputs[link[1]]) if link[1] < len(outputs) else "*"
-            declared = {name: spec[:1] for name, spec in self._inputs(link[0])}
-            fed = [one for name, one in self._links(link[0]) if declared.get(name, [""])[0] in _ANY]
-            if kind not in _ANY or not fed:
+            declared = {name: spec[:1] for name, spec in self.inputs(link[0])}
+            fed = [one for name, one in self.links(link[0]) if declared.get(name, [""])[0] in ANY]
+            if kind not in ANY or not fed:
                 return kind
             link = fed[0]
         return "*"

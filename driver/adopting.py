@@ -1,8 +1,9 @@
 """`--adopt`: makes a batchable workflow of a graph that somebody has: its photo, words and seeds come from EditPairs' nodes.
 
 What the graph does is read from its API form, where subgraphs, bypassed nodes and reroutes are resolved; what is changed
-is the file that the artist opens. `adopted_graph.py` reads; here is what is put in. Called by the command with a server's
-node list. Asks where a graph leaves it open, and guesses nothing that cannot be told from the wiring.
+is the file that the artist opens. `adopted_graph.py` reads; here is what is put in. Our nodes hold the artist's picture,
+words and seed, so that Run gives what it gave. Called by the command with a server's node list. Asks where a graph leaves
+it open, and guesses nothing that cannot be told from the wiring.
 """
 
 from __future__ import annotations
@@ -16,20 +17,41 @@ from typing import Any
 
 from comfy_nodes.core.tasks import INSTRUCT, WORK
 
+from . import adopted_masks
 from .adopted_graph import IMAGE, MASK, Graph, Question
+from .adopted_words import WordsInput, words_of
 from .failures import RunError
 from .fresh_nodes import fresh_node
+from .partner import KEY_VARIABLE, paid_nodes
 from .ui_graph import NodePath, Origin, UiGraph, without_shown_values
 from .workflow import EDIT_SINK, SECOND_CLASS, SINK_CLASSES, SOURCE_CLASS, Api, BatchGraph, WorkflowFile
 
 MASKED_TASK = "replace"
-"""What a graph that takes a painted mask is for, until somebody says otherwise: its words say what is to be there."""
+"""What a graph that edits inside a mask is for, until somebody says otherwise: its words say what is to be there."""
+
+ERASING_TASK = "remove"
+"""What one is for that takes away what the mask marks."""
+
+CUT_OUT_TASK = "extract"
+"""What one may be said to be for that makes all but an object transparent."""
+
+MAX_SEED = 2**53 - 1
+"""The largest seed that Load Edit Sample takes."""
+
+WHITE = 0xFFFFFF
+"""Of Empty Image, as the page writes colours."""
+
+COLOUR = "#3f789e"
+"""Of our groups: that of the groups in `workflows/`."""
 
 GAP = 60
 """Pixels on the canvas between the artist's nodes and ours. Ours."""
 
 ANSWERS = ("source", "result", "reference", "instruction", "task")
 """What `--adopt-choice` may answer."""
+
+Seed = tuple[str, str]
+"""A seed widget: node and input."""
 
 Ask = Callable[[Question], str]
 """Answers a question with one of its choices."""
@@ -141,104 +163,188 @@ class _Adoption:
     def run(self) -> Adopted:
         graph = self._graph
         result = graph.result()
-        source, others = graph.source(result)
+        way = graph.way(result)
+        source, others = graph.source(way)
         reference = graph.reference(others)
-        words = graph.words(result)
-        seeds = graph.seeds(result)
-        edited = self._outside(result)
+        words = words_of(graph, way)
+        seeds = graph.seeds(way)
+        masks = adopted_masks.masks_of(graph, way, source)
+        inside = adopted_masks.editors(graph, way, masks)
+        cut_out = adopted_masks.cut_out(graph, result, masks)
+        fitted = graph.fitted(way, source)
+        edited = self._outside(graph.api[result[0]]["inputs"][result[1]])
+        photo = self._outside([fitted[-1], 0]) if fitted else None
 
         left, top, right, _ = self._ui.corners()
-        task = self._answers.get("task") or (MASKED_TASK if graph.uses(source, MASK) else INSTRUCT.name)
-        load = self._add(SOURCE_CLASS, (left - 320 - GAP, top), (320, 690), task=task)
+        spoken = words[0].words if words else ""
+        task = self._answers.get("task") or self._task(inside, [spoken] if words else [])
+        load = self._load(source, task, spoken, seeds, (left - 320 - GAP, top))
         sample, image, mask = Origin(load, 0), Origin(load, 1), Origin(load, 2)
-        instruction, seed = Origin(load, 5), Origin(load, 6)
-        self._lines.append(f"source: Load Edit Sample #{load} stands for {self._name(source)} (task {task})")
-        photo = self._photo_origin(result, source) or image
-        self._replace(source, {0: image, 1: mask})
-        for loader in graph.mask_loaders(result):
-            self._lines.append(f"mask: from Load Edit Sample instead of {self._name(loader)}")
-            self._replace(loader, {0: mask})
+        shown = {slot: mask for slot, kind in enumerate(graph.outputs(source)) if kind == MASK}
+        self._replace(source, {0: image, **shown})
+        for painter in dict.fromkeys(node_id for node_id, _ in masks if node_id != source):
+            self._lines.append(f"mask: from Load Edit Sample instead of {self._name(painter)}")
+            self._replace(painter, {slot: mask for node_id, slot in masks if node_id == painter})
+        ours = [load]
         if reference:
-            second = self._add(SECOND_CLASS, (left - 320 - GAP, top + 780), (320, 360))
-            self._ui.wire(sample, (str(second),), "sample", "EDITPAIRS_SAMPLE", False)
-            self._lines.append(f"reference: Load Second Image #{second} stands for {self._name(reference)}")
-            self._replace(reference, {0: Origin(second, 1)})
-            sample = Origin(second, 0)
-        for one in words:
-            self._ui.wire(instruction, _path(one.node), one.name, "STRING", True)
-            self._lines.append(f"instruction: goes into {self._name(one.node)}.{one.name}")
-        if not words:
-            self._lines.append("instruction: no node takes words; it goes into the dataset only")
-        for node_id, name in seeds:
-            self._ui.wire(seed, _path(node_id), name, "INT", True)
-        self._lines.append(
-            "seeds: " + (", ".join(f"{self._name(one)}.{name}" for one, name in seeds) or "the graph has none")
-        )
+            second = self._second(reference, sample, (left - 320 - GAP, top + 780))
+            sample, ours = Origin(second, 0), [load, second]
+        self._ui.group("EditPairs: the sample", ours, COLOUR)
+        self._tell(Origin(load, 5), words)
+        self._sow(Origin(load, 6), seeds)
         self._lines += [
             f"kept as it is: {self._name(one)}, the same picture for every sample" for one in others if one != reference
         ]
         self._lines += [
             f"left as it is: {self._name(one)}, which the server lacks and the result does not need" for one in graph.missing()
         ]
-        self._end(sample, photo, edited, (right + GAP, top))
+        marked = (mask if inside else None, cut_out)
+        self._end(sample, photo or image, edited, marked, (right + GAP, top))
         self._lines.append(
             f"result: {self._name(result[0])}, verified and saved by Save Edit Pair; the whole picture may change"
         )
+        if paid := paid_nodes({one: graph.api[one] for one in way}, self._info):
+            self._lines.append(
+                f"paid nodes: {', '.join(paid)}: credits of a ComfyUI account for each sample; set {KEY_VARIABLE} to its API key"
+            )
         return Adopted(self._ui.ui, tuple(self._lines), self._missing())
 
-    def _end(self, sample: Origin, photo: Origin, edited: Origin, at: tuple[float, float]) -> None:
-        """Puts the end of the graph in: the photo in the result's size, its verifier and the sink."""
-        x, y = at
+    def _task(self, inside: list[str], words: list[str]) -> str:
+        """What the graph is for, as its wiring and words tell.
+
+        Args:
+            inside: nodes that edit inside of a mask.
+        """
+        if not inside:
+            return INSTRUCT.name
+        return ERASING_TASK if adopted_masks.erases(self._graph, inside, words) else MASKED_TASK
+
+    def _load(self, source: str, task: str, words: str, seeds: list[Seed], at: tuple[float, float]) -> int:
+        """Load Edit Sample with what the artist had: picture, words and seed."""
+        values: dict[str, Any] = {"image": self._graph.picture(source), "instruction": words, "seed": self._main_seed(seeds) or 0}
+        load = self._add(SOURCE_CLASS, at, (320, 690), task=task, **values)
+        self._lines.append(f"source: Load Edit Sample #{load} stands for {self._name(source)} (task {task})")
+        return load
+
+    def _second(self, reference: str, sample: Origin, at: tuple[float, float]) -> int:
+        """Load Second Image with the artist's reference."""
+        second = self._add(SECOND_CLASS, at, (320, 360), image=self._graph.picture(reference))
+        self._ui.wire(sample, (str(second),), "sample", "EDITPAIRS_SAMPLE", False)
+        self._lines.append(f"reference: Load Second Image #{second} stands for {self._name(reference)}")
+        self._replace(reference, {0: Origin(second, 1)})
+        return second
+
+    def _tell(self, instruction: Origin, words: list[WordsInput]) -> None:
+        """Wires the sample's words to where the artist's stood."""
+        for one in words:
+            self._ui.wire(instruction, _path(one.node), one.name, "STRING", True)
+            self._lines.append(f"instruction: goes into {self._name(one.node)}.{one.name}")
+        if words and words[0].words.strip():
+            self._lines.append(f"words: {words[0].words.strip()[:60]!r} hold for photos that bring none")
+        if not words:
+            self._lines.append("instruction: no node takes words; it goes into the dataset only")
+
+    def _main_seed(self, seeds: list[Seed]) -> int | None:
+        """The seed that Load Edit Sample can give out: the first that it can hold."""
+        held = [self._graph.api[node_id]["inputs"][name] for node_id, name in seeds]
+        return next((one for one in held if isinstance(one, int) and 0 <= one <= MAX_SEED), None)
+
+    def _sow(self, seed: Origin, seeds: list[Seed]) -> None:
+        """Wires the sample's seed to those that are equal; others stay the artist's by hand."""
+        main = self._main_seed(seeds)
+        same = [one for one in seeds if self._graph.api[one[0]]["inputs"][one[1]] == main]
+        for node_id, name in same:
+            self._ui.wire(seed, _path(node_id), name, "INT", True)
+        self._lines.append(
+            "seeds: " + (", ".join(f"{self._name(one)}.{name}" for one, name in same) or "the graph has none")
+        )
+        if rest := [f"{self._name(one)}.{name}" for one, name in seeds if (one, name) not in same]:
+            self._lines.append(f"seeds of other values: {', '.join(rest)}: as they are; a batch sets them for each sample")
+
+    def _end(
+        self, sample: Origin, photo: Origin, edited: Origin, marked: tuple[Origin | None, bool], at: tuple[float, float]
+    ) -> None:
+        """Puts the end of the graph in: the photo in the result's size, its verifier and the sink.
+
+        Args:
+            marked: the mask that is edited inside, if any, and whether the result is cut out.
+        """
+        (x, y), (mask, cut_out) = at, marked
         size = self._add("GetImageSize", (x, y), (210, 90))
         title = "The photo in the result's size"
         fit = self._add("ImageScale", (x, y + 140), (270, 170), title, upscale_method="lanczos", crop="center")
-        verify = self._add("EditPairsVerifyPixels", (x + 330, y), (310, 300))
-        save = self._add(EDIT_SINK, (x + 700, y), (310, 690))
-        wires = (
-            (edited, size, "image", IMAGE), (photo, fit, "image", IMAGE), (Origin(fit, 0), verify, "source", IMAGE),
-            (edited, verify, "edited", IMAGE), (sample, save, "sample", "EDITPAIRS_SAMPLE"), (edited, save, "edited", IMAGE),
-            (Origin(fit, 0), save, "source", IMAGE), (Origin(verify, 0), save, "scores.score0", "EDITPAIRS_SCORES"),
-        )  # fmt: skip
-        for origin, node, name, kind in wires:
-            self._ui.wire(origin, (str(node),), name, kind, False)
+        verify = self._add("EditPairsVerifyPixels", (x + 660, y), (310, 300))
+        save = self._add(EDIT_SINK, (x + 1030, y), (310, 690))
+        self._wire((edited, size, "image", IMAGE), (photo, fit, "image", IMAGE))
         for slot, name in enumerate(("width", "height")):
             self._ui.wire(Origin(size, slot), (str(fit),), name, "INT", True)
+        ours, shown = [size, fit, verify, save], edited
+        if cut_out:
+            white, shown, alpha = self._on_white(edited, size, (x + 330, y))
+            self._wire((alpha, save, "region_mask", MASK))
+            ours += white
+        elif mask:
+            blend, shown = self._blend(edited, Origin(fit, 0), mask, (x + 330, y))
+            self._wire((Origin(blend, 1), save, "edit_mask", MASK))
+            ours.append(blend)
+        self._wire(
+            (Origin(fit, 0), verify, "source", IMAGE), (shown, verify, "edited", IMAGE),
+            (sample, save, "sample", "EDITPAIRS_SAMPLE"), (shown, save, "edited", IMAGE),
+            (Origin(fit, 0), save, "source", IMAGE), (Origin(verify, 0), save, "scores.score0", "EDITPAIRS_SCORES"),
+        )  # fmt: skip
+        self._ui.group("EditPairs: the pair", ours, COLOUR)
+
+    def _blend(self, edited: Origin, photo: Origin, mask: Origin, at: tuple[float, float]) -> tuple[int, Origin]:
+        """Blend Edit, which lets the edit pass as it is until somebody has it keep to its mask."""
+        blend = self._add("EditPairsBlendEdit", at, (270, 200), outside="the edit")
+        self._wire((edited, blend, "edited", IMAGE), (photo, blend, "source", IMAGE), (mask, blend, "mask", MASK))
+        self._lines.append(
+            f"mask: Blend Edit #{blend} lets the whole result pass; to keep the edit to its mask, set its outside to 'the "
+            f"source', there or by --set '#{blend}.outside=the source'"
+        )
+        return blend, Origin(blend, 0)
+
+    def _on_white(self, cut: Origin, size: int, at: tuple[float, float]) -> tuple[list[int], Origin, Origin]:
+        """A transparent result on white, as pairs have no transparency.
+
+        Returns:
+            The nodes, the picture and its alpha.
+        """
+        x, y = at
+        split = self._add("SplitImageWithAlpha", (x, y), (210, 60))
+        alpha = self._add("InvertMask", (x, y + 110), (210, 40))
+        white = self._add("EmptyImage", (x, y + 200), (270, 130), "White", color=WHITE)
+        paste = self._add("ImageCompositeMasked", (x, y + 380), (270, 150), "On white")
+        for slot, name in enumerate(("width", "height")):
+            self._ui.wire(Origin(size, slot), (str(white),), name, "INT", True)
+        self._wire(
+            (cut, split, "image", IMAGE), (Origin(split, 1), alpha, "mask", MASK),
+            (Origin(white, 0), paste, "destination", IMAGE), (Origin(split, 0), paste, "source", IMAGE),
+            (Origin(alpha, 0), paste, "mask", MASK),
+        )  # fmt: skip
+        self._lines.append(
+            "transparency: the pair shows the result on white, and its alpha is the region's mask; "
+            f"--adopt-choice task={CUT_OUT_TASK} files pairs of photos with regions under that task"
+        )
+        return [split, alpha, white, paste], Origin(paste, 0), Origin(alpha, 0)
+
+    def _wire(self, *wires: tuple[Origin, int, str, str]) -> None:
+        for origin, node, name, kind in wires:
+            self._ui.wire(origin, (str(node),), name, kind, False)
 
     def _replace(self, node_id: str, outputs: Mapping[int, Origin]) -> None:
-        """Lets all that hangs on a node hang on others, and takes it away."""
-        if len(_path(node_id)) > 1:
-            raise RunError(
-                f"{self._file.path}: {self._name(node_id)} stands inside a subgraph; move it outside, or unpack the subgraph"
-            )
-        number = _number(node_id)
+        """Lets all that hangs on these outputs of a loader hang on others, and takes it away where nothing else does."""
         for slot, origin in outputs.items():
-            for link in self._ui.links_from(Origin(number, slot)):
-                target = self._ui.node((str(link.target),))
-                entry = target["inputs"][link.target_slot]
-                self._ui.wire(origin, (str(link.target),), entry["name"], link.kind, "widget" in entry)
-        self._ui.remove(number)
+            self._ui.replace(_path(node_id), slot, origin)
+        rest = [self._graph.output_name([node_id, slot]) for slot in self._ui.used(_path(node_id))]
+        if not rest:
+            self._ui.remove(_path(node_id))
+            return
+        self._lines.append(f"kept as it is: {', '.join(rest)} of {self._name(node_id)}, the same for every sample")
 
-    def _outside(self, result: tuple[str, str]) -> Origin:
-        """Where a sink's picture comes from, outside of all subgraphs."""
-        node_id, name = result
-        if len(_path(node_id)) > 1:
-            raise RunError(
-                f"{self._file.path}: the result, {self._name(node_id)}, stands inside a subgraph; move it outside, or unpack the subgraph"
-            )
-        origin = self._ui.origin_of(_number(node_id), name)
-        assert origin is not None
-        return origin
-
-    def _photo_origin(self, result: tuple[str, str], source: str) -> Origin | None:
-        """The photo as it goes into the edit, where nodes outside of subgraphs scale, crop or pad it before."""
-        fitted = self._graph.fitted(result, source)
-        inside = [one for one in fitted if len(_path(one)) > 1]
-        if inside:
-            self._lines.append(
-                f"note: {self._name(inside[0])} fits the photo inside a subgraph; the pair gets it scaled to the result's size"
-            )
-        outside = [one for one in fitted if len(_path(one)) == 1]
-        return Origin(_number(outside[-1]), 0) if outside else None
+    def _outside(self, link: Any) -> Origin:
+        """Where the picture of a link comes from, outside of all subgraphs."""
+        return self._ui.brought_out(_path(link[0]), link[1], IMAGE)
 
     def _missing(self) -> str:
         """What keeps this server from running the graph."""
@@ -269,11 +375,6 @@ class _Adoption:
 
     def _asking(self, ask: Ask) -> Ask:
         return lambda question: self._answer(question) if question.name in self._answers else ask(question)
-
-
-def _number(node_id: str) -> int | str:
-    """A node's id as the file has it."""
-    return int(node_id) if node_id.lstrip("-").isdigit() else node_id
 
 
 def _path(node_id: str) -> NodePath:

@@ -31,11 +31,13 @@ def dry_run(options: argparse.Namespace) -> None:
         check_kinds(options, stages)
         refused: Counter[tuple[str, str]] = Counter()
         usable: Counter[str] = Counter()
+        own_words: Counter[str] = Counter()
         for one in _taken(planned(options, source, stages, None), options.limit):
             if isinstance(one, Unusable):
                 refused["skipped" if one.failure.skipped else "unusable", one.failure.message] += 1
             elif isinstance(one, Sample):
                 usable[one.task] += 1
+                own_words[one.task] += one.words_of_graph
         labels = source.labels([stage.aim for stage in stages])
         version = stages[0].agreement.stats["system"]["comfyui_version"]
         _show("server", f"{', '.join(host.name for host in stages[0].hosts)} (ComfyUI {version})")
@@ -45,6 +47,8 @@ def dry_run(options: argparse.Namespace) -> None:
                 _show(name, text)
             if len(stages) > 1:
                 _show("samples", f"{number} to edit")
+            if without := own_words[stage.graph.task]:
+                _show("words", f"{without} bring none: they get the workflow's own, {(stage.words or '')[:60]!r}")
         found = Counter(what for what, _ in refused.elements())
         _show("all samples", f"{usable.total()} to edit, {found['skipped']} skipped, {found['unusable']} unusable")
         if labels:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
@@ -80,6 +80,22 @@ def inputs_of(schema: dict[str, Any]) -> Iterator[tuple[str, list[Any]]]:
         for name, spec in (schema.get("input", {}).get(group) or {}).items():
             if isinstance(spec, list) and spec and (len(spec) < 2 or isinstance(spec[1], dict)):
                 yield name, spec
+
+
+def inputs_with(schema: dict[str, Any], values: Mapping[str, Any]) -> Iterator[tuple[str, list[Any]]]:
+    """A node's inputs, those of its chosen options too, such as `model.prompt`.
+
+    Args:
+        values: what its inputs hold in the API format.
+    """
+    waiting = list(inputs_of(schema))
+    while waiting:
+        name, spec = waiting.pop(0)
+        yield name, spec
+        if spec[0] == "COMFY_DYNAMICCOMBO_V3":
+            chosen = [one for one in spec[1].get("options", []) if one["key"] == values.get(name)]
+            further = [(f"{name}.{inner}", one) for option in chosen for inner, one in inputs_of({"input": option["inputs"]})]
+            waiting = further + waiting
 
 
 def is_widget(spec: list[Any]) -> bool:

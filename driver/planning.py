@@ -92,7 +92,7 @@ def enrol(options: argparse.Namespace, source: Source, journal: Journal, found: 
 def plan_of(options: argparse.Namespace, source: Source, stages: Sequence[Stage]) -> str:
     """What decides which samples a run has: where it is the same as last time, inputs aren't gone through again."""
     chosen = [
-        [stage.graph.task for stage in stages],
+        [[stage.graph.task, stage.words] for stage in stages],
         options.regions,
         options.annotate,
         options.limit,

@@ -15,7 +15,7 @@ from pathlib import Path
 from .comfy import ComfyServer
 from .report import Summary
 from .sources import Source
-from .stage import running_hosts
+from .stage import nodes_of, running_hosts
 from .store import publish
 from .terminal import plain, say
 
@@ -29,7 +29,7 @@ def adopt(options: argparse.Namespace) -> None:
     look_at(theirs, output, options.adopt_choice or "")  # before a server is started for it
     ask = ask_terminal if sys.stdin.isatty() else None
     with _server(options) as server:
-        adopted = adopt_file(theirs, output, server.object_info(), options.adopt_choice or "", ask)
+        adopted = adopt_file(theirs, output, nodes_of(server), options.adopt_choice or "", ask)
     print(*map(plain, adopted.lines), sep="\n")
     if adopted.missing:
         say(f"not ready on this server yet: {adopted.missing}")

@@ -77,6 +77,8 @@ class Sample:
     """Locators of all pictures that its graph takes. Only known where it is planned, as `stamp` is."""
     stamp: str = field(default="", compare=False)
     """Changes when one of these does; `Source.stamp` makes it."""
+    words_of_graph: bool = field(default=False, compare=False)
+    """Whether the photo brought no words and got the graph's. Only known where it is planned."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,9 @@ class Aim:
     """Whether it is for a graph of `workflows/`, of which the taxonomy says which kinds of edit it can make."""
     rest: frozenset[str] = frozenset()
     """Of a graph for any task beside others: the tasks that those make."""
+    words: str | None = None
+    """The graph's own instruction, for photos that bring none; "" where it has none and an edit would come to nothing, None
+    where the graph may write one."""
 
 
 class Grounding(Protocol):
@@ -372,6 +377,11 @@ class Source:
         except (PhotoError, AnnotationError) as error:
             failure = SampleFailure("input", type(error).__name__, str(error))
             return [replace(unusable(photo.source_id, failure), unread=self._unread(photo))]
+        told = False
+        if aim.words is not None and not (_words(photo, task) or annotation.writing):
+            if not aim.words:
+                return [unusable(photo.source_id, SampleFailure("input", "NoWords", NO_WORDS))]
+            photo, told = replace(photo, instruction=aim.words, words_for=""), True
         taken = [getattr(photo, role) for role in SECONDS if role in aim.seconds]
         pictures = (photo.file, *filter(None, taken))
         stamp = self.stamp(pictures)
@@ -381,7 +391,7 @@ class Source:
             # Two rows of one dataset may have one id, where each is an edit of one photo.
             source = str(photo.file) if "edited" in aim.seconds else photo.source_id
             key = sample_key(source, None, task.name, photo.slot)
-            return [replace(_sample(photo, key, annotation, edit, others, task), pictures=pictures, stamp=stamp)]
+            return [replace(_sample(photo, key, annotation, edit, others, task), pictures=pictures, stamp=stamp, words_of_graph=told)]
         eligible, reasons = source_alignment.edits(annotation, task, bool(photo.task))
         if not eligible:
             return [self._no_region(photo, reasons, bool(annotation.refusals))]
@@ -396,7 +406,7 @@ class Source:
                 key = sample_key(key, region, task.name, photo.slot)
             if picked in (None, edit):
                 found = _sample(photo, key, annotation, edit, _others(annotation, edit, aim), task)
-                planned.append(replace(found, pictures=pictures, stamp=stamp))
+                planned.append(replace(found, pictures=pictures, stamp=stamp, words_of_graph=told))
             else:
                 planned.append(Spare(key))
         return planned
@@ -484,6 +494,16 @@ def _others(annotation: Annotation, edit: tuple[Region, ...], aim: Aim) -> tuple
     return found if aim.context == "masks" else tuple(one.model_copy(update={"mask": None}) for one in found)
 
 
+def _words(photo: Photo, task: Task) -> str:
+    """The instruction that a photo brings for a task; "" where it brings none."""
+    return photo.instruction if photo.words_for in ("", task.name) or task.open else ""
+
+
+NO_WORDS = (
+    "the photo brings no words, and the workflow has none for it: write the instruction into a NAME.txt beside it, or into "
+    "Load Edit Sample for all such photos"
+)
+
 _CALLED = {"frame2": "second frame", "edited": "picture after the edit", "reference": "reference picture"}
 
 
@@ -499,7 +519,7 @@ def _sample(
         key=key,
         file=photo.file,
         annotation=replace(annotation, regions=edit + others, refusals=()),
-        instruction=photo.instruction if photo.words_for in ("", task.name) or task.open else "",
+        instruction=_words(photo, task),
         reference=photo.reference,
         frame2=photo.frame2,
         edited=photo.edited,

@@ -68,7 +68,12 @@ class Stage:
         elif self.graph.keeps_off:
             context = "masks"
         seconds = frozenset(self.graph.seconds().values())
-        return Aim(task_named(self.graph.task), seconds, context, self.profile != "custom")
+        return Aim(task_named(self.graph.task), seconds, context, self.profile != "custom", words=self.words)
+
+    @property
+    def words(self) -> str | None:
+        """What holds for photos that bring no words; None where a node may write some. Those in `workflows/` are examples."""
+        return self.graph.words if self.profile == "custom" else None
 
     def beside(self, name: str) -> Stage:
         """Another workflow of ours on the same servers, as its file has it.
@@ -115,9 +120,7 @@ def open_stages(options: argparse.Namespace, names: Sequence[str], work: Path) -
         first = there[0].server
         stats = first.system_stats()
         wanted = wanted or ("full" if any(one["type"] != "cpu" for one in stats["devices"]) else "classical")
-        object_info = first.object_info()
-        if SOURCE_CLASS not in object_info:
-            raise RunError(f"{first.url} has no EditPairs nodes: install this pack there and restart it")
+        object_info = nodes_of(first)
         if options.workflow == AUTO and wanted == "classical" and len(names) > 1:
             # What only a model can make is skipped with that reason, so that the rest is made.
             names = [name for name in names if name != EDITOR]
@@ -145,6 +148,18 @@ def open_stages(options: argparse.Namespace, names: Sequence[str], work: Path) -
             Stage(hosts, agreement, file, graph, profile, options.licence_policy)
             for agreement, file, graph, (_, profile) in zip(agreements, files, graphs, found, strict=True)
         ]
+
+
+def nodes_of(server: ComfyServer) -> dict[str, Any]:
+    """A server's node list, with ours in it.
+
+    Raises:
+        RunError: it lacks them.
+    """
+    found = server.object_info()
+    if SOURCE_CLASS not in found:
+        raise RunError(f"{server.url} has no EditPairs nodes: install this pack there and restart it")
+    return found
 
 
 def _say(lines: Iterable[str]) -> None:

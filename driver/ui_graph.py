@@ -30,6 +30,9 @@ INPUT_SIDE = -10
 OUTPUT_SIDE = -20
 """Id of the box in a subgraph that its outputs go to (ComfyUI's own number)."""
 
+VALUE_NODE = "PrimitiveNode"
+"""The page's own node that holds the value of widgets that it is wired to; it never runs."""
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -91,24 +94,84 @@ class UiGraph:
         self.ui["nodes"].append({"id": number, "flags": {}, "order": order, "mode": 0, **copy.deepcopy(node)})
         return number
 
-    def remove(self, node_id: int | str) -> None:
-        """Takes a node outside of all subgraphs away, with its links."""
-        for link in list(self._links(self.ui)):
+    def group(self, title: str, numbers: Sequence[int], colour: str) -> None:
+        """Draws a labelled frame around nodes outside of all subgraphs."""
+        boxes = [(*_pair(node.get("pos")), *_pair(node.get("size"))) for node in self.ui["nodes"] if node["id"] in numbers]
+        left, top = min(x for x, *_ in boxes) - MARGIN, min(y for _, y, *_ in boxes) - TITLE
+        width = max(x + wide for x, _, wide, _ in boxes) + MARGIN - left
+        height = max(y + high for _, y, _, high in boxes) + MARGIN - top
+        groups = self.ui.setdefault("groups", [])
+        number = max((one.get("id") or 0 for one in groups), default=0) + 1
+        groups.append({"id": number, "title": title, "bounding": [left, top, width, height], "color": colour, "flags": {}})
+
+    def remove(self, path: NodePath) -> None:
+        """Takes a node away, with its links and what its subgraph's node shows of it."""
+        scope, node_id = self._scope(path[:-1]), self.node(path)["id"]
+        for link in list(self._links(scope)):
             if node_id in (link.origin.node, link.target):
-                self._cut(self.ui, link)
-        self.ui["nodes"] = [node for node in self.ui["nodes"] if node["id"] != node_id]
+                self._cut(scope, link)
+        scope["nodes"] = [node for node in scope["nodes"] if node["id"] != node_id]
+        if len(path) > 1:
+            properties = self.node(path[:-1]).get("properties") or {}
+            shown = properties.get("proxyWidgets") or []
+            if any(str(one[0]) == path[-1] for one in shown):
+                properties["proxyWidgets"] = [one for one in shown if str(one[0]) != path[-1]]
 
-    def links_from(self, origin: Origin) -> list[Link]:
-        """Links outside of all subgraphs that begin here."""
-        return [link for link in self._links(self.ui) if link.origin == origin]
+    def separate(self, path: NodePath) -> None:
+        """Gives the subgraphs that a node stands in to it alone, where other nodes of the graph are copies of them."""
+        for length in range(1, len(path)):
+            instance = self.node(path[:length])
+            kind = str(instance["type"])
+            scopes = (self.ui, *self._definitions.values())
+            if sum(str(node["type"]) == kind for scope in scopes for node in scope["nodes"]) > 1:
+                own = copy.deepcopy(self._definitions[kind]) | {"id": str(uuid.uuid4())}
+                self.ui["definitions"]["subgraphs"].append(own)
+                self._definitions[own["id"]] = own
+                instance["type"] = own["id"]
 
-    def origin_of(self, node_id: int | str, name: str) -> Origin | None:
-        """Where an input of a node outside of all subgraphs comes from; None where it is not wired."""
-        for number, one in enumerate(self.node((str(node_id),)).get("inputs") or []):
-            if one["name"] == name:
-                found = [link for link in self._links(self.ui) if (link.target, link.target_slot) == (node_id, number)]
-                return found[0].origin if found else None
-        return None
+    def replace(self, path: NodePath, slot: int, origin: Origin) -> None:
+        """Lets all that hangs on an output of a node hang on one outside of all subgraphs."""
+        self.separate(path)
+        scope, start = self._scope(path[:-1]), Origin(self.node(path)["id"], slot)
+        for link in [one for one in self._links(scope) if one.origin == start]:
+            if link.target == OUTPUT_SIDE:
+                self.replace(path[:-1], link.target_slot, origin)
+                continue
+            target = (*path[:-1], str(link.target))
+            entry = self.node(target)["inputs"][link.target_slot]
+            self.wire(origin, target, entry["name"], link.kind, "widget" in entry)
+
+    def used(self, path: NodePath) -> list[int]:
+        """Outputs of a node that something hangs on."""
+        number = self.node(path)["id"]
+        links = self._links(self._scope(path[:-1]))
+        return sorted({link.origin.slot for link in links if link.origin.node == number})
+
+    def brought_out(self, path: NodePath, slot: int, kind: str) -> Origin:
+        """An output of a node as it is found outside of all subgraphs; an output of a subgraph's is made where none is."""
+        self.separate(path)
+        origin = Origin(self.node(path)["id"], slot)
+        for length in range(len(path) - 1, 0, -1):
+            inside, instance = self._scope(path[:length]), self.node(path[:length])
+            origin = Origin(instance["id"], self._handed_out(inside, instance, origin, kind))
+        return origin
+
+    def _handed_out(self, inside: dict[str, Any], instance: Node, origin: Origin, kind: str) -> int:
+        """Which output of a subgraph gives what an output in it does."""
+        for link in self._links(inside):
+            if link.origin == origin and link.target == OUTPUT_SIDE:
+                return link.target_slot
+        known = {one["name"] for one in inside["outputs"]}
+        name = next(one for one in (kind, *(f"{kind}_{number}" for number in range(1, 1000))) if one not in known)
+        x, y = _pair(inside["outputNode"].get("bounding"))
+        slot, number = len(inside["outputs"]), self._number("link")
+        inside["outputs"].append({"id": str(uuid.uuid4()), "name": name, "type": kind, "linkIds": [number], "pos": [x, y]})
+        instance.setdefault("outputs", []).append({"name": name, "type": kind, "links": None})
+        values = (number, origin.node, origin.slot, OUTPUT_SIDE, slot, kind)
+        inside["links"].append(dict(zip(_LINK_KEYS, values, strict=True)))
+        output = next(node for node in inside["nodes"] if node["id"] == origin.node)["outputs"][origin.slot]
+        output["links"] = [*(output.get("links") or []), number]
+        return slot
 
     def comes_through_subgraph(self, path: NodePath, name: str) -> bool:
         """Whether an input is fed by an input of the subgraph that its node stands in."""
@@ -126,6 +189,7 @@ class UiGraph:
             kind: the input's type.
             widget: whether it is a widget by itself, which becomes a socket.
         """
+        self.separate(path)
         while len(path) > 1:
             inside = self._scope(path[:-1])
             outer = self._promoted(inside, self.node(path), name, kind, widget)
@@ -280,6 +344,7 @@ class UiGraph:
         for one in (*scope.get("inputs", ()), *scope.get("outputs", ())) if scope is not self.ui else ():
             if link.id in (one.get("linkIds") or []):
                 one["linkIds"].remove(link.id)
+        scope["nodes"] = [node for node in scope["nodes"] if node["id"] != link.origin.node or not _spent(node)]
 
     def _links(self, scope: dict[str, Any]) -> Iterator[Link]:
         return (read_link(raw) for raw in scope["links"])
@@ -326,6 +391,9 @@ def without_shown_values(ui: dict[str, Any], object_info: dict[str, Any]) -> dic
     return copied
 
 
+MARGIN, TITLE = 20, 90
+"""Pixels of a group's frame around its nodes, and above them, where its title and the first node's stand. Ours."""
+
 _LINK_KEYS = ("id", "origin_id", "origin_slot", "target_id", "target_slot", "type")
 
 
@@ -353,6 +421,11 @@ def _slot(node: Node, name: str, kind: str, widget: bool) -> int:
     made: dict[str, Any] = {"name": name, "type": kind, "link": None}
     inputs.append(made | {"widget": {"name": name}} if widget else made)
     return len(inputs) - 1
+
+
+def _spent(node: Node) -> bool:
+    """Whether a node holds a value for nothing any more."""
+    return node["type"] == VALUE_NODE and not any(one.get("links") for one in node.get("outputs") or [])
 
 
 def _pair(value: Any) -> tuple[float, float]:

@@ -224,6 +224,17 @@ class BatchGraph:
         return str(self.api[self.source]["inputs"]["task"])
 
     @property
+    def words(self) -> str | None:
+        """The instruction in the source node, where no node between source and sink writes one; None where one may."""
+        inputs = self.api[self.sink]["inputs"]
+        given = self.api[self.source]["inputs"].get("instruction", "")
+        origin = inputs.get("sample")
+        while is_link(origin) and self.api[origin[0]]["class_type"] == SECOND_CLASS:
+            origin = self.api[origin[0]]["inputs"].get("sample")
+        straight = is_link(origin) and origin[0] == self.source and not inputs.get("instruction")
+        return given.strip() if self.sink_class == EDIT_SINK and straight and isinstance(given, str) else None
+
+    @property
     def sink_class(self) -> str:
         """`EDIT_SINK`, `ANNOTATION_SINK` or `INSTRUCTION_SINK`: what a finished prompt gives."""
         return str(self.api[self.sink]["class_type"])

@@ -10,7 +10,7 @@ import pytest
 
 from driver.adopting import adopt, adopt_file, look_at, read_answers
 from driver.failures import RunError
-from driver.ui_graph import UiGraph
+from driver.ui_graph import Origin, UiGraph
 from driver.workflow import Api, BatchGraph, WorkflowFile
 
 SEED: list[Any] = ["INT", {"default": 0, "control_after_generate": True}]
@@ -55,6 +55,18 @@ CORE = {
     ),
     "GetImageSize": node({"image": ["IMAGE"]}, "INT", "INT", "INT"),
     "ImageInvert": node({"image": ["IMAGE"]}, "IMAGE"),
+    "JoinImageWithAlpha": node({"image": ["IMAGE"], "alpha": ["MASK"]}, "IMAGE"),
+    "SplitImageWithAlpha": node({"image": ["IMAGE"]}, "IMAGE", "MASK"),
+    "InvertMask": node({"mask": ["MASK"]}, "MASK"),
+    "FindSubject": node({"image": ["IMAGE"]}, "MASK"),
+    "FluxEraseNode": node({"image": ["IMAGE"], "mask": ["MASK"]}, "IMAGE"),
+    "EmptyImage": node({"width": ["INT", {}], "height": ["INT", {}], "color": ["INT", {}]}, "IMAGE"),
+    "ImageCompositeMasked": node({"destination": ["IMAGE"], "source": ["IMAGE"], "mask": ["MASK"]}, "IMAGE"),
+    "EditPairsBlendEdit": node(
+        {"edited": ["IMAGE"], "source": ["IMAGE"], "mask": ["MASK"],
+         "outside": ["COMBO", {"default": "the source", "options": ["the source", "the edit"]}]},
+        "IMAGE", "MASK",
+    ),
     "SaveImage": node({"images": ["IMAGE"], "filename_prefix": ["STRING", {}]}, sink=True),
     "PreviewImage": node({"images": ["IMAGE"]}, sink=True),
     "SaveVideo": node({"video": ["VIDEO"]}, sink=True),
@@ -250,7 +262,7 @@ class TestWiring:
         ui |= {"version": 1, "state": {"lastNodeId": ui.pop("last_node_id"), "lastLinkId": ui.pop("last_link_id")}}
         graph = UiGraph(ui)
         added = graph.add({"type": "LoadImage", "inputs": [], "outputs": [{"name": "IMAGE", "type": "IMAGE"}]})
-        graph.wire(graph.origin_of(9, "images") or pytest.fail("not wired"), ("3",), "image", "IMAGE", False)
+        graph.wire(Origin(8, 0), ("3",), "image", "IMAGE", False)
         assert added == 10
         assert graph.ui["links"][-1] == dict(zip(names, (len(ui["links"]) + 1, 8, 0, 3, 0, "IMAGE"), strict=True))
         assert graph.ui["state"] == {"lastNodeId": 10, "lastLinkId": len(ui["links"]) + 1}
@@ -316,17 +328,47 @@ class TestSubgraphs:
         definition = adopt(file, info, {}, None).ui["definitions"]["subgraphs"][0]
         assert [one["name"] for one in definition["inputs"]] == ["image", "prompt", "seed"]
 
-    def test_a_photo_inside_is_refused(self, info: dict[str, Any]) -> None:
+    def test_a_photo_inside(self, info: dict[str, Any]) -> None:
+        """The sample's picture goes in where the loader stood, which is gone."""
+        api, by_class, _ = adopted(with_photo_inside(), info)
+        assert "LoadImage" not in by_class
+        assert api["20:3"]["inputs"]["image"] == [by_class["EditPairsLoadSample"], 1]
+        assert api[by_class["EditPairsLoadSample"]]["inputs"]["image"] == "a.png"
+
+    def test_a_result_inside(self, info: dict[str, Any]) -> None:
+        """What SaveImage saves in a subgraph comes out of it through an output of its own."""
         ui = in_subgraph(promoted=True)
         inner = ui["definitions"]["subgraphs"][0]
-        inner["nodes"].append({**ui["nodes"].pop(0), "id": 30})
-        for link in inner["links"]:
-            if (link["origin_id"], link["type"]) == (-10, "IMAGE"):
-                link["origin_id"] = 30
-        ui["links"].pop(0)
-        ui["nodes"][0]["inputs"] = []
-        with pytest.raises(RunError, match="LoadImage #20:30 stands inside a subgraph; move it outside"):
-            adopted(ui, info)
+        (out,) = [link for link in inner["links"] if link["target_id"] == -20]
+        inner["nodes"].append({**ui["nodes"].pop(), "inputs": [{"name": "images", "type": "IMAGE", "link": out["id"]}]})
+        out |= {"target_id": 9, "target_slot": 0}
+        inner["outputs"], ui["links"] = [], ui["links"][:1]
+        ui["nodes"][-1]["outputs"] = []
+        api, by_class, lines = adopted(ui, info)
+        assert api[by_class["EditPairsSavePair"]]["inputs"]["edited"] == ["20:8", 0]
+        assert any(line.startswith("result: SaveImage #20:9") for line in lines)
+
+    def test_a_copy_of_the_subgraph_keeps_its_own(self, info: dict[str, Any]) -> None:
+        ui = with_photo_inside()
+        ui["nodes"].append({**json.loads(json.dumps(ui["nodes"][0])), "id": 21, "outputs": []})
+        found = adopt(WorkflowFile(Path("theirs.json"), "0" * 64, ui, None), info, read_answers("source=#20:30"), None)
+        api = WorkflowFile(Path("theirs.json"), "0" * 64, found.ui, None).to_api(info)
+        assert "20:30" not in api
+        assert api["21:3"]["inputs"]["image"] == ["21:30", 0]
+        assert api["21:4"]["inputs"]["text"] == "Make it winter."
+
+
+def with_photo_inside() -> dict[str, Any]:
+    """The graph of `in_subgraph` with its photo in the subgraph too, as 20:30."""
+    ui = in_subgraph(promoted=True)
+    inner = ui["definitions"]["subgraphs"][0]
+    inner["nodes"].append({**ui["nodes"].pop(0), "id": 30})
+    for link in inner["links"]:
+        if (link["origin_id"], link["type"]) == (-10, "IMAGE"):
+            link["origin_id"] = 30
+    ui["links"].pop(0)
+    ui["nodes"][0]["inputs"] = []
+    return ui
 
 
 def two_photos(sized: bool) -> Drawn:
@@ -341,6 +383,96 @@ def two_photos(sized: bool) -> Drawn:
         words = drawn.add("ReferenceLatent", conditioning=(4, 0), latent=(latent, 0))
         drawn.links[drawn.nodes[6]["inputs"][1]["link"] - 1][1:3] = [words, 0]
     return drawn
+
+
+class TestMasks:
+    def drawn(self, cut: bool) -> Drawn:
+        """The photo inverted, with its own transparency or with that of a subject that is found in it."""
+        drawn = Drawn()
+        photo = drawn.add("LoadImage", ["a.png", "image"])
+        inverted = drawn.add("ImageInvert", image=(photo, 0))
+        found = drawn.add("FindSubject", image=(photo, 0)) if cut else photo
+        alpha = drawn.add("InvertMask", mask=(found, 0 if cut else 1))
+        drawn.add("SaveImage", ["out"], images=(drawn.add("JoinImageWithAlpha", image=(inverted, 0), alpha=(alpha, 0)), 0))
+        return drawn
+
+    def test_transparency_that_is_carried_along_is_no_mask(self, info: dict[str, Any]) -> None:
+        api, by_class, _ = adopted(self.drawn(cut=False).ui, info)
+        assert api[by_class["EditPairsLoadSample"]]["inputs"]["task"] == "instruct"
+        assert not {"EditPairsBlendEdit", "ImageCompositeMasked"} & by_class.keys()
+
+    def test_a_cut_out_is_shown_on_white_and_keeps_its_alpha(self, info: dict[str, Any]) -> None:
+        api, by_class, lines = adopted(self.drawn(cut=True).ui, info)
+        save, paste = api[by_class["EditPairsSavePair"]]["inputs"], api[by_class["ImageCompositeMasked"]]["inputs"]
+        assert save["edited"] == [by_class["ImageCompositeMasked"], 0]
+        assert paste["mask"] == save["region_mask"]
+        assert api[save["region_mask"][0]]["inputs"]["mask"] == [by_class["SplitImageWithAlpha"], 1]
+        assert api[by_class["EmptyImage"]]["inputs"]["color"] == 0xFFFFFF
+        assert any("--adopt-choice task=extract" in line for line in lines)
+
+    def test_an_eraser_removes(self, info: dict[str, Any]) -> None:
+        drawn = Drawn()
+        photo = drawn.add("LoadImage", ["a.png", "image"])
+        drawn.add("SaveImage", ["out"], images=(drawn.add("FluxEraseNode", image=(photo, 0), mask=(photo, 1)), 0))
+        api, by_class, _ = adopted(drawn.ui, info)
+        assert api[by_class["EditPairsLoadSample"]]["inputs"]["task"] == "remove"
+
+    def test_words_that_remove(self, info: dict[str, Any]) -> None:
+        drawn = kontext(masked=True)
+        drawn.nodes[3]["widgets_values"] = ["Remove the car."]
+        api, by_class, _ = adopted(drawn.ui, info)
+        assert api[by_class["EditPairsLoadSample"]]["inputs"]["task"] == "remove"
+
+    def test_blend_edit_is_offered(self, info: dict[str, Any]) -> None:
+        """It lets the result pass as it is until somebody says otherwise."""
+        api, by_class, lines = adopted(kontext(masked=True).ui, info)
+        blend = by_class["EditPairsBlendEdit"]
+        assert api[blend]["inputs"]["outside"] == "the edit"
+        assert api[blend]["inputs"]["edited"] == [by_class["VAEDecode"], 0]
+        save = api[by_class["EditPairsSavePair"]]["inputs"]
+        assert (save["edited"], save["edit_mask"]) == ([blend, 0], [blend, 1])
+        assert any(f"--set '#{blend}.outside=the source'" in line for line in lines)
+
+
+class TestKeeping:
+    def test_picture_words_and_seed(self, info: dict[str, Any]) -> None:
+        api, by_class, lines = adopted(kontext().ui, info)
+        held = api[by_class["EditPairsLoadSample"]]["inputs"]
+        assert (held["image"], held["instruction"], held["seed"]) == ("a.png", "Make it winter.", 7)
+        assert "words: 'Make it winter.' hold for photos that bring none" in lines
+
+    def test_a_seed_of_another_value_stays(self, info: dict[str, Any]) -> None:
+        drawn = kontext()
+        again = drawn.add("KSampler", [9, "fixed", 4], model=(2, 0), positive=(4, 0), negative=(5, 0), latent_image=(7, 0))
+        drawn.links[drawn.nodes[7]["inputs"][0]["link"] - 1][1:3] = [again, 0]
+        api, by_class, lines = adopted(drawn.ui, info)
+        assert api["7"]["inputs"]["seed"] == [by_class["EditPairsLoadSample"], 6]
+        assert api[str(again)]["inputs"]["seed"] == 9
+        assert any(line.startswith(f"seeds of other values: KSampler #{again}.seed") for line in lines)
+
+    def test_a_reference(self, info: dict[str, Any]) -> None:
+        info["EditPairsLoadSecondImage"]["input"]["required"]["image"][1]["image_upload"] = True
+        api, by_class, _ = adopted(two_photos(sized=False).ui, info)
+        assert api[by_class["EditPairsLoadSecondImage"]]["inputs"]["image"] == "b.png"
+
+    def test_our_nodes_lie_in_groups(self, info: dict[str, Any]) -> None:
+        file = WorkflowFile(Path("theirs.json"), "0" * 64, kontext().ui, None)
+        ui = adopt(file, info, {}, None).ui
+        assert [one["title"] for one in ui["groups"]] == ["EditPairs: the sample", "EditPairs: the pair"]
+        for node in (one for one in ui["nodes"] if one["id"] > 9):
+            x, y = node["pos"]
+            inside = [
+                one for one in ui["groups"]
+                if one["bounding"][0] < x and x + node["size"][0] < one["bounding"][0] + one["bounding"][2]
+                and one["bounding"][1] < y and y + node["size"][1] < one["bounding"][1] + one["bounding"][3]
+            ]  # fmt: skip
+            assert len(inside) == 1, node["type"]
+
+    def test_paid_nodes_are_named(self, info: dict[str, Any]) -> None:
+        info["ImageScaleToTotalPixels"]["api_node"] = True
+        _, _, lines = adopted(kontext().ui, info)
+        (line,) = [line for line in lines if line.startswith("paid nodes: ImageScaleToTotalPixels #3")]
+        assert "set COMFY_API_KEY" in line
 
 
 class TestAsking:
