@@ -24,26 +24,19 @@ from typing import Any
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
-from driver.adopted_graph import IMAGE, MASK, Graph, Question  # noqa: E402
-from driver.adopted_masks import editors  # noqa: E402
-from driver.adopting import adopt  # noqa: E402
-from driver.failures import RunError  # noqa: E402
-from driver.fresh_nodes import inputs_with  # noqa: E402
-from driver.stage import running_hosts  # noqa: E402
-from driver.workflow import (  # noqa: E402
-    EDIT_SINK,
-    SECOND_CLASS,
-    SOURCE_CLASS,
-    Api,
-    BatchGraph,
-    WorkflowFile,
-    ancestors,
-    check,
-    is_link,
-)
+from driver.artists.adopt import adopt  # noqa: E402
+from driver.artists.their_graph import IMAGE, MASK, Graph, Question  # noqa: E402
+from driver.artists.their_masks import editors  # noqa: E402
+from driver.errors import RunError  # noqa: E402
+from driver.graph.api import EDIT_SINK, SECOND_CLASS, SOURCE_CLASS, Api, ancestors, is_link  # noqa: E402
+from driver.graph.bound import BatchGraph  # noqa: E402
+from driver.graph.checks import check  # noqa: E402
+from driver.graph.file import WorkflowFile  # noqa: E402
+from driver.graph.schemas import inputs_with  # noqa: E402
+from driver.pipeline.servers import running_hosts  # noqa: E402
 
 PAINTED = ("clipspace-", "clipspace/", "clipspace\\")
-"""Files whose alpha Load Edit Sample takes for a mask, as LoadImage does of every file (comfy_nodes/nodes/sample.py)."""
+"""Files whose alpha Load Edit Sample takes for a mask, as LoadImage does of every file (comfy_nodes/nodes/loading.py)."""
 
 NEEDS_REGION = ("replace", "remove")
 """Tasks that `--adopt` gives to graphs with a mask. Without a region Load Edit Sample stops Run with a line."""

@@ -19,9 +19,9 @@ from PIL import Image, ImageDraw, ImageFont
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from comfy_nodes.core.tasks import TASKS
-from driver.dataset import stored_rows
-from driver.failures import RunError
-from driver.layouts import StoredRow
+from driver.dataset.dataset import stored_rows
+from driver.dataset.layouts.layout import StoredRow
+from driver.errors import RunError
 
 TILE = 330, 220
 WORDS = 300

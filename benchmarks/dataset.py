@@ -33,13 +33,13 @@ import numpy as np  # noqa: E402
 import pyarrow as pa  # noqa: E402
 
 from comfy_nodes.core.records import EditRecord, RegionRecord, Score  # noqa: E402
-from comfy_nodes.core.rle import Rle  # noqa: E402
-from driver.columns import SCHEMA, Pair, Row, RunFacts, image_name, table  # noqa: E402
-from driver.dataset import write_dataset  # noqa: E402
+from comfy_nodes.core.regions.rle import Rle  # noqa: E402
+from driver.dataset.dataset import write_dataset  # noqa: E402
+from driver.dataset.layouts.hf import HfLayout, parquet_writer  # noqa: E402
+from driver.dataset.rows import SCHEMA, Pair, Row, RunFacts, image_name, table  # noqa: E402
+from driver.dataset.spool import Spool  # noqa: E402
+from driver.disk import make_durable  # noqa: E402
 from driver.journal import Journal  # noqa: E402
-from driver.layout_hf import HfLayout, parquet_writer  # noqa: E402
-from driver.shards import make_durable  # noqa: E402
-from driver.spool import Spool  # noqa: E402
 
 FACTS = RunFacts("remove", "a" * 64, "b" * 64, "full")
 

@@ -21,7 +21,7 @@ import websocket
 from PIL import Image
 
 from benchmarks.driver_inputs import photos_in
-from comfy_nodes.core.annotation import Annotation, region_of_mask, to_json
+from comfy_nodes.core.regions.annotation import Annotation, region_of_mask, to_json
 
 HTTP = urllib3.PoolManager(maxsize=4)
 NAP_SECONDS = 0.1

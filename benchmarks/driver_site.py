@@ -13,7 +13,7 @@ from benchmarks.driver_command import Run, drive
 from benchmarks.driver_inputs import make_photos
 from benchmarks.driver_servers import ServerProcess, comfyui, fake_comfyui
 from benchmarks.slow_endpoint import SlowEndpoint
-from driver.server import find_comfyui
+from driver.comfyui.own import find_comfyui
 
 NODES = Path(__file__).resolve().parent / "nodes"
 EVENTS = "bench-events.jsonl"

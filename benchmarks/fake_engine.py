@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from comfy_nodes.core import rle
 from comfy_nodes.core.ingredients import Ingredients
 from comfy_nodes.core.records import Basis, EditRecord, SavedFile, records_name
+from comfy_nodes.core.regions import rle
 
 SIDE = 16
 FILES_OF = 20_000
@@ -144,7 +144,8 @@ def _pair() -> tuple[str, bytes, bytes]:
         Image.fromarray(pixels).save(buffer, "PNG")
         saved.append(buffer.getvalue())
     files = [
-        SavedFile(filename="x.png", subfolder="", type="output", sha256=hashlib.sha256(one).hexdigest()) for one in saved
+        SavedFile(filename="x.png", subfolder="", type="output", sha256=hashlib.sha256(one).hexdigest())
+        for one in saved
     ]
     record = EditRecord(
         key="x", task="remove", input_images=(files[0],), output_images=(files[1],), prompt="Remove it.",

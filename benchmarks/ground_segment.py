@@ -61,7 +61,7 @@ def rle_vs_pycocotools(repeats: int = 20) -> dict[str, float]:
     from pycocotools import mask as coco
 
     sys.path.insert(0, str(REPOSITORY))
-    from comfy_nodes.core import rle
+    from comfy_nodes.core.regions import rle
 
     rows, columns = np.mgrid[:960, :1280]
     noise = np.random.default_rng(1).normal(0, 4, (960, 1280))
@@ -97,7 +97,7 @@ def _comfyui() -> None:
     """Makes ComfyUI's modules importable in this process, on the CPU where there is no GPU."""
     if str(REPOSITORY) not in sys.path:
         sys.path.insert(0, str(REPOSITORY))
-    from driver.server import find_comfyui
+    from driver.comfyui.own import find_comfyui
 
     if str(find_comfyui()) not in sys.path:
         sys.path.insert(0, str(find_comfyui()))
@@ -121,7 +121,7 @@ def _photo() -> np.ndarray:
 
 def _prompts(count: int) -> list[Any]:
     """Boxes across the photo."""
-    from comfy_nodes.sam2_prompts import Prompt
+    from comfy_nodes.models.queries import Prompt
 
     return [Prompt((20.0 + 60 * number, 30.0 + 40 * number, 220.0 + 60 * number, 200.0 + 40 * number)) for number in range(count)]  # fmt: skip
 

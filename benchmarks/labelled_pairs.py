@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont, ImageOps
 
-from comfy_nodes.core import rle
-from comfy_nodes.core.annotation import parse_annotation
+from comfy_nodes.core.regions import rle
+from comfy_nodes.core.regions.annotation import parse_annotation
 
 SAMPLES = Path(__file__).resolve().parent.parent / "samples"
 

@@ -25,9 +25,9 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
 from benchmarks.driver_servers import comfyui  # noqa: E402
-from comfy_nodes.core import rle  # noqa: E402
-from driver.dataset import stored_rows  # noqa: E402
-from driver.server import find_comfyui  # noqa: E402
+from comfy_nodes.core.regions import rle  # noqa: E402
+from driver.comfyui.own import find_comfyui  # noqa: E402
+from driver.dataset.dataset import stored_rows  # noqa: E402
 
 TASKS = ("add", "remove", "replace", "alter", "background", "motion", "style", "extract", "visual", "hybrid")
 QUICK = ("--set", "EditPairsClassicalInpaint.method=telea")

@@ -27,13 +27,17 @@ import numpy as np
 from PIL import Image
 
 from benchmarks import labelled_pairs
-from comfy_nodes import classical, classical_donors
-from comfy_nodes.classical_paste import CutOut
-from comfy_nodes.core import pixel_limits, pixels, verdicts, verifying
-from comfy_nodes.core.english import article
-from comfy_nodes.vlm import client, verifier
+from comfy_nodes.classical import donors as classical_donors
+from comfy_nodes.classical.paste import CutOut
+from comfy_nodes.core.instructions.english import article
+from comfy_nodes.core.verdicts import claims as verifying
+from comfy_nodes.core.verdicts import pixel_limits, pixels, verdicts
+from comfy_nodes.imaging import fill as classical
+from comfy_nodes.imaging.opencv import grow
 from comfy_nodes.vlm.asking import Vlm
-from comfy_nodes.vlm.edited_pair import EditedPair
+from comfy_nodes.vlm.endpoint import client
+from comfy_nodes.vlm.questions import verifier
+from comfy_nodes.vlm.questions.edited_pair import EditedPair
 from tests.vlm.endpoint import Endpoint, Got, Say
 
 KINDS = ("right edit", "wrong object", "nothing new", "hallucinated thing")
@@ -95,7 +99,7 @@ def _pair(kind: str, photo: np.ndarray, rng: np.random.Generator) -> ToldPair:
         region |= _silhouette(photo.shape[:2], left, name)[1]
     if kind == "nothing new":
         # The place is painted over, and what was asked for is not there.
-        before, after = photo, classical.inpaint(photo, classical.grow(region, 2), "telea")
+        before, after = photo, classical.inpaint(photo, grow(region, 2), "telea")
         asked, truth = ("add", command("", one)), ""
         if np.abs(after.astype(int) - before)[region].mean() < 12:
             after = np.where(region[..., None], 255 - after, after)

@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks import labelled_pairs, told_pairs
 from benchmarks.labelled_pairs import HELD_OUT, KINDS, NOTHING, TUNED_ON, LabelledPair
 from benchmarks.told_pairs import Told
-from comfy_nodes.core import pixel_limits, pixels
+from comfy_nodes.core.verdicts import pixel_limits, pixels
 
 EACH = 75
 """Pairs of each kind (four times as many subtle edits) of the held-out photos: 1,575 in all. Half as many of the others."""

@@ -24,9 +24,9 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.driver_servers import ServerProcess, comfyui
-from comfy_nodes.vlm import client
 from comfy_nodes.vlm.asking import Answer, Question
-from driver.server import find_comfyui
+from comfy_nodes.vlm.endpoint import client
+from driver.comfyui.own import find_comfyui
 from tests.vlm.endpoint import Endpoint, Say
 
 REPOSITORY = Path(__file__).resolve().parent.parent

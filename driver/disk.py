@@ -5,13 +5,19 @@ Asked before every prompt, by all workers. Knows nothing of what is written.
 
 from __future__ import annotations
 
+import errno
+import json
+import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
-from .failures import RunError
+from comfy_nodes.core.whole_files import replacing
+
+from .errors import RunError
 
 CHECK_SECONDS = 1.0
 """How often the disks are looked at, at most. Ours."""
@@ -83,3 +89,35 @@ class Watermark:
                     "it goes on when there is room"
                 )
         return ""
+
+
+def disk_error(error: OSError, folder: Path) -> RunError:
+    """An error of the output disk as a line that says what to do."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return RunError(f"the disk of {folder} is full: make room and run the same command again; it goes on", status=1)
+    return RunError(f"{folder}: cannot be written ({error.strerror}); check its permissions", status=1)
+
+
+def make_durable(path: Path) -> None:
+    """Sees that a file, or a folder's names, survive a loss of power."""
+    if path.is_dir() and os.name != "posix":
+        return
+    descriptor = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_lines(path: Path, items: Iterable[dict[str, Any]]) -> None:
+    """Replaces a file of JSON lines in one step.
+
+    Raises:
+        RunError: the disk is full.
+    """
+    try:
+        with replacing(path) as file:
+            for item in items:
+                file.write((json.dumps(item, ensure_ascii=False) + "\n").encode())
+    except OSError as error:
+        raise disk_error(error, path.parent) from None

@@ -14,15 +14,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from comfy_nodes.core.annotation import to_json
 from comfy_nodes.core.photos import PhotoError
 from comfy_nodes.core.records import SampleFailure
+from comfy_nodes.core.regions.annotation import to_json
 
-from . import source_places
-from .failures import RunError
-from .source_photo import SECONDS
-from .source_places import Locator
-from .sources import Planned, Sample, Spare, Unusable, unusable
+from . import places as source_places
+from .errors import RunError
+from .places import Locator
+from .samples import SECONDS, Planned, Sample, Spare, Unusable, unusable
 
 WORDS = ("instruction", *SECONDS, "task", "own_task", "subtask", "slot")
 """A sample's texts and second pictures, of which most are empty."""

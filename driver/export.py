@@ -13,7 +13,7 @@ if __package__ in (None, ""):
     # Run as a file: its siblings and the nodes' shared core are found from the repository's root.
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from driver.failures import RunError
+from driver.errors import RunError
 from driver.terminal import path_argument, say
 
 
@@ -22,7 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parse(arguments)
     try:
         # Imported when it is needed: the help answers at once.
-        from driver.exporting import export
+        from driver.exports.forms import export
 
         done = export(options.run, options.to, options.output, options.link)
     except RunError as error:

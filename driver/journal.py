@@ -18,15 +18,14 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from comfy_nodes.core.annotation import parse_annotation
 from comfy_nodes.core.records import SampleFailure
+from comfy_nodes.core.regions.annotation import parse_annotation
 
-from . import source_places
+from . import places as source_places
 from .enrolling import WORDS, Enrolled, Enrolment, state_of
-from .failures import RunError
-from .harvest import Row
-from .source_places import Locator
-from .sources import Planned, Sample
+from .errors import RunError
+from .places import Locator
+from .samples import Planned, Row, Sample
 
 FORM = 1
 """That of the tables below. Raised whenever they change; journals before the first counted none."""

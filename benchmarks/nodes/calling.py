@@ -11,7 +11,7 @@ import torch
 from comfy_api.latest import io
 from openai import AsyncOpenAI
 
-from .events import note
+from benchmarks.nodes.events import note
 
 
 class CallEndpoint(io.ComfyNode):

@@ -9,7 +9,7 @@ import folder_paths
 import torch
 from comfy_api.latest import io
 
-from .events import note
+from benchmarks.nodes.events import note
 
 FOLDER = "diffusion_models"
 LOAD_SECONDS = 0.05

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import AfterValidator
 
 if TYPE_CHECKING:
-    from .annotation import Region
+    from .regions.annotation import Region
 
 KEY_LENGTH = 20
 

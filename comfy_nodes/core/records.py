@@ -8,10 +8,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic.dataclasses import dataclass
 from pydantic_core import from_json
 
-from .annotation import Region
 from .keys import FileName, FolderInside, Key, checked_key
-from .rle import Rle
-from .verdicts import Judge, Verdict, Voice
+from .regions.annotation import Region
+from .regions.rle import Rle
+from .verdicts.verdicts import Judge, Verdict, Voice
 
 SCHEMA_VERSION = 1
 

@@ -11,7 +11,6 @@ import difflib
 from dataclasses import dataclass
 from typing import Literal
 
-from .replies import ShapeName
 from .tasks import TASKS, RegionNeed
 
 Scheme = Literal["imgedit", "unicedit", "scaleedit"]
@@ -127,7 +126,9 @@ _UNICEDIT = (
     Kind("unicedit", "Color Alteration", _ATTRIBUTE, "alter", "alter", "write-colour", "object"),
     Kind("unicedit", "Material Modification", _ATTRIBUTE, "alter", "alter", "write-material", "object"),
     Kind("unicedit", "Motion Change", _ATTRIBUTE, "motion", "motion", "write-motion", "motion"),
-    Kind("unicedit", "Shape-Size Alteration", _ATTRIBUTE, "alter", "alter", "write-size", "object", unlike=_KEEPS_SHAPE),
+    Kind(
+        "unicedit", "Shape-Size Alteration", _ATTRIBUTE, "alter", "alter", "write-size", "object", unlike=_KEEPS_SHAPE
+    ),
     Kind("unicedit", "Texture Editing", _ATTRIBUTE, "alter", "alter", "write-texture", "object"),
     Kind("unicedit", "Counting Change", _OBJECT, "count", lack="it needs all things of one name as one region"),
     Kind("unicedit", "Object Extraction", _OBJECT, "extract", "extract", "write-extract", "object"),
@@ -208,3 +209,17 @@ def known_kind(task: str, subtask: str = "") -> Kind | None:
     """The row of a record that may come from anywhere: its task's own where the table has no such row of the task."""
     found = TAXONOMY.get(subtask)
     return found if found is not None and found.task == task else TAXONOMY.get(f"imgedit/{task}")
+
+
+ShapeName = Literal[
+    "object",
+    "text",
+    "add",
+    "whole",
+    "riddle",
+    "motion",
+    "hybrid",
+    "content-memory",
+    "content-understanding",
+    "version-backtracking",
+]

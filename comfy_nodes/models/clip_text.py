@@ -16,8 +16,9 @@ from pathlib import Path
 import torch
 from transformers import AutoTokenizer, CLIPTextModelWithProjection
 
+from ..wires.batches import each
 from .checkpoints import FROM_FOLDER, CheckpointError, load_pretrained, one_line
-from .managed import ManagedModule, each
+from .managed import ManagedModule
 
 BATCH = 80
 """Names encoded at a time, ultralytics' own number."""

@@ -16,7 +16,7 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from torchvision.ops import nms
 
-from ..box_formats import Detection
+from ..wires.box_formats import Detection
 
 Order = Literal["score", "size", "left to right"]
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import folder_paths
 
-from ..classical import MissingLibrary
+from ..imaging.opencv import MissingLibrary
 from .checkpoints import CheckpointError, one_line
 
 FOLDER = "diffusers"

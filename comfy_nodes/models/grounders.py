@@ -23,9 +23,10 @@ from transformers import (
     Owlv2ForObjectDetection,
 )
 
+from ..wires.batches import each
 from .checkpoints import FROM_FOLDER, CheckpointError, load_pretrained, model_type, one_line
 from .detections import Candidates, Grounder
-from .managed import ManagedModule, each
+from .managed import ManagedModule
 
 KEPT_VOCABULARIES = 64
 """How many vocabularies stay embedded (OWLv2)."""

@@ -13,16 +13,14 @@ model needs room or somebody calls `/free`, and back when they are used again.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
 import torch
 from comfy import model_management
 from comfy.model_patcher import ModelPatcher
-from comfy.utils import ProgressBar
 
-Item = TypeVar("Item")
 Module = TypeVar("Module", bound=torch.nn.Module)
 
 EVERYTHING = 1e32
@@ -78,25 +76,6 @@ class ManagedModule(Generic[Module]):
         with out_of_memory_explained(self.name), torch.no_grad():
             model_management.load_models_gpu([self.patcher], memory_required=working_bytes)
             yield self._module
-
-
-def each(items: Iterable[Item], total: int | None = None) -> Iterator[Item]:
-    """The items one by one, with ComfyUI's progress bar; ends with the user's cancel before the next item.
-
-    Args:
-        total: how many there are, where `items` has no length.
-
-    Raises:
-        comfy.model_management.InterruptProcessingException: the user cancelled. Let it pass.
-    """
-    if total is None and isinstance(items, Sequence):
-        total = len(items)
-    bar = ProgressBar(total) if total else None
-    for item in items:
-        model_management.throw_exception_if_processing_interrupted()
-        yield item
-        if bar:
-            bar.update(1)
 
 
 @contextmanager

@@ -18,10 +18,10 @@ import torch
 from comfy import model_management
 from torch.nn import functional
 
-from ..classical import MissingLibrary
-from ..sam2_prompts import Prompt
+from ..imaging.opencv import MissingLibrary
 from . import checkpoints, folders
 from .managed import ManagedModule
+from .queries import Prompt
 
 FOLDERS = ("sam2", "sams")
 """The model folder types that are searched."""

@@ -21,11 +21,12 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from PIL import Image
 
-from ..classical import MissingLibrary
+from ..imaging.opencv import MissingLibrary
+from ..wires.batches import each
 from .checkpoints import Checkpoint, CheckpointError, check_fits, load_into, one_line
 from .clip_text import ClipText
 from .detections import Candidates, Grounder
-from .managed import ManagedModule, each
+from .managed import ManagedModule
 from .yolo_architecture import DEFAULT_SIDE, recipe_of
 
 STRIDE = 32

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from comfy_api.latest import io
 
-from ..core import policy as thresholds
-from ..core.verdicts import Scores as Found
-from ..core.verifying import shown
-from ..sockets import Scores
-from ..tensors import batch_size, item, masks_of
+from ..core.verdicts import thresholds as thresholds
+from ..core.verdicts.verdicts import Scores as Found
+from ..core.verdicts.verdicts import shown
+from ..wires.sockets import Scores
+from ..wires.tensors import batch_size, item, masks_of
 
 MAX_SCORES = 20
 """As many as Save Edit Pair takes."""

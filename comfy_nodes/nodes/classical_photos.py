@@ -6,13 +6,15 @@ import numpy as np
 import torch
 from comfy_api.latest import io
 
-from .. import classical_edits, classical_scenery, classical_styles
-from ..classical_edits import BY_SEED, Edit
-from ..core.classical_wording import SCENES, STYLES, region_writing, style_writing
-from ..core.instructions import Writing
-from ..core.wording import Language
-from ..sockets import EditSample
-from ..tensors import to_image
+from ..classical import edits as classical_edits
+from ..classical import scenery as classical_scenery
+from ..classical import styles as classical_styles
+from ..classical.edits import BY_SEED, Edit
+from ..core.instructions.classical import SCENES, STYLES, region_writing, style_writing
+from ..core.instructions.instructions import Writing
+from ..core.instructions.wording import Language
+from ..wires.sockets import EditSample
+from ..wires.tensors import to_image
 from .classical_regions import given, language_input, mask_for, outputs, sample_input
 
 

@@ -6,16 +6,21 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from comfy.model_management import throw_exception_if_processing_interrupted
 from comfy_api.latest import io
 
-from .. import classical_donors, classical_edits, classical_paste
-from ..classical_edits import BY_SEED, REFERENCE, Edit, Impossible, Outcome
-from ..core.classical_wording import COLOURS, OPERATIONS, region_writing
-from ..core.instructions import Writing
+from ..classical import donors as classical_donors
+from ..classical import edits as classical_edits
+from ..classical import paste as classical_paste
+from ..classical.edits import BY_SEED, REFERENCE, Edit, Impossible, Outcome
+from ..core.instructions.classical import COLOURS, OPERATIONS, region_writing
+from ..core.instructions.instructions import Writing
+from ..core.instructions.wording import Language
 from ..core.records import SampleFailure
-from ..core.wording import Language
-from ..sockets import EditSample, Sample
-from ..tensors import marked, masks_of, to_bytes, to_image, to_mask
+from ..imaging import fill as classical
+from ..imaging import opencv
+from ..wires.sockets import EditSample, Sample
+from ..wires.tensors import batch_size, item, marked, masks_of, to_bytes, to_image, to_mask
 
 LANGUAGES = ["en", "zh"]
 
@@ -222,3 +227,51 @@ def _operation(name: str) -> io.Input:
         default=BY_SEED,
         tooltip=f"What happens to the {name} region. By seed the two operations differ.",
     )
+
+
+class ClassicalInpaint(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="EditPairsClassicalInpaint",
+            display_name="Classical Inpaint",
+            category="editpairs",
+            description="Fills a mask from the rest of the photo without a model. Every pixel outside edit_mask stays exactly as it was.",
+            search_aliases=["inpaint", "remove object", "fill", "shift-map", "telea", "opencv"],
+            inputs=[
+                io.Image.Input("image", tooltip="The photo, or a batch of them."),
+                io.Mask.Input("mask", tooltip="What to fill; every value above 0 counts."),
+                io.Combo.Input(
+                    "method",
+                    options=list(classical.METHODS),
+                    default="shift-map",
+                    tooltip="shift-map copies patches from elsewhere (needs OpenCV's contrib build); telea and navier-stokes spread the border inwards, which smears large holes.",
+                ),
+                io.Float.Input(
+                    "grow",
+                    default=1.0,
+                    min=0.0,
+                    max=20.0,
+                    step=0.1,
+                    tooltip="Grows the mask first, in per cent of the photo's shorter side, so that no rim of the object stays.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output("image", tooltip="The photo with the mask filled."),
+                io.Mask.Output("edit_mask", tooltip="The grown mask: where pixels may differ from the input."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, image: torch.Tensor, mask: torch.Tensor, method: classical.Method, grow: float) -> io.NodeOutput:
+        masks = masks_of(mask)
+        edited, edit_masks = [], []
+        for index in range(batch_size(image=image.shape[0], mask=masks.shape[0])):
+            throw_exception_if_processing_interrupted()
+            pixels = to_bytes(item(image, index))
+            height, width = pixels.shape[:2]
+            hole = marked(item(masks, index), height, width)
+            hole = opencv.grow(hole, round(min(height, width) * grow / 100))
+            edited.append(to_image(classical.inpaint(pixels, hole, method)))
+            edit_masks.append(to_mask(hole))
+        return io.NodeOutput(torch.cat(edited), torch.cat(edit_masks))

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from comfy_api.latest import io
 
-from .. import blending, classical, crops
-from ..models.managed import each
-from ..placements import CropPlace, Placement, per_cent, picture
-from ..tensors import batch_size, item, marked, masks_of, to_mask
+from ..imaging import blending, crops, opencv
+from ..wires.batches import each
+from ..wires.sockets import CropPlace, Placement
+from ..wires.tensors import batch_size, item, marked, masks_of, per_cent, picture, to_mask
 
 CONTEXT = 1.2
 """The crop's sides over those of the mask's box: what ImgEdit's graphs use (context factor 1.2)."""
@@ -265,7 +265,7 @@ class MatchColour(io.ComfyNode):
 
 
 def _edit_mask(mask: torch.Tensor, grow: float, height: int, width: int) -> np.ndarray:
-    return classical.grow(marked(mask, height, width), per_cent(grow, height, width))
+    return opencv.grow(marked(mask, height, width), per_cent(grow, height, width))
 
 
 def _seen(place: Placement) -> np.ndarray:

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from comfy_api.latest import io
 
-from .. import box_formats
-from ..box_formats import Detection
-from ..photo_regions import photos_with_regions
+from ..wires import box_formats
+from ..wires.batches import photos_with_regions
+from ..wires.box_formats import Detection
 
 LAYOUTS = ["xyxy", "xywh"]
 LAYOUT_TOOLTIP = "What a box's four numbers mean. xyxy: two corners (kijai's nodes, LayerStyle). xywh: a corner and the size (KJNodes)."

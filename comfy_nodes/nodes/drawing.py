@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from comfy_api.latest import io, ui
 
-from ..core.annotation import EXISTS, is_thing
-from ..core.region_drawing import MASK_OPACITY, DrawnRegion, draw
-from ..photo_regions import photos_with_regions
-from ..tensors import to_image
+from ..core.regions.annotation import EXISTS, is_thing
+from ..core.regions.drawing import MASK_OPACITY, DrawnRegion, draw
+from ..wires.batches import photos_with_regions
+from ..wires.tensors import to_image
 
 
 class DrawRegions(io.ComfyNode):

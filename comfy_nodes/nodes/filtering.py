@@ -10,8 +10,8 @@ from PIL import Image
 
 from ..core.photo_filter import KONTEXT_BUCKETS, Drop, PhotoFilter, PhotoRules
 from ..core.records import SampleFailure
-from ..sockets import EditSample, Sample
-from ..tensors import to_bytes
+from ..wires.sockets import EditSample, Sample
+from ..wires.tensors import to_bytes
 
 DEFAULTS = PhotoRules()
 

@@ -6,11 +6,12 @@ import numpy as np
 import torch
 from comfy_api.latest import io
 
-from .. import boxes, crops, sizes
-from ..fitted_samples import fit_image, fit_sample
-from ..placements import CropPlace, Placement, pictures
-from ..sockets import EditSample, Sample
-from ..tensors import batch_size, item, marked, masks_of, to_mask
+from ..edit_samples import sizes
+from ..edit_samples.fitted import fit_image, fit_sample
+from ..imaging import crops
+from ..wires import boxes
+from ..wires.sockets import CropPlace, EditSample, Placement, Sample
+from ..wires.tensors import batch_size, item, marked, masks_of, pictures, to_mask
 
 MAX_CROP = 20.0
 """Per cent of a photo that may be lost: UnicEdit's rule (papers.md 1.2)."""

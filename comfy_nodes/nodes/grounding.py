@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 from comfy_api.latest import io
 
-from .. import box_formats
-from .. import vocabulary as names
 from ..models import checkpoints, folders
 from ..models.detections import Grounder as Detector
 from ..models.detections import Selection
+from ..models.queries import parse
 from ..models.yolo_architecture import DEFAULT_SIDE
-from ..sockets import Grounder
-from ..tensors import to_bytes
+from ..wires import box_formats
+from ..wires.sockets import Grounder
+from ..wires.tensors import to_bytes
 
 YOLO_FOLDERS = ("yolo_world", "ultralytics")
 TEXT_FOLDERS = ("text_encoders", "yolo_world")
@@ -177,7 +177,7 @@ class DetectObjects(io.ComfyNode):
     def validate_inputs(cls, vocabulary: str | None) -> bool | str:
         """A person who clears the text is told so. What another node says, such as Tag Image, may be nothing."""
         try:
-            return bool(vocabulary is None or names.parse(vocabulary))
+            return bool(vocabulary is None or parse(vocabulary))
         except ValueError as error:
             return str(error)
 
@@ -208,5 +208,5 @@ class DetectObjects(io.ComfyNode):
         )
         if not vocabulary.strip():
             return io.NodeOutput([[] for _ in image], 0)
-        frames = grounder.detect([to_bytes(one) for one in image], names.parse(vocabulary), selection)
+        frames = grounder.detect([to_bytes(one) for one in image], parse(vocabulary), selection)
         return io.NodeOutput(box_formats.to_wire(frames), sum(map(len, frames)))

@@ -8,13 +8,15 @@ from dataclasses import replace
 import torch
 from comfy_api.latest import io
 
-from ..core import erasing, rubrics, verdicts
-from ..core.instruction_checks import language_of
-from ..core.verifying import Relabelling, Verified, filed, shown, spared
-from ..sockets import EditSample, Sample, Scores, Vlm
-from ..tensors import batch_size, item, to_bytes
-from ..vlm import asking, judge, new_things, verifier
-from ..vlm.edited_pair import EditedPair, difference_picture
+from ..core.instructions.checks import language_of
+from ..core.verdicts import erasing, rubrics, verdicts
+from ..core.verdicts.claims import Relabelling, Verified, filed
+from ..core.verdicts.verdicts import shown, spared
+from ..vlm import asking
+from ..vlm.questions import judge, new_things, verifier
+from ..vlm.questions.edited_pair import EditedPair, difference_picture
+from ..wires.sockets import EditSample, Sample, Scores, Vlm
+from ..wires.tensors import batch_size, item, to_bytes
 
 _BEFORE = "What was found before, such as by Verify Pixels. An edit that it rejects is not asked about: the same reason is passed on."
 

@@ -9,15 +9,16 @@ import numpy as np
 import torch
 from comfy_api.latest import io
 
-from .. import boxes as wire
-from ..core import eligibility, region_policy
-from ..core.annotation import KINDS, Kind, Region
-from ..core.eligibility import BACKGROUND_RULES, OBJECT_RULES, RegionRules
+from ..core.regions import eligibility
+from ..core.regions import selection as region_policy
+from ..core.regions.annotation import KINDS, Kind, Region
+from ..core.regions.eligibility import BACKGROUND_RULES, OBJECT_RULES, RegionRules
 from ..models import scorers
-from ..models.managed import each
-from ..sockets import RegionScorer
-from ..tensors import batch_size, item, masks_of, to_bytes
-from .sample import MAX_SEED
+from ..wires import boxes as wire
+from ..wires.batches import each
+from ..wires.sockets import RegionScorer
+from ..wires.tensors import batch_size, item, masks_of, to_bytes
+from .loading import MAX_SEED
 
 NO_HEAD = "none"
 

@@ -11,18 +11,16 @@ import numpy as np
 from comfy_api.latest import io
 from PIL import Image
 
-from .. import image_widgets, samples
 from ..core import photos
 from ..core.records import SampleFailure
-from ..sockets import EditSample, Sample
-from ..tensors import to_image
+from ..edit_samples.fitted import same_shape
+from ..files import opened as image_widgets
+from ..files.opened import second_names
+from ..wires.sockets import EditSample, Sample
+from ..wires.tensors import to_image
 
 Role = Literal["reference", "frame2", "edited"]
 ROLES: tuple[Role, ...] = ("reference", "frame2", "edited")
-
-MAX_STRETCH = 1.02
-"""Two pictures whose ratios of width to height differ by no more than this factor have one shape, as editors round
-sizes to their model's grid. Ours."""
 
 
 class LoadSecondImage(io.ComfyNode):
@@ -38,7 +36,7 @@ class LoadSecondImage(io.ComfyNode):
                 Sample.Input("sample", tooltip="What Load Edit Sample gave out."),
                 io.Combo.Input(
                     "image",
-                    options=samples.second_names(),
+                    options=second_names(),
                     upload=io.UploadType.image,
                     image_folder=io.FolderType.input,
                     tooltip="The picture: a bundled sample or an upload.",
@@ -79,9 +77,3 @@ class LoadSecondImage(io.ComfyNode):
             picture = picture.resize(sample.size, Image.Resampling.LANCZOS)
         loaded = to_image(np.asarray(picture))
         return io.NodeOutput(replace(sample, images={**sample.images, role: loaded}), loaded)
-
-
-def same_shape(size: tuple[int, int], other: tuple[int, int]) -> bool:
-    """Whether two sizes (width, height) differ by scale alone, up to `MAX_STRETCH`."""
-    ratio = size[0] * other[1] / (size[1] * other[0])
-    return 1 / MAX_STRETCH <= ratio <= MAX_STRETCH

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from comfy_api.latest import io
 
-from .. import boxes as wire
-from .. import mask_ops
+from ..imaging import masks as mask_ops
 from ..models import sam2_models
-from ..models.managed import each
-from ..sam2_prompts import Point, Prompt, of_boxes, parse_points
-from ..sockets import Sam2
-from ..tensors import batch_size, item, marked, masks_of, to_bytes
+from ..models.queries import Point, Prompt, of_boxes, parse_points
+from ..wires import boxes as wire
+from ..wires.batches import each
+from ..wires.sockets import Sam2
+from ..wires.tensors import batch_size, item, marked, masks_of, to_bytes
 
 INDIVIDUAL, UNITED = "individual", "united"
 

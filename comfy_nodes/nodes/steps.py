@@ -7,18 +7,18 @@ from dataclasses import replace
 import numpy as np
 from comfy_api.latest import io
 
-from .. import boxes
-from ..core import rle
-from ..core.annotation import Region
-from ..core.captions import caption
-from ..core.instructions import Step
+from ..core.instructions.instructions import Step
+from ..core.instructions.scenes import Scene
+from ..core.instructions.telling import commands, regions_about
 from ..core.records import SampleFailure
-from ..core.scenes import Scene
-from ..core.telling import commands, regions_about
-from ..sockets import EditSample, Sample, Vlm
-from ..tensors import to_mask
-from ..vlm import asking, observer
-from ..written_samples import by_the_user, node_name, photo_of, written
+from ..core.regions import rle
+from ..core.regions.annotation import Region
+from ..edit_samples.written import by_the_user, node_name, photo_of, step_of, written
+from ..vlm import asking
+from ..vlm.questions import observer
+from ..wires import boxes
+from ..wires.sockets import EditSample, Sample, Vlm
+from ..wires.tensors import to_mask
 
 FOLLOWS = "follows commands"
 FILLS = "fills the region"
@@ -160,30 +160,3 @@ def _with(sample: EditSample, number: int, taken: Step) -> EditSample:
     told = "; ".join(one.target for one in steps if one.target)
     known = replace(writing, steps=tuple(steps), target=steps[0].target, editor_prompt=told)
     return written(sample, [known, *sample.writings[1:]])
-
-
-def step_of(sample: EditSample, number: int) -> tuple[Step, Region | None]:
-    """An operation, counted from 1, and its region; None where it is about the whole photo.
-
-    Number 0 is the whole edit as one operation of the sample's task, and so is an instruction that nobody took apart.
-    Its target is what was written, or what the words of a plain command tell, or nothing; never the command.
-
-    Raises:
-        ValueError: the edit has no such step.
-    """
-    writing = sample.writing
-    steps = writing.steps if writing else ()
-    if not steps or not number:
-        name = (sample.region.class_name or "") if sample.region else ""
-        op = steps[0].op if len(steps) == 1 else sample.task
-        command = (writing.editor_prompt if writing else "") or sample.instruction
-        target = writing.target if writing and len(steps) < 2 else ""
-        steps, number = (Step(op, name, 0 if sample.region else None, command, target),), max(1, number)
-    if number > len(steps):
-        raise ValueError(
-            f"the edit has {len(steps)} step{'s' if len(steps) > 1 else ''}, and step {number} is asked for: "
-            "have Write Instruction (VLM) write one for this task"
-        )
-    step = steps[number - 1]
-    step = replace(step, target=step.target or caption(step.op, step.editor_prompt, step.object))
-    return step, sample.regions[step.region] if step.region is not None else None

@@ -6,13 +6,13 @@ import numpy as np
 import torch
 from comfy_api.latest import io
 
-from .. import boxes
-from ..core import pixel_limits, pixels
-from ..core.instruction_checks import language_of
-from ..core.operations import operation_of
+from ..core.instructions.checks import language_of
+from ..core.instructions.operations import operation_of
 from ..core.tasks import TASKS
-from ..sockets import EditSample, Sample, Scores
-from ..tensors import batch_size, item, marked, masks_of, to_bytes, to_mask
+from ..core.verdicts import pixel_limits, pixels
+from ..wires import boxes
+from ..wires.sockets import EditSample, Sample, Scores
+from ..wires.tensors import batch_size, item, marked, masks_of, to_bytes, to_mask
 
 
 class VerifyPixels(io.ComfyNode):

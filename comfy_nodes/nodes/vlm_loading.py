@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from comfy_api.latest import io
 
-from ..classical import MissingLibrary
+from ..core.services import profiles
+from ..imaging.opencv import MissingLibrary
 from ..models import folders
-from ..sockets import Vlm
-from ..vlm import profiles
+from ..wires.sockets import Vlm
 
 if TYPE_CHECKING:
     from comfy.sd import CLIP
@@ -93,7 +93,7 @@ class LoadVlmLocal(io.ComfyNode):
         cls, model: str, dtype: str, batch_size: int, min_pixels: int = MIN_PIXELS, max_pixels: int = MAX_PIXELS
     ) -> io.NodeOutput:
         with _needed():
-            from ..vlm.local import LocalVlm  # transformers' models take seconds to import
+            from ..vlm.local.transformers_vlm import LocalVlm  # transformers' models take seconds to import
 
         if min_pixels > max_pixels:
             raise ValueError(f"min_pixels ({min_pixels}) is above max_pixels ({max_pixels}); swap them")
@@ -132,7 +132,7 @@ class LoadVlmCore(io.ComfyNode):
     @classmethod
     def execute(cls, clip: CLIP, max_pixels: int = MAX_PIXELS) -> io.NodeOutput:
         with _needed():
-            from ..vlm.core_clip import CoreClipVlm
+            from ..vlm.local.core_encoder import CoreClipVlm
 
         return io.NodeOutput(CoreClipVlm(clip, max_pixels))
 
@@ -194,7 +194,7 @@ class LoadVlmEndpoint(io.ComfyNode):
     @classmethod
     def execute(cls, profile: str, run: str = "", budget_usd: float = 0.0) -> io.NodeOutput:
         with _needed():
-            from ..vlm import client
+            from ..vlm.endpoint import client
 
         return io.NodeOutput(client.connect(profile, run, budget_usd))
 

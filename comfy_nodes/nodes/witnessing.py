@@ -5,17 +5,17 @@ from __future__ import annotations
 import torch
 from comfy_api.latest import io
 
-from ..core import verdicts, witnesses
-from ..core.annotation import Region
+from ..core.instructions.wording import Box
+from ..core.regions.annotation import Region
 from ..core.tasks import TASKS
-from ..core.verifying import shown, spared
-from ..core.wording import Box
+from ..core.verdicts import verdicts, witnesses
+from ..core.verdicts.verdicts import shown, spared
+from ..edit_samples.fitted import same_shape
+from ..edit_samples.written import step_of
 from ..models.detections import Grounder as Detector
 from ..models.detections import Selection
-from ..sockets import EditSample, Grounder, Sample, Scores
-from ..tensors import batch_size, item, to_bytes
-from .second_image import same_shape
-from .steps import step_of
+from ..wires.sockets import EditSample, Grounder, Sample, Scores
+from ..wires.tensors import batch_size, item, to_bytes
 
 THRESHOLD = 0.25
 """transformers' own for Grounding DINO."""

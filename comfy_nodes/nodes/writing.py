@@ -8,28 +8,26 @@ from typing import Any
 import torch
 from comfy_api.latest import io
 
-from ..core import wording
-from ..core.instruction_checks import NothingToEdit
-from ..core.replies import MAX_EDITS
-from ..core.scenes import Scene
+from ..core.instructions.checks import NothingToEdit
+from ..core.instructions.scenes import Scene
+from ..core.instructions.shapes import MAX_EDITS
+from ..core.instructions.wording import Language
 from ..core.taxonomy import WRITABLE, Kind, kind_of
-from ..core.wording import TEMPLATE_VERSION, Language
-from ..sockets import EditSample, Sample, Vlm
-from ..tensors import to_bytes
-from ..vlm import asking, observer, writer
-from ..written_samples import (
+from ..edit_samples.written import (
     by_the_user,
     decoupled,
     failed,
-    names_another,
     node_name,
     photo_of,
     refused,
     scene_of,
     strings,
-    template_writing,
     written,
 )
+from ..vlm import asking
+from ..vlm.questions import observer, writer
+from ..wires.sockets import EditSample, Sample, Vlm
+from ..wires.tensors import to_bytes
 
 BY_SAMPLE = "from the sample"
 LANGUAGES = ["en", "zh"]
@@ -81,48 +79,6 @@ def _outputs() -> list[io.Output]:
         io.String.Output("editor_prompt", tooltip="Plain English command, for an editor that follows instructions."),
         io.String.Output("steps", tooltip="JSON list: operation, object, command and target of each step."),
     ]
-
-
-class WriteInstructionTemplate(io.ComfyNode):
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="EditPairsWriteInstructionTemplate",
-            display_name="Write Instruction (template)",
-            category="editpairs",
-            description="Writes the edit instruction from the region's name, place and size, without a model. An instruction that the user wrote is passed on.",
-            search_aliases=["prompt writer", "edit instruction", "template"],
-            inputs=[Sample.Input("sample", tooltip="What Load Edit Sample gave out.")],
-            outputs=[
-                io.String.Output(
-                    "instruction", tooltip="Such as 'Remove the small cup in the lower-left of the image.'"
-                ),
-                Sample.Output(
-                    "sample", tooltip="The sample with its instruction, or with the reason why there is none."
-                ),
-            ],
-            hidden=[io.Hidden.unique_id],
-        )
-
-    @classmethod
-    def execute(cls, sample: EditSample) -> io.NodeOutput:
-        if sample.failure:
-            return io.NodeOutput("", sample)
-        if sample.instruction.strip():
-            if sample.task == "add" and (why := names_another(sample)):
-                node = node_name("EditPairsWriteInstructionTemplate", cls)
-                return io.NodeOutput("", refused(sample, "OtherThing", why, node))
-            done = by_the_user(sample)
-            return io.NodeOutput(sample.instruction, done)
-        if sample.region is None:
-            raise ValueError("the sample has no region to write about: type an instruction into Load Edit Sample")
-        node = node_name("EditPairsWriteInstructionTemplate", cls)
-        if not sample.region.class_name:
-            return io.NodeOutput("", refused(sample, "NoName", wording.NAMELESS, node))
-        if unclear := Scene(*sample.size, (sample.region,), sample.others).ambiguous("en"):
-            return io.NodeOutput("", refused(sample, "AmbiguousRegion", unclear, node))
-        words = wording.instruction(sample.task, sample.region, *sample.size, sample.seed, sample.others)
-        return io.NodeOutput(words, written(sample, [template_writing(sample, words, TEMPLATE_VERSION)]))
 
 
 class WriteInstruction(io.ComfyNode):

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from driver.adopting import adopt, read_answers
-from driver.failures import RunError
-from driver.fresh_nodes import inputs_of
-from driver.workflow import EDIT_SINK, SOURCE_CLASS, BatchGraph, WorkflowFile, ancestors
+from driver.artists.adopt import adopt, read_answers
+from driver.errors import RunError
+from driver.graph.api import EDIT_SINK, SOURCE_CLASS, ancestors
+from driver.graph.bound import BatchGraph
+from driver.graph.file import WorkflowFile
+from driver.graph.schemas import inputs_of
 
 if TYPE_CHECKING:
     from conftest import Frontend

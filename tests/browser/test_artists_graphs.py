@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from driver.dynamic_prompts import processed
-from driver.workflow import BatchGraph, WorkflowFile
+from driver.graph.bound import BatchGraph
+from driver.graph.dynamic_prompts import processed
+from driver.graph.file import WorkflowFile
 
 if TYPE_CHECKING:
     from conftest import Frontend

@@ -11,12 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from comfy_nodes.core import rle
 from comfy_nodes.core.keys import sample_seed
-from driver.collecting import BY_HAND, collect
+from comfy_nodes.core.regions import rle
+from driver.artists.collect import BY_HAND, collect
+from tests.browser.conftest import Frontend
 from tests.e2e.helpers import Driver, disc_of, make_photo, pixels_of, rows
-
-from .conftest import Frontend
 
 LOAD, SAVE = "EditPairsLoadSample", "EditPairsSavePair"
 GRAPH = Path(__file__).resolve().parents[2] / "workflows" / "remove-classical.json"
@@ -66,7 +65,9 @@ def test_the_same_pairs_by_hand_collected_and_in_a_batch(
     frontend: Frontend, driver: Driver, comfy: Any, tmp_path: Path
 ) -> None:
     lines = photos(tmp_path / "photos")
-    ended = driver.run("--input", tmp_path / "photos" / "annotation.jsonl", "--output", tmp_path / "batch", quick=False)
+    ended = driver.pipeline.run(
+        "--input", tmp_path / "photos" / "annotation.jsonl", "--output", tmp_path / "batch", quick=False
+    )
     assert ended.stdout.startswith(f"{tmp_path / 'batch'}: 2 kept, 1 rejected")
     batch = made(tmp_path / "batch")
 

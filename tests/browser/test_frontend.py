@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from PIL import Image, ImageDraw
 
-from driver.workflow import SINK_CLASSES, WorkflowFile
+from driver.graph.api import SINK_CLASSES
+from driver.graph.file import WorkflowFile
 
 if TYPE_CHECKING:
     from conftest import Frontend

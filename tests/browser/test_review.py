@@ -19,15 +19,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from PIL import Image, ImageOps
 
-from comfy_nodes.core.annotation import Annotation
 from comfy_nodes.core.records import EditRecord, SavedFile, Score
-from driver.columns import RunFacts
-from driver.dataset import write_dataset
-from driver.harvest import Row
+from comfy_nodes.core.regions.annotation import Annotation
+from driver.dataset.dataset import write_dataset
+from driver.dataset.rows import RunFacts
+from driver.dataset.spool import Spool
 from driver.journal import Journal
-from driver.labels import LABELS
-from driver.sources import Sample
-from driver.spool import Spool
+from driver.labels.labels import LABELS
+from driver.samples import Row, Sample
 from tests.browser.conftest import CHROMIUM_NAMES, CHROMIUM_OPTIONS
 
 if TYPE_CHECKING:

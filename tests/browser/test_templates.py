@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from driver.fresh_nodes import inputs_of, kind_of, settings_of
-from driver.ui_graph import BYPASSED, MUTED
-from driver.workflow import WorkflowFile, ancestors
+from driver.graph.api import ancestors
+from driver.graph.file import WorkflowFile
+from driver.graph.schemas import inputs_of, kind_of, settings_of
+from driver.graph.ui import BYPASSED, MUTED
 
 if TYPE_CHECKING:
     from conftest import Frontend

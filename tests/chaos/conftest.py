@@ -16,8 +16,8 @@ if str(REPOSITORY) not in sys.path:
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 from benchmarks.driver_servers import ServerProcess, comfyui, fake_comfyui  # noqa: E402
-from driver.failures import RunError  # noqa: E402
-from driver.server import find_comfyui  # noqa: E402
+from driver.comfyui.own import find_comfyui  # noqa: E402
+from driver.errors import RunError  # noqa: E402
 from tests.chaos.scene import Patched  # noqa: E402
 from tests.e2e import helpers  # noqa: E402
 

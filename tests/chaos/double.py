@@ -15,19 +15,19 @@ from aiohttp import web
 
 from benchmarks.fake_comfy import FakeComfy
 from benchmarks.fake_engine import FakeEngine
-from comfy_nodes.core.annotation import Annotation
 from comfy_nodes.core.records import SampleFailure
-from driver.comfy import ComfyServer
-from driver.harvest import EditHarvester
+from comfy_nodes.core.regions.annotation import Annotation
+from driver.comfyui.client import ComfyServer
+from driver.comfyui.hosts import ForeignServer, Host
+from driver.dataset.spool import Spool
+from driver.engine.harvest import EditHarvester
+from driver.engine.local import Pace, run_pool
+from driver.engine.pool import Pool
+from driver.graph.bound import BatchGraph
+from driver.inputs.source import Source
 from driver.journal import Journal
-from driver.pool import Pool
-from driver.scheduler import Pace, run_pool
-from driver.server import ForeignServer
-from driver.sources import Sample, Source
-from driver.spool import Spool
+from driver.samples import Sample
 from driver.stopping import StopRequest
-from driver.worker import Host
-from driver.workflow import BatchGraph
 
 Meddle = Callable[[str, str, bytes], "bytes | int | None"]
 """From a route (`GET /view`), the file or prompt that was asked for, and the answer, to another answer or a status."""

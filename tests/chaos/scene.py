@@ -16,7 +16,8 @@ from typing import Any
 
 from benchmarks.driver_servers import ServerProcess
 from comfy_nodes.core.tasks import task_named
-from driver.sources import Aim, Sample, Source
+from driver.inputs.source import Source
+from driver.samples import Aim, Sample
 from tests.e2e import helpers
 from tests.e2e.helpers import Driver
 
@@ -46,7 +47,7 @@ class Patched(Driver):
     ) -> subprocess.Popen[str]:
         """
         Args:
-            constants: by place, such as `driver.pulse.ZOMBIE_SECONDS`.
+            constants: by place, such as `driver.engine.health.ZOMBIE_SECONDS`.
         """
         command = [sys.executable, "-c", PATCHED, str(helpers.REPOSITORY), json.dumps(constants)]
         command += ["--workflow", str(workflow), "--server", server, *map(str, options)]

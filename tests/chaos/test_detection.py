@@ -37,7 +37,7 @@ def test_a_lost_message(driver: Patched, fake: Fakes, tmp_path: Path) -> None:
     server, source = fake("--seconds", 0.5), scene.photos(tmp_path / "photos", 1)
     with Proxy(server.url, lambda route, _: "deaf" if route == "GET /ws" else None) as proxy:
         run = ("--input", source, "--output", tmp_path / "out")
-        driver.run(*run, server=proxy.url, workflow=EDIT, quick=False)
+        driver.pipeline.run(*run, server=proxy.url, workflow=EDIT, quick=False)
     (row,) = helpers.table(tmp_path / "out", "telemetry")
     assert row["finished_at"] - server.get("/fake")["last_end_at"] < LOST_SECONDS
 
@@ -46,7 +46,7 @@ def test_a_zombie_beside_a_live_server(driver: Patched, fake: Fakes, tmp_path: P
     """It keeps its prompts and answers everything: what it has goes to the other one."""
     zombie, living = fake("--zombie-after", 4), fake()
     source = scene.photos(tmp_path / "photos", 60)
-    constants = {"driver.pulse.ZOMBIE_SECONDS": ZOMBIE_SECONDS}
+    constants = {"driver.engine.health.ZOMBIE_SECONDS": ZOMBIE_SECONDS}
     servers = f"{zombie.url},{living.url}"
     process = driver.begin(constants, "--input", source, "--output", tmp_path / "out", server=servers, workflow=EDIT)
     scene.during(process, lambda: zombie.get("/fake")["zombie_since"], "the zombie")
@@ -60,7 +60,7 @@ def test_a_zombie_beside_a_live_server(driver: Patched, fake: Fakes, tmp_path: P
 def test_a_zombie_alone_that_comes_back_to_life(driver: Patched, fake: Fakes, tmp_path: Path) -> None:
     """Somebody starts it again: the run, which waited, goes on."""
     server, source = fake("--zombie-after", 4), scene.photos(tmp_path / "photos", 20)
-    constants = {"driver.pulse.ZOMBIE_SECONDS": ZOMBIE_SECONDS}
+    constants = {"driver.engine.health.ZOMBIE_SECONDS": ZOMBIE_SECONDS}
     process = driver.begin(constants, "--input", source, "--output", tmp_path / "out", server=server.url, workflow=EDIT)
     scene.during(process, lambda: server.get("/fake")["zombie_since"], "the zombie")
     scene.until_said(process, server.url, 0, 30)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.driver_servers import ServerProcess, comfyui
-from driver.server import find_comfyui
+from driver.comfyui.own import find_comfyui
 from tests.chaos import scene
 from tests.chaos.conftest import Fakes
 from tests.chaos.scene import AT_ONCE, EDIT, Patched

@@ -56,7 +56,7 @@ def test_a_misfit_that_is_all_that_is_left(driver: Patched, fake: Fakes, tmp_pat
     source, good = scene.photos(tmp_path / "photos", SAMPLES), fake("--seconds", 0.2)
     with Proxy(fake().url, late_misfit(tmp_path / "out")) as odd:
         run = ("--input", source, "--output", tmp_path / "out", *AT_ONCE)
-        waits = {"driver.server.RETURN_SECONDS": 3.0, "driver.worker.PATIENCE_SECONDS": 3.0}
+        waits = {"driver.comfyui.hosts.RETURN_SECONDS": 3.0, "driver.engine.worker.PATIENCE_SECONDS": 3.0}
         process = driver.begin(waits, *run, server=f"{good.url},{odd.url}", workflow=EDIT)
         scene.during(process, lambda: odd.faults["misfit"], "the misfit")
         good.kill()
@@ -100,7 +100,7 @@ def test_a_token_that_runs_out(driver: Patched, fake: Fakes, tmp_path: Path) -> 
     source, locked = scene.photos(tmp_path / "photos", SAMPLES), False
     with Proxy(fake("--seconds", 0.1).url, lambda _route, _number: "locked" if locked else None) as gate:
         run = ("--input", source, "--output", tmp_path / "out", *AT_ONCE)
-        process = driver.begin({"driver.server.RETURN_SECONDS": 1.0}, *run, server=gate.url, workflow=EDIT)
+        process = driver.begin({"driver.comfyui.hosts.RETURN_SECONDS": 1.0}, *run, server=gate.url, workflow=EDIT)
         scene.during(process, lambda: helpers.done_so_far(tmp_path / "out") >= 5, "five samples")
         locked = True
         scene.until_said(process, "asks for a login (401)", 0, 20)
@@ -161,10 +161,10 @@ def interrupt(driver: Patched, process: subprocess.Popen[str], times: int = 1) -
 @pytest.mark.parametrize(
     "place",
     [
-        "driver.run.open_source",
-        "driver.output:OutputFolder.claim",
-        "driver.output:OutputFolder.finish",
-        "driver.run.publish",
+        "driver.pipeline.run.open_source",
+        "driver.pipeline.folder:OutputFolder.claim",
+        "driver.pipeline.folder:OutputFolder.finish",
+        "driver.pipeline.run.publish",
     ],
 )
 def test_a_signal_while_the_disk_hangs(driver: Patched, fake: Fakes, tmp_path: Path, place: str) -> None:

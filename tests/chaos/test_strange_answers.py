@@ -17,17 +17,17 @@ import pytest
 from PIL import Image
 
 from comfy_nodes.core.keys import sample_seed
-from driver import worker
-from driver.comfy import ComfyServer
-from driver.failures import RunError
-from driver.flights import Flight, Posted
+from driver.comfyui.client import ComfyServer
+from driver.comfyui.hosts import ForeignServer
+from driver.dataset.spool import Spool
+from driver.engine import worker
+from driver.engine.pack_size import PackSize
+from driver.engine.prompts import Flight, Posted
+from driver.engine.queue import Item
+from driver.engine.worker import Worker
+from driver.errors import RunError
+from driver.graph.packs import Packer
 from driver.journal import Journal
-from driver.pack_size import PackSize
-from driver.packing import Packer
-from driver.sample_queue import Item
-from driver.server import ForeignServer
-from driver.spool import Spool
-from driver.worker import Worker
 from tests.chaos import double
 from tests.chaos.double import Meddle, Told, serving
 

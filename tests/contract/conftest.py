@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from driver.failures import RunError
-from driver.server import find_comfyui
+from driver.comfyui.own import find_comfyui
+from driver.errors import RunError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 NODES = REPOSITORY / "comfy_nodes" / "nodes"
@@ -137,7 +137,7 @@ def folders(pack: Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     for name in ("input", "output", "temp"):
         (tmp_path / name).mkdir()
         monkeypatch.setattr(folder_paths, f"{name}_directory", str(tmp_path / name))
-    pack.part("samples").place_in_input()
+    pack.part("files.opened").place_in_input()
     return tmp_path
 
 

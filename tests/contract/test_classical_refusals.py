@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from comfy_nodes import classical_donors, classical_scenery, classical_styles
-from comfy_nodes.classical_scenery import NoScene
-from comfy_nodes.core import rle
-from comfy_nodes.core.annotation import Region, parse_annotation
+from comfy_nodes.classical import donors as classical_donors
+from comfy_nodes.classical import scenery as classical_scenery
+from comfy_nodes.classical import styles as classical_styles
+from comfy_nodes.classical.scenery import NoScene
+from comfy_nodes.core.regions import rle
+from comfy_nodes.core.regions.annotation import Region, parse_annotation
 
 SAMPLES = Path(__file__).resolve().parents[2] / "samples"
 
@@ -21,7 +23,7 @@ SAMPLES = Path(__file__).resolve().parents[2] / "samples"
 @pytest.fixture(scope="module")
 def edits(pack: Any) -> Any:
     """The module of the operations; it needs ComfyUI for the sample's type alone."""
-    return pack.part("classical_edits")
+    return pack.part("classical.edits")
 
 
 def sample(photo: str, name: str) -> tuple[np.ndarray, np.ndarray, Region]:

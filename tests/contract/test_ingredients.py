@@ -24,7 +24,7 @@ def ingredients(pack: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> A
         found = ([str(tmp_path / kind)], folder_paths.folder_names_and_paths[kind][1])
         monkeypatch.setitem(folder_paths.folder_names_and_paths, kind, found)
     monkeypatch.setattr(folder_paths, "filename_list_cache", {})
-    return pack.part("ingredients")
+    return pack.part("routes.ingredients")
 
 
 def graph(class_type: str, **inputs: Any) -> dict[str, Any]:

@@ -50,12 +50,12 @@ def call(pack: Any) -> Any:
 @pytest.fixture
 def sample(pack: Any, photo: np.ndarray, marked: np.ndarray) -> Any:
     """The photo with its disc as the region, a box beside it and a background."""
-    annotation = pack.part("core.annotation")
+    annotation = pack.part("core.regions.annotation")
     region = annotation.region_of_mask(marked, "disc")
     box = annotation.Region(class_name="box", bbox=(50.0, 30.0, 60.0, 40.0))
     sky = annotation.Region(class_name="sky", kind="background", bbox=(0.0, 0.0, 64.0, 10.0))
     origin = annotation.Provenance(key="k", source_id="s", source_path="s.png", source_sha256="0" * 64)
-    return pack.part("sockets").EditSample(
+    return pack.part("wires.sockets").EditSample(
         image(photo), "remove", region, "", 0, origin, others=(box, sky), images={"frame2": image(photo)}
     )
 

@@ -59,7 +59,7 @@ class Script:
 
 @pytest.fixture
 def sample(pack: Any, photo: np.ndarray, marked: np.ndarray) -> Any:
-    annotation, sockets = pack.part("core.annotation"), pack.part("sockets")
+    annotation, sockets = pack.part("core.regions.annotation"), pack.part("wires.sockets")
     return sockets.EditSample(
         source=torch.from_numpy(photo)[None].float() / 255,
         task="remove",
@@ -78,7 +78,7 @@ def failed(pack: Any, sample: Any) -> Any:
 @pytest.fixture
 def found(pack: Any) -> Callable[..., Any]:
     """Scores as another node gives them."""
-    return pack.part("core.verdicts").Scores
+    return pack.part("core.verdicts.verdicts").Scores
 
 
 @pytest.fixture
@@ -188,7 +188,9 @@ def test_judge_edit_scores_by_the_samples_kind(ask: Callable[..., Any]) -> None:
     assert scores.verdict == "keep"
 
 
-def test_each_samples_reasoning_points_reach_the_question_of_its_reasoning(ask: Callable[..., Any], sample: Any) -> None:
+def test_each_samples_reasoning_points_reach_the_question_of_its_reasoning(
+    ask: Callable[..., Any], sample: Any
+) -> None:
     names = ("instruction_following", "non_edit_consistency", "visual_quality", "reasoning_accuracy")
     replies = [{"reason": "r", name: 9} for name in names]
     own = replace(sample, points=("The left disc is gone.",))
@@ -373,7 +375,7 @@ def test_an_addition_and_a_replacement_are_witnessed(pack: Any, sample: Any, gro
     assert scores.verdict == "keep"
     (scores,), _ = witness(pack, grounder=grounder, sample=added, source=gone, edited=gone).result
     assert scores.reason == "witness: disc is not found after it was added"
-    instructions = pack.part("core.instructions")
+    instructions = pack.part("core.instructions.instructions")
     step = instructions.Step("replace", "disc", 0, "Replace the disc.", "a bowl on the ground")
     writing = instructions.Writing("Replace it.", "en", steps=(step,))
     swapped = replace(sample, task="replace", writings=(writing,))

@@ -166,7 +166,7 @@ class TestInpaint:
         inputs = {"image": image(pixels), "mask": mask(hole), "method": method, "grow": 0.0}
         with pytest.MonkeyPatch.context() as patched:
             if scaled:
-                patched.setattr(pack.part("classical"), "FILL_SIDE", 16)
+                patched.setattr(pack.part("imaging.fill"), "FILL_SIDE", 16)
             try:
                 edited, edit_mask = pack.call("EditPairsClassicalInpaint", **inputs)
             except ValueError as error:
@@ -204,7 +204,7 @@ class TestInpaint:
         marked: np.ndarray,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr(pack.part("classical"), "FILL_SIDE", 24)
+        monkeypatch.setattr(pack.part("imaging.fill"), "FILL_SIDE", 24)
         edited, _mask = inpaint(image=image(photo), mask=mask(marked), method=method, grow=4.0)
         after = pixels_of(edited)[0]
         assert not ((after[..., 0] > 180) & (after[..., 1] < 60)).any(), "no red is left"
@@ -212,7 +212,7 @@ class TestInpaint:
     def test_a_mask_that_leaves_too_little_to_fill_from(
         self, inpaint: Any, pack: Any, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(pack.part("classical"), "FILL_SIDE", 16)
+        monkeypatch.setattr(pack.part("imaging.fill"), "FILL_SIDE", 16)
         stripes = np.tile(np.arange(64) % 2 == 0, (48, 1))
         with pytest.raises(ValueError, match="leaves too little of the photo around it"):
             inpaint(image=image(photo), mask=mask(stripes))

@@ -41,7 +41,7 @@ def cup(folders: Path) -> np.ndarray:
 
 
 def bundled(pack: Any) -> list[str]:
-    return list(pack.part("samples").names())
+    return list(pack.part("files.opened").names())
 
 
 def test_every_bundled_sample_loads_with_its_region(pack: Any, load: Callable[..., Any], folders: Path) -> None:
@@ -206,7 +206,7 @@ def test_the_list_names_the_bundled_samples_and_never_the_input_root(pack: Any, 
 def test_samples_of_the_user_are_not_overwritten(pack: Any, folders: Path) -> None:
     path = folders / "input" / bundled(pack)[0]
     path.write_bytes(b"mine")
-    pack.part("samples").place_in_input()
+    pack.part("files.opened").place_in_input()
     assert path.read_bytes() == b"mine"
 
 
@@ -217,7 +217,7 @@ def test_an_input_folder_that_cannot_be_written_costs_only_the_samples(
 
     (folders / "file").touch()
     monkeypatch.setattr(folder_paths, "input_directory", str(folders / "file" / "input"))
-    pack.part("samples").place_in_input()
+    pack.part("files.opened").place_in_input()
     assert "bundled samples are not available" in caplog.text
 
 

@@ -96,7 +96,7 @@ class TestVerifyPixels:
 class TestSaveEditPair:
     @pytest.fixture
     def sample(self, pack: Any, photo: np.ndarray, marked: np.ndarray) -> Any:
-        annotation, sockets = pack.part("core.annotation"), pack.part("sockets")
+        annotation, sockets = pack.part("core.regions.annotation"), pack.part("wires.sockets")
         return sockets.EditSample(
             source=image(photo),
             task="remove",
@@ -120,7 +120,7 @@ class TestSaveEditPair:
         return sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
 
     def kept(self, pack: Any, verdict: str = "keep") -> list[Any]:
-        return [pack.part("core.verdicts").Scores({"judge.quality": 4.0}, verdict, "", voices=("judge",))]
+        return [pack.part("core.verdicts.verdicts").Scores({"judge.quality": 4.0}, verdict, "", voices=("judge",))]
 
     @pytest.mark.parametrize(
         ("maker", "verdict", "vouched_by"),
@@ -143,7 +143,7 @@ class TestSaveEditPair:
             "2": {"class_type": maker, "inputs": {"image": ["1", 1]}},
             "3": {"class_type": "EditPairsSavePair", "inputs": {"edited": ["2", 0]}},
         }
-        pixels = pack.part("core.verdicts").Scores({"pixel.keep": 1.0}, "keep", voices=("pixels",))
+        pixels = pack.part("core.verdicts.verdicts").Scores({"pixel.keep": 1.0}, "keep", voices=("pixels",))
         hidden = {comfy_io.Hidden.prompt: graph, comfy_io.Hidden.unique_id: "3"}
         given = {"sample": sample, "edited": image(repainted), "scores": {"score0": [pixels]}}
         output = pack.call("EditPairsSavePair", hidden, **given, instruction="")
@@ -170,7 +170,7 @@ class TestSaveEditPair:
     def test_a_restatement_of_another_task_relabels_the_row(
         self, pack: Any, save: Callable[..., Any], sample: Any, repainted: np.ndarray
     ) -> None:
-        told = pack.part("core.verdicts").Scores(
+        told = pack.part("core.verdicts.verdicts").Scores(
             {}, "keep", restated="Replace the disc with a jug.", task="replace", voices=("verifier",)
         )
         own = replace(sample, provenance=sample.provenance.model_copy(update={"subtask": "unicedit/Subject Removal"}))
@@ -202,7 +202,7 @@ class TestSaveEditPair:
         assert record["scores"] == [{"name": "judge.quality", "value": 4.0}]
         (region,) = record["regions"]
         assert (region["op"], region["class_name"], region["bbox"]) == ("remove", "disc", [21.0, 13.0, 40.0, 32.0])
-        rle = pack.part("core.rle")
+        rle = pack.part("core.regions.rle")
         np.testing.assert_array_equal(rle.decode(rle.Rle(**record["edit_mask"])), marked)
 
     def test_ui_values_are_lists(self, save: Callable[..., Any], repainted: np.ndarray) -> None:
@@ -270,7 +270,7 @@ class TestSaveEditPair:
     def test_a_score_that_is_no_number_is_an_error(
         self, value: float, save: Callable[..., Any], folders: Path, repainted: np.ndarray, pack: Any
     ) -> None:
-        scores = [pack.part("core.verdicts").Scores({"judge.quality": value}, "keep", voices=("judge",))]
+        scores = [pack.part("core.verdicts.verdicts").Scores({"judge.quality": value}, "keep", voices=("judge",))]
         with pytest.raises(ValueError, match=f"the score judge.quality is {value}"):
             save(edited=image(repainted), scores={"score0": scores})
         assert self.files(folders) == []

@@ -18,7 +18,7 @@ SIZE = (40, 30)
 
 @pytest.fixture
 def sample(pack: Any) -> Any:
-    annotation, instructions = pack.part("core.annotation"), pack.part("core.instructions")
+    annotation, instructions = pack.part("core.regions.annotation"), pack.part("core.instructions.instructions")
     regions = []
     for left in (2, 22):
         mask = np.zeros(SIZE[::-1], dtype=bool)
@@ -31,7 +31,7 @@ def sample(pack: Any) -> Any:
     whole = "Remove the left one and paint the right one blue."
     writing = instructions.Writing(whole, "en", "plain ground", whole, steps, regions=tuple(regions))
     origin = annotation.Provenance(key="k", source_id="a.png", source_path="a.png", source_sha256="0")
-    return pack.part("sockets").EditSample(
+    return pack.part("wires.sockets").EditSample(
         torch.zeros(1, SIZE[1], SIZE[0], 3),
         "hybrid",
         regions[0],
@@ -108,7 +108,7 @@ def test_words_that_do_not_tell_fail_the_sample_with_that_reason(take: Any, samp
 
 def test_a_language_model_says_what_is_to_be_seen(pack: Any, take: Any, sample: Any) -> None:
     """One that answers with a command is asked again; the reason of one that never answers well travels on."""
-    asking, replies = pack.part("vlm.asking"), pack.part("core.replies")
+    asking, replies = pack.part("vlm.asking"), pack.part("core.instructions.shapes")
 
     class Model:
         def __init__(self, *answers: str) -> None:

@@ -36,7 +36,11 @@ def test_an_instruction_goes_before_the_list(pack: Any) -> None:
 
 
 def test_a_caption_that_is_wired_goes_before_the_annotations(pack: Any) -> None:
-    assert pack.call(NODE, sample=load(pack), style="mosaic", caption=" A pagoda. ").result[2].startswith("A pagoda, a mosaic, ")
+    assert (
+        pack.call(NODE, sample=load(pack), style="mosaic", caption=" A pagoda. ")
+        .result[2]
+        .startswith("A pagoda, a mosaic, ")
+    )
 
 
 def test_a_command_is_no_caption(pack: Any) -> None:

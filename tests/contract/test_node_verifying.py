@@ -83,7 +83,7 @@ def test_a_sample_without_a_region_says_nothing_of_the_place(verify: Callable[..
 
 def test_the_samples_kind_of_edit_sets_the_limits(pack: Any, verify: Callable[..., Any], picture: np.ndarray) -> None:
     """A new word on a sign changes a small part of it; a removal that does as little is half done."""
-    annotation, sockets = pack.part("core.annotation"), pack.part("sockets")
+    annotation, sockets = pack.part("core.regions.annotation"), pack.part("wires.sockets")
     region, edited = np.zeros(picture.shape[:2]), picture.copy()
     region[32:104, 40:128] = 1
     edited[60:76, 60:90] = 1 - picture[60:76, 60:90] * 0.2

@@ -53,7 +53,7 @@ class Script:
 
 @pytest.fixture
 def sample(pack: Any, photo: np.ndarray, marked: np.ndarray) -> Any:
-    annotation, sockets = pack.part("core.annotation"), pack.part("sockets")
+    annotation, sockets = pack.part("core.regions.annotation"), pack.part("wires.sockets")
     return sockets.EditSample(
         source=torch.from_numpy(photo)[None].float() / 255,
         task="remove",
@@ -329,12 +329,13 @@ class TestSaving:
     def test_the_file_is_an_annotation(self, pack: Any, folders: Path, run: Callable[..., Any]) -> None:
         sample = run("EditPairsWriteInstruction", edits(REMOVE)).result[0]
         (record,) = self.records(pack.call("EditPairsSaveInstructions", sample=sample))
-        read = pack.part("core.annotation").parse_annotation(record["annotation"])
+        read = pack.part("core.regions.annotation").parse_annotation(record["annotation"])
         assert read.regions == (sample.region,)
         assert (
-            pack.part("core.instructions").written_in(record["annotation"]["writing"], read.regions) == sample.writing
+            pack.part("core.instructions.instructions").written_in(record["annotation"]["writing"], read.regions)
+            == sample.writing
         )
-        model = pack.part("core.instructions").InstructionRecord
+        model = pack.part("core.instructions.instructions").InstructionRecord
         assert model.model_validate(record).model_dump(mode="json") == record
 
     def test_several_get_keys_and_slots(self, pack: Any, folders: Path, run: Callable[..., Any]) -> None:

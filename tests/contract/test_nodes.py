@@ -41,7 +41,7 @@ def test_the_list_in_the_source_is_what_comfyui_gets(pack: Any) -> None:
 
 def test_whoever_gives_out_a_picture_is_known_to_paint_or_not(pack: Any) -> None:
     """An unknown one would pass for classical beside a classical node."""
-    makers = pack.part("core.makers")
+    makers = pack.part("core.verdicts.makers")
     giving = {
         name for name, node in pack.nodes.items() if "IMAGE" in [one.io_type for one in node.GET_SCHEMA().outputs]
     }

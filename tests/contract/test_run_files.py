@@ -26,7 +26,7 @@ def listed(pack: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_deleted_files_leave_the_list_of_assets(pack: Any, folders: Path, listed: Any) -> None:
     from app.assets.services.ingest import register_file_in_place
 
-    run_files = pack.part("run_files")
+    run_files = pack.part("routes.run_files")
     saved = folders / "output" / "editpairs" / RUN / f"{KEY}-0" / f"{KEY}-0123456789ab-edited.png"
     uploaded = folders / "temp" / "editpairs" / RUN / f"{KEY}.png"
     theirs = folders / "output" / "theirs.png"

@@ -68,7 +68,7 @@ def test_a_sample_does_not_know_them(whose: str, annotate: Any, load: Any, pack:
         item["segmentation"]["object"] += item.pop("weak")["object"]
     sample = load(item)
     assert [one.class_name for one in sample.others] == ["sky"]
-    scene = pack.part("written_samples").scene_of(sample)
+    scene = pack.part("edit_samples.written").scene_of(sample)
     assert scene.the(0, "cup", "en") == "the cup in the center of the image", "not the largest of four"
     background = load(item, "background", 1)  # behind the one object that is there
     everything = torch.ones((1, SIDE, SIDE))
@@ -84,7 +84,7 @@ def test_whoever_says_so_takes_all_for_things(annotate: Any, load: Any) -> None:
 
 def test_boxes_on_a_wire_are_sifted_for_words(annotate: Any, load: Any, pack: Any) -> None:
     sample = load(annotate(object_boxes=[[CUP]]))
-    scene = pack.part("written_samples").scene_of(sample, [[CUP, *PHANTOMS]])
+    scene = pack.part("edit_samples.written").scene_of(sample, [[CUP, *PHANTOMS]])
     assert scene.the(0, "cup", "en") == "the cup in the center of the image"
 
 

@@ -19,11 +19,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from comfy_nodes import sizes
-from comfy_nodes.core import rle
-from comfy_nodes.core.annotation import Annotation, Region, region_of_mask, to_json
-from comfy_nodes.core.instructions import Step
-from driver.workflow import WORKFLOWS, Api, BatchGraph, WorkflowFile, apply_settings
+from comfy_nodes.core.instructions.instructions import Step
+from comfy_nodes.core.regions import rle
+from comfy_nodes.core.regions.annotation import Annotation, Region, region_of_mask, to_json
+from comfy_nodes.edit_samples import sizes
+from driver.graph.api import Api
+from driver.graph.bound import BatchGraph
+from driver.graph.checks import apply_settings
+from driver.graph.file import WORKFLOWS, WorkflowFile
 from tests.e2e import helpers
 from tests.models import tiny_flux, tiny_sam2, tiny_sdxl
 

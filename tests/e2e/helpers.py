@@ -22,7 +22,7 @@ import psutil
 import pyarrow.parquet as pq
 from PIL import Image
 
-from comfy_nodes.core import rle
+from comfy_nodes.core.regions import rle
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 ENVIRONMENT: dict[str, str] = {}

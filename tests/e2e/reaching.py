@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from comfy_nodes.core.annotation import Provenance, Region, parse_annotation, region_of_mask, to_json
-from comfy_nodes.core.composing import finish
-from comfy_nodes.core.instructions import Writing, annotation_line
-from comfy_nodes.core.replies import SHAPES
-from comfy_nodes.core.scenes import Scene
+from comfy_nodes.core.instructions.composing import finish
+from comfy_nodes.core.instructions.instructions import Writing, annotation_line
+from comfy_nodes.core.instructions.scenes import Scene
+from comfy_nodes.core.instructions.shapes import SHAPES
+from comfy_nodes.core.regions.annotation import Provenance, Region, parse_annotation, region_of_mask, to_json
 from comfy_nodes.core.taxonomy import TAXONOMY
-from driver.workflow import WORKFLOWS, Api, WorkflowFile
+from driver.graph.api import Api
+from driver.graph.file import WORKFLOWS, WorkflowFile
 from tests.e2e import helpers
 
 SIZE = (640, 480)

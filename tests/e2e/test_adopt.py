@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from benchmarks.adopting import differences, graphs, outcome
-from driver.adopting import adopt, read_answers
-from driver.workflow import SOURCE_CLASS, Api, WorkflowFile
+from driver.artists.adopt import adopt, read_answers
+from driver.graph.api import SOURCE_CLASS, Api
+from driver.graph.file import WorkflowFile
 from tests.e2e.helpers import REPOSITORY, Driver, get, make_photo, rows
 from tests.e2e.proxy import Proxy
 
@@ -117,7 +118,7 @@ def test_photos_without_words(driver: Driver, tmp_path: Path) -> None:
     theirs = CASES / "adopt-loses-the-words" / "no-model.json"
     assert command("--adopt", theirs, "--server", driver.url, "--output", graph).returncode == 0
     batch = {"workflow": graph, "quick": False}
-    shown = driver.run("--input", photos, "--output", out, "--dry-run", **batch).stdout
+    shown = driver.pipeline.run("--input", photos, "--output", out, "--dry-run", **batch).stdout
     assert "1 to edit, 0 skipped, 1 unusable" in shown
     assert "the photo brings no words, and the workflow has none for it" in shown
 
@@ -125,7 +126,7 @@ def test_photos_without_words(driver: Driver, tmp_path: Path) -> None:
     (load,) = [node for node in ui["nodes"] if node["type"] == SOURCE_CLASS]
     load["widgets_values"][load["widgets_values"].index("", 6)] = "Make it soft."  # behind the name of its class
     graph.write_text(json.dumps(ui))
-    shown = driver.run("--input", photos, "--output", out, "--dry-run", **batch).stdout
+    shown = driver.pipeline.run("--input", photos, "--output", out, "--dry-run", **batch).stdout
     assert "1 bring none: they get the workflow's own, 'Make it soft.'" in shown
-    driver.run("--input", photos, "--output", out, **batch)
+    driver.pipeline.run("--input", photos, "--output", out, **batch)
     assert sorted(row["prompt"] for row in rows(out, "rejected")) == ["Blur it.", "Make it soft."]

@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from comfy_nodes.core import rle
-from comfy_nodes.core.classical_wording import OPERATIONS
-from driver.comfy import ComfyServer
-from driver.workflow import Api, WorkflowFile
+from comfy_nodes.core.instructions.classical import OPERATIONS
+from comfy_nodes.core.regions import rle
+from driver.comfyui.client import ComfyServer
+from driver.graph.api import Api
+from driver.graph.file import WorkflowFile
 
 WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
 TASKS = ("add", "remove", "replace", "alter", "background", "motion", "style", "extract", "visual", "hybrid")

@@ -14,11 +14,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from comfy_nodes.core.annotation import Region
-from comfy_nodes.core.makers import making_of
-from comfy_nodes.core.model_rows import TABLE
-from driver.judges import DESCRIBERS, JUDGES, with_judges
-from driver.workflow import EDIT_SINK, WORKFLOWS, BatchGraph, WorkflowFile
+from comfy_nodes.core.regions.annotation import Region
+from comfy_nodes.core.verdicts.makers import making_of
+from comfy_nodes.core.weights.rows import TABLE
+from driver.graph.api import EDIT_SINK
+from driver.graph.bound import BatchGraph
+from driver.graph.file import WORKFLOWS, WorkflowFile
+from driver.graph.judges import DESCRIBERS, JUDGES, with_judges
 from tests.e2e import helpers
 from tests.e2e.full_graphs import Pair, Photo, bound, make_checkpoints, op, photo, region, run, tiny
 from tests.e2e.helpers import Driver
@@ -145,7 +147,7 @@ def test_a_models_edit_is_unscored_until_somebody_looks(
     alone, judged, later = tmp_path / "alone", tmp_path / "judged", tmp_path / "later"
     run = ("--input", photos, "--limit", 2)
     model = {"workflow": "remove", "quick": False}
-    ended = driver.run(*run, *settings, "--output", alone, **model)
+    ended = driver.pipeline.run(*run, *settings, "--output", alone, **model)
     assert "remove.json: ALL ROWS WILL BE UNSCORED" in ended.stderr.partition("edited")[0]
     assert "0 kept, 0 rejected, 2 unscored" in ended.stdout and "--judge PROFILE has them judged" in ended.stderr
     for row in helpers.rows(alone, "rejected"):
@@ -157,13 +159,17 @@ def test_a_models_edit_is_unscored_until_somebody_looks(
     assert "remove-classical.json has no Verify Edit or Judge Edit to switch on" in line
     scores = {"prompt_compliance": 5, "visual_naturalness": 5, "physical_detail_integrity": 4}
     looks = [Say('{"new": ["a vase on the ground"]}'), Say('{"new": []}')]
-    deeds = {"source_caption": [Say(json.dumps(FOUND))], "Score the edit": [Say(json.dumps(scores))], "was erased": looks}
+    deeds = {
+        "source_caption": [Say(json.dumps(FOUND))],
+        "Score the edit": [Say(json.dumps(scores))],
+        "was erased": looks,
+    }
     with Endpoint(deeds) as endpoint:
         comfy.profiles.write_text(f'[profiles.strict]\nbase_url = "{endpoint.url}"\nmodel = "tiny"\n')
         try:
-            ended = driver.run(*run, *settings, "--output", judged, "--judge", "strict", **model)
+            ended = driver.pipeline.run(*run, *settings, "--output", judged, "--judge", "strict", **model)
             asked = len(endpoint.requests)
-            driver.run(
+            driver.pipeline.run(
                 "--input", alone / "rejected", "--output", later, "--judge", "strict", workflow="verify", quick=False
             )
             line = driver.refused(*run, *settings, "--output", tmp_path / "y", "--judge", "other", **model)

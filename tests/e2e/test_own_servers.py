@@ -20,11 +20,13 @@ import psutil
 import pytest
 
 from comfy_nodes.core.records import SavedFile
-from driver.comfy import ComfyServer
-from driver.failures import RunError
-from driver.preflight import agree
-from driver.server import ForeignServer, OwnServer, find_comfyui
-from driver.workflow import BatchGraph, WorkflowFile
+from driver.comfyui.client import ComfyServer
+from driver.comfyui.hosts import ForeignServer
+from driver.comfyui.own import OwnServer, find_comfyui
+from driver.errors import RunError
+from driver.graph.bound import BatchGraph
+from driver.graph.file import WorkflowFile
+from driver.pipeline.preflight import agree
 from tests.e2e import helpers
 
 STAND_IN = """
@@ -55,7 +57,7 @@ the group, one whose parent is gone."""
 KEEPER = """
 import json, sys
 from pathlib import Path
-from driver.server import OwnServer
+from driver.comfyui.own import OwnServer
 servers = [OwnServer(Path(sys.argv[1]), Path(sys.argv[2]) / name, lambda _: None, cache=8) for name in ("cpu0", "cpu1")]
 for server in servers:
     assert server.start()

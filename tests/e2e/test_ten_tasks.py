@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from comfy_nodes.core.annotation import Annotation, Provenance, parse_annotation
-from comfy_nodes.core.instructions import Step, Writing, annotation_line
-from driver.workflow import WORKFLOWS, WorkflowFile
+from comfy_nodes.core.instructions.instructions import Step, Writing, annotation_line
+from comfy_nodes.core.regions.annotation import Annotation, Provenance, parse_annotation
+from driver.graph.file import WORKFLOWS, WorkflowFile
 from tests.e2e import helpers
 from tests.e2e.helpers import REPOSITORY, Driver
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from comfy_nodes.core.instructions import USER, Writing
+from comfy_nodes.core.instructions.instructions import USER, Writing
 from tests.e2e import reaching
 from tests.e2e.reaching import CAPTION, CUP, LAMP, REPLIES, Case, Reach, by_model
 

@@ -13,8 +13,9 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from driver.batch import main
-from driver.failures import RunError
-from driver.workflow import MAX_NODES, BatchGraph, WorkflowFile
+from driver.errors import RunError
+from driver.graph.bound import BatchGraph
+from driver.graph.file import MAX_NODES, WorkflowFile
 
 pytestmark = pytest.mark.timeout(30)
 

@@ -25,9 +25,10 @@ from PIL import Image
 from comfy_nodes.core.photos import PhotoError
 from comfy_nodes.core.tasks import TASKS, task_named
 from driver.batch import main
-from driver.failures import RunError
-from driver.quotas import Quotas, wanted_kinds
-from driver.sources import Aim, Planned, Sample, Source, Unusable
+from driver.errors import RunError
+from driver.inputs.quotas import Quotas, wanted_kinds
+from driver.inputs.source import Source
+from driver.samples import Aim, Planned, Sample, Unusable
 from tests.unit.source_making import BOX, mask_picture, mask_rle, picture
 
 pytestmark = pytest.mark.timeout(30)

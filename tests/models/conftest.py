@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from driver.failures import RunError
-from driver.server import find_comfyui
+from driver.comfyui.own import find_comfyui
+from driver.errors import RunError
 
 
 def _prepare() -> None:

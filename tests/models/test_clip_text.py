@@ -14,7 +14,7 @@ pytest.importorskip("comfy.model_management", reason="needs ComfyUI's source: CO
 
 from comfy_nodes.models.checkpoints import CheckpointError
 from comfy_nodes.models.clip_text import BATCH, KEPT_VOCABULARIES, ClipText
-from driver.server import find_comfyui
+from driver.comfyui.own import find_comfyui
 from tests.models import openai_clip, tiny
 
 NAMES = [

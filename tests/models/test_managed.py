@@ -12,7 +12,8 @@ pytest.importorskip("comfy.model_management", reason="needs ComfyUI's source: CO
 
 from comfy import model_management
 
-from comfy_nodes.models.managed import ManagedModule, OutOfMemory, each, size_of
+from comfy_nodes.models.managed import ManagedModule, OutOfMemory, size_of
+from comfy_nodes.wires.batches import each
 
 
 class Fixed(torch.nn.Module):

@@ -20,11 +20,11 @@ pytest.importorskip("comfy", reason="needs ComfyUI's source: set COMFYUI_PATH")
 from comfy import model_management
 from safetensors.torch import save_file
 
-from comfy_nodes.classical import MissingLibrary
+from comfy_nodes.imaging.opencv import MissingLibrary
 from comfy_nodes.models import sam2_models
 from comfy_nodes.models.checkpoints import CheckpointError
 from comfy_nodes.models.managed import OutOfMemory, size_of
-from comfy_nodes.sam2_prompts import Prompt
+from comfy_nodes.models.queries import Prompt
 from tests.models import tiny_sam2
 
 PROMPTS = [

@@ -15,16 +15,16 @@ from comfy import model_management
 from PIL import Image
 from safetensors.torch import save_file
 
-from comfy_nodes.core.annotation import Provenance, Region
-from comfy_nodes.core.scenes import Scene, routable
+from comfy_nodes.core.instructions.scenes import Scene, routable
+from comfy_nodes.core.regions.annotation import Provenance, Region
 from comfy_nodes.models import scorers
 from comfy_nodes.models.checkpoints import CheckpointError
 from comfy_nodes.models.managed import OutOfMemory, size_of
-from comfy_nodes.nodes.annotating import SaveAnnotation
 from comfy_nodes.nodes.filtering import FilterPhoto
 from comfy_nodes.nodes.grounding import DetectObjects
 from comfy_nodes.nodes.regions import LoadRegionScorer, ScoreRegions, SelectRegions
-from comfy_nodes.sockets import EditSample
+from comfy_nodes.nodes.saving_stages import SaveAnnotation
+from comfy_nodes.wires.sockets import EditSample
 from tests.models import tiny_scorers
 
 NAMES = ["red cup", "a very long name " * 30, "dog"]

@@ -19,13 +19,13 @@ pytest.importorskip("comfy.model_management", reason="needs ComfyUI's source: CO
 
 from comfy import model_management
 
-from comfy_nodes.box_formats import Detection
-from comfy_nodes.classical import MissingLibrary
+from comfy_nodes.imaging.opencv import MissingLibrary
 from comfy_nodes.models import yolo_architecture, yolo_world
 from comfy_nodes.models.checkpoints import Checkpoint, CheckpointError, PickledRecord, read
 from comfy_nodes.models.clip_text import ClipText
 from comfy_nodes.models.detections import Selection
 from comfy_nodes.models.yolo_world import YoloWorld, letterbox
+from comfy_nodes.wires.box_formats import Detection
 from tests.models import tiny
 
 NAMES = ["cat", "a red bus", "dining table", "sky"]

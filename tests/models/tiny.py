@@ -24,7 +24,7 @@ from transformers import (
     SwinConfig,
 )
 
-from driver.server import find_comfyui
+from driver.comfyui.own import find_comfyui
 
 TINY_SCALES = {"n": [0.33, 0.125, 1024]}
 """An eighth of the published widths: 1.4 million parameters, most of them in the text branches."""

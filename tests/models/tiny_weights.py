@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from driver.server import find_comfyui
+from driver.comfyui.own import find_comfyui
 
 State = dict[str, torch.Tensor]
 

@@ -15,15 +15,16 @@ import pytest
 from hypothesis import settings
 from PIL import Image
 
-from comfy_nodes.core.annotation import Annotation, Region
 from comfy_nodes.core.records import EditRecord
-from comfy_nodes.core.rle import Rle
-from driver.columns import RunFacts
-from driver.dataset import write_dataset
+from comfy_nodes.core.regions.annotation import Annotation, Region
+from comfy_nodes.core.regions.rle import Rle
+from driver.dataset.dataset import write_dataset
+from driver.dataset.rows import RunFacts
+from driver.dataset.spool import Spool
 from driver.journal import Journal
-from driver.report import Gallery, Summary, write_card, write_report
-from driver.sources import Sample
-from driver.spool import Spool
+from driver.report.page import Gallery, write_card, write_report
+from driver.report.summary import Summary
+from driver.samples import Sample
 
 settings.register_profile("editpairs", deadline=None, derandomize=True, database=None)
 settings.load_profile("editpairs")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from comfy_nodes.vlm import local_replies
 from comfy_nodes.vlm.asking import Answer, Failure, Question, Usage
+from comfy_nodes.vlm.local import conversations as local_replies
 
 
 class Insisting:

@@ -8,10 +8,11 @@ from collections.abc import Iterable
 import numpy as np
 from PIL import Image
 
-from comfy_nodes.core import rle
-from comfy_nodes.core.annotation import Annotation
+from comfy_nodes.core.regions import rle
+from comfy_nodes.core.regions.annotation import Annotation
 from comfy_nodes.core.tasks import Task, task_named
-from driver.sources import Aim, Planned, Sample, Source, Unusable
+from driver.inputs.source import Source
+from driver.samples import Aim, Planned, Sample, Unusable
 
 REMOVE, STYLE = task_named("remove"), task_named("style")
 SIZE = (40, 30)

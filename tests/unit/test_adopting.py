@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
-from driver.adopting import adopt, adopt_file, look_at, read_answers
-from driver.failures import RunError
-from driver.ui_graph import Origin, UiGraph
-from driver.workflow import Api, BatchGraph, WorkflowFile
+from driver.artists.adopt import adopt, adopt_file, look_at, read_answers
+from driver.errors import RunError
+from driver.graph.api import Api
+from driver.graph.bound import BatchGraph
+from driver.graph.file import WorkflowFile
+from driver.graph.ui import Origin, UiGraph
 
 SEED: list[Any] = ["INT", {"default": 0, "control_after_generate": True}]
 TEXT: list[Any] = ["STRING", {"multiline": True, "default": ""}]
@@ -393,7 +395,9 @@ class TestMasks:
         inverted = drawn.add("ImageInvert", image=(photo, 0))
         found = drawn.add("FindSubject", image=(photo, 0)) if cut else photo
         alpha = drawn.add("InvertMask", mask=(found, 0 if cut else 1))
-        drawn.add("SaveImage", ["out"], images=(drawn.add("JoinImageWithAlpha", image=(inverted, 0), alpha=(alpha, 0)), 0))
+        drawn.add(
+            "SaveImage", ["out"], images=(drawn.add("JoinImageWithAlpha", image=(inverted, 0), alpha=(alpha, 0)), 0)
+        )
         return drawn
 
     def test_transparency_that_is_carried_along_is_no_mask(self, info: dict[str, Any]) -> None:
@@ -443,7 +447,9 @@ class TestKeeping:
 
     def test_a_seed_of_another_value_stays(self, info: dict[str, Any]) -> None:
         drawn = kontext()
-        again = drawn.add("KSampler", [9, "fixed", 4], model=(2, 0), positive=(4, 0), negative=(5, 0), latent_image=(7, 0))
+        again = drawn.add(
+            "KSampler", [9, "fixed", 4], model=(2, 0), positive=(4, 0), negative=(5, 0), latent_image=(7, 0)
+        )
         drawn.links[drawn.nodes[7]["inputs"][0]["link"] - 1][1:3] = [again, 0]
         api, by_class, lines = adopted(drawn.ui, info)
         assert api["7"]["inputs"]["seed"] == [by_class["EditPairsLoadSample"], 6]

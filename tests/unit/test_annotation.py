@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comfy_nodes.core import rle
-from comfy_nodes.core.annotation import (
+from comfy_nodes.core.regions import rle
+from comfy_nodes.core.regions.annotation import (
     Annotation,
     AnnotationError,
     Provenance,

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from comfy_nodes.core import photos, rle
-from comfy_nodes.core.annotation import align, parse_annotation, region_of_mask, to_json
+from comfy_nodes.core import photos
+from comfy_nodes.core.regions import rle
+from comfy_nodes.core.regions.annotation import align, parse_annotation, region_of_mask, to_json
 
 ORIENTATIONS = range(1, 9)
 STORED = (40, 30)

@@ -11,8 +11,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comfy_nodes import box_formats
-from comfy_nodes.box_formats import Detection
+from comfy_nodes.wires import box_formats
+from comfy_nodes.wires.box_formats import Detection
 
 NUMBER = st.integers(-50, 150).map(float)
 BOX = st.tuples(NUMBER, NUMBER, NUMBER, NUMBER).map(

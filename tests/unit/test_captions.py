@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from comfy_nodes.core.captions import caption
+from comfy_nodes.core.instructions.captions import caption
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import colorsys
 import numpy as np
 import pytest
 
-from comfy_nodes.classical_colour import (
+from comfy_nodes.classical.colour import (
     COLOURS,
     PRESENT_SHARE,
     NoColour,

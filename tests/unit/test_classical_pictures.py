@@ -9,11 +9,14 @@ import cv2
 import numpy as np
 import pytest
 
-from comfy_nodes import classical_donors, classical_paste, classical_scenery, classical_styles
-from comfy_nodes.classical_paste import Unpasteable, cut_out, on_white, put_in_place
-from comfy_nodes.core.annotation import Region
-from comfy_nodes.core.classical_wording import SCENES, STYLES, Nameless, clause
-from comfy_nodes.core.scenes import Scene
+from comfy_nodes.classical import donors as classical_donors
+from comfy_nodes.classical import paste as classical_paste
+from comfy_nodes.classical import scenery as classical_scenery
+from comfy_nodes.classical import styles as classical_styles
+from comfy_nodes.classical.paste import Unpasteable, cut_out, on_white, put_in_place
+from comfy_nodes.core.instructions.classical import SCENES, STYLES, Nameless, clause
+from comfy_nodes.core.instructions.scenes import Scene
+from comfy_nodes.core.regions.annotation import Region
 
 SAMPLES = Path(__file__).resolve().parents[2] / "samples"
 

@@ -15,12 +15,12 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image, PngImagePlugin
 
-from comfy_nodes.core.verdicts import UNVOUCHED
+from comfy_nodes.core.verdicts.verdicts import UNVOUCHED
+from driver.artists.collect import collect
 from driver.batch import main
-from driver.collecting import collect
-from driver.failures import RunError
+from driver.dataset.publish import read_manifest
+from driver.errors import RunError
 from driver.journal import Journal
-from driver.store import read_manifest
 
 Encode = Callable[..., bytes]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from comfy_nodes import content_hashes
+from comfy_nodes.files import content_hashes
 
 
 @pytest.fixture(autouse=True)

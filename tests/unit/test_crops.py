@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("cv2", reason="needs OpenCV: pip install opencv-contrib-python-headless")
 
-from comfy_nodes import blending, crops
+from comfy_nodes.imaging import blending, crops
 
 CASES = 500
 KINDS = ("dots", "single pixel", "box", "border", "corner", "blob", "whole", "empty")

@@ -10,15 +10,15 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from comfy_nodes.core import rle
-from comfy_nodes.core.annotation import Region
 from comfy_nodes.core.records import Model, RegionRecord, Score
-from comfy_nodes.core.verdicts import Judge
-from driver import dataset
-from driver.columns import RunFacts
-from driver.dataset import COMMIT, read_facts, restore, unfinished
-from driver.failures import RunError
-from driver.layout_hf import HfLayout
+from comfy_nodes.core.regions import rle
+from comfy_nodes.core.regions.annotation import Region
+from comfy_nodes.core.verdicts.verdicts import Judge
+from driver.dataset import dataset
+from driver.dataset.dataset import COMMIT, read_facts, restore, unfinished
+from driver.dataset.layouts.hf import HfLayout
+from driver.dataset.rows import RunFacts
+from driver.errors import RunError
 
 FACTS = RunFacts("remove", "a" * 64, "b" * 64, "classical")
 
@@ -245,7 +245,7 @@ class TestBeingKilled:
             raise OSError(errno.ENOSPC, "No space left on device")
 
         with monkeypatch.context() as patched, pytest.raises(RunError, match="is full: make room") as error:
-            patched.setattr("driver.layout_hf._HfFile.close", full)
+            patched.setattr("driver.dataset.layouts.hf._HfFile.close", full)
             run.finish()
         assert error.value.status == 1
         assert run.keys() == ["a"]
@@ -261,7 +261,7 @@ class TestBeingKilled:
         def broken(*_: Any) -> None:
             raise OSError(errno.EIO, "Input/output error")
 
-        monkeypatch.setattr("driver.layout_hf._HfFile.write", broken)
+        monkeypatch.setattr("driver.dataset.layouts.hf._HfFile.write", broken)
         with pytest.raises(RunError, match="cannot be written"):
             run.finish()
         assert not (run.output / "data").exists()

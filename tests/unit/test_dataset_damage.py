@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from driver.columns import RunFacts
-from driver.dataset import FACTS, Written, chosen_rows, read_facts, stored_rows, write_dataset
-from driver.failures import RunError
-from driver.output import OutputFolder
+from driver.dataset.dataset import FACTS, Written, chosen_rows, read_facts, stored_rows, write_dataset
+from driver.dataset.rows import RunFacts
+from driver.errors import RunError
+from driver.pipeline.folder import OutputFolder
 
 RUN_FACTS = RunFacts("remove", "a" * 64, "b" * 64, "classical")
 LAYOUTS = pytest.mark.parametrize("layout", ["hf", "imgedit", "wds"])

@@ -16,17 +16,19 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from comfy_nodes.core.imgedit import NAMES
 from comfy_nodes.core.records import Score
 from comfy_nodes.core.tasks import INSTRUCT, TASKS
-from comfy_nodes.core.verdicts import Judge
-from driver import layout_imgedit
-from driver.columns import PLAIN, RunFacts
-from driver.dataset import stored_rows, write_dataset
-from driver.failures import RunError
-from driver.layout_imgedit import NAMES, ImgEditLayout, check_part
-from driver.layout_wds import WdsLayout
-from driver.report import Summary, write_card
-from driver.tars import TarWriter
+from comfy_nodes.core.verdicts.verdicts import Judge
+from driver.dataset.dataset import stored_rows, write_dataset
+from driver.dataset.layouts import imgedit as layout_imgedit
+from driver.dataset.layouts.imgedit import ImgEditLayout, check_part
+from driver.dataset.layouts.tars import TarWriter
+from driver.dataset.layouts.wds import WdsLayout
+from driver.dataset.rows import PLAIN, RunFacts
+from driver.errors import RunError
+from driver.report.page import write_card
+from driver.report.summary import Summary
 
 RUN_FACTS = RunFacts("remove", "a" * 64, "b" * 64, "classical")
 SUMMARY = Summary("remove", "classical", "remove", 3, 2, 1, 0, 0, 0, {}, {}, 1.0, 1.0)

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from comfy_nodes.core.records import Score
-from driver.columns import SCHEMA, RunFacts
-from driver.dataset import write_dataset
-from driver.report import Summary
+from driver.dataset.dataset import write_dataset
+from driver.dataset.rows import SCHEMA, RunFacts
+from driver.report.summary import Summary
 
 datasets = pytest.importorskip("datasets", reason="datasets, the reader of what a run leaves, is not installed")
 

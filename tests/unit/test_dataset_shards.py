@@ -13,14 +13,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from comfy_nodes.core.records import EditRecord
-from driver import layout_hf
-from driver.columns import NO_COLUMNS, SCHEMA, RunFacts, table
-from driver.dataset import FACTS, read_facts, write_dataset
+from driver.dataset.dataset import FACTS, read_facts, write_dataset
+from driver.dataset.layouts import hf as layout_hf
+from driver.dataset.layouts.hf import HfLayout
+from driver.dataset.layouts.imgedit import ImgEditLayout
+from driver.dataset.layouts.wds import WdsLayout
+from driver.dataset.rows import NO_COLUMNS, SCHEMA, RunFacts, table
+from driver.dataset.spool import Spool
 from driver.journal import Journal
-from driver.layout_hf import HfLayout
-from driver.layout_imgedit import ImgEditLayout
-from driver.layout_wds import WdsLayout
-from driver.spool import Spool
 
 RUN_FACTS = RunFacts("remove", "a" * 64, "b" * 64, "classical")
 LAYOUTS = {"hf": HfLayout, "imgedit": ImgEditLayout, "wds": WdsLayout}
@@ -201,7 +201,6 @@ class TestTheList:
         assert facts.configs["rejected"].rows == 1
 
 
-
 class TestParquet:
     def test_images_are_neither_compressed_nor_in_dictionaries(self, run: Any) -> None:
         run.add(*KEYS)
@@ -243,11 +242,11 @@ class TestParquet:
         code = """
 import sys
 from pathlib import Path
-from driver.columns import RunFacts
-from driver.dataset import write_dataset
+from driver.dataset.rows import RunFacts
+from driver.dataset.dataset import write_dataset
 from driver.journal import Journal
-from driver.spool import Spool
-from driver.tables import FAILED_SCHEMA, write_table
+from driver.dataset.spool import Spool
+from driver.dataset.tables import FAILED_SCHEMA, write_table
 here = Path(sys.argv[1])
 journal = Journal(here / "run.sqlite")
 for layout in ("hf", "imgedit", "wds", "hf"):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from driver.disk import Watermark, free_bytes
-from driver.failures import RunError
+from driver.errors import RunError
 
 
 class Disks:

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from driver.columns import RunFacts
-from driver.dataset import stored_rows
-from driver.exporting import export
-from driver.failures import RunError
-from driver.output import OutputFolder
+from driver.dataset.dataset import stored_rows
+from driver.dataset.rows import RunFacts
+from driver.errors import RunError
+from driver.exports.forms import export
+from driver.pipeline.folder import OutputFolder
 
 FACTS = RunFacts("remove", "a" * 64, "b" * 64, "classical")
 ENVIRONMENT = {"editpairs": "0.1.0", "comfyui": "0.30.0"}

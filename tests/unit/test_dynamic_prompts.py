@@ -13,9 +13,11 @@ from typing import Any
 
 import pytest
 
-from driver import dynamic_prompts
-from driver.packing import Filling, Packer
-from driver.workflow import BatchGraph, WorkflowFile, apply_settings
+from driver.graph import dynamic_prompts
+from driver.graph.bound import BatchGraph
+from driver.graph.checks import apply_settings
+from driver.graph.file import WorkflowFile
+from driver.graph.packs import Filling, Packer
 
 CASE = Path(__file__).resolve().parent.parent / "cases" / "braces-in-a-prompt" / "graph.json"
 TYPED = '{"subject": "a {red|green|blue} cup", "mood": "calm"}'

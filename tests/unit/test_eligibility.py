@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from comfy_nodes.core.annotation import Kind, Region
-from comfy_nodes.core.eligibility import refusal
+from comfy_nodes.core.regions.annotation import Kind, Region
+from comfy_nodes.core.regions.eligibility import refusal
 from comfy_nodes.core.tasks import TASKS, task_named
 
 SMALL = (0.0, 0.0, 10.0, 10.0)

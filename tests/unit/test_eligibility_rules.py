@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from comfy_nodes.core import rle
-from comfy_nodes.core.annotation import Kind, Region, parse_annotation, to_json
-from comfy_nodes.core.eligibility import (
+from comfy_nodes.core.regions import rle
+from comfy_nodes.core.regions.annotation import Kind, Region, parse_annotation, to_json
+from comfy_nodes.core.regions.eligibility import (
     MIN_GAP,
     RULES,
     RegionRules,
@@ -25,7 +25,7 @@ from comfy_nodes.core.eligibility import (
     refusals,
     region_refusal,
 )
-from comfy_nodes.core.region_policy import select
+from comfy_nodes.core.regions.selection import select
 from comfy_nodes.core.tasks import TASKS, task_named
 
 SAMPLES = Path(__file__).resolve().parents[2] / "samples" / "annotation.jsonl"

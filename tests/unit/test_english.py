@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("inflect")
 
-from comfy_nodes.core.english import article
+from comfy_nodes.core.instructions.english import article
 
 NOUNS = {
     "a": (

@@ -15,11 +15,12 @@ import pytest
 from comfy_nodes.core.records import SampleFailure
 from comfy_nodes.core.tasks import task_named
 from driver.enrolling import FEW_GONE, Enrolled
-from driver.failures import RunError
+from driver.errors import RunError
+from driver.inputs.source import Source, digest
+from driver.inputs.storage import LocalStorage
 from driver.journal import BEFORE_ALL, Journal
-from driver.planning import outdated
-from driver.source_storage import LocalStorage
-from driver.sources import Aim, Sample, Source, Spare, Unusable, digest
+from driver.pipeline.plan import outdated
+from driver.samples import Aim, Sample, Spare, Unusable
 from tests.unit.source_making import mask_picture, picture
 
 Make = Callable[..., Sample]

@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 
 from comfy_nodes.core.records import Score
-from driver import exporting
-from driver.columns import RunFacts
-from driver.dataset import write_dataset
+from driver.dataset.dataset import write_dataset
+from driver.dataset.rows import RunFacts
+from driver.errors import RunError
 from driver.export import main
-from driver.exporting import MARK, export
-from driver.failures import RunError
+from driver.exports import forms as exporting
+from driver.exports.forms import MARK, export
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FACTS = RunFacts("remove", "a" * 64, "b" * 64, "classical")

@@ -19,17 +19,17 @@ import numpy as np
 import pytest
 import yaml
 
-from comfy_nodes.core.annotation import Region
-from comfy_nodes.core.instruction_checks import NothingToEdit
-from comfy_nodes.core.instructions import Writing
-from comfy_nodes.core.rubrics import TABLE, Rubric, rubric_for
-from comfy_nodes.core.scenes import Scene
+from comfy_nodes.core.instructions.checks import NothingToEdit
+from comfy_nodes.core.instructions.instructions import Writing
+from comfy_nodes.core.instructions.scenes import Scene
+from comfy_nodes.core.regions.annotation import Region
 from comfy_nodes.core.taxonomy import TAXONOMY
-from comfy_nodes.core.verdicts import Scores
-from comfy_nodes.vlm import judge, observer, verifier, writer
+from comfy_nodes.core.verdicts.rubrics import TABLE, Rubric, rubric_for
+from comfy_nodes.core.verdicts.verdicts import Scores
 from comfy_nodes.vlm.asking import Failure, Question
-from comfy_nodes.vlm.edited_pair import EditedPair
-from comfy_nodes.vlm.prompt_files import FOLDER, read
+from comfy_nodes.vlm.questions import judge, observer, verifier, writer
+from comfy_nodes.vlm.questions.edited_pair import EditedPair
+from comfy_nodes.vlm.questions.prompt_files import FOLDER, read
 from tests.unit.insisting import Insisting
 
 GOLDEN = Path(__file__).resolve().parents[1] / "vlm" / "golden"

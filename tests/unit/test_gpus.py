@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from driver import gpus
-from driver.failures import RunError
+from driver.comfyui import gpus
+from driver.errors import RunError
 
 Listing = Callable[[str], None]
 

@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, Field
 
-from comfy_nodes.core.instruction_checks import Unfit
-from comfy_nodes.core.replies import Verification, judgement
-from comfy_nodes.core.rubrics import Criterion
-from comfy_nodes.core.score_replies import Unreadable, read_scores
-from comfy_nodes.core.verifying import settle
-from comfy_nodes.vlm import completions, faults, replies
-from comfy_nodes.vlm.profiles import Profile
+from comfy_nodes.core.instructions.checks import Unfit
+from comfy_nodes.core.instructions.shapes import Verification, judgement
+from comfy_nodes.core.services.profiles import Profile
+from comfy_nodes.core.verdicts.claims import settle
+from comfy_nodes.core.verdicts.rubrics import Criterion
+from comfy_nodes.core.verdicts.score_replies import Unreadable, read_scores
+from comfy_nodes.vlm import replies
+from comfy_nodes.vlm.endpoint import completions, faults
 
 MOST_SECONDS = 5.0
 """Far above what any of these takes on a busy machine; without bounds some take minutes."""

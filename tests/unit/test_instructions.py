@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from comfy_nodes.core.annotation import AnnotationError, Provenance, Region, parse_annotation
-from comfy_nodes.core.composing import finish, operations
-from comfy_nodes.core.instruction_checks import NothingToEdit, Unfit, WrongLanguage, language_of
-from comfy_nodes.core.instructions import Writing, annotation_line, written_in
-from comfy_nodes.core.replies import SHAPES, several
-from comfy_nodes.core.scenes import ROUTED, Scene, routable, second_region
+from comfy_nodes.core.instructions.checks import NothingToEdit, Unfit, WrongLanguage, language_of
+from comfy_nodes.core.instructions.composing import finish, operations
+from comfy_nodes.core.instructions.instructions import Writing, annotation_line, written_in
+from comfy_nodes.core.instructions.scenes import ROUTED, Scene, routable, second_region
+from comfy_nodes.core.instructions.shapes import SHAPES, several
+from comfy_nodes.core.instructions.wording import Language
+from comfy_nodes.core.regions.annotation import AnnotationError, Provenance, Region, parse_annotation
 from comfy_nodes.core.taxonomy import TAXONOMY, WRITABLE
-from comfy_nodes.core.wording import Language
 
 CUP = Region(class_name="cup", bbox=(20, 400, 60, 440))
 VASE = Region(class_name="vase", bbox=(420, 100, 520, 330))

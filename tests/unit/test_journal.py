@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from comfy_nodes.core.records import EditRecord, SampleFailure
-from driver.failures import RunError
+from driver.errors import RunError
 from driver.journal import BEFORE_ALL, Journal, Submission, Tries
-from driver.sources import Planned, Sample, Unusable
+from driver.samples import Planned, Sample, Unusable
 
 Make = Callable[..., Sample]
 SERVER = "http://127.0.0.1:8188"

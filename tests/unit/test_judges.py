@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from comfy_nodes.core.rubrics import AUTO, TABLE, Read, capped, judged, mean, rubric_for
-from comfy_nodes.core.score_means import imgedit_case, imgedit_category, imgedit_overall, unicbench_overall
-from comfy_nodes.core.score_replies import Unreadable, read_scores
 from comfy_nodes.core.taxonomy import RUBRICS, TAXONOMY
+from comfy_nodes.core.verdicts.means import imgedit_case, imgedit_category, imgedit_overall, unicbench_overall
+from comfy_nodes.core.verdicts.rubrics import AUTO, TABLE, Read, capped, judged, mean, rubric_for
+from comfy_nodes.core.verdicts.score_replies import Unreadable, read_scores
 
 # Replies to "replace": prompt compliance, visual naturalness, physical & detail integrity, 1 to 5.
 FIVE: list[tuple[str, tuple[float, ...] | None]] = [

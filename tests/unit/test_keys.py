@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from comfy_nodes.core.annotation import Annotation, AnnotationError, Region, parse_annotation
 from comfy_nodes.core.keys import KEY_LENGTH, checked_key, sample_key, sample_seed
 from comfy_nodes.core.records import AnnotationRecord, FailureRecord, SampleFailure, SavedFile, records_name
-from comfy_nodes.core.rle import Rle
+from comfy_nodes.core.regions.annotation import Annotation, AnnotationError, Region, parse_annotation
+from comfy_nodes.core.regions.rle import Rle
 
 CUP = Region(class_name="cup", bbox=(1, 2, 30, 40), mask=Rle(size=(2, 3), counts="222"), score=0.5)
 

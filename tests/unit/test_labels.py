@@ -15,11 +15,11 @@ from filelock import FileLock
 
 from comfy_nodes.core.records import Score
 from driver import review
-from driver.failures import RunError
-from driver.label_report import report
-from driver.label_sample import SAMPLE, allot, draw, read_sample
-from driver.labels import LABELS, Label, Labels
-from driver.reviewing import HOST, Review, ReviewServer
+from driver.errors import RunError
+from driver.labels.figures import report
+from driver.labels.labels import LABELS, Label, Labels
+from driver.labels.page import HOST, Review, ReviewServer
+from driver.labels.sample import SAMPLE, allot, draw, read_sample
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

@@ -73,7 +73,7 @@ def test_the_driver_knows_of_the_pack_only_its_core_and_its_accounts() -> None:
 def test_core_stands_alone() -> None:
     imports = "\n".join(f"importlib.import_module({name!r})" for name in modules_below("comfy_nodes/core"))
     loaded = loaded_by(imports)
-    assert "comfy_nodes.core.annotation" in loaded
+    assert "comfy_nodes.core.regions.annotation" in loaded
     assert not tops(loaded) & (TORCH | COMFYUI | {"driver", "cv2"})
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from driver.workflow import WorkflowFile
+from driver.graph.file import WorkflowFile
 
 LISTED = ["a.png", "b.png"]
 INFO = {

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from comfy_nodes.core.graph_names import ENDPOINT_LOADER
-from driver.failures import RunError
-from driver.licences import check_licences, models_of, named_in
-from driver.workflow import Api
+from driver.errors import RunError
+from driver.graph.api import Api
+from driver.graph.licences import check_licences, models_of, named_in
 
 
 def graph(task: str = "", **nodes: dict[str, Any]) -> Api:

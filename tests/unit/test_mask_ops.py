@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("cv2", reason="needs OpenCV: pip install opencv-contrib-python-headless")
 
-from comfy_nodes import mask_ops
+from comfy_nodes.imaging import masks as mask_ops
 
 SIZE = 60
 ALL = np.ones((SIZE, 80), dtype=bool)

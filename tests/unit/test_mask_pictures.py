@@ -13,9 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image, ImageDraw, ImageFilter
 
-from comfy_nodes.core import photos, rle
+from comfy_nodes.core import photos
 from comfy_nodes.core.photos import PhotoError
-from driver.sources import Source
+from comfy_nodes.core.regions import rle
+from driver.inputs.source import Source
 from tests.unit.source_making import plan, reasons, samples
 
 CASE = Path(__file__).parent.parent / "cases" / "mask-in-class-colours"

@@ -12,10 +12,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from comfy_nodes.core.records import SampleFailure
-from driver.failures import RunError
-from driver.metrics import Metrics
-from driver.reporting import ServerView
-from driver.sources import Sample
+from driver.errors import RunError
+from driver.monitor.listeners import ServerView
+from driver.monitor.metrics import Metrics
+from driver.samples import Sample
 
 SampleOf = Callable[..., Sample]
 

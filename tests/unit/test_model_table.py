@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from comfy_nodes.core import model_table
 from comfy_nodes.core.graph_names import ENDINGS
-from comfy_nodes.core.model_rows import AGPL, APACHE, FLUX_DEV, OPENRAIL, ROUTES, TABLE
-from comfy_nodes.core.model_table import fetch_command, find, missing_model, permitted, routes, size_text, wanted
 from comfy_nodes.core.tasks import WORK
-from comfy_nodes.core.weights import Part, Weights
+from comfy_nodes.core.weights import table as model_table
+from comfy_nodes.core.weights.records import Part, Weights
+from comfy_nodes.core.weights.rows import AGPL, APACHE, FLUX_DEV, OPENRAIL, ROUTES, TABLE
+from comfy_nodes.core.weights.table import fetch_command, find, missing_model, permitted, routes, size_text, wanted
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKFLOWS = sorted((ROOT / "workflows").glob("*.json"))
@@ -59,13 +59,13 @@ class TestTheRest:
 
     def test_pyproject_has_the_same_models(self) -> None:
         comfy = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["comfy"]
-        assert comfy["Models"] == model_table.comfy_models(), "run python -m comfy_nodes.core.model_table --toml"
+        assert comfy["Models"] == model_table.comfy_models(), "run python -m comfy_nodes.core.weights.table --toml"
 
     def test_the_readme_has_the_same_table(self) -> None:
         readme = (ROOT / "README.md").read_text(encoding="utf-8")
         found = re.search(re.escape(MARKS[0]) + "(.*?)" + re.escape(MARKS[1]), readme, re.DOTALL)
         assert found, f"README.md has no {MARKS[0].strip()} ... {MARKS[1].strip()}"
-        assert found[1] == model_table.markdown(), "run python -m comfy_nodes.core.model_table"
+        assert found[1] == model_table.markdown(), "run python -m comfy_nodes.core.weights.table"
 
 
 class TestRows:

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from driver.failures import RunError
-from driver.opening import _as_saved, _compared, find_row, open_row
-from driver.sources import Source
-from driver.ui_graph import UiGraph
-from driver.workflow import Api, WorkflowFile
+from driver.artists.open_row import _as_saved, _compared, find_row, open_row
+from driver.errors import RunError
+from driver.graph.api import Api
+from driver.graph.file import WorkflowFile
+from driver.graph.ui import UiGraph
+from driver.inputs.source import Source
 
 Encode = Callable[..., bytes]
 

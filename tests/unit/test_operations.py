@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from comfy_nodes.core.operations import operation_of, restated_task
-from comfy_nodes.core.verdicts import Scores, combine
-from comfy_nodes.core.verifying import Verified, filed
+from comfy_nodes.core.instructions.operations import operation_of, restated_task
+from comfy_nodes.core.verdicts.claims import Verified, filed
+from comfy_nodes.core.verdicts.verdicts import Scores, combine
 
 
 @pytest.mark.parametrize(

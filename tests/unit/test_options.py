@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from comfy_nodes.core.records import FailureRecord, SampleFailure
-from driver import batch, export, review, sharing
-from driver.batch import _conclude, _parse
-from driver.report import Summary
+from driver import batch, export, review
+from driver.artists import commands as sharing
+from driver.batch import _conclude
+from driver.command import parse
+from driver.report.summary import Summary
 
 WRITE = ("--workflow", "write", "--kinds", "remove=3")
 REMOVE = ("--workflow", "remove")
@@ -42,7 +44,7 @@ def test_what_would_do_nothing_is_refused(
     given: tuple[str, ...], line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
-        _parse(list(given))
+        parse(list(given))
     assert ended.value.code == 2
     assert f"batch.py: error: {line}" in capsys.readouterr().err
 
@@ -58,14 +60,14 @@ def test_what_would_do_nothing_is_refused(
     ],
 )
 def test_what_goes_together_is_taken(given: tuple[str, ...]) -> None:
-    _parse(list(given))
+    parse(list(given))
 
 
 @pytest.mark.parametrize(("failed", "allowed", "status"), [(0, "0", 0), (1, "0", 1), (1, "1", 0)])
 def test_the_exit_status_counts_failures_and_nothing_that_was_skipped(
     failed: int, allowed: str, status: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = _parse([*REMOVE, "--output", "out", "--max-failed", allowed])
+    options = parse([*REMOVE, "--output", "out", "--max-failed", allowed])
     skips = {"NoColour": 4, "NoRegion": 1}
     summary = Summary(
         "remove",

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from comfy_nodes.core.whole_files import replacing, write_whole
-from driver.columns import RunFacts
-from driver.dataset import read_facts, write_dataset
-from driver.exporting import export
-from driver.failures import RunError
+from driver.dataset.dataset import read_facts, write_dataset
+from driver.dataset.ownership import MARK, WORK
+from driver.dataset.rows import RunFacts
+from driver.errors import RunError
+from driver.exports.forms import export
 from driver.journal import Journal
-from driver.output import OutputFolder
-from driver.ownership import MARK, WORK
+from driver.pipeline.folder import OutputFolder
 
 FACTS = RunFacts("remove", "a" * 64, "b" * 64, "classical")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from driver.pack_size import FIRST, MOST, PackSize
+from driver.engine.pack_size import FIRST, MOST, PackSize
 
 PLENTY = 10**12
 SMALL = 256 * 256

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from driver.model_stages import GATE, stages
-from driver.packing import Filling, Packer, dependent, slot_of, slotted
-from driver.workflow import Api, BatchGraph, ancestors, is_link
+from driver.graph.api import Api, ancestors, is_link
+from driver.graph.bound import BatchGraph
+from driver.graph.packs import GATE, Filling, Packer, dependent, slot_of, slotted, stages
 
 GB = 10**9
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from driver.page_links import follow_links
-from driver.page_rules import convert
+from driver.graph.page_links import follow_links
+from driver.graph.page_rules import convert
 
 NOTHING: dict[str, Any] = {"input": {"required": {}}}
 

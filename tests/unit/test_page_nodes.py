@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
-from driver.failures import RunError
-from driver.workflow import Api, BatchGraph, WorkflowFile
+from driver.errors import RunError
+from driver.graph.api import Api
+from driver.graph.bound import BatchGraph
+from driver.graph.file import WorkflowFile
 
 Ui = dict[str, Any]
 BOX = "00000000-0000-4000-8000-000000000002"

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from driver.failures import RunError
-from driver.page_rules import convert, with_unique_ids
-from driver.workflow import WorkflowFile, apply_settings, check
+from driver.errors import RunError
+from driver.graph.checks import apply_settings, check
+from driver.graph.file import WorkflowFile
+from driver.graph.page_rules import convert, with_unique_ids
 
 CURVE = {"points": [[0, 0], [0.4, 0.6], [1, 1]], "interpolation": "linear"}
 CROP = {"x": 3, "y": 4, "width": 20, "height": 30}

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from driver import partner
-from driver.comfy import ComfyServer
-from driver.failures import RunError, ServerFault
+from driver.comfyui.client import ComfyServer
+from driver.errors import RunError, ServerFault
+from driver.graph import partner
 from tests.unit.loopback import answer, speaking
 
 API: dict[str, Any] = {

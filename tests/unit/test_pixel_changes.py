@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from comfy_nodes.core import alignment
-from comfy_nodes.core.pixel_changes import Change, cell_means, difference, find
-from comfy_nodes.core.pixel_limits import MAX_UNREST
+from comfy_nodes.core.verdicts import alignment
+from comfy_nodes.core.verdicts.pixel_changes import Change, cell_means, difference, find
+from comfy_nodes.core.verdicts.pixel_limits import MAX_UNREST
 
 PHOTO = Path(__file__).resolve().parents[2] / "samples" / "photos" / "coffee.png"
 

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import labelled_pairs
 from benchmarks.labelled_pairs import HELD_OUT, KINDS, NOTHING, LabelledPair
-from comfy_nodes.core import pixel_limits, pixels
+from comfy_nodes.core.verdicts import pixel_limits, pixels
 
 
 @pytest.fixture(scope="module")

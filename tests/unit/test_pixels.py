@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis.extra import numpy as arrays
 
-from comfy_nodes.core.pixels import Limits, PixelChange, Place, measure, place, verify
+from comfy_nodes.core.verdicts.pixels import Limits, PixelChange, Place, measure, place, verify
 
 SOURCE = np.full((4, 5, 3), 100, dtype=np.uint8)
 

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import yaml
 
-from comfy_nodes.core.instruction_checks import language_of
-from comfy_nodes.core.plain_verdicts import verdict_of
-from comfy_nodes.core.rubrics import TABLE
-from comfy_nodes.core.verdicts import Scores
-from comfy_nodes.vlm import judge, verifier
-from comfy_nodes.vlm.edited_pair import EditedPair
+from comfy_nodes.core.instructions.checks import language_of
+from comfy_nodes.core.verdicts.plain_verdicts import verdict_of
+from comfy_nodes.core.verdicts.rubrics import TABLE
+from comfy_nodes.core.verdicts.verdicts import Scores
+from comfy_nodes.vlm.questions import judge, verifier
+from comfy_nodes.vlm.questions.edited_pair import EditedPair
 from tests.unit.insisting import Insisting
 
 CORPUS: dict[str, list[dict[str, Any]]] = yaml.safe_load(

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from comfy_nodes.core.policy import PolicyError, decide, parse, standing, table
-from comfy_nodes.core.verdicts import Scores
-from comfy_nodes.core.witnesses import (
+from comfy_nodes.core.verdicts.thresholds import PolicyError, decide, parse, standing, table
+from comfy_nodes.core.verdicts.verdicts import Scores
+from comfy_nodes.core.verdicts.witnesses import (
     Find,
     Question,
     about_people,

@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from comfy_nodes.core.instructions import InstructionRecord
+from comfy_nodes.core.instructions.instructions import InstructionRecord
 from comfy_nodes.core.records import LONGEST_REASON, AnnotationRecord, SampleFailure
-from driver.comfy import Job
-from driver.faults import MAX_DEATHS, MAX_FAULTS, Trouble, node_error
-from driver.flights import Flight, Posted
-from driver.harvest import EditHarvester, Harvest, RecordHarvester, Row
+from driver.comfyui.client import Job
+from driver.dataset.spool import Spool
+from driver.engine.harvest import EditHarvester, Harvest, RecordHarvester
+from driver.engine.pool import SAME_FAILURES, Pool
+from driver.engine.prompts import Flight, Posted
+from driver.engine.queue import CHUNK, Item
+from driver.engine.troubles import MAX_DEATHS, MAX_FAULTS, Trouble, node_error
 from driver.journal import Journal
-from driver.pool import SAME_FAILURES, Pool
-from driver.sample_queue import CHUNK, Item
-from driver.sources import Sample
-from driver.spool import Spool
+from driver.samples import Row, Sample
 from driver.stopping import StopRequest
 
 A, B = "http://a", "http://b"

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from comfy_nodes.core.ingredients import ROUTE, Ingredients
-from driver.comfy import ComfyServer
-from driver.failures import RunError
-from driver.preflight import MANY_FILES, agree, check_join
+from driver.comfyui.client import ComfyServer
+from driver.errors import RunError
+from driver.pipeline.preflight import MANY_FILES, agree, check_join
 
 API = {
     "1": {"class_type": "EditPairsLoadSample", "inputs": {
@@ -86,9 +86,7 @@ def serve(object_info: dict[str, Any]) -> Iterator[Serve]:
     }
     with ExitStack() as servers:
 
-        def started(
-            change: Change = lambda *_: None, files: tuple[str, ...] = (), **ingredients: Any
-        ) -> ComfyServer:
+        def started(change: Change = lambda *_: None, files: tuple[str, ...] = (), **ingredients: Any) -> ComfyServer:
             stats, nodes = copy.deepcopy(STATS), copy.deepcopy(object_info)
             change(stats, nodes)
             made_with = INGREDIENTS.model_copy(update=ingredients).model_dump()

@@ -12,10 +12,10 @@ from collections.abc import Callable
 import pytest
 
 from comfy_nodes.core.records import SampleFailure
-from driver import progress
-from driver.progress import LINES_PER_CLASS, Progress, Reporters, Waiting
-from driver.reporting import ServerView
-from driver.sources import Sample
+from driver.monitor import terminal as progress
+from driver.monitor.listeners import Reporters, ServerView
+from driver.monitor.terminal import LINES_PER_CLASS, Progress, Waiting
+from driver.samples import Sample
 
 SampleOf = Callable[..., Sample]
 Captured = pytest.CaptureFixture[str]

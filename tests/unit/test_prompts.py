@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from comfy_nodes.core.replies import Caption
-from comfy_nodes.core.rubrics import TABLE as RUBRICS
+from comfy_nodes.core.instructions.shapes import Caption
 from comfy_nodes.core.taxonomy import TAXONOMY
-from comfy_nodes.vlm import prompt_files
-from comfy_nodes.vlm.prompt_files import CONTENTS, FOLDER, PromptError, prompt, read, take_down
+from comfy_nodes.core.verdicts.rubrics import TABLE as RUBRICS
+from comfy_nodes.vlm.questions import prompt_files
+from comfy_nodes.vlm.questions.prompt_files import CONTENTS, FOLDER, PromptError, prompt, read, take_down
 
 IDS = sorted(path.stem for path in FOLDER.glob("*.md"))
 ASKED = {kind.prompt for kind in TAXONOMY.values() if kind.prompt} | {rubric.prompt for rubric in RUBRICS.values()} | {
@@ -37,7 +37,7 @@ def test_a_text_is_that_of_its_version(prompt_id: str) -> None:
     file = read(FOLDER / f"{prompt_id}.md")
     listed = json.loads((FOLDER / CONTENTS).read_text("utf-8"))[prompt_id]
     assert listed["versions"][file.version] == file.sha256, (
-        "give it a new version: python -m comfy_nodes.vlm.prompt_files"
+        "give it a new version: python -m comfy_nodes.vlm.questions.prompt_files"
     )
     assert (listed["version"], listed["purpose"], listed["source"]) == (file.version, file.purpose, file.source)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from driver.pulse import FIRST_SECONDS, ZOMBIE_SECONDS, Pulse
+from driver.engine.health import FIRST_SECONDS, ZOMBIE_SECONDS, Pulse
 
 
 def warm(gaps: list[float]) -> tuple[Pulse, float]:

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from driver.failures import RunError
-from driver.quotas import Quotas, wanted_kinds
-from driver.sources import Sample, Source, Unusable
+from driver.errors import RunError
+from driver.inputs.quotas import Quotas, wanted_kinds
+from driver.inputs.source import Source
+from driver.samples import Sample, Unusable
 
 BOX = (20, 20, 60, 60)
 

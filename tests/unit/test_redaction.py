@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
-from comfy_nodes.core import redaction
+from comfy_nodes.core.services import redaction
 
 KEY = "sk-Vg7q_Lr2-xT9mPz4KwB8nQ3"
 

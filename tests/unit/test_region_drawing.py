@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from comfy_nodes.core.region_drawing import DrawnRegion, draw
+from comfy_nodes.core.regions.drawing import DrawnRegion, draw
 
 PHOTO = np.full((240, 320, 3), 90, dtype=np.uint8)
 
@@ -77,5 +77,7 @@ def test_captions_do_not_cover_each_other() -> None:
 
 
 def test_needs_neither_torch_nor_comfyui() -> None:
-    code = "import sys; import comfy_nodes.core.region_drawing; assert not {'torch', 'comfy', 'cv2'} & set(sys.modules)"
+    code = (
+        "import sys; import comfy_nodes.core.regions.drawing; assert not {'torch', 'comfy', 'cv2'} & set(sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)

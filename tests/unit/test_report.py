@@ -15,11 +15,12 @@ import pytest
 import yaml
 from PIL import Image
 
-from comfy_nodes.core.annotation import Region
 from comfy_nodes.core.records import RegionRecord, Score
-from driver import report, report_pictures
-from driver.report import Summary
-from driver.report_pictures import pair
+from comfy_nodes.core.regions.annotation import Region
+from driver.report import page as report
+from driver.report import pictures as report_pictures
+from driver.report.pictures import pair
+from driver.report.summary import Summary
 
 HOSTILE = "</p><script>alert('x')</script><img src=x onerror=\"alert(1)\"> & {{ 7 * 7 }} {% raw %} \u2028 日本"
 SUMMARY = Summary(

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from pydantic import ValidationError
 
-from comfy_nodes.core import rle
-from comfy_nodes.core.rle import Rle
+from comfy_nodes.core.regions import rle
+from comfy_nodes.core.regions.rle import Rle
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")
 coco = pytest.importorskip("pycocotools.mask", reason="pycocotools, the other reader of COCO's RLE, is not installed")

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from comfy_nodes.core.records import SampleFailure
-from driver import run_log
-from driver.failures import RunError
-from driver.reporting import ServerView
-from driver.run_log import RunLog
-from driver.sources import Sample
+from driver.errors import RunError
+from driver.monitor import log as run_log
+from driver.monitor.listeners import ServerView
+from driver.monitor.log import RunLog
+from driver.samples import Sample
 
 SampleOf = Callable[..., Sample]
 

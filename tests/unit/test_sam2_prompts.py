@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from comfy_nodes.sam2_prompts import Prompt, of_boxes, parse_points
+from comfy_nodes.models.queries import Prompt, of_boxes, parse_points
 
 
 def test_boxes_are_clipped_and_those_outside_are_not_asked() -> None:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from driver.agreement import TwoByTwo, wilson
-from driver.row_statistics import MAX_SCORES, OVERALL, RowStatistics
-from driver.score_statistics import EXTREMES, FINE_BINS, Place, ScoreTally
+from driver.report.agreement import TwoByTwo, wilson
+from driver.report.figures import MAX_SCORES, OVERALL, RowStatistics
+from driver.report.scores import EXTREMES, FINE_BINS, Place, ScoreTally
 
 
 def tally_of(values: Any, kept: Any = None) -> ScoreTally:

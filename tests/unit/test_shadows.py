@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from comfy_nodes.core import pixels
-from comfy_nodes.core.pixel_limits import Limits, for_kind
+from comfy_nodes.core.verdicts import pixels
+from comfy_nodes.core.verdicts.pixel_limits import Limits, for_kind
 
 SAMPLES = Path(__file__).resolve().parents[2] / "samples" / "photos"
 SIZE = (480, 360)

@@ -7,10 +7,11 @@ import pytest
 
 pytest.importorskip("cv2", reason="needs OpenCV: pip install opencv-contrib-python-headless")
 
-from comfy_nodes import crops, sizes
-from comfy_nodes.core import rle
-from comfy_nodes.core.annotation import Region, region_of_mask
 from comfy_nodes.core.photo_filter import KONTEXT_BUCKETS
+from comfy_nodes.core.regions import rle
+from comfy_nodes.core.regions.annotation import Region, region_of_mask
+from comfy_nodes.edit_samples import sizes
+from comfy_nodes.imaging import crops
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from comfy_nodes.core.tasks import INSTRUCT, task_named
-from driver.columns import Row, RunFacts
-from driver.sources import Aim, Sample, Source
+from driver.dataset.rows import Row, RunFacts
+from driver.inputs.source import Source
+from driver.samples import Aim, Sample
 from tests.unit.source_making import picture, reasons, samples
 
 TEXT, TONE, SIZE = "unicedit/Text Modification", "scaleedit/1.2_tone_adjustment", "unicedit/Shape-Size Alteration"

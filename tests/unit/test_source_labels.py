@@ -10,12 +10,14 @@ import pytest
 
 from comfy_nodes.core.records import Score
 from comfy_nodes.core.tasks import VERIFY, task_named
-from driver.columns import RunFacts
-from driver.dataset import write_dataset
-from driver.failures import RunError
-from driver.labels import LABELS, Label, Labels
-from driver.report import Summary, write_card
-from driver.sources import Aim, Sample, Source
+from driver.dataset.dataset import write_dataset
+from driver.dataset.rows import RunFacts
+from driver.errors import RunError
+from driver.inputs.source import Source
+from driver.labels.labels import LABELS, Label, Labels
+from driver.report.page import write_card
+from driver.report.summary import Summary
+from driver.samples import Aim, Sample
 from tests.unit.source_making import samples
 
 JUDGE = Aim(VERIFY, frozenset({"edited"}))

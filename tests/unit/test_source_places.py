@@ -13,9 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from driver.inputs.source import Source
 from driver.journal import Journal
-from driver.source_places import Cell, Locator, Member
-from driver.sources import Sample, Source
+from driver.places import Cell, Locator, Member
+from driver.samples import Sample
 from tests.unit.source_making import STYLE, picture, plan, reasons, samples
 
 CASE = Path(__file__).parent.parent / "cases" / "folder-with-a-number-sign"

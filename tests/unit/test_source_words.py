@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from comfy_nodes.core import texts
-from comfy_nodes.core.annotation import AnnotationError, parse_annotation, to_json
-from driver.source_records import read_record
-from driver.source_words import MAX_BYTES, NoWords, words_in
-from driver.sources import Source
+from comfy_nodes.core.regions.annotation import AnnotationError, parse_annotation, to_json
+from driver.inputs.records import read_record
+from driver.inputs.source import Source
+from driver.inputs.words import MAX_BYTES, NoWords, words_in
 from tests.unit.source_making import STYLE, mask_picture, picture, plan, reasons, samples
 from tests.unit.test_sources_tar import pack
 

@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 
 from comfy_nodes.core.tasks import task_named
-from driver.failures import RunError
-from driver.sources import Aim, Planned, Regions, Sample, Source, Spare, Unusable
+from driver.errors import RunError
+from driver.inputs.source import Regions, Source
+from driver.samples import Aim, Planned, Sample, Spare, Unusable
 
 REMOVE, BACKGROUND = task_named("remove"), task_named("background")
 

@@ -12,10 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from comfy_nodes.core.annotation import to_json
 from comfy_nodes.core.records import EditRecord, Score
+from comfy_nodes.core.regions.annotation import to_json
 from comfy_nodes.core.tasks import INSTRUCT, VERIFY, task_named
-from driver.sources import Aim, Planned, Source
+from driver.inputs.source import Source
+from driver.samples import Aim, Planned
 from tests.unit.source_making import ids, reasons, samples
 
 JUDGE = Aim(VERIFY, frozenset({"edited"}))
@@ -85,7 +86,12 @@ def test_a_shard_of_imgedit_says_its_task_by_its_name(tmp_path: Path) -> None:
     "points", [["It is gone.", "The jug stays."], "It is gone.\n\nThe jug stays.\n"], ids=["list", "text"]
 )
 def test_reasoning_points_of_a_row_go_along(tmp_path: Path, points: Any) -> None:
-    columns = {"image": [picture("red")], "edited": [picture("blue")], "prompt": ["Tidy up."], "reasoning_points": [points]}
+    columns = {
+        "image": [picture("red")],
+        "edited": [picture("blue")],
+        "prompt": ["Tidy up."],
+        "reasoning_points": [points],
+    }
     pq.write_table(pa.table(columns), tmp_path / "a.parquet")
     (sample,) = samples(judged(tmp_path / "a.parquet"))
     assert sample.annotation.points == ("It is gone.", "The jug stays.")

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from comfy_nodes.core import rle
 from comfy_nodes.core.photos import PhotoError
+from comfy_nodes.core.regions import rle
 from comfy_nodes.core.tasks import task_named
-from driver.failures import RunError
-from driver.sources import Aim, Planned, Sample, Source, Unusable
+from driver.errors import RunError
+from driver.inputs.source import Source
+from driver.samples import Aim, Planned, Sample, Unusable
 
 REMOVE, STYLE = task_named("remove"), task_named("style")
 
@@ -275,7 +276,7 @@ def test_inputs_that_are_not_there(tmp_path: Path) -> None:
 
 
 def test_the_bundled_samples_are_all_usable() -> None:
-    from driver.sources import BUNDLED
+    from driver.inputs.source import BUNDLED
 
     planned = list(Source(BUNDLED).plan([Aim(REMOVE)], "all", 0))
     assert len(planned) >= 8

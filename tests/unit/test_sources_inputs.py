@@ -17,11 +17,12 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from comfy_nodes.core.annotation import Annotation, Region
 from comfy_nodes.core.photos import PhotoError
-from driver.failures import RunError
-from driver.planning import open_source
-from driver.sources import Aim, Source, Unavailable
+from comfy_nodes.core.regions.annotation import Annotation, Region
+from driver.errors import RunError
+from driver.inputs.source import Source
+from driver.pipeline.plan import open_source
+from driver.samples import Aim, Unavailable
 from tests.unit.source_making import BOX, REMOVE, SIZE, STYLE, Found, ids, mask_picture, picture, plan, reasons, samples
 
 
@@ -280,8 +281,8 @@ import sys
 from pathlib import Path
 sys.path.insert(0, {root!r})
 from comfy_nodes.core.tasks import task_named
-from driver.planning import open_source
-from driver.sources import Aim, Source
+from driver.pipeline.plan import open_source
+from driver.inputs.source import Aim, Source
 planned = Source({path!r}).plan([Aim(task_named("remove"))], "all", 0)
 count = sum(1 for _ in planned)
 print(count, Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])

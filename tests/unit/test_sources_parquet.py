@@ -13,10 +13,11 @@ import pytest
 
 from comfy_nodes.core.photos import PhotoError
 from comfy_nodes.core.tasks import task_named
-from driver import source_parquet
-from driver.columns import SCHEMA
-from driver.failures import RunError
-from driver.sources import Planned, Source
+from driver.dataset.rows import SCHEMA
+from driver.errors import RunError
+from driver.inputs import parquet as source_parquet
+from driver.inputs.source import Source
+from driver.samples import Planned
 from tests.unit.source_making import BOX, STYLE, ids, mask_picture, mask_rle, picture, plan, reasons, samples
 
 STRUCT = pa.struct([("bytes", pa.binary()), ("path", pa.string())])

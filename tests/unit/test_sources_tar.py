@@ -15,8 +15,8 @@ import pytest
 
 from comfy_nodes.core.photos import PhotoError
 from comfy_nodes.core.tasks import task_named
-from driver.failures import RunError
-from driver.sources import Source
+from driver.errors import RunError
+from driver.inputs.source import Source
 from tests.unit.source_making import BOX, STYLE, ids, mask_picture, mask_rle, picture, plan, reasons, samples
 
 

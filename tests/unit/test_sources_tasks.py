@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from comfy_nodes.core.tasks import task_named
-from driver.failures import RunError
-from driver.sources import Aim, Planned, Source
+from driver.errors import RunError
+from driver.inputs.source import Source
+from driver.samples import Aim, Planned
 from tests.unit.source_making import ids, mask_rle, picture, reasons, samples
 
 

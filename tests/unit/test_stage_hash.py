@@ -11,20 +11,21 @@ from typing import Any
 
 import pytest
 
-from comfy_nodes.core.annotation import Region
 from comfy_nodes.core.ingredients import Ingredients
-from comfy_nodes.core.instructions import InstructionRecord, Writing
+from comfy_nodes.core.instructions.instructions import InstructionRecord, Writing
 from comfy_nodes.core.records import AnnotationRecord, Basis, Model, RegionRecord, SavedFile, Score
-from comfy_nodes.core.rle import Rle
-from comfy_nodes.core.verdicts import Judge
-from driver.claimed import AsClaimed
-from driver.columns import Row, RunFacts
-from driver.failures import RunError
-from driver.harvest import Harvest
-from driver.harvest import Row as Kept
+from comfy_nodes.core.regions.annotation import Region
+from comfy_nodes.core.regions.rle import Rle
+from comfy_nodes.core.verdicts.verdicts import Judge
+from driver.dataset.rows import Row, RunFacts
+from driver.engine.harvest import Harvest
+from driver.errors import RunError
+from driver.graph.api import Api
+from driver.graph.bound import BatchGraph
 from driver.journal import Journal
-from driver.output import claim
-from driver.workflow import Api, BatchGraph
+from driver.pipeline.claimed import AsClaimed
+from driver.pipeline.folder import claim
+from driver.samples import Row as Kept
 
 FACTS = RunFacts("remove", "a" * 64, "b" * 64, "classical", "c" * 64)
 MASK, OTHER_MASK = Rle(size=(6, 10), counts="11"), Rle(size=(6, 10), counts="21")

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from driver.failures import RunError
-from driver.store import MANIFEST, PENDING, Manifest, is_url, publish, read_manifest
+from driver.dataset.publish import MANIFEST, PENDING, Manifest, is_url, publish, read_manifest
+from driver.errors import RunError
 
 fsspec = pytest.importorskip("fsspec")
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from driver import tables
-from driver.failures import RunError
-from driver.tables import FAILED_SCHEMA, TELEMETRY_SCHEMA, write_table
+from driver.dataset import tables
+from driver.dataset.tables import FAILED_SCHEMA, TELEMETRY_SCHEMA, write_table
+from driver.errors import RunError
 
 
 def test_rows_come_in_batches_and_keep_their_types(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,14 +11,14 @@ from dataclasses import replace
 
 import pytest
 
-from comfy_nodes.core import replies
-from comfy_nodes.core.annotation import Region
-from comfy_nodes.core.composing import finish
-from comfy_nodes.core.instruction_checks import OPERATIONS
-from comfy_nodes.core.instructions import USER, Step, Writing
-from comfy_nodes.core.scenes import Scene
+from comfy_nodes.core.instructions import shapes as replies
+from comfy_nodes.core.instructions.checks import OPERATIONS
+from comfy_nodes.core.instructions.composing import finish
+from comfy_nodes.core.instructions.instructions import USER, Step, Writing
+from comfy_nodes.core.instructions.scenes import Scene
+from comfy_nodes.core.instructions.telling import Commands, commands, regions_about
+from comfy_nodes.core.regions.annotation import Region
 from comfy_nodes.core.taxonomy import kind_of
-from comfy_nodes.core.telling import Commands, commands, regions_about
 
 CUP = Region(class_name="cup", bbox=(5, 40, 25, 60))
 LAMP = Region(class_name="lamp", bbox=(70, 10, 95, 40))

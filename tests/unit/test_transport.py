@@ -18,12 +18,12 @@ from typing import Any
 
 import pytest
 
-from comfy_nodes.vlm.profiles import Profile, VlmNotConfigured
-from driver.comfy import ComfyServer
-from driver.comfy_socket import PromptEvents
-from driver.failures import PromptRefused, RunError, ServerFault, ServerGone, ServerLocked
-from driver.logins import Login
-from driver.transport import Bounds, Transport
+from comfy_nodes.core.services.profiles import Profile, VlmNotConfigured
+from driver.comfyui.client import ComfyServer
+from driver.comfyui.events import PromptEvents
+from driver.comfyui.logins import Login
+from driver.comfyui.transport import Bounds, Transport
+from driver.errors import PromptRefused, RunError, ServerFault, ServerGone, ServerLocked
 from tests.unit.loopback import Speak, answer, saying, speaking
 
 BOUNDS = Bounds(silence=1.0, seconds=0.6, size=1 << 20)
@@ -271,7 +271,7 @@ def frame(text: bytes) -> bytes:
 def test_a_bad_message_closes_the_socket(
     then: bytes, endless: bytes, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("driver.comfy_socket.MESSAGE_BYTES", 1 << 20)
+    monkeypatch.setattr("driver.comfyui.events.MESSAGE_BYTES", 1 << 20)
     with speaking(upgraded(then, endless)) as url:
         events = PromptEvents(ComfyServer(url))
         assert events.wait(5), "nothing came"
@@ -391,7 +391,7 @@ def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
 
 
 def test_a_named_server(written: Callable[[str], None]) -> None:
-    from driver.logins import named
+    from driver.comfyui.logins import named
 
     written('[servers.team]\naddress = "https://comfy.example.com/sub/"\nkey_variable = "TEAM_KEY"\n')
     login = named("team")
@@ -402,7 +402,7 @@ def test_a_named_server(written: Callable[[str], None]) -> None:
 
 
 def test_a_name_that_is_not_known_is_no_address(written: Callable[[str], None]) -> None:
-    from driver.logins import named
+    from driver.comfyui.logins import named
 
     with pytest.raises(
         RunError, match=r"--server team: .*servers\.toml has no server of this name \(it has none\); .*team:8188"
@@ -431,7 +431,7 @@ WRONG = {
 
 @pytest.mark.parametrize("text", WRONG)
 def test_a_wrong_file_of_servers_is_one_line(written: Callable[[str], None], text: str) -> None:
-    from driver.logins import named
+    from driver.comfyui.logins import named
 
     written(text)
     with pytest.raises(RunError, match=WRONG[text]) as raised:

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from comfy_nodes.core.verdicts import Scores, combine
+from comfy_nodes.core.verdicts.verdicts import Scores, combine
 
 KEEP = Scores({"a.one": 1.0}, "keep")
 REJECT = Scores({"b.two": 2.0}, "reject", "too dark")

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from comfy_nodes.core.instruction_checks import Unfit
-from comfy_nodes.core.replies import Verification
-from comfy_nodes.core.rubrics import TABLE, rubric_for
-from comfy_nodes.core.verdicts import Scores
-from comfy_nodes.core.verifying import NO_EDIT, settle, shown, spared
-from comfy_nodes.vlm import judge, verifier
+from comfy_nodes.core.instructions.checks import Unfit
+from comfy_nodes.core.instructions.shapes import Verification
+from comfy_nodes.core.verdicts.claims import NO_EDIT, settle
+from comfy_nodes.core.verdicts.rubrics import TABLE, rubric_for
+from comfy_nodes.core.verdicts.verdicts import Scores, shown, spared
 from comfy_nodes.vlm.asking import Answer, Failure, Question
-from comfy_nodes.vlm.edited_pair import EditedPair, difference_picture
+from comfy_nodes.vlm.questions import judge, verifier
+from comfy_nodes.vlm.questions.edited_pair import EditedPair, difference_picture
 
 PHOTO = np.full((32, 48, 3), 90, dtype=np.uint8)
 EDITED = PHOTO.copy()
@@ -60,7 +60,9 @@ CONTRADICTIONS = {
 }
 
 
-@pytest.mark.parametrize("stays", ["The table stays as it is.", "the cup is grey", "the rest is unchanged", "背景保持不变"])
+@pytest.mark.parametrize(
+    "stays", ["The table stays as it is.", "the cup is grey", "the rest is unchanged", "背景保持不变"]
+)
 def test_claims_of_what_stays_hold_where_nothing_happened(stays: str) -> None:
     """The prompt asks for them, so they are no contradiction."""
     claims = [{"claim": "the cup turns blue", "mark": "wrong"}, {"claim": stays, "mark": "correct"}]
@@ -241,7 +243,9 @@ def test_reasoning_points_come_along() -> None:
     assert told in asked.user
     assert not any("cup is green" in one.user or "a right edit shows" in one.user for one in others)
     assert "none given" in judge.questions(judge.Case(PAIR, row))[-1].user
-    (asked,) = judge.questions(judge.Case(PAIR, rubric_for("auto", "replace", "unicedit/Spatial Reasoning Edits"), points))
+    (asked,) = judge.questions(
+        judge.Case(PAIR, rubric_for("auto", "replace", "unicedit/Spatial Reasoning Edits"), points)
+    )
     assert asked.prompt_id == "judge-reasoning" and told in asked.user
     (asked,) = judge.questions(judge.Case(PAIR, rubric_for("auto", "replace"), points))
     assert "cup is green" not in asked.user, "no other edit is scored by them"

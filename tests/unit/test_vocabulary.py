@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comfy_nodes.vocabulary import parse
+from comfy_nodes.models.queries import parse
 
 
 @pytest.mark.parametrize(

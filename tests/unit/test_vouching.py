@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from comfy_nodes.core.makers import Making, making_of
-from comfy_nodes.core.policy import decide, parse
-from comfy_nodes.core.verdicts import (
+from comfy_nodes.core.verdicts.makers import Making, making_of
+from comfy_nodes.core.verdicts.thresholds import decide, parse
+from comfy_nodes.core.verdicts.verdicts import (
     BY_HAND,
     DIVIDED,
     UNVOUCHED,
@@ -23,11 +23,13 @@ from comfy_nodes.core.verdicts import (
     majority,
     vouched,
 )
-from comfy_nodes.core.witnesses import Question, says_all, scores
-from driver.failures import RunError
-from driver.judges import unvouched, with_judges
-from driver.ui_graph import MUTED, UiGraph
-from driver.workflow import Api, BatchGraph, WorkflowFile
+from comfy_nodes.core.verdicts.witnesses import Question, says_all, scores
+from driver.errors import RunError
+from driver.graph.api import Api
+from driver.graph.bound import BatchGraph
+from driver.graph.file import WorkflowFile
+from driver.graph.judges import unvouched, with_judges
+from driver.graph.ui import MUTED, UiGraph
 
 MAKINGS: tuple[Making, ...] = ("classical", "frames", "model")
 SAID: dict[str, tuple[Verdict, tuple[Voice, ...]]] = {

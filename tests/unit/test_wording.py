@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comfy_nodes.core.annotation import Region
-from comfy_nodes.core.wording import TEMPLATE_VERSION, article, instruction, location, reference, size_word
+from comfy_nodes.core.instructions.wording import TEMPLATE_VERSION, article, instruction, location, reference, size_word
+from comfy_nodes.core.regions.annotation import Region
 
 Box = tuple[float, float, float, float]
 

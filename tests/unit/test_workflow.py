@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from driver import workflow
-from driver.failures import RunError
-from driver.workflow import Api, BatchGraph, apply_settings, check
+from driver.errors import RunError
+from driver.graph.api import Api, is_link
+from driver.graph.bound import BatchGraph
+from driver.graph.checks import apply_settings, check
 
 
 def graph() -> Api:
@@ -169,7 +170,7 @@ class TestHashing:
         other: Api = {}
         for node_id in sorted(api, reverse=True):
             inputs = {
-                name: [names[value[0]], value[1]] if workflow.is_link(value) else value
+                name: [names[value[0]], value[1]] if is_link(value) else value
                 for name, value in reversed(list(api[node_id]["inputs"].items()))
             }
             title = {"title": f"my {node_id}"}

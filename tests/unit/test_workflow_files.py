@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 from PIL import Image, PngImagePlugin
 
-from driver import workflow
-from driver.failures import RunError
-from driver.workflow import Api, BatchGraph, WorkflowFile, find_workflow, passed_over
+from driver.errors import RunError
+from driver.graph import file as workflow
+from driver.graph.api import Api
+from driver.graph.bound import BatchGraph
+from driver.graph.file import WorkflowFile, find_workflow, passed_over
 
 
 def graph() -> Api:

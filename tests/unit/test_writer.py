@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from comfy_nodes.core.annotation import Region
-from comfy_nodes.core.instructions import Writing
-from comfy_nodes.core.scenes import Scene
+from comfy_nodes.core.instructions.instructions import Writing
+from comfy_nodes.core.instructions.scenes import Scene
+from comfy_nodes.core.regions.annotation import Region
 from comfy_nodes.core.taxonomy import TAXONOMY, WRITABLE
-from comfy_nodes.vlm import observer, writer
 from comfy_nodes.vlm.asking import Answer, Failure, Question
-from comfy_nodes.vlm.prompt_files import prompt
+from comfy_nodes.vlm.questions import observer, writer
+from comfy_nodes.vlm.questions.prompt_files import prompt
 
 CUP = Region(class_name="cup", bbox=(20, 400, 60, 440))
 VASE = Region(class_name="vase", bbox=(420, 100, 520, 330))
@@ -233,7 +233,9 @@ def test_routing() -> None:
 
 def test_a_router_that_contradicts_itself() -> None:
     both = {"decisions": decisions(remove=True)["decisions"] + decisions(remove=False)["decisions"]}
-    found, _ = ask(observer.route, both, both, both, scene=Scene(640, 480, (CUP,)), tasks=["remove"], described="", seed=0)
+    found, _ = ask(
+        observer.route, both, both, both, scene=Scene(640, 480, (CUP,)), tasks=["remove"], described="", seed=0
+    )
     assert isinstance(found, Failure) and "both suitable and unsuitable" in found.message
 
 

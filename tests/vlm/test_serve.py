@@ -20,8 +20,9 @@ import numpy as np
 import pytest
 from pydantic import BaseModel
 
-from comfy_nodes.vlm import budget, client
+from comfy_nodes.core.services import budget
 from comfy_nodes.vlm.asking import Answer, Failure, Question
+from comfy_nodes.vlm.endpoint import client
 from tests.vlm import tiny_vlm
 
 START_SECONDS = 120
@@ -122,7 +123,7 @@ def test_the_same_words_reach_the_server_and_local_weights(ask: Ask, models: Pat
     """Both lay out system, photos and text alike, so that the same weights say the same."""
     pytest.importorskip("tests.models.conftest", exc_type=ImportError)
     pytest.importorskip("comfy.model_management", reason="needs ComfyUI's source: COMFYUI_PATH, or python install.py")
-    from comfy_nodes.vlm.local import LocalVlm
+    from comfy_nodes.vlm.local.transformers_vlm import LocalVlm
 
     asked = question(max_tokens=10)
     local = asyncio.run(LocalVlm(models / "letters", "float32", 1, 3136, 12_845_056).ask([asked]))

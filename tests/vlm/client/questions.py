@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image
 from pydantic import BaseModel, Field
 
-from comfy_nodes.vlm import client
 from comfy_nodes.vlm.asking import Answer, Failure, Question
+from comfy_nodes.vlm.endpoint import client
 
 KEY = "sk-sentinel-0123456789abcdef"
 """Must turn up nowhere."""

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from comfy_nodes.vlm import budget
+from comfy_nodes.core.services import budget
+from comfy_nodes.core.services.profiles import Profile
 from comfy_nodes.vlm.asking import Answer, Failure
-from comfy_nodes.vlm.profiles import Profile
 from tests.vlm.client.questions import WriteProfile, ask, kinds, picture, question
 from tests.vlm.endpoint import Endpoint, Say
 

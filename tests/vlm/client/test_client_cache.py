@@ -16,8 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from comfy_nodes.vlm import cache, profiles
+from comfy_nodes.core.services import profiles
 from comfy_nodes.vlm.asking import Answer, Usage
+from comfy_nodes.vlm.endpoint import cache
 from tests.vlm.client.questions import Score, WriteProfile, ask, kinds, picture, question
 from tests.vlm.endpoint import Endpoint, Say, Status
 

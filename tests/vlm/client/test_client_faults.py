@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from comfy_nodes.core import redaction
-from comfy_nodes.core.replies import ObjectEdit, several
-from comfy_nodes.vlm import budget, cache, client, profiles, service
+from comfy_nodes.core.instructions.shapes import ObjectEdit, several
+from comfy_nodes.core.services import budget, profiles, redaction
 from comfy_nodes.vlm.asking import Answer, Failure
+from comfy_nodes.vlm.endpoint import cache, client, service
 from tests.vlm.client.questions import KEY, Score, WriteProfile, ask, kinds, picture, question, size_of
 from tests.vlm.endpoint import Deed, Drip, Endpoint, Hang, Raw, Reset, Say, Status
 

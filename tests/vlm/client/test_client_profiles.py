@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from comfy_nodes.vlm import client, profiles
-from comfy_nodes.vlm.profiles import VlmNotConfigured
+from comfy_nodes.core.services import profiles
+from comfy_nodes.core.services.profiles import VlmNotConfigured
+from comfy_nodes.vlm.endpoint import client
 from tests.vlm.client.questions import KEY, WriteProfile, ask, kinds, question
 from tests.vlm.endpoint import Endpoint
 

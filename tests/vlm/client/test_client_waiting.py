@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 
-from comfy_nodes.vlm import client
+from comfy_nodes.vlm.endpoint import client
 from tests.vlm.client.questions import WriteProfile, ask, kinds, question
 from tests.vlm.endpoint import Endpoint, Hang, Say
 

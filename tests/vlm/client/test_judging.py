@@ -8,11 +8,11 @@ import json
 import numpy as np
 import pytest
 
-from comfy_nodes.core.rubrics import TABLE
-from comfy_nodes.core.verdicts import Scores
-from comfy_nodes.vlm import judge, verifier
-from comfy_nodes.vlm.client import connect
-from comfy_nodes.vlm.edited_pair import EditedPair
+from comfy_nodes.core.verdicts.rubrics import TABLE
+from comfy_nodes.core.verdicts.verdicts import Scores
+from comfy_nodes.vlm.endpoint.client import connect
+from comfy_nodes.vlm.questions import judge, verifier
+from comfy_nodes.vlm.questions.edited_pair import EditedPair
 from tests.vlm.client.questions import KEY, WriteProfile, size_of
 from tests.vlm.endpoint import Deed, Endpoint, Say, Status
 

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from comfy_nodes.core.annotation import Region
-from comfy_nodes.core.scenes import Scene
+from comfy_nodes.core.instructions.scenes import Scene
+from comfy_nodes.core.regions.annotation import Region
 from comfy_nodes.core.taxonomy import TAXONOMY
-from comfy_nodes.vlm import observer, writer
 from comfy_nodes.vlm.asking import Failure
-from comfy_nodes.vlm.client import connect
+from comfy_nodes.vlm.endpoint.client import connect
+from comfy_nodes.vlm.questions import observer, writer
 from tests.vlm.client.questions import WriteProfile
 from tests.vlm.endpoint import Endpoint, Say, Status
 

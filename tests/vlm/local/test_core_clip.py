@@ -20,8 +20,8 @@ from comfy import model_management
 from comfy.text_encoders import qwen3vl
 
 from comfy_nodes.vlm.asking import Answer, Failure
-from comfy_nodes.vlm.core_clip import CoreClipVlm
-from comfy_nodes.vlm.local_replies import Reply, conversation
+from comfy_nodes.vlm.local.conversations import Reply, conversation
+from comfy_nodes.vlm.local.core_encoder import CoreClipVlm
 from tests.vlm.local import tiny_core_clip
 from tests.vlm.local.conftest import Score, ask, photo, question, texts
 

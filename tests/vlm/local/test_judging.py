@@ -10,10 +10,10 @@ import pytest
 
 pytest.importorskip("comfy.model_management", reason="needs ComfyUI's source: COMFYUI_PATH, or python install.py")
 
-from comfy_nodes.core.rubrics import TABLE
-from comfy_nodes.vlm import judge
-from comfy_nodes.vlm.edited_pair import EditedPair
-from comfy_nodes.vlm.local import LocalVlm
+from comfy_nodes.core.verdicts.rubrics import TABLE
+from comfy_nodes.vlm.local.transformers_vlm import LocalVlm
+from comfy_nodes.vlm.questions import judge
+from comfy_nodes.vlm.questions.edited_pair import EditedPair
 from tests.vlm.local.conftest import photo
 
 CASE = judge.Case(EditedPair(photo(), photo(1), "Turn the cup blue.", "en"), TABLE["scaleedit"])

@@ -20,9 +20,9 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from comfy_nodes.models.checkpoints import CheckpointError
 from comfy_nodes.models.managed import OutOfMemory
-from comfy_nodes.vlm import local_batches
 from comfy_nodes.vlm.asking import Answer, Failure
-from comfy_nodes.vlm.local import LocalVlm
+from comfy_nodes.vlm.local import batches as local_batches
+from comfy_nodes.vlm.local.transformers_vlm import LocalVlm
 from tests.vlm import tiny_vlm
 from tests.vlm.local.conftest import Score, ask, photo, question, texts
 

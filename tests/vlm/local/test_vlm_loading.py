@@ -11,12 +11,12 @@ pytest.importorskip("comfy.model_management", reason="needs ComfyUI's source: CO
 
 import folder_paths
 
+from comfy_nodes.core.services import profiles
 from comfy_nodes.models.checkpoints import CheckpointError
 from comfy_nodes.models.folders import WEIGHTS
 from comfy_nodes.nodes.vlm_loading import MAX_PIXELS, MIN_PIXELS, LoadVlmCore, LoadVlmEndpoint, LoadVlmLocal
-from comfy_nodes.vlm import profiles
-from comfy_nodes.vlm.client import EndpointVlm
-from comfy_nodes.vlm.local import LocalVlm
+from comfy_nodes.vlm.endpoint.client import EndpointVlm
+from comfy_nodes.vlm.local.transformers_vlm import LocalVlm
 from tests.vlm import tiny_vlm
 from tests.vlm.local.conftest import ask, question
 

@@ -1,0 +1,1 @@
+"""Edits without weights: colour, pasting, scenery and styles by OpenCV and numpy."""

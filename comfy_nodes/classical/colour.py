@@ -1,0 +1,174 @@
+"""Recolouring in OKLab (Björn Ottosson 2020): hue and chroma move, lightness stays, so shading and texture stay.
+
+A colour is offered only where the result, measured in the picture, bears its name and the object did not before.
+Classical Recolour and Classical Hybrid call it. Knows no sentences and no samples.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..imaging.opencv import load_opencv
+
+_TO_LMS = np.array(
+    [
+        [0.4122214708, 0.5363325363, 0.0514459929],
+        [0.2119034982, 0.6806995451, 0.1073969566],
+        [0.0883024619, 0.2817188376, 0.6299787005],
+    ]
+)
+_TO_LAB = np.array(
+    [
+        [0.2104542553, 0.7936177850, -0.0040720468],
+        [1.9779984951, -2.4285922050, 0.4505937099],
+        [0.0259040371, 0.7827717662, -0.8086757660],
+    ]
+)
+"""The two matrices of OKLab, from its author's post."""
+
+
+@dataclass(frozen=True)
+class Colour:
+    """What a colour name means in OKLCh."""
+
+    hue: float
+    """Degrees, in the middle of what bears the name."""
+    reach: float
+    """Degrees on either side of the hue that still bear the name."""
+    chroma: float
+    """What is aimed at; the most saturated that sRGB has at the pixel's lightness where that is less."""
+    darkest: float
+    lightest: float
+    """Lightness, 0 to 1, between which the name holds."""
+
+
+COLOURS: dict[str, Colour] = {
+    "red": Colour(27, 14, 0.20, 0.28, 0.68),
+    "orange": Colour(60, 15, 0.16, 0.55, 0.85),
+    "yellow": Colour(102, 14, 0.17, 0.76, 0.99),
+    "green": Colour(143, 20, 0.17, 0.30, 0.92),
+    "turquoise": Colour(192, 20, 0.12, 0.45, 0.95),
+    "blue": Colour(260, 20, 0.17, 0.20, 0.80),
+    "purple": Colour(305, 18, 0.18, 0.22, 0.70),
+    "pink": Colour(355, 16, 0.16, 0.62, 0.92),
+}
+"""Ours, set by eye on patches of sRGB."""
+
+MIN_CHROMA = 0.045
+"""A pixel with less chroma bears no colour's name. Ours."""
+
+TRUE_SHARE = 0.55
+"""At least this share of the object has to bear the new colour's name afterwards. Ours."""
+
+PRESENT_SHARE = 0.2
+"""A colour whose name more than this share of the object bears already is no change. Ours."""
+
+SOFT = 1.5
+"""Pixels inside the mask over which the new colour fades in. Ours."""
+
+
+class NoColour(ValueError):
+    """An object that cannot be given a colour that is both new and truly named."""
+
+
+def to_oklab(pixels: np.ndarray) -> np.ndarray:
+    """float64 [..., 3], L 0 to 1, of uint8 sRGB [..., 3]."""
+    value = pixels.astype(np.float64) / 255
+    linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+    return np.cbrt(linear @ _TO_LMS.T) @ _TO_LAB.T
+
+
+def _to_linear(lab: np.ndarray) -> np.ndarray:
+    """Linear sRGB of OKLab; outside 0 to 1 where the screen cannot show the colour."""
+    return (lab @ np.linalg.inv(_TO_LAB).T) ** 3 @ np.linalg.inv(_TO_LMS).T
+
+
+def to_srgb(lab: np.ndarray) -> np.ndarray:
+    """uint8 sRGB [..., 3] of OKLab; chroma is lowered where the screen cannot show it, lightness and hue stay."""
+    low, high = np.zeros(lab.shape[:-1]), np.ones(lab.shape[:-1])
+    for _ in range(10):
+        middle = (low + high) / 2
+        linear = _to_linear(np.concatenate((lab[..., :1], lab[..., 1:] * middle[..., None]), axis=-1))
+        shown = ((linear > -0.0005) & (linear < 1.0005)).all(axis=-1)
+        low, high = np.where(shown, middle, low), np.where(shown, high, middle)
+    whole = _to_linear(lab)
+    low = np.where(((whole > -0.0005) & (whole < 1.0005)).all(axis=-1), 1.0, low)
+    linear = _to_linear(np.concatenate((lab[..., :1], lab[..., 1:] * low[..., None]), axis=-1)).clip(0, 1)
+    value = np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
+    return (value * 255).round().clip(0, 255).astype(np.uint8)
+
+
+def share_called(pixels: np.ndarray, name: str) -> float:
+    """Share, 0 to 1, of uint8 pixels [N, 3] that bear a colour's name."""
+    colour = COLOURS[name]
+    lab = to_oklab(pixels)
+    chroma = np.hypot(lab[:, 1], lab[:, 2])
+    apart = np.abs(_turned(np.degrees(np.arctan2(lab[:, 2], lab[:, 1])) - colour.hue))
+    light = (lab[:, 0] >= colour.darkest) & (lab[:, 0] <= colour.lightest)
+    return float(((apart <= colour.reach) & (chroma >= MIN_CHROMA) & light).mean())
+
+
+def recolour(image: np.ndarray, mask: np.ndarray, name: str) -> np.ndarray:
+    """The image with the masked pixels in another hue; all others as they came.
+
+    Colourful objects keep how strongly each pixel is coloured, so that highlights stay white; grey ones get an even chroma.
+
+    Args:
+        image: uint8 [H, W, 3].
+        mask: bool [H, W].
+        name: a key of `COLOURS`.
+    """
+    if not mask.any():
+        return image.copy()
+    cv2 = load_opencv()
+    colour = COLOURS[name]
+    lab = to_oklab(image[mask])
+    chroma = np.hypot(lab[:, 1], lab[:, 2])
+    typical = float(np.median(chroma))
+    colourful = float(np.clip((typical - 0.03) / 0.05, 0, 1))
+    strength = (1 - colourful) + colourful * np.clip(chroma / max(typical, 1e-6), 0, 1.4) ** 0.6
+    middle = np.degrees(np.arctan2(lab[:, 2].mean(), lab[:, 1].mean()))
+    own = np.degrees(np.arctan2(lab[:, 2], lab[:, 1]))
+    hue = np.radians(
+        colour.hue + colourful * np.clip(0.25 * _turned(own - middle), -0.6 * colour.reach, 0.6 * colour.reach)
+    )
+    new = np.stack((lab[:, 0], colour.chroma * strength * np.cos(hue), colour.chroma * strength * np.sin(hue)), axis=-1)
+    inside = cv2.distanceTransform(np.pad(mask, 1, mode="edge").astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1][mask]
+    share = np.clip(inside / SOFT, 0, 1)[:, None]
+    result = image.copy()
+    mixed = image[mask] * (1 - share) + to_srgb(new) * share
+    result[mask] = mixed.round().clip(0, 255).astype(np.uint8)
+    return result
+
+
+def choose(image: np.ndarray, mask: np.ndarray, seed: int, wanted: str = "") -> tuple[str, np.ndarray]:
+    """A colour that the object can truly be given, and the image with it.
+
+    Args:
+        image: uint8 [H, W, 3].
+        mask: bool [H, W].
+        seed: picks the colour where none is wanted; same seed, same colour.
+        wanted: a key of `COLOURS`, or empty.
+
+    Raises:
+        NoColour: the object has the colour already, or is too dark or too light for it.
+    """
+    names = [wanted] if wanted else list(COLOURS)
+    if not wanted:
+        random.Random(f"editpairs/colour/{seed}").shuffle(names)
+    for name in names:
+        if share_called(image[mask], name) > PRESENT_SHARE:
+            continue
+        result = recolour(image, mask, name)
+        if share_called(result[mask], name) >= TRUE_SHARE:
+            return name, result
+    what = f"{wanted}: choose another colour" if wanted else "any other colour: leave the region out"
+    raise NoColour(f"the object has this colour already, or is too dark or too light to become {what}")
+
+
+def _turned(degrees: np.ndarray) -> np.ndarray:
+    """Angles brought to -180 to 180."""
+    return (degrees + 180) % 360 - 180

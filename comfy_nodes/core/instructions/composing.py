@@ -1,0 +1,281 @@
+"""How a model's reply becomes an instruction: our words for size and place put in, then checked word by word.
+
+Writers call `finish` with what was answered; it knows nothing of who answered or how it was asked.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ..taxonomy import Kind
+from . import checks as checks
+from . import shapes as replies
+from .checks import Unfit
+from .english import article
+from .instructions import Step, Writing
+from .repairs import repaired
+from .scenes import Scene
+from .wording import Language
+
+_ENDINGS = '.!?"\u3002\uff01\uff1f\u201d\u300d'
+"""What may end a sentence, Chinese marks and closing quotes among it."""
+
+
+def operations(task: str, seed: int) -> tuple[str, ...]:
+    """The operations of a sample's steps, in order; the seed picks among those that ImgEdit allows for the task."""
+    pick = random.Random(f"editpairs/operations/{seed}")
+    if task == "hybrid":
+        return tuple(pick.sample(checks.OPERATIONS, 2))
+    if task == "content_memory":
+        return tuple(pick.choices(("replace", "alter"), k=2))
+    if task == "content_understanding":
+        return "add", "alter", pick.choice(("remove", "replace"))
+    if task == "version_backtracking":
+        return "add", "replace", "alter"
+    return (task,)
+
+
+def finish(
+    kind: Kind, edit: replies.Reply, scene: Scene, language: Language, ops: tuple[str, ...], has_reference: bool = False
+) -> Writing:
+    """A model's reply as an instruction: placeholders filled by our words, and every check passed.
+
+    Args:
+        edit: of `kind`'s shape.
+        ops: of `operations`.
+        has_reference: whether a reference picture shows the new object (task visual).
+
+    Returns:
+        The instruction; who wrote it is for the caller to add.
+
+    Raises:
+        NothingToEdit: what it is to change is not there.
+        Unfit: it breaks a rule, such as `WrongLanguage`; the message is what the model is told when asked again.
+    """
+    edit = repaired(edit, language)
+    if isinstance(edit, replies.AddEdit):
+        return _added(edit, scene, language)
+    if isinstance(edit, replies.HybridEdit):
+        return _hybrid(edit, scene, language, ops)
+    if isinstance(edit, replies.ContentMemory):
+        return _memory(edit, scene, language, ops)
+    if isinstance(edit, replies.ContentUnderstanding):
+        return _dialogue(edit, scene, language, ops, back=kind.task == "version_backtracking")
+    if isinstance(edit, replies.RiddleEdit):
+        return _riddle(edit, scene, language, ops[0])
+    if isinstance(edit, replies.ObjectEdit):
+        return _single(kind, edit, scene, language, ops[0], has_reference)
+    return _whole(edit, language, ops[0])
+
+
+def _single(
+    kind: Kind, edit: replies.ObjectEdit, scene: Scene, language: Language, op: str, has_reference: bool
+) -> Writing:
+    if isinstance(edit, replies.TextEdit):
+        checks.check_old_words(edit.reads, edit.instruction, edit.command)
+    checks.check_request(edit.instruction)
+    free = op == "background" and re.search("background|背景", edit.instruction, re.IGNORECASE)
+    instruction = _about(edit.instruction, ("[OBJECT]",) if not free else (), scene, edit.object, language)
+    checks.check_operation(instruction, "replace" if op == "visual" else op, language)
+    command = _command(edit.command, scene, edit.object_en, 0, required=not free)
+    checks.check_name(edit.object_en, scene.regions[0].class_name)
+    _check_result(kind, op, edit, language, has_reference)
+    step = Step(op, edit.object_en, 0, command, _target(edit.target))
+    return Writing(instruction, language, step.target, command, (step,))
+
+
+def _check_result(kind: Kind, op: str, edit: replies.ObjectEdit, language: Language, has_reference: bool) -> None:
+    if op == "remove":
+        checks.check_absent(edit.target, edit.object_en, "what is left behind")
+    elif kind.prompt == "write-text":
+        assert isinstance(edit, replies.TextEdit)
+        checks.check_new_words(edit.reads, edit.target, edit.instruction, edit.command)
+    elif op in ("replace", "alter", "background") and kind.prompt != "write-size":
+        checks.check_result(edit.command, edit.target, edit.object_en)
+        if language == "en":
+            checks.check_result(edit.instruction, edit.target, edit.object_en, "instruction")
+    if op == "replace":
+        checks.check_absent(edit.target, edit.object_en, "the new thing")
+    if (
+        op == "visual"
+        and has_reference
+        and not re.search("reference|second|参考|第二", edit.instruction, re.IGNORECASE)
+    ):
+        raise Unfit(f"it does not speak of the reference image: {edit.instruction!r}")
+
+
+def _added(edit: replies.AddEdit, scene: Scene, language: Language) -> Writing:
+    step = _erasing(edit, edit.instruction, edit.target, scene, language)
+    return Writing(step.instruction, language, step.target, step.editor_prompt, (replace(step, instruction=""),))
+
+
+def _erasing(edit: replies.Addition, text: str, target: str, scene: Scene, language: Language) -> Step:
+    """The step that adds a thing: its instruction, and the command that erases it from the photo."""
+    checks.check_placeholders(text, ("[OBJECT]", "[PLACE]"))
+    checks.check_no_place(text, language)
+    checks.check_name(edit.object_en, scene.regions[0].class_name)
+    checks.check_absent(target, edit.object_en, "what is seen without the thing")
+    filled = _prepared(text, language).replace("[OBJECT]", scene.new(0, edit.article, edit.object, language))
+    instruction = _sentence(filled.replace("[PLACE]", scene.place(0, language)), language)
+    checks.check_operation(instruction, "add", language)
+    return Step("add", edit.object_en, 0, _removal(scene, 0, edit.object_en), _target(target), instruction)
+
+
+def _hybrid(edit: replies.HybridEdit, scene: Scene, language: Language, ops: tuple[str, ...]) -> Writing:
+    checks.check_placeholders(edit.instruction, ("[OBJECT1]", "[OBJECT2]"))
+    checks.check_no_place(edit.instruction, language)
+    filled = _prepared(edit.instruction, language)
+    steps = []
+    for number, (op, part) in enumerate(zip(ops, (edit.first, edit.second), strict=True)):
+        checks.check_name(part.object_en, scene.regions[number].class_name)
+        checks.check_verb(edit.instruction, op, language)
+        phrase = scene.the(number, part.object, language)
+        if op == "add" and language == "en":
+            phrase = f"{scene.new(number, article(part.object), part.object, language)} {scene.place(number, language)}"
+        filled = filled.replace(f"[OBJECT{number + 1}]", phrase)
+        steps.append(_part(op, part, scene, number, number))
+    instruction = _sentence(filled, language)
+    return Writing(instruction, language, steps[0].target, " ".join(one.editor_prompt for one in steps), tuple(steps))
+
+
+def _memory(edit: replies.ContentMemory, scene: Scene, language: Language, ops: tuple[str, ...]) -> Writing:
+    premise = _sentence(edit.premise, language)
+    steps = []
+    for number, (op, turn) in enumerate(zip(ops, (edit.round1, edit.round2), strict=True)):
+        part = replies.Part(object=turn.object, object_en=turn.object_en, command=turn.command, target=turn.target)
+        checks.check_name(turn.object_en, scene.regions[number].class_name)
+        text = _about(turn.instruction, ("[OBJECT]",), scene, turn.object, language, number)
+        checks.check_operation(text, op, language)
+        checks.check_premise(edit.premise, turn.instruction, turn.target, language)
+        steps.append(replace(_part(op, part, scene, number, number), instruction=text))
+    return _turns(steps, language, premise)
+
+
+def _dialogue(
+    edit: replies.ContentUnderstanding, scene: Scene, language: Language, ops: tuple[str, ...], back: bool
+) -> Writing:
+    first = _erasing(edit, edit.round1.instruction, edit.round1.target, scene, language)
+    steps = [first]
+    for number, (op, turn) in enumerate(zip(ops[1:], (edit.round2, edit.round3), strict=True), 2):
+        text = _sentence(turn.instruction, language)
+        checks.check_absent(text, edit.object, f"round {number}")
+        rejects = back and number == 3
+        if rejects:
+            checks.check_goes_back(text, language)
+            checks.check_look(turn.command)
+        else:
+            checks.check_operation(text, op, language)
+            checks.check_pronoun(text, language)
+        part = replies.Part(object=edit.object, object_en=edit.object_en, command=turn.command, target=turn.target)
+        steps.append(replace(_part(op, part, scene, 0, 1 if rejects else number - 1), instruction=text))
+    return _turns(steps, language)
+
+
+def _riddle(edit: replies.RiddleEdit, scene: Scene, language: Language, op: str) -> Writing:
+    if "[OBJECT]" in edit.instruction:
+        raise Unfit("the riddle itself does not use [OBJECT]; only the command does")
+    instruction = _sentence(edit.instruction, language)
+    command = _command(edit.command, scene, edit.object_en, 0)
+    checks.check_name(edit.object_en, scene.regions[0].class_name)
+    checks.check_result(edit.command, edit.target, edit.object_en)
+    checks.check_riddle(instruction)
+    if op == "replace":
+        checks.check_absent(instruction, edit.object if language == "zh" else edit.object_en, "the riddle")
+    elif language == "en":
+        checks.check_unsaid(instruction, edit.command, edit.target, edit.object_en)
+    step = Step(op, edit.object_en, 0, command, _target(edit.target))
+    return Writing(instruction, language, step.target, command, (step,))
+
+
+def _whole(edit: replies.Reply, language: Language, op: str) -> Writing:
+    assert isinstance(edit, replies.WholeEdit | replies.MotionEdit)
+    instruction = _sentence(edit.instruction, language)
+    checks.check_request(instruction)
+    checks.check_one_picture(instruction)
+    if isinstance(edit, replies.WholeEdit):
+        checks.check_mentions(instruction, edit.name, "the new look")
+    command = _sentence(edit.command, "en")
+    step = Step(op, "", None, command, _target(edit.target))
+    return Writing(instruction, language, step.target, command, (step,))
+
+
+def _part(op: str, part: replies.Part, scene: Scene, number: int, base: int) -> Step:
+    """A step of a sample with several: its command and its result agree with its operation."""
+    if op in ("add", "remove"):
+        checks.check_absent(part.target, part.object_en, "what is seen without the thing")
+    else:
+        checks.check_result(part.command, part.target, part.object_en)
+    command = (
+        _removal(scene, number, part.object_en)
+        if op == "add"
+        else _command(part.command, scene, part.object_en, number)
+    )
+    if op != "add":
+        checks.check_operation(command, op, "en")
+    return Step(op, part.object_en, number, command, _target(part.target), base=base)
+
+
+def _turns(steps: Sequence[Step], language: Language, premise: str = "") -> Writing:
+    lines = [premise, *(step.instruction for step in steps)]
+    return Writing(
+        instruction="\n".join(line for line in lines if line),
+        lang=language,
+        target=steps[0].target,
+        editor_prompt=" ".join(step.editor_prompt for step in steps),
+        steps=tuple(steps),
+        premise=premise,
+    )
+
+
+def _about(text: str, wanted: tuple[str, ...], scene: Scene, noun: str, language: Language, number: int = 0) -> str:
+    """A checked sentence about one region."""
+    checks.check_placeholders(text, wanted)
+    checks.check_no_place(text, language)
+    phrase = scene.the(number, noun, language)
+    return _sentence(_prepared(text, language).replace("[OBJECT]", phrase), language)
+
+
+def _command(text: str, scene: Scene, noun: str, number: int, required: bool = True) -> str:
+    text = re.sub(r"\[OBJECT[12]\]", "[OBJECT]", text)
+    if required and "[OBJECT]" not in text:
+        raise Unfit(f"[OBJECT] does not stand in the command: {text!r}")
+    checks.check_placeholders(text, ())
+    return _sentence(_prepared(text, "en").replace("[OBJECT]", scene.the(number, noun, "en")), "en")
+
+
+def _removal(scene: Scene, number: int, noun: str) -> str:
+    return f"Remove {scene.the(number, noun, 'en')}."
+
+
+def _target(text: str) -> str:
+    """A description for an image generator: English, and no sentence."""
+    checks.check_clean(text)
+    checks.check_language(text, "en")
+    return text
+
+
+def _sentence(text: str, language: Language) -> str:
+    """The text as it is kept, after the checks that every text has to pass.
+
+    Raises:
+        Unfit: one of them failed.
+    """
+    text = re.sub(r" {2,}", " ", text.strip())
+    checks.check_clean(text)
+    checks.check_language(text, language)
+    checks.check_length(text, language)
+    text = text[0].upper() + text[1:]
+    if text[-1] in _ENDINGS:
+        return text
+    return text + ("。" if language == "zh" else ".")
+
+
+def _prepared(text: str, language: Language) -> str:
+    """A sentence before our words go in: in its language, and without the articles that models put around placeholders
+    although told not to."""
+    checks.check_language(re.sub(r"\[\w+\]", "", text), language)
+    text = re.sub(r"\b(?:the|an?) (?=\[OBJECT)", "", text, flags=re.IGNORECASE)
+    return re.sub(r"\b(?:at|in|on) (?=\[PLACE\])", "", text, flags=re.IGNORECASE)

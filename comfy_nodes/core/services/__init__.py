@@ -1,0 +1,1 @@
+"""What is known of services: profiles, accounts, and keys kept out of sight."""

@@ -1,0 +1,1 @@
+"""Whether an edit counts: pixels, what verifiers and judges say, and what becomes of it."""

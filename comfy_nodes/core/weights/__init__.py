@@ -1,0 +1,1 @@
+"""Weights that our graphs name: licences, places and downloads."""

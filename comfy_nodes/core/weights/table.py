@@ -1,0 +1,126 @@
+"""The weights that our graphs name, and what their licences allow: lookups over the rows in `rows`.
+
+The driver's preflight, `install.py --models`, the README's table and `[tool.comfy]` read it. A file is known by the
+name that a loader shows, not by its content; nothing here looks at a disk or a network.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+
+from .records import Policy, Route, Weights
+from .rows import IN_WORDS, ROUTES, TABLE
+
+
+class UnknownModels(ValueError):
+    """No workflow, task or file has this name; the message lists what there is."""
+
+
+def find(choice: str) -> Weights | None:
+    """The row of what a loader's widget says: a name in whatever subfolder, or a repository of the hub; None where the
+    table has none."""
+    name = choice.replace("\\", "/").rstrip("/").rpartition("/")[2]
+    by_name = (one for one in TABLE if one.name == name)
+    return next(by_name, None) or next((one for one in TABLE if one.repository == choice), None)
+
+
+def routes(task: str) -> tuple[Route, ...]:
+    """All ways to a task, the default first: a model graph whose outputs may train other models, where there is one.
+
+    Graphs without any model come last. What an instruction alone can say, end-to-end editors do as well.
+    """
+    found = [one for one in ROUTES if one.task == task or (one.task == "instruct" and task in IN_WORDS)]
+    return tuple(sorted(found, key=lambda one: (not one.weights, not one.allowed("train"), one.task != task)))
+
+
+def permitted(task: str, policy: Policy) -> tuple[Route, ...]:
+    """The ways to a task that a policy allows, the best first."""
+    return tuple(one for one in routes(task) if one.allowed(policy))
+
+
+def workflows_with(weights: Weights) -> tuple[str, ...]:
+    """Workflows that name these weights, in the table's order."""
+    return tuple(one.workflow for one in ROUTES if weights in one.weights)
+
+
+def wanted(words: Iterable[str]) -> tuple[Weights, ...]:
+    """What `--models` asks for: names of workflows, of tasks (their default route), of single weights, or `all`.
+
+    Raises:
+        UnknownModels: a word is none of these.
+    """
+    return tuple(dict.fromkeys(weights for word in words for weights in _asked(word)))
+
+
+def _asked(word: str) -> tuple[Weights, ...]:
+    if word == "all":
+        return TABLE
+    for one in ROUTES:
+        if one.workflow == word:
+            return one.weights
+    if ways := routes(word):
+        return ways[0].weights
+    if found := find(word):
+        return (found,)
+    known = ", ".join(dict.fromkeys(name for one in ROUTES if one.weights for name in (one.workflow, one.task)))
+    raise UnknownModels(f"{word}: no workflow, task or model file of that name; there are all, {known}")
+
+
+def size_text(size: int | None) -> str:
+    """A size as people read it, in units of 1,000."""
+    if size is None:
+        return "size unknown"
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
+
+
+def missing_model(file: str) -> str:
+    """What to add where a loader's list lacks a file: what it is and where it belongs; "" where the table has no such row."""
+    row = find(file)
+    if row is None:
+        return ""
+    return f" ({size_text(row.size)}, {row.licence.name}, from {row.repository} into models/{row.folder})"
+
+
+def fetch_command(files: Iterable[str], task: str) -> str:
+    """The command that fetches those of these files that the table knows, for a graph of this task; "" where it knows none."""
+    rows = {row for file in files if (row := find(file))}
+    if not rows:
+        return ""
+    enough = [one for one in ROUTES if rows <= set(one.weights)]
+    enough.sort(key=lambda one: one.task != task)
+    words = [one.workflow for one in enough[:1]] or sorted(row.name for row in rows)
+    return f"python install.py --models {','.join(words)}"
+
+
+def markdown() -> str:
+    """The README's table: what `python -m comfy_nodes.core.weights.table` prints."""
+    lines = ["| file | models folder | size | licence | outputs may train | in |", "|---|---|---|---|---|---|"]
+    for one in TABLE:
+        lines.append(
+            f"| [{one.name}]({one.page}) | `{one.folder}` | {size_text(one.size)} | {one.licence.name} "
+            f"| {one.licence.trains} | {', '.join(workflows_with(one)) or '-'} |"
+        )
+    lines += ["", "What these licences say of use and outputs (read them, this is no legal advice):", ""]
+    licences = dict.fromkeys(one.licence for one in TABLE)
+    lines += [f"- [{one.name}]({one.source}): {one.clause}." for one in licences]
+    return "\n".join(lines) + "\n"
+
+
+def comfy_models() -> list[dict[str, str]]:
+    """`Models` of `[tool.comfy]` in pyproject.toml: single files only, as its form has no folders in hub format."""
+    return [
+        {"location": one.target(one.parts[0]), "model_url": one.address(one.parts[0])}
+        for one in TABLE
+        if not one.hub_format
+    ]
+
+
+def toml() -> str:
+    """The same as lines of pyproject.toml: what `python -m comfy_nodes.core.weights.table --toml` prints."""
+    lines = [f'    {{ location = "{one["location"]}", model_url = "{one["model_url"]}" }},' for one in comfy_models()]
+    return "\n".join(["Models = [", *lines, "]"]) + "\n"
+
+
+if __name__ == "__main__":
+    print(toml() if "--toml" in sys.argv[1:] else markdown(), end="")

@@ -1,0 +1,1 @@
+"""Pictures as arrays: fills, crops, blends and masks."""

@@ -1,0 +1,173 @@
+"""What a photo shows, in a language model's words: captions, and the nouns that a detector looks for."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+from comfy_api.latest import io
+
+from ..core.instructions.scenes import ROUTED, routable
+from ..core.instructions.wording import Language
+from ..edit_samples.written import failed, node_name, photo_of, routing_scene
+from ..models.queries import parse
+from ..vlm import asking
+from ..vlm.questions import observer
+from ..wires.sockets import EditSample, Sample, Vlm, lazy_boxes
+
+
+class CaptionImage(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="EditPairsCaptionImage",
+            display_name="Caption Image (VLM)",
+            category="editpairs",
+            description="Has a language model describe the photo, at length and in one sentence.",
+            search_aliases=["describe image", "image to text", "dense caption", "qwen caption"],
+            inputs=[
+                Vlm.Input("vlm", tooltip="The language model."),
+                Sample.Input("sample", tooltip="What Load Edit Sample gave out."),
+                io.Combo.Input("language", options=["en", "zh"], default="en", tooltip="Language of both captions."),
+            ],
+            outputs=[
+                Sample.Output("sample", tooltip="The sample, or with the reason why there is no caption."),
+                io.String.Output("dense", tooltip="Three to six sentences: every thing with its colour and place."),
+                io.String.Output("short", tooltip="One sentence."),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    async def execute(cls, vlm: asking.Vlm, sample: EditSample, language: Language = "en") -> io.NodeOutput:
+        if sample.failure:
+            return io.NodeOutput(sample, "", "")
+        found = await observer.caption(vlm, photo_of(sample), language, sample.seed)
+        if isinstance(found, asking.Failure):
+            return io.NodeOutput(failed(sample, found, node_name("EditPairsCaptionImage", cls)), "", "")
+        return io.NodeOutput(sample, found.dense, found.short)
+
+
+class TagImage(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="EditPairsTagImage",
+            display_name="Tag Image (VLM)",
+            category="editpairs",
+            description="Has a language model name the things and backgrounds in the photo, as a vocabulary for Detect Objects.",
+            search_aliases=["image tags", "object nouns", "vocabulary", "recap", "ram tagger"],
+            inputs=[
+                Vlm.Input("vlm", tooltip="The language model."),
+                Sample.Input("sample", tooltip="What Load Edit Sample or Caption Image gave out."),
+                io.String.Input(
+                    "caption",
+                    default="",
+                    multiline=True,
+                    tooltip="The dense caption, in English. Nouns that it does not hold are left out.",
+                ),
+            ],
+            outputs=[
+                Sample.Output("sample", tooltip="The sample, or with the reason why there are no tags."),
+                io.String.Output("objects", tooltip="Things, with commas between, for Detect Objects."),
+                io.String.Output(
+                    "backgrounds", tooltip="Backgrounds, with commas between, for a second Detect Objects."
+                ),
+                io.String.Output("dropped", tooltip="Nouns that the caption does not hold."),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    async def execute(cls, vlm: asking.Vlm, sample: EditSample, caption: str = "") -> io.NodeOutput:
+        if sample.failure:
+            return io.NodeOutput(sample, "", "", "")
+        if not caption.strip():
+            raise ValueError("there is no caption to check the tags against: wire Caption Image's dense to caption")
+        found = await observer.nouns(vlm, photo_of(sample), caption, sample.seed)
+        if isinstance(found, asking.Failure):
+            return io.NodeOutput(failed(sample, found, node_name("EditPairsTagImage", cls)), "", "", "")
+        return io.NodeOutput(sample, *(", ".join(names) for names in (found.objects, found.backgrounds, found.dropped)))
+
+
+class RouteTask(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="EditPairsRouteTask",
+            display_name="Route Task (VLM)",
+            category="editpairs",
+            description="Has a language model decide which edit tasks suit the photo and its region, and say why not for the others.",
+            search_aliases=["task router", "choose task", "reject task", "edit type"],
+            inputs=[
+                Vlm.Input("vlm", tooltip="The language model."),
+                Sample.Input("sample", tooltip="What Load Edit Sample gave out; its own task does not matter."),
+                io.String.Input(
+                    "tasks",
+                    default=", ".join(ROUTED),
+                    multiline=True,
+                    tooltip="Tasks to decide on, with commas between.",
+                ),
+                io.String.Input(
+                    "caption",
+                    default="",
+                    multiline=True,
+                    optional=True,
+                    tooltip="What the photo shows. It helps the model and is never obeyed.",
+                ),
+                lazy_boxes(
+                    "boxes",
+                    "All named boxes of the photo. Tasks with two regions need them, and so does a sample without a region: each task then needs one of them.",
+                ),
+                lazy_boxes("background_boxes", "Boxes of backgrounds, for the tasks that edit them."),
+            ],
+            outputs=[
+                Sample.Output(
+                    "sample",
+                    tooltip="The sample with what was decided, or with the reason why nothing was. Save Annotation keeps it.",
+                ),
+                io.String.Output("tasks", tooltip="The tasks that suit, with commas between; empty where none does."),
+                io.String.Output(
+                    "record", tooltip="JSON: key, accepted and rejected tasks with reasons, model, prompt."
+                ),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def check_lazy_status(cls, sample: EditSample, **inputs: object) -> list[str]:
+        """What is still to be computed: nothing for a sample that has failed already."""
+        return [] if sample.failure else [name for name, value in inputs.items() if value is None]
+
+    @classmethod
+    async def execute(
+        cls,
+        vlm: asking.Vlm,
+        sample: EditSample,
+        tasks: str = ", ".join(ROUTED),
+        caption: str = "",
+        boxes: Any = None,
+        background_boxes: Any = None,
+    ) -> io.NodeOutput:
+        if sample.failure:
+            return io.NodeOutput(sample, "", "")
+        scene = routing_scene(sample, boxes, background_boxes)
+        fitting, unfit = routable(parse(tasks), scene)
+        found = observer.Route({}, {})
+        if fitting:
+            answer = await observer.route(vlm, photo_of(sample), scene, fitting, caption, sample.seed)
+            if isinstance(answer, asking.Failure):
+                return io.NodeOutput(failed(sample, answer, node_name("EditPairsRouteTask", cls)), "", "")
+            found = answer
+        record = {
+            "key": sample.provenance.key,
+            "accepted": found.accepted,
+            "rejected": {**unfit, **found.rejected},
+            "model": found.model,
+            "prompt_id": found.prompt_id,
+            "prompt_version": found.prompt_version,
+            "reply": found.reply,
+        }
+        routed = replace(sample, routes=record)
+        return io.NodeOutput(routed, ", ".join(found.accepted), json.dumps(record, ensure_ascii=False))

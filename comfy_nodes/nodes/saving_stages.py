@@ -1,0 +1,208 @@
+"""Save Annotation: the sink of the annotate stage. What it writes, every edit workflow reads."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import torch
+from comfy_api.latest import io
+
+from ..core.instructions.instructions import InstructionRecord, annotation_line
+from ..core.records import AnnotationRecord, Basis
+from ..core.regions.annotation import EXISTS, WEAK, Annotation, Kind, Region, segmentation, sift, to_json
+from ..core.regions.eligibility import eligibility
+from ..files.saved import OutputFiles, failed
+from ..routes import ingredients
+from ..wires import boxes as wire
+from ..wires.sockets import EditSample, Sample, lazy_boxes
+
+
+class SaveAnnotation(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="EditPairsSaveAnnotation",
+            display_name="Save Annotation",
+            category="editpairs",
+            description="Saves a photo's regions as ImgEdit's annotation JSON, which every edit workflow reads.",
+            search_aliases=["imgedit annotation", "save regions", "save boxes", "export masks"],
+            is_output_node=True,
+            inputs=[
+                Sample.Input("sample", tooltip="What Load Edit Sample gave out."),
+                lazy_boxes("object_boxes", "Boxes of objects, with their names and scores."),
+                io.Mask.Input(
+                    "object_masks",
+                    optional=True,
+                    lazy=True,
+                    tooltip="A mask for each object box, in the same order. Without them, boxes alone.",
+                ),
+                lazy_boxes("background_boxes", "Boxes of backgrounds such as sky or wall."),
+                io.Mask.Input(
+                    "background_masks",
+                    optional=True,
+                    lazy=True,
+                    tooltip="A mask for each background box, in the same order.",
+                ),
+                io.String.Input(
+                    "caption",
+                    default="",
+                    multiline=True,
+                    optional=True,
+                    tooltip="What the photo shows. Empty: no caption is saved.",
+                ),
+                io.String.Input(
+                    "folder", default="editpairs", optional=True, tooltip="Subfolder of ComfyUI's output folder."
+                ),
+                io.Float.Input(
+                    "exists",
+                    default=EXISTS,
+                    min=0.0,
+                    max=1.0,
+                    step=0.005,
+                    optional=True,
+                    tooltip="From this detector's score on a box is a thing. Others go into the file too, but apart, as weak, unless their CLIP score proves their name. 0: all are things, as in ImgEdit.",
+                ),
+            ],
+            outputs=[],
+            hidden=[io.Hidden.prompt],
+        )
+
+    @classmethod
+    def check_lazy_status(cls, sample: EditSample, **inputs: object) -> list[str]:
+        """What is still to be computed: nothing is looked for in the photo of a sample that has failed already."""
+        return [] if sample.failure else [name for name, value in inputs.items() if value is None]
+
+    @classmethod
+    def execute(
+        cls,
+        sample: EditSample,
+        object_boxes: Any = None,
+        object_masks: torch.Tensor | None = None,
+        background_boxes: Any = None,
+        background_masks: torch.Tensor | None = None,
+        caption: str = "",
+        folder: str = "editpairs",
+        exists: float = EXISTS,
+    ) -> io.NodeOutput:
+        files = OutputFiles(folder)
+        if sample.failure:
+            return failed(sample, files)
+        regions = _regions(object_boxes, object_masks, "object", sample) + _regions(
+            background_boxes, background_masks, "background", sample
+        )
+        things, weak = sift(regions, exists)
+        item = _annotation(sample, things, caption.strip())
+        if weak:
+            item[WEAK] = segmentation(weak)
+        if sample.routes is not None:
+            item["routes"] = sample.routes
+        origin = sample.provenance
+        name = f"{files.prefix(origin.key)}.annotation.json"
+        saved = files.save(name, json.dumps(item, ensure_ascii=False).encode())
+        made = ingredients.basis(sample, cls.hidden.prompt)
+        record = AnnotationRecord(key=origin.key, annotation=item, file=saved, basis=made)
+        files.finish(origin.key, [record.model_dump(mode="json")])
+        lines = [f"{region.kind} {region.class_name or 'unnamed'}: {_verdict(region)}" for region in things]
+        lines += [f"{len(weak)} weak detections are kept apart"] if weak else []
+        return io.NodeOutput(
+            ui={"editpairs": [record.model_dump(mode="json")], "text": ["\n".join(lines) or "nothing was found"]}
+        )
+
+
+def _regions(boxes: Any, masks: torch.Tensor | None, kind: Kind, sample: EditSample) -> list[Region]:
+    if boxes is None:
+        return []
+    return wire.regions(boxes, masks, kind, *sample.size)
+
+
+def _annotation(sample: EditSample, regions: list[Region], caption: str) -> dict[str, Any]:
+    """The photo's annotation in ImgEdit's schema with the extra columns that this project adds."""
+    origin = sample.provenance
+    judged = [
+        region.model_copy(update={"eligibility": reasons})
+        for region, reasons in zip(regions, eligibility(regions, *sample.size), strict=True)
+    ]
+    annotation = Annotation(
+        path=origin.source_path,
+        size=sample.size,
+        regions=tuple(judged),
+        source_licence=origin.source_licence,
+        source_url=origin.source_url,
+    )
+    item = to_json(annotation)
+    names: dict[Kind, list[str]] = {
+        kind: [region.class_name or "" for region in regions if region.kind == kind]
+        for kind in ("object", "background")
+    }
+    item["segmentation"]["box_format"] = "xyxy"
+    return {
+        **item,
+        "cap": [caption] if caption else list(sample.captions),
+        "tags": {kind: sorted(set(found) - {""}) for kind, found in names.items()},
+        "obj_count": dict(Counter(names["object"])),
+        "bg_count": dict(Counter(names["background"])),
+        "source_sha256": origin.source_sha256,
+    }
+
+
+def _verdict(region: Region) -> str:
+    return f"{region.score:.2f}" if region.score is not None else "no score"
+
+
+class SaveInstructions(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="EditPairsSaveInstructions",
+            display_name="Save Instructions",
+            category="editpairs",
+            description="Saves a sample's instructions beside its regions, as annotation JSON that edit workflows read.",
+            search_aliases=["save prompts", "export instructions", "write stage sink"],
+            is_output_node=True,
+            inputs=[
+                Sample.Input("sample", tooltip="What a writer gave out."),
+                io.String.Input(
+                    "folder", default="editpairs", optional=True, tooltip="Subfolder of ComfyUI's output folder."
+                ),
+            ],
+            outputs=[],
+            hidden=[io.Hidden.prompt],
+        )
+
+    @classmethod
+    def execute(cls, sample: EditSample, folder: str = "editpairs") -> io.NodeOutput:
+        files = OutputFiles(folder)
+        if sample.failure:
+            return failed(sample, files)
+        if not sample.writings:
+            raise ValueError("the sample has no instruction: wire a writer between Load Edit Sample and this node")
+        made = ingredients.basis(sample, cls.hidden.prompt)
+        records = [_saved(sample, number, files, made) for number in range(len(sample.writings))]
+        returned = [one.model_dump(mode="json") for one in records]
+        files.finish(sample.provenance.key, returned)
+        return io.NodeOutput(ui={"editpairs": returned, "text": [one.writing.instruction for one in records]})
+
+
+def _saved(sample: EditSample, number: int, files: OutputFiles, made: Basis) -> InstructionRecord:
+    """One of the sample's instructions as a record, its file written. Where there are several, each gets a slot of its
+    own, so that edits of one region stay apart when the file is an input."""
+    origin, writing = sample.provenance, sample.writings[number]
+    several = len(sample.writings) > 1
+    slot = "/".join(part for part in (origin.slot, str(number) if several else "") if part)
+    key = f"{origin.key}~{number}" if several else origin.key
+    line = annotation_line(writing, sample.task, origin.subtask, slot, sample.size, origin, sample.points)
+    data = json.dumps(line, ensure_ascii=False).encode()
+    file = files.save(f"{files.prefix(key)}.instruction.json", data)
+    return InstructionRecord(
+        key=key,
+        task=sample.task,
+        subtask=origin.subtask,
+        slot=slot,
+        writing=replace(writing, regions=()),
+        annotation=line,
+        file=file,
+        basis=made,
+    )

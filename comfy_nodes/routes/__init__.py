@@ -1,0 +1,1 @@
+"""HTTP routes of the pack, beside ComfyUI's own."""

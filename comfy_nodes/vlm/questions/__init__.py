@@ -1,0 +1,1 @@
+"""What is asked: writers, observers, verifiers and judges, with their prompts."""

@@ -1,0 +1,167 @@
+"""Asks a model for edit instructions: the picture with its regions marked in, checked instructions out.
+
+Nodes call `write` with what they know of a sample. A reply that breaks a rule is sent back once with the reason; what
+is still broken then is a failure, as data. No torch, no ComfyUI.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ...core.instructions.checks import Unfit
+from ...core.instructions.composing import finish, operations
+from ...core.instructions.instructions import Writing
+from ...core.instructions.scenes import Scene
+from ...core.instructions.shapes import MAX_EDITS, SHAPES, Edits, several
+from ...core.instructions.wording import Language
+from ...core.regions.drawing import DrawnRegion, draw
+from ...core.tasks import TASKS
+from ...core.taxonomy import Kind
+from ..asking import Answer, Failure, Question, Vlm
+from .asking_again import MAX_ASKED, again, line, unfit
+from .prompt_files import prompt
+
+LANGUAGES: dict[Language, str] = {"en": "English", "zh": "Chinese (simplified characters)"}
+NOTHING = "none given"
+"""What stands in a prompt where a fact is not known."""
+
+TOKENS_BASE, TOKENS_PER_EDIT = 512, 512
+"""Most tokens of a reply: ImgEdit allows 1024 for one edit, and so does this. Ours above one."""
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What is to be written about."""
+
+    kind: Kind
+    photo: np.ndarray
+    """uint8 [H, W, 3], nothing drawn on it."""
+    scene: Scene
+    """The photo's size and its regions, those that are edited apart from the others."""
+    language: Language = "en"
+    count: int = 1
+    """How many instructions, 1 to `MAX_EDITS`; fewer come back where a model writes fewer that are usable."""
+    caption: str = ""
+    seed: int = 0
+    temperature: float = 0.0
+    other_picture: np.ndarray | None = None
+    """uint8 [H, W, 3]: the reference of task visual, the second frame of task motion."""
+
+
+async def write(vlm: Vlm, assignment: Assignment) -> list[Writing] | Failure:
+    """One to `count` instructions, different from each other.
+
+    Returns:
+        A failure where the model did not answer, or three times with nothing usable: `VlmWrongLanguage` where that was all
+        that was wrong, else `VlmWrongShape`.
+
+    Raises:
+        NothingToEdit: the model does not see what the edit is to change.
+    """
+    assert 1 <= assignment.count <= MAX_EDITS and assignment.kind.prompt and assignment.kind.shape
+    ops = operations(assignment.kind.task or "", assignment.seed)
+    question = _question(assignment, ops)
+    found: list[Writing] = []
+    first = question
+    for tried in range(MAX_ASKED):
+        (answer,) = await vlm.ask([question])
+        if isinstance(answer, Failure):
+            return found or answer
+        written, problems = _read(answer, question, assignment, ops)
+        found = _different([*found, *written])[: assignment.count]
+        if len(found) == assignment.count or (tried and found):
+            return found
+        problems = problems or [Unfit(f"there are {len(found)} different edits instead of {assignment.count}")]
+        question = replace(again(first, problems), seed=question.seed + 1)
+    return unfit(problems, answer)
+
+
+def marked(photo: np.ndarray, scene: Scene) -> np.ndarray:
+    """The photo with a frame around each edited region, numbered where there are two: uint8 [H, W, 3]."""
+    numbered = len(scene.regions) > 1
+    regions = [DrawnRegion(one.bbox, str(number) if numbered else "") for number, one in enumerate(scene.regions, 1)]
+    return draw(photo, regions) if regions else photo
+
+
+def facts(scene: Scene, caption: str) -> dict[str, object]:
+    """What is known of a photo, as prompts name it."""
+    names = [one.class_name or "a thing without a name" for one in scene.regions]
+    own = {name.casefold() for name in names}
+    others = dict.fromkeys(one.class_name for one in scene.others if one.class_name)
+    return {
+        "width": scene.width,
+        "height": scene.height,
+        "caption": line(caption) or NOTHING,
+        "marked": "; ".join(f"{number} {line(name)}" for number, name in enumerate(names, 1))
+        if len(names) > 1
+        else line("; ".join(names)) or NOTHING,
+        "others": ", ".join(line(name) for name in others if name.casefold() not in own) or NOTHING,
+    }
+
+
+def _question(assignment: Assignment, ops: tuple[str, ...]) -> Question:
+    kind, scene = assignment.kind, assignment.scene
+    assert kind.prompt and kind.shape
+    images = [marked(assignment.photo, scene)]
+    if assignment.other_picture is not None:
+        images.append(assignment.other_picture)
+    several_turns = kind.task and (TASKS[kind.task].turns > 1 or TASKS[kind.task].regions > 1)
+    values = facts(scene, assignment.caption) | {
+        "language": LANGUAGES[assignment.language],
+        "number": "one edit"
+        if assignment.count == 1
+        else f"{assignment.count} edits that clearly differ from each other",
+        "operations": ", ".join(f"{number} {op}" for number, op in enumerate(ops, 1)) if several_turns else ops[0],
+        "reference": "It is the second picture." if len(images) > 1 else "It is not made yet: think of one.",
+    }
+    return prompt(kind.prompt).question(
+        values,
+        reply=several(SHAPES[kind.shape]),
+        images=images,
+        max_tokens=TOKENS_BASE + TOKENS_PER_EDIT * assignment.count,
+        temperature=assignment.temperature,
+        seed=assignment.seed,
+    )
+
+
+def _read(
+    answer: Answer, question: Question, assignment: Assignment, ops: tuple[str, ...]
+) -> tuple[list[Writing], list[Unfit]]:
+    """The usable edits of an answer, and why the others are not."""
+    assert isinstance(answer.value, Edits)
+    written, problems = [], []
+    for edit in answer.value.edits:
+        try:
+            writing = finish(
+                assignment.kind,
+                edit,
+                assignment.scene,
+                assignment.language,
+                ops,
+                has_reference=assignment.other_picture is not None,
+            )
+        except Unfit as problem:
+            problems.append(problem)
+            continue
+        written.append(
+            replace(
+                writing,
+                regions=assignment.scene.regions,
+                model=answer.model,
+                prompt_id=question.prompt_id,
+                prompt_version=answer.prompt_version,
+                reply=answer.text,
+            )
+        )
+    return written, problems
+
+
+def _different(written: Sequence[Writing]) -> list[Writing]:
+    """Without repetitions, in order."""
+    by_words: dict[str, Writing] = {}
+    for one in written:
+        by_words.setdefault(one.instruction.casefold(), one)
+    return list(by_words.values())

@@ -1,0 +1,103 @@
+"""EditPairs' own socket types and what travels through them. Everything else uses core's types."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from comfy_api.latest import io
+
+from ..core.instructions.instructions import Writing
+from ..core.records import SampleFailure
+from ..core.regions.annotation import Provenance, Region
+from ..imaging.crops import Crop
+
+Sample = io.Custom("EDITPAIRS_SAMPLE")
+Grounder = io.Custom("EDITPAIRS_GROUNDER")
+"""Carries a `models.detections.Grounder`."""
+Scores = io.Custom("EDITPAIRS_SCORES")
+"""Carries a list of `core.verdicts.Scores`, one for each image of a batch or a single one for all."""
+Sam2 = io.Custom("EDITPAIRS_SAM2")
+"""Carries a `models.sam2_models.Segmenter`."""
+RegionScorer = io.Custom("EDITPAIRS_REGION_SCORER")
+"""Carries a `models.scorers.RegionScorer`."""
+Vlm = io.Custom("EDITPAIRS_VLM")
+"""Carries a `vlm.asking.Vlm`."""
+
+
+@dataclass(frozen=True)
+class EditSample:
+    """One thing to edit: the photo, the region, the task and where all of it comes from."""
+
+    source: torch.Tensor
+    """IMAGE [1, H, W, 3], float 0 to 1: the photo upright, in sRGB."""
+    task: str
+    region: Region | None
+    instruction: str
+    """What the user wrote; empty where an instruction is still to be written."""
+    seed: int
+    provenance: Provenance
+    also: tuple[Region, ...] = ()
+    """Further regions that the same edit is about: the second of a hybrid."""
+    others: tuple[Region, ...] = ()
+    """The photo's other regions, as far as they are known: what the one that is edited is told apart from."""
+    images: dict[str, torch.Tensor] = field(default_factory=dict)
+    """Further images by role, each IMAGE [1, H, W, 3]: `reference`, what the edit is to show (it need not be of the
+    photo's size); `frame2`, the second frame of a motion; `edited`, an edit that was made already."""
+    captions: tuple[str, ...] = ()
+    """What its annotation says is on the photo. Save Annotation keeps it where no node has written another one."""
+    points: tuple[str, ...] = ()
+    """What its annotation says that a right edit shows, where that has to be reasoned about; for judges."""
+    writings: tuple[Writing, ...] = ()
+    """What writers wrote for it, the one that an edit graph carries out first. Empty before the write stage."""
+    crop: tuple[float, float, float, float] | None = None
+    """(x1, y1, x2, y2) in pixels: which part of the photo `source` is, where it is not all of it."""
+    carried: dict[str, Any] | None = None
+    """Of an edit that was made already: fields of its record that stay as they are. Save Edit Pair takes them over."""
+    upstream: str = ""
+    """Hash of the stage that left its annotation; see `core.annotation.Annotation`."""
+    routes: dict[str, Any] | None = None
+    """What Route Task decided: accepted and rejected tasks with reasons, and who said so."""
+    failure: SampleFailure | None = None
+    """Why a step before this one came to nothing. Sinks save the reason instead of a pair, and don't ask for the edit."""
+
+    @property
+    def writing(self) -> Writing | None:
+        """The instruction that an edit graph carries out, with all that was written together with it."""
+        return self.writings[0] if self.writings else None
+
+    @property
+    def regions(self) -> tuple[Region, ...]:
+        """All regions that the edit is about, in the order of its steps."""
+        return ((self.region,) if self.region else ()) + self.also
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of the photo in pixels."""
+        return self.source.shape[2], self.source.shape[1]
+
+
+def lazy_boxes(name: str, tooltip: str) -> io.BoundingBox.Input:
+    """An optional input for boxes that are computed only when they are asked for. Core's takes no `lazy`."""
+    boxes = io.BoundingBox.Input(name, force_input=True, optional=True, tooltip=tooltip)
+    boxes.lazy = True
+    return boxes
+
+
+CropPlace = io.Custom("EDITPAIRS_CROP")
+"""Carries a list of `Placement`, one for each crop of a batch."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """One crop's photo, and what may change in it."""
+
+    photo: np.ndarray
+    """float32 [H, W, 3], 0 to 1."""
+    crop: Crop
+    edit_mask: np.ndarray
+    """bool [H, W]: where pixels may differ."""
+    blend: int
+    """Width of the soft edge inside of the edit mask, in pixels of the photo."""

@@ -1,0 +1,1 @@
+"""Artists' graphs: adopted, collected from, and rows opened again."""

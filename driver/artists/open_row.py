@@ -1,0 +1,305 @@
+"""`--open`: the workflow of one row, filled in as the driver filled it, for an artist to open; and the row made again.
+
+Called by the command with a server, whose node list tells what the graph's widgets are. Reads a finished run's folder
+and writes into its `open/`; the run itself stays as it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import time
+import uuid
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from comfy_nodes.core.photos import PhotoError
+from comfy_nodes.core.records import EditRecord, records_name
+from comfy_nodes.core.regions.annotation import Provenance
+from comfy_nodes.core.whole_files import write_whole
+
+from ..comfyui.client import ComfyServer
+from ..dataset.dataset import finished_facts, stored_rows
+from ..dataset.layouts.layout import StoredRow
+from ..dataset.ownership import JOURNAL, check_journal, refuse_links
+from ..dataset.rows import key_stem
+from ..dataset.shards import CONFIGS
+from ..engine.posting import sample_widgets
+from ..errors import RunError
+from ..graph import partner
+from ..graph.api import Api
+from ..graph.bound import BatchGraph
+from ..graph.dynamic_prompts import as_typed
+from ..graph.file import WorkflowFile
+from ..graph.page_rules import unindexed
+from ..graph.ui import UiGraph, without_shown_values
+from ..inputs.source import Source
+from ..journal import Journal
+from ..pipeline.folder import workflow_files
+from ..samples import Sample
+
+FOLDER = "open"
+"""Where opened rows lie in a run's folder."""
+
+UPLOADS = "editpairs-open"
+"""Where their pictures lie on a server."""
+
+AGAIN_SECONDS = 3600
+"""Longest wait for a row that is made again. Ours."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A row as a workflow."""
+
+    row: StoredRow
+    path: Path
+    """The workflow in UI format, to be dragged into ComfyUI."""
+    pictures: tuple[Path, ...]
+    """The photo, and what belongs to it."""
+    lines: tuple[str, ...]
+    """What was done and what to do now, a line each."""
+    graph: BatchGraph
+    values: Mapping[str, Any]
+    seconds: Mapping[str, Path]
+
+
+@dataclass(frozen=True)
+class Again:
+    """A row that was made a second time."""
+
+    difference: int | None
+    """Largest difference of any colour channel to the stored picture, 0 to 255; None where the sizes differ."""
+    share: float
+    """Share of the pixels that differ at all, 0 to 1."""
+    line: str
+
+
+@dataclass(frozen=True)
+class Found:
+    """A row with what its run's folder holds of it."""
+
+    run: Path
+    row: StoredRow
+    sample: Sample
+    ui: WorkflowFile
+    api: Api
+
+
+def find_row(key: str, run: Path) -> Found:
+    """Looks a row up; needs no server.
+
+    Args:
+        key: the row's, as the dataset and the report name it.
+        run: the run's folder.
+
+    Raises:
+        RunError: no such folder or row, a run without a UI file or a journal.
+    """
+    finished_facts(run)
+    refuse_links(run)
+    row = _stored(run, key)
+    sample = _sample_of(run, key_stem(key))
+    return Found(run, row, sample, *_graphs(run, sample.task or str(row.columns["task"])))
+
+
+def open_row(found: Found, server: ComfyServer, original: Source | None, upload: bool) -> Opened:
+    """Writes the workflow of one row, with photo, region, instruction and seed in its widgets.
+
+    Args:
+        server: a ComfyUI that has the graph's nodes.
+        original: the run's input, for the photo as it was; None for the picture that the row has, which is the photo
+            without its metadata unless the graph scaled it.
+        upload: whether the pictures go to that server, so that the workflow runs there at once.
+
+    Raises:
+        RunError: a photo that is another one now.
+    """
+    run, row, sample, ui_file, api = found.run, found.row, found.sample, found.ui, found.api
+    key = str(row.columns["key"])
+    info = server.object_info()
+    graph = BatchGraph.bind(api, info)
+    pictures, notes = _pictures(sample, row, graph, original)
+    folder = run / FOLDER
+    folder.mkdir(exist_ok=True)
+    paths = {role: folder / name for role, (name, _) in pictures.items()}
+    for role, (_, data) in pictures.items():
+        write_whole(paths[role], data)
+    names = {
+        role: server.upload(data, name, UPLOADS, "input") if upload else name for role, (name, data) in pictures.items()
+    }
+    values = sample_widgets(sample, _provenance(sample, row))
+    seconds = {role: path for role, path in paths.items() if role != "image"}
+    ui = UiGraph(without_shown_values(ui_file.ui or {}, info))
+    _fill(
+        ui, graph.prompt({"image": names["image"], **values}, int(row.columns["seed"]), "", names), graph, ui_file, info
+    )
+    path = folder / f"{key}.json"
+    write_whole(path, json.dumps(ui.ui, indent=2, ensure_ascii=False) + "\n")
+    where = (
+        f"{server.url} has its pictures"
+        if upload
+        else f"copy {', '.join(p.name for p in paths.values())} from {folder} into ComfyUI's input folder"
+    )
+    lines = (f"{path}: drag it into ComfyUI and press Run; {where}", *notes)
+    return Opened(row, path, tuple(paths.values()), lines, graph, values, seconds)
+
+
+def make_again(opened: Opened, server: ComfyServer) -> Again:
+    """Runs an opened row on a server and compares what comes out with what the dataset has.
+
+    Raises:
+        RunError: the server refused it, or it failed there.
+    """
+    key = str(opened.row.columns["key"])
+    folder, prompt_id = f"{UPLOADS}/{uuid.uuid4().hex[:12]}", str(uuid.uuid4())
+    photo = opened.pictures[0]
+    image = server.upload(photo.read_bytes(), photo.name, UPLOADS)
+    seconds = {role: server.upload(path.read_bytes(), path.name, UPLOADS) for role, path in opened.seconds.items()}
+    prompt = opened.graph.prompt({"image": image, **opened.values}, int(opened.row.columns["seed"]), folder, seconds)
+    server.submit(prompt, prompt_id, uuid.uuid4().hex, partner.extra_data(prompt, server.object_info()))
+    _wait(server, prompt_id, key)
+    try:
+        returned = json.loads(server.fetch(records_name(key_stem(key)), folder))["editpairs"]
+    except FileNotFoundError:
+        raise RunError(f"{key}: ran on {server.url}, but left no pair", 1) from None
+    if failed := [one["failure"]["message"] for one in returned if "failure" in one]:
+        raise RunError(f"{key}: failed on {server.url} ({failed[0]})", 1)
+    records = {record.key: record for record in map(EditRecord.model_validate, returned)}
+    # A rejected try is kept under a name of its own, which the node does not know.
+    record = records.get(_as_saved(key)) or next(iter(records.values()))
+    made = [server.fetch(one.filename, one.subfolder, one.type) for one in record.output_images]
+    return _compared(key, opened.row.outputs, made)
+
+
+def _compared(key: str, stored: tuple[bytes, ...], made: list[bytes]) -> Again:
+    largest, share = 0, 0.0
+    for before, after in zip(map(_pixels, stored), map(_pixels, made), strict=True):
+        if before.shape != after.shape:
+            sizes = " and ".join(f"{one.shape[1]} x {one.shape[0]}" for one in (before, after))
+            return Again(None, 1.0, f"{key} made again: another size than the row has ({sizes})")
+        apart = np.abs(before.astype(np.int16) - after)
+        largest, share = max(largest, int(apart.max())), max(share, float((apart.max(axis=2) > 0).mean()))
+    said = (
+        "no pixel differs" if not largest else f"differs by up to {largest} of 255 levels in {share:.2%} of the pixels"
+    )
+    return Again(largest, share, f"{key} made again: {said}")
+
+
+def _stored(run: Path, key: str) -> StoredRow:
+    for config in CONFIGS:
+        for row in stored_rows(run, config):
+            if row.columns["key"] == key:
+                return row
+    raise RunError(f"--open {key}: {run} has no row of this key; report.html and the column key name them")
+
+
+def _sample_of(run: Path, key: str) -> Sample:
+    """The sample that a row was made of, from the run's journal."""
+    check_journal(run)
+    with closing(Journal(run / JOURNAL)) as journal:
+        found = journal.sample(key)
+    if found is None:
+        raise RunError(f"--open {key}: the journal of {run} does not know it; it was not made by a run")
+    return found
+
+
+def _graphs(run: Path, task: str) -> tuple[WorkflowFile, Api]:
+    """The run's workflow as its file was, and as it ran."""
+    for names in (workflow_files(""), workflow_files(task)):
+        ui, api = (run / name for name in names)
+        if not api.exists():
+            continue
+        if not ui.exists():
+            raise RunError(
+                f"{run}: was run from a file in API format, which has no nodes on a canvas: there is nothing to fill in; "
+                f"ComfyUI opens {api.name} itself, without the row's values"
+            )
+        found = WorkflowFile.read(api).api
+        assert found is not None
+        return WorkflowFile.read(ui), found
+    raise RunError(f"{run}: holds no workflow; it is no run's folder, or its pairs were made by hand")
+
+
+def _pictures(
+    sample: Sample, row: StoredRow, graph: BatchGraph, original: Source | None
+) -> tuple[dict[str, tuple[str, bytes]], list[str]]:
+    """The pictures that the graph loads, by role (`image`, the photo, first), as name and bytes; and what to say of them."""
+    key = str(row.columns["key"])
+    notes: list[str] = []
+    roles = sorted(set(graph.seconds().values()))
+    if original is not None:
+        files = {"image": sample.file, **{role: getattr(sample, role) for role in roles}}
+        try:
+            found = {
+                role: (_name(key, role, original.suffix(file)), original.read(file))
+                for role, file in files.items()
+                if file
+            }
+        except PhotoError as error:
+            raise RunError(f"--input: {error}") from None
+        if hashlib.sha256(found["image"][1]).hexdigest() != row.columns["source_sha256"]:
+            raise RunError(f"--input: {sample.file} is another picture than the one that {key} was made of")
+        return found, notes
+    kept = {"image": row.inputs[0], "reference": row.inputs[-1], "frame2": row.outputs[0], "edited": row.outputs[0]}
+    size = _pixels(row.inputs[0]).shape[1::-1]
+    if sample.annotation.size and sample.annotation.size != size:
+        notes.append(
+            f"the graph scaled the photo from {sample.annotation.size[0]} x {sample.annotation.size[1]} to {size[0]} x "
+            f"{size[1]}: give the run's --input for the photo itself, or the result will differ"
+        )
+    return {role: (_name(key, role, ".png"), kept[role]) for role in ("image", *roles)}, notes
+
+
+def _name(key: str, role: str, suffix: str) -> str:
+    return f"{key}{'' if role == 'image' else f'-{role}'}{suffix}"
+
+
+def _provenance(sample: Sample, row: StoredRow) -> Provenance:
+    names = ("source_id", "source_path", "source_sha256", "source_licence", "source_url", "subtask", "slot")
+    return Provenance(key=sample.key, task=sample.own_task, **{name: row.columns[name] for name in names})
+
+
+def _fill(ui: UiGraph, wanted: Api, graph: BatchGraph, file: WorkflowFile, info: dict[str, Any]) -> None:
+    """Sets every widget whose value the driver gave, seeds, settings and drawn alternatives too."""
+
+    def convert(changed: dict[str, Any]) -> Api:
+        return unindexed(WorkflowFile(file.path, file.sha256, changed, None).to_api(info))
+
+    shown = convert(ui.ui)
+    for node_id, node in unindexed(wanted).items():
+        for name, value in node["inputs"].items():
+            if shown[node_id]["inputs"].get(name) != value and (node_id, name) != (graph.sink, "folder"):
+                typed = as_typed(value) if (node_id, name) in graph.drawn else value
+                ui.set(tuple(node_id.split(":")), name, value, convert, typed)
+
+
+def _wait(server: ComfyServer, prompt_id: str, key: str) -> None:
+    deadline = time.monotonic() + AGAIN_SECONDS
+    while time.monotonic() < deadline:
+        job = server.job(prompt_id)
+        if job and job.finished:
+            if job.status != "completed":
+                why = job.error.get("exception_message") or job.status
+                raise RunError(f"{key}: failed on {server.url} ({str(why).strip()})", 1)
+            return
+        time.sleep(0.2)
+    server.cancel([prompt_id])
+    raise RunError(f"{key}: {server.url} was not done after {AGAIN_SECONDS} s; see what else is in its queue", 1)
+
+
+def _as_saved(key: str) -> str:
+    """A row's key as the node gave it: without the mark of a rejected try."""
+    return "~".join(part for part in key.split("~") if not part.startswith("try"))
+
+
+def _pixels(data: bytes) -> np.ndarray:
+    with Image.open(io.BytesIO(data)) as opened:
+        return np.asarray(opened.convert("RGB"))

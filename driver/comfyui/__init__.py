@@ -1,0 +1,1 @@
+"""One ComfyUI server: started or found, asked, watched and ended."""

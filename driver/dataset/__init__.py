@@ -1,0 +1,1 @@
+"""Rows on disk: spool, shards, layouts, publishing."""

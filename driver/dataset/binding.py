@@ -1,0 +1,175 @@
+"""Whether records are their sample's, and pictures their record's.
+
+Called by whoever brings records home, from a server or from a folder: nothing that a sink left is believed. Fetches
+nothing itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+from PIL import Image
+from pydantic import BaseModel, ValidationError
+
+from comfy_nodes.core.instructions.instructions import InstructionRecord
+from comfy_nodes.core.records import AnnotationRecord, EditRecord, SavedFile
+from comfy_nodes.core.regions import rle
+from comfy_nodes.core.regions.annotation import AnnotationError, parse_annotation
+
+Role = Literal["input", "output"]
+Written = EditRecord | AnnotationRecord | InstructionRecord
+
+
+class Unfit(Exception):
+    """What was saved cannot be a row; one line says why."""
+
+
+class Foreign(Unfit):
+    """It is another sample's."""
+
+
+class Damaged(Unfit):
+    """A file is not what its record says."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What each record of a sample says of where it comes from."""
+
+    key: str
+    task: str
+    source_path: str
+    source_sha256: str
+    seed: int | None
+    """None where the graph takes another than the sample's."""
+    folder: str
+    """Where the sink was told to save, below the output folder."""
+
+
+_Record = TypeVar("_Record", bound=BaseModel)
+
+
+def records_of(returned: Sequence[Any], kind: type[_Record]) -> list[_Record]:
+    """What a sink returned, as records.
+
+    Raises:
+        Unfit: it is something else.
+    """
+    try:
+        return [kind.model_validate(item) for item in returned]
+    except ValidationError as error:
+        raise Unfit(invalid(error)) from None
+
+
+def invalid(error: ValidationError) -> str:
+    """What is wrong with a record, in one line."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in first["loc"]) or "it"
+    return f"not a record as this version of EditPairs reads it ({where}: {first['msg']})"
+
+
+def bind(records: Sequence[Written], origin: Origin) -> None:
+    """Sees that records are those of a sample, all of them, and usable later.
+
+    Raises:
+        Foreign: one is another sample's.
+        Unfit: an annotation in one cannot be read.
+    """
+    several = len(records) > 1
+    for number, record in enumerate(records):
+        wanted: dict[str, Any] = {"key": f"{origin.key}~{number}" if several else origin.key}
+        found: dict[str, Any] = {"key": record.key}
+        if isinstance(record, EditRecord):
+            names = ("task", "source_path", "source_sha256", *(("seed",) if origin.seed is not None else ()))
+            wanted |= {name: getattr(origin, name) for name in names}
+            found |= {name: getattr(record, name) for name in names}
+            files: tuple[SavedFile, ...] = record.input_images + record.output_images
+        else:
+            wanted |= {"path": origin.source_path, "source_sha256": origin.source_sha256}
+            found |= {name: record.annotation.get(name) for name in ("path", "source_sha256")}
+            _readable(record.annotation)
+            files = (record.file,)
+        for name, value in wanted.items():
+            if found[name] != value:
+                raise Foreign(
+                    f"a record of another sample came back: its {name} is {found[name]!r:.80}, not {value!r:.80}"
+                )
+        for file in files:
+            if (file.subfolder, file.type) != (origin.folder, "output"):
+                raise Foreign(f"a record of another sample came back: its files lie in {file.subfolder!r:.120}")
+
+
+def _readable(annotation: Mapping[str, Any]) -> None:
+    try:
+        parse_annotation(annotation)
+    except AnnotationError as error:
+        raise Unfit(f"its annotation cannot be read: {error}") from None
+
+
+def pictures(record: EditRecord, read: Callable[[SavedFile], bytes]) -> Iterator[tuple[Role, int, SavedFile, bytes]]:
+    """A record's pictures, one after the other, each whole and as its record says: role, place, address and bytes.
+
+    Args:
+        read: gets a file's bytes.
+
+    Raises:
+        Unfit: they are no pair of equal size, or a mask has another.
+        Damaged: a file is not the one that was saved.
+    """
+    if len(record.output_images) != 1 or len(record.input_images) not in (1, 2):
+        found = f"{len(record.input_images)} before and {len(record.output_images)} after the edit"
+        raise Unfit(f"the record has {found}; a pair is the photo, perhaps a reference, and one edited picture")
+    _masks_fit(record)
+    roles: dict[Role, tuple[SavedFile, ...]] = {"input": record.input_images, "output": record.output_images}
+    for role, images in roles.items():
+        for number, image in enumerate(images):
+            data = read(image)
+            size = _size(data, image)
+            if number == 0 and size != (record.width, record.height):
+                raise Unfit(
+                    f"the record says {record.width} x {record.height}, {image.filename} is {size[0]} x {size[1]}: "
+                    "before and after need one size"
+                )
+            yield role, number, image, data
+
+
+def _masks_fit(record: EditRecord) -> None:
+    masks = {"edit_mask": record.edit_mask}
+    masks |= {f"regions.{number}.mask": region.mask for number, region in enumerate(record.regions)}
+    for name, mask in masks.items():
+        if mask is None:
+            continue
+        if mask.size != (record.height, record.width):
+            raise Unfit(f"{name} is {mask.size[1]} x {mask.size[0]}, the picture {record.width} x {record.height}")
+        try:
+            rle.decode(mask)
+        except ValueError as error:
+            raise Unfit(f"{name}: {error}") from None
+
+
+def _size(data: bytes, image: SavedFile) -> tuple[int, int]:
+    """(width, height) of a picture that is what was saved, and a whole PNG."""
+    if hashlib.sha256(data).hexdigest() != image.sha256:
+        raise Damaged(f"{image.filename} is not what was saved: its hash is another")
+    try:
+        return png_size(data)
+    except ValueError as error:
+        raise Damaged(f"{image.filename} is no whole PNG ({error})") from None
+
+
+def png_size(data: bytes) -> tuple[int, int]:
+    """(width, height) of a whole PNG.
+
+    Raises:
+        ValueError: it is none, or a byte of it was changed.
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=["PNG"]) as opened:
+            opened.verify()  # its chunks and their checksums; decoding the pixels would take longer than all else here
+            return opened.size
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(str(error)) from None

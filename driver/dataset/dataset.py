@@ -1,0 +1,390 @@
+"""What a run leaves of its rows: kept ones in `data/`, all others in `rejected/`, in the input's order.
+
+Both folders are written beside their places and take them together, after `COMMIT` says that they are whole: whoever is
+killed before that leaves the old dataset, and after that the new one. Rows of an earlier finish come out of its shards,
+new ones out of the spool.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import shutil
+import tarfile
+from array import array
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from comfy_nodes.core.keys import checked_key
+from comfy_nodes.core.whole_files import write_whole
+
+from ..disk import disk_error, make_durable
+from ..errors import RunError
+from ..journal import Journal
+from .binding import png_size
+from .layouts.layout import LAYOUTS, Layout, Shard, StoredRow, layout_named
+from .ownership import keep_others
+from .rows import Pair, Row, RunFacts
+from .shards import CONFIGS, ConfigFacts, DatasetFacts, Former, settings_digest, write_config
+from .spool import Spool
+
+FACTS = "shards.json"
+"""Lists what lies in the folders. The last file that a finish puts in place: while it is there, they are as it says."""
+
+COMMIT = "shards.json.new"
+"""The same, in the work folder: from when it is there, the new folders are the dataset."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a finish found beside the rows that it wrote."""
+
+    lost: tuple[str, ...] = ()
+    """Samples whose pictures were gone, or not those of their record. They wait again."""
+    rebuilt: bool = False
+    """Whether the list of the earlier shards was missing or changed, so that these were looked through."""
+
+
+def write_dataset(
+    journal: Journal, spool: Spool, output: Path, work: Path, facts: RunFacts, layout: str = "hf"
+) -> Written:
+    """Writes all finished rows and empties the spool. May be called again, also while samples still wait.
+
+    Pictures are compared with the hashes in their records, whether they come from the spool or from an earlier shard.
+
+    Args:
+        output: the run's folder.
+        work: a folder on the same disk for what isn't whole yet.
+        layout: name of the layout; an earlier finish may have had another.
+
+    Raises:
+        RunError: the disk is full.
+    """
+    restore(output, work)
+    listed = read_facts(output)
+    earlier = listed or found_facts(output)
+    images = _Images(spool, output, earlier)
+    lost: list[str] = []
+    try:
+        written = _write(journal, images, output, work, facts, layout, earlier)
+        while images.lost:
+            lost += journal.lost(images.lost)
+            images.lost.clear()
+            written = _write(journal, images, output, work, facts, layout, earlier)
+        _commit(written, work)
+    except BaseException as error:
+        if not unfinished(work):
+            for folder in CONFIGS:  # what was written so far takes the room that the next try needs
+                shutil.rmtree(work / f"{folder}.new", ignore_errors=True)
+        if isinstance(error, OSError):
+            raise disk_error(error, output) from None
+        raise
+    try:
+        restore(output, work)
+    except BaseException as error:
+        restore(output, work)  # Ctrl-C between two renames; what stops it twice is put right by the next run
+        if isinstance(error, OSError):
+            raise disk_error(error, output) from None
+        raise
+    spool.clear()
+    return Written(tuple(lost), rebuilt=listed is None and earlier is not None)
+
+
+def _write(
+    journal: Journal, images: _Images, output: Path, work: Path, facts: RunFacts, layout: str,
+    earlier: DatasetFacts | None,
+) -> DatasetFacts:  # fmt: skip
+    """Writes both configs beside their places; rows whose pictures are lost are left out."""
+    chosen = layout_named(layout)
+    settings = settings_digest(chosen)
+    configs = {}
+    for folder, kept in CONFIGS.items():
+        fresh = work / f"{folder}.new"
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(parents=True)
+        former = None
+        if earlier is not None and earlier.settings == settings:
+            listed = (output / FACTS).stat().st_mtime_ns
+            former = Former.of(output / folder, earlier.configs[folder], listed)
+            with _rows(journal, kept, facts) as rows:
+                former.look_at(rows, chosen)
+        with _rows(journal, kept, facts) as rows:
+            configs[folder] = write_config(rows, images.fill, chosen, fresh, former)
+        make_durable(fresh)
+    return DatasetFacts(layout=chosen.name, settings=settings, configs=configs).sealed()
+
+
+def restore(output: Path, work: Path) -> None:
+    """Ends what a finish began that was killed after its `COMMIT`; does nothing otherwise.
+
+    What somebody else put into the folders stays in them.
+
+    Raises:
+        RunError: it cannot, as something of ours took its name.
+    """
+    if not unfinished(work):
+        return
+    (output / FACTS).unlink(missing_ok=True)
+    ours = re.compile("|".join(f"(?:{layout_named(name).names()})" for name in LAYOUTS)).fullmatch
+    for folder in CONFIGS:
+        fresh, place, old = work / f"{folder}.new", output / folder, work / f"{folder}.old"
+        if fresh.exists():
+            if place.exists():
+                shutil.rmtree(old, ignore_errors=True)
+                place.rename(old)
+            fresh.rename(place)
+        if old.exists():
+            keep_others(old, place, ours)
+    make_durable(output)
+    (work / COMMIT).replace(output / FACTS)
+    make_durable(output)
+    for folder in CONFIGS:
+        shutil.rmtree(work / f"{folder}.old", ignore_errors=True)
+
+
+def unfinished(work: Path) -> bool:
+    """Whether folders wait in the work folder for their place: whoever removes it loses rows."""
+    return (work / COMMIT).exists()
+
+
+def read_facts(output: Path) -> DatasetFacts | None:
+    """What a run's folder holds, by its list; None where there is none, or where it was changed or damaged."""
+    try:
+        return DatasetFacts.model_validate_json((output / FACTS).read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def found_facts(output: Path) -> DatasetFacts | None:
+    """What a run's folder holds, by its shards; None where there are none. Enough to find pictures in them."""
+    for name in LAYOUTS:
+        layout = layout_named(name)
+        shards = {
+            config: tuple(
+                Shard(stream=stream, number=number, files=files, rows=1, size=0, rows_digest="")
+                for stream, number, files in layout.found(output / config)
+            )
+            for config in CONFIGS
+        }
+        if any(shards.values()):
+            configs = {config: ConfigFacts(rows=0, size=0, tasks={}, shards=found) for config, found in shards.items()}
+            return DatasetFacts(layout=layout.name, settings="", configs=configs)
+    return None
+
+
+def finished_facts(output: Path) -> DatasetFacts:
+    """What a finished run's folder holds.
+
+    Raises:
+        RunError: no finish came to its end there, or its list was changed.
+    """
+    if not output.is_dir():
+        raise RunError(f"{output}: no such folder; name the --output of a run")
+    facts = read_facts(output)
+    if facts is None:
+        raise RunError(
+            f"{output}: holds no finished dataset ({FACTS} is missing, or was changed); run the command that makes it "
+            "again: it finishes the run, or lists anew what lies there"
+        )
+    return facts
+
+
+def stored_rows(output: Path, config: str, images: bool = True) -> Iterator[StoredRow]:
+    """The rows of a finished config, whatever its layout.
+
+    Args:
+        config: `data` or `rejected`.
+        images: whether to read these, too.
+
+    Raises:
+        ShardDamaged: a shard is missing, or damaged where it is read.
+        RunError: the folder holds no finished dataset.
+    """
+    facts = finished_facts(output)
+    layout = layout_named(facts.layout)
+    for shard in facts.configs[config].shards:
+        with reading(output, config, shard):
+            for row in layout.rows(output / config, shard, images) if shard.rows else ():
+                checked_key(row.columns["key"])  # it names files
+                if images:
+                    check_pictures(row.columns["key"], row.inputs, row.outputs)
+                yield row
+
+
+def chosen_rows(output: Path, config: str, chosen: set[int]) -> Iterator[tuple[int, StoredRow]]:
+    """Rows of a finished config with their places in it. Reads the pictures of these alone.
+
+    Raises: as `stored_rows`.
+    """
+    facts = finished_facts(output)
+    layout = layout_named(facts.layout)
+    position = 0
+    for shard in facts.configs[config].shards:
+        if not chosen.isdisjoint(range(position, position + shard.rows)):
+            folder = output / config
+            with reading(output, config, shard):
+                places = dict(layout.index(folder, shard))
+                for number, row in enumerate(layout.rows(folder, shard, images=False), position):
+                    if number in chosen:
+                        key = row.columns["key"]
+                        before, after = layout.images(folder, shard, places[key])
+                        check_pictures(key, before, after)
+                        yield number, row.model_copy(update={"inputs": tuple(before), "outputs": tuple(after)})
+        position += shard.rows
+
+
+class ShardDamaged(RunError):
+    """A shard is missing, or is not as it was written. The next finish looks through it."""
+
+    def __init__(self, message: str, place: tuple[str, tuple[str, ...]]):
+        super().__init__(message, 1)
+        self.place = place
+        """Its config, and its files there."""
+
+
+@contextmanager
+def reading(output: Path, config: str, shard: Shard) -> Iterator[None]:
+    """Turns what is wrong with a shard into one line, and sees that the next finish does not keep it as it is.
+
+    Raises:
+        ShardDamaged: something is.
+    """
+    again = "run the command that made it again: it makes anew what is missing or damaged"
+    place = config, shard.files
+    try:
+        yield
+    except FileNotFoundError as error:
+        where = error.filename or output / config / shard.files[0]
+        raise ShardDamaged(f"{where}: a shard is missing that {FACTS} lists; {again}", place) from None
+    except DAMAGE as error:
+        _raise_if_unreadable(error)
+        later = (output / FACTS).stat().st_mtime_ns + 1_000_000_000
+        with suppress(OSError):  # not ours to write to; then this reader at least says so
+            os.utime(output / config / shard.files[0], ns=(later, later))
+        raise ShardDamaged(f"{output / config / shard.files[0]}: is damaged ({error}); {again}", place) from None
+
+
+def check_pictures(key: str, *images: Sequence[bytes]) -> None:
+    """
+    Raises:
+        ValueError: a row's pictures, before or after the edit, are not whole; the message names the row.
+    """
+    try:
+        if not all(images):
+            raise ValueError("it is missing")
+        for data in (data for some in images for data in some):
+            png_size(data)
+    except ValueError as error:
+        raise ValueError(f"a picture of row {key} is no whole PNG: {error}") from None
+
+
+@contextmanager
+def _rows(journal: Journal, kept: bool, facts: RunFacts) -> Iterator[Iterator[Row]]:
+    """A config's rows; lets go of the journal at the end, also where an error breaks off."""
+    with closing(Row.of(text, attempt, facts) for text, attempt in journal.records(kept)) as rows:
+        yield rows
+
+
+def _commit(facts: DatasetFacts, work: Path) -> None:
+    write_whole(work / COMMIT, facts.model_dump_json(indent=1) + "\n")
+    make_durable(work)
+
+
+DAMAGE = (OSError, ValueError, TypeError, LookupError, StopIteration, tarfile.TarError, pa.ArrowException)
+"""What reading a damaged shard may raise."""
+
+
+class _Images:
+    """Finds the images of rows: in the spool, else in the shards of an earlier finish. Only those that a row's record
+    names by their hashes are its own."""
+
+    def __init__(self, spool: Spool, output: Path, earlier: DatasetFacts | None):
+        self._spool = spool
+        self._output = output
+        self._earlier = earlier
+        self._places: _Places | None = None
+        self.lost: list[str] = []
+        """Keys of the rows whose images were in neither."""
+
+    def fill(self, row: Row) -> Pair | None:
+        before = [self._spool.get(row.key, "input", number) for number in range(len(row.inputs))]
+        after = [self._spool.get(row.key, "output", number) for number in range(len(row.outputs))]
+        if pair := _matched(row, before, after):
+            return pair
+        self._places = self._places or _Places(self._output, self._earlier)
+        pair = _matched(row, *self._places.images(row.key))
+        if pair is None:
+            self.lost.append(row.key)
+        return pair
+
+
+def _matched(row: Row, before: Sequence[bytes | None], after: Sequence[bytes | None]) -> Pair | None:
+    """A row with its images, if these are what its record says."""
+    inputs, outputs = ([one for one in images if one is not None] for images in (before, after))
+    for images, hashes in ((inputs, row.inputs), (outputs, row.outputs)):
+        if tuple(hashlib.sha256(one).hexdigest() for one in images) != hashes:
+            return None
+    return Pair(row, inputs, outputs)
+
+
+class _Places:
+    """Where rows lie in shards. About 35 bytes a row, as there may be millions. A damaged shard has no rows."""
+
+    def __init__(self, output: Path, facts: DatasetFacts | None):
+        self._output = output
+        self._layout: Layout | None = layout_named(facts.layout) if facts else None
+        self._shards: list[tuple[str, Shard]] = []
+        places, keys, owners = [np.array([], np.int64)], [np.array([], "S")], [np.array([], np.int32)]
+        for config in CONFIGS:
+            for shard in facts.configs[config].shards if facts else ():
+                found = self._look(config, shard)
+                owners.append(np.full(len(found[0]), len(self._shards), np.int32))
+                self._shards.append((config, shard))
+                keys.append(found[0])
+                places.append(found[1])
+        joined = np.concatenate(keys)
+        del keys
+        order = np.argsort(joined)
+        self._keys, self._places, self._owners = (
+            joined[order],
+            np.concatenate(places)[order],
+            np.concatenate(owners)[order],
+        )
+
+    def _look(self, config: str, shard: Shard) -> tuple[np.ndarray, np.ndarray]:
+        """A shard's keys, and their places."""
+        assert self._layout is not None
+        keys, places = [], array("q")
+        try:
+            for key, place in self._layout.index(self._output / config, shard) if shard.rows else ():
+                keys.append(key.encode())
+                places.append(place)
+        except DAMAGE as error:
+            _raise_if_unreadable(error)
+        return np.array(keys, "S"), np.array(places, np.int64)[: len(keys)]
+
+    def images(self, key: str) -> tuple[list[bytes], list[bytes]]:
+        """A row's images; none where no shard has it, or a damaged one."""
+        at = int(np.searchsorted(self._keys, np.bytes_(key.encode())))
+        if at == len(self._keys) or self._keys[at] != key.encode():
+            return [], []
+        config, shard = self._shards[int(self._owners[at])]
+        assert self._layout is not None
+        try:
+            return self._layout.images(self._output / config, shard, int(self._places[at]))
+        except DAMAGE as error:
+            _raise_if_unreadable(error)
+            return [], []
+
+
+def _raise_if_unreadable(error: BaseException) -> None:
+    """A file that is damaged or gone is one thing; a disk that does not answer must not cost rows."""
+    if isinstance(error, OSError) and error.errno not in (None, errno.ENOENT):
+        raise error

@@ -1,0 +1,167 @@
+"""Which folders are ours to write into and to clear: those that say so, by a mark or by a run's journal.
+
+Asked before anything is made or removed. Knows nothing of what runs and exports keep in their folders but its names.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import quote
+
+from comfy_nodes.core.whole_files import write_whole
+
+from ..errors import RunError
+
+WORK = ".work"
+"""A run's folder for what isn't whole yet."""
+
+MARK = "editpairs"
+"""In the work folder: says that it is ours."""
+
+_MARKED = "EditPairs keeps here what a run needs while it lasts.\n"
+
+JOURNAL = "run.sqlite"
+
+_JOURNALS = (JOURNAL, f"{JOURNAL}-wal", f"{JOURNAL}-shm", f"{JOURNAL}-journal")
+
+RESTORE = "what is finished in the folder stays as it is; restore the journal from a copy, or go on in a new folder"
+"""What to do where a journal is gone."""
+
+_FINISHED = {"summary.json", "telemetry.parquet"}
+"""What every finish leaves beside the journal."""
+
+_UNMARKED = f".{MARK}.part"
+
+_WORKING = (_UNMARKED, "lock", "spool", "data.", "rejected.", "shards.json.", "collected.sqlite", "server")
+"""How names in the work folders of earlier versions begin, which made no mark."""
+
+_IN_PLACE = (WORK, "run.", "annotate.", "data", "rejected", "images", "open", "labels", ".labels")
+"""How names in a run's folder begin that are written to as they are, and not replaced."""
+
+
+def check_run_folder(folder: Path) -> None:
+    """
+    Raises:
+        RunError: the folder holds something and is no run's, or a link stands where a run would write.
+    """
+    if not folder.is_dir():
+        return
+    refuse_links(folder)
+    names = {path.name for path in folder.iterdir()}
+    if JOURNAL not in names:  # whoever reads a journal leaves these behind where a run that never began removes it
+        names -= {f"{JOURNAL}-shm", f"{JOURNAL}-wal"}
+    work = folder / WORK
+    inside = {path.name for path in work.iterdir()} if work.is_dir() else set()
+    marked = _says(work / MARK, _MARKED)
+    if names and _is_journal(folder / JOURNAL):
+        strange = sorted(f"{WORK}/{name}" for name in inside if not marked and not name.startswith(_WORKING))
+    elif marked:
+        strange = sorted(names - {WORK, *_JOURNALS})
+    else:  # killed before it was marked, where nothing is in it
+        strange = sorted(names - ({WORK} if inside <= {_UNMARKED} else set()))
+    if strange and (names >= _FINISHED or (marked and JOURNAL in names)):
+        raise _without_journal(folder, f"--output {folder}")
+    if strange:
+        raise RunError(
+            f"--output {folder}: holds files that no run left there ({strange[0]}); choose a new or empty folder"
+        )
+
+
+def check_journal(folder: Path) -> None:
+    """
+    Raises:
+        RunError: a run's folder has no journal that can be read; opening it would make an empty one.
+    """
+    if not _is_journal(folder / JOURNAL):
+        raise _without_journal(folder, str(folder))
+
+
+def _without_journal(folder: Path, name: str) -> RunError:
+    how = "damaged" if (folder / JOURNAL).exists() else "missing"
+    return RunError(f"{name}: the run's journal, {JOURNAL}, is {how}; {RESTORE}")
+
+
+def begin_work(folder: Path) -> None:
+    """Makes a run's work folder, and says in it whose it is.
+
+    Raises:
+        OSError: the disk is full, or may not be written to.
+    """
+    work = folder / WORK
+    work.mkdir(parents=True, exist_ok=True)
+    if not _says(work / MARK, _MARKED):
+        write_whole(work / MARK, _MARKED)
+
+
+def refuse_links(folder: Path) -> None:
+    """
+    Raises:
+        RunError: a link stands in a run's folder where the run itself is written to.
+    """
+    work = folder / WORK
+    ours = [path for path in folder.iterdir() if path.name.startswith(_IN_PLACE)]
+    for path in [*ours, *(work.iterdir() if work.is_dir() and not work.is_symlink() else ())]:
+        if path.is_symlink():
+            raise RunError(f"{path}: is a link, which a run does not write through; remove it, or use another folder")
+
+
+def remove_marked(folder: Path, mark: str) -> None:
+    """Removes a folder of ours, as far as that goes; its mark last, so that it is ours until it is gone."""
+    with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.name != mark:
+                path.unlink(missing_ok=True)
+        (folder / mark).unlink(missing_ok=True)
+        folder.rmdir()
+
+
+def keep_others(old: Path, place: Path, ours: Callable[[str], object]) -> None:
+    """Moves what is not ours out of a folder that is to be removed into the one that took its place.
+
+    Args:
+        ours: asked for the path of each file in the old folder, with `/`.
+
+    Raises:
+        RunError: something of ours has its place; it stays where it is.
+    """
+    for path in [path for path in old.rglob("*") if path.is_symlink() or not path.is_dir()]:
+        name = path.relative_to(old)
+        if ours(name.as_posix()):
+            continue
+        if os.path.lexists(place / name) or any((place / above).is_file() for above in name.parents):
+            raise RunError(f"{path}: no run left it there, and its place is taken; move it away", 1)
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        path.rename(place / name)
+
+
+def _says(path: Path, text: str) -> bool:
+    try:
+        return path.read_bytes() == text.encode()
+    except OSError:
+        return False
+
+
+def _is_journal(path: Path) -> bool:
+    """Whether a file is a run's journal; looks without writing to it."""
+    if not path.is_file():
+        return False
+    # On a disk that is read-only SQLite makes no file beside it, and reads it only as one that nobody changes.
+    return any(_has_our_tables(path, how) for how in ("mode=ro", "immutable=1"))
+
+
+def _has_our_tables(path: Path, how: str) -> bool:
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(path.resolve()))}?{how}", uri=True)) as opened:
+            opened.execute("SELECT key, position, enrolment, source_id, state FROM samples LIMIT 0")
+            opened.execute("SELECT name, value FROM meta LIMIT 0")
+            return True
+    except sqlite3.Error:
+        return False

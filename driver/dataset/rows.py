@@ -1,0 +1,261 @@
+"""A row of the dataset: its columns, what a record makes of them, and rows as Arrow tables.
+
+Layouts write these rows; nothing here knows of files. Arrow arrays are made from JSON text and plain buffers, as making
+them from Python objects loads pandas and takes several times as long.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.json
+from pydantic import ValidationError
+
+from comfy_nodes.core.instructions.instructions import InstructionRecord
+from comfy_nodes.core.records import AnnotationRecord, Basis, EditRecord, Model
+from comfy_nodes.core.tasks import INSTRUCT
+from comfy_nodes.core.taxonomy import known_kind
+
+from ..errors import RunError
+from .binding import invalid
+
+_IMAGES = pa.list_(pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
+_RLE = pa.struct([("size", pa.list_(pa.int32())), ("counts", pa.string())])
+_BOX = pa.list_(pa.float32())
+_REGION = pa.struct([("op", pa.string()), ("class_name", pa.string()), ("bbox", _BOX), ("mask", _RLE)])
+_MODEL = pa.struct([(name, pa.string()) for name in ("role", "name", "sha256", "revision", "licence")])
+
+SCHEMA = pa.schema(
+    [
+        ("key", pa.string()), ("task", pa.string()), ("subtask", pa.string()), ("slot", pa.string()),
+        ("lang", pa.string()), ("input_images", _IMAGES), ("output_images", _IMAGES), ("prompt", pa.string()),
+        ("initial_prompt", pa.string()), ("restated_prompt", pa.string()), ("editor_prompt", pa.string()),
+        ("verdict", pa.string()), ("reject_reason", pa.string()), ("vouched_by", pa.list_(pa.string())),
+        ("scores", pa.list_(pa.struct([("name", pa.string()), ("value", pa.float64())]))),
+        ("judge", pa.struct([("model", pa.string()), ("prompt_version", pa.string()), ("reply", pa.string())])),
+        ("class_name", pa.string()), ("bbox", _BOX), ("mask", _RLE), ("regions", pa.list_(_REGION)),
+        ("edit_mask", _RLE), ("models", pa.list_(_MODEL)), ("source_id", pa.string()), ("source_path", pa.string()),
+        ("source_sha256", pa.string()), ("source_licence", pa.string()), ("source_url", pa.string()), ("crop", _BOX),
+        ("workflow", pa.string()), ("workflow_sha256", pa.string()), ("stage_sha256", pa.string()),
+        ("profile", pa.string()), ("seed", pa.int64()), ("attempt", pa.int32()), ("width", pa.int32()),
+        ("height", pa.int32()), ("schema_version", pa.int32()),
+    ]
+)  # fmt: skip
+"""The columns of design section 3, in its order."""
+
+_DECIDING = {
+    "task", "subtask", "lang", "editor_prompt", "source_sha256", "crop", "regions", "edit_mask", "seed", "width", "height",
+}  # fmt: skip
+"""Fields of a record that its pixels and words follow from, beside the instruction as it was before the edit."""
+
+IMAGE_COLUMNS = ("input_images", "output_images")
+
+NO_COLUMNS = frozenset({"basis", "made_as", "made_as_subtask"})
+"""Of a record, what only leads to columns."""
+
+PLAIN = pa.schema([field for field in SCHEMA if field.name not in IMAGE_COLUMNS])
+"""All columns but the images."""
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What all rows of a run share."""
+
+    workflow: str
+    workflow_sha256: str
+    edit_sha256: str
+    """Of the part of the graph that decides pixels and words."""
+    profile: str
+    ingredients_sha256: str = ""
+    """Of what stands behind that part: code, prompts, weights, VLM profiles. Empty where no server was asked."""
+    models: tuple[Model, ...] = ()
+    """Weights that the graph names."""
+    others: Mapping[str, RunFacts] = field(default_factory=dict)
+    """Of a run with several workflows, those of each by its task."""
+
+    def of(self, task: str, subtask: str = "") -> RunFacts:
+        """What holds for rows of a kind of edit: what holds for the workflow that makes it."""
+        kind = known_kind(task, subtask)
+        if INSTRUCT.name in self.others and (task not in self.others or (kind and kind.unlike)):
+            return self.others[INSTRUCT.name]
+        return self.others.get(task, self)
+
+    def stage_sha256(self, record: EditRecord) -> str:
+        """Hash of all that decides this row's pixels and words."""
+        deciding = record.model_dump(mode="json", include=_DECIDING)
+        deciding["instruction"] = record.initial_prompt or record.prompt
+        return self._sha256(record.basis, deciding)
+
+    def line_sha256(self, record: AnnotationRecord | InstructionRecord) -> str:
+        """The same of a line that a stage before the edit leaves, in which all that it decides stands."""
+        said = {name: value for name, value in record.annotation.items() if name != "path"}
+        return self._sha256(record.basis, said)
+
+    def _sha256(self, basis: Basis, deciding: dict[str, Any]) -> str:
+        made_with = [self.edit_sha256, self.ingredients_sha256 or basis.ingredients, basis.upstream, basis.pictures]
+        text = json.dumps([*made_with, deciding], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row without its images."""
+
+    key: str
+    sample: str
+    """What rows of one sample share: the key up to its `~`, and the attempt."""
+    task: str
+    prompt: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    """SHA-256 of each image."""
+    line: str
+    """All other columns as a JSON object."""
+
+    @classmethod
+    def of(cls, text: str, attempt: int, facts: RunFacts) -> Row:
+        """
+        Args:
+            text: a record, JSON, as the journal keeps it.
+            attempt: which try at the sample gave it, from 1.
+
+        Raises:
+            RunError: this version does not read the record.
+        """
+        record = known_record(text)
+        made_as = (record.made_as, record.made_as_subtask) if record.made_as else (record.task, record.subtask)
+        facts = facts.of(*made_as)
+        columns = record.model_dump(mode="json", exclude={*IMAGE_COLUMNS, *NO_COLUMNS})
+        columns["models"] += [model.model_dump(mode="json") for model in facts.models]
+        first = columns["regions"][0] if columns["regions"] else {}
+        columns |= {name: first.get(name) for name in ("class_name", "bbox", "mask")}
+        columns |= {
+            "workflow": facts.workflow,
+            "workflow_sha256": facts.workflow_sha256,
+            "stage_sha256": facts.stage_sha256(record),
+            "profile": facts.profile,
+            "attempt": attempt,
+        }
+        return cls(
+            key=record.key,
+            sample=f"{key_stem(record.key)}/{attempt}",
+            task=record.task,
+            prompt=record.prompt,
+            inputs=tuple(image.sha256 for image in record.input_images),
+            outputs=tuple(image.sha256 for image in record.output_images),
+            line=json.dumps(columns, ensure_ascii=False, separators=(",", ":")),
+        )
+
+    def digest(self) -> bytes:
+        """16 bytes that change with anything in the row, images too."""
+        parts = "\n".join((self.line, *self.inputs, "", *self.outputs))
+        return hashlib.blake2b(parts.encode(), digest_size=16).digest()
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A row with its images as encoded files."""
+
+    row: Row
+    inputs: Sequence[bytes]
+    outputs: Sequence[bytes]
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes in a shard, closely enough."""
+        return sum(map(len, self.inputs)) + sum(map(len, self.outputs)) + len(self.row.line)
+
+
+def known_record(text: str) -> EditRecord:
+    """A record as the journal keeps it.
+
+    Raises:
+        RunError: this version does not read it.
+    """
+    try:
+        return EditRecord.model_validate_json(text)
+    except ValidationError as error:
+        raise RunError(f"the run's journal: {invalid(error)}; use the version that wrote it", 1) from None
+
+
+def key_stem(key: str) -> str:
+    """The part of a key that all records of one sample share."""
+    return key.partition("~")[0]
+
+
+def image_name(key: str, role: str, number: int) -> str:
+    """An image's name in its row."""
+    return f"{key}-{role}{number}.png"
+
+
+def table(pairs: Sequence[Pair]) -> pa.Table:
+    """Rows with their images as a table of `SCHEMA`."""
+    columns = plain_table([pair.row.line for pair in pairs])
+    images = {
+        f"{role}_images": _images([pair.row.key for pair in pairs], role, [getattr(pair, f"{role}s") for pair in pairs])
+        for role in ("input", "output")
+    }
+    return pa.Table.from_arrays([images.get(name, columns[name] if name in PLAIN.names else None) for name in SCHEMA.names],
+                                schema=SCHEMA)  # fmt: skip
+
+
+def plain_table(lines: Sequence[str]) -> pa.Table:
+    """Lines of JSON objects as a table of `PLAIN`."""
+    if not lines:
+        return PLAIN.empty_table()
+    text = "\n".join(lines).encode()
+    return pyarrow.json.read_json(
+        pa.BufferReader(text),
+        pyarrow.json.ReadOptions(use_threads=False, block_size=len(text) + 1),
+        pyarrow.json.ParseOptions(explicit_schema=PLAIN, unexpected_field_behavior="error"),
+    ).combine_chunks()
+
+
+def strings(values: Sequence[str]) -> pa.Array:
+    return _from_bytes([value.encode() for value in values], pa.string())
+
+
+def lists(values: pa.Array, lengths: Sequence[int]) -> pa.Array:
+    """A list array whose lists hold the next so many of `values` each."""
+    return pa.ListArray.from_arrays(_offsets(lengths), values)
+
+
+def _images(keys: Sequence[str], role: str, images: Sequence[Sequence[bytes]]) -> pa.Array:
+    names = [image_name(key, role, number) for key, row in zip(keys, images, strict=True) for number in range(len(row))]
+    values = [_from_bytes([image for row in images for image in row], pa.binary()), strings(names)]
+    return lists(pa.StructArray.from_arrays(values, fields=list(_IMAGES.value_type)), [len(row) for row in images])
+
+
+def _from_bytes(values: Sequence[bytes], kind: pa.DataType) -> pa.Array:
+    buffers = [None, _offsets([len(value) for value in values]).buffers()[1], pa.py_buffer(b"".join(values))]
+    return pa.Array.from_buffers(kind, len(values), buffers)
+
+
+def _offsets(lengths: Sequence[int]) -> pa.Array:
+    offsets = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    if offsets[-1] > np.iinfo(np.int32).max:
+        raise OverflowError("one row's images are larger than 2 GB")
+    return pa.Array.from_buffers(pa.int32(), len(offsets), [None, pa.py_buffer(offsets.astype(np.int32))])
+
+
+def features(schema: pa.Schema) -> dict[str, Any]:
+    """A schema as `datasets` describes it, in the words that releases before 4 read too."""
+    return {field.name: _feature(field.type) for field in schema}
+
+
+def _feature(kind: pa.DataType) -> Any:
+    if kind == _IMAGES:
+        return {"_type": "Sequence", "feature": {"_type": "Image"}}
+    if pa.types.is_list(kind):
+        inner = _feature(kind.value_type)
+        return [inner] if pa.types.is_struct(kind.value_type) else {"_type": "Sequence", "feature": inner}
+    if pa.types.is_struct(kind):
+        return {field.name: _feature(field.type) for field in kind}
+    return {"_type": "Value", "dtype": {"double": "float64", "float": "float32"}.get(str(kind), str(kind))}

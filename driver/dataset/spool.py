@@ -1,0 +1,96 @@
+"""Fetched images on their way from the server to a shard: files by record key, written whole or not at all.
+
+An image is staged first, under a name that nobody else has, and takes its place when it is decided whose result counts.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from ..disk import disk_error
+
+
+@dataclass(frozen=True)
+class Staged:
+    """An image on disk that has not taken its place."""
+
+    place: Path
+    part: Path
+
+    def keep(self) -> None:
+        """Takes its place, whoever had it before.
+
+        Raises:
+            RunError: the disk may not be written to.
+        """
+        try:
+            self.part.replace(self.place)
+        except OSError as error:
+            raise disk_error(error, self.place.parent) from None
+
+    def drop(self) -> None:
+        """Goes, where it has not taken its place."""
+        self.part.unlink(missing_ok=True)
+
+
+class Spool:
+    """The images of finished records that no shard holds yet."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def stage(self, key: str, role: str, number: int, data: bytes) -> Staged:
+        """Writes one image durably beside its place.
+
+        Args:
+            role: `input` or `output`.
+            number: its place in the record's list.
+
+        Raises:
+            RunError: the disk is full or may not be written to.
+        """
+        place = self._path(key, role, number)
+        staged = Staged(place, place.with_name(f"{place.name}.{uuid.uuid4().hex[:12]}.part"))
+        try:
+            with staged.part.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            staged.drop()
+            raise disk_error(error, self.folder) from None
+        return staged
+
+    def put(self, key: str, role: str, number: int, data: bytes) -> None:
+        """Writes one image durably; arguments and errors as of `stage`."""
+        self.stage(key, role, number, data).keep()
+
+    def get(self, key: str, role: str, number: int) -> bytes | None:
+        """The image, or None where it is in a shard already."""
+        try:
+            return self._path(key, role, number).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def clear(self) -> None:
+        """Forgets all images; to be called when the shards that hold them are in place."""
+        while some := self._some(10_000):  # there may be millions
+            for path in some:
+                path.unlink()
+
+    @property
+    def empty(self) -> bool:
+        """Whether no image waits for a shard."""
+        return not self._some(1)
+
+    def _some(self, most: int) -> list[Path]:
+        with os.scandir(self.folder) as entries:
+            return [Path(entry) for entry in islice(entries, most)]
+
+    def _path(self, key: str, role: str, number: int) -> Path:
+        return self.folder / f"{key}.{role}{number}.png"

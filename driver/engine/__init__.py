@@ -1,0 +1,1 @@
+"""Samples across servers: pool, workers, prompts, harvest."""

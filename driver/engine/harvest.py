@@ -1,0 +1,184 @@
+"""What a sink left of a sample, brought home: its records, checked, with their files fetched."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from comfy_nodes.core.instructions.instructions import InstructionRecord
+from comfy_nodes.core.records import (
+    AnnotationRecord,
+    EditRecord,
+    FailureRecord,
+    SampleFailure,
+    SavedFile,
+    read_json,
+    records_name,
+)
+
+from ..comfyui.client import ComfyServer
+from ..dataset.binding import Damaged, Foreign, Origin, Unfit, bind, pictures, records_of
+from ..dataset.spool import Spool, Staged
+from ..errors import ServerFault
+from ..samples import Row
+
+
+class SinkNotRun(Exception):
+    """The sink left nothing of the sample, so far."""
+
+
+@dataclass(frozen=True)
+class Harvest:
+    """What a sample gave: rows, or a reason why there are none."""
+
+    rows: list[Row] = field(default_factory=list)
+    failure: SampleFailure | None = None
+    files: list[SavedFile] = field(default_factory=list)
+    """Files of ours on the server that are not needed there any more."""
+    misfit: str = ""
+    """Why its rows must not stand beside those of this run."""
+    staged: list[Staged] = field(default_factory=list)
+    """The rows' pictures, which take their places when these rows count."""
+
+    @property
+    def rejected(self) -> bool:
+        """Whether nothing of it was kept, and somebody said why."""
+        return bool(self.rows) and all(row.verdict == "reject" for row in self.rows)
+
+
+Rename = Callable[[str, bool], str]
+"""From a record's key, and whether the sample gave nothing but rejected ones, to the key that it is kept under."""
+
+
+class Harvester(Protocol):
+    """Brings home what one kind of sink left."""
+
+    @property
+    def stage(self) -> str:
+        """What failures of its samples are filed under."""
+
+    def harvest(self, origin: Origin, server: ComfyServer, rename: Rename) -> Harvest:
+        """
+        Args:
+            origin: the sample's.
+
+        Raises:
+            SinkNotRun: there is nothing yet.
+            FileNotFoundError: the server lost a file.
+            ServerFault: a file arrived damaged.
+            Foreign: it is another sample's.
+            RunError: the disk is full.
+        """
+
+
+class EditHarvester:
+    """Of `Save Edit Pair`: records go to the journal, images into the spool."""
+
+    stage = "edit"
+
+    def __init__(self, spool: Spool):
+        self._spool = spool
+
+    def harvest(self, origin: Origin, server: ComfyServer, rename: Rename) -> Harvest:
+        returned, listing = _returned(origin, server)
+        try:
+            if failure := _failure(returned, origin, self.stage):
+                return Harvest(failure=failure, files=[listing])
+            records = records_of(returned, EditRecord)
+            bind(records, origin)
+            return self._brought(records, listing, server, rename)
+        except Unfit as unfit:
+            return _unfit(unfit, listing, self.stage)
+
+    def _brought(self, records: list[EditRecord], listing: SavedFile, server: ComfyServer, rename: Rename) -> Harvest:
+        rejected = all(record.verdict == "reject" for record in records)
+        harvest = Harvest(files=[listing])
+        with ExitStack() as undone:
+            for record in records:
+                kept_as = rename(record.key, rejected)
+                for role, number, image, data in pictures(record, lambda file: _fetched(file, server)):
+                    staged = self._spool.stage(kept_as, role, number, data)
+                    undone.callback(staged.drop)
+                    harvest.staged.append(staged)
+                    harvest.files.append(image)
+                named = record.model_copy(update={"key": kept_as})
+                harvest.rows.append(Row(kept_as, record.verdict, named.model_dump_json()))
+            undone.pop_all()
+        return harvest
+
+
+class RecordHarvester:
+    """Of the sinks whose record is all that they leave: `Save Annotation` and `Save Instructions`."""
+
+    def __init__(self, kind: type[AnnotationRecord] | type[InstructionRecord]):
+        self._kind = kind
+        self.stage = "annotate" if kind is AnnotationRecord else "write"
+
+    def harvest(self, origin: Origin, server: ComfyServer, rename: Rename) -> Harvest:
+        returned, listing = _returned(origin, server)
+        try:
+            if failure := _failure(returned, origin, self.stage):
+                return Harvest(failure=failure, files=[listing])
+            records = records_of(returned, self._kind)
+            bind(records, origin)
+        except Unfit as unfit:
+            return _unfit(unfit, listing, self.stage)
+        rows = [Row(one.key, "keep", one.model_dump_json()) for one in records]
+        return Harvest(rows, files=[listing, *(one.file for one in records)])
+
+
+def _returned(origin: Origin, server: ComfyServer) -> tuple[list[Any], SavedFile]:
+    """What the sink returned, and the file that says so."""
+    name = records_name(origin.key)
+    try:
+        data = server.fetch(name, origin.folder)
+    except FileNotFoundError:
+        raise SinkNotRun from None
+    listing = SavedFile(filename=name, subfolder=origin.folder, type="output", sha256=hashlib.sha256(data).hexdigest())
+    try:
+        said = read_json(data)
+    except ValueError as error:
+        raise ServerFault(f"{name} of {server.url} arrived damaged ({error})") from None
+    returned = said.get("editpairs") if isinstance(said, dict) else None
+    if not isinstance(returned, list):
+        raise ServerFault(f"{name} of {server.url} holds no list of records")
+    return returned, listing
+
+
+def _fetched(image: SavedFile, server: ComfyServer) -> bytes:
+    return server.fetch(image.filename, image.subfolder, image.type)
+
+
+def _failure(returned: list[Any], origin: Origin, stage: str) -> SampleFailure | None:
+    """Why there is no record: a node before the sink gave the sample up, or the sink had nothing to save.
+
+    Raises:
+        Foreign: another sample was given up.
+        Unfit: the reason is of another shape.
+    """
+    if not returned:
+        return SampleFailure(stage, "NoRecord", "the sink saved nothing: a node before it gave an empty batch")
+    for item in returned:
+        if isinstance(item, dict) and "failure" in item:
+            (told,) = records_of([item], FailureRecord)
+            if told.key != origin.key:
+                raise Foreign(f"a record of another sample came back: its key is {told.key!r:.80}, not {origin.key!r}")
+            return told.failure
+    return None
+
+
+def _unfit(unfit: Unfit, listing: SavedFile, stage: str) -> Harvest:
+    """The sample's failure, where it is not the server's.
+
+    Raises:
+        Foreign: it is another sample's.
+        ServerFault: a file arrived damaged.
+    """
+    if isinstance(unfit, Foreign):
+        raise unfit
+    if isinstance(unfit, Damaged):
+        raise ServerFault(str(unfit))
+    return Harvest(failure=SampleFailure(stage, "RecordInvalid", str(unfit)), files=[listing])

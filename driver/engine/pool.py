@@ -1,0 +1,337 @@
+"""What the servers of a run share: the samples that wait, what became of them, and when to stop.
+
+The scheduler makes it and workers use it. Every word on a sample is spoken here, once, whoever brings it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+
+from comfy_nodes.core.records import SampleFailure
+from comfy_nodes.core.regions.annotation import Provenance
+
+from ..errors import RunError
+from ..inputs.source import Source, digest
+from ..journal import Journal, Tries
+from ..monitor.listeners import Reporter, ServerView
+from ..places import Locator
+from ..samples import SECONDS, Sample
+from ..stopping import StopRequest
+from .harvest import Harvest, Harvester
+from .prompts import Flight, Posted, sink_folder
+from .queue import Item, SampleQueue
+from .troubles import MAX_DEATHS, MAX_FAULTS, MAX_MEMORY_FAILURES, Trouble
+
+SAME_FAILURES = 100
+"""When so many samples have failed the same way and none is done, the rest is not tried (issue: the first hundred)."""
+
+STRAGGLER_SECONDS = 5.0
+"""A prompt is never given to a second server sooner. Ours."""
+
+STRAGGLER_FACTOR = 3.0
+"""Times its expected end that a prompt is late before an idle server takes it too. Ours."""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A sample whose photo was read."""
+
+    item: Item
+    data: bytes
+    seconds: dict[str, bytes]
+    """Bytes of the pictures that belong to the photo and that the graph takes, by role."""
+    provenance: Provenance
+    tries: Tries
+
+
+class Pool:
+    """The run's samples between its servers."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        harvester: Harvester,
+        source: Source,
+        reporter: Reporter,
+        stop: StopRequest,
+        servers: int,
+        attempts: int,
+        room: Callable[[], str],
+        tasks: Collection[str] | None = None,
+        roles: Collection[str] = (),
+    ):
+        """
+        Args:
+            servers: how many share the work.
+            attempts: edits tried of each sample, after rejections and errors of its own.
+            room: why nothing new may be begun now, such as a full disk; empty where it may.
+            tasks: only samples of these tasks; None for all.
+            roles: of pictures beside the photo that the graph takes.
+        """
+        self.journal = journal
+        self.harvester = harvester
+        self.reporter = reporter
+        self.stop = stop
+        self.servers = servers
+        self._source = source
+        self._roles = frozenset(roles)
+        self._attempts = attempts
+        self._room = room
+        self._paused = ""
+        self.stage = "verify" if "edited" in roles else harvester.stage
+        """What failures of the run's samples are filed under."""
+        self.adopted = self._adopted(tasks)
+        held = frozenset(one.key for flight in self.adopted.values() for one in flight.posted)
+        self.queue = SampleQueue(journal, held, tasks)
+        self._lock = threading.Lock()
+        self._deciding = threading.RLock()
+        """Held by whoever speaks on a sample that two servers may have."""
+        self.flights: dict[str, tuple[str, Flight]] = {}
+        """By prompt id: which server has it, and what is in it."""
+        self._copied: set[str] = set()
+        self._working: set[str] = set()
+        self._done = 0
+        self._signatures: Counter[str] = Counter()
+        self.broken: RunError | None = None
+        """Why the run cannot go on."""
+
+    # What workers ask for.
+
+    def over(self) -> bool:
+        """Whether nothing is left to do for anybody."""
+        return self.broken is not None or self.queue.left <= 0
+
+    def ending(self) -> bool:
+        """Whether waiting for a server is in vain."""
+        return self.stop.level > 0 or self.over()
+
+    def take(self, server: str, count: Callable[[Sample], int]) -> list[Item]:
+        """Samples for a server; none where nothing waits for it, or nothing may be begun."""
+        if self.stop.level or self.broken:
+            return []
+        if (why := self._room()) != self._paused:
+            self._paused = why
+            self.reporter.say(f"paused: {why}" if why else "going on: there is room again")
+        if why:
+            return []
+        return self.queue.take(server, count, others=not self.alone(server))
+
+    def stragglers(self, server: str, seconds_per_sample: float | None) -> list[Item]:
+        """Samples that another server has had for too long, where nothing else is left to do."""
+        if self.stop.level or self.broken or not self.queue.empty():
+            return []
+        with self._lock:
+            for owner, flight in self.flights.values():
+                late = max(STRAGGLER_SECONDS, STRAGGLER_FACTOR * 2 * len(flight) * (seconds_per_sample or 0))
+                if owner == server or time.monotonic() - flight.begun < late:
+                    continue
+                items = [one.item for one in flight.open.values() if one.key not in self._copied]
+                if items:
+                    self._copied.update(item.sample.key for item in items)
+                    return [Item(item.sample, copy=True) for item in items]
+        return []
+
+    def ready(self, item: Item) -> Ready:
+        """Reads a sample's photo, and what belongs to it that the graph takes.
+
+        Raises:
+            PhotoError: one of them cannot be read.
+        """
+        located = {role: getattr(item.sample, role) for role in self._roles}
+        seconds = {role: self._source.read(file) for role, file in located.items() if file}
+        data = self._source.read(item.sample.file)
+        annotation = item.sample.annotation
+        self.journal.read_from(item.sample.key, digest([data, *(seconds[one] for one in SECONDS if one in seconds)]))
+        provenance = Provenance(
+            key=item.sample.key,
+            task=item.sample.own_task,
+            subtask=item.sample.subtask,
+            slot=item.sample.slot,
+            source_id=annotation.path,
+            source_path=annotation.path,
+            source_sha256=hashlib.sha256(data).hexdigest(),
+            source_licence=annotation.source_licence,
+            source_url=annotation.source_url,
+        )
+        return Ready(item, data, seconds, provenance, self.journal.tries(item.sample.key))
+
+    def suffix(self, file: Locator) -> str:
+        """The ending of a picture's file name."""
+        return self._source.suffix(file)
+
+    def source_sha256(self, item: Item) -> str:
+        """Hash of a sample's photo.
+
+        Raises:
+            PhotoError: it cannot be read.
+        """
+        return hashlib.sha256(self._source.read(item.sample.file)).hexdigest()
+
+    def drop_decided(self, flight: Flight) -> None:
+        """Takes those samples out of a prompt on which another server has had the word."""
+        for slot, posted in list(flight.open.items()):
+            with self._deciding:
+                if posted.key in self._copied and not self.journal.undecided(posted.key, posted.attempt):
+                    del flight.open[slot]
+                    self._left(posted)
+
+    def working(self, server: str, works: bool) -> None:
+        """Whether a server takes samples now."""
+        with self._lock:
+            (self._working.add if works else self._working.discard)(server)
+
+    def alone(self, server: str) -> bool:
+        """Whether no other server takes samples now."""
+        with self._lock:
+            return not self._working - {server}
+
+    def took_off(self, server: str, flight: Flight) -> None:
+        with self._lock:
+            self.flights[flight.prompt_id] = (server, flight)
+
+    def landed(self, flight: Flight) -> None:
+        with self._lock:
+            self.flights.pop(flight.prompt_id, None)
+
+    # What workers bring.
+
+    def harvested(
+        self, server: str, posted: Posted, harvest: Harvest, transfer_s: float, seconds: float | None
+    ) -> None:
+        """A sample's sink has run. Of two servers that bring it the first counts; the other's pictures go."""
+        with self._deciding:
+            if not self.journal.undecided(posted.key, posted.attempt):
+                for one in harvest.staged:
+                    one.drop()
+                self._left(posted)
+                return
+            for one in harvest.staged:
+                one.keep()
+            if harvest.misfit:
+                self._made_otherwise(server, posted, harvest.misfit)
+            elif harvest.failure:
+                self.sample_failed(server, posted, harvest.failure)
+            elif harvest.rejected and self._has_attempts(posted):
+                self.journal.tried(posted.key, harvest.rows)
+                self._again([posted.item], server, "rejected", "the edit was rejected: another seed")
+            elif self.journal.done(posted.key, harvest.rows, transfer_s):
+                self._done += 1
+                self.queue.finished()
+                self.reporter.finished(server, posted.item.sample, [row.verdict for row in harvest.rows], seconds)
+
+    def _made_otherwise(self, server: str, posted: Posted, why: str) -> None:
+        """Its rows must not stand beside the run's: a server's fault, and the end of the run where there is no other."""
+        self.disturbed(server, [posted], Trouble.FAULT, why)
+        if self.alone(server):
+            self.give_up(RunError(f"{why}; put it back and run this again, or choose another folder", 1))
+
+    def _left(self, posted: Posted) -> None:
+        """Another server had the word on this attempt: where that was not the last one, the next may begin."""
+        if not self.journal.ended(posted.key):
+            self._put_back([posted.item])
+
+    def renamed(self, posted: Posted) -> Callable[[str, bool], str]:
+        """Under which keys a sample's records are kept: a rejected try that another one follows has a name of its own."""
+        another = self._has_attempts(posted)
+        return lambda key, rejected: f"{key}~try{posted.attempt}" if rejected and another else key
+
+    def sample_failed(self, server: str, posted: Posted, failure: SampleFailure) -> None:
+        """A node failed over a sample, which costs it an attempt."""
+        with self._deciding:
+            if not self.journal.undecided(posted.key, posted.attempt):
+                self._left(posted)
+            elif self._has_attempts(posted):
+                self.journal.tried(posted.key)
+                self._again([posted.item], server, failure.error_type, failure.message)
+            else:
+                self.fail(posted.item.sample, failure)
+
+    def out_of_memory(self, server: str, posted: Posted, failure: SampleFailure) -> None:
+        """Not enough memory for it: alone, then elsewhere."""
+        item = posted.item.out_of_memory(server)
+        if item.memory_failures >= MAX_MEMORY_FAILURES:
+            self.fail(item.sample, failure)
+        else:
+            self.journal.release(posted.key)
+            self._again([item], server, failure.error_type, failure.message)
+
+    def disturbed(self, server: str, posted: Sequence[Posted], trouble: Trouble, why: str) -> None:
+        """A server or the network came between: again with the same seed, but not for ever."""
+        again = []
+        for one in posted:
+            died = trouble is Trouble.DEATH
+            count = self.journal.death(one.key) if died else self.journal.fault(one.key)
+            if count >= (MAX_DEATHS if died else MAX_FAULTS):
+                self.fail(one.item.sample, SampleFailure(self.stage, trouble.value, f"{why}; {count} times"))
+            else:
+                again.append(one.item.suspected() if died else one.item)
+        self._again(again, server, trouble.value, why)
+
+    def returned(self, items: Sequence[Item]) -> None:
+        """Nothing was done to them, and nobody is to blame: they wait again."""
+        for item in items:
+            self.journal.release(item.sample.key)
+        self._put_back(items)
+
+    def fail(self, sample: Sample, failure: SampleFailure) -> None:
+        """A sample will have no row: it failed, or is skipped."""
+        if not self.journal.failed(sample.key, failure):
+            return
+        self.queue.finished()
+        self.reporter.failed(sample, failure)
+        if failure.skipped:
+            return
+        self._signatures[f"{failure.error_type} at {failure.node}" if failure.node else failure.error_type] += 1
+        if not self._done and len(self._signatures) == 1 and self._signatures.total() >= SAME_FAILURES:
+            (signature,) = self._signatures
+            why = f"the first {SAME_FAILURES} samples all failed with {signature} ({failure.message})"
+            self.give_up(RunError(f"{why}: see to it, then run the same command with --retry-failed", 1))
+
+    def give_up(self, error: RunError) -> None:
+        """The run breaks off; what is done stays done."""
+        self.broken = self.broken or error
+
+    def show(self, view: ServerView) -> None:
+        self.reporter.server(view)
+
+    def _again(self, items: Sequence[Item], server: str, error_class: str, why: str) -> None:
+        if items:
+            self.reporter.retried(server, len(items), error_class, why)
+        self._put_back(items)
+
+    def _put_back(self, items: Sequence[Item]) -> None:
+        # What another server has too, or has finished, is left to it.
+        done = {key for item in items if (key := item.sample.key) in self._copied and self.journal.ended(key)}
+        left = [item for item in items if item.sample.key not in done and not self._flies(item.sample.key)]
+        waiting = [replace(item, copy=False) for item in left]
+        self._copied.difference_update(item.sample.key for item in waiting)
+        self.queue.put_back(waiting)
+
+    def _flies(self, key: str) -> bool:
+        with self._lock:
+            return any(one.key == key for _, flight in self.flights.values() for one in flight.open.values())
+
+    def _has_attempts(self, posted: Posted) -> bool:
+        return posted.attempt + 1 < self._attempts
+
+    def _adopted(self, tasks: Collection[str] | None) -> dict[str, Flight]:
+        """Prompts of these tasks that an earlier run of this folder left with servers, by id."""
+        run_id = self.journal.get("run_id") or ""
+        found: dict[str, dict[int, Posted]] = {}
+        self.homes: dict[str, str] = {}
+        for left in self.journal.submissions():
+            if tasks is not None and left.sample.task not in tasks:
+                continue
+            folder = sink_folder(run_id, left.sample.key, left.tries.submissions - 1)
+            posted = Posted(Item(left.sample), folder, left.tries.attempts)
+            found.setdefault(left.prompt_id, {})[left.slot] = posted
+            self.homes[left.prompt_id] = left.server
+        return {
+            prompt_id: Flight(prompt_id, list(posted.values()), posted, adopted=True, polled=0)
+            for prompt_id, posted in found.items()
+        }

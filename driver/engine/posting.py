@@ -1,0 +1,186 @@
+"""Makes samples ready for one server: photos read and uploaded, widgets filled.
+
+What cannot be read or is not taken by the server fails here, and the others go on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from comfy_nodes.core.keys import sample_seed
+from comfy_nodes.core.photos import PhotoError
+from comfy_nodes.core.records import SampleFailure
+from comfy_nodes.core.regions.annotation import Annotation, Provenance, to_json
+from comfy_nodes.core.run_files import FOLDER
+
+from ..comfyui.client import ComfyServer
+from ..dataset.binding import Origin
+from ..errors import PromptRefused, ServerFault, ServerGone, ServerLocked
+from ..graph.packs import Filling
+from ..samples import Sample
+from .pool import Pool, Ready
+from .prompts import Posted, sink_folder
+from .queue import Item
+from .troubles import Trouble
+
+READERS = 8
+"""Photos read at a time, which matters where they lie far away."""
+
+
+@dataclass(frozen=True)
+class Uploaded:
+    """A sample whose pictures the server has."""
+
+    ready: Ready
+    photo: str
+    """Its name there."""
+    seconds: dict[str, str]
+    """Names of the pictures that belong to it, by role."""
+
+
+class Poster:
+    """Prepares samples of one run for one of its servers."""
+
+    def __init__(self, pool: Pool, run_seed: int, server: str):
+        """
+        Args:
+            server: the server's name.
+        """
+        self._pool = pool
+        self._server = server
+        self._run_seed = run_seed
+        self._run_id = pool.journal.get("run_id") or ""
+        self._uploads = f"{FOLDER}/{self._run_id}"
+        self._readers = ThreadPoolExecutor(READERS, "read-photo")
+
+    def close(self) -> None:
+        self._readers.shutdown(cancel_futures=True)
+
+    def prepare(self, items: Sequence[Item], server: ComfyServer) -> list[tuple[Posted, Filling]]:
+        """Samples as they go into a prompt; those that cannot are failed, or wait again.
+
+        Raises:
+            ServerFault: the server takes no files, for a reason of its own; all samples wait again.
+        """
+        ready = [one for one in self._readers.map(self._read, items) if one]
+        try:
+            found = [uploaded for one in ready if (uploaded := self._uploaded(one, server))]
+        except ServerFault:
+            self._pool.returned([one.item for one in ready])
+            raise
+        return [(self._posted(one), self._filling(one)) for one in found]
+
+    def origin(self, posted: Posted, seeded: bool) -> Origin:
+        """What the records of a posted sample must say.
+
+        Args:
+            seeded: whether the graph takes the sample's seed.
+
+        Raises:
+            PhotoError: an earlier run posted it, and its photo cannot be read any more.
+        """
+        sample = posted.item.sample
+        carried = sample.annotation.carried or {}
+        seed = sample_seed(self._run_seed, sample.key, posted.attempt) if seeded else None
+        if "seed" in carried:
+            seed = carried["seed"] if isinstance(carried["seed"], int) else None
+        return Origin(
+            key=sample.key,
+            task=sample.own_task or sample.task,
+            source_path=carried.get("source_path", sample.annotation.path),
+            source_sha256=carried.get("source_sha256") or posted.source_sha256 or self._pool.source_sha256(posted.item),
+            seed=seed,
+            folder=posted.folder,
+        )
+
+    def _read(self, item: Item) -> Ready | None:
+        try:
+            ready = self._pool.ready(item)
+            json.dumps(sample_widgets(item.sample, ready.provenance), ensure_ascii=False).encode()
+        except PhotoError as error:
+            self._pool.fail(item.sample, SampleFailure("input", type(error).__name__, str(error)))
+            return None
+        except UnicodeEncodeError as error:
+            found = f"half a character ({error.object[error.start]!r}, a lone surrogate)"
+            why = f"its instruction or annotation holds {found}; write it again"
+            self._pool.fail(item.sample, SampleFailure("input", "AnnotationError", why))
+            return None
+        return ready
+
+    def _uploaded(self, ready: Ready, server: ComfyServer) -> Uploaded | None:
+        """The sample with its pictures on the server; None where the server does not take these.
+
+        Raises:
+            ServerFault: the server takes no others either.
+        """
+        sample = ready.item.sample
+        data = {"": ready.data, **ready.seconds}
+        names = {role: f"{sample.key}-{role}{self._pool.suffix(getattr(sample, role))}" for role in ready.seconds}
+        names[""] = f"{sample.key}{self._pool.suffix(sample.file)}"
+        try:
+            found = {role: server.upload(data[role], name, self._uploads) for role, name in names.items()}
+        except PromptRefused as refusal:
+            self._pool.fail(sample, SampleFailure(self._pool.stage, "PromptRefused", str(refusal)))
+            return None
+        except (ServerGone, ServerLocked):
+            raise
+        except ServerFault as fault:
+            self._blame(ready, fault, max(map(len, data.values())), server)
+            return None
+        return Uploaded(ready, found.pop(""), found)
+
+    def _blame(self, ready: Ready, fault: ServerFault, size: int, server: ComfyServer) -> None:
+        """Finds out whether the server takes no files at all; otherwise it is the sample's fault.
+
+        Args:
+            size: bytes of a file as large as those that it did not take.
+
+        Raises:
+            ServerFault: it takes none.
+        """
+        try:
+            server.upload(bytes(size), "probe.bin", self._uploads)
+        except (ServerGone, ServerLocked):
+            raise
+        except (ServerFault, PromptRefused):
+            raise ServerFault(f"{fault}; it takes no files of {size} bytes (is its disk full?)") from None
+        posted = self._posted(Uploaded(ready, "", {}))
+        posted.item = ready.item.later(self._server)
+        self._pool.disturbed(self._server, [posted], Trouble.FAULT, f"its photo could not be uploaded ({fault})")
+
+    def _folder(self, ready: Ready) -> str:
+        return sink_folder(self._run_id, ready.item.sample.key, ready.tries.submissions)
+
+    def _posted(self, one: Uploaded) -> Posted:
+        ready = one.ready
+        uploads = (one.photo, *one.seconds.values())
+        sha256 = ready.provenance.source_sha256
+        return Posted(ready.item, self._folder(ready), ready.tries.attempts, uploads, sha256)
+
+    def _filling(self, one: Uploaded) -> Filling:
+        ready = one.ready
+        key = ready.item.sample.key
+        values = {"image": one.photo, **sample_widgets(ready.item.sample, ready.provenance)}
+        seed = sample_seed(self._run_seed, key, ready.tries.attempts)
+        return Filling(values, seed, self._folder(ready), one.seconds)
+
+
+def sample_widgets(sample: Sample, provenance: Provenance) -> dict[str, Any]:
+    """What a sample puts into the widgets of `Load Edit Sample`, but for the photo's name and the seed."""
+    return {
+        "annotation": json.dumps(to_json(sample.annotation, provenance)),
+        "region_index": _place(sample.annotation),
+        "class_name": "",
+        "instruction": sample.instruction,
+        **({"task": sample.task} if sample.task else {}),
+    }
+
+
+def _place(annotation: Annotation) -> int:
+    """Where the edited region, the first, stands for `Load Edit Sample`, which counts objects before backgrounds."""
+    first, *others = annotation.regions or (None,)
+    return sum(one.kind == "object" for one in others) if first and first.kind == "background" else 0

@@ -1,0 +1,1 @@
+"""Datasets made ready to train on."""

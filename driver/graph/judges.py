@@ -1,0 +1,120 @@
+"""Who may vouch for a graph's rows: its own judges, switched on for one run, and whether there is anybody at all.
+
+`stage.py` asks when a workflow is opened. Nodes are found by class, wherever they stand.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from comfy_nodes.core.graph_names import ENDPOINT_LOADER
+from comfy_nodes.core.tasks import task_named
+from comfy_nodes.core.verdicts.makers import making_of
+from comfy_nodes.core.verdicts.witnesses import TESTIFYING
+
+from ..errors import RunError
+from .api import EDIT_SINK, Api, is_link
+from .bound import BatchGraph
+from .file import WorkflowFile
+from .ui import UiGraph
+
+JUDGES = frozenset({"EditPairsVerifyEdit", "EditPairsJudgeEdit"})
+"""Nodes that ask a language model about an edit."""
+
+WRITERS = frozenset({"EditPairsWriteInstruction", "EditPairsWriteMotionInstruction"})
+"""Nodes that have a language model write about pictures."""
+
+DESCRIBERS = frozenset({"EditPairsTakeStep"})
+"""Nodes that ask only where nobody knows what is to be seen; they may ask the judges' model."""
+
+DETECTOR = "EditPairsWitness"
+VLM = "EDITPAIRS_VLM"
+
+
+def with_judges(file: WorkflowFile, profile: str, object_info: dict[str, Any]) -> WorkflowFile:
+    """The workflow with its judges on and asking a profile; the file on disk stays as it is.
+
+    Raises:
+        RunError: it has no judges, or they ask somebody else than a service, or share whom they ask.
+    """
+    if file.ui is None:
+        api = file.to_api(object_info)
+        for loader in _asked(api, file):
+            api[loader]["inputs"]["profile"] = profile
+        return replace(file, api=api)
+
+    def convert(ui: dict[str, Any]) -> Api:
+        return replace(file, ui=ui).to_api(object_info)
+
+    graph = UiGraph(file.ui)
+    graph.switch_on(JUDGES, VLM)
+    for loader in _asked(convert(graph.ui), file):
+        graph.set(tuple(loader.split(":")), "profile", profile, convert)
+    return replace(file, ui=graph.ui)
+
+
+def _asked(api: Api, file: WorkflowFile) -> list[str]:
+    """The loaders whose models a graph's judges ask."""
+    judges = [node_id for node_id, node in api.items() if node["class_type"] in JUDGES]
+    if not judges:
+        raise RunError(
+            f"--judge: {file.path.name} has no Verify Edit or Judge Edit to switch on; leave it out and judge the rows "
+            "afterwards (--workflow verify --input OUTPUT/rejected), or wire one"
+        )
+    found: list[str] = []
+    for node_id in judges:
+        value = api[node_id]["inputs"].get("vlm")
+        loader = value[0] if is_link(value) else ""
+        where = f"--judge: {file.path.name}: {api[node_id]['class_type']} #{node_id}"
+        if loader not in api or api[loader]["class_type"] != ENDPOINT_LOADER:
+            raise RunError(f"{where} does not ask a service; wire Load VLM (endpoint profile) to it")
+        if others := [
+            f"{node['class_type']} #{other}"
+            for other, node in api.items()
+            if node["class_type"] not in JUDGES | DESCRIBERS
+            and any(is_link(one) and one[0] == loader for one in node["inputs"].values())
+        ]:
+            raise RunError(f"{where} shares its Load VLM with {others[0]}; give the judges one of their own")
+        found.append(loader)
+    return list(dict.fromkeys(found))
+
+
+def unvouched(graph: BatchGraph, name: str) -> str:
+    """What to say before a run whose rows nobody in the graph can vouch for; empty where somebody can.
+
+    Args:
+        name: the workflow file's.
+    """
+    if graph.sink_class != EDIT_SINK:
+        return ""
+    making = making_of(graph.api, graph.sink)
+    classes = {node["class_type"] for node in graph.api.values()}
+    if making == "classical" or classes & JUDGES or (DETECTOR in classes and _testifies(graph.task)):
+        return ""
+    if _asks_others(graph.api) or (making == "frames" and not classes & WRITERS):
+        return ""
+    if "edited" in graph.seconds().values():
+        return (
+            f"{name}: ALL ROWS WITHOUT A HAND LABEL WILL BE UNSCORED, as nobody in it looks at the edits: --judge PROFILE "
+            "switches its judges on, and review.py takes labels"
+        )
+    rows = "ALL ROWS" if making == "model" else "ALL ROWS whose words a model writes"
+    return (
+        f"{name}: {rows} WILL BE UNSCORED, as nobody in it looks at the edits: --judge PROFILE switches its judges on, "
+        "or judge them later with --workflow verify and rejected/ of this run's folder as --input"
+    )
+
+
+def _asks_others(api: Api) -> bool:
+    """Whether scores come from a node of another pack, which may know anything."""
+    return any(
+        name.startswith("scores") and is_link(value) and not api[value[0]]["class_type"].startswith("EditPairs")
+        for node in api.values()
+        for name, value in node["inputs"].items()
+    )
+
+
+def _testifies(task: str) -> bool:
+    """Whether a detector can say something of all that a task's edits do."""
+    return task in (*TESTIFYING, "hybrid") or task_named(task).open

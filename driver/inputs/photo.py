@@ -1,0 +1,92 @@
+"""A photo as a reader found it in an input, and what a reader is: readers yield photos, `Source` makes samples of them.
+
+Knows nothing of tasks' rules and of how an input is stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO, Protocol
+
+from comfy_nodes.core.regions.annotation import Annotation
+
+from ..places import Locator
+
+
+class InputError(Exception):
+    """A file of an input, or the rest of it, cannot be used; the message names it and says why."""
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photo of an input with what its author says of it. `file`, `mask`, `reference`, `frame2` and `edited` are locators: what they
+    mean only the reader knows."""
+
+    file: Locator
+    source_id: str
+    annotation: Annotation | None = None
+    problem: str = ""
+    """Why it cannot be used; then nothing else counts."""
+    unread: bool = False
+    """Whether that is so because something beside it could not be read, so that nothing is known of it."""
+    instruction: str = ""
+    mask: Locator = ""
+    """A picture that marks the region, in the place of those in `annotation`."""
+    class_name: str | None = None
+    """What the region that it marks is called."""
+    reference: Locator = ""
+    frame2: Locator = ""
+    edited: Locator = ""
+    task: str = ""
+    """The task that its author wrote it for, all its regions in one edit; "" where it is for any."""
+    subtask: str = ""
+    slot: str = ""
+    """Which of several edits of the same regions it is."""
+    row: str = ""
+    """The key of the row of ours that it is; "" where it is none."""
+    words_for: str = ""
+    """The task that the instruction is for, where its regions may serve others too; "" for any."""
+    routed: tuple[str, ...] | None = None
+    """Tasks that a router accepted for it; None where none has looked at it."""
+    data: bytes | None = None
+    """The file's bytes, where the reader could not help reading them."""
+    grounded: bool = False
+    """Whether the annotate stage looked at it."""
+    ungrounded: str = ""
+    """Why it could not."""
+
+    @property
+    def unmarked(self) -> bool:
+        """Whether nobody marked a region in it."""
+        marked = self.annotation and (self.annotation.regions or self.annotation.refusals)
+        return not (self.problem or self.mask or marked)
+
+
+class Reader(Protocol):
+    """Reads one kind of input."""
+
+    distant: bool
+    """Whether opening a photo is a request over a network."""
+
+    def remedy(self, photo: Photo) -> str:
+        """How to give the photo a region in this kind of input, for the end of a sentence."""
+
+    def photos(self, task: str, edited: bool = False) -> Iterator[Photo]:
+        """All photos in the input's order, but for files that their names say are for another task.
+
+        Args:
+            edited: whether edits that were made already are asked for. Others need not read them.
+
+        Raises:
+            RunError: the input as a whole cannot be used.
+        """
+
+    def open(self, file: Locator) -> BinaryIO:
+        """What a locator names, seekable. Raises OSError."""
+
+    def stamp(self, file: Locator) -> str:
+        """What changes with what a locator names, or with the file that this lies in. Raises OSError."""
+
+    def read(self, file: Locator) -> bytes:
+        """The bytes of what a locator names. Called by several threads. Raises OSError."""

@@ -1,0 +1,78 @@
+"""Which kinds of edit are written for which region: as even as quotas and photos allow.
+
+A node sees one sample and cannot know that a thousand others were given the same task. UnicEdit-10M as released has
+528,872 rows of its commonest sub-task and 125 of its rarest (papers.md, 1.4); here whatever is rarest goes first.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from comfy_nodes.core.tasks import Task, task_named
+from comfy_nodes.core.taxonomy import TAXONOMY, Kind, kind_of
+
+from ..errors import RunError
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A kind of edit to write for, and of how many regions at most."""
+
+    kind: Kind
+    most: int | None
+
+    @property
+    def task(self) -> Task:
+        assert self.kind.task
+        return task_named(self.kind.task)
+
+    @property
+    def subtask(self) -> str:
+        """The row's id; empty of ImgEdit's own tasks, which need none."""
+        return "" if self.kind.scheme == "imgedit" else self.kind.id
+
+
+def wanted_kinds(text: str) -> list[Wanted]:
+    """Reads `remove=100,unicedit/Texture Editing=50,style`.
+
+    Raises:
+        RunError: a kind that is not in the taxonomy or cannot be made, or a number that is none.
+    """
+    found = []
+    for part in text.split(","):
+        name, equals, number = part.strip().partition("=")
+        if equals and not (number.isdigit() and int(number)):
+            raise RunError(f"--kinds {part.strip()}: write it as KIND or KIND=N with a number of 1 or more")
+        row = TAXONOMY.get(name)
+        try:
+            kind = kind_of((row.task if row else None) or name, name if row else "")
+        except ValueError as error:
+            raise RunError(f"--kinds {name}: {error}") from None
+        found.append(Wanted(kind, int(number) if equals else None))
+    return found
+
+
+class Quotas:
+    """Counts what was given out, and gives out next what is furthest behind."""
+
+    def __init__(self, wanted: Iterable[Wanted], per_region: int):
+        """
+        Args:
+            per_region: kinds of edit for one region at most.
+        """
+        self.wanted = tuple(wanted)
+        self._per_region = per_region
+        self._given: Counter[str] = Counter()
+
+    def choose(self, suitable: Iterable[Wanted]) -> list[Wanted]:
+        """Of the kinds that suit a region, those to write for; none where all their quotas are full."""
+        open_kinds = [one for one in suitable if one.most is None or self._given[one.kind.id] < one.most]
+        chosen = sorted(open_kinds, key=self._filled)[: self._per_region]
+        self._given.update(one.kind.id for one in chosen)
+        return chosen
+
+    def _filled(self, one: Wanted) -> float:
+        given = self._given[one.kind.id]
+        return given / one.most if one.most else float(given)

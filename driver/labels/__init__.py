@@ -1,0 +1,1 @@
+"""Hand labels: the page that asks for them, and their figures."""

@@ -1,0 +1,178 @@
+"""Which rows of a run a person is asked about.
+
+The sample is drawn by task and verdict, so that rare ones are in it, and is kept beside the labels with the number of rows
+that each stratum stands for. Within a stratum the rows with the smallest hashes of seed and key are drawn: a larger
+sample holds the smaller one, and whatever part of it is labelled is a random one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from comfy_nodes.core.whole_files import write_whole
+
+from ..dataset.dataset import FACTS, finished_facts, stored_rows
+from ..dataset.shards import CONFIGS
+from ..disk import disk_error
+from ..errors import RunError
+from ..report.scores import Place
+from .labels import LABELS
+
+SAMPLE = "labels_sample.json"
+"""In the run's folder, beside the labels: which rows were drawn, and for how many each stratum stands."""
+
+DEFAULT_SAMPLE = 200
+"""Rows that a person is asked about. Ours: an hour of looking, and about 7 percent points either way of one share."""
+
+
+class Stratum(BaseModel):
+    """Rows of one task and verdict."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    task: str
+    verdict: str
+    rows: int
+    """In the run."""
+    keys: tuple[str, ...]
+    """Of the drawn ones, in the order in which they were drawn."""
+
+
+class Sample(BaseModel):
+    """`labels_sample.json`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seed: int
+    wanted: int
+    per_task: bool
+    dataset: str
+    """SHA-256 of the `shards.json` that it was drawn from."""
+    strata: tuple[Stratum, ...]
+
+
+@dataclass(frozen=True)
+class DrawnRow:
+    """A row that a person is asked about."""
+
+    key: str
+    place: Place
+    task: str
+    verdict: str
+    prompt: str
+    reason: str
+    scores: dict[str, float]
+
+    @classmethod
+    def of(cls, place: Place, row: dict[str, Any]) -> DrawnRow:
+        scores = {one["name"]: one["value"] for one in row["scores"] or []}
+        words = {name: row[name] for name in ("key", "task", "verdict", "prompt")}
+        return cls(place=place, reason=row["reject_reason"] or "", scores=scores, **words)
+
+
+def dataset_digest(run: Path) -> str:
+    """Changes with anything in the run's rows.
+
+    Raises:
+        RunError: no finished dataset lies there.
+    """
+    finished_facts(run)
+    return hashlib.sha256((run / FACTS).read_bytes()).hexdigest()
+
+
+def read_sample(run: Path) -> Sample | None:
+    """The sample that was drawn of a run; None where none was.
+
+    Raises:
+        RunError: the file is damaged.
+    """
+    try:
+        return Sample.model_validate_json((run / SAMPLE).read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        raise RunError(f"{run / SAMPLE}: damaged; restore it from a copy, or remove it and draw again") from None
+
+
+def draw(run: Path, wanted: int | None, seed: int | None, per_task: bool) -> list[DrawnRow]:
+    """Draws a sample and keeps it beside the run, or makes an earlier one larger.
+
+    Args:
+        wanted: rows altogether, or of each task; None for as many as before, or `DEFAULT_SAMPLE`.
+        seed: None for the earlier one's, or 0.
+
+    Returns:
+        The drawn rows in the order in which a person is to see them: mixed, so that no verdict follows from the place.
+
+    Raises:
+        RunError: the run is not finished, the earlier sample is another seed's, or the disk is full.
+    """
+    earlier = read_sample(run)
+    if earlier and seed is not None and seed != earlier.seed:
+        raise RunError(
+            f"--seed {seed}: the labels in {run} are of a sample with seed {earlier.seed}; leave --seed out, or move "
+            f"{LABELS} and {SAMPLE} away to begin another"
+        )
+    chosen = earlier.seed if earlier else seed or 0
+    if wanted is None:
+        wanted, per_task = (earlier.wanted, earlier.per_task) if earlier else (DEFAULT_SAMPLE, per_task)
+    known = {(one.task, one.verdict): len(one.keys) for one in earlier.strata} if earlier else {}
+    dataset = dataset_digest(run)
+    sizes, first = _smallest(run, chosen, max([wanted, *known.values()]))
+    given: Counter[tuple[str, str]] = Counter()
+    for task in sorted({task for task, _ in sizes}) if per_task else [None]:
+        given |= allot({name: size for name, size in sizes.items() if task in (None, name[0])}, wanted)
+    drawn = {name: rows[: max(given[name], known.get(name, 0))] for name, rows in sorted(first.items())}
+    strata = tuple(
+        Stratum(task=task, verdict=verdict, rows=sizes[task, verdict], keys=tuple(row.key for _, row in rows))
+        for (task, verdict), rows in drawn.items()
+    )
+    sample = Sample(seed=chosen, wanted=wanted, per_task=per_task, dataset=dataset, strata=strata)
+    _write(run / SAMPLE, sample.model_dump_json(indent=1) + "\n")
+    return [row for _, row in sorted((one for rows in drawn.values() for one in rows), key=lambda one: one[0])]
+
+
+_Hashed = tuple[int, DrawnRow]
+
+
+def _smallest(run: Path, seed: int, most: int) -> tuple[Counter[tuple[str, str]], dict[tuple[str, str], list[_Hashed]]]:
+    """Rows of each stratum: how many, and those with the smallest hashes, the smallest first."""
+    sizes: Counter[tuple[str, str]] = Counter()
+    heaps: dict[tuple[str, str], list[tuple[int, str, DrawnRow]]] = defaultdict(list)
+    for config in CONFIGS:
+        for number, stored in enumerate(stored_rows(run, config, images=False)):
+            row = stored.columns
+            stratum, key = (row["task"], row["verdict"]), row["key"]
+            sizes[stratum] += 1
+            heap = heaps[stratum]
+            found = int.from_bytes(hashlib.blake2b(f"{seed}/{key}".encode(), digest_size=8).digest(), "big")
+            if len(heap) < most or -found > heap[0][0]:
+                heapq.heappush(heap, (-found, key, DrawnRow.of(Place(config, number), row)))
+                if len(heap) > most:
+                    heapq.heappop(heap)
+    return sizes, {
+        name: [(-found, row) for found, _, row in sorted(heap, reverse=True)] for name, heap in heaps.items()
+    }
+
+
+def allot(sizes: Mapping[tuple[str, str], int], wanted: int) -> Counter[tuple[str, str]]:
+    """How many rows to draw of each stratum: equally many, and what a small one lacks from the larger ones."""
+    given: Counter[tuple[str, str]] = Counter()
+    for number, (name, size) in enumerate(sorted(sizes.items(), key=lambda one: (one[1], one[0]))):
+        given[name] = min(size, (wanted - given.total()) // (len(sizes) - number))
+    return given
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        write_whole(path, text)
+    except OSError as error:
+        raise disk_error(error, path.parent) from None

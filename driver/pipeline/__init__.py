@@ -1,0 +1,1 @@
+"""The order of things in a run: plan, servers, stages, outcome."""

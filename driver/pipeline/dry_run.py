@@ -1,0 +1,108 @@
+"""What a run would do, shown without doing it."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from comfy_nodes.core.services import budget, profiles
+
+from ..graph import partner
+from ..graph.api import SAMPLE_INPUTS
+from ..samples import Planned, Sample, Unusable
+from ..terminal import plain
+from .plan import check_kinds, open_source, planned, workflows
+from .stage import Stage, open_stages
+
+PHOTO_PIXELS = 1024 * 1024
+"""What a photo is taken to have in an estimate of costs. Ours."""
+
+
+def dry_run(options: argparse.Namespace) -> None:
+    """Shows what a run would do; starts a server to ask it, and leaves nothing behind."""
+    source = open_source(options)
+    with (
+        tempfile.TemporaryDirectory(prefix="editpairs-") as scratch,
+        open_stages(options, workflows(options, source), Path(scratch)) as stages,
+    ):
+        check_kinds(options, stages)
+        refused: Counter[tuple[str, str]] = Counter()
+        usable: Counter[str] = Counter()
+        own_words: Counter[str] = Counter()
+        for one in _taken(planned(options, source, stages, None), options.limit):
+            if isinstance(one, Unusable):
+                refused["skipped" if one.failure.skipped else "unusable", one.failure.message] += 1
+            elif isinstance(one, Sample):
+                usable[one.task] += 1
+                own_words[one.task] += one.words_of_graph
+        labels = source.labels([stage.aim for stage in stages])
+        version = stages[0].agreement.stats["system"]["comfyui_version"]
+        _show("server", f"{', '.join(host.name for host in stages[0].hosts)} (ComfyUI {version})")
+        for stage in stages:
+            number = usable[stage.graph.task] if len(stages) > 1 else usable.total()
+            for name, text in {**_graph(stage), **_estimates(stage, number)}.items():
+                _show(name, text)
+            if len(stages) > 1:
+                _show("samples", f"{number} to edit")
+            if without := own_words[stage.graph.task]:
+                _show("words", f"{without} bring none: they get the workflow's own, {(stage.words or '')[:60]!r}")
+        found = Counter(what for what, _ in refused.elements())
+        _show("all samples", f"{usable.total()} to edit, {found['skipped']} skipped, {found['unusable']} unusable")
+        if labels:
+            _show("labels", labels)
+        _show("output", str(options.output))
+        for (what, why), number in refused.most_common(20):
+            print(plain(f"{what:>14}: {why}" + (f" (and {number - 1} more)" if number > 1 else "")))
+
+
+def _taken(found: Iterator[Planned], limit: int | None) -> Iterator[Planned]:
+    """What a run with this limit takes down."""
+    usable = 0
+    for one in found:
+        if isinstance(one, Sample):
+            if limit is not None and usable >= limit:
+                return
+            usable += 1
+        yield one
+
+
+def _show(name: str, text: str) -> None:
+    print(plain(f"{name:>14}: {text}"))
+
+
+def _graph(stage: Stage) -> dict[str, str]:
+    """What was found in a workflow, as lines."""
+    graph = stage.graph
+    seconds = "".join(f"; Load Second Image #{node_id}: {role}" for node_id, role in graph.seconds().items())
+    paid = partner.paid_nodes(graph.api, stage.agreement.object_info)
+    found = {
+        "workflow": f"{stage.file.path} (profile {stage.profile}, task {graph.task})",
+        "source node": f"Load Edit Sample #{graph.source}; set for each sample: {', '.join(SAMPLE_INPUTS)}{seconds}",
+        "sink node": f"{graph.api[graph.sink]['class_type']} #{graph.sink}",
+        "further seeds": ", ".join(graph.seeds) or "none: every seed is wired to the source node",
+        "left out": ", ".join(graph.left_out) or "nothing",
+    }
+    if graph.drawn:
+        texts = [f"{graph.api[node_id]['class_type']} #{node_id}.{name}" for node_id, name in graph.drawn]
+        found["drawn"] = f"{', '.join(texts)}: alternatives in braces, for each sample from its seed"
+    if paid:
+        found["paid nodes"] = f"{', '.join(paid)}: credits of the account of {partner.KEY_VARIABLE}, for each sample"
+    return found
+
+
+def _estimates(stage: Stage, samples: int) -> dict[str, str]:
+    """What the graph's calls to services may cost, at most, as lines."""
+    found = {}
+    for name, questions in stage.graph.profiles().items():
+        try:
+            profile = profiles.find(name)
+        except profiles.VlmNotConfigured as error:
+            found["services"] = str(error)
+            continue
+        bound = budget.estimate(profile, samples, questions, PHOTO_PIXELS)
+        cost = f"{bound.usd:.2f} USD" if bound.usd is not None else "no price known"
+        found["services"] = f"profile {name}: at most {bound.calls} calls, {cost}, where nothing is cached"
+    return found

@@ -1,0 +1,239 @@
+"""The output folder: one run's at a time, one workflow's for good, finished in one sweep."""
+
+from __future__ import annotations
+
+import errno
+import json
+import re
+import shutil
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from comfy_nodes.core.ingredients import Ingredients
+from comfy_nodes.core.services import budget
+from comfy_nodes.core.tasks import ANNOTATE
+from comfy_nodes.core.whole_files import write_whole
+
+from ..dataset.dataset import ShardDamaged, Written, restore, unfinished, write_dataset
+from ..dataset.ownership import JOURNAL, MARK, WORK, begin_work, check_run_folder, remove_marked
+from ..dataset.rows import RunFacts
+from ..dataset.spool import Spool
+from ..dataset.tables import FAILED_SCHEMA, TELEMETRY_SCHEMA, write_table
+from ..disk import disk_error
+from ..errors import RunError
+from ..journal import Journal
+from ..report.page import Gallery, write_card, write_report
+from ..report.summary import Gives, Summary
+from .outcomes import finished_annotations, finished_instructions, write_annotation, write_instructions
+from .servers import SERVER
+from .stage import Stage
+
+SHOWN = 4
+"""Differences that a refusal names. Ours."""
+
+
+class OutputFolder:
+    """A run's folder, held under a lock while the run lasts."""
+
+    def __init__(self, path: Path):
+        """
+        Raises:
+            RunError: it cannot be written, another run is using it, or it holds something else.
+        """
+        self.path = path
+        self.work = path / WORK
+        self._made = not path.exists()
+        try:
+            check_run_folder(path)
+            begin_work(path)
+            self._lock = FileLock(self.work / "lock", blocking=False)
+            self._lock.acquire()
+        except Timeout:
+            raise RunError(f"--output {path}: another run is using it; wait for it or choose another folder") from None
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                raise disk_error(error, path) from None
+            raise RunError(f"--output {path}: cannot be written ({error.strerror}); choose another folder") from None
+        restore(path, self.work)
+        self.journal = Journal(path / JOURNAL)
+        self.spool = Spool(self.work / "spool")
+        self._asks = False
+        self.found = Written()
+        """What the last finish found beside the rows."""
+
+    def claim(self, stages: Sequence[Stage], seed: int) -> None:
+        """Makes the folder these workflows' and this seed's, or sees that it is.
+
+        Raises:
+            RunError: it belongs to others; the message says what differs.
+        """
+        claim(self.journal, stages, seed, self.path)
+        self._asks = any(stage.graph.profiles() for stage in stages)
+        for stage in stages:
+            ui, api = workflow_files(stage.graph.task if len(stages) > 1 else "")
+            if stage.file.ui is not None:
+                self._write_json(ui, stage.file.ui)
+            self._write_json(api, stage.graph.api)
+
+    def finish(self, facts: RunFacts, task: str, environment: dict[str, Any], layout: str) -> Summary:
+        """Turns finished edits into a dataset with its report.
+
+        Args:
+            layout: how rows become files: hf, imgedit or wds.
+        """
+        gallery, lost, rebuilt, damaged = None, list[str](), False, set[object]()
+        while gallery is None:
+            found = write_dataset(self.journal, self.spool, self.path, self.work, facts, layout)
+            lost += found.lost
+            rebuilt |= found.rebuilt
+            try:
+                gallery = Gallery.of_dataset(self.path)
+            except ShardDamaged as error:  # the next round looks through it
+                if error.place in damaged:
+                    raise
+                damaged.add(error.place)
+        self.found = Written(tuple(lost), rebuilt)
+        summary = self._summarise(facts, task)
+        write_card(self.path, summary, environment)
+        return self._conclude(summary, environment, gallery)
+
+    def finish_annotation(self, facts: RunFacts, environment: dict[str, Any], photos: Path | None) -> Summary:
+        """Turns finished annotations into `annotation.jsonl` with its report.
+
+        Args:
+            photos: folder that the annotations' paths are relative to; None where they are no files of this machine.
+        """
+        write_annotation(self.journal, self.path, facts)
+        count = self.journal.counts()["done"]
+        gallery = Gallery.of_annotations(finished_annotations(self.journal, facts), count, photos)
+        return self._conclude(self._summarise(facts, ANNOTATE.name, "annotated photos"), environment, gallery)
+
+    def finish_instructions(
+        self, facts: RunFacts, task: str, environment: dict[str, Any], photos: Path | None
+    ) -> Summary:
+        """Turns finished writing into `instructions.jsonl` with its report; `photos` as for annotations."""
+        write_instructions(self.journal, self.path, facts)
+        summary = self._summarise(facts, task, "instructions")
+        gallery = Gallery.of_annotations(finished_instructions(self.journal, facts), summary.kept, photos)
+        return self._conclude(summary, environment, gallery)
+
+    def _conclude(self, summary: Summary, environment: dict[str, Any], gallery: Gallery) -> Summary:
+        write_table(self.path / "failed.parquet", self.journal.failures(), FAILED_SCHEMA)
+        write_table(self.path / "skipped.parquet", self.journal.failures(skipped=True), FAILED_SCHEMA)
+        write_table(self.path / "telemetry.parquet", self.journal.telemetry(), TELEMETRY_SCHEMA)
+        self._write_json("environment.json", environment)
+        skipped = self.journal.failures(skipped=True)
+        write_report(self.path, summary, self.journal.failures(), skipped, environment, gallery)
+        return summary
+
+    def _summarise(self, facts: RunFacts, task: str, gives: Gives = "edit pairs") -> Summary:
+        counts = self.journal.counts()
+        seconds = self.journal.edit_seconds()
+        # A run that asks no service opens no ledger, and makes none.
+        spent = budget.spent(self.journal.get("run_id") or "") if self._asks else budget.Spent()
+        return Summary(
+            workflow=facts.workflow,
+            profile=facts.profile,
+            task=task,
+            samples=sum(counts[state] for state in ("pending", "done", "failed", "skipped")),
+            kept=counts["keep"],
+            rejected=counts["reject"],
+            unscored=counts["unscored"],
+            failed=counts["failed"],
+            skipped=counts["skipped"],
+            pending=counts["pending"],
+            failures=dict(self.journal.failure_types().most_common()),
+            skips=dict(self.journal.failure_types(skipped=True).most_common()),
+            retired=self.journal.retired(),
+            reasons=dict(self.journal.reject_reasons().most_common()),
+            seconds=round(seconds, 2),
+            samples_per_second=round(counts["done"] / seconds, 3) if seconds else 0.0,
+            gives=gives,
+            vlm_calls=spent.calls,
+            vlm_usd=round(spent.usd, 4),
+        )
+
+    def close(self) -> None:
+        """Gives the folder free. What only a run needs goes, unless rows still wait in it; of a run that never began, everything."""
+        claimed = self.journal.get("graph") is not None
+        self.journal.close()
+        if not claimed:
+            (self.path / JOURNAL).unlink()
+        waiting = not self.spool.empty or unfinished(self.work)
+        for path in self.work.iterdir():
+            if path.is_dir() and (not waiting or path.name.startswith(SERVER)):
+                shutil.rmtree(path, ignore_errors=True)
+        self._lock.release()
+        if not waiting:
+            remove_marked(self.work, MARK)
+        if self._made and not any(self.path.iterdir()):
+            self.path.rmdir()
+
+    def _write_json(self, name: str, value: Any) -> None:
+        try:
+            write_whole(self.path / name, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+        except OSError as error:
+            raise disk_error(error, self.path) from None
+
+
+def workflow_files(task: str) -> tuple[str, str]:
+    """How a run's copies of a workflow are called: in UI format, and as it ran.
+
+    Args:
+        task: the graph's, of a run with several; "" where it has one.
+
+    Raises:
+        RunError: the task's name is none that a file may have.
+    """
+    if not re.fullmatch("[a-z0-9_-]*", task):
+        raise RunError(f"task {task!r}: a task's name is small letters, digits, - and _")
+    end = f"-{task}.json" if task else ".json"
+    return f"workflow{end}", f"workflow_api{end}"
+
+
+def claim(journal: Journal, stages: Sequence[Stage], seed: int, folder: Path) -> None:
+    """Makes a journal these stages' and this seed's, or sees that it is: same graphs, same content behind them.
+
+    Raises:
+        RunError: it belongs to others; the message says what differs.
+    """
+    nodes = [node for stage in stages for node in stage.graph.canonical()]
+    content = [stage.agreement.ingredients.model_dump(mode="json") for stage in stages]
+    wanted = {"graph": json.dumps(nodes, ensure_ascii=False), "seed": str(seed), "content": json.dumps(content)}
+    for name, value in wanted.items():
+        known = journal.get(name)
+        if known is not None and known != value:
+            raise RunError(
+                f"--output {folder}: holds a run of another {name} ({_difference(name, known, value)}); "
+                "choose another folder"
+            )
+    for name, value in wanted.items():
+        journal.set(name, value)
+    if journal.get("run_id") is None:
+        journal.set("run_id", uuid.uuid4().hex)
+
+
+def _difference(name: str, known: str, value: str) -> str:
+    if name == "content":
+        pairs = zip(json.loads(value), json.loads(known), strict=True)
+        found = [(Ingredients.model_validate(now), Ingredients.model_validate(then)) for now, then in pairs]
+        changes = list(dict.fromkeys(change for now, then in found for change in now.differences(then)))
+        return "; ".join(changes[:SHOWN]) + (f"; and {len(changes) - SHOWN} more" if len(changes) > SHOWN else "")
+    if name != "graph":
+        return f"{known} there, {value} now"
+    then, now = json.loads(known), json.loads(value)
+    if [node[0] for node in then] != [node[0] for node in now]:
+        gone = [node[0] for node in then if node[0] not in {other[0] for other in now}]
+        new = [node[0] for node in now if node[0] not in {other[0] for other in then}]
+        return f"nodes gone: {', '.join(gone) or 'none'}; new: {', '.join(new) or 'none'}, or wired otherwise"
+    changes = [
+        f"{class_type}.{name}: {before.get(name)!r} there, {after.get(name)!r} now"
+        for (class_type, before), (_, after) in zip(then, now, strict=True)
+        for name in sorted({*before, *after})
+        if before.get(name) != after.get(name)
+    ]
+    return "; ".join(changes[:SHOWN])

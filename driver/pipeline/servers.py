@@ -1,0 +1,59 @@
+"""The servers of a run: own ones started and stopped, foreign ones waited for."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..comfyui.answering import at_once
+from ..comfyui.client import ComfyServer
+from ..comfyui.gpus import visible_gpus
+from ..comfyui.hosts import ForeignServer
+from ..comfyui.logins import named
+from ..comfyui.own import OwnServer, find_comfyui
+from ..monitor.terminal import Waiting
+
+SERVER = "server"
+"""How the folders of servers of our own are called, with a number behind it."""
+
+
+CACHED_NODES = 64
+"""Node outputs that a server of our own keeps beside those of the running prompt (ImgEdit's own setting)."""
+
+
+@contextmanager
+def running_hosts(options: argparse.Namespace, work: Path) -> Iterator[list[OwnServer | ForeignServer]]:
+    """The run's servers, of which at least one answers. Others of somebody else's may join later."""
+    hosts = _foreign(options.server) if options.server else _own(options.servers, work)
+    try:
+        if not options.server:
+            for host in hosts:
+                host.start()
+        elif not any(at_once([host.running for host in hosts])):
+            hosts[0].start()
+        yield hosts
+    finally:
+        at_once([host.stop for host in hosts])
+
+
+def _foreign(listed: str) -> list[OwnServer | ForeignServer]:
+    """Servers by address, or by the name that `servers.toml` gives one."""
+    return [ForeignServer(_named(one.strip())) for one in listed.split(",")]
+
+
+def _named(word: str) -> ComfyServer:
+    login = named(word)
+    return ComfyServer(login.address, login) if login else ComfyServer(word)
+
+
+def _own(servers: int | None, work: Path) -> list[OwnServer | ForeignServer]:
+    comfyui, gpus = find_comfyui(), visible_gpus()
+    number = servers or max(1, gpus)
+    found: list[OwnServer | ForeignServer] = []
+    for index in range(number):
+        waiting = Waiting("starting ComfyUI" + (f", {index + 1} of {number}" if number > 1 else ""))
+        folder = work / f"{SERVER}{index}"
+        found.append(OwnServer(comfyui, folder, waiting, index % gpus if gpus else None, CACHED_NODES))
+    return found

@@ -1,0 +1,249 @@
+"""A finished run's rows in figures: how many passed each verifier, per task, by score, and how verifiers agree.
+
+The report makes them in one pass over the stored rows, images left out. Memory grows with the names of tasks, verifiers
+and scores, not with rows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..dataset.dataset import stored_rows
+from ..dataset.shards import CONFIGS
+from .agreement import TwoByTwo
+from .scores import Place, ScoreTally
+
+VERIFIERS = ("pixel", "verify", "judge", "witness", "filter")
+"""The order in which edits meet verifiers; others follow by name."""
+
+KEEP = ".keep"
+"""Ends the name of the score that holds a verifier's own verdict: 1 keep, 0 reject."""
+
+OVERALL = "judge.overall"
+"""The score that worst and best pairs are chosen by, where there is one."""
+
+MAX_SCORES = 100
+"""Score names that are looked at, the first of the run. Ours."""
+
+MAX_REASONS = 200
+"""Reasons that are told apart, the first of the run. Ours."""
+
+OTHER_REASONS = "other reasons"
+
+_TRY = re.compile(r"~try\d+$")
+
+
+def is_try(key: str) -> bool:
+    """Whether a row is a rejected try of a sample that was tried again."""
+    return bool(_TRY.search(key))
+
+
+def verdicts_in(scores: Iterable[dict[str, Any]]) -> dict[str, bool]:
+    """What each verifier said of a row: whether it keeps it. Verifiers that said nothing are left out."""
+    return {
+        one["name"].removesuffix(KEEP): one["value"] == 1
+        for one in scores
+        if one["name"].endswith(KEEP) and one["value"] in (0, 1)
+    }
+
+
+class _Words(NamedTuple):
+    """What was said of a row; rows of which the same was said are counted together."""
+
+    task: str
+    tried: bool
+    verdict: str
+    said: tuple[tuple[str, bool], ...]
+    vouched_by: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A line of the stage table."""
+
+    name: str
+    count: int
+    change: float | None
+    """Against the stage before, in percent; None for the first, and after nothing."""
+    rejected: int = 0
+    """Rows that ended here as this verifier rejected them; of the last line, those that none of the verifiers named."""
+    unscored: int = 0
+    """Rows that ended here as it gave no verdict."""
+
+
+@dataclass
+class TaskFigures:
+    """A task's rows, and its samples that have none."""
+
+    kept: int = 0
+    rejected: int = 0
+    unscored: int = 0
+    tries: int = 0
+    """Rejected tries of samples that were tried again; in none of the other figures."""
+    failed: int = 0
+    skipped: int = 0
+    vouched_by: dict[str, int] = field(default_factory=dict)
+    """Kept rows by who vouches for them; a row of several is counted with each."""
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """What worst and best pairs are chosen by."""
+
+    score: str
+    high_is_good: bool
+    worst: list[tuple[float, Place]]
+    best: list[tuple[float, Place]]
+
+
+@dataclass
+class RowStatistics:
+    """All figures that follow from rows."""
+
+    scores: dict[str, ScoreTally] = field(default_factory=dict)
+    left_out: set[str] = field(default_factory=set)
+    """Some of the score names that are not looked at, as there are too many."""
+    reasons: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    """Rows by verdict, `reject` or `unscored`, and reason without its figures."""
+    _words: Counter[_Words] = field(default_factory=Counter)
+
+    @classmethod
+    def of_dataset(cls, output: Path) -> RowStatistics:
+        """
+        Raises:
+            RunError: no finished dataset lies there, or it is damaged.
+        """
+        found = cls()
+        for config in CONFIGS:
+            for number, row in enumerate(stored_rows(output, config, images=False)):
+                found.add(Place(config, number), row.columns)
+        return found
+
+    def add(self, place: Place, row: dict[str, Any]) -> None:
+        """
+        Args:
+            row: its columns.
+        """
+        verdict, scores = row["verdict"], row["scores"] or []
+        said = tuple(sorted(verdicts_in(scores).items()))
+        vouched_by = tuple(row.get("vouched_by") or ())
+        self._words[_Words(row["task"], is_try(row["key"]), verdict, said, vouched_by)] += 1
+        for one in scores:
+            tally = self.scores.get(one["name"])
+            if tally is None:
+                if len(self.scores) >= MAX_SCORES:
+                    if len(self.left_out) < MAX_SCORES:
+                        self.left_out.add(one["name"])
+                    continue
+                tally = self.scores[one["name"]] = ScoreTally()
+            tally.add(one["value"], verdict == "keep", place)
+        if verdict != "keep":
+            counted = self.reasons[verdict]
+            why = (row["reject_reason"] or "").partition(":")[0]
+            counted[why if why in counted or len(counted) < MAX_REASONS else OTHER_REASONS] += 1
+
+    @property
+    def edits(self) -> int:
+        """Rows without rejected tries."""
+        return sum(number for words, number in self._words.items() if not words.tried)
+
+    @property
+    def tries(self) -> int:
+        """Rejected tries of samples that were tried again."""
+        return sum(number for words, number in self._words.items() if words.tried)
+
+    @property
+    def verifiers(self) -> list[str]:
+        """Verifiers that said something, in the order in which edits meet them."""
+        found = {name for words in self._words for name, _ in words.said}
+        return [name for name in VERIFIERS if name in found] + sorted(found.difference(VERIFIERS))
+
+    def stages(self, inputs: int, usable: int) -> list[Stage]:
+        """The table of stages; tries are not in it.
+
+        Args:
+            inputs: what the run was given.
+            usable: of these, what it had a sample for.
+        """
+        ended = self._ended()
+        left = self.edits
+        lines = [("inputs", inputs, 0, 0), ("usable samples", usable, 0, 0), ("edits made", left, 0, 0)]
+        for name in [*self.verifiers, ""]:
+            left -= ended[name, "reject"] + ended[name, "unscored"]
+            lines.append((f"after {name}" if name else "kept", left, ended[name, "reject"], ended[name, "unscored"]))
+        before: list[int | None] = [None, *(line[1] for line in lines)]
+        return [
+            Stage(name, count, None if not earlier else round(100 * (count - earlier) / earlier, 2), rejected, unscored)
+            for (name, count, rejected, unscored), earlier in zip(lines, before, strict=False)
+        ]
+
+    def _ended(self) -> Counter[tuple[str, str]]:
+        """Rows by where and how they ended; "" where no verifier said why."""
+        order = self.verifiers
+        asked: dict[str, set[str]] = defaultdict(set)
+        for words in self._words:
+            asked[words.task].update(name for name, _ in words.said)
+        ended: Counter[tuple[str, str]] = Counter()
+        for words, number in self._words.items():
+            if words.tried or words.verdict == "keep":
+                continue  # what was kept has passed, even where a policy overrode a verifier
+            said = dict(words.said)
+            where = "", words.verdict
+            for name in order:
+                if name in asked[words.task] and not said.get(name):
+                    where = name, "reject" if name in said else "unscored"
+                    break
+            ended[where] += number
+        return ended
+
+    def tasks(self, failed: Counter[str], skipped: Counter[str]) -> dict[str, TaskFigures]:
+        """Figures by task, by name.
+
+        Args:
+            failed: failed samples by task.
+            skipped: skipped samples by task.
+        """
+        found: dict[str, TaskFigures] = defaultdict(TaskFigures)
+        columns = {"keep": "kept", "reject": "rejected", "unscored": "unscored"}
+        for words, number in self._words.items():
+            figures = found[words.task]
+            column = "tries" if words.tried else columns[words.verdict]
+            setattr(figures, column, getattr(figures, column) + number)
+            for name in words.vouched_by:
+                figures.vouched_by[name] = figures.vouched_by.get(name, 0) + number
+        for task, number in failed.items():
+            found[task].failed = number
+        for task, number in skipped.items():
+            found[task].skipped = number
+        return dict(sorted(found.items()))
+
+    def agreement(self) -> dict[tuple[str, str], TwoByTwo]:
+        """For each two verifiers, what they said of the rows that both judged, tries too."""
+        found = {pair: TwoByTwo() for pair in combinations(self.verifiers, 2)}
+        for words, number in self._words.items():
+            said = dict(words.said)
+            for (one, other), table in found.items():
+                if one in said and other in said:
+                    table.add(said[one], said[other], number)
+        return {pair: table for pair, table in found.items() if table.total}
+
+    def ranking(self) -> Ranking | None:
+        """By the judge's overall score, else by the score that tells most rows apart; None without one that does."""
+        judged = {name: tally for name, tally in self.scores.items() if not name.endswith(KEEP)}
+        spread = {name: tally.histogram().entropy for name, tally in judged.items()}
+        name = OVERALL if OVERALL in judged else max(spread, key=lambda one: spread[one], default="")
+        if not spread.get(name):
+            return None
+        tally = judged[name]
+        kept, others = tally.kept_mean, tally.other_mean
+        high_is_good = name == OVERALL or kept is None or others is None or kept >= others
+        most = tally.count // 2  # no row is among both
+        ends = tally.lowest[:most], tally.highest[:most]
+        worst, best = ends if high_is_good else reversed(ends)
+        return Ranking(name, high_is_good, worst, best)

@@ -1,0 +1,239 @@
+"""What a finished run shows: `report.html` for people, `summary.json` for programs, the dataset card."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from comfy_nodes.core.whole_files import write_whole
+
+from ..dataset.dataset import chosen_rows, finished_facts
+from ..dataset.layouts.layout import layout_named
+from ..disk import disk_error
+from ..home import ROOT
+from .figures import Ranking, RowStatistics, Stage
+from .pictures import annotated, pair
+from .scores import ScoreTally
+from .summary import Summary
+
+MAX_PAIRS = {"data": 60, "rejected": 30}
+"""Pairs shown of each config; spread evenly over more."""
+
+MAX_PHOTOS = 60
+"""Annotated photos shown."""
+
+MAX_FAILURES = 100
+"""Failures listed, and skipped samples; `failed.parquet` and `skipped.parquet` have all."""
+
+_TEMPLATES = ROOT / "driver" / "templates"
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """What a report shows of a run's rows or photos: pictures, and figures of the rows."""
+
+    pairs: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    """Rows of each config with small pictures."""
+    photos: list[dict[str, Any]] = field(default_factory=list)
+    """Annotated photos with their regions drawn over them."""
+    statistics: RowStatistics | None = None
+    """Figures of the rows; None where the run makes none."""
+    ranked: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    """The worst and the best rows by one score."""
+
+    @classmethod
+    def of_dataset(cls, output: Path) -> Gallery:
+        """
+        Raises:
+            RunError: no finished dataset lies there, or it is damaged.
+        """
+        configs = finished_facts(output).configs
+        statistics = RowStatistics.of_dataset(output)
+        pairs = {
+            folder: [shown for _, shown in sorted(_pairs(output, folder, _spread(configs[folder].rows, most)).items())]
+            for folder, most in MAX_PAIRS.items()
+        }
+        ranking = statistics.ranking()
+        return cls(pairs=pairs, statistics=statistics, ranked=_ranked(output, ranking) if ranking else {})
+
+    @classmethod
+    def of_annotations(cls, items: Iterable[dict[str, Any]], count: int, photos: Path | None) -> Gallery:
+        """
+        Args:
+            items: ImgEdit annotations, or lines of the write stage.
+            count: how many there are.
+            photos: folder that their paths are relative to; without one there is nothing to show.
+        """
+        if photos is None:
+            return cls()
+        chosen = _spread(count, MAX_PHOTOS)
+        return cls(photos=[annotated(item, photos) for number, item in enumerate(items) if number in chosen])
+
+
+@dataclass
+class _Failed:
+    """Failed samples, or skipped ones, in one pass."""
+
+    shown: list[dict[str, Any]] = field(default_factory=list)
+    tasks: Counter[str] = field(default_factory=Counter)
+    inputs: int = 0
+    """Inputs that gave no sample."""
+
+    @classmethod
+    def of(cls, failures: Iterable[dict[str, Any]], task: str) -> _Failed:
+        found = cls()
+        for row in failures:
+            found.tasks[row.get("task") or task] += 1
+            found.inputs += row["stage"] == "input" or not row["attempts"]
+            if len(found.shown) < MAX_FAILURES:
+                found.shown.append(row)
+        return found
+
+
+def write_report(
+    output: Path,
+    summary: Summary,
+    failures: Iterable[dict[str, Any]],
+    skips: Iterable[dict[str, Any]],
+    environment: dict[str, Any],
+    gallery: Gallery,
+) -> None:
+    """Writes `report.html` and `summary.json`.
+
+    Args:
+        failures: rows of `failed.parquet`; a row's `task` counts where a run has several.
+        skips: those of `skipped.parquet`.
+    """
+    failed, skipped = _Failed.of(failures, summary.task), _Failed.of(skips, summary.task)
+    figures = _figures(summary, failed, skipped, gallery.statistics)
+    page = template_named("report.html").render(
+        summary=summary,
+        figures=figures,
+        scores=gallery.statistics.scores if gallery.statistics else {},
+        failures=failed.shown,
+        skips=skipped.shown,
+        pairs=gallery.pairs,
+        ranked=gallery.ranked,
+        ranking=gallery.statistics.ranking() if gallery.statistics else None,
+        photos=gallery.photos,
+        environment=environment,
+        folder=output.resolve().name,  # no path of this machine stands in what a run leaves
+    )
+    _write(output / "report.html", page)
+    text = json.dumps(vars(summary) | figures, indent=2, ensure_ascii=False, allow_nan=False)
+    _write(output / "summary.json", text + "\n")
+
+
+def _figures(summary: Summary, failed: _Failed, skipped: _Failed, statistics: RowStatistics | None) -> dict[str, Any]:
+    """What `summary.json` holds beside the summary."""
+    usable = summary.samples - failed.inputs - skipped.inputs
+    if statistics is None:
+        change = round(100 * (usable - summary.samples) / summary.samples, 2) if summary.samples else None
+        last = round(100 * (summary.kept - usable) / usable, 2) if usable else None
+        stages = [
+            Stage("inputs", summary.samples, None),
+            Stage("usable samples", usable, change),
+            Stage(summary.gives, summary.kept, last),
+        ]
+        return {"stages": [asdict(stage) for stage in stages]}
+    kept = summary.kept
+    return {
+        "tries": statistics.tries,
+        "stages": [asdict(stage) for stage in statistics.stages(summary.samples, usable)],
+        "tasks": {name: asdict(figures) for name, figures in statistics.tasks(failed.tasks, skipped.tasks).items()},
+        "row_reasons": {verdict: dict(found.most_common()) for verdict, found in sorted(statistics.reasons.items())},
+        "scores": {name: _score(tally) for name, tally in sorted(statistics.scores.items())},
+        "scores_left_out": sorted(statistics.left_out),
+        "agreement": [
+            {"first": first, "second": second, **asdict(table), "agreement": table.agreement, "kappa": table.kappa}
+            for (first, second), table in statistics.agreement().items()
+        ],
+        "vlm_calls_per_kept": round(summary.vlm_calls / kept, 3) if kept else None,
+        "vlm_usd_per_kept": round(summary.vlm_usd / kept, 6) if kept else None,
+    }
+
+
+def _score(tally: ScoreTally) -> dict[str, Any]:
+    return {
+        "count": tally.count,
+        "mean": tally.mean,
+        "kept_mean": tally.kept_mean,
+        "other_mean": tally.other_mean,
+        "histogram": asdict(tally.histogram()),
+    }
+
+
+def write_card(output: Path, summary: Summary, environment: dict[str, Any]) -> None:
+    """Writes the dataset card, `README.md`, of the dataset that lies there.
+
+    Raises:
+        RunError: no finished dataset lies there.
+    """
+    facts = finished_facts(output)
+    layout = layout_named(facts.layout)
+    plain = {"data": "default", "rejected": "rejected"}
+    configs = [
+        (config + suffix if number else plain[config], glob)
+        for config, held in facts.configs.items()
+        for number, (suffix, glob) in enumerate(layout.card(config, held.streams()))
+    ]
+    columns = layout.empty_features()
+    empty = [plain[config] for config, held in facts.configs.items() if not held.rows]
+    card = template_named("card.md").render(
+        summary=summary,
+        environment=environment,
+        layout=layout.name,
+        configs=configs,
+        features=json.dumps([{"config_name": name, "features": columns} for name in empty if columns]),
+        empty=empty,
+    )
+    _write(output / "README.md", card)
+
+
+def template_named(name: str) -> jinja2.Template:
+    """A page of ours; what is put into it is escaped, and `argument` makes it one word of a shell's."""
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(_TEMPLATES), autoescape=True, trim_blocks=True)
+    environment.filters["argument"] = _argument
+    return environment.get_template(name)
+
+
+def _argument(text: str) -> str:
+    return shlex.quote(f"./{text}" if text.startswith("-") else text)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        write_whole(path, text)
+    except OSError as error:
+        raise disk_error(error, path.parent) from None
+
+
+def _pairs(output: Path, config: str, chosen: set[int]) -> dict[int, dict[str, Any]]:
+    """Rows of a config by their place in it, with small pictures."""
+    rows = chosen_rows(output, config, chosen)
+    return {number: pair(row.columns, row.inputs, row.outputs[0]) for number, row in rows}
+
+
+def _ranked(output: Path, ranking: Ranking) -> dict[str, list[dict[str, Any]]]:
+    ends = {"worst": ranking.worst, "best": ranking.best}
+    places = {place for end in ends.values() for _, place in end}
+    found = {
+        config: _pairs(output, config, {place.number for place in places if place.config == config})
+        for config in {place.config for place in places}
+    }
+    return {
+        name: [found[place.config][place.number] | {"ranked_value": value} for value, place in end]
+        for name, end in ends.items()
+    }
+
+
+def _spread(total: int, most: int) -> set[int]:
+    """Up to `most` places, spread evenly over `total`."""
+    return {round(number * (total - 1) / max(1, min(most, total) - 1)) for number in range(min(most, total))}

@@ -1,0 +1,114 @@
+"""The report's small pictures: a pair with its box and close-up, a photo with its regions drawn over it.
+
+Called by `report.py` for the few rows that it shows; knows nothing of files.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from comfy_nodes.core.photos import open_photo
+from comfy_nodes.core.regions import rle
+from comfy_nodes.core.regions.annotation import parse_annotation
+from comfy_nodes.core.regions.drawing import DrawnRegion, draw
+
+THUMBNAIL = 440
+"""Longest side of a picture in the report, in pixels."""
+
+CLOSE_UP_SHARE = 0.04
+"""Regions under this share of the photo get a close-up."""
+
+_COLUMNS = ["key", "task", "prompt", "class_name", "bbox", "reject_reason", "scores", "source_path", "width",
+            "height"]  # fmt: skip
+
+
+def annotated(item: dict[str, Any], photos: Path) -> dict[str, Any]:
+    """A photo with its regions, as the page shows it.
+
+    Args:
+        item: an ImgEdit annotation, or a line of the write stage.
+        photos: folder that its path is relative to.
+    """
+    annotation = parse_annotation(item)
+    photo = open_photo((photos / annotation.path).read_bytes(), annotation.path)
+    regions = [
+        DrawnRegion(one.bbox, one.class_name or one.kind, one.score, rle.decode(one.mask) if one.mask else None)
+        for one in annotation.regions
+    ]
+    buffer = io.BytesIO()
+    Image.fromarray(draw(np.asarray(photo), regions)).save(buffer, "PNG")
+    return {
+        "path": annotation.path,
+        "instruction": item.get("instruction", ""),
+        "picture": thumbnail(buffer.getvalue()),
+        "regions": [
+            {
+                "name": region.class_name or region.kind,
+                "scores": {
+                    name: getattr(region, name)
+                    for name in ("score", "clip_score", "aes_score", "sam_iou")
+                    if getattr(region, name) is not None
+                },
+                "tasks": [task for task, why in (region.eligibility or {}).items() if why is None],
+                "why": next((why for why in (region.eligibility or {}).values() if why), ""),
+            }
+            for region in annotation.regions
+        ],
+    }
+
+
+def pair(row: dict[str, Any], before: Sequence[bytes], after: bytes) -> dict[str, Any]:
+    """A row as the page shows it: its words, both pictures with the edited regions' boxes, and what they refer to.
+
+    Args:
+        before: the photo, and a reference where the edit had one.
+    """
+    box = row["bbox"]
+    views = {"before": before[0], "after": after}
+    close = box and (box[2] - box[0]) * (box[3] - box[1]) < CLOSE_UP_SHARE * row["width"] * row["height"]
+    return {
+        **{name: row[name] for name in _COLUMNS},
+        **{name: thumbnail(data) for name, data in views.items()},
+        "close_ups": {name: thumbnail(data, _around(box, row)) for name, data in views.items()} if close else None,
+        "boxes": [_placed(one["bbox"], row) for one in row["regions"] or ()],
+        "references": [thumbnail(one) for one in before[1:]],
+    }
+
+
+def _placed(box: list[float], row: dict[str, Any]) -> dict[str, float]:
+    """A box in per cent of the picture."""
+    across, down = 100 / row["width"], 100 / row["height"]
+    return {
+        "left": box[0] * across,
+        "top": box[1] * down,
+        "width": (box[2] - box[0]) * across,
+        "height": (box[3] - box[1]) * down,
+    }
+
+
+def _around(box: list[float], row: dict[str, Any]) -> tuple[int, int, int, int]:
+    """A cut of the image's proportions around a small region, four times as wide or high as that."""
+    share = min(1.0, 4 * max((box[2] - box[0]) / row["width"], (box[3] - box[1]) / row["height"]))
+    width, height = max(1, round(row["width"] * share)), max(1, round(row["height"] * share))
+    left = min(max(0, round((box[0] + box[2] - width) / 2)), row["width"] - width)
+    top = min(max(0, round((box[1] + box[3] - height) / 2)), row["height"] - height)
+    return left, top, left + width, top + height
+
+
+def thumbnail(data: bytes, cut: tuple[int, int, int, int] | None = None) -> str:
+    image: Image.Image = Image.open(io.BytesIO(data))
+    if cut:
+        image = image.crop(cut)
+        scale = max(1.0, THUMBNAIL / max(image.size))
+        image = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BICUBIC)
+    image.thumbnail((THUMBNAIL, THUMBNAIL))
+    buffer = io.BytesIO()
+    image.convert("RGB").save(buffer, "JPEG", quality=88)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
