@@ -65,9 +65,7 @@ def test_the_same_pairs_by_hand_collected_and_in_a_batch(
     frontend: Frontend, driver: Driver, comfy: Any, tmp_path: Path
 ) -> None:
     lines = photos(tmp_path / "photos")
-    ended = driver.pipeline.run(
-        "--input", tmp_path / "photos" / "annotation.jsonl", "--output", tmp_path / "batch", quick=False
-    )
+    ended = driver.run("--input", tmp_path / "photos" / "annotation.jsonl", "--output", tmp_path / "batch", quick=False)
     assert ended.stdout.startswith(f"{tmp_path / 'batch'}: 2 kept, 1 rejected")
     batch = made(tmp_path / "batch")
 

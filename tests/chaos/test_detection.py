@@ -37,7 +37,7 @@ def test_a_lost_message(driver: Patched, fake: Fakes, tmp_path: Path) -> None:
     server, source = fake("--seconds", 0.5), scene.photos(tmp_path / "photos", 1)
     with Proxy(server.url, lambda route, _: "deaf" if route == "GET /ws" else None) as proxy:
         run = ("--input", source, "--output", tmp_path / "out")
-        driver.pipeline.run(*run, server=proxy.url, workflow=EDIT, quick=False)
+        driver.run(*run, server=proxy.url, workflow=EDIT, quick=False)
     (row,) = helpers.table(tmp_path / "out", "telemetry")
     assert row["finished_at"] - server.get("/fake")["last_end_at"] < LOST_SECONDS
 

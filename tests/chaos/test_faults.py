@@ -51,7 +51,7 @@ def test_it_costs_no_sample(driver: Patched, fake: Fakes, tmp_path: Path, what: 
     server, source = fake(), scene.photos(tmp_path / "photos", COUNT)
     with Proxy(server.url, rule) as proxy:
         run = ("--input", source, "--output", tmp_path / "out", *AT_ONCE)
-        driver.pipeline.run(*run, server=proxy.url, workflow=EDIT, quick=False)
+        driver.run(*run, server=proxy.url, workflow=EDIT, quick=False)
         assert proxy.faults, "nothing went wrong"
     scene.kept_once(tmp_path / "out", source)
     assert {row["attempts"] for row in helpers.table(tmp_path / "out", "telemetry")} == {1}, "it cost an attempt"
@@ -65,7 +65,7 @@ def test_a_dropped_output_is_a_failure(driver: Patched, fake: Fakes, tmp_path: P
     server, source = fake(), scene.photos(tmp_path / "photos", COUNT)
     with Proxy(server.url, on("POST /prompt", "node errors", 3)) as proxy:
         run = ("--input", source, "--output", tmp_path / "out", *AT_ONCE, "--max-failed", "1")
-        driver.pipeline.run(*run, server=proxy.url, workflow=EDIT, quick=False)
+        driver.run(*run, server=proxy.url, workflow=EDIT, quick=False)
     scene.assert_each_once(tmp_path / "out", source)
     assert [row["error_type"] for row in helpers.table(tmp_path / "out", "failed")] == ["PromptRefused"]
 
@@ -74,7 +74,7 @@ def test_a_failing_sample_leaves_its_pack_whole(driver: Patched, real: ServerPro
     """ComfyUI aborts a prompt over its first failing node: the other seven samples are kept all the same."""
     source = scene.photos(tmp_path / "photos", 8, {3: "mishap: fail"})
     run = ("--input", source, "--output", tmp_path / "out", "--samples-per-prompt", 8, "--max-failed", "1")
-    driver.pipeline.run(*run, server=real.url, workflow=MISHAP, quick=False)
+    driver.run(*run, server=real.url, workflow=MISHAP, quick=False)
     scene.assert_each_once(tmp_path / "out", source)
     (failed,) = helpers.table(tmp_path / "out", "failed")
     assert (failed["source_id"], failed["error_type"], failed["attempts"]) == ("photo003.png", "ValueError", 1)
@@ -91,7 +91,7 @@ def test_out_of_memory_is_freed_and_tried_again(
     source = scene.photos(tmp_path / "photos", 4, {size % 4: "mishap: out of memory once"})
     with Proxy(real.url, lambda _route, _number: None) as proxy:
         run = ("--input", source, "--output", tmp_path / "out", "--samples-per-prompt", size, "--seed", size)
-        driver.pipeline.run(*run, server=proxy.url, workflow=MISHAP, quick=False)
+        driver.run(*run, server=proxy.url, workflow=MISHAP, quick=False)
         assert proxy.seen["POST /free"], "nothing was freed"
     scene.kept_once(tmp_path / "out", source)
     assert {row["attempts"] for row in helpers.table(tmp_path / "out", "telemetry")} == {1}, "it cost an attempt"
@@ -100,7 +100,7 @@ def test_out_of_memory_is_freed_and_tried_again(
 def test_a_server_whose_disk_is_full_rests_and_goes_on(driver: Patched, real: ServerProcess, tmp_path: Path) -> None:
     source = scene.photos(tmp_path / "photos", 3, {1: "mishap: disk full once"})
     run = ("--input", source, "--output", tmp_path / "out")
-    ended = driver.pipeline.run(*run, server=real.url, workflow=MISHAP, quick=False)
+    ended = driver.run(*run, server=real.url, workflow=MISHAP, quick=False)
     assert "is suspended for 2 s: its disk is full (" in ended.stderr
     scene.kept_once(tmp_path / "out", source)
     assert {row["attempts"] for row in helpers.table(tmp_path / "out", "telemetry")} == {1}, "it cost an attempt"
@@ -110,7 +110,7 @@ def test_memory_that_never_suffices_is_a_failure(driver: Patched, fake: Fakes, t
     source = scene.photos(tmp_path / "photos", 6, {2: "mishap: out of memory"})
     run = ("--input", source, "--output", tmp_path / "out", "--max-failed", "1")
     server = fake()
-    driver.pipeline.run(*run, *AT_ONCE, server=server.url, workflow=MISHAP, quick=False)
+    driver.run(*run, *AT_ONCE, server=server.url, workflow=MISHAP, quick=False)
     scene.assert_each_once(tmp_path / "out", source)
     (failed,) = helpers.table(tmp_path / "out", "failed")
     assert failed["source_id"] == "photo002.png"
@@ -123,7 +123,7 @@ def test_a_sample_that_kills_its_server_is_set_aside(driver: Patched, fake: Fake
     source, server = scene.photos(tmp_path / "photos", 10, {4: "mishap: die"}), fake()
     run = ("--input", source, "--output", tmp_path / "out", "--samples-per-prompt", size, "--max-failed", "1")
     with scene.restarted(server) as deaths:
-        driver.pipeline.run(*run, *AT_ONCE, server=server.url, workflow=MISHAP, quick=False)
+        driver.run(*run, *AT_ONCE, server=server.url, workflow=MISHAP, quick=False)
     scene.assert_each_once(tmp_path / "out", source)
     (failed,) = helpers.table(tmp_path / "out", "failed")
     assert failed["source_id"] == "photo004.png"
@@ -135,6 +135,6 @@ def test_a_run_in_which_everything_fails_breaks_off(driver: Patched, fake: Fakes
     source = scene.photos(tmp_path / "photos", 160, dict.fromkeys(range(160), "mishap: fail"))
     server = fake()
     run = ("--input", source, "--output", tmp_path / "out", *AT_ONCE, "--max-failed", "100%")
-    ended = driver.pipeline.run(*run, server=server.url, workflow=MISHAP, quick=False, expect=1)
+    ended = driver.run(*run, server=server.url, workflow=MISHAP, quick=False, expect=1)
     assert "this sample always fails" in ended.line
     assert server.get("/fake")["prompts"] < 130

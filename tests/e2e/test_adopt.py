@@ -118,7 +118,7 @@ def test_photos_without_words(driver: Driver, tmp_path: Path) -> None:
     theirs = CASES / "adopt-loses-the-words" / "no-model.json"
     assert command("--adopt", theirs, "--server", driver.url, "--output", graph).returncode == 0
     batch = {"workflow": graph, "quick": False}
-    shown = driver.pipeline.run("--input", photos, "--output", out, "--dry-run", **batch).stdout
+    shown = driver.run("--input", photos, "--output", out, "--dry-run", **batch).stdout
     assert "1 to edit, 0 skipped, 1 unusable" in shown
     assert "the photo brings no words, and the workflow has none for it" in shown
 
@@ -126,7 +126,7 @@ def test_photos_without_words(driver: Driver, tmp_path: Path) -> None:
     (load,) = [node for node in ui["nodes"] if node["type"] == SOURCE_CLASS]
     load["widgets_values"][load["widgets_values"].index("", 6)] = "Make it soft."  # behind the name of its class
     graph.write_text(json.dumps(ui))
-    shown = driver.pipeline.run("--input", photos, "--output", out, "--dry-run", **batch).stdout
+    shown = driver.run("--input", photos, "--output", out, "--dry-run", **batch).stdout
     assert "1 bring none: they get the workflow's own, 'Make it soft.'" in shown
-    driver.pipeline.run("--input", photos, "--output", out, **batch)
+    driver.run("--input", photos, "--output", out, **batch)
     assert sorted(row["prompt"] for row in rows(out, "rejected")) == ["Blur it.", "Make it soft."]

@@ -55,7 +55,7 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 
 def test_photos_get_their_regions_and_edits_read_them(driver: Driver, models: Path, bare: Path, tmp_path: Path) -> None:
     annotated, edited = tmp_path / "annotated", tmp_path / "edited"
-    driver.pipeline.run("--input", bare, "--output", annotated, workflow="annotate", quick=False)
+    driver.run("--input", bare, "--output", annotated, workflow="annotate", quick=False)
 
     items = _lines(annotated / "annotation.jsonl")
     assert [item["path"] for item in items] == sorted(path.name for path in bare.glob("*.png"))
@@ -69,7 +69,7 @@ def test_photos_get_their_regions_and_edits_read_them(driver: Driver, models: Pa
     assert "annotated photos" in (annotated / "report.html").read_text(encoding="utf-8")
 
     # Of a random detector's regions few are eligible; those that are not say why, each photo has an end.
-    status = driver.pipeline.run(
+    status = driver.run(
         "--input", annotated / "annotation.jsonl", "--image-root", bare, "--output", edited, expect=None
     ).status
     summary = json.loads((edited / "summary.json").read_text())
@@ -80,18 +80,18 @@ def test_photos_get_their_regions_and_edits_read_them(driver: Driver, models: Pa
 
 def test_bare_photos_are_annotated_first_and_once(driver: Driver, models: Path, bare: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
-    first = driver.pipeline.run("--input", bare, "--output", output, expect=None)
+    first = driver.run("--input", bare, "--output", output, expect=None)
     assert "finding regions first for photos that have none" in first.stderr
     written = (output / "annotation.jsonl").read_text()
     assert len(written.splitlines()) == 3
-    again = driver.pipeline.run("--input", bare, "--output", output, expect=None)
+    again = driver.run("--input", bare, "--output", output, expect=None)
     assert "annotate: 3/3" not in again.stderr, "nothing is annotated twice"
     assert (output / "annotation.jsonl").read_text() == written
 
 
 def test_never_leaves_them_alone(driver: Driver, models: Path, bare: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
-    ended = driver.pipeline.run("--input", bare, "--output", output, "--annotate", "never")
+    ended = driver.run("--input", bare, "--output", output, "--annotate", "never")
     assert "finding regions" not in ended.stderr
     assert helpers.table(output, "failed") == []
     skipped = helpers.table(output, "skipped")

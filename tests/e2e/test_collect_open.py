@@ -49,7 +49,7 @@ def opened(output: Path, url: str, photos: Path | None) -> Opened:
 
 
 def test_a_row_is_opened_run_by_hand_and_collected(driver: Driver, photos: Path, comfy: Any, tmp_path: Path) -> None:
-    driver.pipeline.run("--input", photos, "--output", tmp_path / "out", "--seed", 3)
+    driver.run("--input", photos, "--output", tmp_path / "out", "--seed", 3)
     (row,) = rows(tmp_path / "out")
     for source in (photos, None):
         found = opened(tmp_path / "out", comfy.url, source)
@@ -68,12 +68,12 @@ def test_a_row_is_opened_run_by_hand_and_collected(driver: Driver, photos: Path,
 
     # The picture that it left is a workflow, too: the graph that made it.
     (picture,) = by_hand.glob(f"{row['key']}-*-edited.png")
-    driver.pipeline.run("--input", photos, "--output", tmp_path / "again", "--seed", 3, workflow=picture)
+    driver.run("--input", photos, "--output", tmp_path / "again", "--seed", 3, workflow=picture)
     assert comparable(tmp_path / "again", compared) == comparable(tmp_path / "out", compared)
 
 
 def test_another_result_is_seen(driver: Driver, photos: Path, comfy: Any, tmp_path: Path) -> None:
-    driver.pipeline.run("--input", photos, "--output", tmp_path / "out")
+    driver.run("--input", photos, "--output", tmp_path / "out")
     found = opened(tmp_path / "out", comfy.url, photos)
     (node,) = (one for one in found.graph.api.values() if one["class_type"] == INPAINT)
     node["inputs"]["method"] = "navier-stokes"
@@ -149,8 +149,8 @@ def changed_by_an_artist(path: Path) -> dict[str, Any]:
 def test_a_graph_that_an_artist_rebuilt_makes_the_same_pairs(driver: Driver, photos: Path, tmp_path: Path) -> None:
     path, _ = find_workflow("remove", "classical")
     (tmp_path / "mine.json").write_text(json.dumps(changed_by_an_artist(path)))
-    driver.pipeline.run("--input", photos, "--output", tmp_path / "out")
-    driver.pipeline.run("--input", photos, "--output", tmp_path / "mine", workflow=tmp_path / "mine.json")
+    driver.run("--input", photos, "--output", tmp_path / "out")
+    driver.run("--input", photos, "--output", tmp_path / "mine", workflow=tmp_path / "mine.json")
     compared = ("workflow", "workflow_sha256", "profile")
     assert comparable(tmp_path / "mine", compared) == comparable(tmp_path / "out", compared)
 
@@ -177,9 +177,7 @@ def test_an_adopted_graph_makes_pairs(driver: Driver, photos: Path, comfy: Any, 
     assert adopted.missing == ""
 
     (photos / "photo.txt").write_text("Show it as a negative.")
-    ended = driver.pipeline.run(
-        "--input", photos, "--output", tmp_path / "out", workflow=tmp_path / "ours.json", quick=False
-    )
+    ended = driver.run("--input", photos, "--output", tmp_path / "out", workflow=tmp_path / "ours.json", quick=False)
     assert "ours.json: ALL ROWS WILL BE UNSCORED" in ended.stderr
     (row,) = rows(tmp_path / "out", "rejected")
     before, after = pixels_of(row["input_images"][0]), pixels_of(row["output_images"][0])

@@ -13,5 +13,5 @@ GRAPH = helpers.REPOSITORY / "tests" / "cases" / "bypassed-verifier" / "graph.js
 def test_what_a_bypassed_verifier_does_not_see_is_unscored(driver: Driver, tmp_path: Path) -> None:
     photos, output = tmp_path / "photos", tmp_path / "out"
     helpers.make_photos(photos, 1)
-    driver.pipeline.run("--input", photos, "--output", output, workflow=GRAPH)
+    driver.run("--input", photos, "--output", output, workflow=GRAPH)
     assert [row["verdict"] for row in helpers.rows(output, "rejected")] == ["unscored"]

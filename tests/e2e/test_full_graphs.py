@@ -147,7 +147,7 @@ def test_a_models_edit_is_unscored_until_somebody_looks(
     alone, judged, later = tmp_path / "alone", tmp_path / "judged", tmp_path / "later"
     run = ("--input", photos, "--limit", 2)
     model = {"workflow": "remove", "quick": False}
-    ended = driver.pipeline.run(*run, *settings, "--output", alone, **model)
+    ended = driver.run(*run, *settings, "--output", alone, **model)
     assert "remove.json: ALL ROWS WILL BE UNSCORED" in ended.stderr.partition("edited")[0]
     assert "0 kept, 0 rejected, 2 unscored" in ended.stdout and "--judge PROFILE has them judged" in ended.stderr
     for row in helpers.rows(alone, "rejected"):
@@ -167,9 +167,9 @@ def test_a_models_edit_is_unscored_until_somebody_looks(
     with Endpoint(deeds) as endpoint:
         comfy.profiles.write_text(f'[profiles.strict]\nbase_url = "{endpoint.url}"\nmodel = "tiny"\n')
         try:
-            ended = driver.pipeline.run(*run, *settings, "--output", judged, "--judge", "strict", **model)
+            ended = driver.run(*run, *settings, "--output", judged, "--judge", "strict", **model)
             asked = len(endpoint.requests)
-            driver.pipeline.run(
+            driver.run(
                 "--input", alone / "rejected", "--output", later, "--judge", "strict", workflow="verify", quick=False
             )
             line = driver.refused(*run, *settings, "--output", tmp_path / "y", "--judge", "other", **model)

@@ -41,7 +41,7 @@ def mixed(tmp_path: Path) -> Path:
 def test_bad_samples_in_the_middle_become_rows_of_failed(mixed: Path, driver: Driver, tmp_path: Path) -> None:
     output = tmp_path / "out"
     run = ("--input", mixed, "--output", output)
-    ended = driver.pipeline.run(*run, expect=1)
+    ended = driver.run(*run, expect=1)
     assert "2 of 4 samples failed" in ended.line
     assert "failed.parquet" in ended.line
     assert [row["source_path"] for row in helpers.rows(output)] == ["a.png", "d.png"]
@@ -53,24 +53,24 @@ def test_bad_samples_in_the_middle_become_rows_of_failed(mixed: Path, driver: Dr
         assert row["node"].startswith("EditPairsLoadSample #")
     posted = helpers.prompts_so_far(driver.url)
     for allowed, status in (("1", 1), ("2", 0), ("50%", 0)):
-        driver.pipeline.run(*run, "--max-failed", allowed, expect=status)
+        driver.run(*run, "--max-failed", allowed, expect=status)
     assert helpers.prompts_so_far(driver.url) == posted + 1, "failed samples were tried again unasked"
 
 
 def test_retry_failed_tries_the_failed_ones_only(mixed: Path, driver: Driver, tmp_path: Path) -> None:
     output = tmp_path / "out"
     run = ("--input", mixed, "--output", output)
-    driver.pipeline.run(*run, expect=1)
+    driver.run(*run, expect=1)
     posted = helpers.prompts_so_far(driver.url)
-    ended = driver.pipeline.run(*run, "--retry-failed=SomeOtherError", expect=1)
+    ended = driver.run(*run, "--retry-failed=SomeOtherError", expect=1)
     assert "no sample has that class; there are: PhotoError" in ended.stderr
     assert helpers.prompts_so_far(driver.url) == posted + 1
     helpers.make_photo(mixed / "b.jpg", 1)
-    driver.pipeline.run(*run, "--retry-failed=PhotoError", expect=1)
+    driver.run(*run, "--retry-failed=PhotoError", expect=1)
     assert [row["source_path"] for row in helpers.rows(output)] == ["a.png", "b.jpg", "d.png"]
     assert [row["attempts"] for row in helpers.table(output, "failed")] == [2]
     helpers.make_photo(mixed / "c.jpg", 2)
-    driver.pipeline.run(*run, "--retry-failed")
+    driver.run(*run, "--retry-failed")
     assert [row["source_path"] for row in helpers.rows(output)] == ["a.png", "b.jpg", "c.jpg", "d.png"]
     assert helpers.table(output, "failed") == []
     assert helpers.prompts_so_far(driver.url) == posted + 2 + 3
@@ -83,7 +83,7 @@ def test_inputs_that_give_no_sample_are_listed_with_a_reason(driver: Driver, tmp
     (folder / "text.jpg").write_text("this is no picture")
     cut_off(helpers.make_photo(folder / "truncated.png"))
     Image.new("RGB", (64, 64), "red").save(folder / "without region.png")
-    driver.pipeline.run("--input", folder, "--output", tmp_path / "out", expect=1)
+    driver.run("--input", folder, "--output", tmp_path / "out", expect=1)
     failed = {row["source_id"]: row for row in helpers.table(tmp_path / "out", "failed")}
     assert set(failed) == {"empty.png", "text.jpg", "truncated.png", "without region.png"}
     assert failed.pop("truncated.png")["error_type"] == "PhotoError"
@@ -91,7 +91,7 @@ def test_inputs_that_give_no_sample_are_listed_with_a_reason(driver: Driver, tmp
     assert (bare["stage"], bare["error_type"]) == ("annotate", "NotAnnotated")
     assert "the annotate stage cannot run" in bare["message"] and "without region.mask.png" in bare["message"]
     assert {row["stage"] for row in failed.values()} == {"input"}
-    ended = driver.pipeline.run("--input", folder, "--output", tmp_path / "out", "--annotate", "never", expect=1)
+    ended = driver.run("--input", folder, "--output", tmp_path / "out", "--annotate", "never", expect=1)
     assert "3 failed, 1 skipped" in ended.stdout
     assert {row["source_id"] for row in helpers.table(tmp_path / "out", "failed")} == {*failed, "truncated.png"}
     (skipped,) = helpers.table(tmp_path / "out", "skipped")
@@ -128,7 +128,7 @@ def test_odd_file_names(driver: Driver, tmp_path: Path) -> None:
         odd = os.fsdecode(b"latin-\xe9.png")
         helpers.make_photo(folder / odd, len(names))
         names.append("latin-\\udce9.png")
-    driver.pipeline.run("--input", folder, "--output", tmp_path / "out")
+    driver.run("--input", folder, "--output", tmp_path / "out")
     rows = {row["source_id"]: row for row in helpers.rows(tmp_path / "out")}
     assert set(rows) == set(names)
     for number, name in enumerate(names):
@@ -158,7 +158,7 @@ def test_rotated_photos_and_their_masks_stay_aligned(driver: Driver, tmp_path: P
         if drawn_on == "upright":
             turned.save(drawn.with_suffix(".mask.png"))
         expected[f"{drawn.stem}.jpg"] = np.asarray(turned)
-    driver.pipeline.run("--input", folder, "--output", tmp_path / "out")
+    driver.run("--input", folder, "--output", tmp_path / "out")
     rows = helpers.rows(tmp_path / "out")
     assert [row["source_path"] for row in rows] == sorted(expected)
     for row in rows:
@@ -173,7 +173,7 @@ def test_a_large_photo(driver: Driver, tmp_path: Path) -> None:
     photo = helpers.make_photo(helpers.make_photos(tmp_path / "photos", 1)[0], 1, (3000, 2000))
     # The whole disc would take Telea a minute.
     Image.fromarray(np.pad(np.ones((30, 40), bool), ((500, 1470), (700, 2260)))).save(photo.with_suffix(".mask.png"))
-    driver.pipeline.run("--input", photo.parent, "--output", tmp_path / "out")
+    driver.run("--input", photo.parent, "--output", tmp_path / "out")
     (row,) = helpers.rows(tmp_path / "out")
     assert (row["width"], row["height"]) == (3000, 2000)
     helpers.assert_whole(row, np.asarray(Image.open(photo)))
@@ -190,7 +190,7 @@ def test_nothing_that_is_left_tells_where_it_was_made(mixed: Path, driver: Drive
     told = []
     for source, name in ((mixed, "of a folder"), (absolute, "of an annotation")):
         output = tmp_path / name
-        driver.pipeline.run("--input", source, "--output", output, expect=1)
+        driver.run("--input", source, "--output", output, expect=1)
         assert helpers.rows(output)
         assert helpers.table(output, "failed")
         for words in (str(tmp_path), str(helpers.REPOSITORY), "/etc", os.environ.get("COMFYUI_PATH")):
@@ -204,7 +204,7 @@ def test_what_peoples_files_really_hold(driver: Driver, tmp_path: Path) -> None:
     for name in ("words-not-utf8", "labels-taken-for-words", "mask-in-class-colours"):
         shutil.copytree(cases / name, tmp_path / "photos" / name)
     output = tmp_path / "out"
-    driver.pipeline.run("--input", tmp_path / "photos", "--annotate", "never", "--output", output, expect=1)
+    driver.run("--input", tmp_path / "photos", "--annotate", "never", "--output", output, expect=1)
     (row,) = helpers.rows(output)
     words = (cases / "words-not-utf8" / "notepad16.txt").read_text(encoding="utf-16").strip()
     assert (row["source_id"], row["prompt"]) == ("words-not-utf8/notepad16.jpg", words)
@@ -219,7 +219,7 @@ def test_what_peoples_files_really_hold(driver: Driver, tmp_path: Path) -> None:
     numbered = pq.read_table(cases / "folder-with-a-number-sign" / "rows.parquet")
     pq.write_table(numbered.append_column("class_name", [["cup", "cup"]]), tmp_path / "rows.parquet")
     root = ("--image-root", cases / "folder-with-a-number-sign", "--annotate", "never")
-    driver.pipeline.run("--input", tmp_path / "rows.parquet", *root, "--output", tmp_path / "numbered")
+    driver.run("--input", tmp_path / "rows.parquet", *root, "--output", tmp_path / "numbered")
     assert len(helpers.rows(tmp_path / "numbered")) == 2
 
 

@@ -45,7 +45,7 @@ def test_killed_ten_times_it_loses_and_doubles_nothing(driver: Driver, tmp_path:
         assert process.poll() is None, driver.end(process, expect=None)
         helpers.kill(process)
         print(f"killed at {helpers.done_so_far(output)} of {SAMPLES} (aimed at {moment})")
-    driver.pipeline.run(*run)
+    driver.run(*run)
     rows = helpers.rows(output)
     assert [row["source_path"] for row in rows] == [f"photo{number:03d}.png" for number in range(SAMPLES)]
     assert len(set(helpers.keys(output))) == len(helpers.keys(output)) == SAMPLES
@@ -81,7 +81,7 @@ def test_killed_while_it_writes_the_dataset(driver: Driver, tmp_path: Path) -> N
         time.sleep(rng.choice((0, 0, 0.005, 0.02)))
         helpers.kill(process)
         assert helpers.done_so_far(output) == 4
-    driver.pipeline.run(*run, expect=1)
+    driver.run(*run, expect=1)
     assert [row["source_path"] for row in helpers.rows(output)] == [f"photo{number:03d}.png" for number in range(3)]
     assert {row["submissions"] for row in helpers.table(output, "telemetry")} == {0, 1}
     for row in helpers.rows(output):
@@ -111,7 +111,7 @@ def test_one_signal_drains_and_the_same_command_goes_on(driver: Driver, tmp_path
     assert 3 <= done < 20
     assert helpers.files_in(output) == helpers.LEFT
     assert done == helpers.done_so_far(output), "what was drained is not in the dataset"
-    driver.pipeline.run(*run)
+    driver.run(*run)
     assert len(set(helpers.keys(output))) == len(helpers.rows(output)) == 20
     assert helpers.prompts_so_far(driver.url) == posted + 1 + 20
 
@@ -149,7 +149,7 @@ def test_two_signals_cancel_our_own_prompts_only(driver: Driver, tmp_path: Path)
     helpers.until(lambda: not _running(driver.url), "the server's queue to empty")
     assert helpers.get(driver.url, f"/api/jobs/{other}")["status"] == "completed"
     assert len(helpers.rows(output)) < 3
-    driver.pipeline.run(*run, quick=False)
+    driver.run(*run, quick=False)
     assert len(set(helpers.keys(output))) == len(helpers.rows(output)) == 3
 
 

@@ -42,19 +42,19 @@ def test_weights_swapped_under_their_name(driver: Driver, comfy: Any, tmp_path: 
     (tmp_path / "vae.json").write_text(json.dumps(THROUGH_A_VAE))
     how: dict[str, Any] = {"workflow": tmp_path / "vae.json", "quick": False}
     run = ("--input", tmp_path / "photos", "--output")
-    driver.pipeline.run(*run, tmp_path / "one", "--limit", 1, **how)
-    driver.pipeline.run(*run, tmp_path / "same", "--limit", 1, **how)
+    driver.run(*run, tmp_path / "one", "--limit", 1, **how)
+    driver.run(*run, tmp_path / "same", "--limit", 1, **how)
     second = put_weights(comfy.models, 2)
     line = driver.refused(*run, tmp_path / "one", **how)
     assert f"model made-with.pt has other content ({second[:12]} instead of {first[:12]})" in line
-    driver.pipeline.run(*run, tmp_path / "two", "--limit", 1, **how)
+    driver.run(*run, tmp_path / "two", "--limit", 1, **how)
     one, same, two = (helpers.rows(tmp_path / name, "rejected")[0] for name in ("one", "same", "two"))
     assert one["stage_sha256"] == same["stage_sha256"] != two["stage_sha256"]
     assert [row["models"][0]["sha256"] for row in (one, same, two)] == [first, first, second]
     pictures = [row["output_images"][0]["bytes"] for row in (one, same, two)]
     assert pictures[0] == pictures[1] != pictures[2]
     put_weights(comfy.models, 1)
-    driver.pipeline.run(*run, tmp_path / "one", **how)
+    driver.run(*run, tmp_path / "one", **how)
     assert len(helpers.rows(tmp_path / "one", "rejected")) == 2
 
 

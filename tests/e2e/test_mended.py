@@ -27,19 +27,19 @@ def test_what_changed_is_made_again_and_what_is_gone_leaves(driver: Driver, tmp_
     folder, output = tmp_path / "input", tmp_path / "out"
     run = ("--input", folder, "--output", output, "--annotate", "never")
     shutil.copytree(CASE / "before", folder)
-    assert "4 kept" in driver.pipeline.run(*run).stdout
+    assert "4 kept" in driver.run(*run).stdout
     for path in folder.glob("taken-out.*"):
         path.unlink()
     shutil.copytree(CASE / "after", folder, dirs_exist_ok=True)
     first = helpers.comparable(output)
 
-    stay = driver.pipeline.run(*run, "--keep-stale")
+    stay = driver.run(*run, "--keep-stale")
     assert "2 finished samples have another input now: their rows stay as they are (--keep-stale)" in stay.stderr
     kept = helpers.comparable(output)
     assert [row for row in kept if row in first] == first
     assert [row["source_path"] for row in kept if row not in first] == ["other-mask.png"]
 
-    ended = driver.pipeline.run(*run)
+    ended = driver.run(*run)
     assert "2 finished samples have another input now: they are made again" in ended.stderr
     assert "2 finished samples whose photo or region is gone: their rows leave the dataset" in ended.stderr
     found = by_source(output)
@@ -57,5 +57,5 @@ def test_what_changed_is_made_again_and_what_is_gone_leaves(driver: Driver, tmp_
     for path in folder.iterdir():
         os.utime(path, (1, 1))
     posted = helpers.prompts_so_far(driver.url)
-    assert "finished samples" not in driver.pipeline.run(*run).stderr
+    assert "finished samples" not in driver.run(*run).stderr
     assert helpers.prompts_so_far(driver.url) == posted + 1, "a photo that was only touched was made again"

@@ -29,7 +29,7 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_after_room_was_made(
     output = small_disk / "out"
     run = ("--input", tmp_path / "photos", "--output", output, "--min-free-gb", 0)
     for _ in range(2):
-        ended = driver.pipeline.run(*run, expect=1)
+        ended = driver.run(*run, expect=1)
         assert "full" in ended.line
         assert str(output) in ended.line
         assert not helpers.rows(output)
@@ -37,7 +37,7 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_after_room_was_made(
     assert 0 < done < 6
     remount(small_disk, "size=64m")
     posted = helpers.prompts_so_far(driver.url)
-    driver.pipeline.run(*run)
+    driver.run(*run)
     assert len(set(helpers.keys(output))) == len(helpers.rows(output)) == 6
     for row in helpers.rows(output):
         helpers.assert_whole(row)
@@ -48,11 +48,11 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_after_room_was_made(
 
 def test_a_disk_that_is_full_from_the_start(driver: Driver, small_disk: Path, photos: Path) -> None:
     (small_disk / "ballast").write_bytes(b"\1" * (2 * 1024 * 1024 - 8192))
-    ended = driver.pipeline.run("--input", photos, "--output", small_disk / "out", "--min-free-gb", 0, expect=None)
+    ended = driver.run("--input", photos, "--output", small_disk / "out", "--min-free-gb", 0, expect=None)
     assert ended.status in (1, 2)
     assert "full" in ended.line
     (small_disk / "ballast").unlink()
-    driver.pipeline.run("--input", photos, "--output", small_disk / "out", "--min-free-gb", 0)
+    driver.run("--input", photos, "--output", small_disk / "out", "--min-free-gb", 0)
 
 
 def test_a_read_only_disk(driver: Driver, small_disk: Path, photos: Path) -> None:
@@ -62,13 +62,13 @@ def test_a_read_only_disk(driver: Driver, small_disk: Path, photos: Path) -> Non
     line = driver.refused("--input", photos, "--output", output)
     assert f"--output {output}: cannot be written" in line
     remount(small_disk, "rw")
-    driver.pipeline.run("--input", photos, "--output", output, "--min-free-gb", 0, "--limit", 1)
+    driver.run("--input", photos, "--output", output, "--min-free-gb", 0, "--limit", 1)
     remount(small_disk, "ro")
-    ended = driver.pipeline.run("--input", photos, "--output", output, "--min-free-gb", 0, expect=None)
+    ended = driver.run("--input", photos, "--output", output, "--min-free-gb", 0, expect=None)
     assert ended.status in (1, 2)
     assert "cannot be written" in ended.line or "read-only" in ended.line.lower()
     remount(small_disk, "rw")
-    driver.pipeline.run("--input", photos, "--output", output, "--min-free-gb", 0)
+    driver.run("--input", photos, "--output", output, "--min-free-gb", 0)
 
 
 def test_no_permission(driver: Driver, photos: Path, tmp_path: Path) -> None:
@@ -152,21 +152,21 @@ def test_what_was_damaged_between_two_runs_is_made_again_and_nothing_else(
     flip(pictures[0])
     pictures[1].unlink()
     shutil.copy(pictures[3], pictures[2])
-    ended = driver.pipeline.run(*run)
+    ended = driver.run(*run)
     assert "3 finished samples are made again, as their pictures are gone or changed on disk" in ended.stderr
     whole(output)
 
     posted = helpers.prompts_so_far(driver.url)
     before = (output / "shards.json").read_bytes()
     (output / "shards.json").unlink()
-    ended = driver.pipeline.run(*run)
+    ended = driver.run(*run)
     assert "shards.json was missing or changed: it is made anew" in ended.stderr
     assert (output / "shards.json").read_bytes() == before
     assert helpers.prompts_so_far(driver.url) == posted + 1, "something was edited again"
 
     (shard,) = (output / "data").iterdir()
     shard.write_bytes(shard.read_bytes()[:-100])
-    assert "6 finished samples are made again" in driver.pipeline.run(*run).stderr
+    assert "6 finished samples are made again" in driver.run(*run).stderr
     assert (output / "shards.json").read_bytes() == before
     whole(output)
 
@@ -184,7 +184,7 @@ def whole(output: Path) -> None:
 def test_a_run_that_kept_nothing_does_not_offer_to_open_it(driver: Driver, tmp_path: Path) -> None:
     """Two photos of a bare wall, which no edit changes."""
     photos = helpers.REPOSITORY / "tests" / "cases" / "nothing-kept-opens-the-rejected"
-    ended = driver.pipeline.run("--input", photos, "--output", tmp_path / "out", "--layout", "wds")
+    ended = driver.run("--input", photos, "--output", tmp_path / "out", "--layout", "wds")
     assert "0 kept, 2 rejected" in ended.stdout
     assert "load_dataset" not in ended.stdout
     card = (tmp_path / "out" / "README.md").read_text()
@@ -194,6 +194,6 @@ def test_a_run_that_kept_nothing_does_not_offer_to_open_it(driver: Driver, tmp_p
 
 @pytest.mark.parametrize("wrong", [("--limit", "0"), ("--max-failed", "many"), ("--regions", "some"), ("--seed", "x")])
 def test_bad_arguments(driver: Driver, photos: Path, tmp_path: Path, wrong: tuple[str, str]) -> None:
-    ended = driver.pipeline.run("--input", photos, "--output", tmp_path / "out", *wrong, expect=2)
+    ended = driver.run("--input", photos, "--output", tmp_path / "out", *wrong, expect=2)
     assert wrong[0] in ended.line
     assert not (tmp_path / "out").exists()

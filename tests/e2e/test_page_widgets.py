@@ -50,8 +50,8 @@ def test_alternatives_are_drawn_for_each_sample(driver: Driver, comfy: Any, tmp_
     make_photos(photos, 3, (64, 64))
     run = ("--input", photos, "--seed", 2, "--set", "KSampler.steps=1", "--output")
     how: dict[str, Any] = {"workflow": with_tiny_weights(tmp_path / "braces.json"), "quick": False}
-    driver.pipeline.run(*run, output, "--limit", 1, **how)
-    driver.pipeline.run(*run, output, **how)
+    driver.run(*run, output, "--limit", 1, **how)
+    driver.run(*run, output, **how)
     server, made = ComfyServer(comfy.url), rows(output, "rejected")
     assert len(made) == 3
     opened = [open_row(find_row(row["key"], output), server, Source(photos), upload=True) for row in made]
@@ -104,10 +104,10 @@ def test_a_picture_that_is_gone_is_named_before_anything_is_edited(
     (inputs / "texture.png").rename(inputs / "sub" / "texture.png")
     load["widgets_values"] = ["sub/texture.png", "image"]
     path.write_text(json.dumps(graph))
-    driver.pipeline.run("--input", photos, "--output", tmp_path / "out", "--dry-run", workflow=path)
+    driver.run("--input", photos, "--output", tmp_path / "out", "--dry-run", workflow=path)
 
 
 def test_a_bookmark_of_another_pack_is_left_out_and_named(driver: Driver, photos: Path, tmp_path: Path) -> None:
     case = CASES / "foreign-bookmark" / "graph.json"
-    ended = driver.pipeline.run("--input", photos, "--output", tmp_path / "out", "--dry-run", workflow=case)
+    ended = driver.run("--input", photos, "--output", tmp_path / "out", "--dry-run", workflow=case)
     assert "left out: ImageCompare #7, Bookmark (rgthree) #9" in ended.stdout

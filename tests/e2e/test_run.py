@@ -39,7 +39,7 @@ def finished(comfy: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     helpers.make_photos(folder / "photos", 6)
     driver = Driver(comfy.url, folder)
     try:
-        driver.pipeline.run("--input", folder / "photos", "--output", folder / "out")
+        driver.run("--input", folder / "photos", "--output", folder / "out")
     finally:
         driver.close()
     return folder
@@ -105,7 +105,7 @@ def test_rejected_rows_are_a_second_config(finished: Path, driver: Driver, tmp_p
     import datasets
 
     setting = ("--set", "EditPairsVerifyPixels.min_changed=1")
-    driver.pipeline.run("--input", finished / "photos", "--output", tmp_path / "out", "--limit", 2, *setting)
+    driver.run("--input", finished / "photos", "--output", tmp_path / "out", "--limit", 2, *setting)
     assert helpers.rows(tmp_path / "out") == []
     for row in helpers.rows(tmp_path / "out", "rejected"):
         assert row["verdict"] == "reject"
@@ -125,7 +125,7 @@ def test_every_form_of_a_workflow_gives_the_same_rows(finished: Path, driver: Dr
         output = tmp_path / path.stem
         # An API file is the graph as it was sent, with what --set changed.
         run = ("--input", finished / "photos", "--output", output, "--limit", 2)
-        driver.pipeline.run(*run, workflow=path, quick=path == ui)
+        driver.run(*run, workflow=path, quick=path == ui)
         assert helpers.comparable(output, OF_THE_FILE) == expected, path.name
         assert {row["profile"] for row in helpers.rows(output)} == {"custom"}
 
@@ -143,7 +143,7 @@ def _png_of_comfyui(url: str, api: dict[str, Any], ui: dict[str, Any]) -> bytes:
 def test_a_second_run_does_nothing(finished: Path, again: Path, driver: Driver) -> None:
     before, posted = helpers.comparable(again), helpers.prompts_so_far(driver.url)
     telemetry = helpers.table(again, "telemetry")
-    driver.pipeline.run("--input", finished / "photos", "--output", again)
+    driver.run("--input", finished / "photos", "--output", again)
     assert helpers.prompts_so_far(driver.url) == posted + 1
     assert helpers.comparable(again) == before
     assert helpers.table(again, "telemetry") == telemetry
@@ -152,15 +152,15 @@ def test_a_second_run_does_nothing(finished: Path, again: Path, driver: Driver) 
 
 def test_limit_and_then_the_rest(finished: Path, driver: Driver, tmp_path: Path) -> None:
     posted = helpers.prompts_so_far(driver.url)
-    driver.pipeline.run("--input", finished / "photos", "--output", tmp_path / "out", "--limit", 2)
+    driver.run("--input", finished / "photos", "--output", tmp_path / "out", "--limit", 2)
     assert helpers.comparable(tmp_path / "out") == helpers.comparable(finished / "out")[:2]
-    driver.pipeline.run("--input", finished / "photos", "--output", tmp_path / "out")
+    driver.run("--input", finished / "photos", "--output", tmp_path / "out")
     assert helpers.comparable(tmp_path / "out") == helpers.comparable(finished / "out")
     assert helpers.prompts_so_far(driver.url) == posted + 1 + 6
 
 
 def test_another_seed_gives_other_seeds(finished: Path, driver: Driver, tmp_path: Path) -> None:
-    driver.pipeline.run("--input", finished / "photos", "--output", tmp_path / "out", "--seed", 7, "--limit", 1)
+    driver.run("--input", finished / "photos", "--output", tmp_path / "out", "--seed", 7, "--limit", 1)
     first, other = helpers.rows(finished / "out")[:1], helpers.rows(tmp_path / "out")
     assert [row["key"] for row in first] == [row["key"] for row in other]
     assert not {row["seed"] for row in first} & {row["seed"] for row in other}
@@ -168,7 +168,7 @@ def test_another_seed_gives_other_seeds(finished: Path, driver: Driver, tmp_path
 
 def test_set_reaches_the_edit(finished: Path, driver: Driver, tmp_path: Path) -> None:
     setting = ("--set", "EditPairsClassicalInpaint.grow=0")
-    driver.pipeline.run("--input", finished / "photos", "--output", tmp_path / "out", "--limit", 1, *setting)
+    driver.run("--input", finished / "photos", "--output", tmp_path / "out", "--limit", 1, *setting)
     row = helpers.rows(tmp_path / "out")[0]
     assert np.array_equal(helpers.edit_mask(row), helpers.disc_of(0))
     assert row["stage_sha256"] != helpers.rows(finished / "out")[0]["stage_sha256"]
@@ -199,7 +199,7 @@ def test_dry_run_leaves_nothing(finished: Path, driver: Driver, tmp_path: Path) 
     temporary.mkdir()
     posted = helpers.prompts_so_far(driver.url)
     options = ("--input", finished / "photos", "--output", tmp_path / "out", "--dry-run", "--limit", 4)
-    ended = driver.pipeline.run(*options, env={"TMPDIR": str(temporary)})
+    ended = driver.run(*options, env={"TMPDIR": str(temporary)})
     assert "4 to edit" in ended.stdout
     assert "EditPairsSavePair" in ended.stdout
     assert "ImageCompare" in ended.stdout, "what is left out is not listed"
@@ -216,11 +216,11 @@ def test_another_seed_or_graph_may_not_go_into_the_same_folder(finished: Path, a
     assert "EditPairsClassicalInpaint.grow: " in line
     assert "there, 3.0 now" in line or "there, 3 now" in line
     assert helpers.comparable(again) == before
-    driver.pipeline.run(*into)
+    driver.run(*into)
 
 
 def test_the_bundled_samples_are_the_default_input(driver: Driver, tmp_path: Path) -> None:
-    driver.pipeline.run("--output", tmp_path / "out", "--limit", 2, quick=False)
+    driver.run("--output", tmp_path / "out", "--limit", 2, quick=False)
     for row in helpers.rows(tmp_path / "out"):
         helpers.assert_whole(row)
         assert row["source_licence"]

@@ -85,7 +85,7 @@ def test_a_batch_leaves_nothing_on_a_server(driver: Driver, photos: Path, base: 
     theirs.parent.mkdir(parents=True, exist_ok=True)
     theirs.write_bytes(b"x")
     before = below(base)
-    ended = driver.pipeline.run("--input", photos, "--output", tmp_path / "out", expect=1)
+    ended = driver.run("--input", photos, "--output", tmp_path / "out", expect=1)
     assert len(rows(tmp_path / "out")) == 5 and len(table(tmp_path / "out", "failed")) == 1
     assert below(base) == before and theirs.exists()
     assert "stays there" not in ended.stderr
@@ -103,11 +103,11 @@ def test_what_was_home_when_a_run_was_killed_is_not_fetched_again(
         done = dict(journal.execute("SELECT key, submissions FROM samples WHERE state = 'done'"))
         ((run_id,),) = journal.execute("SELECT value FROM meta WHERE name = 'run_id'")
     assert not all((base / "output" / "editpairs" / run_id / f"{key}-0").exists() for key in done)
-    driver.pipeline.run("--input", photos, "--output", tmp_path / "out")
+    driver.run("--input", photos, "--output", tmp_path / "out")
     with closing(sqlite3.connect(tmp_path / "out" / "run.sqlite")) as journal:
         again = dict(journal.execute("SELECT key, submissions FROM samples"))
     assert {key: again[key] for key in done} == done
-    driver.pipeline.run("--input", photos, "--output", tmp_path / "whole")
+    driver.run("--input", photos, "--output", tmp_path / "whole")
     assert comparable(tmp_path / "out") == comparable(tmp_path / "whole")
     assert below(base) == before
 
@@ -232,7 +232,7 @@ def test_where_it_cannot_be_taken_away_the_run_says_so_once(
     before = below(base)
     with Proxy(driver.url, lambda route, _: fault if route == f"POST {ROUTE}" else None) as proxy:
         run = ("--input", photos, "--output", tmp_path / "out", "--limit", 2, "--samples-per-prompt", 1)
-        ended = driver.pipeline.run(*run, server=proxy.url)
+        ended = driver.run(*run, server=proxy.url)
         assert proxy.seen[f"POST {ROUTE}"] == (2 if fault == "not found" else 3)
     (line,) = (line for line in ended.stderr.splitlines() if "stays there" in line)
     (run_id,) = {name.split("/")[1] for name in below(base) - before}

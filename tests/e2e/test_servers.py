@@ -76,7 +76,7 @@ def test_an_address_that_is_none(driver: Driver, photos: Path, tmp_path: Path, u
 def test_a_password_in_the_address_is_not_taken(driver: Driver, photos: Path, tmp_path: Path) -> None:
     """It would stand in every row of the telemetry."""
     server = driver.url.replace("http://", "http://somebody:a-secret@")
-    ended = driver.pipeline.run("--input", photos, "--output", tmp_path / "out", server=server, expect=2)
+    ended = driver.run("--input", photos, "--output", tmp_path / "out", server=server, expect=2)
     assert "leave user name and password out" in ended.line
     assert "a-secret" not in ended.stderr + ended.stdout
     assert not (tmp_path / "out").exists()
@@ -122,11 +122,11 @@ def test_a_server_that_breaks_after_the_preflight(driver: Driver, photos: Path, 
 
     with Proxy(driver.url, rule) as proxy:
         run = ("--input", photos, "--output", tmp_path / "out")
-        ended = driver.pipeline.run(*run, server=proxy.url, expect=1)
+        ended = driver.run(*run, server=proxy.url, expect=1)
         assert "500" in ended.line
         assert "run this again" in ended.line
         broken = False
-        driver.pipeline.run(*run, server=proxy.url)
+        driver.run(*run, server=proxy.url)
     assert_each_once(tmp_path / "out")
 
 
@@ -171,7 +171,7 @@ def test_a_fault_loses_and_doubles_nothing(driver: Driver, photos: Path, tmp_pat
     rule, submitted_again, edited_again = FAULTS[what]
     posted = helpers.prompts_so_far(driver.url)
     with Proxy(driver.url, rule) as proxy:
-        driver.pipeline.run("--input", photos, "--output", tmp_path / "out", server=proxy.url)
+        driver.run("--input", photos, "--output", tmp_path / "out", server=proxy.url)
         assert proxy.faults, "nothing went wrong"
     assert_each_once(tmp_path / "out")
     telemetry = helpers.table(tmp_path / "out", "telemetry")
@@ -184,12 +184,12 @@ def test_an_output_that_the_server_dropped_is_a_failure(driver: Driver, photos: 
     """ComfyUI's 200 with node_errors: that sample has failed, and can be tried again."""
     run = ("--input", photos, "--output", tmp_path / "out")
     with Proxy(driver.url, on("POST /prompt", "node errors", 2)) as proxy:
-        driver.pipeline.run(*run, server=proxy.url, expect=1)
+        driver.run(*run, server=proxy.url, expect=1)
         (failed,) = helpers.table(tmp_path / "out", "failed")
         assert failed["error_type"] == "PromptRefused"
         assert "put there by the proxy" in failed["message"]
         assert len(helpers.rows(tmp_path / "out")) == COUNT - 1
-        driver.pipeline.run(*run, "--retry-failed", server=proxy.url)
+        driver.run(*run, "--retry-failed", server=proxy.url)
     assert_each_once(tmp_path / "out")
 
 
@@ -210,7 +210,7 @@ def test_a_fault_while_an_earlier_runs_prompts_are_taken_over(driver: Driver, tm
         helpers.until(lambda: helpers.done_so_far(output) >= 4, "four samples done")
         helpers.kill(process)
         first_jobs.extend((0, 1))
-        driver.pipeline.run(*run, server=proxy.url)
+        driver.run(*run, server=proxy.url)
         assert set(proxy.faults) == {"refuse", "cut"}
     assert_each_once(output, 20)
     assert helpers.prompts_so_far(driver.url) - posted - 1 == 20
@@ -252,7 +252,7 @@ def test_behind_a_login(driver: Driver, photos: Path, tmp_path: Path) -> None:
         servers.write_text(f'[servers.studio]\naddress = "{gate.url}"\nkey_variable = "STUDIO_KEY"\n')
         locked = gate.faults["locked"]
         env = {"EDITPAIRS_SERVERS": str(servers), "STUDIO_KEY": KEY}
-        ended = driver.pipeline.run(*run, server="studio", env=env)
+        ended = driver.run(*run, server="studio", env=env)
         assert gate.faults["locked"] == locked, "something was asked without the login"
         assert gate.seen["GET /ws"]
     assert_each_once(tmp_path / "out")
@@ -268,10 +268,10 @@ def test_paid_nodes(driver: Driver, photos: Path, tmp_path: Path) -> None:
             line = driver.refused(*run, *option, server=proxy.url, env={"COMFY_API_KEY": ""})
             assert f"{PAID} #" in line
             assert "set COMFY_API_KEY" in line
-        shown = driver.pipeline.run(*run, "--dry-run", server=proxy.url, env=key)
+        shown = driver.run(*run, "--dry-run", server=proxy.url, env=key)
         assert "paid nodes: EditPairsClassicalInpaint #" in shown.stdout
         assert proxy.extra == []
-        ended = driver.pipeline.run(*run, server=proxy.url, env=key)
+        ended = driver.run(*run, server=proxy.url, env=key)
         assert {one["api_key_comfy_org"] for one in proxy.extra} == {KEY}
     assert_each_once(tmp_path / "out")
     assert_nowhere(tmp_path / "out", ended)

@@ -99,7 +99,7 @@ def rows(folder: Path, config: str) -> list[dict[str, Any]]:
 
 
 def judge(driver: Driver, given: Path, output: Path, *options: object) -> dict[str, Any]:
-    driver.pipeline.run("--input", given, "--output", output, *options, workflow="verify", quick=False)
+    driver.run("--input", given, "--output", output, *options, workflow="verify", quick=False)
     summary: dict[str, Any] = json.loads((output / "summary.json").read_text())
     return summary
 
@@ -179,7 +179,7 @@ def test_hand_labels_vouch_and_reject_where_rows_are_judged_again(driver: Driver
         node["mode"] = 2 if node["type"] in JUDGES else node["mode"]
     (muted := place / "muted.json").write_text(json.dumps(graph))
     options = ("--input", labelled / "rejected", "--output", place / "by-hand")
-    ended = driver.pipeline.run(*options, workflow=muted, quick=False)
+    ended = driver.run(*options, workflow=muted, quick=False)
     assert "ALL ROWS WITHOUT A HAND LABEL WILL BE UNSCORED" in ended.stderr
     assert f"hand labels count, of 4 rows in {labelled / LABELS}" in ended.stderr
     (row,) = rows(place / "by-hand", "data")
@@ -190,7 +190,7 @@ def test_hand_labels_vouch_and_reject_where_rows_are_judged_again(driver: Driver
     assert tasks["alter"]["vouched_by"] == {"hand": 1}
 
     labels.add(Label(key=others["unscored"], label="reject", labeller="ben", time=datetime.now(UTC)))
-    driver.pipeline.run(*options, workflow=muted, quick=False)
+    driver.run(*options, workflow=muted, quick=False)
     assert [row["reject_reason"] for row in rows(place / "by-hand", "rejected") if row["verdict"] == "unscored"] == [
         "the hand labels are divided"
     ], "a label that is given later counts when the run goes on"

@@ -88,7 +88,7 @@ def written(place: Path, server: OwnServer, annotation: Path) -> Iterator[tuple[
 
 def run(driver: Driver, place: Path, annotation: Path, output: Path, *options: Any, **how: Any) -> helpers.Ended:
     files = ("--input", annotation, "--output", output)
-    return driver.pipeline.run(*files, *TASK, *options, workflow="write", quick=False, env=environment(place), **how)
+    return driver.run(*files, *TASK, *options, workflow="write", quick=False, env=environment(place), **how)
 
 
 def lines(output: Path) -> list[dict[str, Any]]:
@@ -130,9 +130,7 @@ def test_a_second_run_over_the_same_photos_calls_nobody(
 
 def test_the_edit_stage_uses_what_was_written(written: tuple[Path, Driver], place: Path) -> None:
     output, driver = written
-    driver.pipeline.run(
-        "--input", output / "instructions.jsonl", "--image-root", place / "photos", "--output", place / "edited"
-    )
+    driver.run("--input", output / "instructions.jsonl", "--image-root", place / "photos", "--output", place / "edited")
     rows = helpers.rows(place / "edited")
     assert len(rows) == COUNT
     wanted = {line["path"]: line["instruction"] for line in lines(output)}
@@ -151,7 +149,7 @@ def test_every_line_carries_its_stages_hash_into_the_rows(written: tuple[Path, D
     found[0]["upstream_sha256"] = "0" * 64
     (place / "other.jsonl").write_text("\n".join(map(json.dumps, found)))
     files = ("--input", place / "other.jsonl", "--image-root", place / "photos", "--output", place / "other")
-    driver.pipeline.run(*files)
+    driver.run(*files)
     odd = [row["source_id"] for row in helpers.rows(place / "other") if row["stage_sha256"] != before[row["source_id"]]]
     assert odd == [found[0]["path"]]
 
@@ -208,7 +206,7 @@ def test_a_profile_edited_half_way_makes_no_dataset_of_two_models(
         assert why in driver.end(process, expect=1).line
         assert why in driver.refused(*command, **how)
         ask("first")
-        driver.pipeline.run(*command, **how)
+        driver.run(*command, **how)
     (place / "vlm.toml").write_text(known)
     assert [line["writing"]["model"] for line in lines(place / "half")] == ["first-2026-01-01"] * COUNT
 
