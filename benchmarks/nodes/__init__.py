@@ -7,6 +7,6 @@ from __future__ import annotations
 
 
 async def comfy_entrypoint():  # ComfyUI annotates nothing here; the type lives in an import made late
-    from benchmarks.nodes.extension import BenchExtension
+    from .extension import BenchExtension
 
     return BenchExtension()

@@ -11,7 +11,7 @@ import torch
 from comfy_api.latest import io
 from openai import AsyncOpenAI
 
-from benchmarks.nodes.events import note
+from .events import note
 
 
 class CallEndpoint(io.ComfyNode):

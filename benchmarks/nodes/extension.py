@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
-from benchmarks.nodes.calling import CallEndpoint
-from benchmarks.nodes.editing import Approve, BlockingEdit, Mishap
-from benchmarks.nodes.heavy import HeavyModel, HeavyStage
+from .calling import CallEndpoint
+from .editing import Approve, BlockingEdit, Mishap
+from .heavy import HeavyModel, HeavyStage
 
 
 class BenchExtension(ComfyExtension):

@@ -9,7 +9,7 @@ import folder_paths
 import torch
 from comfy_api.latest import io
 
-from benchmarks.nodes.events import note
+from .events import note
 
 FOLDER = "diffusion_models"
 LOAD_SECONDS = 0.05
