@@ -271,7 +271,8 @@ def _fill(ui: UiGraph, wanted: Api, graph: BatchGraph, file: WorkflowFile, info:
     """Sets every widget whose value the driver gave, seeds, settings and drawn alternatives too."""
 
     def convert(changed: dict[str, Any]) -> Api:
-        return unindexed(WorkflowFile(file.path, file.sha256, changed, None).to_api(info))
+        api = unindexed(WorkflowFile(file.path, file.sha256, changed, None).to_api(info))
+        return {node_id: {**node, "_meta": {}} for node_id, node in api.items()}
 
     shown = convert(ui.ui)
     for node_id, node in unindexed(wanted).items():
