@@ -156,7 +156,9 @@ class RouteTask(io.ComfyNode):
         fitting, unfit = routable(parse(tasks), scene)
         found = observer.Route({}, {})
         if fitting:
-            answer = await observer.route(vlm, photo_of(sample), scene, fitting, caption_of(sample, caption), sample.seed)
+            answer = await observer.route(
+                vlm, photo_of(sample), scene, fitting, caption_of(sample, caption), sample.seed
+            )
             if isinstance(answer, asking.Failure):
                 return io.NodeOutput(failed(sample, answer, node_name("EditPairsRouteTask", cls)), "", "")
             found = answer
