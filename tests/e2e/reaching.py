@@ -129,7 +129,7 @@ def reached(url: str, cases: Sequence[Case]) -> list[Reach]:
     prompt: dict[str, Any] = {}
     for number, reach in enumerate(reaches):
         prompt |= reach.prompt(f"{number}:")
-    outputs = _run(url, prompt)
+    outputs = run_prompt(url, prompt)
     for number, reach in enumerate(reaches):
         reach.found = {name: outputs[f"{number}:told {name}"]["text"][0] for name in reach.wanted}
     return reaches
@@ -283,7 +283,7 @@ def _widgets(case: Case) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _run(url: str, prompt: Api) -> dict[str, Any]:
+def run_prompt(url: str, prompt: Api) -> dict[str, Any]:
     """The prompt's outputs, by node."""
     job = helpers.post(url, "/prompt", {"prompt": prompt})
     assert not job.get("node_errors"), job
