@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -107,7 +108,7 @@ def given(bench: Bench) -> dict[str, Any]:
         "image": "disc.png", "task": "alter", "region_index": 0, "seed": 3, "class_name": "", "instruction": INSTRUCTION,
         "annotation": json.dumps(to_json(annotation)),
     }  # fmt: skip
-    removal = {**sample, "task": "remove", "instruction": "Remove the disc."}
+    addition = {**sample, "task": "add", "instruction": "Add a disc."}
     batch = {
         "first": {"class_type": "ImageBatch", "inputs": {"image1": ["same", 0], "image2": ["green", 0]}},
         "edits": {"class_type": "ImageBatch", "inputs": {"image1": ["first", 0], "image2": ["blue", 0]}},
@@ -115,7 +116,7 @@ def given(bench: Bench) -> dict[str, Any]:
     files = {"same": "disc.png", "green": "disc-green.png", "blue": "disc-blue.png"}
     return {
         "sample": {"class_type": "EditPairsLoadSample", "inputs": sample},
-        "removal": {"class_type": "EditPairsLoadSample", "inputs": removal},
+        "addition": {"class_type": "EditPairsLoadSample", "inputs": addition},
         "vlm": {"class_type": "EditPairsLoadVlmEndpoint", "inputs": {"profile": "default"}},
         **{name: {"class_type": "LoadImage", "inputs": {"image": file}} for name, file in files.items()},
         **batch,
@@ -195,13 +196,16 @@ def test_judge_edit_pair_asks_its_three(bench: Bench, service: Endpoint) -> None
 
 
 @pytest.mark.parametrize("folder", ["grounding"], indirect=True)
-def test_check_objects_sees_what_is_still_there(bench: Bench, folder: Path) -> None:
+def test_check_objects_rejects_an_addition_that_added_nothing(bench: Bench, folder: Path) -> None:
     tiny.grounding_dino(folder / "grounding-dino-base")
-    sockets = {"sample": ["removal", 0], "source": ["removal", 1], "edited": ["same", 0]}
-    # Random weights see little, and that anywhere.
-    values = {"EditPairsWitness.score_threshold": 0.0, "EditPairsWitness.min_overlap": 0.05}
+    # Random weights may see the thing in both or in neither, but it is one picture; people are looked for in one alone.
+    values = {"EditPairsWitness.max_people_change": 255.0}
+    sockets = {"sample": ["addition", 0], "source": ["addition", 1], "edited": ["same", 0]}
     scores = bench.run("Check Objects in an Edit (", values, sockets, ["scores"])["scores"]
-    assert "verdict='reject'" in scores and "disc is still found" in scores
+    [(before, after)] = re.findall(r"'witness.before': ([\d.]+), 'witness.after': ([\d.]+)", scores)
+    assert before == after
+    wrong = "is not found after it was added" if float(after) == 0 else "is found before it was added"
+    assert "verdict='reject'" in scores and f"disc {wrong}" in scores
 
 
 @pytest.mark.parametrize("folder", ["diffusers"], indirect=True)
