@@ -154,6 +154,11 @@ def _others(sample: EditSample, boxes: Any) -> list[Region]:
     return sift(wire.regions(boxes, None, "object", *sample.size))[0]
 
 
+def caption_of(sample: EditSample, given: str) -> str:
+    """What the photo shows, as the graph says it, or else as its annotation does; empty where neither knows."""
+    return given.strip() or next(iter(sample.captions), "")
+
+
 def strings(sample: EditSample) -> tuple[str, str, str, str]:
     """Instruction, target, editor prompt and steps as JSON; all empty where the sample failed."""
     writing = sample.writing

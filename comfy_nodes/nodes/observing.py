@@ -10,7 +10,7 @@ from comfy_api.latest import io
 
 from ..core.instructions.scenes import ROUTED, routable
 from ..core.instructions.wording import Language
-from ..edit_samples.written import failed, node_name, photo_of, routing_scene
+from ..edit_samples.written import caption_of, failed, node_name, photo_of, routing_scene
 from ..models.queries import parse
 from ..vlm import asking
 from ..vlm.questions import observer
@@ -114,7 +114,7 @@ class RouteTask(io.ComfyNode):
                     default="",
                     multiline=True,
                     optional=True,
-                    tooltip="What the photo shows. It helps the model and is never obeyed.",
+                    tooltip="What the photo shows. Empty: the first of the sample's annotation. It helps the model and is never obeyed.",
                 ),
                 lazy_boxes(
                     "boxes",
@@ -156,7 +156,9 @@ class RouteTask(io.ComfyNode):
         fitting, unfit = routable(parse(tasks), scene)
         found = observer.Route({}, {})
         if fitting:
-            answer = await observer.route(vlm, photo_of(sample), scene, fitting, caption, sample.seed)
+            answer = await observer.route(
+                vlm, photo_of(sample), scene, fitting, caption_of(sample, caption), sample.seed
+            )
             if isinstance(answer, asking.Failure):
                 return io.NodeOutput(failed(sample, answer, node_name("EditPairsRouteTask", cls)), "", "")
             found = answer

@@ -136,6 +136,12 @@ async def _told(
             "another one: take a graph whose editor is led by the photo, such as alter or instruct"
         )
         return step, SampleFailure("edit", "CannotAlter", why, name, skipped=True)
+    if step.op == "hybrid":
+        why = (
+            "nobody took the instruction apart into what is done to each thing, and this editor edits one after the other: "
+            "have the write stage write it, or take a graph whose editor follows instructions, such as instruct"
+        )
+        return step, SampleFailure("edit", "NotTakenApart", why, name, skipped=True)
     if step.target or vlm is None:
         why = (
             f"nothing says what is to be seen after {step.editor_prompt!r}, and this editor paints what it is told: say "

@@ -15,6 +15,7 @@ from ..core.instructions.wording import Language
 from ..core.taxonomy import WRITABLE, Kind, kind_of
 from ..edit_samples.written import (
     by_the_user,
+    caption_of,
     decoupled,
     failed,
     node_name,
@@ -54,7 +55,7 @@ def _caption() -> io.Input:
         default="",
         multiline=True,
         optional=True,
-        tooltip="What the photo shows, such as Caption Image's dense caption. It helps the model and is never obeyed.",
+        tooltip="What the photo shows, such as Caption Image's dense caption. Empty: the first of the sample's annotation. It helps the model and is never obeyed.",
     )
 
 
@@ -159,7 +160,7 @@ class WriteInstruction(io.ComfyNode):
             scene=scene,
             language=language,
             count=count,
-            caption=caption,
+            caption=caption_of(sample, caption),
             seed=sample.seed,
             temperature=temperature,
             other_picture=to_bytes(picture[0]) if picture is not None and row.task == "visual" else None,
@@ -215,7 +216,7 @@ class WriteMotionInstruction(io.ComfyNode):
             photo=photo_of(sample),
             scene=Scene(*sample.size),
             language=language,
-            caption=caption,
+            caption=caption_of(sample, caption),
             seed=sample.seed,
             temperature=temperature,
             other_picture=to_bytes(second[0]),
@@ -261,7 +262,9 @@ class RewriteInstruction(io.ComfyNode):
         scene = scene_of(sample, boxes)
         if isinstance(scene, str):
             return _given(refused(sample, "NoRegion", scene, node_name("EditPairsRewriteInstruction", cls)))
-        command = await observer.plain_command(vlm, photo_of(sample), scene, wish, caption, sample.seed)
+        command = await observer.plain_command(
+            vlm, photo_of(sample), scene, wish, caption_of(sample, caption), sample.seed
+        )
         if isinstance(command, asking.Failure):
             return _given(failed(sample, command, node_name("EditPairsRewriteInstruction", cls)))
         return _given(decoupled(sample, wish, command))

@@ -5,16 +5,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
 from comfy_nodes.core.graph_names import ENDPOINT_LOADER
 from comfy_nodes.core.tasks import task_named
+from comfy_nodes.core.verdicts.erasing import erased_from
 from comfy_nodes.core.verdicts.makers import making_of
 from comfy_nodes.core.verdicts.witnesses import TESTIFYING
 
 from ..errors import RunError
-from .api import EDIT_SINK, Api, is_link
+from .api import EDIT_SINK, Api, ancestors, is_link
 from .bound import BatchGraph
 from .file import WorkflowFile
 from .ui import UiGraph
@@ -104,6 +106,20 @@ def unvouched(graph: BatchGraph, name: str) -> str:
         f"{name}: {rows} WILL BE UNSCORED, as nobody in it looks at the edits: --judge PROFILE switches its judges on, "
         "or judge them later with --workflow verify and rejected/ of this run's folder as --input"
     )
+
+
+def looks(graph: BatchGraph) -> Counter[str]:
+    """How many questions beside one from each node every VLM profile gets about a sample: where an edit may erase, its
+    judges ask whether something new stands there, and one that was told by another who looked does not ask again."""
+    asked: Counter[str] = Counter()
+    if not (erased_from(graph.task) or graph.task == "hybrid" or task_named(graph.task).open):
+        return asked
+    judges = {node_id for node_id, node in graph.api.items() if node["class_type"] in JUDGES}
+    for node_id in judges:
+        loader = graph.api[graph.api[node_id]["inputs"]["vlm"][0]]
+        if loader["class_type"] == ENDPOINT_LOADER and not (ancestors(graph.api, node_id) - {node_id}) & judges:
+            asked[str(loader["inputs"].get("profile", ""))] += 1
+    return asked
 
 
 def _asks_others(api: Api) -> bool:

@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from comfy_nodes.core import photos
+from comfy_nodes.core.instructions.scenes import ROUTED
 from comfy_nodes.core.keys import sample_key
 from comfy_nodes.core.photos import PhotoError
 from comfy_nodes.core.records import SampleFailure
@@ -369,6 +370,8 @@ def _refused(photo: Photo, aim: Aim) -> tuple[str, str] | None:
     if not task.open and photo.task not in ("", task.name) and task != ANNOTATE:
         why = f"its task file is for {photo.task}, and the workflow makes {task.name}; run a workflow for {photo.task}"
         return "OtherTask", why
+    if photo.routed is not None and task.name in ROUTED and task.name not in photo.routed:
+        return "NotRouted", f"its router did not accept {task.name}; the annotation's routes say why"
     if photo.problem:
         return None
     if aim.rest and not photo.task:

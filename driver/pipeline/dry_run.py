@@ -12,6 +12,7 @@ from comfy_nodes.core.services import budget, profiles
 
 from ..graph import partner
 from ..graph.api import SAMPLE_INPUTS
+from ..graph.judges import looks
 from ..samples import Planned, Sample, Unusable
 from ..terminal import plain
 from .plan import check_kinds, open_source, planned, workflows
@@ -96,13 +97,14 @@ def _graph(stage: Stage) -> dict[str, str]:
 def _estimates(stage: Stage, samples: int) -> dict[str, str]:
     """What the graph's calls to services may cost, at most, as lines."""
     found = {}
+    more = looks(stage.graph)
     for name, questions in stage.graph.profiles().items():
         try:
             profile = profiles.find(name)
         except profiles.VlmNotConfigured as error:
             found["services"] = str(error)
             continue
-        bound = budget.estimate(profile, samples, questions, PHOTO_PIXELS)
+        bound = budget.estimate(profile, samples, questions + more[name], PHOTO_PIXELS)
         cost = f"{bound.usd:.2f} USD" if bound.usd is not None else "no price known"
         found["services"] = f"profile {name}: at most {bound.calls} calls, {cost}, where nothing is cached"
     return found

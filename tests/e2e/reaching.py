@@ -26,6 +26,7 @@ from driver.graph.file import WORKFLOWS, WorkflowFile
 from tests.e2e import helpers
 
 SIZE = (640, 480)
+PHOTO = "told.png"
 
 
 def marked(name: str, box: tuple[int, int, int, int], kind: str = "object") -> Region:
@@ -129,7 +130,7 @@ def reached(url: str, cases: Sequence[Case]) -> list[Reach]:
     prompt: dict[str, Any] = {}
     for number, reach in enumerate(reaches):
         prompt |= reach.prompt(f"{number}:")
-    outputs = _run(url, prompt)
+    outputs = run_prompt(url, prompt)
     for number, reach in enumerate(reaches):
         reach.found = {name: outputs[f"{number}:told {name}"]["text"][0] for name in reach.wanted}
     return reaches
@@ -138,7 +139,7 @@ def reached(url: str, cases: Sequence[Case]) -> list[Reach]:
 def put_photo(input_folder: Path) -> None:
     """The photo of all cases, where ComfyUI looks for it."""
     input_folder.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", SIZE, (90, 110, 130)).save(input_folder / "told.png")
+    Image.new("RGB", SIZE, (90, 110, 130)).save(input_folder / PHOTO)
 
 
 class Reach:
@@ -152,6 +153,8 @@ class Reach:
         self.sink = by_class["EditPairsSavePair"]
         self.api[by_class["EditPairsLoadSample"]]["inputs"] |= _widgets(case)
         for node in self.api.values():
+            if node["class_type"] == "EditPairsLoadSecondImage":
+                node["inputs"]["image"] = PHOTO  # of the first one's shape, as two frames are
             if node["class_type"] == "EditPairsPreferKnownMask":
                 node["inputs"].pop("otherwise", None)  # as where SAM 2 is muted
         save = self.api[self.sink]["inputs"]
@@ -265,8 +268,8 @@ def _widgets(case: Case) -> dict[str, Any]:
     regions = regions_of(case.task)
     origin = Provenance(
         key="told",
-        source_id="told.png",
-        source_path="told.png",
+        source_id=PHOTO,
+        source_path=PHOTO,
         source_sha256="0" * 64,
         task=case.task,
         subtask=case.subtask,
@@ -278,12 +281,12 @@ def _widgets(case: Case) -> dict[str, Any]:
     annotation = parse_annotation({**line, "cap": [CAPTION]})
     words = case.writing.instruction if case.writing else case.words
     return {
-        "image": "told.png", "region_index": 0, "class_name": "", "instruction": words,
+        "image": PHOTO, "region_index": 0, "class_name": "", "instruction": words,
         "annotation": json.dumps(to_json(annotation, origin)),
     }  # fmt: skip
 
 
-def _run(url: str, prompt: Api) -> dict[str, Any]:
+def run_prompt(url: str, prompt: Api) -> dict[str, Any]:
     """The prompt's outputs, by node."""
     job = helpers.post(url, "/prompt", {"prompt": prompt})
     assert not job.get("node_errors"), job

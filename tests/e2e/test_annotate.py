@@ -12,6 +12,7 @@ import pytest
 from comfy_nodes.core.regions.annotation import parse_annotation
 from tests.e2e import helpers
 from tests.e2e.helpers import Driver
+from tests.vlm.endpoint import Endpoint, Say, Status
 
 FOLDERS = ("yolo_world", "sam2", "text_encoders")
 
@@ -98,3 +99,78 @@ def test_never_leaves_them_alone(driver: Driver, models: Path, bare: Path, tmp_p
     assert len(skipped) == 3
     assert all("mask.png beside it" in row["message"] for row in skipped)
     assert "0 failed, 3 skipped" in ended.stdout and "3 NoRegion" in ended.stdout
+
+
+NOUNS = ["disc", "red disc"]
+CAPTIONED = "A red disc lies on a patterned ground under a plain wall."
+WRITTEN = {
+    "name": "watercolour", "instruction": "Turn the photo into a watercolour.", "command": "Make it a watercolour.",
+    "target": "a loose watercolour painting",
+}  # fmt: skip
+SAID: dict[str, Any] = {
+    "Describe the photo twice": {"dense": CAPTIONED, "short": "A red disc."},
+    "a detector's vocabulary": {"objects": [*NOUNS, "unicorn"], "backgrounds": ["patterned ground"]},
+    "Decide for each": {
+        "decisions": [{"task": "style", "suitable": True, "reason": "The shapes are clear."}]
+    },
+    "Change the style": {"edits": [WRITTEN]},
+}  # fmt: skip
+"""What the service says, by what it is asked."""
+
+
+@pytest.fixture
+def service(comfy: Any) -> Iterator[Endpoint]:
+    """The profile that the graph's group asks, on the session's ComfyUI."""
+    with Endpoint({asked: [Say(json.dumps(reply))] for asked, reply in SAID.items()}, Status(400, "what?")) as running:
+        comfy.profiles.write_text(f'[profiles.default]\nbase_url = "{running.url}"\nmodel = "tiny"\n')
+        try:
+            yield running
+        finally:
+            comfy.profiles.unlink()
+
+
+@pytest.fixture
+def by_own_words(tmp_path: Path) -> Path:
+    """annotate.json with the group of its language model on, as Ctrl+B leaves it."""
+    graph = json.loads((helpers.REPOSITORY / "workflows" / "annotate.json").read_text(encoding="utf-8"))
+    for node in graph["nodes"]:
+        node["mode"] = 0
+    path = tmp_path / "annotate.json"
+    path.write_text(json.dumps(graph), encoding="utf-8")
+    return path
+
+
+def test_a_photos_own_words_lead_from_the_filter_to_the_writer(
+    driver: Driver, models: Path, bare: Path, by_own_words: Path, service: Endpoint, tmp_path: Path
+) -> None:
+    annotated, written, removed = tmp_path / "annotated", tmp_path / "written", tmp_path / "removed"
+    for name, size in (("small", (64, 64)), ("wide", (400, 100))):
+        helpers.make_photo(bare / f"{name}.png", size=size)
+        (bare / f"{name}.mask.png").unlink()
+    for words in bare.glob("*.txt"):
+        words.unlink()
+    filtered = ("--set", "EditPairsFilterPhoto.above_short_side=90")
+    driver.run("--input", bare, "--output", annotated, *filtered, workflow=by_own_words, quick=False)
+
+    refused = {row["source_id"]: row["message"] for row in helpers.table(annotated, "skipped")}
+    assert refused["small.png"] == "the photo has a shorter side of 64 px; more than 90 px is needed"
+    assert "would lose 41.7% of 400 x 100" in refused["wide.png"]
+    items = _lines(annotated / "annotation.jsonl")
+    assert [item["path"] for item in items] == ["photo000.png", "photo001.png", "photo002.png"]
+    assert len(service.requests) == 3 * len(items), "of a photo that is left out nothing is asked"
+    for item in items:
+        assert item["cap"] == [CAPTIONED]
+        named = {region.class_name for region in parse_annotation(item).regions}
+        assert named and named <= {*NOUNS, "patterned ground"}, "the detector looked for the tags"
+        assert item["routes"]["accepted"] == {"style": "The shapes are clear."}
+        assert "SAM expects" in item["routes"]["rejected"]["remove"] and item["routes"]["model"] == "tiny-2026-01-01"
+
+    given = ("--input", annotated / "annotation.jsonl", "--image-root", bare)
+    driver.run(*given, "--output", written, "--set", "EditPairsLoadSample.task=style", workflow="write", quick=False)
+    lines = _lines(written / "instructions.jsonl")
+    assert [line["instruction"] for line in lines] == [WRITTEN["instruction"]] * len(items)
+    asked = [str(got.body["messages"]) for got in service.requests[-len(items) :]]
+    assert all(f"Caption: {CAPTIONED}" in text and "Also in the photo: disc" in text for text in asked)
+    driver.run(*given, "--output", removed, quick=False)
+    skipped = [(row["error_type"], row["message"]) for row in helpers.table(removed, "skipped")]
+    assert skipped == [("NotRouted", "its router did not accept remove; the annotation's routes say why")] * len(items)

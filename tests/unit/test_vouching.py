@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -28,8 +29,10 @@ from driver.errors import RunError
 from driver.graph.api import Api
 from driver.graph.bound import BatchGraph
 from driver.graph.file import WorkflowFile
-from driver.graph.judges import unvouched, with_judges
+from driver.graph.judges import looks, unvouched, with_judges
 from driver.graph.ui import MUTED, UiGraph
+from driver.pipeline.dry_run import _estimates
+from driver.pipeline.stage import Stage
 
 MAKINGS: tuple[Making, ...] = ("classical", "frames", "model")
 SAID: dict[str, tuple[Verdict, tuple[Voice, ...]]] = {
@@ -261,3 +264,30 @@ def test_judges_that_are_on_get_the_profile() -> None:
 def test_a_graph_whose_judges_cannot_be_asked_is_refused(api: Api, why: str) -> None:
     with pytest.raises(RunError, match=f"--judge: .*{why}"):
         with_judges(WorkflowFile(Path("mine.json"), "", None, api), "strict", {})
+
+
+@pytest.mark.parametrize(
+    ("task", "judge_was_told", "more"),
+    [
+        ("remove", True, 1), ("remove", False, 2), ("add", True, 1), ("hybrid", True, 1), ("verify", True, 1),
+        ("instruct", True, 1), ("replace", True, 0), ("style", False, 0),
+    ],
+)  # fmt: skip
+def test_edits_that_may_erase_cost_their_judges_a_further_question(
+    task: str, judge_was_told: bool, more: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api: Api = {
+        "load": {"class_type": "EditPairsLoadSample", "inputs": {"task": task}},
+        "vlm": {"class_type": "EditPairsLoadVlmEndpoint", "inputs": {"profile": "strict"}},
+        "verify": {"class_type": "EditPairsVerifyEdit", "inputs": {"vlm": ["vlm", 0], "sample": ["load", 0]}},
+        "judge": {"class_type": "EditPairsJudgeEdit", "inputs": {"vlm": ["vlm", 0], "sample": ["load", 0]}},
+    }
+    if judge_was_told:
+        api["judge"]["inputs"]["scores"] = ["verify", 0]
+    graph = BatchGraph(api, "load", "judge", (), ())
+    assert graph.profiles() == {"strict": 2}
+    assert looks(graph)["strict"] == more
+    (tmp_path / "vlm.toml").write_text('[profiles.strict]\nbase_url = "http://127.0.0.1:9/v1"\nmodel = "tiny"\n')
+    monkeypatch.setenv("EDITPAIRS_CONFIG", str(tmp_path / "vlm.toml"))
+    told = _estimates(cast(Stage, SimpleNamespace(graph=graph)), 10)["services"]
+    assert f"profile strict: at most {(2 + more) * 11} calls, " in told, "one in ten is asked twice"
