@@ -63,10 +63,10 @@ def test_b_images_give_b_lists_in_order(counts: list[int]) -> None:
 
 @settings(max_examples=8, deadline=None)
 @given(st.lists(st.booleans(), min_size=1, max_size=4))
-def test_b_images_give_b_lists_with_the_real_model(tiny: RealModel, hits: list[bool]) -> None:
+def test_b_images_give_b_lists_with_the_real_model(whole: RealModel, hits: list[bool]) -> None:
     """The threshold lies between what the model gives for two photos, so every pattern can be asked for."""
-    batch = torch.stack([tiny.hit if one else tiny.miss for one in hits])
-    boxes, count = DetectObjects.execute(tiny.grounder, batch, "cat, dog", tiny.between, 0.5).result
+    batch = torch.stack([whole.hit if one else whole.miss for one in hits])
+    boxes, count = DetectObjects.execute(whole.grounder, batch, "cat, dog", whole.between, 0.5).result
     assert [bool(found) for found in boxes] == hits
     assert count == sum(map(len, boxes))
 
@@ -80,7 +80,7 @@ class RealModel:
 
 
 @pytest.fixture(scope="module")
-def tiny(yolo_file: Path, clip_folder: Path) -> RealModel:
+def whole(yolo_file: Path, clip_folder: Path) -> RealModel:
     """Of some photos of noise, light and dark, the two that the model is surest and least sure about."""
     assert yolo_file.name in folders.files("yolo_world") and clip_folder.name in folders.hub_folders("text_encoders")
     (grounder,) = LoadYoloWorld.execute(yolo_file.name, clip_folder.name, 96).result
