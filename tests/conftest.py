@@ -26,6 +26,21 @@ FOLDER = "ComfyUI_EditPairs-main"
 
 START_SECONDS = 120
 
+STARTED = {
+    "browser": {"started_frontend", "page"},
+    "server": {"comfy", "real", "own", "stand_in", "driver", "served"},
+}
+"""Fixtures that start a browser or a server, or the command against one, by the marker of the tests that use them."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks what needs a server or a browser, before `-m` chooses."""
+    for item in items:
+        for marker, fixtures in STARTED.items():
+            if not fixtures.isdisjoint(getattr(item, "fixturenames", ())):
+                item.add_marker(marker)
+
 
 @dataclass(frozen=True)
 class Comfy:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 KEY_LENGTH = 20
 
+MAX_SEED = 2**53 - 1
+"""Largest integer that JavaScript holds exactly, so that a saved workflow keeps the seed."""
+
 
 def checked_key(key: str) -> str:
     """
@@ -81,6 +84,6 @@ def sample_key(source_id: str, region: Region | None, task: str, slot: str = "")
 
 
 def sample_seed(run_seed: int, key: str, attempt: int) -> int:
-    """The seed of one attempt at a sample, 0 to 2**53 - 1 (what JavaScript holds exactly)."""
+    """The seed of one attempt at a sample, 0 to `MAX_SEED`."""
     digest = hashlib.sha256(f"{run_seed}/{key}/{attempt}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 11

@@ -10,12 +10,12 @@ from ..classical import edits as classical_edits
 from ..classical import scenery as classical_scenery
 from ..classical import styles as classical_styles
 from ..classical.edits import BY_SEED, Edit
+from ..classical.sockets import given, language_input, mask_for, outputs, sample_input
 from ..core.instructions.classical import SCENES, STYLES, region_writing, style_writing
 from ..core.instructions.instructions import Writing
 from ..core.instructions.wording import Language
 from ..wires.sockets import EditSample
 from ..wires.tensors import to_image
-from .classical_regions import given, language_input, mask_for, outputs, sample_input
 
 
 class ClassicalBackground(io.ComfyNode):

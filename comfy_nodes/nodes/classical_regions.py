@@ -12,7 +12,8 @@ from comfy_api.latest import io
 from ..classical import donors as classical_donors
 from ..classical import edits as classical_edits
 from ..classical import paste as classical_paste
-from ..classical.edits import BY_SEED, REFERENCE, Edit, Impossible, Outcome
+from ..classical.edits import BY_SEED, REFERENCE, Edit, Impossible
+from ..classical.sockets import given, language_input, mask_for, mask_input, outputs, region_name, sample_input
 from ..core.instructions.classical import COLOURS, OPERATIONS, region_writing
 from ..core.instructions.instructions import Writing
 from ..core.instructions.wording import Language
@@ -21,52 +22,6 @@ from ..imaging import fill as classical
 from ..imaging import opencv
 from ..wires.sockets import EditSample, Sample
 from ..wires.tensors import batch_size, item, marked, masks_of, to_bytes, to_image, to_mask
-
-LANGUAGES = ["en", "zh"]
-
-
-def sample_input() -> io.Input:
-    return Sample.Input("sample", tooltip="What Load Edit Sample gave out. Its photo is edited.")
-
-
-def mask_input() -> io.Input:
-    return io.Mask.Input("mask", tooltip="The region's mask, of the photo's size; every value above 0 counts.")
-
-
-def language_input() -> io.Input:
-    return io.Combo.Input(
-        "language",
-        options=LANGUAGES,
-        default="en",
-        optional=True,
-        tooltip="Language of the instruction. The region's name has to be in it.",
-    )
-
-
-def outputs(masked: bool = True) -> list[io.Output]:
-    given: list[io.Output] = [
-        Sample.Output(
-            "sample", tooltip="The sample with the new instruction, or with the reason why there is no edit."
-        ),
-        io.Image.Output("image", tooltip="The edited photo."),
-        io.Mask.Output("edit_mask", tooltip="Where pixels may differ; everywhere else the photo is as it was."),
-        io.String.Output("instruction", tooltip="What was done, in words. Wire it to Save Edit Pair."),
-    ]
-    return [one for one in given if masked or not isinstance(one, io.Mask.Output)]
-
-
-def mask_for(sample: EditSample, mask: torch.Tensor) -> np.ndarray:
-    """bool [H, W] of the first mask; LoadImage's empty one means that there is none."""
-    width, height = sample.size
-    return classical_edits.large_enough(marked(masks_of(mask)[0], height, width), _name(sample))
-
-
-def _name(sample: EditSample) -> str:
-    return (sample.region.class_name if sample.region else None) or "region"
-
-
-def given(outcome: Outcome) -> io.NodeOutput:
-    return io.NodeOutput(outcome.sample, to_image(outcome.after), to_mask(outcome.changed), outcome.instruction)
 
 
 class ClassicalRecolour(io.ComfyNode):
@@ -96,7 +51,7 @@ class ClassicalRecolour(io.ComfyNode):
     def execute(cls, sample: EditSample, mask: torch.Tensor, colour: str, language: Language = "en") -> io.NodeOutput:
         def make(photo: np.ndarray) -> tuple[Edit, Writing]:
             region = classical_edits.first_region(sample)
-            edit = classical_edits.alter(photo, mask_for(sample, mask), _name(sample), sample.seed, colour)
+            edit = classical_edits.alter(photo, mask_for(sample, mask), region_name(sample), sample.seed, colour)
             scene = classical_edits.scene_of(sample, (region,))
             return edit, region_writing(scene, [("alter", edit.result)], language)
 
@@ -206,7 +161,7 @@ class CutOutOnWhite(io.ComfyNode):
         if sample.failure:
             return io.NodeOutput(sample, picture)
         try:
-            name = "thing in the picture" if image is not None else _name(sample)
+            name = "thing in the picture" if image is not None else region_name(sample)
             marks = classical_edits.large_enough(marked(masks_of(mask)[0], *picture.shape[1:3]), name)
             pixels = to_bytes(picture[0])
             cut = (

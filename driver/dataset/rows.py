@@ -47,7 +47,7 @@ SCHEMA = pa.schema(
         ("height", pa.int32()), ("schema_version", pa.int32()),
     ]
 )  # fmt: skip
-"""The columns of design section 3, in its order."""
+"""A row's columns, in their order."""
 
 _DECIDING = {
     "task", "subtask", "lang", "editor_prompt", "source_sha256", "crop", "regions", "edit_mask", "seed", "width", "height",

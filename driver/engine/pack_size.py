@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 FIRST = 16
-"""The first pack where packing pays: near the floor already (drivers.md: K=16 within 1.5 of it). Ours."""
+"""The first pack where packing pays: near the floor already. Ours."""
 
 MOST = 64
 """K=64 came within 10 % of the floor (measured: 0.141 s against 0.13 s a sample); more only risks more."""
 
 PACK_SECONDS = 120.0
-"""Work that a pack may hold, so that little is repeated when a server dies (design, section 7)."""
+"""Work that a pack may hold, so that little is repeated when a server dies. Ours."""
 
 FAILING = 0.1
-"""Pack size times failure rate stays below this (design, section 7)."""
+"""Pack size times failure rate stays below this. Ours."""
 
 OUTPUTS_PER_SAMPLE = 12
-"""Image-sized results that ComfyUI's cache holds of each sample while its pack runs (design, section 7)."""
+"""Image-sized results that ComfyUI's cache holds of each sample while its pack runs. Ours."""
 
 MEMORY_SHARE = 0.25
 """Share of the server's free memory that a pack's results may take. Ours."""

@@ -11,10 +11,10 @@ from comfy_nodes.core.records import SampleFailure
 from ..comfyui.client import Job
 
 MAX_FAULTS = 3
-"""Faults of servers or the network after which a sample is set aside (design, section 2)."""
+"""Faults of servers or the network after which a sample is set aside. Ours."""
 
 MAX_DEATHS = 2
-"""Deaths of servers that a sample may see while it runs before it is taken for their cause (design, section 2)."""
+"""Deaths of servers that a sample may see while it runs before it is taken for their cause. Ours."""
 
 MAX_MEMORY_FAILURES = 3
 """Out of memory: once where it happened after freeing, once on another server, then set aside. Ours."""

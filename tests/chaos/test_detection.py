@@ -12,7 +12,7 @@ from tests.e2e import helpers
 from tests.e2e.proxy import Proxy
 
 DEAD_SECONDS, LOST_SECONDS = 2.0, 5.0
-"""Targets of drivers.md, section 6, 10."""
+"""Ours."""
 
 ZOMBIE_SECONDS = 3.0
 """In the place of the driver's 60."""

@@ -174,9 +174,16 @@ sys.path.insert(0, comfyui)
 from comfy.cli_args import args
 args.cpu = True
 import comfy_api.latest, comfy.sd, folder_paths, node_helpers
-for optional in ("cv2", "ultralytics", "sam2", "openai", "json_repair", "tenacity", "diffusers"):
-    sys.modules[optional] = None  # whoever imports it now fails
+optional = ("cv2", "ultralytics", "sam2", "openai", "json_repair", "tenacity", "diffusers", "transformers.models.owlv2")
 called = []
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name in optional:
+            called.append(name)  # also where whoever imports it goes on without
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Missing())
+for name in optional:
+    sys.modules.pop(name, None)
 def audit(event, arguments):
     if event.startswith(("socket.connect", "socket.getaddrinfo", "socket.sendto", "urllib", "subprocess", "os.system")):
         called.append(event)

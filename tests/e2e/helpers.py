@@ -47,7 +47,7 @@ LEFT = {
     "run.log.jsonl",
     "shards.json",
 }
-"""What a finished run leaves: design, section 3."""
+"""What a finished run leaves."""
 
 
 @dataclass(frozen=True)

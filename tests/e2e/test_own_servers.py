@@ -76,6 +76,15 @@ def stand_in(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def real() -> Path:
+    """ComfyUI's source, to start servers of."""
+    try:
+        return find_comfyui()
+    except RunError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
 def own(stand_in: Path, tmp_path: Path) -> Iterator[OwnServer]:
     server = OwnServer(stand_in, tmp_path / "cpu0", lambda _: None)
     yield server
@@ -129,13 +138,9 @@ def told(process: subprocess.Popen[str], error: Path) -> Any:
     return json.loads(line)
 
 
-def test_two_real_ones_agree_and_go_with_whoever_started_them(tmp_path: Path) -> None:
+def test_two_real_ones_agree_and_go_with_whoever_started_them(real: Path, tmp_path: Path) -> None:
     """kill -9 of the driver: both are gone within 5 s, and they were of one mind on a workflow of ours before."""
-    try:
-        comfyui = find_comfyui()
-    except RunError as error:
-        pytest.skip(str(error))
-    process = keeper(comfyui, tmp_path / "own", tmp_path / "error")
+    process = keeper(real, tmp_path / "own", tmp_path / "error")
     try:
         servers = [ComfyServer(url) for url in told(process, tmp_path / "error")]
         first, second = (server.system_stats()["system"]["argv"] for server in servers)

@@ -26,7 +26,7 @@ COLUMNS = [
     "source_url", "crop", "workflow", "workflow_sha256", "stage_sha256", "profile", "seed", "attempt", "width",
     "height", "schema_version",
 ]  # fmt: skip
-"""Design, section 3, in its order."""
+"""A row's columns, in their order."""
 
 OF_THE_FILE = ("workflow", "workflow_sha256", "profile")
 """Columns that name the workflow's file rather than what it does."""

@@ -40,7 +40,7 @@ def endpoint() -> Iterator[Endpoint]:
 
 
 @pytest.fixture(scope="module")
-def server(place: Path, endpoint: Endpoint) -> Iterator[OwnServer]:
+def own(place: Path, endpoint: Endpoint) -> Iterator[OwnServer]:
     """A ComfyUI whose operator has set a service up, with a key in its environment."""
     (place / "vlm.toml").write_text(
         f'[profiles.default]\nbase_url = "{endpoint.url}"\nmodel = "tiny"\nkey_variable = "SENTINEL_KEY"\n'
@@ -78,9 +78,9 @@ def annotation(place: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def written(place: Path, server: OwnServer, annotation: Path) -> Iterator[tuple[Path, Driver]]:
+def written(place: Path, own: OwnServer, annotation: Path) -> Iterator[tuple[Path, Driver]]:
     (place / "logs").mkdir()
-    driver = Driver(server.server.url, place / "logs")
+    driver = Driver(own.server.url, place / "logs")
     run(driver, place, annotation, place / "out")
     yield place / "out", driver
     driver.close()

@@ -37,7 +37,7 @@ CONTRACT = {
     "stage_sha256": "string", "profile": "string", "seed": "int64", "attempt": "int32", "width": "int32",
     "height": "int32", "schema_version": "int32",
 }  # fmt: skip
-"""Design section 3, by hand, in Arrow's words without its names of list elements."""
+"""The columns by hand, in Arrow's words without its names of list elements."""
 
 
 def test_the_columns_are_the_contracts(run: Any) -> None:

@@ -24,10 +24,11 @@ from comfy_nodes.core.instructions.instructions import Writing
 from comfy_nodes.core.instructions.scenes import Scene
 from comfy_nodes.core.regions.annotation import Region
 from comfy_nodes.core.taxonomy import TAXONOMY
+from comfy_nodes.core.verdicts.erasing import NEW_THINGS
 from comfy_nodes.core.verdicts.rubrics import TABLE, Rubric, rubric_for
 from comfy_nodes.core.verdicts.verdicts import Scores
 from comfy_nodes.vlm.asking import Failure, Question
-from comfy_nodes.vlm.questions import judge, observer, verifier, writer
+from comfy_nodes.vlm.questions import judge, new_things, observer, verifier, writer
 from comfy_nodes.vlm.questions.edited_pair import EditedPair
 from comfy_nodes.vlm.questions.prompt_files import FOLDER, read
 from tests.unit.insisting import Insisting
@@ -189,6 +190,21 @@ def test_what_becomes_of_a_verification(listed: dict[str, Any], row: dict[str, A
         return
     assert found.scores.verdict == "unscored"
     assert row.get("unscored", "") in found.scores.reason
+    assert row.get("again", "") in model.heard[-1]
+    assert (len(model.heard) > 1) == ("again" in row)
+
+
+@pytest.mark.parametrize(("listed", "row"), rows("new-things"))
+def test_what_becomes_of_a_look_for_new_things(listed: dict[str, Any], row: dict[str, Any]) -> None:
+    model = Insisting(words(listed, row, wrap=False), not row.get("cut"))
+    erasure = new_things.Erasure(pair(listed, row), row.get("erased", listed["erased"]))
+    (found,) = asyncio.run(new_things.look(model, [erasure]))
+    if "gives" in row:
+        assert [found.verdict, found.values[NEW_THINGS]] == row["gives"], found.reason
+        assert len(model.heard) == 1
+        return
+    assert (found.verdict, found.values) == ("unscored", {})
+    assert row.get("unscored", "") in found.reason
     assert row.get("again", "") in model.heard[-1]
     assert (len(model.heard) > 1) == ("again" in row)
 

@@ -48,7 +48,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a running `transformers serve`."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -88,14 +88,14 @@ Ask = Callable[..., list[Answer | Failure]]
 
 
 @pytest.fixture
-def ask(server: str, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ask:
+def ask(served: str, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ask:
     """Asks the model of this name through a profile, on an account of this test's own."""
     monkeypatch.setenv("EDITPAIRS_CONFIG", str(tmp_path / "vlm.toml"))
     monkeypatch.setenv("EDITPAIRS_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("EDITPAIRS_VLM_BASE_URL", raising=False)
 
     def ask_model(model: str, *questions: Question, json_mode: str = "prompt") -> list[Answer | Failure]:
-        lines = [f"base_url = {server!r}", f"model = {str(models / model)!r}", f"json_mode = {json_mode!r}"]
+        lines = [f"base_url = {served!r}", f"model = {str(models / model)!r}", f"json_mode = {json_mode!r}"]
         (tmp_path / "vlm.toml").write_text("\n".join(["[profiles.default]", "retries = 0", *lines]))
         return asyncio.run(client.connect("default", "served").ask(questions))
 

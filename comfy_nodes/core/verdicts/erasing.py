@@ -22,8 +22,8 @@ Erased = Literal["before", "after"]
 """The picture that a thing was erased from."""
 
 _NOTHING = re.compile(
-    r"(?:there (?:is|are|was|were) )?(?:n/a|none|no|nothing|(?:nothing|none|no (?:new|other|additional|things?|objects?))"
-    r"(?: (?!but|except|other than|apart|besides)\w+)*)|(?:没有|无)(?:任何)?(?:新的?)?(?:物体|东西|事物)?",
+    r"(?:there (?:is|are|was|were) )?(?:n/a|none|no|nothing|(?:nothing|none|no (?:visible |obvious )?(?:new|other|additional|things?|objects?))"
+    r"(?: (?!but|except|other than|apart|besides)\w+)*)|(?:没有|无)(?:任何|明显|出现|发现|看到|新增|增加|添加)*(?:新的?)?(?:物体|东西|事物)?",
     re.IGNORECASE,
 )
 """What models write into a list that should be empty."""
@@ -51,10 +51,12 @@ def nothing_new(reply: NewThings) -> Scores:
     """The verdict on an answer.
 
     Raises:
-        Unfit: it names things and says that there are none.
+        Unfit: it names things and says that there are none, or repeats the dots of the prompt's example.
     """
     said = [" ".join(one.split()).strip(" .。") for one in reply.new]
-    things = [one for one in said if one and not _NOTHING.fullmatch(one)]
+    if any(one.strip() and not name for one, name in zip(reply.new, said, strict=True)):
+        raise Unfit("new holds dots in a name's place")
+    things = [*{one.lower(): one for one in said if one and not _NOTHING.fullmatch(one)}.values()]
     if things and any(_NOTHING.fullmatch(one) for one in said if one):
         raise Unfit(f"new names {'; '.join(things)} and says that there is nothing")
     values = {NEW_THINGS: float(len(things))}

@@ -26,7 +26,7 @@ _AS_TEXT = {*_NESTED, *_TEXTS}
 class WdsLayout(Layout):
     name = "wds"
     shard_size = 1_000_000_000
-    """About what the hub advises for webdatasets (drivers' research, section 4)."""
+    """About what the hub advises for webdatasets."""
     group_size = 32_000_000
 
     def settings(self) -> list[Any]:
