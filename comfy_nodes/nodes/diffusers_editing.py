@@ -8,8 +8,8 @@ import torch
 from comfy.model_management import throw_exception_if_processing_interrupted
 from comfy_api.latest import io
 
+from ..core.keys import MAX_SEED
 from ..wires.tensors import batch_size, item, marked, masks_of, to_bytes, to_image
-from .loading import MAX_SEED
 
 if TYPE_CHECKING:
     from ..models.diffusers_editors import DiffusersEditor, Use

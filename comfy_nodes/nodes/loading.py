@@ -16,7 +16,7 @@ from PIL import Image
 from ..core import photos
 from ..core.instructions.instructions import written_in
 from ..core.instructions.scenes import second_region
-from ..core.keys import sample_key
+from ..core.keys import MAX_SEED, sample_key
 from ..core.regions import rle
 from ..core.regions.annotation import (
     Annotation,
@@ -33,9 +33,6 @@ from ..files.opened import annotation_of, names
 from ..wires import boxes
 from ..wires.sockets import EditSample, Sample
 from ..wires.tensors import to_image, to_mask
-
-MAX_SEED = 2**53 - 1
-"""Largest integer that JavaScript holds exactly, so that a saved workflow keeps the seed."""
 
 MASK_EDITOR_FILES = ("clipspace-", "clipspace/", "clipspace\\")
 """How the widget's value begins after the mask editor saved: files in the input folder itself since

@@ -10,6 +10,7 @@ import torch
 from comfy.model_management import throw_exception_if_processing_interrupted
 from comfy_api.latest import io
 
+from ..core.keys import MAX_SEED
 from ..core.records import SampleFailure
 from ..core.regions import rle
 from ..core.regions.annotation import Region
@@ -18,7 +19,6 @@ from ..imaging import opencv
 from ..wires import boxes as wire
 from ..wires.sockets import EditSample, Sample
 from ..wires.tensors import batch_size, item, marked, masks_of, per_cent, to_bytes, to_mask
-from .loading import MAX_SEED
 
 
 class SegmentBoxGrabCut(io.ComfyNode):

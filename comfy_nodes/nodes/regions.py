@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from comfy_api.latest import io
 
+from ..core.keys import MAX_SEED
 from ..core.regions import eligibility
 from ..core.regions import selection as region_policy
 from ..core.regions.annotation import KINDS, Kind, Region
@@ -18,7 +19,6 @@ from ..wires import boxes as wire
 from ..wires.batches import each
 from ..wires.sockets import RegionScorer
 from ..wires.tensors import batch_size, item, masks_of, to_bytes
-from .loading import MAX_SEED
 
 NO_HEAD = "none"
 

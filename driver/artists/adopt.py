@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from comfy_nodes.core.keys import MAX_SEED
 from comfy_nodes.core.tasks import INSTRUCT, WORK
 
 from ..errors import RunError
@@ -35,9 +36,6 @@ ERASING_TASK = "remove"
 
 CUT_OUT_TASK = "extract"
 """What one may be said to be for that makes all but an object transparent."""
-
-MAX_SEED = 2**53 - 1
-"""The largest seed that Load Edit Sample takes."""
 
 WHITE = 0xFFFFFF
 """Of Empty Image, as the page writes colours."""
