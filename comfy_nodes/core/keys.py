@@ -16,6 +16,9 @@ from pydantic import AfterValidator
 if TYPE_CHECKING:
     from .regions.annotation import Region
 
+MAX_SEED = 2**53 - 1
+"""Largest integer that JavaScript holds exactly, so that a saved workflow keeps the seed."""
+
 KEY_LENGTH = 20
 
 MAX_SEED = 2**53 - 1

@@ -16,9 +16,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from . import photos
-
-Reason = Literal["corrupt", "small", "crop", "aesthetic", "duplicate"]
+Reason = Literal["small", "crop", "aesthetic", "duplicate"]
 
 KONTEXT_BUCKETS: tuple[tuple[int, int], ...] = (
     (672, 1568),
@@ -85,20 +83,6 @@ class PhotoFilter:
         self.dropped: Counter[Reason] = Counter()
         self._seen = HashIndex(self.rules.max_distance or 0)
 
-    def judge_file(self, data: bytes, name: str, aesthetic: float | None = None) -> Drop | None:
-        """`judge` of an encoded photo; one that cannot be read is dropped as corrupt.
-
-        Args:
-            data: the file's bytes.
-            name: what to call it, here and in the messages of later duplicates.
-            aesthetic: its aesthetic score, None where nobody measured it.
-        """
-        try:
-            image = photos.open_photo(data, name)
-        except photos.PhotoError as error:
-            return self._count(Drop("corrupt", str(error)))
-        return self.judge(image, name, aesthetic)
-
     def judge(self, image: Image.Image, name: str, aesthetic: float | None = None) -> Drop | None:
         """Why the photo is left out, None where it passes. Of duplicates the first one passes.
 
@@ -106,9 +90,6 @@ class PhotoFilter:
             image: mode RGB, upright.
         """
         drop = self._by_size(image.size) or self._by_aesthetic(aesthetic) or self._by_hash(image, name)
-        return self._count(drop)
-
-    def _count(self, drop: Drop | None) -> Drop | None:
         if drop is None:
             self.passed += 1
         else:

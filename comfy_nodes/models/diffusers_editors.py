@@ -26,7 +26,6 @@ from .diffusers_folders import checked_class, library, locate
 from .managed import ManagedModule, out_of_memory_explained
 
 Use = Literal["as saved", "inpaint", "image to image"]
-USES: tuple[Use, ...] = ("as saved", "inpaint", "image to image")
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 
@@ -135,11 +134,6 @@ class DiffusersEditor:
         pipeline.__class__ = type(self._kind, (type(pipeline),), {"_execution_device": property(lambda _: device)})
         self._pipeline = pipeline
         self._working_bytes = 0
-
-    @property
-    def takes_mask(self) -> bool:
-        """Whether it is told where to edit."""
-        return "mask_image" in self._takes
 
     @property
     def grid(self) -> int:

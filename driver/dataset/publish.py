@@ -80,11 +80,6 @@ class Manifest(BaseModel):
         return {file.path: file for file in self.files}[path]
 
 
-def is_url(output: str) -> bool:
-    """Whether an `--output` is a place in a store and not a local folder."""
-    return "://" in output
-
-
 def publish(folder: Path, url: str) -> Manifest:
     """Brings a finished run's folder into a store. What lies there already is not sent again; what the run no longer has is
     removed at the end.

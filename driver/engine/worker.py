@@ -101,7 +101,6 @@ class Worker:
         self._flights: dict[str, Flight] = {}
         self._poster = Poster(pool, run_seed, host.name)
         self._pulse = Pulse(time.monotonic())
-        self._state: ServerState = "idle"
         self._done = self._faults = self._in_a_row = self._errors_in_a_row = self._prompts = 0
         self._troubled: set[str] = set()
         """Samples with faults of their own since one was finished: with many of them, it is the server."""
@@ -644,7 +643,6 @@ class Worker:
             self._pulse.rest(time.monotonic())
 
     def _show(self, state: ServerState) -> None:
-        self._state = state
         self._pool.show(
             ServerView(
                 name=self._host.name,

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from driver.dataset.publish import MANIFEST, PENDING, Manifest, is_url, publish, read_manifest
+from driver.dataset.publish import MANIFEST, PENDING, Manifest, publish, read_manifest
 from driver.errors import RunError
 
 fsspec = pytest.importorskip("fsspec")
@@ -78,11 +78,6 @@ def broken_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
                 return real(*args, **named)
 
             monkeypatch.setattr(owner, name, refusing)
-
-
-def test_what_is_a_url() -> None:
-    assert is_url("s3://bucket/run")
-    assert not is_url("outputs/remove")
 
 
 def test_the_manifest_lists_every_file_and_no_other_is_there(folder: Path, url: str) -> None:
