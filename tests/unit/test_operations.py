@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from comfy_nodes.core.instructions.operations import operation_of, restated_task
+from comfy_nodes.core.instructions.operations import misasked, operation_of, restated_task
 from comfy_nodes.core.verdicts.claims import Verified, filed
 from comfy_nodes.core.verdicts.verdicts import Scores, combine
 
@@ -98,3 +98,18 @@ def test_a_restatement_that_does_not_say_its_task_is_unscored(restated: str) -> 
     assert filed(vanished, "remove", "Remove the cup.", "relabel") is vanished
     own = "Let the cup be gone."
     assert filed(told, "remove", own, "relabel") is told, "a person's own words say the task in a way of their own"
+
+
+@pytest.mark.parametrize(
+    ("task", "text", "other"),
+    [
+        ("remove", "Add a cup.", "add"),
+        ("remove", "Do not remove the cup.", "nothing"),
+        ("remove", "别移除杯子。", "nothing"),
+        ("remove", "Please take the cup away.", ""),
+        ("remove", "Entferne die Tasse.", ""),
+        ("add", "Remove the cup.", "remove"),
+    ],
+)
+def test_what_a_persons_words_ask_for_in_the_place_of_the_task(task: str, text: str, other: str) -> None:
+    assert misasked(task, text, "en" if "cup" in text or "Tasse" in text else "zh") == other

@@ -97,6 +97,7 @@ _TWO_WORDS = re.compile(r"(?:get rid of|keep only)\b", re.IGNORECASE)
 _IN_VAIN = re.compile(r"\w+ (?:no|nothing|none|not)\b[^,.;]*\W*$", re.IGNORECASE)
 _BROKEN_OFF = re.compile(r"\b(?:an?|the|with|to|into|of|by|from|and|or|in|on|at)\W*$", re.IGNORECASE)
 _REFUSED = re.compile(r"^(?:不|别|没|无|未|请勿|抱歉|对不起)")
+_FORBIDS = re.compile(r"(?:do not|don['\u2019]t|never)\b", re.IGNORECASE)
 _ABOUT_REPLY = re.compile(
     r"\b(?:claims?|restate\w*|the instruction|(?:edited|original) (?:image|picture|photo))\b", re.IGNORECASE
 )
@@ -134,6 +135,13 @@ def operation_of(text: str, language: Language) -> str:
     if not _head(text.strip()):
         return ""
     return "hybrid" if len(set(found)) > 1 else found[0]
+
+
+def misasked(task: str, text: str, language: Language) -> str:
+    """What an instruction asks for in the place of its task: another operation, or `nothing`; else empty."""
+    if (_REFUSED if language == "zh" else _FORBIDS).match(_asked(text)):
+        return "nothing"
+    return restated_task(task, "", text, language)
 
 
 def no_imperative(text: str, language: Language, initial: str) -> str:
