@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,9 @@ import torch
 from comfy.cli_args import args
 from comfy_api.latest import io
 
+from ..core.instructions.checks import language_of
 from ..core.instructions.instructions import USER
+from ..core.instructions.operations import misasked
 from ..core.records import EditRecord, Model, RegionRecord, Score
 from ..core.regions import rle
 from ..core.regions.annotation import region_of_mask
@@ -142,6 +145,8 @@ class SaveEditPair(io.ComfyNode):
             if mask is not None and mask.all():
                 mask = None  # a mask of the whole picture says nothing
             found = verdicts.combine([_of(one, index) for one in given] + _contract(before, after, mask))
+            if making == "classical":
+                found = _asked(found, sample, prompt)
             found = verdicts.labelled(found, _labels(sample, prompt, before, after))
             verdict = verdicts.vouched(found, making, _told_by_hand(sample, prompt))
             record = _record(
@@ -185,6 +190,17 @@ def _labels(sample: EditSample, prompt: str, before: np.ndarray, after: np.ndarr
         return ()
     same = np.array_equal(before, to_bytes(sample.source[0])) and np.array_equal(after, to_bytes(edited[0]))
     return verdicts.answers_of(sample.carried) if same else ()
+
+
+def _asked(found: verdicts.Scores, sample: EditSample, prompt: str) -> verdicts.Scores:
+    """A rejection where nobody but pixels looked, and the sample's own words ask for another task, or against it."""
+    if prompt != sample.instruction or set(found.voices) != {"pixels"} or found.verdict != "keep":
+        return found
+    other = misasked(sample.task, prompt, language_of(prompt))
+    if not other:
+        return found
+    reason = f"the instruction asks for {other}, and the task is {sample.task}: {prompt}"
+    return replace(found, verdict="reject", reason=reason)
 
 
 def _contract(before: np.ndarray, after: np.ndarray, mask: np.ndarray | None) -> list[verdicts.Scores]:

@@ -87,6 +87,7 @@ def bind(records: Sequence[Written], origin: Origin) -> None:
             names = ("task", "source_path", "source_sha256", *(("seed",) if origin.seed is not None else ()))
             wanted |= {name: getattr(origin, name) for name in names}
             found |= {name: getattr(record, name) for name in names}
+            found["task"] = record.made_as or record.task  # a restated instruction may have given it another
             files: tuple[SavedFile, ...] = record.input_images + record.output_images
         else:
             wanted |= {"path": origin.source_path, "source_sha256": origin.source_sha256}

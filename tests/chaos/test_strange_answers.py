@@ -115,6 +115,8 @@ STRANGE: dict[str, tuple[Change | bytes, str, str]] = {
     "a mask that is none": (put(edit_mask={"size": [16, 16], "counts": "zz"}), "RecordInvalid", "edit_mask"),
     "another sample's key": (put(key="k3"), "ForeignRecord", "its key is 'k3', not 'k2'"),
     "another photo": (put(source_sha256="0" * 64), "ForeignRecord", "source_sha256"),
+    "another task": (put(task="add"), "ForeignRecord", "its task is 'add', not 'remove'"),
+    "a task restated from another one": (put(task="add", made_as="style"), "ForeignRecord", "its task is 'style'"),
     "another seed": (put(seed=5), "ForeignRecord", "its seed is 5"),
     "another sample's folder": (files(subfolder="editpairs/r/k3-0"), "ForeignRecord", "k3-0"),
     "a picture that was exchanged": (files(sha256="0" * 64), "ServerFault", "not what was saved"),
@@ -138,6 +140,12 @@ def test_strange_records_cost_their_sample(what: str, edit: Run, spool: Spool, t
     assert words in failure.message
     kept = sorted(f"{key}.{role}0.png" for key in KEYS if key != VICTIM for role in ("input", "output"))
     assert sorted(path.name for path in spool.folder.iterdir()) == kept
+
+
+def test_a_row_that_was_restated_into_another_task_is_its_samples(edit: Run, tmp_path: Path) -> None:
+    with serving(tmp_path / "fake", records(put(task="replace", made_as="remove"))) as url:
+        told = edit(url)
+    assert sorted(told.finished_keys) == KEYS and not told.failures
 
 
 def of_victim(route: str, answer: bytes | int, end: str = "") -> Callable[[str, str, bytes], bytes | int | None]:

@@ -167,6 +167,15 @@ class TestSaveEditPair:
         (record,) = self.records(save(sample=bad, edited=image(repainted)))
         assert (record["verdict"], record["reject_reason"]) == ("reject", "labelled bad by hand")
 
+    def test_words_for_another_task_are_no_truth_of_what_pixels_let_pass(self, pack: Any, sample: Any) -> None:
+        asked, scores = pack.part("nodes.saving_pairs")._asked, pack.part("core.verdicts.verdicts").Scores
+        pixels, judged = scores({}, "keep", voices=("pixels",)), scores({}, "keep", voices=("pixels", "judge"))
+        wrong = replace(sample, instruction="Add a disc.")
+        found = asked(pixels, wrong, "Add a disc.")
+        assert (found.verdict, found.reason) == ("reject", "the instruction asks for add, and the task is remove: Add a disc.")
+        assert asked(judged, wrong, "Add a disc.") is judged
+        assert asked(pixels, sample, sample.instruction) is pixels
+
     def test_a_restatement_of_another_task_relabels_the_row(
         self, pack: Any, save: Callable[..., Any], sample: Any, repainted: np.ndarray
     ) -> None:

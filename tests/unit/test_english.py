@@ -35,3 +35,8 @@ def test_there_are_hard_nouns_enough() -> None:
 @pytest.mark.parametrize(("noun", "word"), CASES)
 def test_article(noun: str, word: str) -> None:
     assert article(noun) == word
+
+
+@pytest.mark.parametrize("noun", ["cacti", "fungi", "lava", "the Eiffel Tower", "his hat", "a cup"])
+def test_no_article_before_several_stuff_or_another_article(noun: str) -> None:
+    assert article(noun) == ""

@@ -319,6 +319,19 @@ def settled(**changes: Any) -> str:
         "Unchanged.",
         "...",
         "As stated.",
+        "Do not turn the disc into a square.",
+        "Leave the disc as it is.",
+        "Keep the table and leave the disc.",
+        "A green square lies on the table.",
+        "Green square on a table.",
+        "Turned the disc into a green square.",
+        "Sorry, the disc is still there.",
+        "Restated: turn the disc into a green square.",
+        "Change nothing.",
+        "Make no changes to the disc.",
+        "Turn the disc into a",
+        "Turn the disc into a green square. The claim about blue is wrong.",
+        "Turn the disc of the original image into a green square.",
     ],
 )
 def test_words_about_an_instruction_are_none(words: str) -> None:
@@ -351,7 +364,14 @@ def test_what_is_gone_is_a_difference(differences: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", ["Make no changes to the sky, and turn the disc into a green square.", "Nudge the disc."]
+    "words",
+    [
+        "Make no changes to the sky, and turn the disc into a green square.",
+        "Nudge the disc.",
+        "Keep the sky and turn the disc green.",
+        "On the table, please put a square.",
+        "Get rid of the disc.",
+    ],
 )
 def test_instructions_stay(words: str) -> None:
     assert settled(restated_instruction=words) == words

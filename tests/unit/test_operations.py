@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from comfy_nodes.core.instructions.operations import operation_of, restated_task
+from comfy_nodes.core.instructions.operations import misasked, operation_of, restated_task
 from comfy_nodes.core.verdicts.claims import Verified, filed
 from comfy_nodes.core.verdicts.verdicts import Scores, combine
 
@@ -30,6 +30,10 @@ from comfy_nodes.core.verdicts.verdicts import Scores, combine
         ("Remove the background.", "extract"),
         ("Turn the photo into a pencil sketch.", "style"),
         ("Remove the cup and add a vase.", "hybrid"),
+        ("Remove the cup, adding a vase.", "hybrid"),
+        ("Remove the cup, replacing it with a vase.", "replace"),
+        ("Remove the cup, leaving the plate.", "remove"),
+        ("Make the cup disappear.", "remove"),
         ("Raise the man's hand.", ""),
         ("A cup on a table.", ""),
         ("移除杯子。", "remove"),
@@ -81,3 +85,31 @@ def test_it_relabels_or_rejects_as_chosen() -> None:
     assert rejected.scores.values["verify.keep"] == 0.0
 
     assert filed(VERIFIED, "replace", "Replace the cup with a jug.", "reject") is VERIFIED
+
+
+@pytest.mark.parametrize("restated", ["Move the cup to the left.", "Cover the cup with a cloth.", "Raise the hand."])
+def test_a_restatement_that_does_not_say_its_task_is_unscored(restated: str) -> None:
+    told = Verified(Scores({"verify.keep": 1.0}, "keep", restated=restated), restated, "")
+    found = filed(told, "remove", "Remove the cup.", "relabel")
+    assert (found.scores.verdict, found.scores.restated, found.instruction) == ("unscored", "", "")
+    assert "does not say to remove" in found.scores.reason and "verify.keep" not in found.scores.values
+    assert filed(told, "alter", "Make the cup blue.", "relabel") is told
+    vanished = Verified(Scores({}, "keep", restated="Make the cup vanish."), "Make the cup vanish.", "")
+    assert filed(vanished, "remove", "Remove the cup.", "relabel") is vanished
+    own = "Let the cup be gone."
+    assert filed(told, "remove", own, "relabel") is told, "a person's own words say the task in a way of their own"
+
+
+@pytest.mark.parametrize(
+    ("task", "text", "other"),
+    [
+        ("remove", "Add a cup.", "add"),
+        ("remove", "Do not remove the cup.", "nothing"),
+        ("remove", "别移除杯子。", "nothing"),
+        ("remove", "Please take the cup away.", ""),
+        ("remove", "Entferne die Tasse.", ""),
+        ("add", "Remove the cup.", "remove"),
+    ],
+)
+def test_what_a_persons_words_ask_for_in_the_place_of_the_task(task: str, text: str, other: str) -> None:
+    assert misasked(task, text, "en" if "cup" in text or "Tasse" in text else "zh") == other

@@ -26,7 +26,7 @@ _SEVERAL = frozenset(
     re.findall(
         r"\w+",
         "police cattle poultry menus emus gnus taxis skis bikinis kiwis zucchinis safaris khakis jacuzzis martinis alibis "
-        "rabbis yetis tsunamis salamis bonsais chilis chillis tutus haikus gurus",
+        "rabbis yetis cacti fungi octopi hippopotami media tsunamis salamis bonsais chilis chillis tutus haikus gurus",
     )
 )
 """Several, though they do not end like it. Ours."""
@@ -41,10 +41,13 @@ _STUFF = frozenset(
         "ketchup mustard mayonnaise toast wood metal plastic steel gold silver traffic trash garbage rubbish litter "
         "lightning thunder sunlight moonlight daylight air oil gasoline foam text graffiti art music money cash news "
         "information cutlery silverware glassware tableware crockery pottery stationery mail asphalt concrete blood "
-        "gymnastics electronics",
+        "gymnastics electronics lava sunshine",
     )
 )
 """Stuff, which is not counted. Ours."""
+
+_DETERMINED = re.compile(r"(?:an?|the|this|that|these|those|some|my|your|his|her|its|our|their)\b(?=\s)", re.IGNORECASE)
+"""How names begin that bring their own article."""
 
 _SKY = "sky"
 """There is one of it, so that it takes an article only with a word before it: a cloudy sky. Ours."""
@@ -60,7 +63,7 @@ def article(noun: str) -> str:
     """What stands before the English name of something new: `a` cup, `an` umbrella, nothing before boats or water."""
     words = re.split(r" (?:of|in|on|with|for|from|at|by|to|and)\b", noun.strip(), maxsplit=1)[0].split()
     head = re.sub(r"\W+$", "", words[-1]).casefold() if words else ""
-    if not head or head in _STUFF or noun.strip().casefold() == _SKY or _is_plural(head):
+    if not head or head in _STUFF or noun.strip().casefold() == _SKY or _is_plural(head) or _DETERMINED.match(noun.strip()):
         return ""
     if _SPELLED.match(noun) and not _SPOKEN.match(noun):
         return "an"

@@ -32,11 +32,11 @@ _HEADS: tuple[tuple[str, str], ...] = (
     ),
     (
         "replace",
-        r"(?:replace|swap|substitute|exchange|trade)\b|switch (?:\S+ ){1,12}?(?:for|with)\b|put (?:\S+ ){1,14}?in place of\b",
+        r"(?:remove|erase|delete|take) [^.;]*,? (?:and )?replacing (?:it|them)\b|(?:replace|swap|substitute|exchange|trade)\b|switch (?:\S+ ){1,12}?(?:for|with)\b|put (?:\S+ ){1,14}?in place of\b",
     ),
     (
         "remove",
-        r"(?:remove|erase|delete|eliminate|get rid of|clear away|wipe away)\b|take (?:\S+ ){0,12}?(?:away|out|off)\b",
+        r"(?:remove|erase|delete|eliminate|get rid of|clear away|wipe away)\b|make (?:\S+ ){1,12}?(?:disappear|vanish)\b|take (?:\S+ ){0,12}?(?:away|out|off)\b",
     ),
     (
         "style",
@@ -70,9 +70,42 @@ _CHINESE: tuple[tuple[str, str], ...] = (
     ("alter", "改成|变成|改为|变为|调整|染成|涂成"),
 )
 
+_VERBS = frozenset(
+    re.findall(
+        r"\w+",
+        "add adjust age align alter apply arrange attach bend blend blur break brighten bring build burn carve center centre "
+        "change clean clear close color colour combine convert copy correct cover crack create crop cut darken decorate delete "
+        "desaturate double draw dress drop duplicate dye edit eliminate engrave enlarge erase exchange expand extend extract "
+        "fill fix flip fold frame freeze generate give grow hang have hide illuminate include increase insert introduce invert "
+        "isolate lengthen let lift lighten lower make melt merge mirror modify move narrow nudge open paint place plant point polish "
+        "position pour print pull push put raise rearrange recolor recolour redraw reduce relocate remove render repaint "
+        "repair replace reposition reshape resize restore restyle retouch reverse rewrite rotate saturate scale scatter "
+        "separate set sharpen shift shorten show shrink simulate slide smooth soften spin spread sprinkle stack straighten "
+        "stretch strip style stylise stylize substitute surround swap switch take throw tilt tint trade transform trim turn "
+        "widen wipe wrap write zoom",
+    )
+)
+"""English verbs that an edit is asked for with, beside `get rid of` and `keep only`. Ours."""
+_BEFORE_VERB = re.compile(
+    r"^(?:(?:in|on|at|from|to|for|behind|beside|near|next|under|above|within|with|using)\b[^,.;]{1,60}, +|"
+    r"(?:keep|leave|retain|preserve)\b[^.;]{1,80}?(?:, (?:and |but )?| and | but ))",
+    re.IGNORECASE,
+)
+"""A place, or what is to stay, before what is to be done."""
+_TWO_WORDS = re.compile(r"(?:get rid of|keep only)\b", re.IGNORECASE)
+# A verb's object that is none, an end without a noun, a Chinese refusal, and words of the verifier's own prompt. Ours.
+_IN_VAIN = re.compile(r"\w+ (?:no|nothing|none|not)\b[^,.;]*\W*$", re.IGNORECASE)
+_BROKEN_OFF = re.compile(r"\b(?:an?|the|with|to|into|of|by|from|and|or|in|on|at)\W*$", re.IGNORECASE)
+_REFUSED = re.compile(r"^(?:不|别|没|无|未|请勿|抱歉|对不起)")
+_FORBIDS = re.compile(r"(?:do not|don['\u2019]t|never)\b", re.IGNORECASE)
+_ABOUT_REPLY = re.compile(
+    r"\b(?:claims?|restate\w*|the instruction|(?:edited|original) (?:image|picture|photo))\b", re.IGNORECASE
+)
+
 _POLITE = re.compile(
     r"^(?:please|kindly|now|then|next|finally|(?:can|could|would) you|let's|i want you to)[,:]? +", re.IGNORECASE
 )
+_ALSO = re.compile(r", (?:and )?(add|insert)ing ", re.IGNORECASE)
 _NEXT = re.compile(r"(?:[,;]|[.] )? *(?:\band then|\bthen|\band|[;.]) +(?=[a-z])", re.IGNORECASE)
 
 _FITTING: dict[str, frozenset[str]] = {
@@ -97,10 +130,40 @@ def operation_of(text: str, language: Language) -> str:
     tell."""
     if language == "zh":
         return next((name for name, words in _CHINESE if re.search(words, text)), "")
+    text = _ALSO.sub(r" and \1 ", text)
     found = [one for one in (_head(part) for part in _NEXT.split(text.strip())) if one]
     if not _head(text.strip()):
         return ""
     return "hybrid" if len(set(found)) > 1 else found[0]
+
+
+def misasked(task: str, text: str, language: Language) -> str:
+    """What an instruction asks for in the place of its task: another operation, or `nothing`; else empty."""
+    if (_REFUSED if language == "zh" else _FORBIDS).match(_asked(text)):
+        return "nothing"
+    return restated_task(task, "", text, language)
+
+
+def no_imperative(text: str, language: Language, initial: str) -> str:
+    """Why words that a model wrote in an instruction's place are no request to edit; empty where they are one.
+
+    Args:
+        initial: the instruction in whose place they stand; a verb that it begins with is a verb to edit with.
+    """
+    if language == "zh":
+        return "it asks for nothing" if _REFUSED.match(text) else ""
+    plain = _asked(_BEFORE_VERB.sub("", _asked(text)))
+    first = re.match(r"[a-z]+(?![-'\w])", plain, re.IGNORECASE)
+    own = re.match(r"\w+", _asked(initial))
+    verbs = _VERBS | ({own.group().casefold()} if own else set())
+    if not (_TWO_WORDS.match(plain) or (first and first.group().casefold() in verbs)):
+        return "it does not begin with what is to be done"
+    if _IN_VAIN.match(plain):
+        return "it asks for nothing"
+    if _BROKEN_OFF.search(plain):
+        return "it breaks off"
+    about = _ABOUT_REPLY.search(plain)
+    return f"it speaks of {about.group()!r}" if about else ""
 
 
 def restated_task(task: str, initial: str, restated: str, language: Language) -> str:
@@ -114,7 +177,12 @@ def restated_task(task: str, initial: str, restated: str, language: Language) ->
     return asked
 
 
-def _head(text: str) -> str:
+def _asked(text: str) -> str:
+    """The text without polite words before its verb."""
     while (plain := _POLITE.sub("", text)) != text:
         text = plain
-    return next((name for name, words in _HEADS if re.match(words, text, re.IGNORECASE)), "")
+    return text
+
+
+def _head(text: str) -> str:
+    return next((name for name, words in _HEADS if re.match(words, _asked(text), re.IGNORECASE)), "")

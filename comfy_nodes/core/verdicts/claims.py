@@ -18,9 +18,10 @@ from ..instructions.checks import (
     check_length,
     check_one_picture,
     check_request,
+    check_verb,
     language_of,
 )
-from ..instructions.operations import restated_task
+from ..instructions.operations import no_imperative, operation_of, restated_task
 from ..instructions.shapes import Verification
 from ..instructions.wording import Language
 from .verdicts import SAYS, Scores, Voice
@@ -54,7 +55,7 @@ _NO_INSTRUCTION = re.compile(
 """How words begin that speak of an instruction in its place. Ours."""
 
 _STAYS = re.compile(
-    r"\b(?:stay|remain|keep|kept|retain|preserve|leave|left)\w*\b|\b(?:un(?:changed|touched|altered)|intact|(?:the|as) same|still)\b"
+    r"\b(?:(?:stay|remain|retain|preserv)\w*|keep(?:s|ing)?|kept|leave|leaving|left (?:alone|as|in place|out))\b|\b(?:un(?:changed|touched|altered)|intact|(?:the|as) same|still)\b"
     r"|不变|保持|保留|仍|原样",
     re.IGNORECASE,
 )
@@ -124,6 +125,8 @@ def settle(reply: Verification, instruction: str, language: Language) -> Verifie
     check_length(restated, language)
     check_request(restated)
     check_one_picture(restated)
+    if why := no_imperative(restated, language, instruction):
+        raise Unfit(f"restated_instruction is no request to edit, {why}: {restated!r}")
     return Verified(Scores(values, "keep", restated=restated, voices=VERIFIER), restated, report)
 
 
@@ -137,7 +140,7 @@ def filed(found: Verified, task: str, instruction: str, how: Relabelling) -> Ver
     scores = found.scores
     other = restated_task(task, instruction, scores.restated, language_of(scores.restated)) if scores.restated else ""
     if not other:
-        return found
+        return _unread(found, task, instruction) if scores.restated else found
     if how == "relabel":
         return replace(found, scores=replace(scores, task=other))
     values = scores.values | {"verify.keep": SAYS["reject"]}
@@ -145,3 +148,21 @@ def filed(found: Verified, task: str, instruction: str, how: Relabelling) -> Ver
     return replace(
         found, scores=replace(scores, values=values, verdict="reject", reason=reason, restated=""), instruction=""
     )
+
+
+def _unread(found: Verified, task: str, instruction: str) -> Verified:
+    """Unscored where the initial instruction said its task and the restated one does not: what it says is unknown."""
+    restated = found.scores.restated
+    try:
+        check_verb(instruction, task, language_of(instruction))
+    except Unfit:
+        return found
+    if operation_of(restated, language_of(restated)):
+        return found
+    try:
+        check_verb(restated, task, language_of(restated))
+    except Unfit as problem:
+        values = {name: value for name, value in found.scores.values.items() if name != "verify.keep"}
+        scores = replace(found.scores, values=values, verdict="unscored", reason=f"restated, {problem}", restated="")
+        return replace(found, scores=scores, instruction="")
+    return found
