@@ -38,7 +38,7 @@ KONTEXT_BUCKETS: tuple[tuple[int, int], ...] = (
     (1568, 672),
 )
 """(width, height) in pixels: the sizes that FLUX.1 Kontext was trained at, as Black Forest Labs' public inference code
-lists them (ComfyUI's `FluxKontextImageScale` has the same 17). UnicEdit snaps its photos to them (papers.md 1.2)."""
+lists them (ComfyUI's `FluxKontextImageScale` has the same 17). UnicEdit-10M snaps its photos to them (paper)."""
 
 HASH_SIDE = 8
 """The hash has 8 x 8 bits."""

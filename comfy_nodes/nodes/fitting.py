@@ -14,7 +14,7 @@ from ..wires.sockets import CropPlace, EditSample, Placement, Sample
 from ..wires.tensors import batch_size, item, marked, masks_of, pictures, to_mask
 
 MAX_CROP = 20.0
-"""Per cent of a photo that may be lost: UnicEdit's rule (papers.md 1.2)."""
+"""Per cent of a photo that may be lost: UnicEdit-10M's rule (paper)."""
 
 
 class FitSize(io.ComfyNode):

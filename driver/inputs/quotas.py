@@ -1,7 +1,7 @@
 """Which kinds of edit are written for which region: as even as quotas and photos allow.
 
 A node sees one sample and cannot know that a thousand others were given the same task. UnicEdit-10M as released has
-528,872 rows of its commonest sub-task and 125 of its rarest (papers.md, 1.4); here whatever is rarest goes first.
+528,872 rows of its commonest sub-task and 125 of its rarest (paper); here whatever is rarest goes first.
 """
 
 from __future__ import annotations

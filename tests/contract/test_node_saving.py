@@ -172,7 +172,10 @@ class TestSaveEditPair:
         pixels, judged = scores({}, "keep", voices=("pixels",)), scores({}, "keep", voices=("pixels", "judge"))
         wrong = replace(sample, instruction="Add a disc.")
         found = asked(pixels, wrong, "Add a disc.")
-        assert (found.verdict, found.reason) == ("reject", "the instruction asks for add, and the task is remove: Add a disc.")
+        assert (found.verdict, found.reason) == (
+            "reject",
+            "the instruction asks for add, and the task is remove: Add a disc.",
+        )
         assert asked(judged, wrong, "Add a disc.") is judged
         assert asked(pixels, sample, sample.instruction) is pixels
 

@@ -52,7 +52,8 @@ CONTRADICTIONS = {
     "is_changed is false, yet there are differences": {**SAME, "differences": ["The cup is blue."]},
     "what was asked for is marked correct": {**SAME, "claims": GOOD["claims"]},
     "marked correct: the cup on the left is removed": {
-        **SAME, "claims": [{"claim": "the cup on the left is removed", "mark": "correct"}]
+        **SAME,
+        "claims": [{"claim": "the cup on the left is removed", "mark": "correct"}],
     },
     "no claim of the instruction is marked": {**WRONG, "claims": [{"claim": "a spoon is added", "mark": "missing"}]},
     "restated_instruction is empty": {**WRONG, "restated_instruction": " "},

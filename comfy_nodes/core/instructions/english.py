@@ -63,7 +63,13 @@ def article(noun: str) -> str:
     """What stands before the English name of something new: `a` cup, `an` umbrella, nothing before boats or water."""
     words = re.split(r" (?:of|in|on|with|for|from|at|by|to|and)\b", noun.strip(), maxsplit=1)[0].split()
     head = re.sub(r"\W+$", "", words[-1]).casefold() if words else ""
-    if not head or head in _STUFF or noun.strip().casefold() == _SKY or _is_plural(head) or _DETERMINED.match(noun.strip()):
+    if (
+        not head
+        or head in _STUFF
+        or noun.strip().casefold() == _SKY
+        or _is_plural(head)
+        or _DETERMINED.match(noun.strip())
+    ):
         return ""
     if _SPELLED.match(noun) and not _SPOKEN.match(noun):
         return "an"

@@ -1,7 +1,7 @@
 """Reading ImgEdit's annotation JSON: which regions a photo has, in the photo's own pixels.
 
 One object per photo: `path, cap, resolution, tags, segmentation{object, background}` with regions of
-`class_name, bbox, mask, score, clip_score, aes_score` (the reference's fields, papers.md 3.3). What is
+`class_name, bbox, mask, score, clip_score, aes_score` (ImgEdit's fields). What is
 unusable is refused region by region with a reason, so one broken mask does not cost the photo.
 
 A detector that listens for whispers (0.005) names things that are not there. What is too weak to be taken for a thing is

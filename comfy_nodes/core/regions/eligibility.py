@@ -1,6 +1,6 @@
 """Which regions a task may use, and why one may not: ImgEdit's rule table, with a sentence for every refusal.
 
-The table is that of ImgEdit's instruction stage (repository, `tools/5_generate_prompt.py`; papers.md 3.3). Four things
+The table is that of ImgEdit's instruction stage (repository, `tools/5_generate_prompt.py`). Four things
 differ on purpose: a region's area is its mask's where there is a mask (the reference always takes the box); the gap
 between the two regions of a hybrid edit is a share of the photo (the reference's is 100 pixels in any photo); what the
 reference calls `score` is SAM's IoU, which says how good a mask is and nothing of its name, so it bounds masks here and
