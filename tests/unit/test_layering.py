@@ -252,7 +252,7 @@ def test_help_answers_before_anything_slow_is_loaded() -> None:
 # What a comment cites
 
 PAPERS = re.compile(
-    r"\b(?:design|plan|research),? section|\((?:design|plan|research),|\bissues? #?\d+\b|\b(?:design|house|style|drivers)\.md\b",
+    r"\b(?:design|plan|research),? section|\((?:design|plan|research),|\bissues? #?\d+\b|\b(?:design|house|style|drivers|papers|node-packs)\.md\b",
     re.IGNORECASE,
 )
 """Papers of ours that a reader of the repository does not have."""
