@@ -49,6 +49,10 @@ SAME = {**GOOD, "differences": [], "is_changed": False, "claims": [{"claim": "bl
 CONTRADICTIONS = {
     "yet there are no differences": {**GOOD, "differences": []},
     "is_changed is true, yet there are no": {**GOOD, "differences": ["None."]},
+    "yet the differences tell only what stays": {
+        **GOOD,
+        "differences": ["The rocket is still there.", "The sky stays dark."],
+    },
     "is_changed is false, yet there are differences": {**SAME, "differences": ["The cup is blue."]},
     "what was asked for is marked correct": {**SAME, "claims": GOOD["claims"]},
     "marked correct: the cup on the left is removed": {

@@ -61,6 +61,12 @@ _STAYS = re.compile(
 )
 """Claims of what is not to change: the prompt asks for them, and they hold where nothing happened."""
 
+_TURNS = re.compile(
+    r"\b(?:but|now|instead|yet|though|although|while|except|only|gone|missing|remov|add|replac|chang|became|turn|new)\w*|[,;]|但|而|现在|，",
+    re.IGNORECASE,
+)
+"""Words by which a sentence of what stays tells of a change too. Ours."""
+
 VERIFIER: tuple[Voice, ...] = ("verifier",)
 
 Relabelling = Literal["relabel", "reject"]
@@ -108,6 +114,8 @@ def settle(reply: Verification, instruction: str, language: Language) -> Verifie
         raise Unfit("is_changed is true, yet there are no differences")
     if nothing:
         raise Unfit(f"is_changed is true, yet one of the differences is {nothing[0]!r}")
+    if all(_STAYS.search(one) and not _TURNS.search(one) for one in differences):
+        raise Unfit(f"is_changed is true, yet the differences tell only what stays: {'; '.join(differences)}")
     if not counts["correct"] + counts["wrong"]:
         raise Unfit("no claim of the instruction is marked correct or wrong")
     restated = " ".join(reply.restated_instruction.split())
