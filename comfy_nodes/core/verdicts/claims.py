@@ -62,7 +62,7 @@ _STAYS = re.compile(
 """Claims of what is not to change: the prompt asks for them, and they hold where nothing happened."""
 
 _TURNS = re.compile(
-    r"\b(?:but|now|instead|yet|though|although|while|except|only|gone|missing|remov|add|replac|chang|became|turn|new)\w*|[,;]|但|而|现在|，",
+    r"\b(?:but|now|instead|yet|though|although|while|except|only|gone|missing|remov|add|replac|chang|became|turn|new)\w*|[,;]|但|而|现在|\uff0c",
     re.IGNORECASE,
 )
 """Words by which a sentence of what stays tells of a change too. Ours."""
