@@ -19,6 +19,7 @@ from comfy_nodes.core.keys import MAX_SEED
 from comfy_nodes.core.tasks import INSTRUCT, WORK
 
 from ..errors import RunError
+from ..graph import dynamic_prompts
 from ..graph.api import EDIT_SINK, SECOND_CLASS, SINK_CLASSES, SOURCE_CLASS, Api
 from ..graph.bound import BatchGraph
 from ..graph.file import WorkflowFile
@@ -166,6 +167,7 @@ class _Adoption:
         source, others = graph.source(way)
         reference = graph.reference(others)
         words = words_of(graph, way)
+        self._settled(words)
         seeds = graph.seeds(way)
         masks = adopted_masks.masks_of(graph, way, source)
         inside = adopted_masks.editors(graph, way, masks)
@@ -208,6 +210,15 @@ class _Adoption:
                 f"paid nodes: {', '.join(paid)}: credits of a ComfyUI account for each sample; set {KEY_VARIABLE} to its API key"
             )
         return Adopted(self._ui.ui, tuple(self._lines), self._missing())
+
+    def _settled(self, words: list[WordsInput]) -> None:
+        """Refuses words that the page draws at each Run: the instruction of Load Edit Sample is taken as it stands."""
+        for one in words:
+            if one.name in dynamic_prompts.marks(self._graph.api[one.node]):
+                raise RunError(
+                    f"{self._file.path}: {self._name(one.node)}: its words {one.words.strip()[:60]!r} have alternatives, which "
+                    "the page draws at each Run and an instruction cannot have: leave one of them, and adopt it again"
+                )
 
     def _task(self, inside: list[str], words: list[str]) -> str:
         """What the graph is for, as its wiring and words tell.

@@ -38,6 +38,7 @@ TELLING = (
     "basic_image_color_adjustment",  # curves
     "flux1_dev_uso_reference_image_gen",  # bypassed subgraphs in a subgraph
     "gsl_starter_1_2",  # copies of a subgraph whose nodes have the same ids
+    "image_ideogram4_t2i",  # JSON with its braces, in a subgraph
     "image_ernie_image",  # a subgraph's widget that feeds a socket
     "llm_qwen3_text_gen",  # a dynamic input that the file does not have yet
     "utility_interpolation_image_upscale",  # a comparison that was saved once

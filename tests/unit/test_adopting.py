@@ -605,6 +605,18 @@ class TestRefusing:
         with pytest.raises(RunError, match="is the graph itself"):
             adopt_file(tmp_path / "theirs.json", tmp_path / "theirs.json", info)
 
+    def test_words_that_are_drawn_at_each_run(self, info: dict[str, Any]) -> None:
+        """Load Edit Sample draws nothing: moved there, they would reach the model with their braces."""
+        info["CLIPTextEncode"]["input"]["required"]["text"] = ["STRING", {"multiline": True, "dynamicPrompts": True}]
+        drawn = kontext()
+        drawn.nodes[3]["widgets_values"] = ["Make it {winter|spring}."]
+        with pytest.raises(RunError, match=r"#4: its words 'Make it \{winter\|spring\}\.' have alternatives.*leave one"):
+            adopted(drawn.ui, info)
+        drawn.nodes[3]["widgets_values"], drawn.nodes[4]["widgets_values"] = ["Make it {winter}."], ["{dim|blurry}"]
+        api, by_class, _ = adopted(drawn.ui, info)
+        assert api[by_class["EditPairsLoadSample"]]["inputs"]["instruction"] == "Make it winter."
+        assert api["5"]["inputs"]["text"] == "{dim|blurry}"
+
     def test_api_format(self, tmp_path: Path) -> None:
         path = tmp_path / "theirs.json"
         path.write_text(json.dumps({"1": {"class_type": "LoadImage", "inputs": {"image": "a.png"}}}))
