@@ -1,6 +1,6 @@
 """The command: `python driver/export.py RUN --to pairs|diffsynth|preference --output DIR`.
 
-Turns a finished run into what trainers read. The command line and what is said at its end; `exporting.py` does the work.
+Turns a finished run into what trainers read. The command line and what is said at its end; `forms.py` does the work.
 """
 
 from __future__ import annotations

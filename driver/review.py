@@ -1,6 +1,6 @@
 """The command: `python driver/review.py RUN` to label pairs by hand, `python driver/review.py RUN --report` for what they say.
 
-The command line and what is said at its end; `labels.py` draws and keeps, `reviewing.py` serves, `label_report.py` counts.
+The command line and what is said at its end; `labels.py` draws and keeps, `page.py` serves, `figures.py` counts.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """`--adopt`: makes a batchable workflow of a graph that somebody has: its photo, words and seeds come from EditPairs' nodes.
 
 What the graph does is read from its API form, where subgraphs, bypassed nodes and reroutes are resolved; what is changed
-is the file that the artist opens. `adopted_graph.py` reads; here is what is put in. Our nodes hold the artist's picture,
+is the file that the artist opens. `their_graph.py` reads; here is what is put in. Our nodes hold the artist's picture,
 words and seed, so that Run gives what it gave. Called by the command with a server's node list. Asks where a graph leaves
 it open, and guesses nothing that cannot be told from the wiring.
 """

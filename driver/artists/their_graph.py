@@ -1,7 +1,7 @@
 """What somebody's graph does, read from its wiring: where its photo goes in, the seeds, and what comes out.
 
-Works on the API format, in which subgraphs are resolved, with a server's node list for the types. `adopted_words.py` and
-`adopted_masks.py` read words and masks from it, for `adopting.py`. Asks where the wiring leaves it open.
+Works on the API format, in which subgraphs are resolved, with a server's node list for the types. `their_words.py` and
+`their_masks.py` read words and masks from it, for `adopt.py`. Asks where the wiring leaves it open.
 """
 
 from __future__ import annotations

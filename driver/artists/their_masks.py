@@ -1,6 +1,6 @@
 """What somebody's graph does with masks: whether it edits inside one, takes away what one marks, or hands on transparency.
 
-Read from the wiring that `adopted_graph.py` knows. Used by `adopting.py` alone.
+Read from the wiring that `their_graph.py` knows. Used by `adopt.py` alone.
 """
 
 from __future__ import annotations

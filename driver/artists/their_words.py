@@ -1,7 +1,7 @@
 """Which widgets of somebody's graph hold the words that say what is wanted, read from its wiring.
 
 A sampler's conditioning tells; where no sampler is, the text inputs of the nodes between photo and result do. Used by
-`adopting.py` alone, on what `adopted_graph.py` knows of the graph.
+`adopt.py` alone, on what `their_graph.py` knows of the graph.
 """
 
 from __future__ import annotations

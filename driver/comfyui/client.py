@@ -1,4 +1,4 @@
-"""The one place that knows ComfyUI's HTTP API (0.30). HTTP is the truth; `comfy_socket.py` gives hints.
+"""The one place that knows ComfyUI's HTTP API (0.30). HTTP is the truth; `events.py` gives hints.
 
 Called by workers and the preflight. Knows nothing of samples, journals or datasets.
 """

@@ -1,6 +1,6 @@
 """What of ComfyUI's answers (0.30) is used, and in which shape: anything else is a fault of the server.
 
-Called by `comfy.py` alone. Knows no HTTP.
+Called by `client.py` alone. Knows no HTTP.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """HTTP to one server, which may be anything: every answer has an end, a size and no way to send us elsewhere.
 
-Used by `comfy.py`, and by `comfy_socket.py` for its connection. Knows logins and certificates, and nothing of ComfyUI.
+Used by `client.py`, and by `events.py` for its connection. Knows logins and certificates, and nothing of ComfyUI.
 """
 
 from __future__ import annotations

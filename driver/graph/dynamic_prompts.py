@@ -2,7 +2,7 @@
 
 The page draws at each Run (its extension `Comfy.DynamicPrompts` and `processDynamicPrompt`, frontend 1.47). A batch draws
 for each sample, from the sample's seed, so that the graph stays one graph: its text is kept as it was typed, and marked.
-`workflow.py` calls this when a file is converted, and for each prompt.
+`file.py` calls this when a file is converted, and for each prompt.
 """
 
 from __future__ import annotations

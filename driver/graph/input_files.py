@@ -1,6 +1,6 @@
 """Pictures and other uploads that a graph names in its widgets: whether a server has them, before anything is edited.
 
-A widget's list has the top of the input folder only, so what is not in it is asked for by name. `workflow.py` asks here
+A widget's list has the top of the input folder only, so what is not in it is asked for by name. `file.py` asks here
 which widgets hold such names, `preflight.py` whether the files are there.
 """
 

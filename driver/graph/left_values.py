@@ -1,7 +1,7 @@
 """Values that comfy-cli would change and the page does not: it is shown schemas by which it leaves them as they stand.
 
 It draws alternatives of dynamic prompts by chance, takes a listed file whose name differs only in case for one that is not
-listed, and drops core's `LoadImageOutput`. `workflow.py` calls this when it converts a file.
+listed, and drops core's `LoadImageOutput`. `file.py` calls this when it converts a file.
 """
 
 from __future__ import annotations

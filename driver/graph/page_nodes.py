@@ -1,7 +1,7 @@
 """Nodes that only the page knows: those that pass on are resolved, all others without a class on the server are kept apart.
 
 The page's own and popular packs' (KJNodes, Easy-Use, rgthree) have nodes without any Python behind them. comfy-cli knows the
-page's by name and stops at others. Called by `workflow.py` before and after it converts a file.
+page's by name and stops at others. Called by `file.py` before and after it converts a file.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What ComfyUI's page does with a saved graph until it submits it, and comfy-cli's conversion does not do yet.
 
-`workflow.py` calls it in the place of comfy-cli. All templates of comfyui-workflow-templates-json are compared with
+`file.py` calls it in the place of comfy-cli. All templates of comfyui-workflow-templates-json are compared with
 ComfyUI's own page in tests/browser/test_templates.py. What is general stands as a patch in docs/upstream and goes from
 here as soon as comfy-cli has it.
 """

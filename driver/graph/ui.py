@@ -1,6 +1,6 @@
 """A workflow in ComfyUI's UI format, to be changed: nodes added and removed, inputs wired through subgraphs, values set.
 
-`adopting.py` and `opening.py` use it. It knows how a saved graph hangs together, and nothing of what its nodes do. A
+`adopt.py` and `open_row.py` use it. It knows how a saved graph hangs together, and nothing of what its nodes do. A
 node is addressed by its path: its id, behind the ids of the subgraph nodes that it stands in, as in the API format.
 """
 

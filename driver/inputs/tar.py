@@ -1,7 +1,7 @@
 """Webdataset inputs: tar files whose members with one basename are one sample.
 
 `<key>.jpg` (or another photo; `<key>.input.png` of our own datasets), and if wanted `<key>.mask.png`, `<key>.ref.png`, `<key>.txt` (instruction) and
-`<key>.json` (what `source_records.py` reads). As webdataset has it, a key ends at the first dot of its file name.
+`<key>.json` (what `records.py` reads). As webdataset has it, a key ends at the first dot of its file name.
 """
 
 from __future__ import annotations

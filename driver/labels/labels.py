@@ -1,6 +1,6 @@
 """What persons said of a run's rows: the lines of `labels.jsonl`, and what they come to.
 
-`reviewing.py` adds lines, `label_report.py` measures verifiers by them, `source_labels.py` has them count where the rows
+`page.py` adds lines, `figures.py` measures verifiers by them, `row_labels.py` has them count where the rows
 are judged again.
 """
 

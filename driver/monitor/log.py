@@ -1,6 +1,6 @@
 """The run's log for machines: `run.log.jsonl`, an event a line, of bounded size and without secrets.
 
-Listens as `reporting.py` says. Later runs of the same folder write behind earlier ones.
+Listens as `listeners.py` says. Later runs of the same folder write behind earlier ones.
 """
 
 from __future__ import annotations

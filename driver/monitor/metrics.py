@@ -1,6 +1,6 @@
 """A run's figures for Prometheus, on loopback, as `--metrics-port` asks for.
 
-Listens as `reporting.py` says. Only loaded when it is asked for. Names follow Prometheus' conventions: base units,
+Listens as `listeners.py` says. Only loaded when it is asked for. Names follow Prometheus' conventions: base units,
 `_total` for what only grows.
 """
 

@@ -1,6 +1,6 @@
 """What the person at the terminal sees while a run lasts: a bar and a table on a terminal, a line now and then elsewhere.
 
-Listens as `reporting.py` says, and shares what it hears with other listeners. Counting is cheap and drawing is not:
+Listens as `listeners.py` says, and shares what it hears with other listeners. Counting is cheap and drawing is not:
 it is drawn a few times a second, however fast samples finish.
 """
 

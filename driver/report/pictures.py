@@ -1,6 +1,6 @@
 """The report's small pictures: a pair with its box and close-up, a photo with its regions drawn over it.
 
-Called by `report.py` for the few rows that it shows; knows nothing of files.
+Called by `page.py` for the few rows that it shows; knows nothing of files.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """One score over all rows: how many, mean, histogram, and where the lowest and highest rows lie.
 
-Fed value by value in one pass by `row_statistics.py`; memory stays the same for ten rows and for ten million. Knows
+Fed value by value in one pass by `figures.py`; memory stays the same for ten rows and for ten million. Knows
 nothing of rows but their place.
 """
 
