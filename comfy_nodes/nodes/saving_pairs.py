@@ -193,8 +193,8 @@ def _labels(sample: EditSample, prompt: str, before: np.ndarray, after: np.ndarr
 
 
 def _asked(found: verdicts.Scores, sample: EditSample, prompt: str) -> verdicts.Scores:
-    """A rejection where nobody but pixels looked, and the sample's own words ask for another task, or against it."""
-    if prompt != sample.instruction or set(found.voices) != {"pixels"} or found.verdict != "keep":
+    """A rejection where nobody but pixels looked, and a person's words ask for another task, or against it."""
+    if not _told_by_hand(sample, prompt) or set(found.voices) != {"pixels"} or found.verdict != "keep":
         return found
     other = misasked(sample.task, prompt, language_of(prompt))
     if not other:
