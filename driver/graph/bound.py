@@ -178,7 +178,9 @@ def _only(api: Api, classes: frozenset[str], display: str) -> str:
     if len(found) == 1:
         return found[0]
     if not found:
-        raise RunError(f"the workflow has no {display} node: a graph needs one to be batched")
+        raise RunError(
+            f"the workflow has no {display} node that runs: a graph needs one to be batched, neither muted nor bypassed"
+        )
     raise RunError(f"the workflow has {len(found)} {display} nodes (#{', #'.join(found)}): keep one of them")
 
 
