@@ -15,7 +15,7 @@ from ..errors import RunError
 from ..graph.api import Api, ancestors, is_link
 from ..graph.bound import seed_inputs
 from ..graph.page_nodes import missing
-from ..graph.schemas import WIDGETS, inputs_with
+from ..graph.schemas import WIDGETS, inputs_with, settings_of
 
 IMAGE, MASK, LATENT = "IMAGE", "MASK", "LATENT"
 
@@ -131,7 +131,7 @@ class Graph:
             node_id
             for node_id in self.api
             if node_id in needed and not self.loads_photo(node_id)
-            and any(spec[1].get("image_upload") for _, spec in self.inputs(node_id) if len(spec) > 1)
+            and any(settings_of(spec).get("image_upload") for _, spec in self.inputs(node_id))
         ]  # fmt: skip
 
     def fitted(self, needed: set[str], source: str) -> list[str]:
@@ -180,7 +180,7 @@ class Graph:
     def loads_photo(self, node_id: str) -> bool:
         """Whether it gives the picture that its widget names; one with a wired picture works on that."""
         listed = [spec for _, spec in self.inputs(node_id) if isinstance(spec[0], list) or spec[0] == "COMBO"]
-        uploads = any(len(spec) > 1 and spec[1].get("image_upload") for spec in listed)
+        uploads = any(settings_of(spec).get("image_upload") for spec in listed)
         wired = any(self.kind(link) == IMAGE for _, link in self.links(node_id))
         return uploads and not wired and self.outputs(node_id)[:1] == [IMAGE]
 
@@ -188,7 +188,7 @@ class Graph:
         """The file that a node which loads a photo names; "" where another node does."""
         for name, spec in self.inputs(node_id):
             value = self.api[node_id]["inputs"].get(name)
-            if len(spec) > 1 and spec[1].get("image_upload") and isinstance(value, str):
+            if settings_of(spec).get("image_upload") and isinstance(value, str):
                 return value
         return ""
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..graph.api import is_link
+from ..graph.schemas import settings_of
 from .their_graph import ANY, Graph
 
 _AGAINST = re.compile(r"neg|uncond|system", re.IGNORECASE)
@@ -134,4 +135,4 @@ class _Reading:
 
 
 def _multiline(spec: list[Any]) -> bool:
-    return len(spec) > 1 and bool(spec[1].get("multiline"))
+    return bool(settings_of(spec).get("multiline"))

@@ -12,9 +12,9 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from .api import Api
+from .schemas import settings_of
 from .ui import UiGraph
-
-Api = dict[str, dict[str, Any]]
 
 DRAWN = "drawn"
 """In a node's `_meta`: names of the inputs whose text is drawn for each sample."""
@@ -103,8 +103,7 @@ def marks(node: dict[str, Any]) -> list[str]:
 
 def is_dynamic(spec: Any) -> bool:
     """Whether an input is a text widget with dynamic prompts."""
-    described = isinstance(spec, list) and len(spec) > 1 and isinstance(spec[1], dict)
-    return described and spec[0] == "STRING" and spec[1].get("dynamicPrompts") is True
+    return settings_of(spec).get("dynamicPrompts") is True and spec[0] == "STRING"
 
 
 def _dynamic(schema: dict[str, Any]) -> Iterator[str]:

@@ -89,7 +89,8 @@ class WorkflowFile:
         logger.addHandler(errors)
         logger.propagate = False
         try:
-            ui = page_nodes.resolved(without_shown_values(self.ui, object_info), object_info)
+            ui = without_shown_values(self.ui, object_info)
+            page_nodes.resolve(ui, object_info)
             api = with_their_classes(page_rules.convert(ui, schemas_as_they_stand(ui, object_info)))
             page = UiGraph(ui)
             page_nodes.name_packs(api, page, object_info)

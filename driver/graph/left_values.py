@@ -10,7 +10,7 @@ from typing import Any
 
 from .dynamic_prompts import is_dynamic
 from .schemas import is_upload
-from .ui import scopes_of
+from .ui import nodes_of, scopes_of
 
 _DROPPED, _STANDS_FOR_IT = "LoadImageOutput", "LoadImageOutput (on the server)"
 """A class that comfy-cli takes for one of the page's own, and the name under which it is shown to comfy-cli."""
@@ -19,7 +19,7 @@ _DROPPED, _STANDS_FOR_IT = "LoadImageOutput", "LoadImageOutput (on the server)"
 def schemas_as_they_stand(ui: dict[str, Any], object_info: dict[str, Any]) -> dict[str, Any]:
     """The server's schemas, changed for the classes of a graph where that takes it; its nodes' classes, in place, too."""
     shown = dict(object_info)
-    for node in (node for scope in scopes_of(ui) for node in scope.get("nodes", ()) if isinstance(node, dict)):
+    for node in (node for scope in scopes_of(ui) for node in nodes_of(scope)):
         kind = str(node.get("type"))
         if kind in object_info:
             node["type"] = _STANDS_FOR_IT if kind == _DROPPED else kind

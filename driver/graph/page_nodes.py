@@ -6,11 +6,11 @@ page's by name and stops at others. Called by `file.py` before and after it conv
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from typing import Any
 
-from .ui import BYPASSED, INPUT_SIDE, MUTED, OUTPUT_SIDE, Origin, UiGraph, read_link, scopes_of, write_link
+from .api import Api
+from .ui import BYPASSED, INPUT_SIDE, MUTED, OUTPUT_SIDE, Origin, UiGraph, nodes_of, read_link, scopes_of, write_link
 
 Api = dict[str, dict[str, Any]]
 Node = dict[str, Any]
@@ -30,17 +30,16 @@ _PASSING = {
 """Classes that hand on what they are fed, by the class of the page or of KJNodes that does the same."""
 
 
-def resolved(ui: dict[str, Any], object_info: dict[str, Any]) -> dict[str, Any]:
-    """The graph with its links led past nodes that pass on, and without the values of nodes that the server lacks.
+def resolve(ui: dict[str, Any], object_info: dict[str, Any]) -> None:
+    """Leads the graph's links, in place, past nodes that pass on, and takes away the values of nodes that the server lacks.
 
     A Get reads the Set of its name in the same graph or subgraph, as in KJNodes, and each copy of a subgraph its own.
     """
-    ui = copy.deepcopy(ui)
     root, *subgraphs = scopes_of(ui)
     known = {str(one.get("id")) for one in subgraphs} | object_info.keys() | {"PrimitiveNode"}
     for scope in (root, *subgraphs):
         passing: dict[str, Node] = {}
-        for node in (one for one in scope.get("nodes", ()) if isinstance(one, dict)):
+        for node in nodes_of(scope):
             kind = str(node.get("type"))
             if kind in _PASSING and kind not in object_info:
                 node["type"] = _PASSING[kind]
@@ -49,7 +48,6 @@ def resolved(ui: dict[str, Any], object_info: dict[str, Any]) -> dict[str, Any]:
                 node["widgets_values"] = []  # nobody knows which widgets these belong to
         if passing:
             _lead_past(scope, passing)
-    return ui
 
 
 def name_packs(api: Api, page: UiGraph, object_info: dict[str, Any]) -> None:

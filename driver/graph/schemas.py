@@ -10,12 +10,7 @@ from .api import is_link
 
 
 def flagged_seed(spec: Any) -> bool:
-    return (
-        isinstance(spec, list)
-        and len(spec) > 1
-        and isinstance(spec[1], dict)
-        and bool(spec[1].get("control_after_generate"))
-    )
+    return bool(settings_of(spec).get("control_after_generate"))
 
 
 def inputs_by_name(class_type: str, object_info: dict[str, Any]) -> dict[str, Any]:
@@ -113,9 +108,8 @@ def is_saved(spec: list[Any]) -> bool:
 
 def is_upload(spec: Any) -> bool:
     """Whether an input is a list of files that the page can add to; a server may have others than it lists."""
-    settings = spec[1] if isinstance(spec, list) and len(spec) > 1 and isinstance(spec[1], dict) else {}
     listed = isinstance(spec, list) and bool(spec) and (isinstance(spec[0], list) or spec[0] == "COMBO")
-    return listed and any(bool(value) and str(name).endswith("_upload") for name, value in settings.items())
+    return listed and any(bool(value) and str(name).endswith("_upload") for name, value in settings_of(spec).items())
 
 
 def kind_of(spec: list[Any]) -> str:
@@ -123,9 +117,9 @@ def kind_of(spec: list[Any]) -> str:
     return str(settings_of(spec).get("widgetType") or spec[0]) if isinstance(spec[0], str) else "COMBO"
 
 
-def settings_of(spec: list[Any]) -> dict[str, Any]:
-    """Default, range, choices and the like."""
-    return spec[1] if len(spec) > 1 else {}
+def settings_of(spec: Any) -> dict[str, Any]:
+    """Default, range, choices and the like; nothing where a server describes none."""
+    return spec[1] if isinstance(spec, list) and len(spec) > 1 and isinstance(spec[1], dict) else {}
 
 
 def default_of(spec: list[Any]) -> Any:

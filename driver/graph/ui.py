@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from ..errors import RunError
-from .schemas import default_of, inputs_of, is_saved, is_widget
+from .schemas import default_of, inputs_of, is_saved, is_widget, settings_of
 
 Node = dict[str, Any]
 NodePath = tuple[str, ...]
@@ -466,7 +466,7 @@ def fresh_node(
         elif not is_widget(spec):
             inputs.append({"name": name, "type": spec[0], "link": None})
         else:
-            settings = spec[1] if len(spec) > 1 else {}
+            settings = settings_of(spec)
             filled.append(values.get(name, default_of(spec)))
             filled += ["fixed"] if settings.get("control_after_generate") else []
             uploads += ["image"] if settings.get("image_upload") else []

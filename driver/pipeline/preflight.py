@@ -20,6 +20,7 @@ from ..errors import PromptRefused, RunError, ServerFault, unusable
 from ..graph.api import SOURCE_CLASS, Api
 from ..graph.checks import check
 from ..graph.input_files import missing_files
+from ..graph.schemas import settings_of
 
 BIG_HOST_BYTES = 128 << 30
 """ComfyUI 0.30's default cache forgets nothing while more host memory than this is free (main.py, `prompt_worker`)."""
@@ -222,7 +223,7 @@ def _kind(spec: Any) -> Any:
         return spec
     if isinstance(spec[0], list) or spec[0] == "COMBO":
         return "COMBO"
-    options = spec[1] if len(spec) > 1 and isinstance(spec[1], dict) else {}
+    options = settings_of(spec)
     if spec[0] not in ("INT", "FLOAT", "BOOLEAN", "STRING"):
         return spec[0]
     return [spec[0], *(options.get(name) for name in _NUMBERS)]
@@ -239,8 +240,7 @@ def _words(node: dict[str, Any] | None) -> Any:
         return None
     groups = node.get("input", {})
     specs = {**groups.get("required", {}), **groups.get("optional", {})}
-    options = {name: spec[1] if isinstance(spec, list) and len(spec) > 1 else {} for name, spec in specs.items()}
-    tooltips = {name: one.get("tooltip") for name, one in options.items() if isinstance(one, dict)}
+    tooltips = {name: settings_of(spec).get("tooltip") for name, spec in specs.items()}
     return node.get("display_name"), node.get("description"), _signature(node), tooltips
 
 
@@ -248,8 +248,8 @@ def _listed_files(node: dict[str, Any]) -> int:
     """How many files a node offers from the input folder, which it lists whenever it is checked."""
     specs = node.get("input", {}).get("required", {}).values()
     lists = [
-        spec[0] if isinstance(spec[0], list) else spec[1].get("options") or []
+        spec[0] if isinstance(spec[0], list) else settings_of(spec).get("options") or []
         for spec in specs
-        if isinstance(spec, list) and len(spec) > 1 and isinstance(spec[1], dict) and spec[1].get("image_upload")
+        if settings_of(spec).get("image_upload")
     ]
     return max(map(len, lists), default=0)
