@@ -10,10 +10,19 @@ from collections.abc import Iterator
 from typing import Any
 
 from .api import Api
-from .ui import BYPASSED, INPUT_SIDE, MUTED, OUTPUT_SIDE, Origin, UiGraph, nodes_of, read_link, scopes_of, write_link
-
-Api = dict[str, dict[str, Any]]
-Node = dict[str, Any]
+from .ui import (
+    BYPASSED,
+    INPUT_SIDE,
+    MUTED,
+    OUTPUT_SIDE,
+    Node,
+    Origin,
+    UiGraph,
+    nodes_of,
+    read_link,
+    scopes_of,
+    write_link,
+)
 
 PACK = "pack"
 """In the `_meta` of a node that the server lacks: the pack that it comes from, by the name that ComfyUI-Manager knows."""
