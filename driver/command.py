@@ -14,8 +14,9 @@ def allowed_failures(text: str, samples: int) -> float:
     return samples * float(text[:-1]) / 100 if text.endswith("%") else float(text)
 
 
-def end(line: str, status: int) -> int:
-    say(f"batch.py: {line}")
+def end(line: str, status: int, program: str = "batch.py") -> int:
+    """Says how a command ended, and hands on its exit status."""
+    say(f"{program}: {line}")
     return status
 
 
@@ -69,7 +70,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     add(
         "--kinds-per-region",
-        type=_positive,
+        type=positive,
         default=1,
         metavar="M",
         help="with --kinds: kinds of edit for one region, at most; default: 1",
@@ -92,16 +93,16 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         help="running ComfyUIs, by address or by a name in servers.toml, which holds logins and certificates; default: "
         "start some here and stop them",
     )
-    add("--servers", type=_positive, metavar="N", help="how many to start; default: one per visible GPU, one on CPU")
+    add("--servers", type=positive, metavar="N", help="how many to start; default: one per visible GPU, one on CPU")
     add(
         "--samples-per-prompt",
-        type=_positive,
+        type=positive,
         metavar="K",
         help="samples that share a prompt, at most; default: chosen from the graph and what is measured",
     )
     add(
         "--attempts",
-        type=_positive,
+        type=positive,
         default=1,
         metavar="N",
         help="edits tried of each sample, each with another seed, after a rejection or an error; default: 1",
@@ -122,7 +123,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--metrics-port", type=_port, metavar="P", help="serve Prometheus metrics on this port of the loopback address")
     add(
         "--recycle",
-        type=_positive,
+        type=positive,
         default=5000,
         metavar="N",
         help="start own servers again, one at a time, after N prompts; default: 5000",
@@ -134,7 +135,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         metavar="G",
         help="pause while the output's disk has less than this free; default: 1",
     )
-    add("--limit", type=_positive, metavar="N", help="edit at most N samples")
+    add("--limit", type=positive, metavar="N", help="edit at most N samples")
     add("--seed", type=int, default=0, metavar="S", help="all other seeds follow from it; default: 0")
     add(
         "--set",
@@ -260,7 +261,8 @@ def _local(url: str) -> Path:
     return Path("outputs") / f"{name}-{hashlib.sha256(url.encode()).hexdigest()[:8]}"
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """The type of an option that counts from 1."""
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError("must be at least 1")

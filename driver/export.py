@@ -13,8 +13,9 @@ if __package__ in (None, ""):
     # Run as a file: its siblings and the nodes' shared core are found from the repository's root.
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
+from driver.command import end
 from driver.errors import RunError
-from driver.terminal import path_argument, say
+from driver.terminal import path_argument
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -26,20 +27,19 @@ def main(arguments: list[str] | None = None) -> int:
 
         done = export(options.run, options.to, options.output, options.link)
     except RunError as error:
-        return _end(str(error), error.status)
+        return end(str(error), error.status, "export.py")
     except ModuleNotFoundError as error:
-        return _end(f"the package {error.name} is missing: run python install.py, or use the Python that it set up", 2)
+        return end(
+            f"the package {error.name} is missing: run python install.py, or use the Python that it set up",
+            2,
+            "export.py",
+        )
     except KeyboardInterrupt:
-        return _end("stopped; the same command goes on", 130)
+        return end("stopped; the same command goes on", 130, "export.py")
     print(f"{options.output}: {done.rows} rows from {options.run}")
     for why, number in done.left_out.items():
         print(f"left out: {number} rows {why}", file=sys.stderr)
     return 0
-
-
-def _end(line: str, status: int) -> int:
-    say(f"export.py: {line}")
-    return status
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:

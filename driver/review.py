@@ -15,8 +15,9 @@ if __package__ in (None, ""):
     # Run as a file: its siblings and the nodes' shared core are found from the repository's root.
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
+from driver.command import end, positive
 from driver.errors import RunError
-from driver.terminal import path_argument, say
+from driver.terminal import path_argument
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -27,9 +28,13 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return _report(options) if options.report else _review(options)
     except RunError as error:
-        return _end(str(error), error.status)
+        return end(str(error), error.status, "review.py")
     except ModuleNotFoundError as error:
-        return _end(f"the package {error.name} is missing: run python install.py, or use the Python that it set up", 2)
+        return end(
+            f"the package {error.name} is missing: run python install.py, or use the Python that it set up",
+            2,
+            "review.py",
+        )
     except KeyboardInterrupt:
         return 0
 
@@ -109,11 +114,6 @@ def _threshold(found: dict[str, Any] | None) -> str:
     )
 
 
-def _end(line: str, status: int) -> int:
-    say(f"review.py: {line}")
-    return status
-
-
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="review.py",
@@ -122,7 +122,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("run", type=path_argument, metavar="RUN", help="the --output of a run of batch.py")
-    add("--sample", type=_positive, metavar="N", help="rows to ask about, spread over tasks and verdicts; default: 200")
+    add("--sample", type=positive, metavar="N", help="rows to ask about, spread over tasks and verdicts; default: 200")
     add("--per-task", action="store_true", help="N rows of each task instead of N altogether")
     add("--seed", type=int, metavar="S", help="which rows are drawn; default: 0, or that of the labels there")
     add("--labeller", metavar="NAME", help="who labels; goes into each label")
@@ -140,13 +140,6 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     if options.second_opinion and not options.labeller:
         parser.error("--second-opinion: say whose it is with --labeller NAME")
     return options
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return number
 
 
 def _port(text: str) -> int:

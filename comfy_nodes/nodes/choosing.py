@@ -69,7 +69,7 @@ class FilterPair(io.ComfyNode):
         count = batch_size(**{name: len(one) for name, one in given.items()})
         results, tables = [], []
         for index in range(count):
-            own = [one[index if len(one) > 1 else 0] for one in given.values()]
+            own = [item(one, index) for one in given.values()]
             decided, rows = thresholds.decide(own, wanted, verdicts)
             results.append(decided)
             tables.append(thresholds.table(rows))
@@ -115,7 +115,7 @@ class PickBest(io.ComfyNode):
     ) -> io.NodeOutput:
         masks = torch.ones(1, *edited.shape[1:3]) if edit_mask is None else masks_of(edit_mask)
         count = batch_size(edited=edited.shape[0], scores=len(scores), edit_mask=masks.shape[0])
-        each = [scores[index if len(scores) > 1 else 0] for index in range(count)]
+        each = [item(scores, index) for index in range(count)]
         name = by.strip()
         best = max(range(count), key=lambda index: thresholds.standing(each[index], name))
         chosen = each[best]

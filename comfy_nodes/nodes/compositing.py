@@ -149,7 +149,7 @@ class StitchCrop(io.ComfyNode):
     def execute(cls, edited: torch.Tensor, place: list[Placement]) -> io.NodeOutput:
         images, edit_masks = [], []
         for index in each(range(batch_size(edited=edited.shape[0], place=len(place)))):
-            one = place[index if len(place) > 1 else 0]
+            one = item(place, index)
             images.append(_stitched(picture(item(edited, index)), one))
             edit_masks.append(to_mask(one.edit_mask))
         return io.NodeOutput(torch.from_numpy(np.stack(images)), torch.cat(edit_masks))

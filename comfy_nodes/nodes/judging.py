@@ -195,12 +195,12 @@ def _before(
     count = batch_size(source=source.shape[0], edited=edited.shape[0], scores=len(known) or 1)
     if not known:
         return count, [None] * count
-    return count, [spared(known[number if len(known) > 1 else 0]) for number in range(count)]
+    return count, [spared(item(known, number)) for number in range(count)]
 
 
 def _told(scores: Sequence[verdicts.Scores] | None, number: int) -> verdicts.Scores:
     """What an earlier verifier said of an edit."""
-    return scores[number if len(scores) > 1 else 0] if scores else verdicts.UNVERIFIED
+    return item(scores, number) if scores else verdicts.UNVERIFIED
 
 
 async def _looked(

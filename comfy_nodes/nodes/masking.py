@@ -77,7 +77,7 @@ class SegmentBoxGrabCut(io.ComfyNode):
             pixels = to_bytes(item(image, index))
             found = marked(item(known, index), *pixels.shape[:2])
             if not found.any():
-                for box in frames[index if len(frames) > 1 else 0]:
+                for box in item(frames, index):
                     found |= classical.segment_box(pixels, box, seed, iterations)
             results.append(to_mask(found))
         return io.NodeOutput(torch.cat(results))

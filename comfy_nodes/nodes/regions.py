@@ -299,7 +299,7 @@ def _photos(
         raise ValueError(f"{total} boxes, but {len(cuts)} masks: send a mask for each box, not united")
     start = 0
     for index in range(batch_size(image=image.shape[0], boxes=len(frames))):
-        frame = frames[index if len(frames) > 1 else 0]
+        frame = item(frames, index)
         own = None if cuts is None else cuts[start : start + len(frame)]
         # One list of boxes for many photos has its masks only once.
         start += len(frame) if len(frames) > 1 else 0

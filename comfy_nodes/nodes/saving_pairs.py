@@ -175,7 +175,7 @@ def _words(record: EditRecord) -> str:
 
 
 def _of(scores: list[verdicts.Scores], index: int) -> verdicts.Scores:
-    return scores[index if len(scores) > 1 else 0]
+    return item(scores, index)
 
 
 def _told_by_hand(sample: EditSample, prompt: str) -> bool:

@@ -111,7 +111,7 @@ class SegmentBoxesSam2(io.ComfyNode):
         found, passed = [], []
         for index in each(range(batch_size(image=image.shape[0], boxes=len(frames)))):
             pixels = to_bytes(item(image, index))
-            cut, kept = _segment(sam2, pixels, frames[index if len(frames) > 1 else 0], points, multimask)
+            cut, kept = _segment(sam2, pixels, item(frames, index), points, multimask)
             found.append(cut if masks == INDIVIDUAL else cut.any(axis=0, keepdims=True))
             passed.append(kept)
         result = np.concatenate(found) if found else np.zeros((0, *image.shape[1:3]), dtype=bool)

@@ -120,7 +120,7 @@ class Witness(io.ComfyNode):
         names = list(dict.fromkeys(name for one in questions for name in one.names))
         if people:
             names.append(witnesses.PERSON)
-        earlier = [known[index if len(known) > 1 else 0] if known else None for index in range(count)]
+        earlier = [item(known, index) if known else None for index in range(count)]
         passed = [spared(one) for one in earlier]
         live = [index for index in range(count) if passed[index] is None]
         befores = _found(grounder, source, live, names, score_threshold)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -59,9 +61,9 @@ def batch_size(**batches: int) -> int:
     return sizes.pop() if sizes else 1
 
 
-def item(batch: torch.Tensor, index: int) -> torch.Tensor:
-    """Element `index` of a batch, or its only one."""
-    return batch[index if batch.shape[0] > 1 else 0]
+def item(batch: Any, index: int) -> Any:
+    """Element `index` of a batch, a tensor or a list, or its only one."""
+    return batch[index if len(batch) > 1 else 0]
 
 
 def picture(image: torch.Tensor) -> np.ndarray:
