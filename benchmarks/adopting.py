@@ -232,8 +232,7 @@ def main() -> int:
     parser.add_argument("--server", help="a running ComfyUI with this pack; default: one is started")
     parser.add_argument("--json", action="store_true", help="a line for each graph in place of the table")
     options = parser.parse_args()
-    wanted = argparse.Namespace(server=options.server, servers=1)
-    with tempfile.TemporaryDirectory() as scratch, running_hosts(wanted, Path(scratch)) as (host, *_):
+    with tempfile.TemporaryDirectory() as scratch, running_hosts(options.server, 1, Path(scratch)) as (host, *_):
         info = host.server.object_info()
     found = [outcome(file, info) for file in graphs(options.folder)]
     if options.json:

@@ -20,6 +20,7 @@ if __package__ in (None, ""):
 from driver.command import allowed_failures, end, parse
 from driver.dataset.ownership import RESTORE
 from driver.errors import PromptRefused, RunError, ServerFault
+from driver.options import RunOptions
 from driver.stopping import STOPPED, StopRequest
 
 if TYPE_CHECKING:
@@ -44,11 +45,11 @@ def main(arguments: list[str] | None = None) -> int:
         if options.dry_run:
             from driver.pipeline.dry_run import dry_run
 
-            dry_run(options)
+            dry_run(RunOptions.of(vars(options)))
             return 0
         from driver.pipeline.run import run
 
-        return _conclude(options, *run(options, stop))
+        return _conclude(options, *run(RunOptions.of(vars(options)), stop))
     except RunError as error:
         return end(str(error), error.status)
     except (ServerFault, PromptRefused) as error:

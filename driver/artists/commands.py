@@ -67,6 +67,6 @@ def _server(options: argparse.Namespace) -> Iterator[ComfyServer]:
     """The first server that is named, or one that is started for this."""
     with (
         tempfile.TemporaryDirectory(prefix="editpairs-") as scratch,
-        running_hosts(options, Path(scratch)) as hosts,
+        running_hosts(options.server, None, Path(scratch)) as hosts,
     ):
         yield next(host for host in hosts if host.running()).server

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from comfy_nodes.core.services import budget, profiles
 from ..graph import partner
 from ..graph.api import SAMPLE_INPUTS
 from ..graph.judges import looks
+from ..options import RunOptions
 from ..samples import Planned, Sample, Unusable
 from ..terminal import plain
 from .plan import check_kinds, open_source, planned, workflows
@@ -22,7 +22,7 @@ PHOTO_PIXELS = 1024 * 1024
 """What a photo is taken to have in an estimate of costs. Ours."""
 
 
-def dry_run(options: argparse.Namespace) -> None:
+def dry_run(options: RunOptions) -> None:
     """Shows what a run would do; starts a server to ask it, and leaves nothing behind."""
     source = open_source(options)
     with (

@@ -5,7 +5,6 @@ Shared by the run and its dry run, so that one shows what the other does.
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Iterator, Sequence
 
@@ -15,11 +14,12 @@ from ..graph.file import AUTO
 from ..inputs.quotas import Quotas, wanted_kinds
 from ..inputs.source import BUNDLED, Source
 from ..journal import Journal
+from ..options import RunOptions
 from ..samples import Grounding, Planned
 from .stage import Stage
 
 
-def open_source(options: argparse.Namespace) -> Source:
+def open_source(options: RunOptions) -> Source:
     """The run's input.
 
     Raises:
@@ -32,7 +32,7 @@ def open_source(options: argparse.Namespace) -> Source:
     return source
 
 
-def workflows(options: argparse.Namespace, source: Source) -> list[str]:
+def workflows(options: RunOptions, source: Source) -> list[str]:
     """Names or paths of the run's workflows, in the order in which they run.
 
     Raises:
@@ -49,7 +49,7 @@ def workflows(options: argparse.Namespace, source: Source) -> list[str]:
     return found
 
 
-def check_kinds(options: argparse.Namespace, stages: Sequence[Stage]) -> None:
+def check_kinds(options: RunOptions, stages: Sequence[Stage]) -> None:
     """
     Raises:
         RunError: kinds of edit are asked for where none are written about.
@@ -59,7 +59,7 @@ def check_kinds(options: argparse.Namespace, stages: Sequence[Stage]) -> None:
 
 
 def planned(
-    options: argparse.Namespace, source: Source, stages: Sequence[Stage], grounding: Grounding | None
+    options: RunOptions, source: Source, stages: Sequence[Stage], grounding: Grounding | None
 ) -> Iterator[Planned]:
     """The run's samples, as the command line asks for them."""
     if options.kinds:
@@ -73,7 +73,7 @@ def outdated(journal: Journal, source: Source, plan: str) -> bool:
     return journal.get("plan") != plan or (source.names_files and journal.moved(source.stamp))
 
 
-def enrol(options: argparse.Namespace, source: Source, journal: Journal, found: Iterator[Planned], plan: str) -> str:
+def enrol(options: RunOptions, source: Source, journal: Journal, found: Iterator[Planned], plan: str) -> str:
     """Takes the run's samples down.
 
     Args:
@@ -91,7 +91,7 @@ def enrol(options: argparse.Namespace, source: Source, journal: Journal, found: 
     return enrolled.line()
 
 
-def plan_of(options: argparse.Namespace, source: Source, stages: Sequence[Stage]) -> str:
+def plan_of(options: RunOptions, source: Source, stages: Sequence[Stage]) -> str:
     """What decides which samples a run has: where it is the same as last time, inputs aren't gone through again."""
     chosen = [
         [[stage.graph.task, stage.words] for stage in stages],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import platform
 import time
 from collections.abc import Iterator, Sequence
@@ -32,6 +31,7 @@ from ..monitor.listeners import Reporter, Reporters
 from ..monitor.log import RunLog
 from ..monitor.metrics import Metrics
 from ..monitor.terminal import Progress
+from ..options import RunOptions
 from ..report.summary import Summary
 from ..samples import Grounding, Unavailable
 from ..stopping import StopRequest
@@ -43,7 +43,7 @@ from .plan import check_kinds, enrol, open_source, outdated, plan_of, planned, t
 from .stage import Stage, open_stages
 
 
-def run(options: argparse.Namespace, stop: StopRequest) -> tuple[Summary, bool]:
+def run(options: RunOptions, stop: StopRequest) -> tuple[Summary, bool]:
     """Does what the command line asks for.
 
     Returns:
@@ -84,7 +84,7 @@ def run(options: argparse.Namespace, stop: StopRequest) -> tuple[Summary, bool]:
 
 
 def _edit(
-    options: argparse.Namespace,
+    options: RunOptions,
     source: Source,
     folder: OutputFolder,
     stages: Sequence[Stage],
@@ -105,7 +105,7 @@ def _edit(
 
 
 def _work_all(
-    options: argparse.Namespace,
+    options: RunOptions,
     source: Source,
     folder: OutputFolder,
     stages: Sequence[Stage],
@@ -128,9 +128,7 @@ def _told(found: Written) -> bool:
     return bool(found.lost)
 
 
-def _annotate(
-    options: argparse.Namespace, source: Source, folder: OutputFolder, stage: Stage, stop: StopRequest
-) -> None:
+def _annotate(options: RunOptions, source: Source, folder: OutputFolder, stage: Stage, stop: StopRequest) -> None:
     """Annotates what waits: the annotate stage as a run of its own, over all photos."""
     plan = plan_of(options, source, [stage])
     if outdated(folder.journal, source, plan):
@@ -142,7 +140,7 @@ def _annotate(
 
 @contextmanager
 def _grounding(
-    options: argparse.Namespace, source: Source, folder: OutputFolder, stages: Sequence[Stage], stop: StopRequest
+    options: RunOptions, source: Source, folder: OutputFolder, stages: Sequence[Stage], stop: StopRequest
 ) -> Iterator[Grounding | None]:
     """What the annotate stage finds in photos without a region; finished ones are not run again."""
     needed = any(stage.aim.task.regions for stage in stages)
@@ -168,7 +166,7 @@ def _grounding(
         journal.close()
 
 
-def _retry(options: argparse.Namespace, journal: Journal) -> None:
+def _retry(options: RunOptions, journal: Journal) -> None:
     """Lets failed samples wait again, once for a run, where the command line asks for it."""
     if options.retry_failed is None or journal.retry_failed(options.retry_failed or None) or not options.retry_failed:
         return
@@ -186,7 +184,7 @@ def _tell(folder: OutputFolder, line: str) -> None:
 
 
 def _work(
-    options: argparse.Namespace,
+    options: RunOptions,
     stage: Stage,
     folder: OutputFolder,
     journal: Journal,

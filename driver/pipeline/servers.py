@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,11 +23,17 @@ CACHED_NODES = 64
 
 
 @contextmanager
-def running_hosts(options: argparse.Namespace, work: Path) -> Iterator[list[OwnServer | ForeignServer]]:
-    """The run's servers, of which at least one answers. Others of somebody else's may join later."""
-    hosts = _foreign(options.server) if options.server else _own(options.servers, work)
+def running_hosts(server: str | None, servers: int | None, work: Path) -> Iterator[list[OwnServer | ForeignServer]]:
+    """The run's servers, of which at least one answers. Others of somebody else's may join later.
+
+    Args:
+        server: running ones, by address or name, separated by commas; None to start some here.
+        servers: how many to start; None for one per visible GPU, one on CPU.
+        work: where files of servers of our own go.
+    """
+    hosts = _foreign(server) if server else _own(servers, work)
     try:
-        if not options.server:
+        if not server:
             for host in hosts:
                 host.start()
         elif not any(at_once([host.running for host in hosts])):

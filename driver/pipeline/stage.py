@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -26,6 +25,7 @@ from ..graph.checks import apply_settings
 from ..graph.file import AUTO, WorkflowFile, find_workflow, passed_over
 from ..graph.judges import unvouched, with_judges
 from ..graph.licences import check_licences
+from ..options import RunOptions
 from ..samples import Aim, Context
 from ..terminal import say
 from .preflight import Agreement, agree, check_join
@@ -85,7 +85,7 @@ class Stage:
 
 
 @contextmanager
-def open_stages(options: argparse.Namespace, names: Sequence[str], work: Path) -> Iterator[list[Stage]]:
+def open_stages(options: RunOptions, names: Sequence[str], work: Path) -> Iterator[list[Stage]]:
     """Finds or starts the servers and checks the workflows against them.
 
     Args:
@@ -101,7 +101,7 @@ def open_stages(options: argparse.Namespace, names: Sequence[str], work: Path) -
         # What is wrong with a file is said before a server is started for it.
         for name in names:
             WorkflowFile.read(find_workflow(name, wanted)[0])
-    with running_hosts(options, work) as hosts:
+    with running_hosts(options.server, options.servers, work) as hosts:
         there = _answering(hosts)
         first = there[0].server
         stats = first.system_stats()
@@ -125,7 +125,7 @@ def open_stages(options: argparse.Namespace, names: Sequence[str], work: Path) -
         graphs = [BatchGraph.bind(api, object_info) for api in apis]
         _check_together(graphs, files)
         agreements = [_agree(there, graph) for graph in graphs]
-        if any(one.ingredients.profiles.get(options.judge) == {} for one in agreements):
+        if options.judge and any(one.ingredients.profiles.get(options.judge) == {} for one in agreements):
             raise RunError(f"--judge {options.judge}: {first.url} has no VLM profile of that name (docs/vlm.md)")
         alone = [unvouched(graph, file.path.name) for graph, file in zip(graphs, files, strict=True)]
         away = [f"{host.name} does not answer; it joins when it does" for host in hosts if host not in there]
@@ -216,7 +216,7 @@ def _agree(there: Sequence[OwnServer | ForeignServer], graph: BatchGraph) -> Agr
     return replace(found, warnings=(*found.warnings, *paid))
 
 
-def _profile(options: argparse.Namespace) -> str | None:
+def _profile(options: RunOptions) -> str | None:
     """`full` or `classical`, where it can be known before a server answers."""
     if options.profile != "auto":
         return str(options.profile)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
 import sys
 import tarfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import fsspec
@@ -21,6 +21,7 @@ from comfy_nodes.core.photos import PhotoError
 from comfy_nodes.core.regions.annotation import Annotation, Region
 from driver.errors import RunError
 from driver.inputs.source import Source
+from driver.options import RunOptions
 from driver.pipeline.plan import open_source
 from driver.samples import Aim, Unavailable
 from tests.unit.source_making import BOX, REMOVE, SIZE, STYLE, Found, ids, mask_picture, picture, plan, reasons, samples
@@ -331,11 +332,10 @@ def test_an_output_in_the_input_is_refused_before_anything_is_made(kind: str, tm
     if kind == "link":
         (tmp_path / "there").symlink_to(folder)
         given = tmp_path / "there"
-    options = argparse.Namespace(input=str(given), image_root=None, kinds=None, output=folder / "out" / "of")
+    options = RunOptions("remove", folder / "out" / "of", input=str(given))
     with pytest.raises(RunError, match=r"lies in --input .*; choose a folder outside of it"):
         open_source(options)
-    options.output = tmp_path / "in-out"
-    open_source(options)
+    open_source(replace(options, output=tmp_path / "in-out"))
     assert not (folder / "out").exists()
 
 
@@ -343,4 +343,4 @@ def test_an_output_beside_the_rows_of_a_dataset_is_no_input(tmp_path: Path) -> N
     (tmp_path / "data").mkdir()
     (tmp_path / "README.md").write_bytes(b"")
     (tmp_path / "data" / "a.tar").write_bytes(b"")
-    open_source(argparse.Namespace(input=str(tmp_path), image_root=None, kinds=None, output=tmp_path / "judged"))
+    open_source(RunOptions("remove", tmp_path / "judged", input=str(tmp_path)))
