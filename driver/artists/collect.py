@@ -26,6 +26,7 @@ from comfy_nodes.core.keys import file_stem, sample_key
 from comfy_nodes.core.records import EditRecord, SampleFailure, SavedFile
 from comfy_nodes.core.regions.annotation import Annotation
 from comfy_nodes.core.verdicts.verdicts import UNVOUCHED
+from comfy_nodes.core.whole_files import move_whole
 
 from ..dataset.binding import Damaged, Foreign, Unfit, invalid, pictures
 from ..dataset.ownership import JOURNAL
@@ -305,7 +306,7 @@ def _write_journal(
         journal.set(name, value)
     journal.close()
     target.journal.close()
-    fresh.replace(target.path / JOURNAL)
+    move_whole(fresh, target.path / JOURNAL)
     target.journal = Journal(target.path / JOURNAL)
 
 

@@ -23,9 +23,9 @@ import numpy as np
 import pyarrow as pa
 
 from comfy_nodes.core.keys import checked_key
-from comfy_nodes.core.whole_files import write_whole
+from comfy_nodes.core.whole_files import move_whole, replace_folder, write_whole
 
-from ..disk import disk_error, make_durable
+from ..disk import disk_errors, make_durable
 from ..errors import RunError
 from ..journal import Journal
 from .binding import png_size
@@ -72,27 +72,25 @@ def write_dataset(
     earlier = listed or found_facts(output)
     images = _Images(spool, output, earlier)
     lost: list[str] = []
-    try:
-        written = _write(journal, images, output, work, facts, layout, earlier)
-        while images.lost:
-            lost += journal.lost(images.lost)
-            images.lost.clear()
+    with disk_errors(output):
+        try:
             written = _write(journal, images, output, work, facts, layout, earlier)
-        _commit(written, work)
-    except BaseException as error:
-        if not unfinished(work):
-            for folder in CONFIGS:  # what was written so far takes the room that the next try needs
-                shutil.rmtree(work / f"{folder}.new", ignore_errors=True)
-        if isinstance(error, OSError):
-            raise disk_error(error, output) from None
-        raise
-    try:
-        restore(output, work)
-    except BaseException as error:
-        restore(output, work)  # Ctrl-C between two renames; what stops it twice is put right by the next run
-        if isinstance(error, OSError):
-            raise disk_error(error, output) from None
-        raise
+            while images.lost:
+                lost += journal.lost(images.lost)
+                images.lost.clear()
+                written = _write(journal, images, output, work, facts, layout, earlier)
+            write_whole(work / COMMIT, written.model_dump_json(indent=1) + "\n")
+            make_durable(work)
+        except BaseException:
+            if not unfinished(work):
+                for folder in CONFIGS:  # what was written so far takes the room that the next try needs
+                    shutil.rmtree(work / f"{folder}.new", ignore_errors=True)
+            raise
+        try:
+            restore(output, work)
+        except BaseException:
+            restore(output, work)  # Ctrl-C between two renames; what stops it twice is put right by the next run
+            raise
     spool.clear()
     return Written(tuple(lost), rebuilt=listed is None and earlier is not None)
 
@@ -138,12 +136,11 @@ def restore(output: Path, work: Path) -> None:
         if fresh.exists():
             if place.exists():
                 shutil.rmtree(old, ignore_errors=True)
-                place.rename(old)
-            fresh.rename(place)
+            replace_folder(fresh, place, old)
         if old.exists():
             keep_others(old, place, ours)
     make_durable(output)
-    (work / COMMIT).replace(output / FACTS)
+    move_whole(work / COMMIT, output / FACTS)
     make_durable(output)
     for folder in CONFIGS:
         shutil.rmtree(work / f"{folder}.old", ignore_errors=True)
@@ -290,11 +287,6 @@ def _rows(journal: Journal, kept: bool, facts: RunFacts) -> Iterator[Iterator[Ro
     """A config's rows; lets go of the journal at the end, also where an error breaks off."""
     with closing(Row.of(text, attempt, facts) for text, attempt in journal.records(kept)) as rows:
         yield rows
-
-
-def _commit(facts: DatasetFacts, work: Path) -> None:
-    write_whole(work / COMMIT, facts.model_dump_json(indent=1) + "\n")
-    make_durable(work)
 
 
 DAMAGE = (OSError, ValueError, TypeError, LookupError, StopIteration, tarfile.TarError, pa.ArrowException)

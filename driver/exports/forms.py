@@ -21,13 +21,13 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from comfy_nodes.core.keys import KEY_LENGTH
-from comfy_nodes.core.whole_files import replacing, write_whole
+from comfy_nodes.core.whole_files import replace_folder, replacing, write_whole
 
 from ..dataset.dataset import FACTS, finished_facts, stored_rows
 from ..dataset.layouts.layout import StoredRow
 from ..dataset.ownership import keep_others, refuse_links, remove_marked
 from ..dataset.rows import key_stem
-from ..disk import disk_error
+from ..disk import disk_errors
 from ..errors import RunError
 
 Form = Literal["pairs", "diffsynth", "preference"]
@@ -79,15 +79,13 @@ def export(run: Path, form: Form, output: Path, link: Link) -> Done:
     for beside in (fresh, old):
         _check_beside(beside)
     done = Done()
-    try:
+    with disk_errors(output):
         _begin(fresh, form, dataset)
         pictures = _Pictures(run / IMAGES, fresh, link)
         {"pairs": _pairs, "diffsynth": _diffsynth, "preference": _preference}[form](run, fresh, pictures, done)
         write_whole(fresh / MARK, Mark(form=form, dataset=dataset, rows=done.rows).model_dump_json(indent=1) + "\n")
         (fresh / _PART).unlink()
         _replace(output, fresh, old)
-    except OSError as error:
-        raise disk_error(error, output) from None
     return done
 
 
@@ -156,8 +154,7 @@ def _replace(output: Path, fresh: Path, old: Path) -> None:
     """Puts an export in the place of its former one; what somebody else put into that stays in it."""
     if output.exists():
         remove_marked(old, MARK)
-        output.rename(old)
-    fresh.rename(output)
+    replace_folder(fresh, output, old)
     if old.exists():
         keep_others(old, output, lambda name: _OURS.fullmatch(name) or (output / name).is_file())
         remove_marked(old, MARK)

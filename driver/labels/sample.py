@@ -17,11 +17,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from comfy_nodes.core.whole_files import write_whole
-
 from ..dataset.dataset import FACTS, finished_facts, stored_rows
 from ..dataset.shards import CONFIGS
-from ..disk import disk_error
+from ..disk import write_text
 from ..errors import RunError
 from ..report.scores import Place
 from .labels import LABELS
@@ -136,7 +134,7 @@ def draw(run: Path, wanted: int | None, seed: int | None, per_task: bool) -> lis
         for (task, verdict), rows in drawn.items()
     )
     sample = Sample(seed=chosen, wanted=wanted, per_task=per_task, dataset=dataset, strata=strata)
-    _write(run / SAMPLE, sample.model_dump_json(indent=1) + "\n")
+    write_text(run / SAMPLE, sample.model_dump_json(indent=1) + "\n")
     return [row for _, row in sorted((one for rows in drawn.values() for one in rows), key=lambda one: one[0])]
 
 
@@ -169,10 +167,3 @@ def allot(sizes: Mapping[tuple[str, str], int], wanted: int) -> Counter[tuple[st
     for number, (name, size) in enumerate(sorted(sizes.items(), key=lambda one: (one[1], one[0]))):
         given[name] = min(size, (wanted - given.total()) // (len(sizes) - number))
     return given
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        write_whole(path, text)
-    except OSError as error:
-        raise disk_error(error, path.parent) from None

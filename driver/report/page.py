@@ -12,11 +12,9 @@ from typing import Any
 
 import jinja2
 
-from comfy_nodes.core.whole_files import write_whole
-
 from ..dataset.dataset import chosen_rows, finished_facts
 from ..dataset.layouts.layout import layout_named
-from ..disk import disk_error
+from ..disk import write_text
 from ..home import ROOT
 from .figures import Ranking, RowStatistics, Stage
 from .pictures import annotated, pair
@@ -126,9 +124,9 @@ def write_report(
         environment=environment,
         folder=output.resolve().name,  # no path of this machine stands in what a run leaves
     )
-    _write(output / "report.html", page)
+    write_text(output / "report.html", page)
     text = json.dumps(vars(summary) | figures, indent=2, ensure_ascii=False, allow_nan=False)
-    _write(output / "summary.json", text + "\n")
+    write_text(output / "summary.json", text + "\n")
 
 
 def _figures(summary: Summary, failed: _Failed, skipped: _Failed, statistics: RowStatistics | None) -> dict[str, Any]:
@@ -194,7 +192,7 @@ def write_card(output: Path, summary: Summary, environment: dict[str, Any]) -> N
         features=json.dumps([{"config_name": name, "features": columns} for name in empty if columns]),
         empty=empty,
     )
-    _write(output / "README.md", card)
+    write_text(output / "README.md", card)
 
 
 def template_named(name: str) -> jinja2.Template:
@@ -206,13 +204,6 @@ def template_named(name: str) -> jinja2.Template:
 
 def _argument(text: str) -> str:
     return shlex.quote(f"./{text}" if text.startswith("-") else text)
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        write_whole(path, text)
-    except OSError as error:
-        raise disk_error(error, path.parent) from None
 
 
 def _pairs(output: Path, config: str, chosen: set[int]) -> dict[int, dict[str, Any]]:
