@@ -209,32 +209,51 @@ def stored_rows(output: Path, config: str, images: bool = True) -> Iterator[Stor
     for shard in facts.configs[config].shards:
         with reading(output, config, shard):
             for row in layout.rows(output / config, shard, images) if shard.rows else ():
-                checked_key(row.columns["key"])  # it names files
-                if images:
-                    check_pictures(row.columns["key"], row.inputs, row.outputs)
-                yield row
+                yield _checked(row, images)
 
 
 def chosen_rows(output: Path, config: str, chosen: set[int]) -> Iterator[tuple[int, StoredRow]]:
-    """Rows of a finished config with their places in it. Reads the pictures of these alone.
+    """Rows of a finished config with their places in it. Reads the shards' keys, and of these rows the rest.
 
     Raises: as `stored_rows`.
     """
     facts = finished_facts(output)
     layout = layout_named(facts.layout)
-    position = 0
+    first = 0
     for shard in facts.configs[config].shards:
-        if not chosen.isdisjoint(range(position, position + shard.rows)):
-            folder = output / config
+        if wanted := chosen.intersection(range(first, first + shard.rows)):
             with reading(output, config, shard):
-                places = dict(layout.index(folder, shard))
-                for number, row in enumerate(layout.rows(folder, shard, images=False), position):
-                    if number in chosen:
-                        key = row.columns["key"]
-                        before, after = layout.images(folder, shard, places[key])
-                        check_pictures(key, before, after)
-                        yield number, row.model_copy(update={"inputs": tuple(before), "outputs": tuple(after)})
-        position += shard.rows
+                places = list(layout.index(output / config, shard))
+                for number in sorted(wanted):
+                    yield number, _row_at(layout, output / config, shard, *places[number - first])
+        first += shard.rows
+
+
+def stored_row(output: Path, key: str) -> StoredRow | None:
+    """The row of a key in a finished run's folder; reads the shards' keys up to it, and of this row the rest.
+
+    Raises: as `stored_rows`.
+    """
+    facts = finished_facts(output)
+    layout = layout_named(facts.layout)
+    for config, held in facts.configs.items():
+        for shard in held.shards:
+            with reading(output, config, shard):
+                for found, place in layout.index(output / config, shard) if shard.rows else ():
+                    if found == key:
+                        return _row_at(layout, output / config, shard, key, place)
+    return None
+
+
+def _row_at(layout: Layout, folder: Path, shard: Shard, key: str, place: int) -> StoredRow:
+    """
+    Raises:
+        ValueError: another row lies there, or a picture of this one is not whole.
+    """
+    row = layout.row(folder, shard, place)
+    if row.columns["key"] != key:
+        raise ValueError(f"its row {key} says that it is {row.columns['key']!r:.80}")
+    return _checked(row)
 
 
 class ShardDamaged(RunError):
@@ -268,18 +287,20 @@ def reading(output: Path, config: str, shard: Shard) -> Iterator[None]:
         raise ShardDamaged(f"{output / config / shard.files[0]}: is damaged ({error}); {again}", place) from None
 
 
-def check_pictures(key: str, *images: Sequence[bytes]) -> None:
+def _checked(row: StoredRow, images: bool = True) -> StoredRow:
     """
     Raises:
-        ValueError: a row's pictures, before or after the edit, are not whole; the message names the row.
+        ValueError: a row's key is none, or a picture, before or after the edit, is not whole; the message names the row.
     """
+    key = checked_key(row.columns["key"])  # it names files
     try:
-        if not all(images):
+        if images and not (row.inputs and row.outputs):
             raise ValueError("it is missing")
-        for data in (data for some in images for data in some):
+        for data in (*row.inputs, *row.outputs):
             png_size(data)
     except ValueError as error:
         raise ValueError(f"a picture of row {key} is no whole PNG: {error}") from None
+    return row
 
 
 @contextmanager

@@ -49,6 +49,24 @@ def parquet_writer(path: Path) -> pq.ParquetWriter:
     return pq.ParquetWriter(path, SCHEMA.with_metadata(_METADATA), **_WRITING)
 
 
+def key_places(file: pq.ParquetFile) -> Iterator[tuple[str, int]]:
+    """Keys with their places, row group and row in it; reads the one column."""
+    for group in range(file.num_row_groups):
+        keys = file.read_row_group(group, columns=["key"])["key"].to_pylist()
+        yield from ((key, group << 32 | row) for row, key in enumerate(keys))
+
+
+def columns_at(file: pq.ParquetFile, place: int) -> dict[str, Any]:
+    """A row's columns but for its images."""
+    group, row = _group_and_row(place)
+    (columns,) = file.read_row_group(group, columns=PLAIN.names).slice(row, 1).to_pylist()
+    return dict(columns)
+
+
+def _group_and_row(place: int) -> tuple[int, int]:
+    return place >> 32, place & 0xFFFFFFFF
+
+
 class HfLayout(Layout):
     name = "hf"
     shard_size = 400_000_000
@@ -84,12 +102,10 @@ class HfLayout(Layout):
 
     def index(self, folder: Path, shard: Shard) -> Iterator[tuple[str, int]]:
         with pq.ParquetFile(folder / shard.files[0]) as file:
-            for group in range(file.num_row_groups):
-                keys = file.read_row_group(group, columns=["key"])["key"].to_pylist()
-                yield from ((key, group << 32 | row) for row, key in enumerate(keys))
+            yield from key_places(file)
 
     def images(self, folder: Path, shard: Shard, place: int) -> tuple[list[bytes], list[bytes]]:
-        group, row = place >> 32, place & 0xFFFFFFFF
+        group, row = _group_and_row(place)
         # One row group of each config is remembered, as rows mostly come in order.
         known = self._read.get(folder)
         if known is None or known[0] != (shard.number << 32 | group):
@@ -98,6 +114,12 @@ class HfLayout(Layout):
             self._read[folder] = known
         before, after = ([image["bytes"] for image in known[1][name][row].as_py()] for name in IMAGE_COLUMNS)
         return before, after
+
+    def row(self, folder: Path, shard: Shard, place: int) -> StoredRow:
+        with pq.ParquetFile(folder / shard.files[0]) as file:
+            columns = columns_at(file, place)
+        before, after = self.images(folder, shard, place)
+        return StoredRow.model_construct(columns=columns, inputs=tuple(before), outputs=tuple(after))
 
     def rows(self, folder: Path, shard: Shard, images: bool) -> Iterator[StoredRow]:
         columns = SCHEMA.names if images else PLAIN.names

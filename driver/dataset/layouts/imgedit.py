@@ -20,6 +20,7 @@ from comfy_nodes.core.imgedit import NAMES
 
 from ...errors import RunError
 from ..rows import PLAIN, Pair, Row, lists, plain_table, strings
+from .hf import columns_at, key_places
 from .layout import Layout, Shard, ShardFile, StoredRow
 from .tars import Member, TarReader, TarWriter
 
@@ -77,14 +78,25 @@ class ImgEditLayout(Layout):
         with TarReader(folder / shard.files[0]) as tar:
             return _images(tar, next(_items(tar, place))[1])
 
+    def row(self, folder: Path, shard: Shard, place: int) -> StoredRow:
+        with TarReader(folder / shard.files[0]) as tar:
+            key, members = next(_items(tar, place))
+            before, after = _images(tar, members)
+        for name in _columns_of(shard):
+            with pq.ParquetFile(folder / name) as file:
+                found = next((at for one, at in key_places(file) if one == key), None)
+                if found is not None:
+                    columns = columns_at(file, found)
+                    return StoredRow.model_construct(columns=columns, inputs=tuple(before), outputs=tuple(after))
+        raise ValueError(f"{key} stands in no table")
+
     def rows(self, folder: Path, shard: Shard, images: bool) -> Iterator[StoredRow]:
         with ExitStack() as opened:
             tar = opened.enter_context(TarReader(folder / shard.files[0]))
             columns = {}
-            for name in shard.files[1:]:
-                if name.startswith("Columns/"):
-                    file = opened.enter_context(pq.ParquetFile(folder / name))
-                    columns[name] = (row for batch in file.iter_batches(256) for row in batch.to_pylist())
+            for name in _columns_of(shard):
+                file = opened.enter_context(pq.ParquetFile(folder / name))
+                columns[name] = (row for batch in file.iter_batches(256) for row in batch.to_pylist())
             heads: dict[str, dict[str, Any]] = {name: next(rows, {}) for name, rows in columns.items()}
             for key, members in _items(tar):
                 name = next((name for name, head in heads.items() if head.get("key") == key), "")
@@ -220,6 +232,10 @@ def _paths(pairs: Sequence[Pair], part: int) -> list[_Paths]:
             place = f"{names.folder}_part{part}/{pair.row.key}"
             found.append(([f"{place}/{name}.png" for name in before], [f"{place}/{name}.png" for name in after]))
     return found
+
+
+def _columns_of(shard: Shard) -> list[str]:
+    return [name for name in shard.files if name.startswith("Columns/")]
 
 
 def _key_of(path: str) -> str:

@@ -115,6 +115,10 @@ class Layout(ABC):
         """A row's images, before and after."""
 
     @abstractmethod
+    def row(self, folder: Path, shard: Shard, place: int) -> StoredRow:
+        """A row with its images; of the other rows no more is read than lies in one row group with it."""
+
+    @abstractmethod
     def rows(self, folder: Path, shard: Shard, images: bool) -> Iterator[StoredRow]:
         """All rows in their order.
 

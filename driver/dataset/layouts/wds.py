@@ -60,12 +60,14 @@ class WdsLayout(Layout):
         with TarReader(folder / shard.files[0]) as tar:
             return _images(tar, next(_samples(tar, place)))
 
+    def row(self, folder: Path, shard: Shard, place: int) -> StoredRow:
+        with TarReader(folder / shard.files[0]) as tar:
+            return _row(tar, next(_samples(tar, place)), images=True)
+
     def rows(self, folder: Path, shard: Shard, images: bool) -> Iterator[StoredRow]:
         with TarReader(folder / shard.files[0]) as tar:
             for sample in _samples(tar):
-                columns = _columns(tar.read(sample["json"]))
-                before, after = _images(tar, sample) if images else ([], [])
-                yield StoredRow.model_construct(columns=columns, inputs=tuple(before), outputs=tuple(after))
+                yield _row(tar, sample, images)
 
     def card(self, config: str, streams: Sequence[str]) -> list[tuple[str, str]]:
         return [
@@ -129,6 +131,12 @@ def _samples(tar: TarReader, place: int = 0) -> Iterator[dict[str, Member]]:
         sample[name] = member
     if sample:
         yield sample
+
+
+def _row(tar: TarReader, sample: dict[str, Member], images: bool) -> StoredRow:
+    columns = _columns(tar.read(sample["json"]))
+    before, after = _images(tar, sample) if images else ([], [])
+    return StoredRow.model_construct(columns=columns, inputs=tuple(before), outputs=tuple(after))
 
 
 def _images(tar: TarReader, sample: dict[str, Member]) -> tuple[list[bytes], list[bytes]]:
