@@ -18,7 +18,7 @@ from comfy_nodes.core.photos import PhotoError
 from comfy_nodes.core.records import SampleFailure
 from comfy_nodes.core.regions.annotation import to_json
 
-from . import places as source_places
+from . import places
 from .errors import RunError
 from .places import Locator
 from .samples import SECONDS, Planned, Sample, Spare, Unusable, unusable
@@ -147,7 +147,7 @@ class Enrolment:
 
     def _sample(self, one: Sample, position: int) -> bool:
         """Returns whether it is finished, of another input."""
-        now = sample_text(one), json.dumps([source_places.to_json(file) for file in one.pictures]), one.stamp
+        now = sample_text(one), json.dumps([places.to_json(file) for file in one.pictures]), one.stamp
         found = self._db.execute(
             "SELECT state, stage, sample, stamp, digest, sample = ? AND pictures = ? AND stamp = ? FROM samples "
             "WHERE key = ?",
@@ -259,10 +259,10 @@ def state_of(failure: SampleFailure) -> str:
 
 def sample_text(sample: Sample) -> str:
     """A sample as the journal keeps it, without its key."""
-    words = {name: source_places.to_json(getattr(sample, name)) for name in WORDS if getattr(sample, name)}
+    words = {name: places.to_json(getattr(sample, name)) for name in WORDS if getattr(sample, name)}
     edited = next((one.kind for one in sample.annotation.regions), "")
     return json.dumps(
-        {"file": source_places.to_json(sample.file), "kind": edited, "annotation": to_json(sample.annotation), **words}
+        {"file": places.to_json(sample.file), "kind": edited, "annotation": to_json(sample.annotation), **words}
     )
 
 

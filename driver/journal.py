@@ -21,11 +21,11 @@ from typing import Any, TypeVar, cast
 from comfy_nodes.core.records import SampleFailure
 from comfy_nodes.core.regions.annotation import parse_annotation
 
-from . import places as source_places
+from . import places
 from .enrolling import WORDS, Enrolled, Enrolment, state_of
 from .errors import RunError
 from .places import Locator
-from .samples import Planned, Row, Sample
+from .samples import JournalRow, Planned, Sample
 
 FORM = 1
 """That of the tables below. Raised whenever they change; journals before the first counted none."""
@@ -98,21 +98,21 @@ class Tries:
     submissions: int
 
 
-Place = tuple[int, str]
+Position = tuple[int, str]
 """Where a sample stands in the input's order: its position, which two may have after a change of the input, and its key."""
 
-BEFORE_ALL: Place = (-1, "")
+BEFORE_ALL: Position = (-1, "")
 
 
 @dataclass(frozen=True)
-class Waiting:
+class WaitingSample:
     """A sample that waits, and its place in the input."""
 
     position: int
     sample: Sample
 
     @property
-    def place(self) -> Place:
+    def place(self) -> Position:
         return self.position, self.sample.key
 
 
@@ -213,9 +213,7 @@ class Journal:
         found = self._db.execute(
             "SELECT DISTINCT pictures, stamp FROM samples WHERE state != 'retired' AND stamp != ''"
         )
-        return any(
-            stamp([source_places.from_json(one) for one in json.loads(pictures)]) != known for pictures, known in found
-        )
+        return any(stamp([places.from_json(one) for one in json.loads(pictures)]) != known for pictures, known in found)
 
     @_in_turn
     def read_from(self, key: str, digest: str) -> None:
@@ -242,7 +240,7 @@ class Journal:
         return cursor.rowcount
 
     @_in_turn
-    def waiting(self, after: Place, limit: int, tasks: Collection[str] | None = None) -> list[Waiting]:
+    def waiting(self, after: Position, limit: int, tasks: Collection[str] | None = None) -> list[WaitingSample]:
         """Samples that wait and are in no queue of a server, in the input's order.
 
         Args:
@@ -255,7 +253,7 @@ class Journal:
             f"AND position >= ? AND (position, key) > (?, ?){of_tasks} ORDER BY position, key LIMIT ?",
             (after[0], *after, *names, limit),
         )
-        return [Waiting(position, _sample(key, text)) for position, key, text in rows]
+        return [WaitingSample(position, _sample(key, text)) for position, key, text in rows]
 
     @_in_turn
     def pending(self, tasks: Collection[str] | None = None) -> int:
@@ -333,7 +331,7 @@ class Journal:
         self._db.execute("UPDATE samples SET prompt_id = NULL WHERE key = ? AND state = 'pending'", (key,))
 
     @_in_turn
-    def tried(self, key: str, rows: Sequence[Row] = ()) -> None:
+    def tried(self, key: str, rows: Sequence[JournalRow] = ()) -> None:
         """An attempt came to nothing and another one follows: the sample waits again. `rows` are what it gave."""
         with self._transaction():
             cursor = self._db.execute(
@@ -344,7 +342,7 @@ class Journal:
                 self._insert(key, rows)
 
     @_in_turn
-    def done(self, key: str, rows: Sequence[Row], transfer_s: float) -> bool:
+    def done(self, key: str, rows: Sequence[JournalRow], transfer_s: float) -> bool:
         """The sample's files lie on disk. Returns False where it was finished before, and changes nothing then."""
         with self._transaction():
             cursor = self._db.execute(
@@ -369,7 +367,7 @@ class Journal:
                 )
         return samples
 
-    def _insert(self, key: str, rows: Sequence[Row]) -> None:
+    def _insert(self, key: str, rows: Sequence[JournalRow]) -> None:
         # The same try may come home twice; another sample's record must never be replaced.
         self._db.executemany("DELETE FROM records WHERE key = ? AND sample = ?", [(row.key, key) for row in rows])
         self._db.executemany(
@@ -492,8 +490,8 @@ def _of_tasks(tasks: Collection[str] | None) -> tuple[str, tuple[str, ...]]:
 
 def _sample(key: str, text: str) -> Sample:
     item = json.loads(text)
-    words: dict[str, Any] = {name: source_places.from_json(item[name]) for name in WORDS if name in item}
+    words: dict[str, Any] = {name: places.from_json(item[name]) for name in WORDS if name in item}
     annotation = parse_annotation(item["annotation"])
     # The format lists objects before backgrounds; in a sample what is edited stands first.
     regions = sorted(annotation.regions, key=lambda one: one.kind != item.get("kind"))
-    return Sample(key, source_places.from_json(item["file"]), replace(annotation, regions=tuple(regions)), **words)
+    return Sample(key, places.from_json(item["file"]), replace(annotation, regions=tuple(regions)), **words)

@@ -36,7 +36,7 @@ from ..home import VERSION
 from ..journal import Journal
 from ..pipeline.folder import OutputFolder
 from ..report.summary import Summary
-from ..samples import Row, Sample, Unusable
+from ..samples import JournalRow, Sample, Unusable
 
 BY_HAND = "by hand"
 """What stands in the place of a workflow's name: the graphs differ from pair to pair, and their PNGs carry them."""
@@ -299,7 +299,7 @@ def _write_journal(
     every = list(records)
     journal.enrol([*(_sample(record) for record in every), *refused], None)
     for record in every:
-        journal.done(record.key, [Row(record.key, record.verdict, record.model_dump_json())], 0.0)
+        journal.done(record.key, [JournalRow(record.key, record.verdict, record.model_dump_json())], 0.0)
     values = {"graph": CLAIM, "seed": "0", "run_id": target.journal.get("run_id") or uuid.uuid4().hex}
     values[PIXELS] = json.dumps(pixels)
     for name, value in values.items():

@@ -17,7 +17,7 @@ from typing import Literal
 from comfy_nodes.core import photos
 
 from ..errors import RunError
-from . import foreign as source_foreign
+from . import foreign
 from .storage import LocalStorage, Storage, listed, locate, matches, unreadable, walk
 
 Kind = Literal["photos", "json", "parquet", "tar"]
@@ -109,8 +109,8 @@ def find_input(path: str | Path, image_root: str | Path | None) -> Input:
     kinds = {_kind(name) for name in names}
     if None in kinds or "photos" in kinds:
         packed = any(name.endswith((".tar.gz", ".tgz", ".tar.zst", ".jsonl.gz")) for name in names)
-        foreign = source_foreign.beside(storage, list(names))
-        raise RunError(f"--input {given}: " + ("unpack it first; " if packed else "") + (foreign or _GIVE))
+        theirs = foreign.beside(storage, list(names))
+        raise RunError(f"--input {given}: " + ("unpack it first; " if packed else "") + (theirs or _GIVE))
     if len(kinds) > 1:
         raise _mixed(given, Counter(_kind(name) for name in names))
     (kind,) = kinds
@@ -131,8 +131,8 @@ def _folder(given: str, storage: Storage, root: Storage | None) -> Input:
     if len(held) > 1:
         raise _mixed(given, kinds)
     if not held:
-        foreign = source_foreign.beside(storage, list(islice(walk(storage, below), _LOOKED_AT)))
-        raise RunError(f"--input {given}: no photos in it; {foreign or _GIVE}")
+        theirs = foreign.beside(storage, list(islice(walk(storage, below), _LOOKED_AT)))
+        raise RunError(f"--input {given}: no photos in it; {theirs or _GIVE}")
     return _input(given, held[0], storage, (), below, root)
 
 

@@ -60,7 +60,7 @@ class ParquetReader:
     def __init__(self, given: Input):
         self.distant = given.photos.remote and given.photos is not given.storage
         self._input = given
-        self._places = _Places()
+        self._open = _Cursors()
         self._stamps = ShardStamps()
 
     def remedy(self, photo: Photo) -> str:
@@ -93,10 +93,10 @@ class ParquetReader:
         if not isinstance(file, Cell):
             return self._input.photos.read(path_of(file))
         try:
-            cursor = self._places.cursors.get((file.column, file.number))
+            cursor = self._open.cursors.get((file.column, file.number))
             if cursor is None or cursor.shard != file.shard:
                 cursor = _Cursor(self._input.storage, file.shard, file.column)
-                self._places.cursors[file.column, file.number] = cursor
+                self._open.cursors[file.column, file.number] = cursor
             data, _ = _picture(cursor.value(file.row), file.number)
         except InputError as error:
             raise OSError(str(error)) from None
@@ -153,7 +153,7 @@ class ParquetReader:
         )
 
 
-class _Places(threading.local):
+class _Cursors(threading.local):
     """What a thread has open: where it stands in a photo column, by its name and the picture's number in a cell."""
 
     def __init__(self) -> None:

@@ -1,6 +1,6 @@
 """Where samples come from: an input of any kind, turned into samples in a fixed order, or into failures with a reason.
 
-Nothing is passed over without a word. What a kind of input looks like is its reader's business (`source_*.py`); here
+Nothing is passed over without a word. What a kind of input looks like is the business of its reader, a module each; here
 photos meet the task. Reads headers only; pixels are read when their turn comes, through `Source.read`.
 """
 
@@ -30,7 +30,7 @@ from ..errors import RunError
 from ..home import ROOT
 from ..places import Locator, name_of
 from ..samples import SECONDS, Aim, Grounding, Planned, Sample, Spare, Unusable, unusable
-from . import alignment as source_alignment
+from . import alignment
 from .annotation import AnnotationReader
 from .find import Input, find_input
 from .folder import FolderReader
@@ -39,7 +39,7 @@ from .photo import Photo, Reader
 from .quotas import Quotas, Wanted
 from .row_labels import RowLabels
 from .storage import LocalStorage
-from .tar import TarReader
+from .tar import WebdatasetReader
 
 BUNDLED = ROOT / "samples" / "annotation.jsonl"
 
@@ -206,7 +206,7 @@ class Source:
         Raises:
             PhotoError: missing or not readable; one line.
         """
-        return source_alignment.read(file, self._reader)
+        return alignment.read(file, self._reader)
 
     def stamp(self, pictures: Sequence[Locator]) -> str:
         """What changes when one of these pictures does, or the file that it lies in: size and time, or what a store has.
@@ -278,7 +278,7 @@ class Source:
             if photo.problem:
                 raise AnnotationError(photo.problem)
             # What the graph does not take is not looked at.
-            annotation = source_alignment.aligned(photo, self._reader, aim.seconds)
+            annotation = alignment.aligned(photo, self._reader, aim.seconds)
         except (PhotoError, AnnotationError) as error:
             failure = SampleFailure("input", type(error).__name__, str(error))
             return [replace(unusable(photo.source_id, failure), unread=self._unread(photo))]
@@ -304,7 +304,7 @@ class Source:
                     words_of_graph=told,
                 )
             ]
-        eligible, reasons = source_alignment.edits(annotation, task, bool(photo.task))
+        eligible, reasons = alignment.edits(annotation, task, bool(photo.task))
         if not eligible:
             return [self._no_region(photo, reasons, bool(annotation.refusals))]
         planned: list[Planned] = [
@@ -346,7 +346,7 @@ class Source:
             return "photo"
         try:
             self._reader.stamp(photo.file)
-            source_alignment.header_of(photo, self._reader)
+            alignment.header_of(photo, self._reader)
             for beside in (photo.mask, photo.reference, photo.frame2, photo.edited):
                 if beside:
                     with self._reader.open(beside) as opened:
@@ -477,7 +477,7 @@ def _reader(given: Input) -> Reader:
     kinds: dict[str, Callable[[Input], Reader]] = {
         "json": AnnotationReader,
         "parquet": ParquetReader,
-        "tar": TarReader,
+        "tar": WebdatasetReader,
     }
     return kinds[given.kind](given)
 

@@ -21,7 +21,7 @@ from comfy_nodes.core.regions.annotation import AnnotationError
 from .. import bounded_json
 from ..errors import RunError
 from ..places import Locator, Member, name_of
-from . import foreign as source_foreign
+from . import foreign
 from .find import Input
 from .photo import InputError, Photo
 from .records import read_record
@@ -43,7 +43,7 @@ class _Group:
     problem: str = ""
 
 
-class TarReader:
+class WebdatasetReader:
     """Webdataset shards."""
 
     distant = False  # members lie behind one another: what was fetched for one holds the next
@@ -68,7 +68,9 @@ class TarReader:
 
     def open(self, file: Locator) -> BinaryIO:
         member = _member(file)
-        return io.BufferedReader(_Part(self._open.file(self._input.storage, member.shard), member.offset, member.size))
+        return io.BufferedReader(
+            _MemberFile(self._open.file(self._input.storage, member.shard), member.offset, member.size)
+        )
 
     def stamp(self, file: Locator) -> str:
         return self._stamps.of(self._input.storage, _member(file).shard)
@@ -153,8 +155,8 @@ class TarReader:
         if captioned(item):
             words, item = "", {**item, "cap": item["caption"]}
         else:
-            if kind := source_foreign.kind_of(item):
-                raise AnnotationError(f"its .json holds {source_foreign.advice(kind)}")
+            if kind := foreign.kind_of(item):
+                raise AnnotationError(f"its .json holds {foreign.advice(kind)}")
             words = self._words(group)
         record = read_record({**item, path: photo.source_id, "reference": None})
         return replace(
@@ -193,7 +195,7 @@ class _Open(threading.local):
         return self._file
 
 
-class _Part(io.RawIOBase):
+class _MemberFile(io.RawIOBase):
     """A member of a tar as a file of its own."""
 
     def __init__(self, whole: BinaryIO, offset: int, size: int):

@@ -1,7 +1,7 @@
 """What hand labels say of a run: how far each verifier is right, how pure each task's kept rows are, and which thresholds
 would make them purer.
 
-Every labelled row counts for the rows that it was drawn for, as `labels.py` keeps them, so that figures are those of the
+Every labelled row counts for the rows that it was drawn for, as `sample.py` keeps them, so that figures are those of the
 whole run and not of the sample.
 """
 

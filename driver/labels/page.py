@@ -27,7 +27,7 @@ from ..dataset.dataset import chosen_rows
 from ..dataset.layouts.layout import StoredRow
 from ..errors import RunError
 from ..report.page import template_named
-from ..report.scores import Place
+from ..report.scores import RowPlace
 from .labels import Label, Labels
 from .sample import DrawnRow, dataset_digest
 
@@ -157,7 +157,7 @@ class Review:
             raise RunError(f"{self._run}: the run went on; stop review.py and start it again", 1)
         return stored.inputs, stored.outputs
 
-    def _read(self, place: Place) -> StoredRow | None:
+    def _read(self, place: RowPlace) -> StoredRow | None:
         return dict(chosen_rows(self._run, place.config, {place.number})).get(place.number)
 
 

@@ -21,7 +21,7 @@ from ..dataset.dataset import FACTS, finished_facts, stored_rows
 from ..dataset.shards import CONFIGS
 from ..disk import write_text
 from ..errors import RunError
-from ..report.scores import Place
+from ..report.scores import RowPlace
 from .labels import LABELS
 
 SAMPLE = "labels_sample.json"
@@ -44,7 +44,7 @@ class Stratum(BaseModel):
     """Of the drawn ones, in the order in which they were drawn."""
 
 
-class Sample(BaseModel):
+class DrawnSample(BaseModel):
     """`labels_sample.json`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -62,7 +62,7 @@ class DrawnRow:
     """A row that a person is asked about."""
 
     key: str
-    place: Place
+    place: RowPlace
     task: str
     verdict: str
     prompt: str
@@ -70,7 +70,7 @@ class DrawnRow:
     scores: dict[str, float]
 
     @classmethod
-    def of(cls, place: Place, row: dict[str, Any]) -> DrawnRow:
+    def of(cls, place: RowPlace, row: dict[str, Any]) -> DrawnRow:
         scores = {one["name"]: one["value"] for one in row["scores"] or []}
         words = {name: row[name] for name in ("key", "task", "verdict", "prompt")}
         return cls(place=place, reason=row["reject_reason"] or "", scores=scores, **words)
@@ -86,14 +86,14 @@ def dataset_digest(run: Path) -> str:
     return hashlib.sha256((run / FACTS).read_bytes()).hexdigest()
 
 
-def read_sample(run: Path) -> Sample | None:
+def read_sample(run: Path) -> DrawnSample | None:
     """The sample that was drawn of a run; None where none was.
 
     Raises:
         RunError: the file is damaged.
     """
     try:
-        return Sample.model_validate_json((run / SAMPLE).read_text("utf-8"))
+        return DrawnSample.model_validate_json((run / SAMPLE).read_text("utf-8"))
     except FileNotFoundError:
         return None
     except ValueError:
@@ -133,7 +133,7 @@ def draw(run: Path, wanted: int | None, seed: int | None, per_task: bool) -> lis
         Stratum(task=task, verdict=verdict, rows=sizes[task, verdict], keys=tuple(row.key for _, row in rows))
         for (task, verdict), rows in drawn.items()
     )
-    sample = Sample(seed=chosen, wanted=wanted, per_task=per_task, dataset=dataset, strata=strata)
+    sample = DrawnSample(seed=chosen, wanted=wanted, per_task=per_task, dataset=dataset, strata=strata)
     write_text(run / SAMPLE, sample.model_dump_json(indent=1) + "\n")
     return [row for _, row in sorted((one for rows in drawn.values() for one in rows), key=lambda one: one[0])]
 
@@ -153,7 +153,7 @@ def _smallest(run: Path, seed: int, most: int) -> tuple[Counter[tuple[str, str]]
             heap = heaps[stratum]
             found = int.from_bytes(hashlib.blake2b(f"{seed}/{key}".encode(), digest_size=8).digest(), "big")
             if len(heap) < most or -found > heap[0][0]:
-                heapq.heappush(heap, (-found, key, DrawnRow.of(Place(config, number), row)))
+                heapq.heappush(heap, (-found, key, DrawnRow.of(RowPlace(config, number), row)))
                 if len(heap) > most:
                     heapq.heappop(heap)
     return sizes, {

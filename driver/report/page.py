@@ -16,7 +16,7 @@ from ..dataset.dataset import chosen_rows, finished_facts
 from ..dataset.layouts.layout import layout_named
 from ..disk import write_text
 from ..home import ROOT
-from .figures import Ranking, RowStatistics, Stage
+from .figures import Ranking, RowStatistics, StageFigures
 from .pictures import annotated, pair
 from .scores import ScoreTally
 from .summary import Summary
@@ -136,9 +136,9 @@ def _figures(summary: Summary, failed: _Failed, skipped: _Failed, statistics: Ro
         change = round(100 * (usable - summary.samples) / summary.samples, 2) if summary.samples else None
         last = round(100 * (summary.kept - usable) / usable, 2) if usable else None
         stages = [
-            Stage("inputs", summary.samples, None),
-            Stage("usable samples", usable, change),
-            Stage(summary.gives, summary.kept, last),
+            StageFigures("inputs", summary.samples, None),
+            StageFigures("usable samples", usable, change),
+            StageFigures(summary.gives, summary.kept, last),
         ]
         return {"stages": [asdict(stage) for stage in stages]}
     kept = summary.kept

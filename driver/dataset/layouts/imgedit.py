@@ -22,7 +22,7 @@ from ...errors import RunError
 from ..rows import PLAIN, Pair, Row, lists, plain_table, strings
 from .hf import columns_at, key_places
 from .layout import Layout, Shard, ShardFile, StoredRow
-from .tars import Member, TarReader, TarWriter
+from .tars import TarMember, TarReader, TarWriter
 
 _PATHS = pa.list_(pa.string())
 _PAIR = [("input_images", _PATHS), ("output_images", _PATHS), ("prompt", pa.string())]
@@ -242,13 +242,13 @@ def _key_of(path: str) -> str:
     return path.split("/")[1]
 
 
-def _items(tar: TarReader, place: int = 0) -> Iterator[tuple[str, list[Member]]]:
+def _items(tar: TarReader, place: int = 0) -> Iterator[tuple[str, list[TarMember]]]:
     """Keys with their members from a place on."""
     for key, members in groupby(tar.members(place), lambda member: _key_of(member.name)):
         yield key, list(members)
 
 
-def _images(tar: TarReader, members: Sequence[Member]) -> tuple[list[bytes], list[bytes]]:
+def _images(tar: TarReader, members: Sequence[TarMember]) -> tuple[list[bytes], list[bytes]]:
     after = [member for member in members if member.name.rpartition("/")[2].startswith("result")]
     before = [member for member in members if member not in after]
     return [tar.read(member) for member in before], [tar.read(member) for member in after]

@@ -15,7 +15,7 @@ _BLOCK = tarfile.BLOCKSIZE
 
 
 @dataclass(frozen=True)
-class Member:
+class TarMember:
     """A file in a tar."""
 
     name: str
@@ -57,7 +57,7 @@ class TarReader:
     def __exit__(self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None) -> None:  # fmt: skip
         self._file.close()
 
-    def members(self, place: int = 0) -> Iterator[Member]:
+    def members(self, place: int = 0) -> Iterator[TarMember]:
         """The members from a header's place on.
 
         Raises:
@@ -66,9 +66,9 @@ class TarReader:
         self._file.seek(place)
         with tarfile.open(fileobj=self._file, mode="r:") as tar:
             while (info := tar.next()) is not None:
-                yield Member(info.name, info.offset, info.offset_data, info.size)
+                yield TarMember(info.name, info.offset, info.offset_data, info.size)
                 tar.members = []  # type: ignore[attr-defined]  # otherwise all of them stay in memory
 
-    def read(self, member: Member) -> bytes:
+    def read(self, member: TarMember) -> bytes:
         self._file.seek(member.start)
         return self._file.read(member.size)

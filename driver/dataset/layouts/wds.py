@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from ..rows import PLAIN, Pair, Row
 from .layout import Layout, Shard, ShardFile, StoredRow
-from .tars import Member, TarReader, TarWriter
+from .tars import TarMember, TarReader, TarWriter
 
 _NESTED = [field.name for field in PLAIN if pa.types.is_nested(field.type)]
 _TEXTS = [field.name for field in PLAIN if pa.types.is_string(field.type)]
@@ -119,9 +119,9 @@ def _columns(text: bytes) -> dict[str, Any]:
     return columns | {name: json.loads(columns[name]) for name in _NESTED}
 
 
-def _samples(tar: TarReader, place: int = 0) -> Iterator[dict[str, Member]]:
+def _samples(tar: TarReader, place: int = 0) -> Iterator[dict[str, TarMember]]:
     """Samples from a place on: members by what follows the key."""
-    key, sample = "", dict[str, Member]()
+    key, sample = "", dict[str, TarMember]()
     for member in tar.members(place):
         found, _, name = member.name.partition(".")
         if found != key and sample:
@@ -133,13 +133,13 @@ def _samples(tar: TarReader, place: int = 0) -> Iterator[dict[str, Member]]:
         yield sample
 
 
-def _row(tar: TarReader, sample: dict[str, Member], images: bool) -> StoredRow:
+def _row(tar: TarReader, sample: dict[str, TarMember], images: bool) -> StoredRow:
     columns = _columns(tar.read(sample["json"]))
     before, after = _images(tar, sample) if images else ([], [])
     return StoredRow.model_construct(columns=columns, inputs=tuple(before), outputs=tuple(after))
 
 
-def _images(tar: TarReader, sample: dict[str, Member]) -> tuple[list[bytes], list[bytes]]:
+def _images(tar: TarReader, sample: dict[str, TarMember]) -> tuple[list[bytes], list[bytes]]:
     before, after = (
         [tar.read(member) for name, member in sample.items() if name.startswith(role)] for role in ("input", "output")
     )
