@@ -13,16 +13,15 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from comfy_nodes.core.records import SampleFailure
-from comfy_nodes.core.regions.annotation import parse_annotation
 
 from . import places
-from .enrolling import WORDS, Enrolled, Enrolment, state_of
+from .enrolling import Enrolled, Enrolment, sample_of, state_of
 from .errors import RunError
 from .places import Locator
 from .samples import JournalRow, Planned, Sample
@@ -253,7 +252,7 @@ class Journal:
             f"AND position >= ? AND (position, key) > (?, ?){of_tasks} ORDER BY position, key LIMIT ?",
             (after[0], *after, *names, limit),
         )
-        return [WaitingSample(position, _sample(key, text)) for position, key, text in rows]
+        return [WaitingSample(position, sample_of(key, text)) for position, key, text in rows]
 
     @_in_turn
     def pending(self, tasks: Collection[str] | None = None) -> int:
@@ -270,7 +269,7 @@ class Journal:
             "WHERE state = 'pending' AND prompt_id IS NOT NULL ORDER BY position"
         ).fetchall()
         return [
-            Submission(_sample(key, text), prompt_id, slot, server, Tries(attempts, submissions))
+            Submission(sample_of(key, text), prompt_id, slot, server, Tries(attempts, submissions))
             for key, text, prompt_id, slot, server, attempts, submissions in rows
         ]
 
@@ -278,7 +277,7 @@ class Journal:
     def sample(self, key: str) -> Sample | None:
         """The sample of this key; None where there is none, or only an input that gave none."""
         row = self._db.execute("SELECT sample FROM samples WHERE key = ?", (key,)).fetchone()
-        return _sample(key, row[0]) if row and row[0] else None
+        return sample_of(key, row[0]) if row and row[0] else None
 
     @_in_turn
     def tries(self, key: str) -> Tries:
@@ -486,12 +485,3 @@ def _of_tasks(tasks: Collection[str] | None) -> tuple[str, tuple[str, ...]]:
     if tasks is None:
         return "", ()
     return f" AND json_extract(sample, '$.task') IN ({', '.join('?' * len(tasks))})", tuple(tasks)
-
-
-def _sample(key: str, text: str) -> Sample:
-    item = json.loads(text)
-    words: dict[str, Any] = {name: places.from_json(item[name]) for name in WORDS if name in item}
-    annotation = parse_annotation(item["annotation"])
-    # The format lists objects before backgrounds; in a sample what is edited stands first.
-    regions = sorted(annotation.regions, key=lambda one: one.kind != item.get("kind"))
-    return Sample(key, places.from_json(item["file"]), replace(annotation, regions=tuple(regions)), **words)

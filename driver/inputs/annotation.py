@@ -105,18 +105,11 @@ def photo_of(value: Any, name: str, inside: Callable[[str], str | None], mask: s
         source_id=photos.readable(file) if file else base,
         annotation=record.annotation,
         problem=f"{base}: its path leaves the image root; give --image-root" if strayed else "",
-        instruction=record.instruction,
         mask=marking,
-        class_name=record.class_name,
         reference=reference,
         frame2=frame2,
         edited=edited,
-        task=record.task,
-        subtask=record.subtask,
-        slot=record.slot,
-        routed=record.routed,
-        row=record.row,
-        words_for=record.words_for,
+        **record.told(),
     )
 
 

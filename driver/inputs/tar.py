@@ -159,18 +159,8 @@ class WebdatasetReader:
                 raise AnnotationError(f"its .json holds {foreign.advice(kind)}")
             words = self._words(group)
         record = read_record({**item, path: photo.source_id, "reference": None})
-        return replace(
-            photo,
-            annotation=record.annotation,
-            class_name=record.class_name,
-            instruction=words or record.instruction,
-            task=record.task,
-            subtask=record.subtask,
-            slot=record.slot,
-            routed=record.routed,
-            row=record.row,
-            words_for=record.words_for,
-        )
+        said_of_it = record.told() | {"instruction": words or record.instruction}
+        return replace(photo, annotation=record.annotation, **said_of_it)
 
     def _words(self, group: _Group) -> str:
         text = group.members.get("txt")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -75,6 +75,18 @@ class StageFigures:
     """Rows that ended here as this verifier rejected them; of the last line, those that none of the verifiers named."""
     unscored: int = 0
     """Rows that ended here as it gave no verdict."""
+
+
+def stage_table(lines: Sequence[tuple[str, int, int, int]]) -> list[StageFigures]:
+    """
+    Args:
+        lines: name, count, rejected and unscored of each stage.
+    """
+    before = [0, *(count for _, count, _, _ in lines)]
+    return [
+        StageFigures(name, count, round(100 * (count - earlier) / earlier, 2) if earlier else None, rejected, unscored)
+        for (name, count, rejected, unscored), earlier in zip(lines, before, strict=False)
+    ]
 
 
 @dataclass
@@ -177,13 +189,7 @@ class RowStatistics:
         for name in [*self.verifiers, ""]:
             left -= ended[name, "reject"] + ended[name, "unscored"]
             lines.append((f"after {name}" if name else "kept", left, ended[name, "reject"], ended[name, "unscored"]))
-        before: list[int | None] = [None, *(line[1] for line in lines)]
-        return [
-            StageFigures(
-                name, count, None if not earlier else round(100 * (count - earlier) / earlier, 2), rejected, unscored
-            )
-            for (name, count, rejected, unscored), earlier in zip(lines, before, strict=False)
-        ]
+        return stage_table(lines)
 
     def _ended(self) -> Counter[tuple[str, str]]:
         """Rows by where and how they ended; "" where no verifier said why."""

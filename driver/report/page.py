@@ -16,7 +16,7 @@ from ..dataset.dataset import chosen_rows, finished_facts
 from ..dataset.layouts.layout import layout_named
 from ..disk import write_text
 from ..home import ROOT
-from .figures import Ranking, RowStatistics, StageFigures
+from .figures import Ranking, RowStatistics, stage_table
 from .pictures import annotated, pair
 from .scores import ScoreTally
 from .summary import Summary
@@ -133,13 +133,8 @@ def _figures(summary: Summary, failed: _Failed, skipped: _Failed, statistics: Ro
     """What `summary.json` holds beside the summary."""
     usable = summary.samples - failed.inputs - skipped.inputs
     if statistics is None:
-        change = round(100 * (usable - summary.samples) / summary.samples, 2) if summary.samples else None
-        last = round(100 * (summary.kept - usable) / usable, 2) if usable else None
-        stages = [
-            StageFigures("inputs", summary.samples, None),
-            StageFigures("usable samples", usable, change),
-            StageFigures(summary.gives, summary.kept, last),
-        ]
+        counts = {"inputs": summary.samples, "usable samples": usable, summary.gives: summary.kept}
+        stages = stage_table([(name, count, 0, 0) for name, count in counts.items()])
         return {"stages": [asdict(stage) for stage in stages]}
     kept = summary.kept
     return {

@@ -164,7 +164,9 @@ class ScoreTally:
             bins, counts = np.floor(self._bins / 10), self._counts
             self._exponent += 1
 
-    def _first(self, known: list[tuple[float, RowPlace]], values: np.ndarray, sign: int) -> list[tuple[float, RowPlace]]:
+    def _first(
+        self, known: list[tuple[float, RowPlace]], values: np.ndarray, sign: int
+    ) -> list[tuple[float, RowPlace]]:
         order = np.argsort(sign * values, kind="stable")[:EXTREMES]
         found = [*known, *((float(values[number]), self._places[number]) for number in order)]
         return sorted(found, key=lambda one: sign * one[0])[:EXTREMES]
