@@ -7,7 +7,6 @@ at any moment goes on without doing or losing anything twice.
 from __future__ import annotations
 
 import json
-import sqlite3
 import threading
 import time
 from collections import Counter
@@ -22,54 +21,9 @@ from comfy_nodes.core.records import SampleFailure
 
 from . import places
 from .enrolling import Enrolled, Enrolment, sample_of, state_of
-from .errors import RunError
+from .journal_tables import opened
 from .places import Locator
 from .samples import JournalRow, Planned, Sample
-
-FORM = 1
-"""That of the tables below. Raised whenever they change; journals before the first counted none."""
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS samples (
-    key TEXT PRIMARY KEY,
-    position INTEGER NOT NULL,
-    enrolment INTEGER NOT NULL,
-    source_id TEXT NOT NULL,
-    sample TEXT,
-    pictures TEXT NOT NULL DEFAULT '[]', stamp TEXT NOT NULL DEFAULT '', digest TEXT,
-    state TEXT NOT NULL CHECK (state IN ('pending', 'done', 'failed', 'skipped', 'retired')),
-    attempts INTEGER NOT NULL DEFAULT 0,
-    faults INTEGER NOT NULL DEFAULT 0,
-    deaths INTEGER NOT NULL DEFAULT 0,
-    submissions INTEGER NOT NULL DEFAULT 0,
-    prompt_id TEXT, slot INTEGER, server TEXT,
-    stage TEXT, node TEXT, error_type TEXT, message TEXT,
-    queued_at REAL, finished_at REAL, execution_s REAL, transfer_s REAL
-);
-CREATE INDEX IF NOT EXISTS samples_waiting ON samples (position) WHERE state = 'pending' AND prompt_id IS NULL;
-CREATE INDEX IF NOT EXISTS samples_posted ON samples (position) WHERE state = 'pending' AND prompt_id IS NOT NULL;
-CREATE INDEX IF NOT EXISTS samples_by_state ON samples (state);
-CREATE INDEX IF NOT EXISTS samples_by_position ON samples (position);
-CREATE TABLE IF NOT EXISTS records (
-    key TEXT PRIMARY KEY,
-    sample TEXT NOT NULL REFERENCES samples (key),
-    verdict TEXT NOT NULL,
-    attempt INTEGER NOT NULL,
-    record TEXT NOT NULL
-);
-CREATE INDEX IF NOT EXISTS records_by_verdict ON records (verdict);
-CREATE INDEX IF NOT EXISTS records_by_sample ON records (sample);
-CREATE TABLE IF NOT EXISTS retired (
-    key TEXT NOT NULL,
-    verdict TEXT NOT NULL,
-    attempt INTEGER NOT NULL,
-    record TEXT NOT NULL,
-    sample TEXT NOT NULL,
-    why TEXT NOT NULL,
-    retired_at REAL NOT NULL
-);
-"""
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
@@ -83,10 +37,6 @@ def _in_turn(method: _Method) -> _Method:
             return method(self, *args, **named)
 
     return cast(_Method, held)
-
-
-_DISK_ERRORS = ("SQLITE_FULL", "SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_READONLY", "SQLITE_IOERR", "SQLITE_CANTOPEN")
-"""What a sound journal may meet too."""
 
 
 @dataclass(frozen=True)
@@ -136,25 +86,7 @@ class Journal:
             RunError: the file is not a journal, or the disk is full.
         """
         self._lock = threading.RLock()
-        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        try:
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = NORMAL")
-            self._check_form(path)
-            self._db.executescript(_SCHEMA)
-            self._db.execute(f"PRAGMA user_version = {FORM}")
-        except sqlite3.DatabaseError as error:
-            if error.sqlite_errorname.startswith(_DISK_ERRORS):
-                raise
-            raise RunError(f"{path}: not a journal of EditPairs ({error}); use another --output") from None
-
-    def _check_form(self, path: Path) -> None:
-        """Refuses tables of another form than these methods know."""
-        (form,) = self._db.execute("PRAGMA user_version").fetchone()
-        used = self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'samples'").fetchone()
-        if used and form != FORM:
-            self._db.close()
-            raise RunError(f"{path}: not a journal of EditPairs, or that of another version; use another --output")
+        self._db = opened(path)
 
     def close(self) -> None:
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
