@@ -193,6 +193,15 @@ def finished_facts(output: Path) -> DatasetFacts:
     return facts
 
 
+def dataset_digest(output: Path) -> str:
+    """SHA-256 of a finished run's `shards.json`: changes with anything in its rows.
+
+    Raises: as `finished_facts`.
+    """
+    finished_facts(output)
+    return hashlib.sha256((output / FACTS).read_bytes()).hexdigest()
+
+
 def stored_rows(output: Path, config: str, images: bool = True) -> Iterator[StoredRow]:
     """The rows of a finished config, whatever its layout.
 

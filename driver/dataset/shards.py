@@ -39,9 +39,6 @@ class ConfigFacts(BaseModel):
     tasks: dict[str, int]
     shards: tuple[Shard, ...]
 
-    def streams(self) -> list[str]:
-        return sorted({shard.stream for shard in self.shards})
-
 
 class DatasetFacts(BaseModel):
     """`shards.json`: what the dataset holds, written when all of it is in place."""

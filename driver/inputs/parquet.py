@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, BinaryIO
 
 import pyarrow as pa
@@ -27,7 +28,7 @@ from .annotation import photo_of
 from .find import Input
 from .photo import InputError, Photo
 from .records import EDITED, GIVEN_SCORES, NAMES
-from .storage import ShardStamps, Storage, said
+from .storage import Storage, said
 
 IMAGES = (
     "image", "source_image", "src_image", "input_image", "input_images", "original_image", "photo",
@@ -61,7 +62,7 @@ class ParquetReader:
         self.distant = given.photos.remote and given.photos is not given.storage
         self._input = given
         self._open = _Cursors()
-        self._stamps = ShardStamps()
+        self._stamp = lru_cache(1)(given.storage.stamp)  # a shard's photos are asked for in a row
 
     def remedy(self, photo: Photo) -> str:
         return "fill its bbox (xyxy in pixels) or its mask, or leave the row out"
@@ -86,7 +87,7 @@ class ParquetReader:
 
     def stamp(self, file: Locator) -> str:
         if isinstance(file, Cell):
-            return self._stamps.of(self._input.storage, file.shard)
+            return self._stamp(file.shard)
         return self._input.photos.stamp(path_of(file))
 
     def read(self, file: Locator) -> bytes:

@@ -236,21 +236,6 @@ class _RemoteFile(io.RawIOBase):
         super().close()
 
 
-class ShardStamps:
-    """Stamps of files that hold many photos each: a file is looked at once, as its photos are asked for in a row."""
-
-    def __init__(self) -> None:
-        self._last = "", ""
-
-    def of(self, storage: Storage, name: str) -> str:
-        """The file's stamp. Raises OSError."""
-        last, stamp = self._last
-        if last != name:
-            stamp = storage.stamp(name)
-            self._last = name, stamp
-        return stamp
-
-
 def locate(path: str) -> tuple[Storage, str] | None:
     """The folder that a path or URL is or lies in, and the file's name there, "" for a folder; None: not there.
 

@@ -11,6 +11,7 @@ import tarfile
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 from unicodedata import normalize
@@ -26,7 +27,7 @@ from .find import Input
 from .photo import InputError, Photo
 from .records import read_record
 from .storage import MAX_BYTES as MAX_PICTURE
-from .storage import Refused, ShardStamps, Storage, said
+from .storage import Refused, Storage, said
 from .words import MAX_BYTES, NoWords, captioned, words_in
 
 _BLOCK = tarfile.BLOCKSIZE
@@ -51,7 +52,7 @@ class WebdatasetReader:
     def __init__(self, given: Input):
         self._input = given
         self._open = _Open()
-        self._stamps = ShardStamps()
+        self._stamp = lru_cache(1)(given.storage.stamp)  # a shard's photos are asked for in a row
 
     def remedy(self, photo: Photo) -> str:
         key = photos.readable(name_of(photo.file).partition(".")[0])
@@ -73,7 +74,7 @@ class WebdatasetReader:
         )
 
     def stamp(self, file: Locator) -> str:
-        return self._stamps.of(self._input.storage, _member(file).shard)
+        return self._stamp(_member(file).shard)
 
     def read(self, file: Locator) -> bytes:
         member = _member(file)

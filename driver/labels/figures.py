@@ -16,14 +16,14 @@ from typing import Any
 
 from comfy_nodes.core.verdicts.verdicts import majority
 
-from ..dataset.dataset import stored_rows
+from ..dataset.dataset import dataset_digest, stored_rows
 from ..dataset.shards import CONFIGS
 from ..disk import write_text
 from ..errors import RunError
 from ..report.agreement import TwoByTwo, wilson
 from ..report.figures import KEEP
 from .labels import Labels
-from .sample import SAMPLE, dataset_digest, read_sample
+from .sample import SAMPLE, read_sample
 
 REPORT = "labels_report.json"
 

@@ -23,13 +23,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from comfy_nodes.core.verdicts.verdicts import Answer
 
-from ..dataset.dataset import chosen_rows
+from ..dataset.dataset import chosen_rows, dataset_digest
 from ..dataset.layouts.layout import StoredRow
 from ..errors import RunError
 from ..report.page import template_named
 from ..report.scores import RowPlace
 from .labels import Label, Labels
-from .sample import DrawnRow, dataset_digest
+from .sample import DrawnRow
 
 HOST = "127.0.0.1"
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from ..dataset.dataset import FACTS, finished_facts, stored_rows
+from ..dataset.dataset import dataset_digest, stored_rows
 from ..dataset.shards import CONFIGS
 from ..disk import write_text
 from ..errors import RunError
@@ -74,16 +74,6 @@ class DrawnRow:
         scores = {one["name"]: one["value"] for one in row["scores"] or []}
         words = {name: row[name] for name in ("key", "task", "verdict", "prompt")}
         return cls(place=place, reason=row["reject_reason"] or "", scores=scores, **words)
-
-
-def dataset_digest(run: Path) -> str:
-    """Changes with anything in the run's rows.
-
-    Raises:
-        RunError: no finished dataset lies there.
-    """
-    finished_facts(run)
-    return hashlib.sha256((run / FACTS).read_bytes()).hexdigest()
 
 
 def read_sample(run: Path) -> DrawnSample | None:

@@ -175,7 +175,7 @@ def write_card(output: Path, summary: Summary, environment: dict[str, Any]) -> N
     configs = [
         (config + suffix if number else plain[config], glob)
         for config, held in facts.configs.items()
-        for number, (suffix, glob) in enumerate(layout.card(config, held.streams()))
+        for number, (suffix, glob) in enumerate(layout.card(config, sorted({shard.stream for shard in held.shards})))
     ]
     columns = layout.empty_features()
     empty = [plain[config] for config, held in facts.configs.items() if not held.rows]

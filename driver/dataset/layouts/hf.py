@@ -115,11 +115,9 @@ class HfLayout(Layout):
         before, after = ([image["bytes"] for image in known[1][name][row].as_py()] for name in IMAGE_COLUMNS)
         return before, after
 
-    def row(self, folder: Path, shard: Shard, place: int) -> StoredRow:
+    def columns(self, folder: Path, shard: Shard, place: int) -> dict[str, Any]:
         with pq.ParquetFile(folder / shard.files[0]) as file:
-            columns = columns_at(file, place)
-        before, after = self.images(folder, shard, place)
-        return StoredRow.model_construct(columns=columns, inputs=tuple(before), outputs=tuple(after))
+            return columns_at(file, place)
 
     def rows(self, folder: Path, shard: Shard, images: bool) -> Iterator[StoredRow]:
         columns = SCHEMA.names if images else PLAIN.names
@@ -127,10 +125,8 @@ class HfLayout(Layout):
             for group in range(file.num_row_groups):
                 for batch in file.read_row_group(group, columns=columns).to_batches(max_chunksize=64):
                     for row in batch.to_pylist():
-                        before, after = (
-                            tuple(image["bytes"] for image in row.pop(name)) if images else () for name in IMAGE_COLUMNS
-                        )
-                        yield StoredRow.model_construct(columns=row, inputs=before, outputs=after)
+                        held = [[one["bytes"] for one in row.pop(name)] for name in IMAGE_COLUMNS] if images else []
+                        yield StoredRow.of(row, *held)
 
     def card(self, config: str, streams: Sequence[str]) -> list[tuple[str, str]]:
         return [("", f"{config}/*.parquet")]

@@ -67,27 +67,20 @@ class ImgEditLayout(Layout):
 
     def index(self, folder: Path, shard: Shard) -> Iterator[tuple[str, int]]:
         with TarReader(folder / shard.files[0]) as tar:
-            last = ""
-            for member in tar.members():
-                key = _key_of(member.name)
-                if key != last:
-                    yield key, member.place
-                last = key
+            yield from tar.index(_key_of)
 
     def images(self, folder: Path, shard: Shard, place: int) -> tuple[list[bytes], list[bytes]]:
         with TarReader(folder / shard.files[0]) as tar:
-            return _images(tar, next(_items(tar, place))[1])
+            return _images(tar, next(tar.groups(_key_of, place))[1])
 
-    def row(self, folder: Path, shard: Shard, place: int) -> StoredRow:
+    def columns(self, folder: Path, shard: Shard, place: int) -> dict[str, Any]:
         with TarReader(folder / shard.files[0]) as tar:
-            key, members = next(_items(tar, place))
-            before, after = _images(tar, members)
+            key = _key_of(next(tar.members(place)).name)
         for name in _columns_of(shard):
             with pq.ParquetFile(folder / name) as file:
                 found = next((at for one, at in key_places(file) if one == key), None)
                 if found is not None:
-                    columns = columns_at(file, found)
-                    return StoredRow.model_construct(columns=columns, inputs=tuple(before), outputs=tuple(after))
+                    return columns_at(file, found)
         raise ValueError(f"{key} stands in no table")
 
     def rows(self, folder: Path, shard: Shard, images: bool) -> Iterator[StoredRow]:
@@ -98,12 +91,11 @@ class ImgEditLayout(Layout):
                 file = opened.enter_context(pq.ParquetFile(folder / name))
                 columns[name] = (row for batch in file.iter_batches(256) for row in batch.to_pylist())
             heads: dict[str, dict[str, Any]] = {name: next(rows, {}) for name, rows in columns.items()}
-            for key, members in _items(tar):
+            for key, members in tar.groups(_key_of):
                 name = next((name for name, head in heads.items() if head.get("key") == key), "")
                 if not name:
                     raise ValueError(f"{key} stands in no table in its order")
-                before, after = _images(tar, members) if images else ([], [])
-                yield StoredRow.model_construct(columns=heads[name], inputs=tuple(before), outputs=tuple(after))
+                yield StoredRow.of(heads[name], *(_images(tar, members) if images else ()))
                 heads[name] = next(columns[name], {})
 
     def card(self, config: str, streams: Sequence[str]) -> list[tuple[str, str]]:
@@ -240,12 +232,6 @@ def _columns_of(shard: Shard) -> list[str]:
 
 def _key_of(path: str) -> str:
     return path.split("/")[1]
-
-
-def _items(tar: TarReader, place: int = 0) -> Iterator[tuple[str, list[TarMember]]]:
-    """Keys with their members from a place on."""
-    for key, members in groupby(tar.members(place), lambda member: _key_of(member.name)):
-        yield key, list(members)
 
 
 def _images(tar: TarReader, members: Sequence[TarMember]) -> tuple[list[bytes], list[bytes]]:
