@@ -170,19 +170,6 @@ def test_core_names_neither_torch_nor_comfyui_nor_anything_of_ours_above_it() ->
     assert not libraries(core) & (TORCH | COMFYUI)
 
 
-def test_nodes_do_not_import_nodes() -> None:
-    nodes = {name: used for name, used in imports().items() if name.startswith("comfy_nodes.nodes.")}
-    assert len(nodes) > 20
-    assert [(name, one) for name, used in nodes.items() for one in used if one.startswith("comfy_nodes.nodes")] == []
-
-
-def test_journal_and_monitor_know_neither_readers_nor_http() -> None:
-    needed = closure("driver.journal", "driver.monitor")
-    assert {"driver.journal", "driver.monitor.metrics", "driver.samples"} <= needed
-    assert {name for name in needed if room(name) in ("driver.inputs", "driver.comfyui")} == set()
-    assert not libraries(needed) & HTTP
-
-
 def renames(call: ast.Call) -> bool:
     """Whether a call gives a file another name; `str.replace` takes two words, `datetime.replace` takes none."""
     name, words = getattr(call.func, "attr", ""), len(call.args)
@@ -208,6 +195,19 @@ def test_a_renaming_is_told_from_the_words_like_it() -> None:
     others = "text.replace('a', 'b')", "now.replace(microsecond=0)", "dataclasses.replace(row, key='b')"
     for line, expected in [*((line, True) for line in told), *((line, False) for line in others)]:
         assert renames(ast.parse(line, mode="eval").body) is expected, line
+
+
+def test_nodes_do_not_import_nodes() -> None:
+    nodes = {name: used for name, used in imports().items() if name.startswith("comfy_nodes.nodes.")}
+    assert len(nodes) > 20
+    assert [(name, one) for name, used in nodes.items() for one in used if one.startswith("comfy_nodes.nodes")] == []
+
+
+def test_journal_and_monitor_know_neither_readers_nor_http() -> None:
+    needed = closure("driver.journal", "driver.monitor")
+    assert {"driver.journal", "driver.monitor.metrics", "driver.samples"} <= needed
+    assert {name for name in needed if room(name) in ("driver.inputs", "driver.comfyui")} == set()
+    assert not libraries(needed) & HTTP
 
 
 # What an interpreter loads
