@@ -230,10 +230,10 @@ def chosen_rows(output: Path, config: str, chosen: set[int]) -> Iterator[tuple[i
     layout = layout_named(facts.layout)
     first = 0
     for shard in facts.configs[config].shards:
-        if wanted := chosen.intersection(range(first, first + shard.rows)):
+        if wanted := [number for number in sorted(chosen) if first <= number < first + shard.rows]:
             with reading(output, config, shard):
                 places = list(layout.index(output / config, shard))
-                for number in sorted(wanted):
+                for number in wanted:
                     yield number, _row_at(layout, output / config, shard, *places[number - first])
         first += shard.rows
 
