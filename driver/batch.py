@@ -36,11 +36,11 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         # Imported when it is needed: the help answers at once.
         if options.adopt or options.collect or options.open:
-            from driver.artists import commands as sharing
+            from driver.artists import commands
 
             if options.collect:
-                return _conclude(options, sharing.collect(options), stopped=False)
-            (sharing.adopt if options.adopt else sharing.open_row)(options)
+                return _conclude(options, commands.collect(options), stopped=False)
+            (commands.adopt if options.adopt else commands.open_row)(options)
             return 0
         if options.dry_run:
             from driver.pipeline.dry_run import dry_run

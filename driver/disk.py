@@ -1,6 +1,6 @@
-"""Whether the disks that a run writes to have room: below the watermark it begins nothing new, until there is room again.
+"""The disks that are written to: whether they have room, what survives a loss of power, and their errors in one line.
 
-Asked before every prompt, by all workers. Knows nothing of what is written.
+Below the watermark a run begins nothing new, until there is room again; all workers ask before every prompt.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from comfy_nodes.core.whole_files import replacing
+from comfy_nodes.core.whole_files import replacing, write_whole
 
 from .errors import RunError
 
@@ -98,6 +99,18 @@ def disk_error(error: OSError, folder: Path) -> RunError:
     return RunError(f"{folder}: cannot be written ({error.strerror}); check its permissions", status=1)
 
 
+@contextmanager
+def disk_errors(folder: Path) -> Iterator[None]:
+    """
+    Raises:
+        RunError: in the place of any `OSError` in the block; `disk_error` says what it says.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise disk_error(error, folder) from None
+
+
 def make_durable(path: Path) -> None:
     """Sees that a file, or a folder's names, survive a loss of power."""
     if path.is_dir() and os.name != "posix":
@@ -109,15 +122,18 @@ def make_durable(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_lines(path: Path, items: Iterable[dict[str, Any]]) -> None:
-    """Replaces a file of JSON lines in one step.
+def write_text(path: Path, text: str) -> None:
+    """Replaces a file in one step.
 
     Raises:
-        RunError: the disk is full.
+        RunError: the disk is full, or may not be written to.
     """
-    try:
-        with replacing(path) as file:
-            for item in items:
-                file.write((json.dumps(item, ensure_ascii=False) + "\n").encode())
-    except OSError as error:
-        raise disk_error(error, path.parent) from None
+    with disk_errors(path.parent):
+        write_whole(path, text)
+
+
+def write_lines(path: Path, items: Iterable[dict[str, Any]]) -> None:
+    """The same for a file of JSON lines."""
+    with disk_errors(path.parent), replacing(path) as file:
+        for item in items:
+            file.write((json.dumps(item, ensure_ascii=False) + "\n").encode())

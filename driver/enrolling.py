@@ -16,14 +16,14 @@ from typing import Any
 
 from comfy_nodes.core.photos import PhotoError
 from comfy_nodes.core.records import SampleFailure
-from comfy_nodes.core.regions.annotation import to_json
+from comfy_nodes.core.regions.annotation import parse_annotation, to_json
 
-from . import places as source_places
+from . import places
 from .errors import RunError
 from .places import Locator
 from .samples import SECONDS, Planned, Sample, Spare, Unusable, unusable
 
-WORDS = ("instruction", *SECONDS, "task", "own_task", "subtask", "slot")
+_WORDS = ("instruction", *SECONDS, "task", "own_task", "subtask", "slot")
 """A sample's texts and second pictures, of which most are empty."""
 
 MOST_GONE = 0.5
@@ -147,7 +147,7 @@ class Enrolment:
 
     def _sample(self, one: Sample, position: int) -> bool:
         """Returns whether it is finished, of another input."""
-        now = sample_text(one), json.dumps([source_places.to_json(file) for file in one.pictures]), one.stamp
+        now = sample_text(one), json.dumps([places.to_json(file) for file in one.pictures]), one.stamp
         found = self._db.execute(
             "SELECT state, stage, sample, stamp, digest, sample = ? AND pictures = ? AND stamp = ? FROM samples "
             "WHERE key = ?",
@@ -259,11 +259,21 @@ def state_of(failure: SampleFailure) -> str:
 
 def sample_text(sample: Sample) -> str:
     """A sample as the journal keeps it, without its key."""
-    words = {name: source_places.to_json(getattr(sample, name)) for name in WORDS if getattr(sample, name)}
+    words = {name: places.to_json(getattr(sample, name)) for name in _WORDS if getattr(sample, name)}
     edited = next((one.kind for one in sample.annotation.regions), "")
     return json.dumps(
-        {"file": source_places.to_json(sample.file), "kind": edited, "annotation": to_json(sample.annotation), **words}
+        {"file": places.to_json(sample.file), "kind": edited, "annotation": to_json(sample.annotation), **words}
     )
+
+
+def sample_of(key: str, text: str) -> Sample:
+    """The other way round."""
+    item = json.loads(text)
+    words: dict[str, Any] = {name: places.from_json(item[name]) for name in _WORDS if name in item}
+    annotation = parse_annotation(item["annotation"])
+    # The format lists objects before backgrounds; in a sample what is edited stands first.
+    regions = sorted(annotation.regions, key=lambda one: one.kind != item.get("kind"))
+    return Sample(key, places.from_json(item["file"]), replace(annotation, regions=tuple(regions)), **words)
 
 
 def _made_from(text: str) -> dict[str, Any]:

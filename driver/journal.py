@@ -7,70 +7,23 @@ at any moment goes on without doing or losing anything twice.
 from __future__ import annotations
 
 import json
-import sqlite3
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from comfy_nodes.core.records import SampleFailure
-from comfy_nodes.core.regions.annotation import parse_annotation
 
-from . import places as source_places
-from .enrolling import WORDS, Enrolled, Enrolment, state_of
-from .errors import RunError
+from . import places
+from .enrolling import Enrolled, Enrolment, sample_of, state_of
+from .journal_tables import opened
 from .places import Locator
-from .samples import Planned, Row, Sample
-
-FORM = 1
-"""That of the tables below. Raised whenever they change; journals before the first counted none."""
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS samples (
-    key TEXT PRIMARY KEY,
-    position INTEGER NOT NULL,
-    enrolment INTEGER NOT NULL,
-    source_id TEXT NOT NULL,
-    sample TEXT,
-    pictures TEXT NOT NULL DEFAULT '[]', stamp TEXT NOT NULL DEFAULT '', digest TEXT,
-    state TEXT NOT NULL CHECK (state IN ('pending', 'done', 'failed', 'skipped', 'retired')),
-    attempts INTEGER NOT NULL DEFAULT 0,
-    faults INTEGER NOT NULL DEFAULT 0,
-    deaths INTEGER NOT NULL DEFAULT 0,
-    submissions INTEGER NOT NULL DEFAULT 0,
-    prompt_id TEXT, slot INTEGER, server TEXT,
-    stage TEXT, node TEXT, error_type TEXT, message TEXT,
-    queued_at REAL, finished_at REAL, execution_s REAL, transfer_s REAL
-);
-CREATE INDEX IF NOT EXISTS samples_waiting ON samples (position) WHERE state = 'pending' AND prompt_id IS NULL;
-CREATE INDEX IF NOT EXISTS samples_posted ON samples (position) WHERE state = 'pending' AND prompt_id IS NOT NULL;
-CREATE INDEX IF NOT EXISTS samples_by_state ON samples (state);
-CREATE INDEX IF NOT EXISTS samples_by_position ON samples (position);
-CREATE TABLE IF NOT EXISTS records (
-    key TEXT PRIMARY KEY,
-    sample TEXT NOT NULL REFERENCES samples (key),
-    verdict TEXT NOT NULL,
-    attempt INTEGER NOT NULL,
-    record TEXT NOT NULL
-);
-CREATE INDEX IF NOT EXISTS records_by_verdict ON records (verdict);
-CREATE INDEX IF NOT EXISTS records_by_sample ON records (sample);
-CREATE TABLE IF NOT EXISTS retired (
-    key TEXT NOT NULL,
-    verdict TEXT NOT NULL,
-    attempt INTEGER NOT NULL,
-    record TEXT NOT NULL,
-    sample TEXT NOT NULL,
-    why TEXT NOT NULL,
-    retired_at REAL NOT NULL
-);
-"""
+from .samples import JournalRow, Planned, Sample
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
@@ -86,10 +39,6 @@ def _in_turn(method: _Method) -> _Method:
     return cast(_Method, held)
 
 
-_DISK_ERRORS = ("SQLITE_FULL", "SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_READONLY", "SQLITE_IOERR", "SQLITE_CANTOPEN")
-"""What a sound journal may meet too."""
-
-
 @dataclass(frozen=True)
 class Tries:
     """Attempts that ended with a word on the sample, and prompts that were posted, for whatever end."""
@@ -98,21 +47,21 @@ class Tries:
     submissions: int
 
 
-Place = tuple[int, str]
+Position = tuple[int, str]
 """Where a sample stands in the input's order: its position, which two may have after a change of the input, and its key."""
 
-BEFORE_ALL: Place = (-1, "")
+BEFORE_ALL: Position = (-1, "")
 
 
 @dataclass(frozen=True)
-class Waiting:
+class WaitingSample:
     """A sample that waits, and its place in the input."""
 
     position: int
     sample: Sample
 
     @property
-    def place(self) -> Place:
+    def place(self) -> Position:
         return self.position, self.sample.key
 
 
@@ -137,25 +86,7 @@ class Journal:
             RunError: the file is not a journal, or the disk is full.
         """
         self._lock = threading.RLock()
-        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        try:
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = NORMAL")
-            self._check_form(path)
-            self._db.executescript(_SCHEMA)
-            self._db.execute(f"PRAGMA user_version = {FORM}")
-        except sqlite3.DatabaseError as error:
-            if error.sqlite_errorname.startswith(_DISK_ERRORS):
-                raise
-            raise RunError(f"{path}: not a journal of EditPairs ({error}); use another --output") from None
-
-    def _check_form(self, path: Path) -> None:
-        """Refuses tables of another form than these methods know."""
-        (form,) = self._db.execute("PRAGMA user_version").fetchone()
-        used = self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'samples'").fetchone()
-        if used and form != FORM:
-            self._db.close()
-            raise RunError(f"{path}: not a journal of EditPairs, or that of another version; use another --output")
+        self._db = opened(path)
 
     def close(self) -> None:
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -213,9 +144,7 @@ class Journal:
         found = self._db.execute(
             "SELECT DISTINCT pictures, stamp FROM samples WHERE state != 'retired' AND stamp != ''"
         )
-        return any(
-            stamp([source_places.from_json(one) for one in json.loads(pictures)]) != known for pictures, known in found
-        )
+        return any(stamp([places.from_json(one) for one in json.loads(pictures)]) != known for pictures, known in found)
 
     @_in_turn
     def read_from(self, key: str, digest: str) -> None:
@@ -242,7 +171,7 @@ class Journal:
         return cursor.rowcount
 
     @_in_turn
-    def waiting(self, after: Place, limit: int, tasks: Collection[str] | None = None) -> list[Waiting]:
+    def waiting(self, after: Position, limit: int, tasks: Collection[str] | None = None) -> list[WaitingSample]:
         """Samples that wait and are in no queue of a server, in the input's order.
 
         Args:
@@ -255,7 +184,7 @@ class Journal:
             f"AND position >= ? AND (position, key) > (?, ?){of_tasks} ORDER BY position, key LIMIT ?",
             (after[0], *after, *names, limit),
         )
-        return [Waiting(position, _sample(key, text)) for position, key, text in rows]
+        return [WaitingSample(position, sample_of(key, text)) for position, key, text in rows]
 
     @_in_turn
     def pending(self, tasks: Collection[str] | None = None) -> int:
@@ -272,7 +201,7 @@ class Journal:
             "WHERE state = 'pending' AND prompt_id IS NOT NULL ORDER BY position"
         ).fetchall()
         return [
-            Submission(_sample(key, text), prompt_id, slot, server, Tries(attempts, submissions))
+            Submission(sample_of(key, text), prompt_id, slot, server, Tries(attempts, submissions))
             for key, text, prompt_id, slot, server, attempts, submissions in rows
         ]
 
@@ -280,7 +209,7 @@ class Journal:
     def sample(self, key: str) -> Sample | None:
         """The sample of this key; None where there is none, or only an input that gave none."""
         row = self._db.execute("SELECT sample FROM samples WHERE key = ?", (key,)).fetchone()
-        return _sample(key, row[0]) if row and row[0] else None
+        return sample_of(key, row[0]) if row and row[0] else None
 
     @_in_turn
     def tries(self, key: str) -> Tries:
@@ -333,7 +262,7 @@ class Journal:
         self._db.execute("UPDATE samples SET prompt_id = NULL WHERE key = ? AND state = 'pending'", (key,))
 
     @_in_turn
-    def tried(self, key: str, rows: Sequence[Row] = ()) -> None:
+    def tried(self, key: str, rows: Sequence[JournalRow] = ()) -> None:
         """An attempt came to nothing and another one follows: the sample waits again. `rows` are what it gave."""
         with self._transaction():
             cursor = self._db.execute(
@@ -344,7 +273,7 @@ class Journal:
                 self._insert(key, rows)
 
     @_in_turn
-    def done(self, key: str, rows: Sequence[Row], transfer_s: float) -> bool:
+    def done(self, key: str, rows: Sequence[JournalRow], transfer_s: float) -> bool:
         """The sample's files lie on disk. Returns False where it was finished before, and changes nothing then."""
         with self._transaction():
             cursor = self._db.execute(
@@ -369,7 +298,7 @@ class Journal:
                 )
         return samples
 
-    def _insert(self, key: str, rows: Sequence[Row]) -> None:
+    def _insert(self, key: str, rows: Sequence[JournalRow]) -> None:
         # The same try may come home twice; another sample's record must never be replaced.
         self._db.executemany("DELETE FROM records WHERE key = ? AND sample = ?", [(row.key, key) for row in rows])
         self._db.executemany(
@@ -488,12 +417,3 @@ def _of_tasks(tasks: Collection[str] | None) -> tuple[str, tuple[str, ...]]:
     if tasks is None:
         return "", ()
     return f" AND json_extract(sample, '$.task') IN ({', '.join('?' * len(tasks))})", tuple(tasks)
-
-
-def _sample(key: str, text: str) -> Sample:
-    item = json.loads(text)
-    words: dict[str, Any] = {name: source_places.from_json(item[name]) for name in WORDS if name in item}
-    annotation = parse_annotation(item["annotation"])
-    # The format lists objects before backgrounds; in a sample what is edited stands first.
-    regions = sorted(annotation.regions, key=lambda one: one.kind != item.get("kind"))
-    return Sample(key, source_places.from_json(item["file"]), replace(annotation, regions=tuple(regions)), **words)

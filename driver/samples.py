@@ -122,7 +122,7 @@ def unusable(source_id: str, failure: SampleFailure, key_of: str | None = None) 
 
 
 @dataclass(frozen=True)
-class Row:
+class JournalRow:
     """A record as the journal keeps it."""
 
     key: str

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 from .tasks import TASKS
 
-_ALIASES = {
+ALIASES = {
     "adjust": "alter", "compose": "hybrid", "multi-premise": "content_memory",
     "content_understand": "content_understanding", "omit-refer": "content_understanding",
     "version_backtrack": "version_backtracking", "version_refer": "version_backtracking",
@@ -19,7 +19,7 @@ _ALIASES = {
 def task_of_file(name: str) -> str:
     """The task that a file's name says it is for; "" where it says none."""
     stem = PurePosixPath(name).stem
-    return _ALIASES.get(stem, stem if stem in TASKS else "")
+    return ALIASES.get(stem, stem if stem in TASKS else "")
 
 
 SOURCE = "editpairs"

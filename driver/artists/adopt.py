@@ -25,7 +25,7 @@ from ..graph.bound import BatchGraph
 from ..graph.file import WorkflowFile
 from ..graph.partner import KEY_VARIABLE, paid_nodes
 from ..graph.ui import NodePath, Origin, UiGraph, fresh_node, without_shown_values
-from . import their_masks as adopted_masks
+from . import their_masks
 from .their_graph import IMAGE, MASK, Graph, Question
 from .their_words import WordsInput, words_of
 
@@ -169,9 +169,9 @@ class _Adoption:
         words = words_of(graph, way)
         self._settled(words)
         seeds = graph.seeds(way)
-        masks = adopted_masks.masks_of(graph, way, source)
-        inside = adopted_masks.editors(graph, way, masks)
-        cut_out = adopted_masks.cut_out(graph, result, masks)
+        masks = their_masks.masks_of(graph, way, source)
+        inside = their_masks.editors(graph, way, masks)
+        cut_out = their_masks.cut_out(graph, result, masks)
         fitted = graph.fitted(way, source)
         edited = self._outside(graph.api[result[0]]["inputs"][result[1]])
         photo = self._outside([fitted[-1], 0]) if fitted else None
@@ -228,7 +228,7 @@ class _Adoption:
         """
         if not inside:
             return INSTRUCT.name
-        return ERASING_TASK if adopted_masks.erases(self._graph, inside, words) else MASKED_TASK
+        return ERASING_TASK if their_masks.erases(self._graph, inside, words) else MASKED_TASK
 
     def _load(self, source: str, task: str, words: str, seeds: list[Seed], at: tuple[float, float]) -> int:
         """Load Edit Sample with what the artist had: picture, words and seed."""

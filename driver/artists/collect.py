@@ -26,6 +26,7 @@ from comfy_nodes.core.keys import file_stem, sample_key
 from comfy_nodes.core.records import EditRecord, SampleFailure, SavedFile
 from comfy_nodes.core.regions.annotation import Annotation
 from comfy_nodes.core.verdicts.verdicts import UNVOUCHED
+from comfy_nodes.core.whole_files import move_whole
 
 from ..dataset.binding import Damaged, Foreign, Unfit, invalid, pictures
 from ..dataset.ownership import JOURNAL
@@ -35,7 +36,7 @@ from ..home import VERSION
 from ..journal import Journal
 from ..pipeline.folder import OutputFolder
 from ..report.summary import Summary
-from ..samples import Row, Sample, Unusable
+from ..samples import JournalRow, Sample, Unusable
 
 BY_HAND = "by hand"
 """What stands in the place of a workflow's name: the graphs differ from pair to pair, and their PNGs carry them."""
@@ -298,14 +299,14 @@ def _write_journal(
     every = list(records)
     journal.enrol([*(_sample(record) for record in every), *refused], None)
     for record in every:
-        journal.done(record.key, [Row(record.key, record.verdict, record.model_dump_json())], 0.0)
+        journal.done(record.key, [JournalRow(record.key, record.verdict, record.model_dump_json())], 0.0)
     values = {"graph": CLAIM, "seed": "0", "run_id": target.journal.get("run_id") or uuid.uuid4().hex}
     values[PIXELS] = json.dumps(pixels)
     for name, value in values.items():
         journal.set(name, value)
     journal.close()
     target.journal.close()
-    fresh.replace(target.path / JOURNAL)
+    move_whole(fresh, target.path / JOURNAL)
     target.journal = Journal(target.path / JOURNAL)
 
 

@@ -26,11 +26,10 @@ from comfy_nodes.core.regions.annotation import Provenance
 from comfy_nodes.core.whole_files import write_whole
 
 from ..comfyui.client import ComfyServer
-from ..dataset.dataset import finished_facts, stored_rows
+from ..dataset.dataset import finished_facts, stored_row
 from ..dataset.layouts.layout import StoredRow
 from ..dataset.ownership import JOURNAL, check_journal, refuse_links
 from ..dataset.rows import key_stem
-from ..dataset.shards import CONFIGS
 from ..engine.posting import sample_widgets
 from ..errors import RunError
 from ..graph import partner
@@ -105,7 +104,9 @@ def find_row(key: str, run: Path) -> Found:
     """
     finished_facts(run)
     refuse_links(run)
-    row = _stored(run, key)
+    row = stored_row(run, key)
+    if row is None:
+        raise RunError(f"--open {key}: {run} has no row of this key; report.html and the column key name them")
     sample = _sample_of(run, key_stem(key))
     return Found(run, row, sample, *_graphs(run, sample.task or str(row.columns["task"])))
 
@@ -191,14 +192,6 @@ def _compared(key: str, stored: tuple[bytes, ...], made: list[bytes]) -> Again:
         "no pixel differs" if not largest else f"differs by up to {largest} of 255 levels in {share:.2%} of the pixels"
     )
     return Again(largest, share, f"{key} made again: {said}")
-
-
-def _stored(run: Path, key: str) -> StoredRow:
-    for config in CONFIGS:
-        for row in stored_rows(run, config):
-            if row.columns["key"] == key:
-                return row
-    raise RunError(f"--open {key}: {run} has no row of this key; report.html and the column key name them")
 
 
 def _sample_of(run: Path, key: str) -> Sample:

@@ -23,9 +23,9 @@ import numpy as np
 import pyarrow as pa
 
 from comfy_nodes.core.keys import checked_key
-from comfy_nodes.core.whole_files import write_whole
+from comfy_nodes.core.whole_files import move_whole, replace_folder, write_whole
 
-from ..disk import disk_error, make_durable
+from ..disk import disk_errors, make_durable
 from ..errors import RunError
 from ..journal import Journal
 from .binding import png_size
@@ -72,27 +72,25 @@ def write_dataset(
     earlier = listed or found_facts(output)
     images = _Images(spool, output, earlier)
     lost: list[str] = []
-    try:
-        written = _write(journal, images, output, work, facts, layout, earlier)
-        while images.lost:
-            lost += journal.lost(images.lost)
-            images.lost.clear()
+    with disk_errors(output):
+        try:
             written = _write(journal, images, output, work, facts, layout, earlier)
-        _commit(written, work)
-    except BaseException as error:
-        if not unfinished(work):
-            for folder in CONFIGS:  # what was written so far takes the room that the next try needs
-                shutil.rmtree(work / f"{folder}.new", ignore_errors=True)
-        if isinstance(error, OSError):
-            raise disk_error(error, output) from None
-        raise
-    try:
-        restore(output, work)
-    except BaseException as error:
-        restore(output, work)  # Ctrl-C between two renames; what stops it twice is put right by the next run
-        if isinstance(error, OSError):
-            raise disk_error(error, output) from None
-        raise
+            while images.lost:
+                lost += journal.lost(images.lost)
+                images.lost.clear()
+                written = _write(journal, images, output, work, facts, layout, earlier)
+            write_whole(work / COMMIT, written.model_dump_json(indent=1) + "\n")
+            make_durable(work)
+        except BaseException:
+            if not unfinished(work):
+                for folder in CONFIGS:  # what was written so far takes the room that the next try needs
+                    shutil.rmtree(work / f"{folder}.new", ignore_errors=True)
+            raise
+        try:
+            restore(output, work)
+        except BaseException:
+            restore(output, work)  # Ctrl-C between two renames; what stops it twice is put right by the next run
+            raise
     spool.clear()
     return Written(tuple(lost), rebuilt=listed is None and earlier is not None)
 
@@ -138,12 +136,11 @@ def restore(output: Path, work: Path) -> None:
         if fresh.exists():
             if place.exists():
                 shutil.rmtree(old, ignore_errors=True)
-                place.rename(old)
-            fresh.rename(place)
+            replace_folder(fresh, place, old)
         if old.exists():
             keep_others(old, place, ours)
     make_durable(output)
-    (work / COMMIT).replace(output / FACTS)
+    move_whole(work / COMMIT, output / FACTS)
     make_durable(output)
     for folder in CONFIGS:
         shutil.rmtree(work / f"{folder}.old", ignore_errors=True)
@@ -196,6 +193,15 @@ def finished_facts(output: Path) -> DatasetFacts:
     return facts
 
 
+def dataset_digest(output: Path) -> str:
+    """SHA-256 of a finished run's `shards.json`: changes with anything in its rows.
+
+    Raises: as `finished_facts`.
+    """
+    finished_facts(output)
+    return hashlib.sha256((output / FACTS).read_bytes()).hexdigest()
+
+
 def stored_rows(output: Path, config: str, images: bool = True) -> Iterator[StoredRow]:
     """The rows of a finished config, whatever its layout.
 
@@ -212,32 +218,51 @@ def stored_rows(output: Path, config: str, images: bool = True) -> Iterator[Stor
     for shard in facts.configs[config].shards:
         with reading(output, config, shard):
             for row in layout.rows(output / config, shard, images) if shard.rows else ():
-                checked_key(row.columns["key"])  # it names files
-                if images:
-                    check_pictures(row.columns["key"], row.inputs, row.outputs)
-                yield row
+                yield _checked(row, images)
 
 
 def chosen_rows(output: Path, config: str, chosen: set[int]) -> Iterator[tuple[int, StoredRow]]:
-    """Rows of a finished config with their places in it. Reads the pictures of these alone.
+    """Rows of a finished config with their places in it. Reads the shards' keys, and of these rows the rest.
 
     Raises: as `stored_rows`.
     """
     facts = finished_facts(output)
     layout = layout_named(facts.layout)
-    position = 0
+    first = 0
     for shard in facts.configs[config].shards:
-        if not chosen.isdisjoint(range(position, position + shard.rows)):
-            folder = output / config
+        if wanted := [number for number in sorted(chosen) if first <= number < first + shard.rows]:
             with reading(output, config, shard):
-                places = dict(layout.index(folder, shard))
-                for number, row in enumerate(layout.rows(folder, shard, images=False), position):
-                    if number in chosen:
-                        key = row.columns["key"]
-                        before, after = layout.images(folder, shard, places[key])
-                        check_pictures(key, before, after)
-                        yield number, row.model_copy(update={"inputs": tuple(before), "outputs": tuple(after)})
-        position += shard.rows
+                places = list(layout.index(output / config, shard))
+                for number in wanted:
+                    yield number, _row_at(layout, output / config, shard, *places[number - first])
+        first += shard.rows
+
+
+def stored_row(output: Path, key: str) -> StoredRow | None:
+    """The row of a key in a finished run's folder; reads the shards' keys up to it, and of this row the rest.
+
+    Raises: as `stored_rows`.
+    """
+    facts = finished_facts(output)
+    layout = layout_named(facts.layout)
+    for config, held in facts.configs.items():
+        for shard in held.shards:
+            with reading(output, config, shard):
+                for found, place in layout.index(output / config, shard) if shard.rows else ():
+                    if found == key:
+                        return _row_at(layout, output / config, shard, key, place)
+    return None
+
+
+def _row_at(layout: Layout, folder: Path, shard: Shard, key: str, place: int) -> StoredRow:
+    """
+    Raises:
+        ValueError: another row lies there, or a picture of this one is not whole.
+    """
+    row = layout.row(folder, shard, place)
+    if row.columns["key"] != key:
+        raise ValueError(f"its row {key} says that it is {row.columns['key']!r:.80}")
+    return _checked(row)
 
 
 class ShardDamaged(RunError):
@@ -271,18 +296,20 @@ def reading(output: Path, config: str, shard: Shard) -> Iterator[None]:
         raise ShardDamaged(f"{output / config / shard.files[0]}: is damaged ({error}); {again}", place) from None
 
 
-def check_pictures(key: str, *images: Sequence[bytes]) -> None:
+def _checked(row: StoredRow, images: bool = True) -> StoredRow:
     """
     Raises:
-        ValueError: a row's pictures, before or after the edit, are not whole; the message names the row.
+        ValueError: a row's key is none, or a picture, before or after the edit, is not whole; the message names the row.
     """
+    key = checked_key(row.columns["key"])  # it names files
     try:
-        if not all(images):
+        if images and not (row.inputs and row.outputs):
             raise ValueError("it is missing")
-        for data in (data for some in images for data in some):
+        for data in (*row.inputs, *row.outputs):
             png_size(data)
     except ValueError as error:
         raise ValueError(f"a picture of row {key} is no whole PNG: {error}") from None
+    return row
 
 
 @contextmanager
@@ -290,11 +317,6 @@ def _rows(journal: Journal, kept: bool, facts: RunFacts) -> Iterator[Iterator[Ro
     """A config's rows; lets go of the journal at the end, also where an error breaks off."""
     with closing(Row.of(text, attempt, facts) for text, attempt in journal.records(kept)) as rows:
         yield rows
-
-
-def _commit(facts: DatasetFacts, work: Path) -> None:
-    write_whole(work / COMMIT, facts.model_dump_json(indent=1) + "\n")
-    make_durable(work)
 
 
 DAMAGE = (OSError, ValueError, TypeError, LookupError, StopIteration, tarfile.TarError, pa.ArrowException)

@@ -14,7 +14,7 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
-from comfy_nodes.core.whole_files import write_whole
+from comfy_nodes.core.whole_files import move_whole, write_whole
 
 from ..errors import RunError
 
@@ -139,7 +139,7 @@ def keep_others(old: Path, place: Path, ours: Callable[[str], object]) -> None:
         if os.path.lexists(place / name) or any((place / above).is_file() for above in name.parents):
             raise RunError(f"{path}: no run left it there, and its place is taken; move it away", 1)
         (place / name).parent.mkdir(parents=True, exist_ok=True)
-        path.rename(place / name)
+        move_whole(path, place / name)
 
 
 def _says(path: Path, text: str) -> bool:

@@ -72,13 +72,6 @@ class Manifest(BaseModel):
 
     files: tuple[StoredFile, ...]
 
-    def named(self, path: str) -> StoredFile:
-        """
-        Raises:
-            KeyError: no such file.
-        """
-        return {file.path: file for file in self.files}[path]
-
 
 def publish(folder: Path, url: str) -> Manifest:
     """Brings a finished run's folder into a store. What lies there already is not sent again; what the run no longer has is
@@ -104,15 +97,6 @@ def publish(folder: Path, url: str) -> Manifest:
     store.remove(leftovers - {file.name for file in files})
     store.remove({PENDING})
     return manifest
-
-
-def read_manifest(url: str) -> Manifest | None:
-    """What a URL holds; None where nothing was published.
-
-    Raises:
-        RunError: the store cannot be read.
-    """
-    return _Store(url).manifest()
 
 
 class _Store:

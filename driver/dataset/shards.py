@@ -17,6 +17,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from comfy_nodes.core.whole_files import move_whole
+
 from ..disk import make_durable
 from .layouts.layout import Layout, Shard, ShardFile
 from .rows import Pair, Row
@@ -36,9 +38,6 @@ class ConfigFacts(BaseModel):
     size: int
     tasks: dict[str, int]
     shards: tuple[Shard, ...]
-
-    def streams(self) -> list[str]:
-        return sorted({shard.stream for shard in self.shards})
 
 
 class DatasetFacts(BaseModel):
@@ -285,7 +284,7 @@ def _named(shard: Shard, layout: Layout, folder: Path, stream: _Stream) -> Shard
     names = tuple(layout.final_name(name, len(stream.shards)) for name in shard.files)
     for written, final in zip(shard.files, names, strict=True):
         if written != final:
-            (folder / written).rename(folder / final)
+            move_whole(folder / written, folder / final)
     return shard.model_copy(update={"files": names})
 
 

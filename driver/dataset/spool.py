@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from ..disk import disk_error
+from comfy_nodes.core.whole_files import move_whole, new_file
+
+from ..disk import disk_errors
 
 
 @dataclass(frozen=True)
@@ -27,10 +29,8 @@ class Staged:
         Raises:
             RunError: the disk may not be written to.
         """
-        try:
-            self.part.replace(self.place)
-        except OSError as error:
-            raise disk_error(error, self.place.parent) from None
+        with disk_errors(self.place.parent):
+            move_whole(self.part, self.place)
 
     def drop(self) -> None:
         """Goes, where it has not taken its place."""
@@ -56,14 +56,8 @@ class Spool:
         """
         place = self._path(key, role, number)
         staged = Staged(place, place.with_name(f"{place.name}.{uuid.uuid4().hex[:12]}.part"))
-        try:
-            with staged.part.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            staged.drop()
-            raise disk_error(error, self.folder) from None
+        with disk_errors(self.folder), new_file(staged.part) as file:
+            file.write(data)
         return staged
 
     def put(self, key: str, role: str, number: int, data: bytes) -> None:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from comfy_nodes.core.whole_files import replacing
 
-from ..disk import disk_error
+from ..disk import disk_errors
 
 FAILED_SCHEMA = pa.schema(
     [(name, pa.string()) for name in ("key", "source_id", "task", "stage", "node", "error_type", "message")]
@@ -40,15 +40,12 @@ def write_table(path: Path, rows: Iterable[Mapping[str, object]], schema: pa.Sch
         RunError: the disk is full.
     """
     remaining = iter(rows)
-    try:
-        with replacing(path) as file, pq.ParquetWriter(file, schema) as writer:
-            while batch := list(islice(remaining, _BATCH)):
-                text = "\n".join(json.dumps(dict(row)) for row in batch).encode()
-                table = pyarrow.json.read_json(
-                    pa.BufferReader(text),
-                    pyarrow.json.ReadOptions(use_threads=False, block_size=len(text) + 1),
-                    pyarrow.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore"),
-                )
-                writer.write_table(table.select(schema.names))
-    except OSError as error:
-        raise disk_error(error, path.parent) from None
+    with disk_errors(path.parent), replacing(path) as file, pq.ParquetWriter(file, schema) as writer:
+        while batch := list(islice(remaining, _BATCH)):
+            text = "\n".join(json.dumps(dict(row)) for row in batch).encode()
+            table = pyarrow.json.read_json(
+                pa.BufferReader(text),
+                pyarrow.json.ReadOptions(use_threads=False, block_size=len(text) + 1),
+                pyarrow.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore"),
+            )
+            writer.write_table(table.select(schema.names))

@@ -23,7 +23,7 @@ from ..comfyui.client import ComfyServer
 from ..dataset.binding import Damaged, Foreign, Origin, Unfit, bind, pictures, records_of
 from ..dataset.spool import Spool, Staged
 from ..errors import ServerFault
-from ..samples import Row
+from ..samples import JournalRow
 
 
 class SinkNotRun(Exception):
@@ -34,7 +34,7 @@ class SinkNotRun(Exception):
 class Harvest:
     """What a sample gave: rows, or a reason why there are none."""
 
-    rows: list[Row] = field(default_factory=list)
+    rows: list[JournalRow] = field(default_factory=list)
     failure: SampleFailure | None = None
     files: list[SavedFile] = field(default_factory=list)
     """Files of ours on the server that are not needed there any more."""
@@ -105,7 +105,7 @@ class EditHarvester:
                     harvest.staged.append(staged)
                     harvest.files.append(image)
                 named = record.model_copy(update={"key": kept_as})
-                harvest.rows.append(Row(kept_as, record.verdict, named.model_dump_json()))
+                harvest.rows.append(JournalRow(kept_as, record.verdict, named.model_dump_json()))
             undone.pop_all()
         return harvest
 
@@ -126,7 +126,7 @@ class RecordHarvester:
             bind(records, origin)
         except Unfit as unfit:
             return _unfit(unfit, listing, self.stage)
-        rows = [Row(one.key, "keep", one.model_dump_json()) for one in records]
+        rows = [JournalRow(one.key, "keep", one.model_dump_json()) for one in records]
         return Harvest(rows, files=[listing, *(one.file for one in records)])
 
 

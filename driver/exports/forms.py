@@ -21,13 +21,13 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from comfy_nodes.core.keys import KEY_LENGTH
-from comfy_nodes.core.whole_files import replacing, write_whole
+from comfy_nodes.core.whole_files import replace_folder, replacing, write_whole
 
-from ..dataset.dataset import FACTS, finished_facts, stored_rows
+from ..dataset.dataset import dataset_digest, stored_rows
 from ..dataset.layouts.layout import StoredRow
 from ..dataset.ownership import keep_others, refuse_links, remove_marked
 from ..dataset.rows import key_stem
-from ..disk import disk_error
+from ..disk import disk_errors
 from ..errors import RunError
 
 Form = Literal["pairs", "diffsynth", "preference"]
@@ -70,24 +70,21 @@ def export(run: Path, form: Form, output: Path, link: Link) -> Done:
     Raises:
         RunError: the run is not finished, the folder holds something else, or its disk is full or knows no such links.
     """
-    finished_facts(run)
+    dataset = dataset_digest(run)
     refuse_links(run)
-    dataset = hashlib.sha256((run / FACTS).read_bytes()).hexdigest()
     _check(output, form)
     output = output.resolve()  # the folders beside it need its name
     fresh, old = output.with_name(f".{output.name}.part"), output.with_name(f".{output.name}.old")
     for beside in (fresh, old):
         _check_beside(beside)
     done = Done()
-    try:
+    with disk_errors(output):
         _begin(fresh, form, dataset)
         pictures = _Pictures(run / IMAGES, fresh, link)
         {"pairs": _pairs, "diffsynth": _diffsynth, "preference": _preference}[form](run, fresh, pictures, done)
         write_whole(fresh / MARK, Mark(form=form, dataset=dataset, rows=done.rows).model_dump_json(indent=1) + "\n")
         (fresh / _PART).unlink()
         _replace(output, fresh, old)
-    except OSError as error:
-        raise disk_error(error, output) from None
     return done
 
 
@@ -156,8 +153,7 @@ def _replace(output: Path, fresh: Path, old: Path) -> None:
     """Puts an export in the place of its former one; what somebody else put into that stays in it."""
     if output.exists():
         remove_marked(old, MARK)
-        output.rename(old)
-    fresh.rename(output)
+    replace_folder(fresh, output, old)
     if old.exists():
         keep_others(old, output, lambda name: _OURS.fullmatch(name) or (output / name).is_file())
         remove_marked(old, MARK)
@@ -188,12 +184,8 @@ def _diffsynth(run: Path, fresh: Path, pictures: _Pictures, done: Done) -> None:
     with replacing(fresh / "metadata.jsonl") as file:
         for row in _one_output(stored_rows(run, "data"), done):
             key = row.columns["key"]
-            after = pictures.put(f"image/{key}.png", row.outputs[0])
-            before = [
-                pictures.put(f"edit_image/{key}{f'-{number}' if number else ''}.png", data)
-                for number, data in enumerate(row.inputs)
-            ]
-            line = {"prompt": row.columns["prompt"], "image": after, "edit_image": before if before[1:] else before[0]}
+            after, before = pictures.put(f"image/{key}.png", row.outputs[0]), pictures.put_before("edit_image", row)
+            line = {"prompt": row.columns["prompt"], "image": after, "edit_image": before}
             file.write((json.dumps(line, ensure_ascii=False) + "\n").encode())
             done.rows += 1
 
@@ -218,16 +210,14 @@ def _preference(run: Path, fresh: Path, pictures: _Pictures, done: Done) -> None
             if not against:
                 continue
             used.update(one.key for one in against)
-            before = [
-                pictures.put(f"source/{key}{f'-{n}' if n else ''}.png", data) for n, data in enumerate(row.inputs)
-            ]
+            before = pictures.put_before("source", row)
             chosen = pictures.put(f"chosen/{key}.png", row.outputs[0])
             for one in against:
                 line = {
                     "key": key,
                     "rejected_key": one.key,
                     "prompt": row.columns["prompt"],
-                    "source": before if before[1:] else before[0],
+                    "source": before,
                     "chosen": chosen,
                     "rejected": one.path,
                     "reject_reason": one.reason,
@@ -304,6 +294,12 @@ class _Pictures:
             _write_once(source, data)
             self._make_link(place, source)
         return name
+
+    def put_before(self, folder: str, row: StoredRow) -> str | list[str]:
+        """Puts a row's pictures before the edit there; returns their path, or paths where there are several."""
+        key = row.columns["key"]
+        paths = [self.put(f"{folder}/{key}{f'-{n}' if n else ''}.png", data) for n, data in enumerate(row.inputs)]
+        return paths if paths[1:] else paths[0]
 
     def _make_link(self, place: Path, source: Path) -> None:
         place.unlink(missing_ok=True)  # a symbolic link to nowhere

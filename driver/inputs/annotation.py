@@ -21,9 +21,9 @@ from comfy_nodes.core.tasks import ANNOTATE
 
 from ..bounded_json import MAX_BYTES, MAX_DEPTH, TOO_DEEP, TOO_LONG, loads
 from ..errors import RunError
-from . import foreign as source_foreign
+from . import foreign
 from .find import Input
-from .folder import Files
+from .folder import PhotoFiles
 from .photo import InputError, Photo
 from .records import read_record
 from .storage import unreadable
@@ -34,7 +34,7 @@ FIRST_ITEMS = 64
 _NOT_UTF8 = "cannot be read as UTF-8 text; save it as UTF-8"
 
 
-class AnnotationReader(Files):
+class AnnotationReader(PhotoFiles):
     """Annotation and task files."""
 
     def __init__(self, given: Input):
@@ -71,8 +71,8 @@ class AnnotationReader(Files):
             with self._input.storage.open(file) as opened:
                 _check_encoding(opened)
                 for number, (where, value) in enumerate(_lines(opened) if lines else _items(opened)):
-                    if kind := source_foreign.kind_of(value):
-                        value = InputError(source_foreign.advice(kind))
+                    if kind := foreign.kind_of(value):
+                        value = InputError(foreign.advice(kind))
                         if not number:
                             raise value
                     yield photo_of(value, f"{name}{where}", self._input.photos.inside)
@@ -105,18 +105,11 @@ def photo_of(value: Any, name: str, inside: Callable[[str], str | None], mask: s
         source_id=photos.readable(file) if file else base,
         annotation=record.annotation,
         problem=f"{base}: its path leaves the image root; give --image-root" if strayed else "",
-        instruction=record.instruction,
         mask=marking,
-        class_name=record.class_name,
         reference=reference,
         frame2=frame2,
         edited=edited,
-        task=record.task,
-        subtask=record.subtask,
-        slot=record.slot,
-        routed=record.routed,
-        row=record.row,
-        words_for=record.words_for,
+        **record.told(),
     )
 
 
@@ -211,9 +204,9 @@ def _members(events: Iterator[tuple[str, Any]]) -> Iterator[Any]:
         if kind == "end_map":
             break
         kind, value = next(events)
-        if kind == "start_array" and key in source_foreign.LISTS and "path" not in first:
+        if kind == "start_array" and key in foreign.LISTS and "path" not in first:
             # One object that holds all photos; they are not read before it is clear whose it is.
-            raise InputError(source_foreign.advice("COCO"))
+            raise InputError(foreign.advice("COCO"))
         first[key] = _built(kind, value, events)
         if len(first) >= FIRST_ITEMS and "path" not in first:
             yield from first.values()
@@ -225,7 +218,7 @@ def _members(events: Iterator[tuple[str, Any]]) -> Iterator[Any]:
 
 
 def _unfolded(item: Any) -> Iterator[Any]:
-    if isinstance(item, dict) and _is_folded(item) and not source_foreign.kind_of(item):
+    if isinstance(item, dict) and _is_folded(item) and not foreign.kind_of(item):
         yield from item.values()
     else:
         yield item

@@ -17,15 +17,15 @@ from typing import Literal
 from comfy_nodes.core import photos
 
 from ..errors import RunError
-from . import foreign as source_foreign
+from . import foreign
 from .storage import LocalStorage, Storage, listed, locate, matches, unreadable, walk
 
-Kind = Literal["photos", "json", "parquet", "tar"]
+InputKind = Literal["photos", "json", "parquet", "tar"]
 
 PLANNER = 3
 """Raised whenever the same input would be planned otherwise than before."""
 
-_KINDS: dict[str, Kind] = {".json": "json", ".jsonl": "json", ".parquet": "parquet", ".tar": "tar"}
+_KINDS: dict[str, InputKind] = {".json": "json", ".jsonl": "json", ".parquet": "parquet", ".tar": "tar"}
 _GIVE = (
     "give a folder of photos, an ImgEdit annotation .json or .jsonl, .parquet, a webdataset .tar, or a folder of these"
 )
@@ -41,7 +41,7 @@ class Input:
 
     given: str
     """As the user wrote it."""
-    kind: Kind
+    kind: InputKind
     storage: Storage
     chosen: tuple[str, ...]
     """Its files by name in `storage`; empty for a folder: then all files of its kind in `below` are."""
@@ -109,8 +109,8 @@ def find_input(path: str | Path, image_root: str | Path | None) -> Input:
     kinds = {_kind(name) for name in names}
     if None in kinds or "photos" in kinds:
         packed = any(name.endswith((".tar.gz", ".tgz", ".tar.zst", ".jsonl.gz")) for name in names)
-        foreign = source_foreign.beside(storage, list(names))
-        raise RunError(f"--input {given}: " + ("unpack it first; " if packed else "") + (foreign or _GIVE))
+        theirs = foreign.beside(storage, list(names))
+        raise RunError(f"--input {given}: " + ("unpack it first; " if packed else "") + (theirs or _GIVE))
     if len(kinds) > 1:
         raise _mixed(given, Counter(_kind(name) for name in names))
     (kind,) = kinds
@@ -125,18 +125,20 @@ def _folder(given: str, storage: Storage, root: Storage | None) -> Input:
     shards = carded and any(_kind(name) in ("parquet", "tar") for name in listed(storage, "data").names)
     below = "data" if shards else ""
     kinds = Counter(_kind(name) for name in walk(storage, below))
-    held: list[Kind] = [kind for kind in ("photos", "parquet", "tar") if kinds[kind]]
+    held: list[InputKind] = [kind for kind in ("photos", "parquet", "tar") if kinds[kind]]
     if kinds["json"] and (not held or (root and held == ["photos"])):
         return _input(given, "json", storage, (), below, root)
     if len(held) > 1:
         raise _mixed(given, kinds)
     if not held:
-        foreign = source_foreign.beside(storage, list(islice(walk(storage, below), _LOOKED_AT)))
-        raise RunError(f"--input {given}: no photos in it; {foreign or _GIVE}")
+        theirs = foreign.beside(storage, list(islice(walk(storage, below), _LOOKED_AT)))
+        raise RunError(f"--input {given}: no photos in it; {theirs or _GIVE}")
     return _input(given, held[0], storage, (), below, root)
 
 
-def _input(given: str, kind: Kind, storage: Storage, names: tuple[str, ...], below: str, root: Storage | None) -> Input:
+def _input(
+    given: str, kind: InputKind, storage: Storage, names: tuple[str, ...], below: str, root: Storage | None
+) -> Input:
     if root and kind in ("photos", "tar"):
         raise RunError(f"--image-root: {given} holds its photos itself; leave --image-root out")
     if isinstance(storage, LocalStorage):
@@ -166,13 +168,13 @@ def _image_root(path: str | Path | None) -> Storage | None:
     return found[0]
 
 
-def _kind(name: str) -> Kind | None:
+def _kind(name: str) -> InputKind | None:
     stem, dot, end = name.rpartition(".")  # not a Path: it is asked for every file of a folder
     suffix = dot + end.lower() if stem else ""
     return "photos" if suffix in photos.SUFFIXES else _KINDS.get(suffix)
 
 
-def _mixed(given: str, kinds: Counter[Kind | None]) -> RunError:
+def _mixed(given: str, kinds: Counter[InputKind | None]) -> RunError:
     names = {"photos": "photos", "json": ".json files", "parquet": ".parquet files", "tar": ".tar files"}
     held = " and ".join(f"{kinds[kind]} {name}" for kind, name in names.items() if kinds[kind])  # type: ignore[index]
     return RunError(f"--input {given}: holds {held}; give one kind, such as '{given.rstrip('/')}/*.parquet'")

@@ -17,9 +17,9 @@ from comfy_nodes.core.regions.annotation import Annotation, AnnotationError, par
 
 from .. import bounded_json
 from ..places import Locator, name_of, path_of
-from . import foreign as source_foreign
+from . import foreign
 from .photo import Photo
-from .storage import Names, Storage, listed, unreadable
+from .storage import FolderNames, Storage, listed, unreadable
 from .words import MAX_BYTES, NoWords, captioned, words_in
 
 MASK_SUFFIX = ".mask.png"
@@ -32,7 +32,7 @@ SIDECARS = {
 """What a picture is to the photo that it lies beside, by the end of its name."""
 
 
-class Files:
+class PhotoFiles:
     """Photos that are files: locators are their paths in a folder."""
 
     def __init__(self, storage: Storage):
@@ -49,7 +49,7 @@ class Files:
         return self._storage.read(path_of(file))
 
 
-class FolderReader(Files):
+class FolderReader(PhotoFiles):
     """A folder of photos with sidecars."""
 
     def __init__(self, storage: Storage):
@@ -66,7 +66,7 @@ class FolderReader(Files):
         """What another program's annotations in a folder are, or in the input's own, for the end of a sentence."""
         if folder not in self._foreign:
             names = [f"{folder}/{name}" if folder else name for name in listed(self._storage, folder).names]
-            found = source_foreign.beside(self._storage, names)
+            found = foreign.beside(self._storage, names)
             self._foreign[folder] = f"; {photos.readable(found)}" if found else self._beside("") if folder else ""
         return self._foreign[folder]
 
@@ -141,7 +141,7 @@ class FolderReader(Files):
 class _Listing:
     """Quick answers about the names of one folder; no set of them, as there may be millions."""
 
-    def __init__(self, listing: Names):
+    def __init__(self, listing: FolderNames):
         self._names = listing.names
         self._folders = listing.folders
         forms: dict[str, list[str]] = {}

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, BinaryIO
 
 import pyarrow as pa
@@ -27,7 +28,7 @@ from .annotation import photo_of
 from .find import Input
 from .photo import InputError, Photo
 from .records import EDITED, GIVEN_SCORES, NAMES
-from .storage import ShardStamps, Storage, said
+from .storage import Storage, said
 
 IMAGES = (
     "image", "source_image", "src_image", "input_image", "input_images", "original_image", "photo",
@@ -60,8 +61,8 @@ class ParquetReader:
     def __init__(self, given: Input):
         self.distant = given.photos.remote and given.photos is not given.storage
         self._input = given
-        self._places = _Places()
-        self._stamps = ShardStamps()
+        self._open = _Cursors()
+        self._stamp = lru_cache(1)(given.storage.stamp)  # a shard's photos are asked for in a row
 
     def remedy(self, photo: Photo) -> str:
         return "fill its bbox (xyxy in pixels) or its mask, or leave the row out"
@@ -86,17 +87,17 @@ class ParquetReader:
 
     def stamp(self, file: Locator) -> str:
         if isinstance(file, Cell):
-            return self._stamps.of(self._input.storage, file.shard)
+            return self._stamp(file.shard)
         return self._input.photos.stamp(path_of(file))
 
     def read(self, file: Locator) -> bytes:
         if not isinstance(file, Cell):
             return self._input.photos.read(path_of(file))
         try:
-            cursor = self._places.cursors.get((file.column, file.number))
+            cursor = self._open.cursors.get((file.column, file.number))
             if cursor is None or cursor.shard != file.shard:
                 cursor = _Cursor(self._input.storage, file.shard, file.column)
-                self._places.cursors[file.column, file.number] = cursor
+                self._open.cursors[file.column, file.number] = cursor
             data, _ = _picture(cursor.value(file.row), file.number)
         except InputError as error:
             raise OSError(str(error)) from None
@@ -153,7 +154,7 @@ class ParquetReader:
         )
 
 
-class _Places(threading.local):
+class _Cursors(threading.local):
     """What a thread has open: where it stands in a photo column, by its name and the picture's number in a cell."""
 
     def __init__(self) -> None:

@@ -6,8 +6,8 @@ Knows nothing of tasks' rules and of how an input is stored.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import BinaryIO, Protocol
+from dataclasses import dataclass, fields
+from typing import Any, BinaryIO, Protocol
 
 from comfy_nodes.core.regions.annotation import Annotation
 
@@ -18,8 +18,31 @@ class InputError(Exception):
     """A file of an input, or the rest of it, cannot be used; the message names it and says why."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """What is said of an edit beside a photo, in the words of whoever says it."""
+
+    class_name: str | None = None
+    """What a region is called that a picture marks."""
+    instruction: str = ""
+    task: str = ""
+    """The task that it was written for, all its regions in one edit; "" where it is for any."""
+    subtask: str = ""
+    slot: str = ""
+    """Which of several edits of the same regions it is."""
+    row: str = ""
+    """The key of the row of ours that it is; "" where it is none."""
+    words_for: str = ""
+    """The task that the instruction is for, where its regions may serve others too; "" for any."""
+    routed: tuple[str, ...] | None = None
+    """Tasks that a router accepted for the photo; None where none has looked at it."""
+
+    def told(self) -> dict[str, Any]:
+        return {one.name: getattr(self, one.name) for one in fields(Told)}
+
+
 @dataclass(frozen=True)
-class Photo:
+class Photo(Told):
     """A photo of an input with what its author says of it. `file`, `mask`, `reference`, `frame2` and `edited` are locators: what they
     mean only the reader knows."""
 
@@ -30,25 +53,11 @@ class Photo:
     """Why it cannot be used; then nothing else counts."""
     unread: bool = False
     """Whether that is so because something beside it could not be read, so that nothing is known of it."""
-    instruction: str = ""
     mask: Locator = ""
     """A picture that marks the region, in the place of those in `annotation`."""
-    class_name: str | None = None
-    """What the region that it marks is called."""
     reference: Locator = ""
     frame2: Locator = ""
     edited: Locator = ""
-    task: str = ""
-    """The task that its author wrote it for, all its regions in one edit; "" where it is for any."""
-    subtask: str = ""
-    slot: str = ""
-    """Which of several edits of the same regions it is."""
-    row: str = ""
-    """The key of the row of ours that it is; "" where it is none."""
-    words_for: str = ""
-    """The task that the instruction is for, where its regions may serve others too; "" for any."""
-    routed: tuple[str, ...] | None = None
-    """Tasks that a router accepted for it; None where none has looked at it."""
     data: bytes | None = None
     """The file's bytes, where the reader could not help reading them."""
     grounded: bool = False

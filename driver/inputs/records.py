@@ -21,6 +21,7 @@ from comfy_nodes.core.tasks import INSTRUCT, TASKS
 from comfy_nodes.core.taxonomy import TAXONOMY, Kind
 
 from ..samples import SECONDS
+from .photo import Told
 from .task_files import is_task, task_of_item, task_regions, task_words
 from .words import no_words
 
@@ -61,30 +62,13 @@ SCHEMES = ("unicedit", "scaleedit")
 
 
 @dataclass(frozen=True)
-class Record:
-    """What an object says of its photo."""
+class Record(Told):
+    """What an object says of its photo. Paths are as written, that of the photo in the annotation."""
 
     annotation: Annotation
-    """Its path is the photo's, as written."""
-    class_name: str | None = None
-    """What a region is called that is marked elsewhere, by a picture."""
-    instruction: str = ""
     reference: str = ""
-    """Path of a reference picture, as written."""
     frame2: str = ""
     edited: str = ""
-    """Path of an edit that was made already, as written."""
-    task: str = ""
-    """The task that a task file, or a line of the write stage, is for."""
-    subtask: str = ""
-    slot: str = ""
-    """Which of several edits of the same regions it is."""
-    row: str = ""
-    """Its key, where it is a row of a dataset of ours."""
-    words_for: str = ""
-    """The task that the instruction is for; "" where it says none."""
-    routed: tuple[str, ...] | None = None
-    """Tasks that a router accepted for the photo."""
 
 
 def read_record(item: Any) -> Record:
@@ -100,17 +84,15 @@ def read_record(item: Any) -> Record:
         task = task_of_item(item)
         segmentation = {_kind_for(task): task_regions(item)}
         words = _checked(task_words(item), "instruction")
-        return Record(parse_annotation({**annotation, "segmentation": segmentation}), None, words, task=task)
+        return Record(parse_annotation({**annotation, "segmentation": segmentation}), instruction=words, task=task)
     annotation = {**item, **_origin(item)}
     if item.get("segmentation") is None:
         annotation["segmentation"] = _flat(item)
     return Record(
         _annotation(annotation, item),
-        _text(item, "class_name") or None,
-        _text(item, "instruction"),
-        _text(item, "reference"),
-        _text(item, "frame2"),
-        _text(item, "edited"),
+        **{role: _text(item, role) for role in SECONDS},
+        class_name=_text(item, "class_name") or None,
+        instruction=_text(item, "instruction"),
         task=_task(item),
         subtask=_subtask(item),
         slot=_text(item, "slot"),

@@ -1,13 +1,12 @@
 """Where samples come from: an input of any kind, turned into samples in a fixed order, or into failures with a reason.
 
-Nothing is passed over without a word. What a kind of input looks like is its reader's business (`source_*.py`); here
+Nothing is passed over without a word. What a kind of input looks like is the business of its reader, a module each; here
 photos meet the task. Reads headers only; pixels are read when their turn comes, through `Source.read`.
 """
 
 from __future__ import annotations
 
 import hashlib
-import random
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,22 +14,17 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Literal
 
 from comfy_nodes.core import photos
-from comfy_nodes.core.instructions.scenes import ROUTED
-from comfy_nodes.core.keys import sample_key
-from comfy_nodes.core.photos import PhotoError
-from comfy_nodes.core.records import SampleFailure
-from comfy_nodes.core.regions.annotation import Annotation, AnnotationError, Region
-from comfy_nodes.core.tasks import ANNOTATE, INSTRUCT, TASKS, Task
+from comfy_nodes.core.regions.annotation import Region
+from comfy_nodes.core.tasks import ANNOTATE
 from comfy_nodes.core.taxonomy import EDITOR, GRAPHS, known_kind
 
 from ..errors import RunError
 from ..home import ROOT
 from ..places import Locator, name_of
-from ..samples import SECONDS, Aim, Grounding, Planned, Sample, Spare, Unusable, unusable
-from . import alignment as source_alignment
+from ..samples import Aim, Grounding, Planned, Sample, Spare, Unusable
+from . import alignment
 from .annotation import AnnotationReader
 from .find import Input, find_input
 from .folder import FolderReader
@@ -38,15 +32,14 @@ from .parquet import ParquetReader
 from .photo import Photo, Reader
 from .quotas import Quotas, Wanted
 from .row_labels import RowLabels
+from .sampling import Regions, Sampling, skipped
 from .storage import LocalStorage
-from .tar import TarReader
+from .tar import WebdatasetReader
 
 BUNDLED = ROOT / "samples" / "annotation.jsonl"
 
 DISTANT_AHEAD = 32
 """How many photos behind URLs are looked at at the same time; their answers take tens of milliseconds each. Ours."""
-
-Regions = Literal["all", "one"]
 
 
 class Source:
@@ -63,6 +56,7 @@ class Source:
         """
         self._input = find_input(path, image_root)
         self._reader = _reader(self._input)
+        self._sampling = Sampling(self._reader)
         self._labels = RowLabels(self._input)
 
     def refuse_output(self, output: Path) -> None:
@@ -86,7 +80,7 @@ class Source:
     def unmarked(self) -> Iterator[Planned]:
         """Photos that nobody marked a region in, as samples of the annotate stage. Files for a task have theirs."""
         unmarked = (photo for photo in self._reader.photos(ANNOTATE.name) if photo.unmarked)
-        yield from self._each(unmarked, lambda photo: self._samples(photo, Aim(ANNOTATE), "all", 0))
+        yield from self._each(unmarked, lambda photo: self._sampling.samples(photo, Aim(ANNOTATE), "all", 0))
 
     def plan(
         self, aims: Sequence[Aim], regions: Regions, seed: int, grounding: Grounding | None = None
@@ -112,7 +106,7 @@ class Source:
             if len(aims) > 1 and not (photo.task or photo.words_for):
                 # Nobody says which of the tasks the words are about.
                 grounded = replace(grounded, instruction="")
-            found = [one for aim in aims for one in self._samples(grounded, aim, regions, seed)]
+            found = [one for aim in aims for one in self._sampling.samples(grounded, aim, regions, seed)]
             if len(aims) == 1:
                 return found
             # What one task cannot use is of no interest where another can; what is wrong with the photo is.
@@ -167,7 +161,7 @@ class Source:
                 if times > 1:
                     source_id = planned.annotation.path if isinstance(planned, Sample) else planned.source_id
                     why = "the same photo and region stand in the input twice; only the first is edited"
-                    yield _skipped(source_id, "DuplicateSample", why, f"{planned.key}#{times}")
+                    yield skipped(source_id, "DuplicateSample", why, f"{planned.key}#{times}")
                 else:
                     yield planned
             if not seen.any:
@@ -181,7 +175,7 @@ class Source:
                 continue
             # Two kinds of one task are two samples of one region.
             named = replace(photo, subtask=one.subtask, slot=one.subtask or photo.slot)
-            for planned in self._samples(named, Aim(one.task, context="names"), "all", seed):
+            for planned in self._sampling.samples(named, Aim(one.task, context="names"), "all", seed):
                 if isinstance(planned, Unusable):
                     refused.append(planned)
                 elif isinstance(planned, Sample):
@@ -189,7 +183,7 @@ class Source:
                     by_region.setdefault(edit, []).append((one, replace(planned, task=one.task.name)))
         if not by_region:
             return [*_worst(refused)] or [
-                _skipped(photo.source_id, "NoKind", "its router accepted none of the kinds asked for")
+                skipped(photo.source_id, "NoKind", "its router accepted none of the kinds asked for")
             ]
         found: list[Planned] = []
         for suitable in by_region.values():
@@ -206,16 +200,11 @@ class Source:
         Raises:
             PhotoError: missing or not readable; one line.
         """
-        return source_alignment.read(file, self._reader)
+        return alignment.read(file, self._reader)
 
     def stamp(self, pictures: Sequence[Locator]) -> str:
-        """What changes when one of these pictures does, or the file that it lies in: size and time, or what a store has.
-        Reads none of them.
-
-        Args:
-            pictures: a sample's.
-        """
-        return "\n".join(map(self._stamp, pictures))
+        """What changes when one of a sample's pictures does; reads none of them."""
+        return self._sampling.stamp(pictures)
 
     def same(self, pictures: Sequence[Locator], before: str) -> bool:
         """Whether a sample's pictures, its photo first, hold what they did.
@@ -265,190 +254,6 @@ class Source:
             finally:
                 readers.shutdown(wait=False, cancel_futures=True)
 
-    def _samples(self, photo: Photo, aim: Aim, regions: Regions, seed: int) -> list[Planned]:
-        task = aim.task
-        if refused := _refused(photo, aim):
-            return [_skipped(photo.source_id, *refused)]
-        photo = replace(
-            photo,
-            frame2=photo.frame2 if "frame2" in aim.seconds else "",
-            edited=photo.edited if "edited" in aim.seconds else "",
-        )
-        try:
-            if photo.problem:
-                raise AnnotationError(photo.problem)
-            # What the graph does not take is not looked at.
-            annotation = source_alignment.aligned(photo, self._reader, aim.seconds)
-        except (PhotoError, AnnotationError) as error:
-            failure = SampleFailure("input", type(error).__name__, str(error))
-            return [replace(unusable(photo.source_id, failure), unread=self._unread(photo))]
-        told = False
-        if aim.words is not None and not (_words(photo, task) or annotation.writing):
-            if not aim.words:
-                return [unusable(photo.source_id, SampleFailure("input", "NoWords", NO_WORDS))]
-            photo, told = replace(photo, instruction=aim.words, words_for=""), True
-        taken = [getattr(photo, role) for role in SECONDS if role in aim.seconds]
-        pictures = (photo.file, *filter(None, taken))
-        stamp = self.stamp(pictures)
-        if task.region in ("none", "any"):
-            edit = _meant(annotation, photo.task) if task.region == "any" else ()
-            others = _others(annotation, edit, aim)
-            # Two rows of one dataset may have one id, where each is an edit of one photo.
-            source = str(photo.file) if "edited" in aim.seconds else photo.source_id
-            key = sample_key(source, None, task.name, photo.slot)
-            return [
-                replace(
-                    _sample(photo, key, annotation, edit, others, task),
-                    pictures=pictures,
-                    stamp=stamp,
-                    words_of_graph=told,
-                )
-            ]
-        eligible, reasons = source_alignment.edits(annotation, task, bool(photo.task))
-        if not eligible:
-            return [self._no_region(photo, reasons, bool(annotation.refusals))]
-        planned: list[Planned] = [
-            unusable(photo.source_id, SampleFailure("input", "AnnotationError", reason), f"{photo.source_id}#{reason}")
-            for reason in annotation.refusals
-        ]
-        picked = random.Random(f"{seed}/{photo.source_id}").choice(eligible) if regions == "one" else None
-        for edit in eligible:
-            key = photo.source_id
-            for region in edit:
-                key = sample_key(key, region, task.name, photo.slot)
-            if picked in (None, edit):
-                found = _sample(photo, key, annotation, edit, _others(annotation, edit, aim), task)
-                planned.append(replace(found, pictures=pictures, stamp=stamp, words_of_graph=told))
-            else:
-                planned.append(Spare(key))
-        return planned
-
-    def _no_region(self, photo: Photo, reasons: list[str], damaged: bool) -> Unusable:
-        """
-        Args:
-            damaged: whether one of the reasons is that a region is none.
-        """
-        if reasons:
-            why = "no usable region: " + "; ".join(reasons)
-            return unusable(photo.source_id, SampleFailure("input", "NoRegion", why, skipped=not damaged))
-        found = photo.ungrounded or ("the annotate stage found nothing" if photo.grounded else "")
-        why = f"the photo has no region{'; ' if found else ''}{found}: {self._reader.remedy(photo)}"
-        if photo.ungrounded:
-            return replace(unusable(photo.source_id, SampleFailure("annotate", "NotAnnotated", why)), unread="photo")
-        return _skipped(photo.source_id, "NoRegion", why)
-
-    def _unread(self, photo: Photo) -> Literal["", "photo", "rest"]:
-        """What nobody could look at, of a photo that cannot be used. One that is not there is known to be gone, and what
-        was read beside it and cannot be used is known to be another."""
-        if not photo.file:
-            return "rest"
-        if photo.unread:
-            return "photo"
-        try:
-            self._reader.stamp(photo.file)
-            source_alignment.header_of(photo, self._reader)
-            for beside in (photo.mask, photo.reference, photo.frame2, photo.edited):
-                if beside:
-                    with self._reader.open(beside) as opened:
-                        opened.read(1)
-        except FileNotFoundError:
-            return ""
-        except (OSError, PhotoError):
-            return "photo"
-        return ""
-
-    def _stamp(self, file: Locator) -> str:
-        try:
-            return self._reader.stamp(file)
-        except OSError:
-            return "not there"
-
-
-def _refused(photo: Photo, aim: Aim) -> tuple[str, str] | None:
-    """Why a photo's author did not mean it for this, as an error type and a message; None where nothing speaks against it."""
-    task = aim.task
-    if not task.open and photo.task not in ("", task.name) and task != ANNOTATE:
-        why = f"its task file is for {photo.task}, and the workflow makes {task.name}; run a workflow for {photo.task}"
-        return "OtherTask", why
-    if photo.routed is not None and task.name in ROUTED and task.name not in photo.routed:
-        return "NotRouted", f"its router did not accept {task.name}; the annotation's routes say why"
-    if photo.problem:
-        return None
-    if aim.rest and not photo.task:
-        return "OtherTask", f"it names no task, and beside other workflows {task.name} makes what those cannot"
-    kind = known_kind(photo.task, photo.subtask)
-    if kind and kind.unlike and aim.ours and kind.task == task.name:
-        return "OtherGraph", f"{kind.id}: {kind.unlike}; run --workflow {EDITOR}, or auto"
-    if kind and not kind.unlike and kind.task in aim.rest:
-        return "OtherGraph", f"{kind.id} has its own workflow in this run"
-    if kind and task == INSTRUCT:
-        if TASKS[photo.task].turns > 1:
-            return (
-                "SeveralTurns",
-                f"{photo.task} is an edit of several turns, and the workflow makes one picture of each",
-            )
-        if photo.task == "visual" and "reference" not in aim.seconds:
-            return (
-                "NoReference",
-                "its new object is shown by a reference picture, which the workflow's editor does not see; run --workflow visual",
-            )
-    for role in sorted(aim.seconds):
-        if not getattr(photo, role):
-            return "NoSecondImage", f"the photo has no {_CALLED[role]} (docs/inputs.md says how to give one)"
-    return None
-
-
-def _meant(annotation: Annotation, task: str) -> tuple[Region, ...]:
-    """The regions that an edit of any task is about: as many as its own task has. Of one without a task the only region,
-    since of several nobody says which it is."""
-    if task in TASKS:
-        return annotation.regions[: TASKS[task].regions]
-    return annotation.regions if len(annotation.regions) == 1 else ()
-
-
-def _others(annotation: Annotation, edit: tuple[Region, ...], aim: Aim) -> tuple[Region, ...]:
-    """What a sample carries of the regions that it does not edit."""
-    if aim.context == "none":
-        return ()
-    found = tuple(one for one in annotation.regions if one not in edit)
-    return found if aim.context == "masks" else tuple(one.model_copy(update={"mask": None}) for one in found)
-
-
-def _words(photo: Photo, task: Task) -> str:
-    """The instruction that a photo brings for a task; "" where it brings none."""
-    return photo.instruction if photo.words_for in ("", task.name) or task.open else ""
-
-
-NO_WORDS = (
-    "the photo brings no words, and the workflow has none for it: write the instruction into a NAME.txt beside it, or into "
-    "Load Edit Sample for all such photos"
-)
-
-_CALLED = {"frame2": "second frame", "edited": "picture after the edit", "reference": "reference picture"}
-
-
-def _sample(
-    photo: Photo,
-    key: str,
-    annotation: Annotation,
-    edit: tuple[Region, ...],
-    others: tuple[Region, ...],
-    task: Task,
-) -> Sample:
-    return Sample(
-        key=key,
-        file=photo.file,
-        annotation=replace(annotation, regions=edit + others, refusals=()),
-        instruction=_words(photo, task),
-        reference=photo.reference,
-        frame2=photo.frame2,
-        edited=photo.edited,
-        task=task.name,
-        own_task=(photo.task or INSTRUCT.name) if task.open else "",
-        subtask=photo.subtask,
-        slot=photo.slot,
-    )
-
 
 class _Seen:
     """How often each key came up, in a temporary database: exact, and flat in memory however many there are."""
@@ -477,7 +282,7 @@ def _reader(given: Input) -> Reader:
     kinds: dict[str, Callable[[Input], Reader]] = {
         "json": AnnotationReader,
         "parquet": ParquetReader,
-        "tar": TarReader,
+        "tar": WebdatasetReader,
     }
     return kinds[given.kind](given)
 
@@ -490,11 +295,6 @@ def _grounded(photo: Photo, grounding: Grounding) -> Photo:
     if found is None:
         return replace(photo, ungrounded=grounding.reason(photo.source_id))
     return replace(photo, annotation=found, grounded=True)
-
-
-def _skipped(source_id: str, error_type: str, message: str, key_of: str | None = None) -> Unusable:
-    """What the task cannot use, though nothing is wrong with it."""
-    return unusable(source_id, SampleFailure("input", error_type, message, skipped=True), key_of)
 
 
 def _worst(refused: list[Unusable]) -> list[Unusable]:

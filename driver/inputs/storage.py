@@ -36,7 +36,7 @@ class Refused(OSError):
 
 
 @dataclass(frozen=True)
-class Names:
+class FolderNames:
     """What lies in one folder, hidden files and folders left out."""
 
     names: list[str]
@@ -61,7 +61,7 @@ class Storage(Protocol):
     def read(self, name: str) -> bytes:
         """The file's bytes. Raises OSError."""
 
-    def names(self, folder: str) -> Names:
+    def names(self, folder: str) -> FolderNames:
         """What lies in a folder; "" is the root. Raises OSError."""
 
     def stamps(self, folder: str) -> Iterator[tuple[str, str | None]]:
@@ -105,7 +105,7 @@ class LocalStorage:
                 raise Refused(f"it is larger than {MAX_BYTES >> 30} GB, which no picture is")
             return file.read()
 
-    def names(self, folder: str) -> Names:
+    def names(self, folder: str) -> FolderNames:
         names: list[str] = []
         folders: set[str] = set()
         with os.scandir(self._prefix + folder) as entries:
@@ -118,7 +118,7 @@ class LocalStorage:
                     names.append(entry.name)
                     folders.add(entry.name)
         names.sort()
-        return Names(names, frozenset(folders))
+        return FolderNames(names, frozenset(folders))
 
     def stamps(self, folder: str) -> Iterator[tuple[str, str | None]]:
         listing = self.names(folder)
@@ -159,25 +159,25 @@ class RemoteStorage:
         return type(self)(self.system, root)
 
     def open(self, name: str) -> BinaryIO:
-        with _faults():
+        with _os_errors():
             file = self.system.open(self._whole(name), "rb", block_size=READ_AHEAD)
         return io.BufferedReader(_RemoteFile(file), READ_AHEAD)
 
     def read(self, name: str) -> bytes:
-        with _faults():
+        with _os_errors():
             return bytes(self.system.cat_file(self._whole(name)))
 
-    def names(self, folder: str) -> Names:
+    def names(self, folder: str) -> FolderNames:
         entries = self._entries(folder)
         folders = frozenset(name for name, one in entries.items() if one["type"] == "directory")
-        return Names(sorted(entries), folders)
+        return FolderNames(sorted(entries), folders)
 
     def stamps(self, folder: str) -> Iterator[tuple[str, str | None]]:
         for name, one in sorted(self._entries(folder).items()):
             yield name, None if one["type"] == "directory" else _stamp(one)
 
     def stamp(self, name: str) -> str:
-        with _faults():
+        with _os_errors():
             return _stamp(self.system.info(self._whole(name)))
 
     def inside(self, path: str) -> str | None:
@@ -196,7 +196,7 @@ class RemoteStorage:
 
     def _entries(self, folder: str) -> dict[str, dict[str, Any]]:
         whole = self._whole(folder)
-        with _faults():
+        with _os_errors():
             listed = self.system.ls(whole, detail=True)
         # Object stores may list a folder's own marker among what lies in it.
         named = {one["name"].rstrip("/").rpartition("/")[2]: one for one in listed if one["name"].rstrip("/") != whole}
@@ -219,7 +219,7 @@ class _RemoteFile(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        with _faults():
+        with _os_errors():
             data = self._file.read(len(buffer))
         buffer[: len(data)] = data
         return len(data)
@@ -236,21 +236,6 @@ class _RemoteFile(io.RawIOBase):
         super().close()
 
 
-class ShardStamps:
-    """Stamps of files that hold many photos each: a file is looked at once, as its photos are asked for in a row."""
-
-    def __init__(self) -> None:
-        self._last = "", ""
-
-    def of(self, storage: Storage, name: str) -> str:
-        """The file's stamp. Raises OSError."""
-        last, stamp = self._last
-        if last != name:
-            stamp = storage.stamp(name)
-            self._last = name, stamp
-        return stamp
-
-
 def locate(path: str) -> tuple[Storage, str] | None:
     """The folder that a path or URL is or lies in, and the file's name there, "" for a folder; None: not there.
 
@@ -264,7 +249,7 @@ def locate(path: str) -> tuple[Storage, str] | None:
         return (LocalStorage(local.parent), local.name) if local.exists() else None
     system, whole = _system(path)
     try:
-        with _faults():
+        with _os_errors():
             if system.isfile(whole):
                 folder, _, name = whole.rpartition("/")
                 return RemoteStorage(system, folder), name
@@ -286,7 +271,7 @@ def matches(pattern: str) -> list[str]:
         local = _local(one)
         system, whole = _system(one if local is None else str(local))
         try:
-            with _faults():
+            with _os_errors():
                 names = sorted(system.glob(whole))
         except OSError as error:
             raise RunError(f"--input {one}: cannot be listed ({said(error)}); check the URL and your access") from None
@@ -309,7 +294,7 @@ def walk(storage: Storage, folder: str = "") -> Iterator[str]:
             yield path
 
 
-def listed(storage: Storage, folder: str) -> Names:
+def listed(storage: Storage, folder: str) -> FolderNames:
     """What lies in a folder.
 
     Raises:
@@ -379,7 +364,7 @@ def _system(url: str) -> tuple[Any, str]:
 
 
 @contextmanager
-def _faults() -> Iterator[None]:
+def _os_errors() -> Iterator[None]:
     try:
         yield
     except (OSError, MemoryError):

@@ -11,6 +11,7 @@ import tarfile
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 from unicodedata import normalize
@@ -21,12 +22,12 @@ from comfy_nodes.core.regions.annotation import AnnotationError
 from .. import bounded_json
 from ..errors import RunError
 from ..places import Locator, Member, name_of
-from . import foreign as source_foreign
+from . import foreign
 from .find import Input
 from .photo import InputError, Photo
 from .records import read_record
 from .storage import MAX_BYTES as MAX_PICTURE
-from .storage import Refused, ShardStamps, Storage, said
+from .storage import Refused, Storage, said
 from .words import MAX_BYTES, NoWords, captioned, words_in
 
 _BLOCK = tarfile.BLOCKSIZE
@@ -43,7 +44,7 @@ class _Group:
     problem: str = ""
 
 
-class TarReader:
+class WebdatasetReader:
     """Webdataset shards."""
 
     distant = False  # members lie behind one another: what was fetched for one holds the next
@@ -51,7 +52,7 @@ class TarReader:
     def __init__(self, given: Input):
         self._input = given
         self._open = _Open()
-        self._stamps = ShardStamps()
+        self._stamp = lru_cache(1)(given.storage.stamp)  # a shard's photos are asked for in a row
 
     def remedy(self, photo: Photo) -> str:
         key = photos.readable(name_of(photo.file).partition(".")[0])
@@ -68,10 +69,12 @@ class TarReader:
 
     def open(self, file: Locator) -> BinaryIO:
         member = _member(file)
-        return io.BufferedReader(_Part(self._open.file(self._input.storage, member.shard), member.offset, member.size))
+        return io.BufferedReader(
+            _MemberFile(self._open.file(self._input.storage, member.shard), member.offset, member.size)
+        )
 
     def stamp(self, file: Locator) -> str:
-        return self._stamps.of(self._input.storage, _member(file).shard)
+        return self._stamp(_member(file).shard)
 
     def read(self, file: Locator) -> bytes:
         member = _member(file)
@@ -153,22 +156,12 @@ class TarReader:
         if captioned(item):
             words, item = "", {**item, "cap": item["caption"]}
         else:
-            if kind := source_foreign.kind_of(item):
-                raise AnnotationError(f"its .json holds {source_foreign.advice(kind)}")
+            if kind := foreign.kind_of(item):
+                raise AnnotationError(f"its .json holds {foreign.advice(kind)}")
             words = self._words(group)
         record = read_record({**item, path: photo.source_id, "reference": None})
-        return replace(
-            photo,
-            annotation=record.annotation,
-            class_name=record.class_name,
-            instruction=words or record.instruction,
-            task=record.task,
-            subtask=record.subtask,
-            slot=record.slot,
-            routed=record.routed,
-            row=record.row,
-            words_for=record.words_for,
-        )
+        said_of_it = record.told() | {"instruction": words or record.instruction}
+        return replace(photo, annotation=record.annotation, **said_of_it)
 
     def _words(self, group: _Group) -> str:
         text = group.members.get("txt")
@@ -193,7 +186,7 @@ class _Open(threading.local):
         return self._file
 
 
-class _Part(io.RawIOBase):
+class _MemberFile(io.RawIOBase):
     """A member of a tar as a file of its own."""
 
     def __init__(self, whole: BinaryIO, offset: int, size: int):

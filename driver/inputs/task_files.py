@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from comfy_nodes.core.imgedit import _ALIASES
+from comfy_nodes.core.imgedit import ALIASES
 from comfy_nodes.core.regions.annotation import AnnotationError
 from comfy_nodes.core.tasks import TASKS
 
@@ -32,7 +32,7 @@ def task_of_item(item: dict[str, Any]) -> str:
     """
     kind = item.get("edit_type")
     if isinstance(kind, str):
-        task = _ALIASES.get(kind, kind)
+        task = ALIASES.get(kind, kind)
     elif not isinstance(kind, list):
         task = ""
     elif "edit_obj1" in item:

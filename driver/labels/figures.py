@@ -1,7 +1,7 @@
 """What hand labels say of a run: how far each verifier is right, how pure each task's kept rows are, and which thresholds
 would make them purer.
 
-Every labelled row counts for the rows that it was drawn for, as `labels.py` keeps them, so that figures are those of the
+Every labelled row counts for the rows that it was drawn for, as `sample.py` keeps them, so that figures are those of the
 whole run and not of the sample.
 """
 
@@ -15,16 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from comfy_nodes.core.verdicts.verdicts import majority
-from comfy_nodes.core.whole_files import write_whole
 
-from ..dataset.dataset import stored_rows
+from ..dataset.dataset import dataset_digest, stored_rows
 from ..dataset.shards import CONFIGS
-from ..disk import disk_error
+from ..disk import write_text
 from ..errors import RunError
 from ..report.agreement import TwoByTwo, wilson
 from ..report.figures import KEEP
 from .labels import Labels
-from .sample import SAMPLE, dataset_digest, read_sample
+from .sample import SAMPLE, read_sample
 
 REPORT = "labels_report.json"
 
@@ -72,10 +71,7 @@ def report(run: Path, precision: float) -> dict[str, Any]:
         "wanted_precision": precision,
         "thresholds": {name: _threshold(rows, name, precision) for name in names if not name.endswith(KEEP)},
     }
-    try:
-        write_whole(run / REPORT, json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-    except OSError as error:
-        raise disk_error(error, run) from None
+    write_text(run / REPORT, json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     return found
 
 

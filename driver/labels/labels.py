@@ -14,7 +14,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from comfy_nodes.core.verdicts.verdicts import Answer
 
-from ..disk import disk_error
+from ..disk import disk_errors
 from ..errors import RunError
 
 LABELS = "labels.jsonl"
@@ -46,10 +46,8 @@ class Labels:
         self.given: dict[str, Label] = {}
         """The last label of each row that has one, in the order in which they were given."""
         self._by: dict[str | None, dict[str, Label]] = {}
-        try:
+        with disk_errors(run):
             text = self._path.read_bytes() if self._path.exists() else b""
-        except OSError as error:
-            raise disk_error(error, run) from None
         lines = text.split(b"\n")
         # A line without its end was being written when the power went: its label was never confirmed.
         self._whole = len(text) - len(lines[-1])
@@ -64,16 +62,11 @@ class Labels:
         Raises:
             RunError: the disk is full or may not be written to; the label does not count then.
         """
-        try:
-            with self._path.open("ab") as file:
-                file.truncate(self._whole)
-                self._whole += file.write(
-                    json.dumps(label.model_dump(mode="json"), ensure_ascii=False).encode() + b"\n"
-                )
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise disk_error(error, self._path.parent) from None
+        with disk_errors(self._path.parent), self._path.open("ab") as file:
+            file.truncate(self._whole)
+            self._whole += file.write(json.dumps(label.model_dump(mode="json"), ensure_ascii=False).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
         self._take(label)
 
     def by(self, labeller: str | None) -> dict[str, Label]:

@@ -12,6 +12,7 @@ import secrets
 import threading
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -22,12 +23,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from comfy_nodes.core.verdicts.verdicts import Answer
 
-from ..dataset.dataset import check_pictures, finished_facts, reading
-from ..dataset.layouts.layout import layout_named
+from ..dataset.dataset import chosen_rows, dataset_digest
+from ..dataset.layouts.layout import StoredRow
 from ..errors import RunError
 from ..report.page import template_named
+from ..report.scores import RowPlace
 from .labels import Label, Labels
-from .sample import DrawnRow, dataset_digest
+from .sample import DrawnRow
 
 HOST = "127.0.0.1"
 
@@ -36,6 +38,9 @@ TIMEOUT_S = 30.0
 
 MAX_BODY = 10_000
 """Bytes of what a page may post. Ours: a label has about a hundred."""
+
+HELD_ROWS = 4
+"""Rows whose pictures are held in memory. Ours: the pair, the next one, and those that may come back by undoing."""
 
 Role = Literal["before", "after"]
 
@@ -76,9 +81,8 @@ class Review:
         self._labeller = labeller
         self._second_opinion = second_opinion
         self._lock = threading.RLock()
-        self._facts = finished_facts(run)
         self._digest = dataset_digest(run)
-        self._layout = layout_named(self._facts.layout)
+        self._stored = lru_cache(HELD_ROWS)(self._read)
 
     @property
     def _given(self) -> dict[str, Label]:
@@ -147,23 +151,17 @@ class Review:
     def _last(self) -> str | None:
         return next((key for key in reversed(self._given) if key in self._rows), None)
 
-    def _images(self, row: DrawnRow) -> tuple[list[bytes], list[bytes]]:
-        if dataset_digest(self._run) != self._digest:
+    def _images(self, row: DrawnRow) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
+        stored = self._stored(row.place) if dataset_digest(self._run) == self._digest else None
+        if stored is None or stored.columns["key"] != row.key:
             raise RunError(f"{self._run}: the run went on; stop review.py and start it again", 1)
-        number = row.place.number
-        for shard in self._facts.configs[row.place.config].shards:
-            if number < shard.rows:
-                folder = self._run / row.place.config
-                with reading(self._run, row.place.config, shard):
-                    place = dict(self._layout.index(folder, shard))[row.key]
-                    before, after = self._layout.images(folder, shard, place)
-                    check_pictures(row.key, before, after)
-                return before, after
-            number -= shard.rows
-        raise RunError(f"{self._run}: {row.key} is in no shard; restore the run's folder from a copy", 1)
+        return stored.inputs, stored.outputs
+
+    def _read(self, place: RowPlace) -> StoredRow | None:
+        return dict(chosen_rows(self._run, place.config, {place.number})).get(place.number)
 
 
-def _asked(row: DrawnRow, before: list[bytes], after: list[bytes]) -> dict[str, Any]:
+def _asked(row: DrawnRow, before: Sequence[bytes], after: Sequence[bytes]) -> dict[str, Any]:
     """What a person sees of a pair before they label it: nothing of what the run thinks."""
     return {"key": row.key, "task": row.task, "prompt": row.prompt, "before": len(before), "after": len(after)}
 

@@ -17,13 +17,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from comfy_nodes.core.whole_files import write_whole
-
-from ..dataset.dataset import FACTS, finished_facts, stored_rows
+from ..dataset.dataset import dataset_digest, stored_rows
 from ..dataset.shards import CONFIGS
-from ..disk import disk_error
+from ..disk import write_text
 from ..errors import RunError
-from ..report.scores import Place
+from ..report.scores import RowPlace
 from .labels import LABELS
 
 SAMPLE = "labels_sample.json"
@@ -46,7 +44,7 @@ class Stratum(BaseModel):
     """Of the drawn ones, in the order in which they were drawn."""
 
 
-class Sample(BaseModel):
+class DrawnSample(BaseModel):
     """`labels_sample.json`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -64,7 +62,7 @@ class DrawnRow:
     """A row that a person is asked about."""
 
     key: str
-    place: Place
+    place: RowPlace
     task: str
     verdict: str
     prompt: str
@@ -72,30 +70,20 @@ class DrawnRow:
     scores: dict[str, float]
 
     @classmethod
-    def of(cls, place: Place, row: dict[str, Any]) -> DrawnRow:
+    def of(cls, place: RowPlace, row: dict[str, Any]) -> DrawnRow:
         scores = {one["name"]: one["value"] for one in row["scores"] or []}
         words = {name: row[name] for name in ("key", "task", "verdict", "prompt")}
         return cls(place=place, reason=row["reject_reason"] or "", scores=scores, **words)
 
 
-def dataset_digest(run: Path) -> str:
-    """Changes with anything in the run's rows.
-
-    Raises:
-        RunError: no finished dataset lies there.
-    """
-    finished_facts(run)
-    return hashlib.sha256((run / FACTS).read_bytes()).hexdigest()
-
-
-def read_sample(run: Path) -> Sample | None:
+def read_sample(run: Path) -> DrawnSample | None:
     """The sample that was drawn of a run; None where none was.
 
     Raises:
         RunError: the file is damaged.
     """
     try:
-        return Sample.model_validate_json((run / SAMPLE).read_text("utf-8"))
+        return DrawnSample.model_validate_json((run / SAMPLE).read_text("utf-8"))
     except FileNotFoundError:
         return None
     except ValueError:
@@ -135,8 +123,8 @@ def draw(run: Path, wanted: int | None, seed: int | None, per_task: bool) -> lis
         Stratum(task=task, verdict=verdict, rows=sizes[task, verdict], keys=tuple(row.key for _, row in rows))
         for (task, verdict), rows in drawn.items()
     )
-    sample = Sample(seed=chosen, wanted=wanted, per_task=per_task, dataset=dataset, strata=strata)
-    _write(run / SAMPLE, sample.model_dump_json(indent=1) + "\n")
+    sample = DrawnSample(seed=chosen, wanted=wanted, per_task=per_task, dataset=dataset, strata=strata)
+    write_text(run / SAMPLE, sample.model_dump_json(indent=1) + "\n")
     return [row for _, row in sorted((one for rows in drawn.values() for one in rows), key=lambda one: one[0])]
 
 
@@ -155,7 +143,7 @@ def _smallest(run: Path, seed: int, most: int) -> tuple[Counter[tuple[str, str]]
             heap = heaps[stratum]
             found = int.from_bytes(hashlib.blake2b(f"{seed}/{key}".encode(), digest_size=8).digest(), "big")
             if len(heap) < most or -found > heap[0][0]:
-                heapq.heappush(heap, (-found, key, DrawnRow.of(Place(config, number), row)))
+                heapq.heappush(heap, (-found, key, DrawnRow.of(RowPlace(config, number), row)))
                 if len(heap) > most:
                     heapq.heappop(heap)
     return sizes, {
@@ -169,10 +157,3 @@ def allot(sizes: Mapping[tuple[str, str], int], wanted: int) -> Counter[tuple[st
     for number, (name, size) in enumerate(sorted(sizes.items(), key=lambda one: (one[1], one[0]))):
         given[name] = min(size, (wanted - given.total()) // (len(sizes) - number))
     return given
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        write_whole(path, text)
-    except OSError as error:
-        raise disk_error(error, path.parent) from None

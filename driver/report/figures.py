@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from ..dataset.dataset import stored_rows
 from ..dataset.shards import CONFIGS
 from .agreement import TwoByTwo
-from .scores import Place, ScoreTally
+from .scores import RowPlace, ScoreTally
 
 VERIFIERS = ("pixel", "verify", "judge", "witness", "filter")
 """The order in which edits meet verifiers; others follow by name."""
@@ -64,7 +64,7 @@ class _Words(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Stage:
+class StageFigures:
     """A line of the stage table."""
 
     name: str
@@ -75,6 +75,18 @@ class Stage:
     """Rows that ended here as this verifier rejected them; of the last line, those that none of the verifiers named."""
     unscored: int = 0
     """Rows that ended here as it gave no verdict."""
+
+
+def stage_table(lines: Sequence[tuple[str, int, int, int]]) -> list[StageFigures]:
+    """
+    Args:
+        lines: name, count, rejected and unscored of each stage.
+    """
+    before = [0, *(count for _, count, _, _ in lines)]
+    return [
+        StageFigures(name, count, round(100 * (count - earlier) / earlier, 2) if earlier else None, rejected, unscored)
+        for (name, count, rejected, unscored), earlier in zip(lines, before, strict=False)
+    ]
 
 
 @dataclass
@@ -98,8 +110,8 @@ class Ranking:
 
     score: str
     high_is_good: bool
-    worst: list[tuple[float, Place]]
-    best: list[tuple[float, Place]]
+    worst: list[tuple[float, RowPlace]]
+    best: list[tuple[float, RowPlace]]
 
 
 @dataclass
@@ -122,10 +134,10 @@ class RowStatistics:
         found = cls()
         for config in CONFIGS:
             for number, row in enumerate(stored_rows(output, config, images=False)):
-                found.add(Place(config, number), row.columns)
+                found.add(RowPlace(config, number), row.columns)
         return found
 
-    def add(self, place: Place, row: dict[str, Any]) -> None:
+    def add(self, place: RowPlace, row: dict[str, Any]) -> None:
         """
         Args:
             row: its columns.
@@ -164,7 +176,7 @@ class RowStatistics:
         found = {name for words in self._words for name, _ in words.said}
         return [name for name in VERIFIERS if name in found] + sorted(found.difference(VERIFIERS))
 
-    def stages(self, inputs: int, usable: int) -> list[Stage]:
+    def stages(self, inputs: int, usable: int) -> list[StageFigures]:
         """The table of stages; tries are not in it.
 
         Args:
@@ -177,11 +189,7 @@ class RowStatistics:
         for name in [*self.verifiers, ""]:
             left -= ended[name, "reject"] + ended[name, "unscored"]
             lines.append((f"after {name}" if name else "kept", left, ended[name, "reject"], ended[name, "unscored"]))
-        before: list[int | None] = [None, *(line[1] for line in lines)]
-        return [
-            Stage(name, count, None if not earlier else round(100 * (count - earlier) / earlier, 2), rejected, unscored)
-            for (name, count, rejected, unscored), earlier in zip(lines, before, strict=False)
-        ]
+        return stage_table(lines)
 
     def _ended(self) -> Counter[tuple[str, str]]:
         """Rows by where and how they ended; "" where no verifier said why."""

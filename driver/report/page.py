@@ -12,13 +12,11 @@ from typing import Any
 
 import jinja2
 
-from comfy_nodes.core.whole_files import write_whole
-
 from ..dataset.dataset import chosen_rows, finished_facts
 from ..dataset.layouts.layout import layout_named
-from ..disk import disk_error
+from ..disk import write_text
 from ..home import ROOT
-from .figures import Ranking, RowStatistics, Stage
+from .figures import Ranking, RowStatistics, stage_table
 from .pictures import annotated, pair
 from .scores import ScoreTally
 from .summary import Summary
@@ -126,22 +124,17 @@ def write_report(
         environment=environment,
         folder=output.resolve().name,  # no path of this machine stands in what a run leaves
     )
-    _write(output / "report.html", page)
+    write_text(output / "report.html", page)
     text = json.dumps(vars(summary) | figures, indent=2, ensure_ascii=False, allow_nan=False)
-    _write(output / "summary.json", text + "\n")
+    write_text(output / "summary.json", text + "\n")
 
 
 def _figures(summary: Summary, failed: _Failed, skipped: _Failed, statistics: RowStatistics | None) -> dict[str, Any]:
     """What `summary.json` holds beside the summary."""
     usable = summary.samples - failed.inputs - skipped.inputs
     if statistics is None:
-        change = round(100 * (usable - summary.samples) / summary.samples, 2) if summary.samples else None
-        last = round(100 * (summary.kept - usable) / usable, 2) if usable else None
-        stages = [
-            Stage("inputs", summary.samples, None),
-            Stage("usable samples", usable, change),
-            Stage(summary.gives, summary.kept, last),
-        ]
+        counts = {"inputs": summary.samples, "usable samples": usable, summary.gives: summary.kept}
+        stages = stage_table([(name, count, 0, 0) for name, count in counts.items()])
         return {"stages": [asdict(stage) for stage in stages]}
     kept = summary.kept
     return {
@@ -182,7 +175,7 @@ def write_card(output: Path, summary: Summary, environment: dict[str, Any]) -> N
     configs = [
         (config + suffix if number else plain[config], glob)
         for config, held in facts.configs.items()
-        for number, (suffix, glob) in enumerate(layout.card(config, held.streams()))
+        for number, (suffix, glob) in enumerate(layout.card(config, sorted({shard.stream for shard in held.shards})))
     ]
     columns = layout.empty_features()
     empty = [plain[config] for config, held in facts.configs.items() if not held.rows]
@@ -194,7 +187,7 @@ def write_card(output: Path, summary: Summary, environment: dict[str, Any]) -> N
         features=json.dumps([{"config_name": name, "features": columns} for name in empty if columns]),
         empty=empty,
     )
-    _write(output / "README.md", card)
+    write_text(output / "README.md", card)
 
 
 def template_named(name: str) -> jinja2.Template:
@@ -206,13 +199,6 @@ def template_named(name: str) -> jinja2.Template:
 
 def _argument(text: str) -> str:
     return shlex.quote(f"./{text}" if text.startswith("-") else text)
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        write_whole(path, text)
-    except OSError as error:
-        raise disk_error(error, path.parent) from None
 
 
 def _pairs(output: Path, config: str, chosen: set[int]) -> dict[int, dict[str, Any]]:

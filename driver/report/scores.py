@@ -29,7 +29,7 @@ _LARGEST = 1e290
 """Values beyond this count as this."""
 
 
-class Place(NamedTuple):
+class RowPlace(NamedTuple):
     """Where a row lies in a finished run."""
 
     config: str
@@ -66,15 +66,15 @@ class ScoreTally:
     def __init__(self) -> None:
         self._values: list[float] = []
         self._kept: list[bool] = []
-        self._places: list[Place] = []
+        self._places: list[RowPlace] = []
         self._exponent = _FINEST
         self._bins = np.empty(0)
         self._counts = np.empty((0, 2), np.int64)  # [bins, kept and others]
         self._sums = np.zeros(2)
-        self._lowest: list[tuple[float, Place]] = []
-        self._highest: list[tuple[float, Place]] = []
+        self._lowest: list[tuple[float, RowPlace]] = []
+        self._highest: list[tuple[float, RowPlace]] = []
 
-    def add(self, value: float, kept: bool, place: Place) -> None:
+    def add(self, value: float, kept: bool, place: RowPlace) -> None:
         """
         Args:
             value: finite.
@@ -110,13 +110,13 @@ class ScoreTally:
         return _mean(float(self._sums[1]), int(self._counts[:, 1].sum()))
 
     @property
-    def lowest(self) -> list[tuple[float, Place]]:
+    def lowest(self) -> list[tuple[float, RowPlace]]:
         """The lowest rows with their values, the lowest first; of equal ones the first of the run."""
         self._take_in()
         return self._lowest
 
     @property
-    def highest(self) -> list[tuple[float, Place]]:
+    def highest(self) -> list[tuple[float, RowPlace]]:
         """The highest, the highest first."""
         self._take_in()
         return self._highest
@@ -164,7 +164,9 @@ class ScoreTally:
             bins, counts = np.floor(self._bins / 10), self._counts
             self._exponent += 1
 
-    def _first(self, known: list[tuple[float, Place]], values: np.ndarray, sign: int) -> list[tuple[float, Place]]:
+    def _first(
+        self, known: list[tuple[float, RowPlace]], values: np.ndarray, sign: int
+    ) -> list[tuple[float, RowPlace]]:
         order = np.argsort(sign * values, kind="stable")[:EXTREMES]
         found = [*known, *((float(values[number]), self._places[number]) for number in order)]
         return sorted(found, key=lambda one: sign * one[0])[:EXTREMES]

@@ -26,7 +26,7 @@ from driver.dataset.rows import RunFacts
 from driver.dataset.spool import Spool
 from driver.journal import Journal
 from driver.labels.labels import LABELS
-from driver.samples import Row, Sample
+from driver.samples import JournalRow, Sample
 from tests.browser.conftest import CHROMIUM_NAMES, CHROMIUM_OPTIONS
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def run(tmp_path: Path) -> Path:
             key=key, task="remove", prompt=HOSTILE, verdict=verdict, scores=(Score(name="judge.overall", value=4.25),),
             source_id="cup.jpg", source_path="cup.jpg", source_sha256="f" * 64, seed=1, width=300, height=200, **saved,
         )  # fmt: skip
-        journal.done(key, [Row(key, verdict, record.model_dump_json())], 0.1)
+        journal.done(key, [JournalRow(key, verdict, record.model_dump_json())], 0.1)
     write_dataset(journal, spool, tmp_path, tmp_path / ".work", RunFacts("remove", "a" * 64, "b" * 64, "full"))
     journal.close()
     return tmp_path

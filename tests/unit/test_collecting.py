@@ -18,7 +18,7 @@ from PIL import Image, PngImagePlugin
 from comfy_nodes.core.verdicts.verdicts import UNVOUCHED
 from driver.artists.collect import collect
 from driver.batch import main
-from driver.dataset.publish import read_manifest
+from driver.dataset.publish import MANIFEST, Manifest
 from driver.errors import RunError
 from driver.journal import Journal
 
@@ -222,8 +222,7 @@ def test_the_command_publishes_where_the_output_is_a_url(
     url = f"file://{tmp_path / 'store'}"
     assert main(["--collect", str(hand.folder), "--output", url]) == 0
     assert f"published to {url}" in capsys.readouterr().out
-    manifest = read_manifest(url)
-    assert manifest is not None
+    manifest = Manifest.model_validate_json((tmp_path / "store" / MANIFEST).read_bytes())
     assert "data/train-00000-of-00001.parquet" in {file.path for file in manifest.files}
 
 

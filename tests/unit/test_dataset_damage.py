@@ -15,8 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from driver.dataset.dataset import FACTS, Written, chosen_rows, read_facts, stored_rows, write_dataset
-from driver.dataset.rows import RunFacts
+from driver.dataset.dataset import FACTS, Written, chosen_rows, read_facts, stored_row, stored_rows, write_dataset
+from driver.dataset.layouts.hf import HfLayout
+from driver.dataset.rows import IMAGE_COLUMNS, PLAIN, RunFacts
 from driver.errors import RunError
 from driver.pipeline.folder import OutputFolder
 
@@ -157,6 +158,41 @@ def test_a_damaged_picture_that_somebody_reads_is_named_and_then_made_again(layo
     assert finish(run, layout).lost == ("b",)
 
 
+@LAYOUTS
+def test_a_row_is_found_by_its_key_whatever_the_pictures_of_others_are(layout: str, run: Any) -> None:
+    run.add(*KEYS)
+    run.add("r", verdict="reject")
+    finish(run, layout)
+    rows = {row.columns["key"]: row for config in ("data", "rejected") for row in stored_rows(run.output, config)}
+    assert {key: stored_row(run.output, key) for key in (*KEYS, "r", "nobody")} == {**rows, "nobody": None}
+    for key in ("a", "c", "d"):
+        flip_a_picture(run, key, "input", unnoticed=True)
+        flip_a_picture(run, key, "output", unnoticed=True)
+    assert stored_row(run.output, "b") == rows["b"]
+    assert stored_row(run.output, "r") == rows["r"]
+    assert dict(chosen_rows(run.output, "data", {1})) == {1: rows["b"]}
+    with pytest.raises(RunError, match="a picture of row c is no whole PNG"):
+        stored_row(run.output, "c")
+
+
+def test_a_key_is_looked_for_in_the_one_column_and_its_row_group_alone_is_read(
+    run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(HfLayout, "group_rows", 1)
+    run.add(*KEYS)
+    finish(run, "hf")
+    real, read = pq.ParquetFile.read_row_group, []
+
+    def counted(file: pq.ParquetFile, group: int, columns: list[str]) -> pa.Table:
+        read.append((group, set(columns)))
+        return real(file, group, columns=columns)
+
+    monkeypatch.setattr(pq.ParquetFile, "read_row_group", counted)
+    monkeypatch.setattr(pq.ParquetFile, "read", None)
+    assert stored_row(run.output, "c") is not None
+    assert read == [(0, {"key"}), (1, {"key"}), (2, {"key"}), (2, {*PLAIN.names}), (2, {*IMAGE_COLUMNS})]
+
+
 def test_the_report_of_a_damaged_dataset_has_it_mended(tmp_path: Path, run: Any) -> None:
     run.add(*KEYS)
     folder = OutputFolder(tmp_path / "out")
@@ -184,6 +220,8 @@ def test_a_byte_changed_anywhere_is_one_line_at_most(layout: str, run: Any) -> N
                 list(stored_rows(run.output, "data"))
             with contextlib.suppress(RunError):
                 list(chosen_rows(run.output, "data", {0, 1}))
+            with contextlib.suppress(RunError):
+                stored_row(run.output, "b")
         path.write_bytes(whole)
         os.utime(path, ns=(stat.st_mtime_ns, stat.st_mtime_ns))
     assert finish(run, layout) == Written()

@@ -8,6 +8,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,8 @@ from filelock import FileLock
 
 from comfy_nodes.core.records import Score
 from driver import review
+from driver.dataset.layouts.hf import HfLayout
+from driver.dataset.layouts.layout import Shard, StoredRow
 from driver.errors import RunError
 from driver.labels.figures import report
 from driver.labels.labels import LABELS, Label, Labels
@@ -256,6 +259,26 @@ def test_scores_come_after_the_label(ask: Ask, finished: Any) -> None:
     assert ask("label", {"key": key, "label": "keep"})[0] == 409
     status, undone = ask("undo", {})
     assert (undone["done"], undone["pair"]["key"], undone["last"]) == (0, key, None)
+
+
+def test_a_pair_is_read_once_and_nobody_elses_pictures_are(
+    finished: Any, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, read = HfLayout.row, []
+
+    def counted(layout: HfLayout, folder: Path, shard: Shard, place: int) -> StoredRow:
+        row = real(layout, folder, shard, place)
+        read.append(row.columns["key"])
+        return row
+
+    monkeypatch.setattr(HfLayout, "row", counted)
+    monkeypatch.setattr(HfLayout, "rows", None)
+    state = ask("state")[1]
+    pairs = [state["pair"]["key"], state["next"]["key"]]
+    for key in pairs:
+        for role, name in (("before", "input"), ("after", "output")):
+            assert ask(f"image/{key}/{role}/0") == (200, finished.png(key, name))
+    assert read == pairs
 
 
 def test_only_the_printed_page_may_ask(ask: Ask, server: ReviewServer, finished: Any) -> None:

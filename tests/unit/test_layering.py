@@ -170,6 +170,33 @@ def test_core_names_neither_torch_nor_comfyui_nor_anything_of_ours_above_it() ->
     assert not libraries(core) & (TORCH | COMFYUI)
 
 
+def renames(call: ast.Call) -> bool:
+    """Whether a call gives a file another name; `str.replace` takes two words, `datetime.replace` takes none."""
+    name, words = getattr(call.func, "attr", ""), len(call.args)
+    if name in ("rename", "renames", "move"):
+        return words > 0
+    on_os = getattr(getattr(call.func, "value", None), "id", "") == "os"
+    return name == "replace" and (on_os or (words == 1 and not call.keywords))
+
+
+def test_files_and_folders_are_renamed_in_one_place() -> None:
+    tree = {path: ast.parse(path.read_text(encoding="utf-8")) for path in files().values()}
+    found = {
+        path.relative_to(REPOSITORY).as_posix()
+        for path, module in tree.items()
+        for node in ast.walk(module)
+        if isinstance(node, ast.Call) and renames(node)
+    }
+    assert found == {"comfy_nodes/core/whole_files.py"}
+
+
+def test_a_renaming_is_told_from_the_words_like_it() -> None:
+    told = "os.replace(a, b)", "os.rename(a, b)", "shutil.move(a, b)", "path.rename(b)", "(a / b).replace(c)"
+    others = "text.replace('a', 'b')", "now.replace(microsecond=0)", "dataclasses.replace(row, key='b')"
+    for line, expected in [*((line, True) for line in told), *((line, False) for line in others)]:
+        assert renames(ast.parse(line, mode="eval").body) is expected, line
+
+
 def test_nodes_do_not_import_nodes() -> None:
     nodes = {name: used for name, used in imports().items() if name.startswith("comfy_nodes.nodes.")}
     assert len(nodes) > 20

@@ -8,7 +8,7 @@ import pytest
 
 from comfy_nodes.core.records import FailureRecord, SampleFailure
 from driver import batch, export, review
-from driver.artists import commands as sharing
+from driver.artists import commands
 from driver.batch import _conclude
 from driver.command import parse
 from driver.report.summary import Summary
@@ -137,7 +137,7 @@ def test_what_is_not_there_is_one_line_before_a_server_is_started(
     def started(*_: object) -> None:
         raise AssertionError("a server was started")
 
-    monkeypatch.setattr(sharing, "running_hosts", started)
+    monkeypatch.setattr(commands, "running_hosts", started)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "README.md").write_text("# words")
     assert {"batch": batch.main, "export": export.main, "review": review.main}[given[0]](list(given[1:])) == 2

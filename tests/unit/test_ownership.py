@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from comfy_nodes.core.whole_files import replacing, write_whole
+from comfy_nodes.core.whole_files import new_file, replacing, write_whole
 from driver.dataset.dataset import read_facts, write_dataset
 from driver.dataset.ownership import MARK, WORK
 from driver.dataset.rows import RunFacts
@@ -180,6 +180,23 @@ def test_an_error_leaves_what_was_there(tmp_path: Path) -> None:
         file.write(b"half")
         raise RuntimeError
     assert tree(tmp_path) == {"README.md": b"mine"}
+
+
+def test_a_name_that_cannot_be_taken_leaves_no_file_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "README.md").mkdir()
+    with pytest.raises(OSError):
+        write_whole(tmp_path / "README.md", "new")
+    assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
+
+
+def test_a_new_file_takes_no_others_name_and_goes_where_it_was_not_ended(tmp_path: Path) -> None:
+    write(tmp_path / "theirs")
+    with pytest.raises(FileExistsError), new_file(tmp_path / "theirs"):
+        pass
+    with pytest.raises(KeyboardInterrupt), new_file(tmp_path / "ours") as file:
+        file.write(b"half")
+        raise KeyboardInterrupt
+    assert tree(tmp_path) == {"theirs": b"mine"}
 
 
 @pytest.mark.parametrize("layout", ["hf", "imgedit", "wds"])

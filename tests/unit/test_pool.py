@@ -19,7 +19,7 @@ from driver.engine.prompts import Flight, Posted
 from driver.engine.queue import CHUNK, Item
 from driver.engine.troubles import MAX_DEATHS, MAX_FAULTS, Trouble, node_error
 from driver.journal import Journal
-from driver.samples import Row, Sample
+from driver.samples import JournalRow, Sample
 from driver.stopping import StopRequest
 
 A, B = "http://a", "http://b"
@@ -93,7 +93,7 @@ def lands(pool: Pool, flight: Flight) -> list[Posted]:
 
 
 def row(key: str, verdict: str = "keep") -> Harvest:
-    return Harvest([Row(key, verdict, "{}")])
+    return Harvest([JournalRow(key, verdict, "{}")])
 
 
 def test_each_sample_goes_to_one_server_in_the_inputs_order(pool_of: Callable[..., Pool]) -> None:
@@ -323,7 +323,7 @@ def test_prompts_of_an_earlier_run_are_adopted_and_not_given_out(
     journal.set("run_id", "r")
     pool_of(600)
     journal.submitting(["k0003", "k0550"], "left", A)
-    journal.done("k0003", [Row("k0003", "keep", "{}")], 0.0)
+    journal.done("k0003", [JournalRow("k0003", "keep", "{}")], 0.0)
     pool = pool_of(600)
     flight = pool.adopted["left"]
     assert (pool.homes["left"], list(flight.open), flight.adopted) == (A, [1], True)

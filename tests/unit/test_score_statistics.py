@@ -10,13 +10,13 @@ import pytest
 
 from driver.report.agreement import TwoByTwo, wilson
 from driver.report.figures import MAX_SCORES, OVERALL, RowStatistics
-from driver.report.scores import EXTREMES, FINE_BINS, Place, ScoreTally
+from driver.report.scores import EXTREMES, FINE_BINS, RowPlace, ScoreTally
 
 
 def tally_of(values: Any, kept: Any = None) -> ScoreTally:
     tally = ScoreTally()
     for number, value in enumerate(values):
-        tally.add(float(value), bool(kept is None or kept[number]), Place("data", number))
+        tally.add(float(value), bool(kept is None or kept[number]), RowPlace("data", number))
     return tally
 
 
@@ -89,7 +89,7 @@ def statistics(*rows: tuple[str, str, dict[str, float]], task: str = "remove") -
     for number, (key, verdict, scores) in enumerate(rows):
         named = [{"name": name, "value": value} for name, value in scores.items()]
         row = {"key": key, "task": task, "verdict": verdict, "reject_reason": "no: 1", "scores": named}
-        found.add(Place("data", number), row)
+        found.add(RowPlace("data", number), row)
     return found
 
 
@@ -114,7 +114,7 @@ def test_a_verifier_that_a_task_has_not_got_is_passed() -> None:
     for number, verdict in enumerate(("keep", "reject")):
         scores = [{"name": "pixel.keep", "value": 1.0 - number}]
         row = {"key": f"k{number}", "task": "remove", "verdict": verdict, "reject_reason": None, "scores": scores}
-        found.add(Place("data", number), row)
+        found.add(RowPlace("data", number), row)
     assert counts(found) == {
         "edits made": (3, 0, 0),
         "after pixel": (2, 1, 0),

@@ -25,7 +25,7 @@ from driver.graph.bound import BatchGraph
 from driver.journal import Journal
 from driver.pipeline.claimed import AsClaimed
 from driver.pipeline.folder import claim
-from driver.samples import Row as Kept
+from driver.samples import JournalRow
 
 FACTS = RunFacts("remove", "a" * 64, "b" * 64, "classical", "c" * 64)
 MASK, OTHER_MASK = Rle(size=(6, 10), counts="11"), Rle(size=(6, 10), counts="21")
@@ -285,7 +285,7 @@ class TestWhileItLasts:
 
 def harvested(filed: Callable[..., Any], made_with: Ingredients, now: Ingredients) -> Harvest:
     record = record_of(filed, basis=Basis(ingredients=made_with.sha256))
-    rows = [Kept("a", "keep", record.model_dump_json())]
+    rows = [JournalRow("a", "keep", record.model_dump_json())]
     inner: Any = SimpleNamespace(harvest=lambda *_: Harvest(rows))
     server: Any = Server(now)
     origin: Any = None

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from email.message import Message
 from pathlib import Path
 
+from ..whole_files import move_whole
 from .records import HUB, Part, Weights
 from .table import size_text
 
@@ -226,7 +227,7 @@ def _finish(one: Download, sha256: str | None, say: Say) -> None:
                 f"{one.weights.name}: what arrived is not the published file (sha256 {found}, not {sha256}) and was not kept; "
                 "run the same command again, or try another mirror (HF_ENDPOINT)"
             )
-    one.partial.replace(one.target)
+    move_whole(one.partial, one.target)
     size = size_text(one.target.stat().st_size)
     say(f"{one.target}: {size}, {'sha256 is right' if sha256 else 'no sha256 is published'}")
 

@@ -22,6 +22,7 @@ from typing import Any, Generic, TypeVar
 
 from ...core.services import places
 from ...core.services.profiles import Profile
+from ...core.whole_files import move_whole
 from .. import images
 from ..asking import Question
 
@@ -196,7 +197,7 @@ class ReplyCache:
             if self._file.stat().st_ino != self._inode:
                 return
             aside = self._file.with_name(f"{self._file.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}")
-            self._file.replace(aside)
+            move_whole(self._file, aside)
             for ending in ("-wal", "-shm"):
                 self._file.with_name(self._file.name + ending).unlink(missing_ok=True)
         except OSError as trouble:

@@ -49,6 +49,24 @@ def parquet_writer(path: Path) -> pq.ParquetWriter:
     return pq.ParquetWriter(path, SCHEMA.with_metadata(_METADATA), **_WRITING)
 
 
+def key_places(file: pq.ParquetFile) -> Iterator[tuple[str, int]]:
+    """Keys with their places, row group and row in it; reads the one column."""
+    for group in range(file.num_row_groups):
+        keys = file.read_row_group(group, columns=["key"])["key"].to_pylist()
+        yield from ((key, group << 32 | row) for row, key in enumerate(keys))
+
+
+def columns_at(file: pq.ParquetFile, place: int) -> dict[str, Any]:
+    """A row's columns but for its images."""
+    group, row = _group_and_row(place)
+    (columns,) = file.read_row_group(group, columns=PLAIN.names).slice(row, 1).to_pylist()
+    return dict(columns)
+
+
+def _group_and_row(place: int) -> tuple[int, int]:
+    return place >> 32, place & 0xFFFFFFFF
+
+
 class HfLayout(Layout):
     name = "hf"
     shard_size = 400_000_000
@@ -84,12 +102,10 @@ class HfLayout(Layout):
 
     def index(self, folder: Path, shard: Shard) -> Iterator[tuple[str, int]]:
         with pq.ParquetFile(folder / shard.files[0]) as file:
-            for group in range(file.num_row_groups):
-                keys = file.read_row_group(group, columns=["key"])["key"].to_pylist()
-                yield from ((key, group << 32 | row) for row, key in enumerate(keys))
+            yield from key_places(file)
 
     def images(self, folder: Path, shard: Shard, place: int) -> tuple[list[bytes], list[bytes]]:
-        group, row = place >> 32, place & 0xFFFFFFFF
+        group, row = _group_and_row(place)
         # One row group of each config is remembered, as rows mostly come in order.
         known = self._read.get(folder)
         if known is None or known[0] != (shard.number << 32 | group):
@@ -99,16 +115,18 @@ class HfLayout(Layout):
         before, after = ([image["bytes"] for image in known[1][name][row].as_py()] for name in IMAGE_COLUMNS)
         return before, after
 
+    def columns(self, folder: Path, shard: Shard, place: int) -> dict[str, Any]:
+        with pq.ParquetFile(folder / shard.files[0]) as file:
+            return columns_at(file, place)
+
     def rows(self, folder: Path, shard: Shard, images: bool) -> Iterator[StoredRow]:
         columns = SCHEMA.names if images else PLAIN.names
         with pq.ParquetFile(folder / shard.files[0]) as file:
             for group in range(file.num_row_groups):
                 for batch in file.read_row_group(group, columns=columns).to_batches(max_chunksize=64):
                     for row in batch.to_pylist():
-                        before, after = (
-                            tuple(image["bytes"] for image in row.pop(name)) if images else () for name in IMAGE_COLUMNS
-                        )
-                        yield StoredRow.model_construct(columns=row, inputs=before, outputs=after)
+                        held = [[one["bytes"] for one in row.pop(name)] for name in IMAGE_COLUMNS] if images else []
+                        yield StoredRow.of(row, *held)
 
     def card(self, config: str, streams: Sequence[str]) -> list[tuple[str, str]]:
         return [("", f"{config}/*.parquet")]

@@ -20,8 +20,9 @@ from comfy_nodes.core.imgedit import NAMES
 
 from ...errors import RunError
 from ..rows import PLAIN, Pair, Row, lists, plain_table, strings
+from .hf import columns_at, key_places
 from .layout import Layout, Shard, ShardFile, StoredRow
-from .tars import Member, TarReader, TarWriter
+from .tars import TarMember, TarReader, TarWriter
 
 _PATHS = pa.list_(pa.string())
 _PAIR = [("input_images", _PATHS), ("output_images", _PATHS), ("prompt", pa.string())]
@@ -66,32 +67,35 @@ class ImgEditLayout(Layout):
 
     def index(self, folder: Path, shard: Shard) -> Iterator[tuple[str, int]]:
         with TarReader(folder / shard.files[0]) as tar:
-            last = ""
-            for member in tar.members():
-                key = _key_of(member.name)
-                if key != last:
-                    yield key, member.place
-                last = key
+            yield from tar.index(_key_of)
 
     def images(self, folder: Path, shard: Shard, place: int) -> tuple[list[bytes], list[bytes]]:
         with TarReader(folder / shard.files[0]) as tar:
-            return _images(tar, next(_items(tar, place))[1])
+            return _images(tar, next(tar.groups(_key_of, place))[1])
+
+    def columns(self, folder: Path, shard: Shard, place: int) -> dict[str, Any]:
+        with TarReader(folder / shard.files[0]) as tar:
+            key = _key_of(next(tar.members(place)).name)
+        for name in _columns_of(shard):
+            with pq.ParquetFile(folder / name) as file:
+                found = next((at for one, at in key_places(file) if one == key), None)
+                if found is not None:
+                    return columns_at(file, found)
+        raise ValueError(f"{key} stands in no table")
 
     def rows(self, folder: Path, shard: Shard, images: bool) -> Iterator[StoredRow]:
         with ExitStack() as opened:
             tar = opened.enter_context(TarReader(folder / shard.files[0]))
             columns = {}
-            for name in shard.files[1:]:
-                if name.startswith("Columns/"):
-                    file = opened.enter_context(pq.ParquetFile(folder / name))
-                    columns[name] = (row for batch in file.iter_batches(256) for row in batch.to_pylist())
+            for name in _columns_of(shard):
+                file = opened.enter_context(pq.ParquetFile(folder / name))
+                columns[name] = (row for batch in file.iter_batches(256) for row in batch.to_pylist())
             heads: dict[str, dict[str, Any]] = {name: next(rows, {}) for name, rows in columns.items()}
-            for key, members in _items(tar):
+            for key, members in tar.groups(_key_of):
                 name = next((name for name, head in heads.items() if head.get("key") == key), "")
                 if not name:
                     raise ValueError(f"{key} stands in no table in its order")
-                before, after = _images(tar, members) if images else ([], [])
-                yield StoredRow.model_construct(columns=heads[name], inputs=tuple(before), outputs=tuple(after))
+                yield StoredRow.of(heads[name], *(_images(tar, members) if images else ()))
                 heads[name] = next(columns[name], {})
 
     def card(self, config: str, streams: Sequence[str]) -> list[tuple[str, str]]:
@@ -222,17 +226,15 @@ def _paths(pairs: Sequence[Pair], part: int) -> list[_Paths]:
     return found
 
 
+def _columns_of(shard: Shard) -> list[str]:
+    return [name for name in shard.files if name.startswith("Columns/")]
+
+
 def _key_of(path: str) -> str:
     return path.split("/")[1]
 
 
-def _items(tar: TarReader, place: int = 0) -> Iterator[tuple[str, list[Member]]]:
-    """Keys with their members from a place on."""
-    for key, members in groupby(tar.members(place), lambda member: _key_of(member.name)):
-        yield key, list(members)
-
-
-def _images(tar: TarReader, members: Sequence[Member]) -> tuple[list[bytes], list[bytes]]:
+def _images(tar: TarReader, members: Sequence[TarMember]) -> tuple[list[bytes], list[bytes]]:
     after = [member for member in members if member.name.rpartition("/")[2].startswith("result")]
     before = [member for member in members if member not in after]
     return [tar.read(member) for member in before], [tar.read(member) for member in after]

@@ -46,6 +46,11 @@ class StoredRow(BaseModel):
     inputs: tuple[bytes, ...] = ()
     outputs: tuple[bytes, ...] = ()
 
+    @classmethod
+    def of(cls, columns: dict[str, Any], inputs: Sequence[bytes] = (), outputs: Sequence[bytes] = ()) -> StoredRow:
+        """As it was read, without another look at each value."""
+        return cls.model_construct(columns=columns, inputs=tuple(inputs), outputs=tuple(outputs))
+
 
 class ShardFile(ABC):
     """A shard that is being written."""
@@ -113,6 +118,14 @@ class Layout(ABC):
     @abstractmethod
     def images(self, folder: Path, shard: Shard, place: int) -> tuple[list[bytes], list[bytes]]:
         """A row's images, before and after."""
+
+    @abstractmethod
+    def columns(self, folder: Path, shard: Shard, place: int) -> dict[str, Any]:
+        """A row's columns but for its images. Of other rows no more is read than lies in one row group with it."""
+
+    def row(self, folder: Path, shard: Shard, place: int) -> StoredRow:
+        """The same with its images."""
+        return StoredRow.of(self.columns(folder, shard, place), *self.images(folder, shard, place))
 
     @abstractmethod
     def rows(self, folder: Path, shard: Shard, images: bool) -> Iterator[StoredRow]:

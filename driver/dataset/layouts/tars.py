@@ -6,8 +6,9 @@ Only the standard library's header format is used; its own writer copies every m
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from types import TracebackType
 
@@ -15,7 +16,7 @@ _BLOCK = tarfile.BLOCKSIZE
 
 
 @dataclass(frozen=True)
-class Member:
+class TarMember:
     """A file in a tar."""
 
     name: str
@@ -57,7 +58,7 @@ class TarReader:
     def __exit__(self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None) -> None:  # fmt: skip
         self._file.close()
 
-    def members(self, place: int = 0) -> Iterator[Member]:
+    def members(self, place: int = 0) -> Iterator[TarMember]:
         """The members from a header's place on.
 
         Raises:
@@ -66,9 +67,23 @@ class TarReader:
         self._file.seek(place)
         with tarfile.open(fileobj=self._file, mode="r:") as tar:
             while (info := tar.next()) is not None:
-                yield Member(info.name, info.offset, info.offset_data, info.size)
+                yield TarMember(info.name, info.offset, info.offset_data, info.size)
                 tar.members = []  # type: ignore[attr-defined]  # otherwise all of them stay in memory
 
-    def read(self, member: Member) -> bytes:
+    def index(self, key_of: Callable[[str], str]) -> Iterator[tuple[str, int]]:
+        """Keys of members that stand together, and the place of the first of each.
+
+        Args:
+            key_of: gives a member's key by its name.
+        """
+        for key, members in groupby(self.members(), lambda one: key_of(one.name)):
+            yield key, next(members).place
+
+    def groups(self, key_of: Callable[[str], str], place: int = 0) -> Iterator[tuple[str, list[TarMember]]]:
+        """Keys with all their members, from a header's place on."""
+        for key, members in groupby(self.members(place), lambda one: key_of(one.name)):
+            yield key, list(members)
+
+    def read(self, member: TarMember) -> bytes:
         self._file.seek(member.start)
         return self._file.read(member.size)

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from ..rows import PLAIN, Pair, Row
 from .layout import Layout, Shard, ShardFile, StoredRow
-from .tars import Member, TarReader, TarWriter
+from .tars import TarMember, TarReader, TarWriter
 
 _NESTED = [field.name for field in PLAIN if pa.types.is_nested(field.type)]
 _TEXTS = [field.name for field in PLAIN if pa.types.is_string(field.type)]
@@ -49,23 +49,20 @@ class WdsLayout(Layout):
 
     def index(self, folder: Path, shard: Shard) -> Iterator[tuple[str, int]]:
         with TarReader(folder / shard.files[0]) as tar:
-            last = ""
-            for member in tar.members():
-                key = member.name.partition(".")[0]
-                if key != last:
-                    yield key, member.place
-                last = key
+            yield from tar.index(_key_of)
 
     def images(self, folder: Path, shard: Shard, place: int) -> tuple[list[bytes], list[bytes]]:
         with TarReader(folder / shard.files[0]) as tar:
             return _images(tar, next(_samples(tar, place)))
 
+    def columns(self, folder: Path, shard: Shard, place: int) -> dict[str, Any]:
+        with TarReader(folder / shard.files[0]) as tar:
+            return _columns(tar, next(_samples(tar, place)))
+
     def rows(self, folder: Path, shard: Shard, images: bool) -> Iterator[StoredRow]:
         with TarReader(folder / shard.files[0]) as tar:
             for sample in _samples(tar):
-                columns = _columns(tar.read(sample["json"]))
-                before, after = _images(tar, sample) if images else ([], [])
-                yield StoredRow.model_construct(columns=columns, inputs=tuple(before), outputs=tuple(after))
+                yield StoredRow.of(_columns(tar, sample), *(_images(tar, sample) if images else ()))
 
     def card(self, config: str, streams: Sequence[str]) -> list[tuple[str, str]]:
         return [
@@ -96,6 +93,10 @@ class _WdsFile(ShardFile):
         return (self._name,)
 
 
+def _key_of(name: str) -> str:
+    return name.partition(".")[0]
+
+
 def _member(role: str, number: int) -> str:
     return f"{role}{number or ''}.png"
 
@@ -111,27 +112,19 @@ def _flat(line: str) -> bytes:
     return json.dumps({name: (columns | texts | nested)[name] for name in PLAIN.names}, ensure_ascii=False).encode()
 
 
-def _columns(text: bytes) -> dict[str, Any]:
+def _columns(tar: TarReader, sample: dict[str, TarMember]) -> dict[str, Any]:
     """The other way round."""
-    columns: dict[str, Any] = json.loads(text)
+    columns: dict[str, Any] = json.loads(tar.read(sample["json"]))
     return columns | {name: json.loads(columns[name]) for name in _NESTED}
 
 
-def _samples(tar: TarReader, place: int = 0) -> Iterator[dict[str, Member]]:
+def _samples(tar: TarReader, place: int = 0) -> Iterator[dict[str, TarMember]]:
     """Samples from a place on: members by what follows the key."""
-    key, sample = "", dict[str, Member]()
-    for member in tar.members(place):
-        found, _, name = member.name.partition(".")
-        if found != key and sample:
-            yield sample
-            sample = {}
-        key = found
-        sample[name] = member
-    if sample:
-        yield sample
+    for _, members in tar.groups(_key_of, place):
+        yield {member.name.partition(".")[2]: member for member in members}
 
 
-def _images(tar: TarReader, sample: dict[str, Member]) -> tuple[list[bytes], list[bytes]]:
+def _images(tar: TarReader, sample: dict[str, TarMember]) -> tuple[list[bytes], list[bytes]]:
     before, after = (
         [tar.read(member) for name, member in sample.items() if name.startswith(role)] for role in ("input", "output")
     )

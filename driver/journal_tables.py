@@ -1,0 +1,80 @@
+"""The tables of a journal, and its file: opened where it is one of this version, made where there is none."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from .errors import RunError
+
+_FORM = 1
+"""That of the tables below. Raised whenever they change; journals before the first counted none."""
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS samples (
+    key TEXT PRIMARY KEY,
+    position INTEGER NOT NULL,
+    enrolment INTEGER NOT NULL,
+    source_id TEXT NOT NULL,
+    sample TEXT,
+    pictures TEXT NOT NULL DEFAULT '[]', stamp TEXT NOT NULL DEFAULT '', digest TEXT,
+    state TEXT NOT NULL CHECK (state IN ('pending', 'done', 'failed', 'skipped', 'retired')),
+    attempts INTEGER NOT NULL DEFAULT 0,
+    faults INTEGER NOT NULL DEFAULT 0,
+    deaths INTEGER NOT NULL DEFAULT 0,
+    submissions INTEGER NOT NULL DEFAULT 0,
+    prompt_id TEXT, slot INTEGER, server TEXT,
+    stage TEXT, node TEXT, error_type TEXT, message TEXT,
+    queued_at REAL, finished_at REAL, execution_s REAL, transfer_s REAL
+);
+CREATE INDEX IF NOT EXISTS samples_waiting ON samples (position) WHERE state = 'pending' AND prompt_id IS NULL;
+CREATE INDEX IF NOT EXISTS samples_posted ON samples (position) WHERE state = 'pending' AND prompt_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS samples_by_state ON samples (state);
+CREATE INDEX IF NOT EXISTS samples_by_position ON samples (position);
+CREATE TABLE IF NOT EXISTS records (
+    key TEXT PRIMARY KEY,
+    sample TEXT NOT NULL REFERENCES samples (key),
+    verdict TEXT NOT NULL,
+    attempt INTEGER NOT NULL,
+    record TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS records_by_verdict ON records (verdict);
+CREATE INDEX IF NOT EXISTS records_by_sample ON records (sample);
+CREATE TABLE IF NOT EXISTS retired (
+    key TEXT NOT NULL,
+    verdict TEXT NOT NULL,
+    attempt INTEGER NOT NULL,
+    record TEXT NOT NULL,
+    sample TEXT NOT NULL,
+    why TEXT NOT NULL,
+    retired_at REAL NOT NULL
+);
+"""
+
+_DISK_ERRORS = ("SQLITE_FULL", "SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_READONLY", "SQLITE_IOERR", "SQLITE_CANTOPEN")
+"""What a sound journal may meet too."""
+
+
+def opened(path: Path) -> sqlite3.Connection:
+    """A journal's file, which threads may share that take turns.
+
+    Raises:
+        RunError: the file is not a journal, or another version's.
+        sqlite3.OperationalError: the disk is full, or may not be written to.
+    """
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    try:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = NORMAL")
+        (form,) = db.execute("PRAGMA user_version").fetchone()
+        if form != _FORM and db.execute("SELECT 1 FROM sqlite_master WHERE name = 'samples'").fetchone():
+            db.close()
+            raise RunError(f"{path}: not a journal of EditPairs, or that of another version; use another --output")
+        db.executescript(_SCHEMA)
+        db.execute(f"PRAGMA user_version = {_FORM}")
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorname.startswith(_DISK_ERRORS):
+            raise
+        raise RunError(f"{path}: not a journal of EditPairs ({error}); use another --output") from None
+    return db
