@@ -189,7 +189,7 @@ def seed_inputs(api: Api, object_info: dict[str, Any]) -> list[tuple[str, str]]:
     return [
         (node_id, name)
         for node_id, node in api.items()
-        for name, spec in inputs_by_name(node["class_type"], object_info).items()
+        for name, spec in inputs_by_name(object_info.get(node["class_type"], {})).items()
         if flagged_seed(spec) and name in node["inputs"] and not is_link(node["inputs"][name])
         if _is_seed(api, node_id, name)
     ]

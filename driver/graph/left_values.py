@@ -6,10 +6,11 @@ listed, and drops core's `LoadImageOutput`. `file.py` calls this when it convert
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from .dynamic_prompts import is_dynamic
-from .schemas import is_upload
+from .schemas import is_upload, with_inputs
 from .ui import nodes_of, scopes_of
 
 _DROPPED, _STANDS_FOR_IT = "LoadImageOutput", "LoadImageOutput (on the server)"
@@ -23,7 +24,7 @@ def schemas_as_they_stand(ui: dict[str, Any], object_info: dict[str, Any]) -> di
         kind = str(node.get("type"))
         if kind in object_info:
             node["type"] = _STANDS_FOR_IT if kind == _DROPPED else kind
-            shown[node["type"]] = _left(object_info[kind])
+            shown[node["type"]] = with_inputs(object_info[kind], _left)
     return shown
 
 
@@ -35,12 +36,8 @@ def with_their_classes(api: dict[str, dict[str, Any]]) -> dict[str, dict[str, An
     return api
 
 
-def _left(schema: dict[str, Any]) -> dict[str, Any]:
-    groups = {
-        group: {name: _spec(spec) for name, spec in inputs.items()} if isinstance(inputs, dict) else inputs
-        for group, inputs in schema.get("input", {}).items()
-    }
-    return {**schema, "input": groups}
+def _left(specs: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    return ((name, _spec(spec)) for name, spec in specs.items())
 
 
 def _spec(spec: Any) -> Any:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from ..errors import RunError
-from .schemas import default_of, inputs_of, is_saved, is_widget, settings_of
+from .schemas import default_of, first_grown, inputs_of, is_saved, is_widget, output_names, outputs_of, settings_of
 
 Node = dict[str, Any]
 NodePath = tuple[str, ...]
@@ -459,26 +459,21 @@ def fresh_node(
     schema = object_info[class_type]
     inputs, filled, uploads = [], [], []
     for name, spec in inputs_of(schema):
-        if spec[0] == "COMFY_AUTOGROW_V3":
-            template = spec[1]["template"]
-            (kind,) = [one[0] for group in template["input"].values() for one in group.values()]
-            inputs.append({"name": f"{name}.{template['prefix']}0", "type": kind, "link": None})
-        elif not is_widget(spec):
-            inputs.append({"name": name, "type": spec[0], "link": None})
+        if not is_widget(spec):
+            socket, kind = first_grown(name, spec) or (name, spec[0])
+            inputs.append({"name": socket, "type": kind, "link": None})
         else:
             settings = settings_of(spec)
             filled.append(values.get(name, default_of(spec)))
             filled += ["fixed"] if settings.get("control_after_generate") else []
             uploads += ["image"] if settings.get("image_upload") else []
-    names = schema.get("output_name") or schema["output"]
+    outputs = zip(output_names(schema), outputs_of(schema), strict=True)
     return {
         "type": class_type,
         "pos": list(at),
         "size": list(size),
         "inputs": inputs,
-        "outputs": [
-            {"name": name, "type": kind, "links": None} for name, kind in zip(names, schema["output"], strict=True)
-        ],
+        "outputs": [{"name": name, "type": kind, "links": None} for name, kind in outputs],
         "properties": {"Node name for S&R": class_type},
         "widgets_values": [*filled, *uploads],
         **({"title": title} if title else {}),
