@@ -24,6 +24,8 @@ def follow_links(ui: dict[str, Any], object_info: dict[str, Any]) -> None:
         inner[str(graph["id"])] = _Scope(graph, inner, object_info)
     for scope in (_Scope(root, inner, object_info), *inner.values()):
         scope.follow()
+    for scope in inner.values():
+        scope.open_subgraphs()
 
 
 @dataclass(frozen=True)
@@ -47,13 +49,19 @@ class _Scope:
     def follow(self) -> None:
         for link in [read_link(raw) for raw in self._links.values()]:
             target = self._nodes.get(str(link.target))
-            if target is not None and target.get("mode") in (MUTED, BYPASSED):
+            if target is not None and target.get("mode") in (MUTED, BYPASSED) and target.get("type") not in self._inner:
                 continue
             begin = self._begin(link, self._wanted(link, target))
             if begin is None or (target is None and begin.node == INPUT_SIDE):  # whoever takes that is led past
                 self._cut(link, target)
             elif begin != link.origin:
                 self._move(link, begin)
+
+    def open_subgraphs(self) -> None:
+        """Switches subgraphs on that stand in this one: the page leads links past them, and submits what is in them."""
+        for node in self._nodes.values():
+            if node.get("type") in self._inner:
+                node["mode"] = 0
 
     @property
     def outputs(self) -> int:
