@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from ..errors import RunError
-from ..graph.api import Api, ancestors, is_link
+from ..graph.api import Api, ancestors, is_link, title_of
 from ..graph.bound import seed_inputs
 from ..graph.page_nodes import missing
 from ..graph.schemas import (
@@ -56,8 +56,7 @@ class Graph:
 
     def title(self, node_id: str) -> str:
         """What the artist calls a node."""
-        node = self.api[node_id]
-        return str((node.get("_meta") or {}).get("title") or node["class_type"])
+        return title_of(self.api[node_id])
 
     def result(self) -> tuple[str, str]:
         """The node that saves the edited picture, and which of its inputs takes it.

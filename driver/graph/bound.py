@@ -16,6 +16,7 @@ from ..errors import RunError
 from . import dynamic_prompts
 from .api import EDIT_SINK, PROTECT_CLASS, SECOND_CLASS, SINK_CLASSES, SOURCE_CLASS, Api, ancestors, driven, is_link
 from .checks import check
+from .file import WorkflowFile
 from .schemas import flagged_seed, inputs_by_name
 
 RESTATER = "EditPairsVerifyEdit"
@@ -37,14 +38,17 @@ class BatchGraph:
     """Texts with alternatives, which are drawn for each sample, as node and input."""
 
     @classmethod
-    def bind(cls, api: Api, object_info: dict[str, Any]) -> BatchGraph:
+    def bind(cls, api: Api, object_info: dict[str, Any], file: WorkflowFile | None = None) -> BatchGraph:
         """Finds the end nodes and keeps what the sink needs.
+
+        Args:
+            file: where the graph comes from, so that an end that is switched off there can be named.
 
         Raises:
             RunError: not exactly one source and one sink, or they aren't connected.
         """
-        sink = _only(api, SINK_CLASSES, "Save Edit Pair (or Save Annotation, or Save Instructions)")
-        source = _only(api, frozenset({SOURCE_CLASS}), "Load Edit Sample")
+        sink = _only(api, SINK_CLASSES, "Save Edit Pair (or Save Annotation, or Save Instructions)", file)
+        source = _only(api, frozenset({SOURCE_CLASS}), "Load Edit Sample", file)
         needed = ancestors(api, sink)
         if source not in needed:
             raise RunError(f"{api[sink]['class_type']} #{sink} does not depend on Load Edit Sample: wire them")
@@ -173,15 +177,16 @@ def _unscored(node: dict[str, Any]) -> dict[str, Any]:
     return {**node, "inputs": {name: one for name, one in node["inputs"].items() if not name.startswith("scores")}}
 
 
-def _only(api: Api, classes: frozenset[str], display: str) -> str:
+def _only(api: Api, classes: frozenset[str], display: str, file: WorkflowFile | None) -> str:
     found = [node_id for node_id, node in api.items() if node["class_type"] in classes]
     if len(found) == 1:
         return found[0]
-    if not found:
-        raise RunError(
-            f"the workflow has no {display} node that runs: a graph needs one to be batched, neither muted nor bypassed"
-        )
-    raise RunError(f"the workflow has {len(found)} {display} nodes (#{', #'.join(found)}): keep one of them")
+    named = file.path.name if file else "the workflow"
+    if found:
+        raise RunError(f"{named} has {len(found)} {display} nodes (#{', #'.join(found)}): keep one of them")
+    if off := file.switched_off(classes) if file else []:
+        raise RunError(f"{named} has no {display} node that runs: {'; '.join(off)}: switch it on and save the workflow")
+    raise RunError(f"{named} has no {display} node: a graph needs one to be batched")
 
 
 def seed_inputs(api: Api, object_info: dict[str, Any]) -> list[tuple[str, str]]:

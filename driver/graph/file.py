@@ -11,6 +11,7 @@ import hashlib
 import logging
 import stat
 import struct
+from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,10 @@ from .. import bounded_json
 from ..errors import RunError
 from ..home import ROOT
 from . import dynamic_prompts, page_nodes, page_rules
-from .api import (
-    Api,
-    guess,
-)
-from .left_values import schemas_as_they_stand, with_their_classes
-from .ui import UiGraph, without_shown_values
+from .api import Api, guess
+from .left_values import schemas_as_they_stand, with_their_classes, without_shown_values
+from .saved import switched_off
+from .ui import UiGraph
 
 AUTO = "auto"
 """In the place of workflows: those that make what the input names."""
@@ -68,6 +67,10 @@ class WorkflowFile:
             _check_number(path, len(content))
             return cls(path=path, sha256=digest, ui=None, api=content)
         raise RunError(f"{path}: not a ComfyUI workflow (neither nodes and links, nor class_type and inputs)")
+
+    def switched_off(self, classes: Set[str]) -> list[str]:
+        """As of `saved.switched_off`; of a file in API format nothing is known."""
+        return list(switched_off(self.ui, classes)) if self.ui else []
 
     def to_api(self, object_info: dict[str, Any]) -> Api:
         """The graph in API format, without the page's own nodes, and past all that only pass on.

@@ -10,8 +10,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from .saved import (
+    BYPASSED,
+    INPUT_SIDE,
+    MUTED,
+    OUTPUT_SIDE,
+    Link,
+    Node,
+    Origin,
+    nodes_of,
+    read_link,
+    scopes_of,
+    write_link,
+)
 from .schemas import inputs_of, is_widget, kind_of, settings_of
-from .ui import BYPASSED, INPUT_SIDE, MUTED, OUTPUT_SIDE, Link, Node, Origin, nodes_of, read_link, scopes_of, write_link
 
 _ANY = ("*", "", "0")
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .page_links import follow_links
+from .saved import BYPASSED, INPUT_SIDE, MUTED, Node, nodes_of, read_link, scopes_of
 from .schemas import (
     EDITORS,
     default_of,
@@ -24,7 +25,6 @@ from .schemas import (
     settings_of,
     with_inputs,
 )
-from .ui import BYPASSED, INPUT_SIDE, MUTED, Node, nodes_of, read_link, scopes_of
 
 CUSTOM_COMBO = "CustomCombo"
 """Core's combo whose choices are widgets of its own: the server's list of them is empty."""

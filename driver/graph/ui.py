@@ -9,48 +9,26 @@ from __future__ import annotations
 import copy
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 from ..errors import RunError
-from .schemas import default_of, first_grown, inputs_of, is_saved, is_widget, output_names, outputs_of, settings_of
+from .saved import (
+    INPUT_SIDE,
+    LINK_KEYS,
+    MUTED,
+    OUTPUT_SIDE,
+    VALUE_NODE,
+    Link,
+    Node,
+    Origin,
+    read_link,
+    scopes_of,
+    shown_title,
+    write_link,
+)
+from .schemas import default_of, first_grown, inputs_of, is_widget, output_names, outputs_of, settings_of
 
-Node = dict[str, Any]
 NodePath = tuple[str, ...]
-
-MUTED = 2
-"""Mode of a node that does not run (ComfyUI's own number)."""
-
-BYPASSED = 4
-"""Mode of a node that only hands inputs on (ComfyUI's own number)."""
-
-INPUT_SIDE = -10
-"""Id of the box in a subgraph that its inputs come from (ComfyUI's own number)."""
-
-OUTPUT_SIDE = -20
-"""Id of the box in a subgraph that its outputs go to (ComfyUI's own number)."""
-
-VALUE_NODE = "PrimitiveNode"
-"""The page's own node that holds the value of widgets that it is wired to; it never runs."""
-
-
-@dataclass(frozen=True)
-class Origin:
-    """An output that a link begins at."""
-
-    node: int | str
-    slot: int
-
-
-@dataclass(frozen=True)
-class Link:
-    """A link as all versions of the format have it."""
-
-    id: int
-    origin: Origin
-    target: int | str
-    target_slot: int
-    kind: str
 
 
 class UiGraph:
@@ -73,9 +51,7 @@ class UiGraph:
 
     def title(self, path: NodePath) -> str:
         """What an artist sees on the node."""
-        node = self.node(path)
-        definition = self._definitions.get(str(node["type"]))
-        return str(node.get("title") or (definition["name"] if definition else node["type"]))
+        return shown_title(self.node(path), self._definitions)
 
     def corners(self) -> tuple[float, float, float, float]:
         """Left, top, right and bottom of all nodes outside of subgraphs."""
@@ -174,7 +150,7 @@ class UiGraph:
         )
         instance.setdefault("outputs", []).append({"name": name, "type": kind, "links": None})
         values = (number, origin.node, origin.slot, OUTPUT_SIDE, slot, kind)
-        inside["links"].append(dict(zip(_LINK_KEYS, values, strict=True)))
+        inside["links"].append(dict(zip(LINK_KEYS, values, strict=True)))
         output = next(node for node in inside["nodes"] if node["id"] == origin.node)["outputs"][origin.slot]
         output["links"] = [*(output.get("links") or []), number]
         return slot
@@ -330,7 +306,7 @@ class UiGraph:
         number = self._number("link")
         values = (number, origin.node, origin.slot, target["id"], slot, kind)
         plain = scope is self.ui and not any(isinstance(raw, dict) for raw in scope["links"]) and "state" not in scope
-        scope["links"].append(list(values) if plain else dict(zip(_LINK_KEYS, values, strict=True)))
+        scope["links"].append(list(values) if plain else dict(zip(LINK_KEYS, values, strict=True)))
         target["inputs"][slot]["link"] = number
         if origin.node == INPUT_SIDE:
             scope["inputs"][origin.slot].setdefault("linkIds", []).append(number)
@@ -374,49 +350,8 @@ class UiGraph:
         return number
 
 
-def scopes_of(ui: dict[str, Any]) -> list[dict[str, Any]]:
-    """The graph itself, and the definitions of its subgraphs in their order in the file."""
-    return [ui, *((ui.get("definitions") or {}).get("subgraphs") or [])]
-
-
-def nodes_of(scope: dict[str, Any]) -> list[Node]:
-    """The nodes of a graph or subgraph; what else stands among them is passed over, as comfy-cli does."""
-    return [node for node in scope.get("nodes") or () if isinstance(node, dict)]
-
-
-def without_shown_values(ui: dict[str, Any], object_info: dict[str, Any]) -> dict[str, Any]:
-    """The graph without the texts that nodes without a widget showed when it was saved, such as `Get Image Size`'s.
-
-    comfy-cli cannot place them, and the page shows others as soon as the node has run.
-    """
-    copied = copy.deepcopy(ui)
-    for node in (node for scope in scopes_of(copied) for node in nodes_of(scope)):
-        schema = object_info.get(str(node.get("type")))
-        if schema and node.get("widgets_values") and not any(is_saved(spec) for _, spec in inputs_of(schema)):
-            node["widgets_values"] = []
-    return copied
-
-
 MARGIN, TITLE = 20, 90
 """Pixels of a group's frame around its nodes, and above them, where its title and the first node's stand. Ours."""
-
-_LINK_KEYS = ("id", "origin_id", "origin_slot", "target_id", "target_slot", "type")
-
-
-def read_link(raw: Sequence[Any] | dict[str, Any]) -> Link:
-    """A link of any version of the format."""
-    values = [raw[key] for key in _LINK_KEYS] if isinstance(raw, dict) else list(raw)
-    return Link(values[0], Origin(values[1], values[2]), values[3], values[4], str(values[5]))
-
-
-def write_link(raw: Any, key: str, value: Any) -> None:
-    """Sets one end of a link, in place.
-
-    Args:
-        key: `origin_id`, `origin_slot`, `target_id` or `target_slot`.
-    """
-    raw[key if isinstance(raw, dict) else _LINK_KEYS.index(key)] = value
-
 
 def _slot(node: Node, name: str, kind: str, widget: bool) -> int:
     """The place of an input among a node's sockets; a widget that is none yet becomes one."""

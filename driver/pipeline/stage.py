@@ -72,7 +72,7 @@ class Stage:
         info = self.agreement.object_info
         api = file.to_api(info)
         _say(check_licences(api, self.policy))
-        graph = BatchGraph.bind(api, info)
+        graph = BatchGraph.bind(api, info, file)
         return Stage(self.hosts, _agree(_answering(self.hosts), graph), file, graph, profile, self.policy)
 
     def check(self, server: ComfyServer) -> tuple[str, ...]:
@@ -122,12 +122,12 @@ def open_stages(options: argparse.Namespace, names: Sequence[str], work: Path) -
         for setting in options.set:
             _apply(setting, apis, object_info)
         _say(line for api in apis for line in check_licences(api, options.licence_policy))
-        graphs = [BatchGraph.bind(api, object_info) for api in apis]
+        graphs = [BatchGraph.bind(api, object_info, file) for api, file in zip(apis, files, strict=True)]
         _check_together(graphs, files)
         agreements = [_agree(there, graph) for graph in graphs]
         if any(one.ingredients.profiles.get(options.judge) == {} for one in agreements):
             raise RunError(f"--judge {options.judge}: {first.url} has no VLM profile of that name (docs/vlm.md)")
-        alone = [unvouched(graph, file.path.name) for graph, file in zip(graphs, files, strict=True)]
+        alone = [unvouched(graph, file) for graph, file in zip(graphs, files, strict=True)]
         away = [f"{host.name} does not answer; it joins when it does" for host in hosts if host not in there]
         _say((*filter(None, alone), *away, *(line for one in agreements for line in one.warnings)))
         yield [

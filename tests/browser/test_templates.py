@@ -20,8 +20,8 @@ import pytest
 
 from driver.graph.api import ancestors
 from driver.graph.file import WorkflowFile
+from driver.graph.saved import BYPASSED, MUTED
 from driver.graph.schemas import inputs_of, kind_of, settings_of
-from driver.graph.ui import BYPASSED, MUTED
 
 if TYPE_CHECKING:
     from conftest import Frontend
