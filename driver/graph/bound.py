@@ -12,7 +12,7 @@ from typing import Any
 
 from comfy_nodes.core.graph_names import ENDPOINT_LOADER
 
-from ..errors import RunError
+from ..errors import RunError, about
 from . import dynamic_prompts
 from .api import EDIT_SINK, PROTECT_CLASS, SECOND_CLASS, SINK_CLASSES, SOURCE_CLASS, Api, ancestors, driven, is_link
 from .checks import check
@@ -47,17 +47,20 @@ class BatchGraph:
         Raises:
             RunError: not exactly one source and one sink, or they aren't connected.
         """
-        sink = _only(api, SINK_CLASSES, "Save Edit Pair (or Save Annotation, or Save Instructions)", file)
-        source = _only(api, frozenset({SOURCE_CLASS}), "Load Edit Sample", file)
-        needed = ancestors(api, sink)
-        if source not in needed:
-            raise RunError(f"{api[sink]['class_type']} #{sink} does not depend on Load Edit Sample: wire them")
-        kept = {node_id: node for node_id, node in api.items() if node_id in needed}
-        left_out = tuple(f"{node['class_type']} #{node_id}" for node_id, node in api.items() if node_id not in needed)
-        check(kept, object_info)
-        seeds = tuple(f"#{node_id}.{name}" for node_id, name in seed_inputs(kept, object_info) if node_id != source)
-        drawn = tuple((one, name) for one in _order(kept, sink) for name in dynamic_prompts.marks(kept[one]))
-        return cls(kept, source, sink, seeds, left_out, drawn)
+        with about(file.named if file else ""):
+            sink = _only(api, SINK_CLASSES, "Save Edit Pair (or Save Annotation, or Save Instructions)", file)
+            source = _only(api, frozenset({SOURCE_CLASS}), "Load Edit Sample", file)
+            needed = ancestors(api, sink)
+            if source not in needed:
+                raise RunError(f"{api[sink]['class_type']} #{sink} does not depend on Load Edit Sample: wire them")
+            kept = {node_id: node for node_id, node in api.items() if node_id in needed}
+            left_out = tuple(
+                f"{node['class_type']} #{node_id}" for node_id, node in api.items() if node_id not in needed
+            )
+            check(kept, object_info)
+            seeds = tuple(f"#{node_id}.{name}" for node_id, name in seed_inputs(kept, object_info) if node_id != source)
+            drawn = tuple((one, name) for one in _order(kept, sink) for name in dynamic_prompts.marks(kept[one]))
+            return cls(kept, source, sink, seeds, left_out, drawn)
 
     @property
     def task(self) -> str:
@@ -181,12 +184,11 @@ def _only(api: Api, classes: frozenset[str], display: str, file: WorkflowFile | 
     found = [node_id for node_id, node in api.items() if node["class_type"] in classes]
     if len(found) == 1:
         return found[0]
-    named = file.path.name if file else "the workflow"
     if found:
-        raise RunError(f"{named} has {len(found)} {display} nodes (#{', #'.join(found)}): keep one of them")
-    if off := file.switched_off(classes) if file else []:
-        raise RunError(f"{named} has no {display} node that runs: {'; '.join(off)}: switch it on and save the workflow")
-    raise RunError(f"{named} has no {display} node: a graph needs one to be batched")
+        raise RunError(f"the workflow has {len(found)} {display} nodes (#{', #'.join(found)}): keep one of them")
+    off = "; ".join(file.switched_off(classes)) if file else ""
+    todo = f"{off}: switch it on and save the workflow" if off else "a graph needs one to be batched"
+    raise RunError(f"the workflow has no {display} node{' that runs' if off else ''}: {todo}")
 
 
 def seed_inputs(api: Api, object_info: dict[str, Any]) -> list[tuple[str, str]]:

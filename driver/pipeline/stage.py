@@ -68,7 +68,7 @@ class Stage:
             RunError: it does not fit a server, as a node or a model is missing, or a licence forbids it.
         """
         path, profile = find_workflow(name, self.profile)
-        file = WorkflowFile.read(path)
+        file = WorkflowFile.read(path, "--workflow")
         info = self.agreement.object_info
         api = file.to_api(info)
         _say(check_licences(api, self.policy))
@@ -100,7 +100,7 @@ def open_stages(options: argparse.Namespace, names: Sequence[str], work: Path) -
     if wanted:
         # What is wrong with a file is said before a server is started for it.
         for name in names:
-            WorkflowFile.read(find_workflow(name, wanted)[0])
+            WorkflowFile.read(find_workflow(name, wanted)[0], "--workflow")
     with running_hosts(options, work) as hosts:
         there = _answering(hosts)
         first = there[0].server
@@ -115,7 +115,7 @@ def open_stages(options: argparse.Namespace, names: Sequence[str], work: Path) -
         if options.profile == "auto" and (taken := _without_models(names, found)):
             note = f"NO GPU: taking {', '.join(taken)}, which edit by classical image processing without any model"
             say(note)
-        files = [WorkflowFile.read(path) for path, _ in found]
+        files = [WorkflowFile.read(path, "--workflow") for path, _ in found]
         if options.judge:
             files = [with_judges(file, options.judge, object_info) for file in files]
         apis = [file.to_api(object_info) for file in files]
@@ -190,10 +190,10 @@ def _check_together(graphs: list[BatchGraph], files: list[WorkflowFile]) -> None
     for graph, file in zip(graphs, files, strict=True):
         name = file.path.name
         if graph.sink_class != EDIT_SINK or graph.task == VERIFY.name:
-            raise RunError(f"{name} makes no edits of one task: run it by itself")
+            raise RunError(f"--workflow {name}: makes no edits of one task: run it by itself")
         if other := by_task.get(graph.task):
             raise RunError(
-                f"{other} and {name} are both for {graph.task}: run one of them, or each into its own folder"
+                f"--workflow {other},{name}: both are for {graph.task}: run one of them, or each into its own folder"
             )
         by_task[graph.task] = name
 

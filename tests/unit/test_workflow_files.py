@@ -93,6 +93,16 @@ class TestReading:
         assert error.value.status == 2
         assert "graph.json" in str(error.value)
 
+    def test_the_option_that_named_the_file_is_told(self, tmp_path: Path, object_info: dict[str, Any]) -> None:
+        begin = f"^--workflow {tmp_path / 'graph.json'}: "
+        with pytest.raises(RunError, match=begin + "not JSON"):
+            WorkflowFile.read(written(tmp_path, "{"), "--workflow")
+        with pytest.raises(RunError, match=begin + "cannot be converted"):
+            WorkflowFile.read(written(tmp_path, {**UI, "nodes": [{"id": 1, "type": []}]}), "--workflow").to_api(object_info)
+        file = WorkflowFile.read(written(tmp_path, graph() | {"2": {"class_type": "Gone", "inputs": {}}}), "--workflow")
+        with pytest.raises(RunError, match=begin + "the workflow (does not fit|has no)|does not depend"):
+            BatchGraph.bind(file.to_api(object_info), object_info, file)
+
     def test_missing(self, tmp_path: Path) -> None:
         with pytest.raises(RunError, match="cannot be read"):
             WorkflowFile.read(tmp_path / "gone.json")
@@ -126,7 +136,7 @@ class TestReading:
         ],
     )  # fmt: skip
     def test_an_end_that_is_switched_off_is_named(
-        self, mode: int, nested: str, why: str, tmp_path: Path, object_info: dict[str, Any]
+        self, mode: int, nested: str, why: str, object_info: dict[str, Any]
     ) -> None:
         nodes = [{"id": 4, "type": "EditPairsSavePair", "title": "Mine", "mode": 0 if nested else mode}]
         boxes = []
@@ -135,8 +145,8 @@ class TestReading:
             nodes = [{"id": 1, "type": name, "mode": 0}]
         nodes[0]["mode"] = mode
         ui = {**UI, "nodes": nodes, "definitions": {"subgraphs": boxes}}
-        with pytest.raises(RunError, match=rf"graph\.json has no Save Edit Pair.* that runs: {why}: switch it on"):
-            BatchGraph.bind({}, object_info, WorkflowFile(tmp_path / "graph.json", "", ui, None))
+        with pytest.raises(RunError, match=rf"^--workflow graph\.json: .*has no Save Edit Pair.* that runs: {why}: switch it on"):
+            BatchGraph.bind({}, object_info, WorkflowFile(Path("graph.json"), "", ui, None, "--workflow"))
 
     def test_a_subgraph_in_a_subgraph_switches_nothing_off(self) -> None:
         """The page submits what is in it."""
