@@ -75,11 +75,6 @@ class _Scope:
             if node.get("type") in self._inner:
                 node["mode"] = 0
 
-    @property
-    def outputs(self) -> int:
-        """How many outputs a subgraph has."""
-        return len(self._graph.get("outputs") or ())
-
     def output(self, slot: int, wanted: str) -> Origin | None:
         """Where this subgraph's output comes from inside of it."""
         for raw in self._links.values():
@@ -124,7 +119,8 @@ class _Scope:
         if begin.node == INPUT_SIDE:
             return inputs[begin.slot] if begin.slot < len(inputs) else None
         # Of outputs that come from the same place comfy-cli knows the last one only.
-        same = [number for number in range(inner.outputs) if inner.output(number, wanted) == begin]
+        slots = range(len(inner._graph.get("outputs") or ()))
+        same = [number for number in slots if inner.output(number, wanted) == begin]
         return Origin(node["id"], same[-1])
 
     def _inputs(self, node: Node) -> Iterator[_Slot]:
