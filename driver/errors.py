@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class RunError(Exception):
     """The run cannot start or go on. The message is one line: what is wrong and what to do.
@@ -12,6 +15,15 @@ class RunError(Exception):
     def __init__(self, message: str, status: int = 2):
         super().__init__(message)
         self.status = status
+
+
+@contextmanager
+def about(what: str) -> Iterator[None]:
+    """Puts what a `RunError` is about, such as an option with its value, before its text; nothing where that is empty."""
+    try:
+        yield
+    except RunError as error:
+        raise RunError(f"{what}: {error}" if what else str(error), error.status) from None
 
 
 class ServerFault(Exception):

@@ -23,8 +23,10 @@ from ..graph import dynamic_prompts
 from ..graph.api import EDIT_SINK, SECOND_CLASS, SINK_CLASSES, SOURCE_CLASS, Api
 from ..graph.bound import BatchGraph
 from ..graph.file import WorkflowFile
+from ..graph.left_values import without_shown_values
 from ..graph.partner import KEY_VARIABLE, paid_nodes
-from ..graph.ui import NodePath, Origin, UiGraph, fresh_node, without_shown_values
+from ..graph.saved import Origin
+from ..graph.ui import NodePath, UiGraph, fresh_node
 from . import their_masks
 from .their_graph import IMAGE, MASK, Graph, Question
 from .their_words import WordsInput, words_of
@@ -205,7 +207,7 @@ class _Adoption:
         self._lines.append(
             f"result: {self._name(result[0])}, verified and saved by Save Edit Pair; the whole picture may change"
         )
-        if paid := paid_nodes({one: graph.api[one] for one in way}, self._info):
+        if paid := paid_nodes({one: node for one, node in graph.api.items() if one in way}, self._info):
             self._lines.append(
                 f"paid nodes: {', '.join(paid)}: credits of a ComfyUI account for each sample; set {KEY_VARIABLE} to its API key"
             )

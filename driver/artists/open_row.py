@@ -37,8 +37,9 @@ from ..graph.api import Api
 from ..graph.bound import BatchGraph
 from ..graph.dynamic_prompts import as_typed
 from ..graph.file import WorkflowFile
+from ..graph.left_values import without_shown_values
 from ..graph.page_rules import unindexed
-from ..graph.ui import UiGraph, without_shown_values
+from ..graph.ui import UiGraph
 from ..inputs.source import Source
 from ..journal import Journal
 from ..pipeline.folder import workflow_files

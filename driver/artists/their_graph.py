@@ -9,13 +9,22 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from ..errors import RunError
-from ..graph.api import Api, ancestors, is_link
+from ..graph.api import Api, ancestors, is_link, title_of
 from ..graph.bound import seed_inputs
 from ..graph.page_nodes import missing
-from ..graph.schemas import WIDGETS, inputs_with, settings_of
+from ..graph.schemas import (
+    WIDGETS,
+    inputs_with,
+    is_upload,
+    output_names,
+    output_of,
+    outputs_of,
+    settings_of,
+    shows_results,
+)
 
 IMAGE, MASK, LATENT = "IMAGE", "MASK", "LATENT"
 
@@ -47,8 +56,7 @@ class Graph:
 
     def title(self, node_id: str) -> str:
         """What the artist calls a node."""
-        node = self.api[node_id]
-        return str((node.get("_meta") or {}).get("title") or node["class_type"])
+        return title_of(self.api[node_id])
 
     def result(self) -> tuple[str, str]:
         """The node that saves the edited picture, and which of its inputs takes it.
@@ -56,7 +64,7 @@ class Graph:
         Raises:
             RunError: there is none: it is no graph that edits pictures, or the server lacks a node on the way to it.
         """
-        shown = [(node_id, name) for node_id in self.api if self._class(node_id).get("output_node")
+        shown = [(node_id, name) for node_id in self.api if shows_results(self._class(node_id))
                  for name, link in self.links(node_id) if self.kind(link) in (IMAGE, *ANY)]  # fmt: skip
         made = [one for one in shown if not self.loads_photo(self.api[one[0]]["inputs"][one[1]][0])]
         fed = [one for one in made if any(self.loads_photo(other) for other in ancestors(self.api, one[0]))]
@@ -175,12 +183,11 @@ class Graph:
     def is_sampler(self, node_id: str) -> bool:
         """Whether it makes latents of latents by a model."""
         found = {self.kind(link) for _, link in self.links(node_id)}
-        return LATENT in self._class(node_id)["output"] and LATENT in found and bool(found & {"MODEL", "GUIDER"})
+        return LATENT in self.outputs(node_id) and LATENT in found and bool(found & {"MODEL", "GUIDER"})
 
     def loads_photo(self, node_id: str) -> bool:
         """Whether it gives the picture that its widget names; one with a wired picture works on that."""
-        listed = [spec for _, spec in self.inputs(node_id) if isinstance(spec[0], list) or spec[0] == "COMBO"]
-        uploads = any(settings_of(spec).get("image_upload") for spec in listed)
+        uploads = any(is_upload(spec) and settings_of(spec).get("image_upload") for _, spec in self.inputs(node_id))
         wired = any(self.kind(link) == IMAGE for _, link in self.links(node_id))
         return uploads and not wired and self.outputs(node_id)[:1] == [IMAGE]
 
@@ -194,18 +201,17 @@ class Graph:
 
     def outputs(self, node_id: str) -> list[str]:
         """Types of its outputs."""
-        return list(self._class(node_id)["output"])
+        return outputs_of(self._class(node_id))
 
     def output_name(self, link: Any) -> str:
         """What the output at the beginning of a link is called."""
-        names = self._class(link[0]).get("output_name") or self.outputs(link[0])
-        return str(names[link[1]])
+        return output_names(self._class(link[0]))[int(link[1])]
 
     def _why_not(self) -> str:
         kinds = {
             self.kind(link)
             for node_id in self.api
-            if self._class(node_id).get("output_node")
+            if shows_results(self._class(node_id))
             for _, link in self.links(node_id)
         }
         others = sorted(kinds - {IMAGE, MASK, *WIDGETS, *ANY})
@@ -219,7 +225,7 @@ class Graph:
         return "what it saves is no edit of the photo that it loads: wire them"
 
     def _class(self, node_id: str) -> dict[str, Any]:
-        return dict(self._info.get(self.api[node_id]["class_type"], {"output": []}))
+        return cast("dict[str, Any]", self._info.get(self.api[node_id]["class_type"], {}))
 
     def inputs(self, node_id: str) -> Iterator[tuple[str, list[Any]]]:
         """A node's inputs as name and description."""
@@ -235,8 +241,7 @@ class Graph:
         seen: set[str] = set()
         while link[0] not in seen:
             seen.add(link[0])
-            outputs = self._class(link[0])["output"]
-            kind = str(outputs[link[1]]) if link[1] < len(outputs) else "*"
+            kind = output_of(self._class(link[0]), link[1])
             declared = {name: spec[:1] for name, spec in self.inputs(link[0])}
             fed = [one for name, one in self.links(link[0]) if declared.get(name, [""])[0] in ANY]
             if kind not in ANY or not fed:

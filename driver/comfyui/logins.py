@@ -109,7 +109,7 @@ class Login(BaseModel):
                 context.load_verify_locations(Path(self.certificate).expanduser())
         except OSError as error:  # ssl.SSLError is one
             why = error.strerror or "no certificate in PEM form is in it"
-            raise RunError(f"{file()}, server '{self.name}': certificate {self.certificate}: {why}") from None
+            raise RunError(f"--server {self.name}: {file()}, server '{self.name}': certificate {self.certificate}: {why}") from None
         return context
 
     def _key(self) -> str:
@@ -167,10 +167,10 @@ def _tables() -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        raise RunError(f"{file()} cannot be read: {error}") from None
+        raise RunError(f"--server: {file()} cannot be read: {error}") from None
     tables = content.pop("servers", {})
     if content or not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
-        raise RunError(f"{file()} must hold tables [servers.NAME] and nothing else")
+        raise RunError(f"--server: {file()} must hold tables [servers.NAME] and nothing else")
     return tables
 
 
@@ -180,7 +180,7 @@ def _login(name: str, fields: dict[str, Any]) -> Login:
     except ValidationError as error:
         # Without the values: one of them may be a key in the wrong place.
         faults = (f"{'.'.join(map(str, fault['loc']))} {fault['msg']}".strip() for fault in error.errors())
-        raise RunError(f"{file()}, server '{name}': {'; '.join(faults)}") from None
+        raise RunError(f"--server {name}: {file()}, server '{name}': {'; '.join(faults)}") from None
 
 
 def _text(path: str) -> str:

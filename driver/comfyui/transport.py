@@ -232,7 +232,7 @@ class _HttpConnection(HTTPConnection):
         super().request(*arguments, **options)
 
 
-class _HttpsConnection(HTTPSConnection):
+class _HttpsConnection(_HttpConnection, HTTPSConnection):
     """As the other, from the handshake on."""
 
     _handle: socket.socket | None = None
@@ -246,16 +246,10 @@ class _HttpsConnection(HTTPSConnection):
     def connect(self) -> None:
         try:
             super().connect()
-            hold(self.sock)
         finally:
             if self._handle is not None:
                 with contextlib.closing(self._handle):
                     self._handle = None
-
-    def request(self, *arguments: Any, **options: Any) -> None:
-        if self.sock is not None:
-            hold(self.sock)
-        super().request(*arguments, **options)
 
 
 class _HttpPool(HTTPConnectionPool):

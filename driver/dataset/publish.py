@@ -190,7 +190,7 @@ class _Store:
         except Exception as error:  # stores raise what their clients raise
             why = str(error).strip().partition("\n")[0]
             raise RunError(
-                f"{self._url}/{what}: the store refused ({type(error).__name__}: {why}); what was published before is "
+                f"--output {self._url}/{what}: the store refused ({type(error).__name__}: {why}); what was published before is "
                 "still whole; see to the store and run the same command again",
                 1,
             ) from None

@@ -10,35 +10,20 @@ from comfy_nodes.core.graph_names import ENDPOINT_LOADER
 Api = dict[str, dict[str, Any]]
 """ComfyUI's API format: {node id: {class_type, inputs, _meta}}; an input is a value or [node id, output]."""
 
-
 SOURCE_CLASS = "EditPairsLoadSample"
-
-
 SECOND_CLASS = "EditPairsLoadSecondImage"
-
-
 PROTECT_CLASS = "EditPairsProtectSubjects"
 
-
 EDIT_SINK = "EditPairsSavePair"
-
-
 ANNOTATION_SINK = "EditPairsSaveAnnotation"
-
-
 INSTRUCTION_SINK = "EditPairsSaveInstructions"
-
-
 SINK_CLASSES = frozenset({EDIT_SINK, ANNOTATION_SINK, INSTRUCTION_SINK})
-
 
 SAMPLE_INPUTS = ("image", "annotation", "region_index", "class_name", "instruction", "seed")
 """What the driver fills into the source node for each sample."""
 
-
 VLM_INPUTS = ("run", "budget_usd")
 """What the driver fills into nodes that ask a service: whose account a call is booked on, and what it may cost."""
-
 
 _DRIVEN = {
     SOURCE_CLASS: SAMPLE_INPUTS,

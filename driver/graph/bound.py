@@ -12,10 +12,11 @@ from typing import Any
 
 from comfy_nodes.core.graph_names import ENDPOINT_LOADER
 
-from ..errors import RunError
+from ..errors import RunError, about
 from . import dynamic_prompts
 from .api import EDIT_SINK, PROTECT_CLASS, SECOND_CLASS, SINK_CLASSES, SOURCE_CLASS, Api, ancestors, driven, is_link
 from .checks import check
+from .file import WorkflowFile
 from .schemas import flagged_seed, inputs_by_name
 
 RESTATER = "EditPairsVerifyEdit"
@@ -37,23 +38,29 @@ class BatchGraph:
     """Texts with alternatives, which are drawn for each sample, as node and input."""
 
     @classmethod
-    def bind(cls, api: Api, object_info: dict[str, Any]) -> BatchGraph:
+    def bind(cls, api: Api, object_info: dict[str, Any], file: WorkflowFile | None = None) -> BatchGraph:
         """Finds the end nodes and keeps what the sink needs.
+
+        Args:
+            file: where the graph comes from, so that an end that is switched off there can be named.
 
         Raises:
             RunError: not exactly one source and one sink, or they aren't connected.
         """
-        sink = _only(api, SINK_CLASSES, "Save Edit Pair (or Save Annotation, or Save Instructions)")
-        source = _only(api, frozenset({SOURCE_CLASS}), "Load Edit Sample")
-        needed = ancestors(api, sink)
-        if source not in needed:
-            raise RunError(f"{api[sink]['class_type']} #{sink} does not depend on Load Edit Sample: wire them")
-        kept = {node_id: node for node_id, node in api.items() if node_id in needed}
-        left_out = tuple(f"{node['class_type']} #{node_id}" for node_id, node in api.items() if node_id not in needed)
-        check(kept, object_info)
-        seeds = tuple(f"#{node_id}.{name}" for node_id, name in seed_inputs(kept, object_info) if node_id != source)
-        drawn = tuple((one, name) for one in _order(kept, sink) for name in dynamic_prompts.marks(kept[one]))
-        return cls(kept, source, sink, seeds, left_out, drawn)
+        with about(file.named if file else ""):
+            sink = _only(api, SINK_CLASSES, "Save Edit Pair (or Save Annotation, or Save Instructions)", file)
+            source = _only(api, frozenset({SOURCE_CLASS}), "Load Edit Sample", file)
+            needed = ancestors(api, sink)
+            if source not in needed:
+                raise RunError(f"{api[sink]['class_type']} #{sink} does not depend on Load Edit Sample: wire them")
+            kept = {node_id: node for node_id, node in api.items() if node_id in needed}
+            left_out = tuple(
+                f"{node['class_type']} #{node_id}" for node_id, node in api.items() if node_id not in needed
+            )
+            check(kept, object_info)
+            seeds = tuple(f"#{node_id}.{name}" for node_id, name in seed_inputs(kept, object_info) if node_id != source)
+            drawn = tuple((one, name) for one in _order(kept, sink) for name in dynamic_prompts.marks(kept[one]))
+            return cls(kept, source, sink, seeds, left_out, drawn)
 
     @property
     def task(self) -> str:
@@ -173,15 +180,15 @@ def _unscored(node: dict[str, Any]) -> dict[str, Any]:
     return {**node, "inputs": {name: one for name, one in node["inputs"].items() if not name.startswith("scores")}}
 
 
-def _only(api: Api, classes: frozenset[str], display: str) -> str:
+def _only(api: Api, classes: frozenset[str], display: str, file: WorkflowFile | None) -> str:
     found = [node_id for node_id, node in api.items() if node["class_type"] in classes]
     if len(found) == 1:
         return found[0]
-    if not found:
-        raise RunError(
-            f"the workflow has no {display} node that runs: a graph needs one to be batched, neither muted nor bypassed"
-        )
-    raise RunError(f"the workflow has {len(found)} {display} nodes (#{', #'.join(found)}): keep one of them")
+    if found:
+        raise RunError(f"the workflow has {len(found)} {display} nodes (#{', #'.join(found)}): keep one of them")
+    off = "; ".join(file.switched_off(classes)) if file else ""
+    todo = f"{off}: switch it on and save the workflow" if off else "a graph needs one to be batched"
+    raise RunError(f"the workflow has no {display} node{' that runs' if off else ''}: {todo}")
 
 
 def seed_inputs(api: Api, object_info: dict[str, Any]) -> list[tuple[str, str]]:
@@ -189,7 +196,7 @@ def seed_inputs(api: Api, object_info: dict[str, Any]) -> list[tuple[str, str]]:
     return [
         (node_id, name)
         for node_id, node in api.items()
-        for name, spec in inputs_by_name(node["class_type"], object_info).items()
+        for name, spec in inputs_by_name(object_info.get(node["class_type"], {})).items()
         if flagged_seed(spec) and name in node["inputs"] and not is_link(node["inputs"][name])
         if _is_seed(api, node_id, name)
     ]

@@ -9,7 +9,7 @@ from comfy_nodes.core.weights.table import fetch_command, missing_model
 from ..errors import RunError
 from . import dynamic_prompts, page_nodes, page_rules
 from .api import SOURCE_CLASS, Api, driven, guess, is_link, title_of
-from .schemas import inputs_by_name, is_dynamic, is_upload, options_of, out_of_range
+from .schemas import inputs_by_name, is_upload, may_be_left_out, options_of, out_of_range, required_of
 
 
 def apply_settings(api: Api, settings: list[str], object_info: dict[str, Any]) -> None:
@@ -27,9 +27,10 @@ def apply_settings(api: Api, settings: list[str], object_info: dict[str, Any]) -
             raise RunError(f"--set {setting}: write it as @Title.input=value, #id.input=value or Class.input=value")
         node_id = _addressed(api, node_part, setting)
         node = api[node_id]
-        spec = inputs_by_name(node["class_type"], object_info).get(name)
+        specs = inputs_by_name(object_info.get(node["class_type"], {}))
+        spec = specs.get(name)
         if spec is None:
-            known = sorted(inputs_by_name(node["class_type"], object_info))
+            known = sorted(specs)
             raise RunError(f"--set {setting}: {node['class_type']} has no input {name}{guess(name, known)}")
         if is_link(node["inputs"].get(name)):
             raise RunError(f"--set {setting}: this input is wired to another node; unwire it or set it there")
@@ -56,10 +57,9 @@ def check(api: Api, object_info: dict[str, Any]) -> None:
         if node["class_type"] not in object_info:
             findings.append(page_nodes.missing(node_id, node) + guess(node["class_type"], list(object_info)))
             continue
-        required = object_info[node["class_type"]].get("input", {}).get("required", {})
-        for name, spec in required.items():
+        for name, spec in required_of(object_info[node["class_type"]]).items():
             if name not in node["inputs"]:
-                if not is_dynamic(spec):
+                if not may_be_left_out(spec):
                     findings.append(f"{where}: input {name} is missing")
                 continue
             options = _choices(node, spec)

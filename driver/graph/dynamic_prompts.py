@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from .api import Api
-from .schemas import settings_of
+from .schemas import inputs_of, settings_of
 from .ui import UiGraph
 
 DRAWN = "drawn"
@@ -77,9 +77,9 @@ def settle(api: Api, page: UiGraph, object_info: dict[str, Any]) -> None:
     A widget that shows on its subgraph's node is submitted by the page as it stands.
     """
     for node_id, node in api.items():
-        for name in _dynamic(object_info.get(node["class_type"], {})):
+        for name, spec in inputs_of(object_info.get(node["class_type"], {})):
             text = node["inputs"].get(name)
-            if isinstance(text, str) and not page.comes_through_subgraph(tuple(node_id.split(":")), name):
+            if is_dynamic(spec) and isinstance(text, str) and not page.comes_through_subgraph(tuple(node_id.split(":")), name):
                 put(node, name, text)
 
 
@@ -104,11 +104,6 @@ def marks(node: dict[str, Any]) -> list[str]:
 def is_dynamic(spec: Any) -> bool:
     """Whether an input is a text widget with dynamic prompts."""
     return settings_of(spec).get("dynamicPrompts") is True and spec[0] == "STRING"
-
-
-def _dynamic(schema: dict[str, Any]) -> Iterator[str]:
-    for group in ("required", "optional"):
-        yield from (name for name, spec in (schema.get("input", {}).get(group) or {}).items() if is_dynamic(spec))
 
 
 def _options(text: str, at: int) -> tuple[list[str], int]:

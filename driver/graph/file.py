@@ -11,20 +11,19 @@ import hashlib
 import logging
 import stat
 import struct
+from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .. import bounded_json
-from ..errors import RunError
+from ..errors import RunError, about
 from ..home import ROOT
 from . import dynamic_prompts, page_nodes, page_rules
-from .api import (
-    Api,
-    guess,
-)
-from .left_values import schemas_as_they_stand, with_their_classes
-from .ui import UiGraph, without_shown_values
+from .api import Api, guess
+from .left_values import schemas_as_they_stand, with_their_classes, without_shown_values
+from .saved import switched_off
+from .ui import UiGraph
 
 AUTO = "auto"
 """In the place of workflows: those that make what the input names."""
@@ -47,27 +46,28 @@ class WorkflowFile:
     ui: dict[str, Any] | None
     api: Api | None
 
+    option: str = ""
+    """The one that it was given by, such as `--workflow`; empty where it was given without any, or is a run's."""
+
     @classmethod
-    def read(cls, path: Path) -> WorkflowFile:
+    def read(cls, path: Path, option: str = "") -> WorkflowFile:
         """
         Raises:
             RunError: missing, neither UI JSON, API JSON nor a PNG that ComfyUI wrote, or larger than any graph.
         """
-        data = _bytes(path)
-        text = _png_text(path) if data.startswith(b"\x89PNG") else data.decode("utf-8-sig", errors="replace")
-        try:
-            # Python writes NaN where a node's fingerprint was one; JSON has no such word.
-            content = bounded_json.loads(text, parse_constant=lambda _word: None)
-        except ValueError as error:
-            raise RunError(f"{path}: not JSON ({error}); save the workflow from ComfyUI again") from None
-        digest = hashlib.sha256(data).hexdigest()
-        if isinstance(content, dict) and isinstance(content.get("nodes"), list):
-            _check_number(path, _nodes_of(content, path))
-            return cls(path=path, sha256=digest, ui=_with_unique_ids(content, path), api=None)
-        if isinstance(content, dict) and content and all(_is_api_node(node) for node in content.values()):
-            _check_number(path, len(content))
-            return cls(path=path, sha256=digest, ui=None, api=content)
-        raise RunError(f"{path}: not a ComfyUI workflow (neither nodes and links, nor class_type and inputs)")
+        with about(f"{option} {path}".strip()):
+            data = _bytes(path)
+            ui, api = _forms(_content(path, data))
+        return cls(path, hashlib.sha256(data).hexdigest(), ui, api, option)
+
+    @property
+    def named(self) -> str:
+        """The file as it was given."""
+        return f"{self.option} {self.path}".strip()
+
+    def switched_off(self, classes: Set[str]) -> list[str]:
+        """As of `saved.switched_off`; of a file in API format nothing is known."""
+        return list(switched_off(self.ui, classes)) if self.ui else []
 
     def to_api(self, object_info: dict[str, Any]) -> Api:
         """The graph in API format, without the page's own nodes, and past all that only pass on.
@@ -97,12 +97,12 @@ class WorkflowFile:
             dynamic_prompts.settle(api, page, object_info)
         except (WorkflowConversionError, LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
             # Of a graph that no ComfyUI saved, comfy-cli raises what comes.
-            raise RunError(f"{self.path}: cannot be converted ({error})") from None
+            raise RunError(f"{self.named}: cannot be converted ({error})") from None
         finally:
             logger.removeHandler(errors)
             logger.propagate = True
         if errors.lines:
-            raise RunError(f"{self.path}: cannot be converted ({errors.lines[0]})")
+            raise RunError(f"{self.named}: cannot be converted ({errors.lines[0]})")
         return api
 
 
@@ -140,9 +140,13 @@ def find_workflow(name: str, profile: str) -> tuple[Path, str]:
     if given.is_file():
         return given, "custom"
     if classical.is_file():
-        raise RunError(f"{stem} has no model graph yet: --profile classical takes {classical.name}, without weights")
+        raise RunError(
+            f"--workflow {name}: {stem} has no model graph yet: --profile classical takes {classical.name}, without weights"
+        )
     known = sorted({path.stem.removesuffix("-classical") for path in WORKFLOWS.glob("*.json")})
-    raise RunError(f"no workflow called {name}{guess(stem, known)}; there are: {', '.join(known)}, or give a path")
+    raise RunError(
+        f"--workflow {name}: no workflow called {name}{guess(stem, known)}; there are: {', '.join(known)}, or give a path"
+    )
 
 
 def passed_over(name: str, path: Path) -> str:
@@ -175,11 +179,31 @@ def _bytes(path: Path) -> bytes:
         if stat.S_ISREG(facts.st_mode) and facts.st_size <= MAX_BYTES:
             return path.read_bytes()
     except OSError as error:
-        raise RunError(f"{path}: cannot be read ({error.strerror})") from None
-    raise RunError(f"{path}: not a file of at most {MAX_BYTES >> 20} MB; give a workflow that ComfyUI has saved")
+        raise RunError(f"cannot be read ({error.strerror})") from None
+    raise RunError(f"not a file of at most {MAX_BYTES >> 20} MB; give a workflow that ComfyUI has saved")
 
 
-def _nodes_of(ui: dict[str, Any], path: Path) -> int:
+def _content(path: Path, data: bytes) -> Any:
+    text = _png_text(path) if data.startswith(b"\x89PNG") else data.decode("utf-8-sig", errors="replace")
+    try:
+        # Python writes NaN where a node's fingerprint was one; JSON has no such word.
+        return bounded_json.loads(text, parse_constant=lambda _word: None)
+    except ValueError as error:
+        raise RunError(f"not JSON ({error}); save the workflow from ComfyUI again") from None
+
+
+def _forms(content: Any) -> tuple[dict[str, Any] | None, Api | None]:
+    """A file's content as the graph in UI format, or in API format."""
+    if isinstance(content, dict) and isinstance(content.get("nodes"), list):
+        _check_number(_nodes_of(content))
+        return _with_unique_ids(content), None
+    if isinstance(content, dict) and content and all(_is_api_node(node) for node in content.values()):
+        _check_number(len(content))
+        return None, content
+    raise RunError("not a ComfyUI workflow (neither nodes and links, nor class_type and inputs)")
+
+
+def _nodes_of(ui: dict[str, Any]) -> int:
     """How many nodes a graph has when its subgraphs are written out."""
     definitions = ui.get("definitions")
     subgraphs = _objects(definitions.get("subgraphs")) if isinstance(definitions, dict) else []
@@ -194,7 +218,7 @@ def _nodes_of(ui: dict[str, Any], path: Path) -> int:
                 total += 1
                 continue
             if kind in within or len(within) >= bounded_json.MAX_DEPTH:
-                raise RunError(f"{path}: a subgraph holds itself, or is nested more than {bounded_json.MAX_DEPTH} deep")
+                raise RunError(f"a subgraph holds itself, or is nested more than {bounded_json.MAX_DEPTH} deep")
             if kind not in known:
                 known[kind] = count(graphs[kind], (*within, kind))
             total += known[kind]
@@ -203,20 +227,20 @@ def _nodes_of(ui: dict[str, Any], path: Path) -> int:
     return count(ui, ())
 
 
-def _with_unique_ids(ui: dict[str, Any], path: Path) -> dict[str, Any]:
+def _with_unique_ids(ui: dict[str, Any]) -> dict[str, Any]:
     try:
         return page_rules.with_unique_ids(ui)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise RunError(f"{path}: cannot be converted ({error}); save the workflow from ComfyUI again") from None
+        raise RunError(f"cannot be converted ({error}); save the workflow from ComfyUI again") from None
 
 
 def _objects(value: Any) -> list[dict[str, Any]]:
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
-def _check_number(path: Path, nodes: int) -> None:
+def _check_number(nodes: int) -> None:
     if nodes > MAX_NODES:
-        raise RunError(f"{path}: has more than {MAX_NODES} nodes, its subgraphs' among them; split it")
+        raise RunError(f"has more than {MAX_NODES} nodes, its subgraphs' among them; split it")
 
 
 def _is_api_node(node: Any) -> bool:
@@ -230,7 +254,7 @@ def _png_text(path: Path) -> str:
         with Image.open(path) as image:
             text = getattr(image, "text", {})
     except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError):
-        raise RunError(f"{path}: a damaged PNG") from None
+        raise RunError("a damaged PNG") from None
     if "prompt" not in text:
-        raise RunError(f"{path}: this PNG carries no workflow; ComfyUI embeds one unless --disable-metadata is set")
+        raise RunError("this PNG carries no workflow; ComfyUI embeds one unless --disable-metadata is set")
     return str(text["prompt"])

@@ -30,7 +30,7 @@ WRITERS = frozenset({"EditPairsWriteInstruction", "EditPairsWriteMotionInstructi
 DESCRIBERS = frozenset({"EditPairsTakeStep"})
 """Nodes that ask only where nobody knows what is to be seen; they may ask the judges' model."""
 
-DETECTOR = "EditPairsWitness"
+DETECTOR, PIXELS = "EditPairsWitness", "EditPairsVerifyPixels"
 VLM = "EDITPAIRS_VLM"
 
 
@@ -82,30 +82,25 @@ def _asked(api: Api, file: WorkflowFile) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def unvouched(graph: BatchGraph, name: str) -> str:
-    """What to say before a run whose rows nobody in the graph can vouch for; empty where somebody can.
-
-    Args:
-        name: the workflow file's.
-    """
+def unvouched(graph: BatchGraph, file: WorkflowFile) -> str:
+    """What to say before a run whose rows nobody in the graph can vouch for; empty where somebody can."""
     if graph.sink_class != EDIT_SINK:
         return ""
-    making = making_of(graph.api, graph.sink)
+    name, making = file.path.name, making_of(graph.api, graph.sink)
     classes = {node["class_type"] for node in graph.api.values()}
-    if making == "classical" or classes & JUDGES or (DETECTOR in classes and _testifies(graph.task)):
+    may = {*([PIXELS] if making == "classical" else []), *([DETECTOR] if _testifies(graph.task) else [])}
+    if classes & (JUDGES | may) or _asks_others(graph.api) or (making == "frames" and not classes & WRITERS):
         return ""
-    if _asks_others(graph.api) or (making == "frames" and not classes & WRITERS):
-        return ""
+    off = "; ".join(file.switched_off(may))
+    blind = "WILL BE UNSCORED, as nobody in it looks at the edits"
+    if making == "classical":
+        return f"{name}: ALL ROWS {blind}: {f'{off}: switch it on' if off else 'wire Verify Pixels to Save Edit Pair'}"
+    todo = f"{f'{off}: switch it on; ' if off else ''}--judge PROFILE switches its judges on"
     if "edited" in graph.seconds().values():
-        return (
-            f"{name}: ALL ROWS WITHOUT A HAND LABEL WILL BE UNSCORED, as nobody in it looks at the edits: --judge PROFILE "
-            "switches its judges on, and review.py takes labels"
-        )
+        return f"{name}: ALL ROWS WITHOUT A HAND LABEL {blind}: {todo}, and review.py takes labels"
     rows = "ALL ROWS" if making == "model" else "ALL ROWS whose words a model writes"
-    return (
-        f"{name}: {rows} WILL BE UNSCORED, as nobody in it looks at the edits: --judge PROFILE switches its judges on, "
-        "or judge them later with --workflow verify and rejected/ of this run's folder as --input"
-    )
+    later = "or judge them later with --workflow verify and rejected/ of this run's folder as --input"
+    return f"{name}: {rows} {blind}: {todo}, {later}"
 
 
 def looks(graph: BatchGraph) -> Counter[str]:

@@ -16,6 +16,7 @@ from comfy_nodes.core.graph_names import ENDPOINT_LOADER
 
 from .api import Api, ancestors, is_link
 from .bound import BatchGraph
+from .schemas import costs_credits, output_of
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def dependent(graph: BatchGraph) -> frozenset[str]:
 def calls_endpoint(api: Api, among: frozenset[str], object_info: dict[str, Any]) -> bool:
     """Whether a node of `among` waits for somebody outside: a VLM endpoint, or any node that says it calls an API."""
     return any(
-        object_info[api[node_id]["class_type"]].get("api_node") or _asks_endpoint(api, api[node_id]["inputs"])
+        costs_credits(object_info[api[node_id]["class_type"]]) or _asks_endpoint(api, api[node_id]["inputs"])
         for node_id in among
     )
 
@@ -200,15 +201,8 @@ def _models(
     found: set[str] = set()
     waiting = [node_id]
     while waiting:
-        inputs = api[waiting.pop()]["inputs"]
-        for value in inputs.values():
-            if is_link(value) and value[0] not in dependent and _type(api, value, object_info) not in _DATA:
-                waiting.append(value[0])
-                found |= {name for name in api[value[0]]["inputs"].values() if isinstance(name, str) and name in sizes}
+        for origin, slot in filter(is_link, api[waiting.pop()]["inputs"].values()):
+            if origin not in dependent and output_of(object_info[api[origin]["class_type"]], slot) not in _DATA:
+                waiting.append(origin)
+                found |= {name for name in api[origin]["inputs"].values() if isinstance(name, str) and name in sizes}
     return frozenset(found)
-
-
-def _type(api: Api, link: list[Any], object_info: dict[str, Any]) -> str:
-    outputs = object_info[api[link[0]]["class_type"]].get("output", [])
-    kind = outputs[link[1]] if link[1] < len(outputs) else "*"
-    return kind if isinstance(kind, str) else "COMBO"

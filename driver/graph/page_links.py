@@ -10,8 +10,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from .saved import (
+    BYPASSED,
+    INPUT_SIDE,
+    MUTED,
+    OUTPUT_SIDE,
+    Link,
+    Node,
+    Origin,
+    nodes_of,
+    read_link,
+    scopes_of,
+    write_link,
+)
 from .schemas import inputs_of, is_widget, kind_of, settings_of
-from .ui import BYPASSED, INPUT_SIDE, MUTED, OUTPUT_SIDE, Link, Node, Origin, nodes_of, read_link, scopes_of, write_link
 
 _ANY = ("*", "", "0")
 
@@ -24,6 +36,8 @@ def follow_links(ui: dict[str, Any], object_info: dict[str, Any]) -> None:
         inner[str(graph["id"])] = _Scope(graph, inner, object_info)
     for scope in (_Scope(root, inner, object_info), *inner.values()):
         scope.follow()
+    for scope in inner.values():
+        scope.open_subgraphs()
 
 
 @dataclass(frozen=True)
@@ -47,7 +61,7 @@ class _Scope:
     def follow(self) -> None:
         for link in [read_link(raw) for raw in self._links.values()]:
             target = self._nodes.get(str(link.target))
-            if target is not None and target.get("mode") in (MUTED, BYPASSED):
+            if target is not None and target.get("mode") in (MUTED, BYPASSED) and target.get("type") not in self._inner:
                 continue
             begin = self._begin(link, self._wanted(link, target))
             if begin is None or (target is None and begin.node == INPUT_SIDE):  # whoever takes that is led past
@@ -55,10 +69,11 @@ class _Scope:
             elif begin != link.origin:
                 self._move(link, begin)
 
-    @property
-    def outputs(self) -> int:
-        """How many outputs a subgraph has."""
-        return len(self._graph.get("outputs") or ())
+    def open_subgraphs(self) -> None:
+        """Switches subgraphs on that stand in this one: the page leads links past them, and submits what is in them."""
+        for node in self._nodes.values():
+            if node.get("type") in self._inner:
+                node["mode"] = 0
 
     def output(self, slot: int, wanted: str) -> Origin | None:
         """Where this subgraph's output comes from inside of it."""
@@ -104,7 +119,8 @@ class _Scope:
         if begin.node == INPUT_SIDE:
             return inputs[begin.slot] if begin.slot < len(inputs) else None
         # Of outputs that come from the same place comfy-cli knows the last one only.
-        same = [number for number in range(inner.outputs) if inner.output(number, wanted) == begin]
+        slots = range(len(inner._graph.get("outputs") or ()))
+        same = [number for number in slots if inner.output(number, wanted) == begin]
         return Origin(node["id"], same[-1])
 
     def _inputs(self, node: Node) -> Iterator[_Slot]:

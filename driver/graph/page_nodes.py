@@ -10,19 +10,20 @@ from collections.abc import Iterator
 from typing import Any
 
 from .api import Api
-from .ui import (
+from .saved import (
     BYPASSED,
     INPUT_SIDE,
     MUTED,
     OUTPUT_SIDE,
+    VALUE_NODE,
     Node,
     Origin,
-    UiGraph,
     nodes_of,
     read_link,
     scopes_of,
     write_link,
 )
+from .ui import UiGraph
 
 PACK = "pack"
 """In the `_meta` of a node that the server lacks: the pack that it comes from, by the name that ComfyUI-Manager knows."""
@@ -45,7 +46,7 @@ def resolve(ui: dict[str, Any], object_info: dict[str, Any]) -> None:
     A Get reads the Set of its name in the same graph or subgraph, as in KJNodes, and each copy of a subgraph its own.
     """
     root, *subgraphs = scopes_of(ui)
-    known = {str(one.get("id")) for one in subgraphs} | object_info.keys() | {"PrimitiveNode"}
+    known = {str(one.get("id")) for one in subgraphs} | object_info.keys() | {VALUE_NODE}
     for scope in (root, *subgraphs):
         passing: dict[str, Node] = {}
         for node in nodes_of(scope):

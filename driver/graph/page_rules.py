@@ -13,8 +13,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from .page_links import follow_links
-from .schemas import EDITORS, default_of, inputs_of, is_saved, is_widget, kind_of, settings_of
-from .ui import BYPASSED, INPUT_SIDE, MUTED, Node, nodes_of, read_link, scopes_of
+from .saved import BYPASSED, INPUT_SIDE, MUTED, Node, nodes_of, read_link, scopes_of
+from .schemas import (
+    EDITORS,
+    default_of,
+    inputs_of,
+    inputs_of_choice,
+    is_saved,
+    is_widget,
+    kind_of,
+    settings_of,
+    with_inputs,
+)
 
 CUSTOM_COMBO = "CustomCombo"
 """Core's combo whose choices are widgets of its own: the server's list of them is empty."""
@@ -137,11 +147,7 @@ def _combo_values(values: list[Any]) -> dict[str, Any]:
 def _node_list(ui: dict[str, Any], object_info: dict[str, Any]) -> dict[str, Any]:
     """The server's nodes with what makes comfy-cli give each of the page's widgets its value."""
     kinds = {str(node.get("type")) for scope in scopes_of(ui) for node in nodes_of(scope)}
-    read = {kind: {**object_info[kind]} for kind in kinds & object_info.keys()}
-    for schema in read.values():
-        inputs = {group: dict(_with_editors(specs or {})) for group, specs in schema.get("input", {}).items()}
-        schema |= {"input": inputs, "input_order": {group: list(specs) for group, specs in inputs.items()}}
-    return {**object_info, **read}
+    return {**object_info, **{kind: with_inputs(object_info[kind], _with_editors) for kind in kinds & object_info.keys()}}
 
 
 def _with_editors(specs: dict[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -185,10 +191,8 @@ def _complete_input(inputs: dict[str, Any], name: str, spec: list[Any]) -> None:
     held = copy.deepcopy(default_of(spec))
     if held is not None and kind != "COMFY_DYNAMICGROUP_V3" and _is_empty(inputs, name, kind):
         inputs[name] = {"__value__": held} if isinstance(held, list) else held
-    if kind == "COMFY_DYNAMICCOMBO_V3":
-        chosen = [one["inputs"] for one in settings_of(spec)["options"] if one["key"] == inputs.get(name)]
-        for one, inner in (found for group in chosen for found in inputs_of({"input": group})):
-            _complete_input(inputs, f"{name}.{one}", inner)
+    for one, inner in inputs_of_choice(name, spec, inputs.get(name)):
+        _complete_input(inputs, one, inner)
 
 
 def _is_empty(inputs: dict[str, Any], name: str, kind: str) -> bool:

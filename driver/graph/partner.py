@@ -15,6 +15,7 @@ from comfy_nodes.core.services.profiles import is_loopback
 
 from ..errors import RunError
 from .api import Api
+from .schemas import costs_credits
 
 KEY_VARIABLE = "COMFY_API_KEY"
 
@@ -27,7 +28,7 @@ def paid_nodes(api: Api, object_info: Mapping[str, Any]) -> list[str]:
     return [
         f"{node['class_type']} #{node_id}"
         for node_id, node in api.items()
-        if object_info.get(node["class_type"], {}).get("api_node") is True
+        if costs_credits(object_info.get(node["class_type"], {}))
     ]
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from typing import Any, cast
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
 from .api import is_link
 
@@ -13,9 +13,38 @@ def flagged_seed(spec: Any) -> bool:
     return bool(settings_of(spec).get("control_after_generate"))
 
 
-def inputs_by_name(class_type: str, object_info: dict[str, Any]) -> dict[str, Any]:
-    groups = object_info[class_type].get("input", {}) if class_type in object_info else {}
-    return {**groups.get("required", {}), **groups.get("optional", {})}
+def inputs_by_name(schema: dict[str, Any]) -> dict[str, Any]:
+    return {**required_of(schema), **(schema.get("input", {}).get("optional") or {})}
+
+
+def required_of(schema: dict[str, Any]) -> dict[str, Any]:
+    """Descriptions of the inputs that a prompt has to give."""
+    return schema.get("input", {}).get("required") or {}
+
+
+def outputs_of(schema: dict[str, Any]) -> list[str]:
+    """Types of a class's outputs; a list of choices is a COMBO."""
+    return [one if isinstance(one, str) else "COMBO" for one in schema.get("output", [])]
+
+
+def output_names(schema: dict[str, Any]) -> list[str]:
+    return [str(one) for one in schema.get("output_name") or outputs_of(schema)]
+
+
+def output_of(schema: dict[str, Any], slot: int) -> str:
+    """The type of one output; `*` where the server describes none."""
+    outputs = outputs_of(schema)
+    return outputs[slot] if slot < len(outputs) else "*"
+
+
+def shows_results(schema: dict[str, Any]) -> bool:
+    """Whether a class saves or shows something, for which ComfyUI runs a prompt."""
+    return bool(schema.get("output_node"))
+
+
+def costs_credits(schema: dict[str, Any]) -> bool:
+    """Whether a class asks a paid service by ComfyUI's own account."""
+    return bool(schema.get("api_node"))
 
 
 def out_of_range(value: Any, spec: Any) -> list[str]:
@@ -30,16 +59,19 @@ def out_of_range(value: Any, spec: Any) -> list[str]:
 
 def options_of(spec: Any) -> list[Any] | None:
     """A combo's choices; None for other inputs and for lists that the browser fetches by itself."""
-    if not isinstance(spec, list) or not spec:
+    settings = settings_of(spec)
+    if not _is_combo(spec) or (spec[0] == "COMBO" and (settings.get("remote") or settings.get("multiselect"))):
         return None
-    if isinstance(spec[0], list):
-        return spec[0]
-    if spec[0] == "COMBO" and len(spec) > 1 and not spec[1].get("remote") and not spec[1].get("multiselect"):
-        return cast("list[Any] | None", spec[1].get("options"))
-    return None
+    return listed_in(spec)
 
 
-def is_dynamic(spec: Any) -> bool:
+def listed_in(spec: list[Any]) -> list[Any] | None:
+    """All that a description lists, of whatever type it is."""
+    return spec[0] if isinstance(spec[0], list) else settings_of(spec).get("options")
+
+
+def may_be_left_out(spec: Any) -> bool:
+    """Whether a required input is one of core's that stand for any number of others, or for none."""
     return isinstance(spec, list) and bool(spec) and isinstance(spec[0], str) and spec[0].startswith("COMFY_")
 
 
@@ -86,12 +118,32 @@ def inputs_with(schema: dict[str, Any], values: Mapping[str, Any]) -> Iterator[t
     while waiting:
         name, spec = waiting.pop(0)
         yield name, spec
-        if spec[0] == "COMFY_DYNAMICCOMBO_V3":
-            chosen = [one for one in spec[1].get("options", []) if one["key"] == values.get(name)]
-            further = [
-                (f"{name}.{inner}", one) for option in chosen for inner, one in inputs_of({"input": option["inputs"]})
-            ]
-            waiting = further + waiting
+        waiting = list(inputs_of_choice(name, spec, values.get(name))) + waiting
+
+
+def inputs_of_choice(name: str, spec: list[Any], choice: Any) -> Iterator[tuple[str, list[Any]]]:
+    """The inputs that come with what is chosen in an input, as `inputs_of`; none where it brings none."""
+    if spec[0] == "COMFY_DYNAMICCOMBO_V3":
+        for option in settings_of(spec).get("options", []):
+            if option["key"] == choice:
+                yield from ((f"{name}.{inner}", one) for inner, one in inputs_of({"input": option["inputs"]}))
+
+
+def first_grown(name: str, spec: list[Any]) -> tuple[str, str] | None:
+    """Name and type of the socket that an input which grows begins with; None of other inputs."""
+    if spec[0] != "COMFY_AUTOGROW_V3":
+        return None
+    template = settings_of(spec)["template"]
+    (kind,) = [one[0] for group in template["input"].values() for one in group.values()]
+    return f"{name}.{template['prefix']}0", kind
+
+
+def with_inputs(
+    schema: dict[str, Any], changed: Callable[[dict[str, Any]], Iterable[tuple[str, Any]]]
+) -> dict[str, Any]:
+    """A schema with its inputs as `changed` gives them, a group at a time, in that order."""
+    groups = {group: dict(changed(specs or {})) for group, specs in schema.get("input", {}).items()}
+    return {**schema, "input": groups, "input_order": {group: list(specs) for group, specs in groups.items()}}
 
 
 def is_widget(spec: list[Any]) -> bool:
@@ -108,8 +160,12 @@ def is_saved(spec: list[Any]) -> bool:
 
 def is_upload(spec: Any) -> bool:
     """Whether an input is a list of files that the page can add to; a server may have others than it lists."""
-    listed = isinstance(spec, list) and bool(spec) and (isinstance(spec[0], list) or spec[0] == "COMBO")
-    return listed and any(bool(value) and str(name).endswith("_upload") for name, value in settings_of(spec).items())
+    uploads = (bool(value) and str(name).endswith("_upload") for name, value in settings_of(spec).items())
+    return _is_combo(spec) and any(uploads)
+
+
+def _is_combo(spec: Any) -> bool:
+    return isinstance(spec, list) and bool(spec) and (isinstance(spec[0], list) or spec[0] == "COMBO")
 
 
 def kind_of(spec: list[Any]) -> str:
@@ -127,7 +183,6 @@ def default_of(spec: list[Any]) -> Any:
     settings = settings_of(spec)
     if "default" in settings:
         return settings["default"]
-    options = spec[0] if isinstance(spec[0], list) else settings.get("options")
-    if options:
+    if options := listed_in(spec):
         return options[0]["key"] if isinstance(options[0], dict) else options[0]
     return _EMPTY.get(kind_of(spec))

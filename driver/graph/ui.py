@@ -9,48 +9,26 @@ from __future__ import annotations
 import copy
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from ..errors import RunError
-from .schemas import default_of, inputs_of, is_saved, is_widget, settings_of
+from .saved import (
+    INPUT_SIDE,
+    LINK_KEYS,
+    MUTED,
+    OUTPUT_SIDE,
+    VALUE_NODE,
+    Link,
+    Node,
+    Origin,
+    read_link,
+    scopes_of,
+    shown_title,
+    write_link,
+)
+from .schemas import default_of, first_grown, inputs_of, is_widget, output_names, outputs_of, settings_of
 
-Node = dict[str, Any]
 NodePath = tuple[str, ...]
-
-MUTED = 2
-"""Mode of a node that does not run (ComfyUI's own number)."""
-
-BYPASSED = 4
-"""Mode of a node that only hands inputs on (ComfyUI's own number)."""
-
-INPUT_SIDE = -10
-"""Id of the box in a subgraph that its inputs come from (ComfyUI's own number)."""
-
-OUTPUT_SIDE = -20
-"""Id of the box in a subgraph that its outputs go to (ComfyUI's own number)."""
-
-VALUE_NODE = "PrimitiveNode"
-"""The page's own node that holds the value of widgets that it is wired to; it never runs."""
-
-
-@dataclass(frozen=True)
-class Origin:
-    """An output that a link begins at."""
-
-    node: int | str
-    slot: int
-
-
-@dataclass(frozen=True)
-class Link:
-    """A link as all versions of the format have it."""
-
-    id: int
-    origin: Origin
-    target: int | str
-    target_slot: int
-    kind: str
 
 
 class UiGraph:
@@ -65,27 +43,18 @@ class UiGraph:
         Raises:
             RunError: there is no such node.
         """
-        scope = self._scope(path[:-1])
-        for node in scope["nodes"]:
-            if str(node["id"]) == path[-1]:
-                return cast(Node, node)
-        raise RunError(f"the workflow has no node #{':'.join(path)}")
+        found: Node | None = next((one for one in self._scope(path[:-1])["nodes"] if str(one["id"]) == path[-1]), None)
+        if found is None:
+            raise RunError(f"the workflow has no node #{':'.join(path)}")
+        return found
 
     def title(self, path: NodePath) -> str:
         """What an artist sees on the node."""
-        node = self.node(path)
-        definition = self._definitions.get(str(node["type"]))
-        return str(node.get("title") or (definition["name"] if definition else node["type"]))
+        return shown_title(self.node(path), self._definitions)
 
     def corners(self) -> tuple[float, float, float, float]:
         """Left, top, right and bottom of all nodes outside of subgraphs."""
-        boxes = [(*_pair(node.get("pos")), *_pair(node.get("size"))) for node in self.ui["nodes"]]
-        return (
-            min(x for x, _, _, _ in boxes),
-            min(y for _, y, _, _ in boxes),
-            max(x + width for x, _, width, _ in boxes),
-            max(y + height for _, y, _, height in boxes),
-        )
+        return _corners(self.ui["nodes"])
 
     def add(self, node: Node) -> int:
         """Puts a node outside of all subgraphs; returns the id that it gets."""
@@ -96,17 +65,12 @@ class UiGraph:
 
     def group(self, title: str, numbers: Sequence[int], colour: str) -> None:
         """Draws a labelled frame around nodes outside of all subgraphs."""
-        boxes = [
-            (*_pair(node.get("pos")), *_pair(node.get("size"))) for node in self.ui["nodes"] if node["id"] in numbers
-        ]
-        left, top = min(x for x, *_ in boxes) - MARGIN, min(y for _, y, *_ in boxes) - TITLE
-        width = max(x + wide for x, _, wide, _ in boxes) + MARGIN - left
-        height = max(y + high for _, y, _, high in boxes) + MARGIN - top
+        left, top, right, bottom = _corners([node for node in self.ui["nodes"] if node["id"] in numbers])
+        left, top = left - MARGIN, top - TITLE
+        bounding = [left, top, right + MARGIN - left, bottom + MARGIN - top]
         groups = self.ui.setdefault("groups", [])
         number = max((one.get("id") or 0 for one in groups), default=0) + 1
-        groups.append(
-            {"id": number, "title": title, "bounding": [left, top, width, height], "color": colour, "flags": {}}
-        )
+        groups.append({"id": number, "title": title, "bounding": bounding, "color": colour, "flags": {}})
 
     def remove(self, path: NodePath) -> None:
         """Takes a node away, with its links and what its subgraph's node shows of it."""
@@ -117,8 +81,7 @@ class UiGraph:
         scope["nodes"] = [node for node in scope["nodes"] if node["id"] != node_id]
         if len(path) > 1:
             properties = self.node(path[:-1]).get("properties") or {}
-            shown = properties.get("proxyWidgets") or []
-            if any(str(one[0]) == path[-1] for one in shown):
+            if shown := properties.get("proxyWidgets"):
                 properties["proxyWidgets"] = [one for one in shown if str(one[0]) != path[-1]]
 
     def separate(self, path: NodePath) -> None:
@@ -126,8 +89,7 @@ class UiGraph:
         for length in range(1, len(path)):
             instance = self.node(path[:length])
             kind = str(instance["type"])
-            scopes = (self.ui, *self._definitions.values())
-            if sum(str(node["type"]) == kind for scope in scopes for node in scope["nodes"]) > 1:
+            if sum(str(node["type"]) == kind for scope in self._scopes() for node in scope["nodes"]) > 1:
                 own = copy.deepcopy(self._definitions[kind]) | {"id": str(uuid.uuid4())}
                 self.ui["definitions"]["subgraphs"].append(own)
                 self._definitions[own["id"]] = own
@@ -165,8 +127,7 @@ class UiGraph:
         for link in self._links(inside):
             if link.origin == origin and link.target == OUTPUT_SIDE:
                 return link.target_slot
-        known = {one["name"] for one in inside["outputs"]}
-        name = next(one for one in (kind, *(f"{kind}_{number}" for number in range(1, 1000))) if one not in known)
+        name = _free(kind, inside["outputs"])
         x, y = _pair(inside["outputNode"].get("bounding"))
         slot, number = len(inside["outputs"]), self._number("link")
         inside["outputs"].append(
@@ -174,9 +135,8 @@ class UiGraph:
         )
         instance.setdefault("outputs", []).append({"name": name, "type": kind, "links": None})
         values = (number, origin.node, origin.slot, OUTPUT_SIDE, slot, kind)
-        inside["links"].append(dict(zip(_LINK_KEYS, values, strict=True)))
-        output = next(node for node in inside["nodes"] if node["id"] == origin.node)["outputs"][origin.slot]
-        output["links"] = [*(output.get("links") or []), number]
+        inside["links"].append(dict(zip(LINK_KEYS, values, strict=True)))
+        _hang_on(inside, origin, number)
         return slot
 
     def comes_through_subgraph(self, path: NodePath, name: str) -> bool:
@@ -209,8 +169,7 @@ class UiGraph:
         Args:
             fed_by: the type of the links that are followed to those.
         """
-        scopes = [self.ui, *self._definitions.values()]
-        for scope in scopes:
+        for scope in self._scopes():
             waiting = [node for node in scope["nodes"] if self._holds(node, classes, ())]
             for node in waiting:
                 node["mode"] = 0
@@ -289,8 +248,7 @@ class UiGraph:
             if link.origin.node == INPUT_SIDE:
                 return str(inside["inputs"][link.origin.slot]["name"])
             self._cut(inside, link)
-        known = {one["name"] for one in inside["inputs"]}
-        outer = next(one for one in (name, *(f"{name}_{number}" for number in range(1, 1000))) if one not in known)
+        outer = _free(name, inside["inputs"])
         x, y = _pair(inside["inputNode"].get("bounding"))
         made = {"id": str(uuid.uuid4()), "name": outer, "type": kind, "linkIds": [], "pos": [x, y]}
         inside["inputs"].append(made)
@@ -306,16 +264,13 @@ class UiGraph:
         for number, one in enumerate(definition["inputs"]):
             slot = by_name.get(one["name"]) or {"name": one["name"], "type": one["type"], "link": None}
             fed = [link for link in self._links(definition) if link.origin == Origin(INPUT_SIDE, number)]
-            if any(
-                "widget" in (inner[str(link.target)]["inputs"][link.target_slot])
-                for link in fed
-                if str(link.target) in inner
-            ):
+            targets = (inner[str(link.target)]["inputs"][link.target_slot] for link in fed if str(link.target) in inner)
+            if any("widget" in one for one in targets):
                 slot.setdefault("widget", {"name": one["name"]})
             fresh.append(slot)
         places = {number: fresh.index(one) for number, one in enumerate(had) if one in fresh}
         instance["inputs"] = fresh
-        for scope in (self.ui, *self._definitions.values()):
+        for scope in self._scopes():
             if any(node is instance for node in scope["nodes"]):
                 for raw in scope["links"]:
                     link = read_link(raw)
@@ -330,13 +285,12 @@ class UiGraph:
         number = self._number("link")
         values = (number, origin.node, origin.slot, target["id"], slot, kind)
         plain = scope is self.ui and not any(isinstance(raw, dict) for raw in scope["links"]) and "state" not in scope
-        scope["links"].append(list(values) if plain else dict(zip(_LINK_KEYS, values, strict=True)))
+        scope["links"].append(list(values) if plain else dict(zip(LINK_KEYS, values, strict=True)))
         target["inputs"][slot]["link"] = number
         if origin.node == INPUT_SIDE:
             scope["inputs"][origin.slot].setdefault("linkIds", []).append(number)
             return
-        output = next(node for node in scope["nodes"] if node["id"] == origin.node)["outputs"][origin.slot]
-        output["links"] = [*(output.get("links") or []), number]
+        _hang_on(scope, origin, number)
 
     def _cut(self, scope: dict[str, Any], link: Link) -> None:
         scope["links"] = [raw for raw in scope["links"] if read_link(raw).id != link.id]
@@ -352,12 +306,15 @@ class UiGraph:
                 one["linkIds"].remove(link.id)
         scope["nodes"] = [node for node in scope["nodes"] if node["id"] != link.origin.node or not _spent(node)]
 
+    def _scopes(self) -> list[dict[str, Any]]:
+        return [self.ui, *self._definitions.values()]
+
     def _links(self, scope: dict[str, Any]) -> Iterator[Link]:
         return (read_link(raw) for raw in scope["links"])
 
     def _number(self, what: str) -> int:
         """A number that no node, or no link, of the whole file has."""
-        scopes = [self.ui, *self._definitions.values()]
+        scopes = self._scopes()
         key, state = f"last_{what}_id", f"last{what.capitalize()}Id"
         if what == "link":
             taken = [link.id for scope in scopes for link in self._links(scope)]
@@ -374,49 +331,8 @@ class UiGraph:
         return number
 
 
-def scopes_of(ui: dict[str, Any]) -> list[dict[str, Any]]:
-    """The graph itself, and the definitions of its subgraphs in their order in the file."""
-    return [ui, *((ui.get("definitions") or {}).get("subgraphs") or [])]
-
-
-def nodes_of(scope: dict[str, Any]) -> list[Node]:
-    """The nodes of a graph or subgraph; what else stands among them is passed over, as comfy-cli does."""
-    return [node for node in scope.get("nodes") or () if isinstance(node, dict)]
-
-
-def without_shown_values(ui: dict[str, Any], object_info: dict[str, Any]) -> dict[str, Any]:
-    """The graph without the texts that nodes without a widget showed when it was saved, such as `Get Image Size`'s.
-
-    comfy-cli cannot place them, and the page shows others as soon as the node has run.
-    """
-    copied = copy.deepcopy(ui)
-    for node in (node for scope in scopes_of(copied) for node in nodes_of(scope)):
-        schema = object_info.get(str(node.get("type")))
-        if schema and node.get("widgets_values") and not any(is_saved(spec) for _, spec in inputs_of(schema)):
-            node["widgets_values"] = []
-    return copied
-
-
 MARGIN, TITLE = 20, 90
 """Pixels of a group's frame around its nodes, and above them, where its title and the first node's stand. Ours."""
-
-_LINK_KEYS = ("id", "origin_id", "origin_slot", "target_id", "target_slot", "type")
-
-
-def read_link(raw: Sequence[Any] | dict[str, Any]) -> Link:
-    """A link of any version of the format."""
-    values = [raw[key] for key in _LINK_KEYS] if isinstance(raw, dict) else list(raw)
-    return Link(values[0], Origin(values[1], values[2]), values[3], values[4], str(values[5]))
-
-
-def write_link(raw: Any, key: str, value: Any) -> None:
-    """Sets one end of a link, in place.
-
-    Args:
-        key: `origin_id`, `origin_slot`, `target_id` or `target_slot`.
-    """
-    raw[key if isinstance(raw, dict) else _LINK_KEYS.index(key)] = value
-
 
 def _slot(node: Node, name: str, kind: str, widget: bool) -> int:
     """The place of an input among a node's sockets; a widget that is none yet becomes one."""
@@ -429,9 +345,29 @@ def _slot(node: Node, name: str, kind: str, widget: bool) -> int:
     return len(inputs) - 1
 
 
+def _free(name: str, slots: Sequence[dict[str, Any]]) -> str:
+    """A name that none of a subgraph's sockets has."""
+    known = {one["name"] for one in slots}
+    return next(one for one in (name, *(f"{name}_{number}" for number in range(1, 1000))) if one not in known)
+
+
+def _hang_on(scope: dict[str, Any], origin: Origin, link: int) -> None:
+    """Notes a link in the output that it begins at."""
+    output = next(node for node in scope["nodes"] if node["id"] == origin.node)["outputs"][origin.slot]
+    output["links"] = [*(output.get("links") or []), link]
+
+
 def _spent(node: Node) -> bool:
     """Whether a node holds a value for nothing any more."""
     return node["type"] == VALUE_NODE and not any(one.get("links") for one in node.get("outputs") or [])
+
+
+def _corners(nodes: Sequence[Node]) -> tuple[float, float, float, float]:
+    """Left, top, right and bottom of all of them."""
+    boxes = [(*_pair(node.get("pos")), *_pair(node.get("size"))) for node in nodes]
+    ends = [(x, y, x + width, y + height) for x, y, width, height in boxes]
+    lefts, tops, rights, bottoms = zip(*ends, strict=True)
+    return min(lefts), min(tops), max(rights), max(bottoms)
 
 
 def _pair(value: Any) -> tuple[float, float]:
@@ -459,26 +395,21 @@ def fresh_node(
     schema = object_info[class_type]
     inputs, filled, uploads = [], [], []
     for name, spec in inputs_of(schema):
-        if spec[0] == "COMFY_AUTOGROW_V3":
-            template = spec[1]["template"]
-            (kind,) = [one[0] for group in template["input"].values() for one in group.values()]
-            inputs.append({"name": f"{name}.{template['prefix']}0", "type": kind, "link": None})
-        elif not is_widget(spec):
-            inputs.append({"name": name, "type": spec[0], "link": None})
+        if not is_widget(spec):
+            socket, kind = first_grown(name, spec) or (name, spec[0])
+            inputs.append({"name": socket, "type": kind, "link": None})
         else:
             settings = settings_of(spec)
             filled.append(values.get(name, default_of(spec)))
             filled += ["fixed"] if settings.get("control_after_generate") else []
             uploads += ["image"] if settings.get("image_upload") else []
-    names = schema.get("output_name") or schema["output"]
+    outputs = zip(output_names(schema), outputs_of(schema), strict=True)
     return {
         "type": class_type,
         "pos": list(at),
         "size": list(size),
         "inputs": inputs,
-        "outputs": [
-            {"name": name, "type": kind, "links": None} for name, kind in zip(names, schema["output"], strict=True)
-        ],
+        "outputs": [{"name": name, "type": kind, "links": None} for name, kind in outputs],
         "properties": {"Node name for S&R": class_type},
         "widgets_values": [*filled, *uploads],
         **({"title": title} if title else {}),

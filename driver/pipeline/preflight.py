@@ -20,7 +20,7 @@ from ..errors import PromptRefused, RunError, ServerFault, unusable
 from ..graph.api import SOURCE_CLASS, Api
 from ..graph.checks import check
 from ..graph.input_files import missing_files
-from ..graph.schemas import settings_of
+from ..graph.schemas import inputs_by_name, listed_in, outputs_of, required_of, settings_of
 
 BIG_HOST_BYTES = 128 << 30
 """ComfyUI 0.30's default cache forgets nothing while more host memory than this is free (main.py, `prompt_worker`)."""
@@ -210,11 +210,9 @@ def _refuse(findings: dict[str, list[str]]) -> None:
 
 def _signature(node: dict[str, Any]) -> dict[str, Any]:
     """What a node takes and gives, by name, as far as results depend on it; choices of combos are for `check`."""
-    groups = node.get("input", {})
-    specs = {**groups.get("required", {}), **groups.get("optional", {})}
-    found: dict[str, Any] = {f"input {name}": _kind(spec) for name, spec in specs.items()}
+    found: dict[str, Any] = {f"input {name}": _kind(spec) for name, spec in inputs_by_name(node).items()}
     if found:
-        found["outputs"] = [str(output) for output in node.get("output", [])]
+        found["outputs"] = outputs_of(node)
     return found
 
 
@@ -238,18 +236,11 @@ def _first_difference(mine: dict[str, Any], theirs: dict[str, Any]) -> str:
 def _words(node: dict[str, Any] | None) -> Any:
     if node is None:
         return None
-    groups = node.get("input", {})
-    specs = {**groups.get("required", {}), **groups.get("optional", {})}
-    tooltips = {name: settings_of(spec).get("tooltip") for name, spec in specs.items()}
+    tooltips = {name: settings_of(spec).get("tooltip") for name, spec in inputs_by_name(node).items()}
     return node.get("display_name"), node.get("description"), _signature(node), tooltips
 
 
 def _listed_files(node: dict[str, Any]) -> int:
     """How many files a node offers from the input folder, which it lists whenever it is checked."""
-    specs = node.get("input", {}).get("required", {}).values()
-    lists = [
-        spec[0] if isinstance(spec[0], list) else settings_of(spec).get("options") or []
-        for spec in specs
-        if settings_of(spec).get("image_upload")
-    ]
-    return max(map(len, lists), default=0)
+    specs = (spec for spec in required_of(node).values() if settings_of(spec).get("image_upload"))
+    return max((len(listed_in(spec) or []) for spec in specs), default=0)

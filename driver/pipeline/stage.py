@@ -68,11 +68,11 @@ class Stage:
             RunError: it does not fit a server, as a node or a model is missing, or a licence forbids it.
         """
         path, profile = find_workflow(name, self.profile)
-        file = WorkflowFile.read(path)
+        file = WorkflowFile.read(path, "--workflow")
         info = self.agreement.object_info
         api = file.to_api(info)
         _say(check_licences(api, self.policy))
-        graph = BatchGraph.bind(api, info)
+        graph = BatchGraph.bind(api, info, file)
         return Stage(self.hosts, _agree(_answering(self.hosts), graph), file, graph, profile, self.policy)
 
     def check(self, server: ComfyServer) -> tuple[str, ...]:
@@ -100,7 +100,7 @@ def open_stages(options: RunOptions, names: Sequence[str], work: Path) -> Iterat
     if wanted:
         # What is wrong with a file is said before a server is started for it.
         for name in names:
-            WorkflowFile.read(find_workflow(name, wanted)[0])
+            WorkflowFile.read(find_workflow(name, wanted)[0], "--workflow")
     with running_hosts(options.server, options.servers, work) as hosts:
         there = _answering(hosts)
         first = there[0].server
@@ -115,19 +115,19 @@ def open_stages(options: RunOptions, names: Sequence[str], work: Path) -> Iterat
         if options.profile == "auto" and (taken := _without_models(names, found)):
             note = f"NO GPU: taking {', '.join(taken)}, which edit by classical image processing without any model"
             say(note)
-        files = [WorkflowFile.read(path) for path, _ in found]
+        files = [WorkflowFile.read(path, "--workflow") for path, _ in found]
         if options.judge:
             files = [with_judges(file, options.judge, object_info) for file in files]
         apis = [file.to_api(object_info) for file in files]
         for setting in options.set:
             _apply(setting, apis, object_info)
         _say(line for api in apis for line in check_licences(api, options.licence_policy))
-        graphs = [BatchGraph.bind(api, object_info) for api in apis]
+        graphs = [BatchGraph.bind(api, object_info, file) for api, file in zip(apis, files, strict=True)]
         _check_together(graphs, files)
         agreements = [_agree(there, graph) for graph in graphs]
         if options.judge and any(one.ingredients.profiles.get(options.judge) == {} for one in agreements):
             raise RunError(f"--judge {options.judge}: {first.url} has no VLM profile of that name (docs/vlm.md)")
-        alone = [unvouched(graph, file.path.name) for graph, file in zip(graphs, files, strict=True)]
+        alone = [unvouched(graph, file) for graph, file in zip(graphs, files, strict=True)]
         away = [f"{host.name} does not answer; it joins when it does" for host in hosts if host not in there]
         _say((*filter(None, alone), *away, *(line for one in agreements for line in one.warnings)))
         yield [
@@ -190,10 +190,10 @@ def _check_together(graphs: list[BatchGraph], files: list[WorkflowFile]) -> None
     for graph, file in zip(graphs, files, strict=True):
         name = file.path.name
         if graph.sink_class != EDIT_SINK or graph.task == VERIFY.name:
-            raise RunError(f"{name} makes no edits of one task: run it by itself")
+            raise RunError(f"--workflow {name}: makes no edits of one task: run it by itself")
         if other := by_task.get(graph.task):
             raise RunError(
-                f"{other} and {name} are both for {graph.task}: run one of them, or each into its own folder"
+                f"--workflow {other},{name}: both are for {graph.task}: run one of them, or each into its own folder"
             )
         by_task[graph.task] = name
 

@@ -20,8 +20,8 @@ import pytest
 
 from driver.graph.api import ancestors
 from driver.graph.file import WorkflowFile
+from driver.graph.saved import BYPASSED, MUTED
 from driver.graph.schemas import inputs_of, kind_of, settings_of
-from driver.graph.ui import BYPASSED, MUTED
 
 if TYPE_CHECKING:
     from conftest import Frontend
@@ -99,7 +99,7 @@ def test_a_template(template: str, frontend: Frontend, info: dict[str, Any], tal
     assert changed == []
 
 
-@pytest.mark.parametrize("case", ["bypassed-verifier", "drawn-boxes-lost", "custom-combo"])
+@pytest.mark.parametrize("case", ["bypassed-verifier", "drawn-boxes-lost", "custom-combo", "subgraph-off-in-a-subgraph"])
 def test_a_case(case: str, frontend: Frontend, info: dict[str, Any]) -> None:
     path = CASES / case / "graph.json"
     frontend.open(_read(path), case)

@@ -13,7 +13,8 @@ from driver.errors import RunError
 from driver.graph.api import Api
 from driver.graph.bound import BatchGraph
 from driver.graph.file import WorkflowFile
-from driver.graph.ui import Origin, UiGraph
+from driver.graph.saved import Origin
+from driver.graph.ui import UiGraph
 
 SEED: list[Any] = ["INT", {"default": 0, "control_after_generate": True}]
 TEXT: list[Any] = ["STRING", {"multiline": True, "default": ""}]

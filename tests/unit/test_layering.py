@@ -210,6 +210,19 @@ def test_journal_and_monitor_know_neither_readers_nor_http() -> None:
     assert not libraries(needed) & HTTP
 
 
+def test_one_module_reads_node_lists() -> None:
+    """In the driver `graph/schemas.py` alone looks names of `/object_info`'s raw form up."""
+    raw = {"required", "optional", "input_order", "output_node", "output_name", "output_is_list", "api_node"}
+    readers = set()
+    for name in (one for one in files() if one.startswith("driver.")):
+        for node in ast.walk(ast.parse(files()[name].read_text(encoding="utf-8"))):
+            asked = [node.slice] if isinstance(node, ast.Subscript) else []
+            if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "get":
+                asked = node.args[:1]
+            readers |= {name for one in asked if isinstance(one, ast.Constant) and one.value in raw}
+    assert readers == {"driver.graph.schemas"}
+
+
 # What an interpreter loads
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import pytest
+
 from driver.graph.page_links import follow_links
 from driver.graph.page_rules import convert
 
@@ -111,7 +113,7 @@ def test_a_widget_whose_link_is_gone_has_its_own_value() -> None:
         assert inputs_of(ui, "3") == {"image": ["2", 0], "radius": 7}, mode
 
 
-BOX = "00000000-0000-4000-8000-000000000001"
+BOX, INNER = "00000000-0000-4000-8000-000000000001", "00000000-0000-4000-8000-000000000002"
 
 
 def boxed(mode: int, inner: list[dict[str, Any]], links: list[tuple[int, int, int, int, int]]) -> dict[str, Any]:
@@ -154,6 +156,21 @@ def test_a_bypassed_node_in_a_subgraph_hands_on_what_comes_into_it() -> None:
     ui = boxed(0, [node(5, "Verify", 4, image=1)], [(1, -10, 0, 5, 0), (2, 5, 0, -20, 0)])
     assert inputs_of(ui, "3") == {"image": ["1", 0]}
     assert inputs_of(ui, "4") == {}
+
+
+@pytest.mark.parametrize(("mode", "handed_on"), [(4, {"image": ["1", 0]}), (2, {})])
+def test_what_is_in_a_switched_off_subgraph_of_a_subgraph_runs(mode: int, handed_on: dict[str, Any]) -> None:
+    """As the page has it; what hangs on that subgraph gets what any switched-off node hands on."""
+    ui = boxed(0, [], [(1, -10, 0, 5, 0), (2, 5, 0, -20, 0)])
+    (outer,) = ui["definitions"]["subgraphs"]
+    sockets = {"inputs": [{"name": "image", "type": "IMAGE", "link": 1}], "outputs": [{"name": "out0", "type": "IMAGE"}]}
+    outer["nodes"] = [{"id": 5, "type": INNER, "mode": mode, **sockets}]
+    links = [(1, -10, 0, 6, 0), (2, 6, 0, 7, 0), (3, 6, 0, -20, 0)]
+    inner = boxed(0, [node(6, "Blur", 0, [1], image=1), node(7, "Show", source=2)], links)["definitions"]["subgraphs"][0]
+    ui["definitions"]["subgraphs"].append(inner | {"id": INNER})
+    assert inputs_of(ui, "3") == handed_on
+    assert inputs_of(ui, "2:5:6") == {"image": ["1", 0], "radius": 1}
+    assert inputs_of(ui, "2:5:7") == {"source": ["2:5:6", 0]}
 
 
 def test_two_outputs_of_a_subgraph_that_come_from_one_node() -> None:

@@ -30,7 +30,8 @@ from driver.graph.api import Api
 from driver.graph.bound import BatchGraph
 from driver.graph.file import WorkflowFile
 from driver.graph.judges import looks, unvouched, with_judges
-from driver.graph.ui import MUTED, UiGraph
+from driver.graph.saved import MUTED
+from driver.graph.ui import UiGraph
 from driver.pipeline.dry_run import _estimates
 from driver.pipeline.stage import Stage
 
@@ -214,8 +215,28 @@ def test_a_run_that_can_keep_nothing_says_so_before_it_starts(
 ) -> None:
     api = graph(edit) | {"also": also}
     api["load"]["inputs"]["task"] = task
-    said = unvouched(BatchGraph(api, "load", "save", (), ()), "mine.json")
+    said = unvouched(BatchGraph(api, "load", "save", (), ()), WorkflowFile(Path("mine.json"), "", None, api))
     assert (line in said) if line else said == ""
+
+
+@pytest.mark.parametrize(
+    ("edit", "task", "off", "line"),
+    [
+        (INPAINT, "remove", PIXELS, "looks at the edits: Pixels here #8 is muted: switch it on"),
+        (INPAINT, "remove", {"class_type": "Blur"}, "looks at the edits: wire Verify Pixels to Save Edit Pair"),
+        (("VAEDecode", {}), "remove", PIXELS, "looks at the edits: --judge PROFILE switches"),
+        (("VAEDecode", {}), "remove", {"class_type": "EditPairsWitness"}, "Pixels here #8 is muted: switch it on; --judge"),
+        (("VAEDecode", {}), "style", {"class_type": "EditPairsWitness"}, "looks at the edits: --judge PROFILE switches"),
+    ],
+)  # fmt: skip
+def test_who_could_vouch_and_is_switched_off_is_named(
+    edit: tuple[str, dict[str, Any]], task: str, off: dict[str, Any], line: str
+) -> None:
+    api = graph(edit)
+    api["load"]["inputs"]["task"] = task
+    node = {"id": 8, "type": off["class_type"], "title": "Pixels here", "mode": MUTED}
+    file = WorkflowFile(Path("mine.json"), "", {"nodes": [node]}, None)
+    assert line in unvouched(BatchGraph(api, "load", "save", (), ()), file)
 
 
 def test_muted_judges_and_whom_they_ask_are_switched_on_wherever_they_stand() -> None:

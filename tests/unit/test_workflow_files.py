@@ -93,6 +93,16 @@ class TestReading:
         assert error.value.status == 2
         assert "graph.json" in str(error.value)
 
+    def test_the_option_that_named_the_file_is_told(self, tmp_path: Path, object_info: dict[str, Any]) -> None:
+        begin = f"^--workflow {tmp_path / 'graph.json'}: "
+        with pytest.raises(RunError, match=begin + "not JSON"):
+            WorkflowFile.read(written(tmp_path, "{"), "--workflow")
+        with pytest.raises(RunError, match=begin + "cannot be converted"):
+            WorkflowFile.read(written(tmp_path, {**UI, "nodes": [{"id": 1, "type": []}]}), "--workflow").to_api(object_info)
+        file = WorkflowFile.read(written(tmp_path, graph() | {"2": {"class_type": "Gone", "inputs": {}}}), "--workflow")
+        with pytest.raises(RunError, match=begin + "the workflow (does not fit|has no)|does not depend"):
+            BatchGraph.bind(file.to_api(object_info), object_info, file)
+
     def test_missing(self, tmp_path: Path) -> None:
         with pytest.raises(RunError, match="cannot be read"):
             WorkflowFile.read(tmp_path / "gone.json")
@@ -115,6 +125,34 @@ class TestReading:
         file = WorkflowFile.read(written(tmp_path, {**UI, "nodes": broken}))
         with pytest.raises(RunError, match=r"cannot be converted|has no such node|has no Save Edit Pair"):
             BatchGraph.bind(file.to_api(object_info), object_info)
+
+
+    @pytest.mark.parametrize(
+        ("mode", "nested", "why"),
+        [
+            (2, "", "Mine #4 is muted"), (4, "", "Mine #4 is bypassed"),
+            (2, "a", "Mine #1:4 stands in Box a #1, which is muted"), (4, "a", "Mine #1:4 stands in Box a #1, which is bypassed"),
+            (2, "ab", "Mine #1:1:4 stands in Box a #1, which is muted"),
+        ],
+    )  # fmt: skip
+    def test_an_end_that_is_switched_off_is_named(
+        self, mode: int, nested: str, why: str, object_info: dict[str, Any]
+    ) -> None:
+        nodes = [{"id": 4, "type": "EditPairsSavePair", "title": "Mine", "mode": 0 if nested else mode}]
+        boxes = []
+        for name in reversed(nested):
+            boxes.append({"id": name, "name": f"Box {name}", "nodes": nodes})
+            nodes = [{"id": 1, "type": name, "mode": 0}]
+        nodes[0]["mode"] = mode
+        ui = {**UI, "nodes": nodes, "definitions": {"subgraphs": boxes}}
+        with pytest.raises(RunError, match=rf"^--workflow graph\.json: .*has no Save Edit Pair.* that runs: {why}: switch it on"):
+            BatchGraph.bind({}, object_info, WorkflowFile(Path("graph.json"), "", ui, None, "--workflow"))
+
+    def test_a_subgraph_in_a_subgraph_switches_nothing_off(self) -> None:
+        """The page submits what is in it."""
+        boxes = [{"id": "a", "nodes": [{"id": 1, "type": "b", "mode": 4}]}, {"id": "b", "nodes": [{"id": 2, "type": "End"}]}]
+        ui = {"nodes": [{"id": 1, "type": "a"}], "definitions": {"subgraphs": boxes}}
+        assert WorkflowFile(Path("graph.json"), "", ui, None).switched_off({"End"}) == []
 
 
 class TestFinding:
