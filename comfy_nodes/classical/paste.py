@@ -155,7 +155,7 @@ def put_in_place(
     left = round(min(max((box[0] + box[2] - size[0]) / 2, 0), width - size[0]))
     top = round(min(max(box[3] - size[1], 0), height - size[1]))
     place = slice(top, top + size[1]), slice(left, left + size[0])
-    covered = np.count_nonzero(hole[place] & (share[..., 0] > 0.5)) / max(np.count_nonzero(hole), 1)
+    covered = int(np.count_nonzero(hole[place] & (share[..., 0] > 0.5))) / max(int(np.count_nonzero(hole)), 1)
     # Little of it is seen then, and copying patches into a large hole takes most of a minute.
     filled = classical.inpaint(image, hole, "telea" if covered >= MOSTLY_COVERED else "shift-map")
     mixed = weighted + filled[place] * (1 - share)

@@ -48,7 +48,7 @@ def candidates(names: str, image: np.ndarray, seed: int) -> list[str]:
         names: the region's name.
         image: uint8 [H, W, 3]; a photo without colours gets a scene without.
     """
-    fitting = SKIES if "sky" in names.lower() or "天空" in names else GROUNDS
+    fitting: tuple[str, ...] = SKIES if "sky" in names.lower() or "天空" in names else GROUNDS
     if classical.is_grey(image):
         fitting = tuple(name for name in fitting if name in GREY)
     return random.Random(f"editpairs/scene/{seed}").sample(fitting, len(fitting))
@@ -93,7 +93,7 @@ def line(before: np.ndarray, after: np.ndarray, mask: np.ndarray) -> float:
             np.abs(one[: -2 * SEAM - 1] - one[2 * SEAM + 1 :]).max(axis=2)[crossed]
             for one in (np.moveaxis(picture, axis, 0) for picture in soft)
         )
-        new += np.count_nonzero((calm < CALM) & (lined > LINE))
+        new += int(np.count_nonzero((calm < CALM) & (lined > LINE)))
         border += calm.size
     return new / border if border else 0.0
 
