@@ -1,6 +1,6 @@
 """Styles by filters: a whole photo as a drawing, a print, a painting or another kind of photograph.
 
-Each filter takes uint8 [H, W, 3] RGB and returns the same; its name is a key of `core.classical_wording.STYLES`, which says
+Each filter takes uint8 [H, W, 3] RGB and returns the same; its name is a key of `core.instructions.classical.STYLES`, which says
 in words what it must look like. Classical Style calls `apply`. Sizes of strokes and dots go with the photo's shorter side.
 """
 
@@ -12,7 +12,7 @@ from types import ModuleType
 
 import numpy as np
 
-from ..imaging import fill as classical
+from ..imaging import fill
 from ..imaging.opencv import load_opencv
 
 Filter = Callable[[np.ndarray, ModuleType], np.ndarray]
@@ -30,7 +30,7 @@ def choose(image: np.ndarray, seed: int) -> str:
     """A style by seed that changes this photo: one without colours has no use for losing them, a dark one for night,
     and one without leaves for their glow."""
     names = list(STYLES)
-    if classical.is_grey(image):
+    if fill.is_grey(image):
         names = [name for name in names if name not in ("black and white", "faded", "coloured pencil", "infrared")]
     if image.mean() < NIGHT:
         names.remove("night")

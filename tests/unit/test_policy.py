@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from comfy_nodes.core.boxes import iou
 from comfy_nodes.core.verdicts.thresholds import PolicyError, decide, parse, standing, table
 from comfy_nodes.core.verdicts.verdicts import Scores
 from comfy_nodes.core.verdicts.witnesses import (
@@ -14,7 +15,6 @@ from comfy_nodes.core.verdicts.witnesses import (
     Question,
     about_people,
     bystanders,
-    iou,
     largest_change,
     scores,
     thing_of,

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from .. import photos, texts
+from .. import boxes, photos, texts
 from ..keys import Key
 from . import rle
 
@@ -59,7 +59,7 @@ class Region(BaseModel):
 
     class_name: str | None
     kind: Kind = "object"
-    bbox: tuple[float, float, float, float]
+    bbox: boxes.Box
     mask: rle.Rle | None = None
     score: float | None = None
     clip_score: float | None = None
@@ -69,8 +69,12 @@ class Region(BaseModel):
 
     def area_share(self, width: int, height: int) -> float:
         """Share of a width x height photo that the box covers, 0 to 1."""
-        x1, y1, x2, y2 = self.bbox
-        return (x2 - x1) * (y2 - y1) / (width * height)
+        return boxes.area(self.bbox) / (width * height)
+
+    @property
+    def plain_name(self) -> str:
+        """The name as names are compared; empty where it has none."""
+        return (self.class_name or "").strip().casefold()
 
 
 class Provenance(BaseModel):
@@ -237,10 +241,9 @@ def region_of_mask(mask: np.ndarray, class_name: str | None = None) -> Region:
     Raises:
         AnnotationError: nothing is marked.
     """
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not rows.size:
+    box = boxes.box_of(mask)
+    if box is None:
         raise AnnotationError("the mask marks nothing (white is the object)")
-    box = (float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))
     return Region(class_name=class_name, bbox=box, mask=rle.encode(mask))
 
 

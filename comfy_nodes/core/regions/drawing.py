@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-Box = tuple[float, float, float, float]
+from ..boxes import Box, area, shared
+
 Colour = tuple[int, int, int]
 Rectangle = tuple[int, int, int, int]
 
@@ -62,7 +63,7 @@ def draw(photo: np.ndarray, regions: Sequence[DrawnRegion], opacity: float = MAS
     pen = ImageDraw.Draw(picture)
     width = max(2, round(min(picture.size) / 250))
     visible = [(region, region.box) for region in regions if region.box and _is_visible(region.box, picture.size)]
-    boxed = sorted(visible, key=lambda pair: _area(pair[1]))
+    boxed = sorted(visible, key=lambda pair: area(pair[1]))
     for region, box in reversed(boxed):
         _outline(pen, box, colours[region.name], width, picture.size)
     font = ImageFont.load_default(max(11, round(min(picture.size) / 36)))
@@ -115,18 +116,13 @@ def _caption(
     box = _clipped(around, size)
     x = max(min(box[0], size[0] - wide), 0)
     y = box[1] - high if box[1] >= high else box[1]
-    while y + high <= size[1] and any(_overlap((x, y, x + wide, y + high), other) for other in taken):
+    while y + high <= size[1] and any(shared((x, y, x + wide, y + high), other) for other in taken):
         y += max(high // 2, 1)
     y = max(min(y, size[1] - high), 0)
     pen.rectangle((x, y, x + wide, y + high), fill=colour)
     bright = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2] > 140  # ITU-R BT.601 luma
     pen.text((x + gap - left, y + gap - top), caption, fill=(0, 0, 0) if bright else (255, 255, 255), font=font)
     return x, y, x + wide, y + high
-
-
-def _area(box: Box) -> float:
-    x1, y1, x2, y2 = box
-    return (x2 - x1) * (y2 - y1)
 
 
 def _clipped(box: Box, size: tuple[int, int]) -> Rectangle:
@@ -138,7 +134,3 @@ def _clipped(box: Box, size: tuple[int, int]) -> Rectangle:
 
 def _is_visible(box: Box, size: tuple[int, int]) -> bool:
     return box[0] < size[0] and box[1] < size[1] and box[2] > 0 and box[3] > 0
-
-
-def _overlap(one: Rectangle, other: Rectangle) -> bool:
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]

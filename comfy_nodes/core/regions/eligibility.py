@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
+from ..boxes import area
 from ..tasks import TASKS, Task
 from . import rle
 from .annotation import NAMED, Kind, Region
@@ -109,15 +110,15 @@ def region_refusals(
     photo = width * height
     covered = [_covered(region) for region in regions]
     names = [
-        (region.kind, _name(region))
-        if _name(region) and _proves_name(region, area or 0, photo, rules[region.kind])
+        (region.kind, region.plain_name)
+        if region.plain_name and _proves_name(region, pixels or 0, photo, rules[region.kind])
         else None
-        for region, area in zip(regions, covered, strict=True)
+        for region, pixels in zip(regions, covered, strict=True)
     ]
     counts = Counter(names)
     reasons = []
-    for region, area, name in zip(regions, covered, names, strict=True):
-        reason = _judge(region, area, photo, rules[region.kind])
+    for region, pixels, name in zip(regions, covered, names, strict=True):
+        reason = _judge(region, pixels, photo, rules[region.kind])
         most = rules[region.kind].max_namesakes
         if reason is None and name and 0 < most < counts[name]:
             reason = f"is one of {counts[name]} regions called {region.class_name}, more than {most}: it is ambiguous"
@@ -145,8 +146,8 @@ def pair_refusal(first: Region, second: Region, width: int, height: int, min_gap
     Args:
         min_gap: what the gap has to exceed, as a share of the photo's shorter side.
     """
-    if _name(first) == _name(second):
-        return f"both are called {first.class_name}" if _name(first) else "neither has a name"
+    if first.plain_name == second.plain_name:
+        return f"both are called {first.class_name}" if first.plain_name else "neither has a name"
     gap = _gap(first.bbox, second.bbox)
     if gap is None:
         return "their boxes overlap"
@@ -216,8 +217,7 @@ def _judge(region: Region, covered: float | None, photo: int, rules: RegionRules
 def _covered(region: Region) -> float | None:
     """How many pixels the region covers: its mask's where there is a mask, else its box's. None: a broken mask."""
     if region.mask is None:
-        x1, y1, x2, y2 = region.bbox
-        return (x2 - x1) * (y2 - y1)
+        return area(region.bbox)
     try:
         return float(rle.decode(region.mask).sum())
     except ValueError:
@@ -231,10 +231,6 @@ def _gap(first: tuple[float, ...], second: tuple[float, ...]) -> float | None:
     if right < 0 and down < 0:
         return None
     return math.hypot(max(right, 0.0), max(down, 0.0))
-
-
-def _name(region: Region) -> str:
-    return (region.class_name or "").strip().casefold()
 
 
 def _known(region: Region) -> str:

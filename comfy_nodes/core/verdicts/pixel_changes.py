@@ -263,12 +263,8 @@ def _box_mean(values: np.ndarray) -> np.ndarray:
 
 def _contrast(cells: np.ndarray) -> np.ndarray:
     """float32 [H, W]: how far brightness reaches within 3 x 3 cells, in levels."""
-    light = np.pad(cells.mean(axis=2), 1, mode="edge")
-    high = np.maximum(np.maximum(light[:-2], light[1:-1]), light[2:])
-    low = np.minimum(np.minimum(light[:-2], light[1:-1]), light[2:])
-    high = np.maximum(np.maximum(high[:, :-2], high[:, 1:-1]), high[:, 2:])
-    low = np.minimum(np.minimum(low[:, :-2], low[:, 1:-1]), low[:, 2:])
-    contrast: np.ndarray = high - low
+    cv2 = alignment.opencv()
+    contrast: np.ndarray = cv2.morphologyEx(cells.mean(axis=2), cv2.MORPH_GRADIENT, np.ones((3, 3)))
     return contrast
 
 
