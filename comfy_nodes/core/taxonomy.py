@@ -59,7 +59,7 @@ class Kind:
     prompt: str | None = None
     """Id of the prompt that writes its instruction; None with a `lack`."""
     shape: ShapeName | None = None
-    """The reply's shape, a key of `replies.SHAPES`."""
+    """The reply's shape, a key of `shapes.SHAPES`."""
     lack: str = ""
     """What is missing beside a graph, where something is."""
     unlike: str = ""

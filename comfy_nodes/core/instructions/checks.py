@@ -1,6 +1,6 @@
 """What an instruction has to keep to, whoever wrote it: language, length, one thing said once, the right verb, nothing else.
 
-Each check raises `Unfit` with a sentence that is also what a model is told when it is asked again. `instructions` calls
+Each check raises `Unfit` with a sentence that is also what a model is told when it is asked again. `composing` calls
 them in order. They read words, not meaning: they catch what a small model gets wrong often, and prove nothing.
 """
 

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from .. import boxes, photos, texts
 from ..keys import Key
+from ..validation import first_fault
 from . import rle
 
 Kind = Literal["object", "background"]
@@ -338,9 +339,7 @@ def _region(entry: Any, kind: Kind, size: tuple[int, int] | None) -> Region:
     try:
         region = Region.model_validate({**entry, "kind": kind, "class_name": class_name, "mask": mask or None})
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "region"
-        raise AnnotationError(f"{where}: {first['msg']}") from None
+        raise AnnotationError(first_fault(error)) from None
     if not all(math.isfinite(value) for value in region.bbox):
         raise AnnotationError(f"bbox {list(region.bbox)} holds a number that is not finite")
     return region
@@ -364,9 +363,7 @@ def _provenance(item: Any) -> Provenance | None:
     try:
         return Provenance.model_validate(item)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in ("editpairs", *first["loc"]))
-        raise AnnotationError(f"{where}: {first['msg']}") from None
+        raise AnnotationError(first_fault(error, "editpairs")) from None
 
 
 def _optional_text(item: dict[str, Any], field: str) -> str | None:

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ..boxes import Box, area, shared
 
-Colour = tuple[int, int, int]
+Rgb = tuple[int, int, int]
 Rectangle = tuple[int, int, int, int]
 
 MASK_OPACITY = 0.45
@@ -74,9 +74,9 @@ def draw(photo: np.ndarray, regions: Sequence[DrawnRegion], opacity: float = MAS
     return np.asarray(picture)
 
 
-def _colours(names: Sequence[str]) -> dict[str, Colour]:
+def _colours(names: Sequence[str]) -> dict[str, Rgb]:
     """A colour for each name, in the order of their first appearance."""
-    colours: dict[str, Colour] = {}
+    colours: dict[str, Rgb] = {}
     for name in names:
         if name not in colours:
             red, green, blue = colorsys.hsv_to_rgb((len(colours) * GOLDEN) % 1, 0.85, 1.0)
@@ -84,7 +84,7 @@ def _colours(names: Sequence[str]) -> dict[str, Colour]:
     return colours
 
 
-def _tint(picture: np.ndarray, mask: np.ndarray, colour: Colour, opacity: float) -> None:
+def _tint(picture: np.ndarray, mask: np.ndarray, colour: Rgb, opacity: float) -> None:
     """Colours a mask's pixels in place, its inner edge fully."""
     mixed = picture[mask] * (1 - opacity) + np.array(colour) * opacity
     picture[mask] = mixed.round().astype(np.uint8)
@@ -93,7 +93,7 @@ def _tint(picture: np.ndarray, mask: np.ndarray, colour: Colour, opacity: float)
     picture[mask & ~inner] = colour
 
 
-def _outline(pen: ImageDraw.ImageDraw, box: Box, colour: Colour, width: int, size: tuple[int, int]) -> None:
+def _outline(pen: ImageDraw.ImageDraw, box: Box, colour: Rgb, width: int, size: tuple[int, int]) -> None:
     """The box's frame inside the photo, with a dark line around it that shows on bright ground."""
     left, top, right, bottom = _clipped(box, size)
     pen.rectangle((left - 1, top - 1, right + 1, bottom + 1), outline=(0, 0, 0), width=1)
@@ -104,7 +104,7 @@ def _caption(
     pen: ImageDraw.ImageDraw,
     caption: str,
     around: Box,
-    colour: Colour,
+    colour: Rgb,
     font: ImageFont.ImageFont | ImageFont.FreeTypeFont,
     size: tuple[int, int],
     taken: Sequence[Rectangle],
