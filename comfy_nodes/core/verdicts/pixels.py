@@ -70,7 +70,7 @@ class Landing:
     """Intersection over union of change and region."""
 
 
-def _landing(changed: np.ndarray, region: np.ndarray) -> Landing:
+def landing(changed: np.ndarray, region: np.ndarray) -> Landing:
     """Compares the change with the region, both bool [H, W]."""
     both = float(np.count_nonzero(changed & region))
     meant, found = float(np.count_nonzero(region)), float(np.count_nonzero(changed))
@@ -111,7 +111,7 @@ def verify(
     change = pixel_changes.find(
         source, edited, edit_mask if put_back else meant, put_back, limits.levels, everywhere=limits.recolours
     )
-    where = None if meant is None else _landing(change.mask, meant)
+    where = None if meant is None else landing(change.mask, meant)
     promised = counted.outside_max if edit_mask is not None else 0
     size = None if region is None else float(region.mean())
     reason = _fault(change, where, promised, size, limits)
