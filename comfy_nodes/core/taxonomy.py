@@ -24,25 +24,6 @@ EDITOR = "instruct-qwen"
 """Workflow for kinds of edit that their task's own cannot make: an editor that follows instructions, sees the photo and
 can spell. Qwen-Image-Edit rather than Kontext: it writes letters better, and its licence lets pairs train any model."""
 
-RUBRICS = (
-    "add",
-    "remove",
-    "replace",
-    "alter",
-    "background",
-    "style",
-    "motion",
-    "extract",
-    "visual",
-    "hybrid",
-    "multi_turn",
-    "text",
-    "geometry",
-    "count",
-    "reasoning",
-)
-"""What judges are asked by: the first ten but `visual` after ImgEdit's benchmark, the others ours."""
-
 
 @dataclass(frozen=True)
 class Kind:

@@ -37,9 +37,6 @@ MIN_HAN = 0.3
 MAX_HAN = 0.1
 """Largest share of Han characters among the letters of an English text. Ours."""
 
-OPERATIONS = ("add", "remove", "replace", "alter")
-"""Operations that hybrid and multi-turn samples are put together from (ImgEdit)."""
-
 _VERBS: dict[str, dict[Language, str]] = {
     "add": {
         "en": r"add|put|place|insert|include|introduce|bring|set|draw|paint|give",

@@ -13,6 +13,7 @@ from dataclasses import replace
 from ..taxonomy import Kind
 from . import checks, shapes
 from .checks import Unfit
+from .classical import OPERATIONS
 from .english import article
 from .instructions import Step, Writing
 from .repairs import repaired
@@ -27,7 +28,7 @@ def operations(task: str, seed: int) -> tuple[str, ...]:
     """The operations of a sample's steps, in order; the seed picks among those that ImgEdit allows for the task."""
     pick = random.Random(f"editpairs/operations/{seed}")
     if task == "hybrid":
-        return tuple(pick.sample(checks.OPERATIONS, 2))
+        return tuple(pick.sample(OPERATIONS, 2))
     if task == "content_memory":
         return tuple(pick.choices(("replace", "alter"), k=2))
     if task == "content_understanding":

@@ -182,24 +182,18 @@ def to_json(annotation: Annotation, provenance: Provenance | None = None) -> dic
     item: dict[str, Any] = {"path": annotation.path, "segmentation": segmentation(annotation.regions)}
     if sift(annotation.regions)[1]:
         item[WEAK] = segmentation(())  # another threshold took them for things
-    if annotation.size:
-        item["resolution"] = {"width": annotation.size[0], "height": annotation.size[1]}
-    for field in ("source_licence", "source_url"):
-        if getattr(annotation, field) is not None:
-            item[field] = getattr(annotation, field)
-    if annotation.captions:
-        item["cap"] = list(annotation.captions)
-    if annotation.points:
-        item["reasoning_points"] = list(annotation.points)
-    if annotation.writing is not None:
-        item["writing"] = annotation.writing
-    if annotation.carried is not None:
-        item["carried"] = annotation.carried
-    if annotation.upstream:
-        item[UPSTREAM] = annotation.upstream
-    if provenance:
-        item["editpairs"] = provenance.model_dump(mode="json")
-    return item
+    known = {
+        "resolution": annotation.size and {"width": annotation.size[0], "height": annotation.size[1]},
+        "source_licence": annotation.source_licence,
+        "source_url": annotation.source_url,
+        "cap": list(annotation.captions) or None,
+        "reasoning_points": list(annotation.points) or None,
+        "writing": annotation.writing,
+        "carried": annotation.carried,
+        UPSTREAM: annotation.upstream or None,
+        "editpairs": provenance and provenance.model_dump(mode="json"),
+    }
+    return item | {name: value for name, value in known.items() if value is not None}
 
 
 def segmentation(regions: Iterable[Region]) -> dict[str, Any]:
@@ -231,7 +225,7 @@ def align(annotation: Annotation, size: tuple[int, int], exif_orientation: int) 
     for number, region in enumerate(annotation.regions):
         try:
             regions.append(_align_region(region, annotation.size, size, stored, exif_orientation))
-        except AnnotationError as error:
+        except ValueError as error:
             refusals.append(f"{_label(region.class_name, number)}: {error}")
     return replace(annotation, size=size, regions=tuple(regions), refusals=tuple(refusals))
 
@@ -255,6 +249,10 @@ def _align_region(
     stored: tuple[int, int],
     exif_orientation: int,
 ) -> Region:
+    """
+    Raises:
+        ValueError: it does not fit the photo, or its mask is broken.
+    """
     mask_size = (region.mask.size[1], region.mask.size[0]) if region.mask else None
     frame = mask_size or annotated or size
     if annotated and mask_size and annotated != mask_size:
@@ -268,13 +266,8 @@ def _align_region(
     clipped = (max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height)))
     if clipped[2] <= clipped[0] or clipped[3] <= clipped[1]:
         raise AnnotationError(f"its box {list(region.bbox)} has no area inside the photo of {_by(size)}")
-    if region.mask is not None:
-        try:
-            marked = rle.decode(region.mask)
-        except ValueError as error:
-            raise AnnotationError(str(error)) from None
-        if not marked.any():
-            raise AnnotationError("its mask marks nothing")
+    if region.mask is not None and not rle.decode(region.mask).any():
+        raise AnnotationError("its mask marks nothing")
     return region.model_copy(update={"bbox": clipped})
 
 
@@ -284,12 +277,7 @@ def _turn(region: Region, stored: tuple[int, int], exif_orientation: int) -> Reg
     x1, y1, x2, y2 = region.bbox
     new_x1, new_x2 = (height - y2, height - y1) if exif_orientation in (6, 7) else (y1, y2)
     new_y1, new_y2 = (width - x2, width - x1) if exif_orientation in (7, 8) else (x1, x2)
-    mask = region.mask
-    if mask is not None:
-        try:
-            mask = rle.encode(photos.turn_like(rle.decode(mask), exif_orientation))
-        except ValueError as error:
-            raise AnnotationError(str(error)) from None
+    mask = region.mask and rle.encode(photos.turn_like(rle.decode(region.mask), exif_orientation))
     return region.model_copy(update={"bbox": (new_x1, new_y1, new_x2, new_y2), "mask": mask})
 
 

@@ -78,12 +78,7 @@ def refusal(
     Returns:
         A sentence without its subject, such as `covers 72 % of the photo, more than 60 %`.
     """
-    return _wrong_kind(region, task) or region_refusal(region, width, height, rules[region.kind])
-
-
-def region_refusal(region: Region, width: int, height: int, rules: RegionRules) -> str | None:
-    """Why a region of a width x height photo breaks `rules`, namesakes aside; None where it does not."""
-    return _judge(region, _covered(region), width * height, rules)
+    return _wrong_kind(region, task) or _judge(region, _covered(region), width * height, rules[region.kind])
 
 
 def refusals(
