@@ -23,14 +23,14 @@ from ..keys import Key
 from ..validation import first_fault
 from . import rle
 
-Kind = Literal["object", "background"]
-KINDS: tuple[Kind, ...] = ("object", "background")
+RegionKind = Literal["object", "background"]
+KINDS: tuple[RegionKind, ...] = ("object", "background")
 
 EXISTS = 0.1
 """From this detector's score on a region is taken for a thing. Ours: OWLv2's default in transformers, and about where
 YOLO-World's boxes begin to be worth looking at; its authors' demo starts at 0.05, ultralytics at 0.25."""
 
-NAMED: dict[Kind, float] = {"object": 0.6, "background": 0.55}
+NAMED: dict[RegionKind, float] = {"object": 0.6, "background": 0.55}
 """From this CLIPScore on, which is 2.5 times the cosine, a region is taken for what its name says, however weakly it was
 detected. Ours, for ViT-L/14 and not calibrated on photos: cosines of 0.24 and 0.22. ImgEdit's 0.8 and 0.7 are cosines of
 0.32 and 0.28, which few crops reach."""
@@ -59,7 +59,7 @@ class Region(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     class_name: str | None
-    kind: Kind = "object"
+    kind: RegionKind = "object"
     bbox: boxes.Box
     mask: rle.Rle | None = None
     score: float | None = None
@@ -134,7 +134,7 @@ def sift(regions: Iterable[Region], least: float = EXISTS) -> tuple[list[Region]
     return found
 
 
-def is_thing(score: float | None, clip_score: float | None, kind: Kind = "object", least: float = EXISTS) -> bool:
+def is_thing(score: float | None, clip_score: float | None, kind: RegionKind = "object", least: float = EXISTS) -> bool:
     """`sift` of one region, by its scores."""
     return score is None or score >= least or (clip_score is not None and clip_score >= NAMED[kind])
 
@@ -310,7 +310,7 @@ def _count(weak: Any) -> int:
     return sum(len(one) for one in lists if isinstance(one, list))
 
 
-def _region(entry: Any, kind: Kind, size: tuple[int, int] | None) -> Region:
+def _region(entry: Any, kind: RegionKind, size: tuple[int, int] | None) -> Region:
     if not isinstance(entry, dict):
         raise AnnotationError(f"a region is a JSON object, not {_kind_of(entry)}")
     class_name = entry.get("class_name")

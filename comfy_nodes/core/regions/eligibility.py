@@ -20,7 +20,7 @@ from itertools import combinations
 from ..boxes import area
 from ..tasks import TASKS, Task
 from . import rle
-from .annotation import NAMED, Kind, Region
+from .annotation import NAMED, Region, RegionKind
 
 MIN_GAP = 100 / 1280
 """Least distance between the two regions of a hybrid edit, as a share of the photo's shorter side. The reference's 100
@@ -64,11 +64,11 @@ BACKGROUND_RULES = RegionRules(
 )
 """Backgrounds. Above 40 %: paper and ImgEdit repository; the other areas and IoU: repository."""
 
-RULES: dict[Kind, RegionRules] = {"object": OBJECT_RULES, "background": BACKGROUND_RULES}
+RULES: dict[RegionKind, RegionRules] = {"object": OBJECT_RULES, "background": BACKGROUND_RULES}
 
 
 def refusal(
-    region: Region, task: Task, width: int, height: int, rules: Mapping[Kind, RegionRules] = RULES
+    region: Region, task: Task, width: int, height: int, rules: Mapping[RegionKind, RegionRules] = RULES
 ) -> str | None:
     """Why `task` cannot use `region` of a width x height photo, looking at this region alone; None where it can.
 
@@ -86,7 +86,7 @@ def refusals(
     task: Task,
     width: int,
     height: int,
-    rules: Mapping[Kind, RegionRules] = RULES,
+    rules: Mapping[RegionKind, RegionRules] = RULES,
 ) -> list[str | None]:
     """`refusal` of each of a photo's regions, and of those whose name does not tell which one is meant.
 
@@ -99,7 +99,7 @@ def refusals(
 
 
 def region_refusals(
-    regions: Sequence[Region], width: int, height: int, rules: Mapping[Kind, RegionRules] = RULES
+    regions: Sequence[Region], width: int, height: int, rules: Mapping[RegionKind, RegionRules] = RULES
 ) -> list[str | None]:
     """`refusals` without a task: why each region breaks the rules of its own kind."""
     photo = width * height
@@ -122,7 +122,7 @@ def region_refusals(
 
 
 def eligibility(
-    regions: Sequence[Region], width: int, height: int, rules: Mapping[Kind, RegionRules] = RULES
+    regions: Sequence[Region], width: int, height: int, rules: Mapping[RegionKind, RegionRules] = RULES
 ) -> list[dict[str, str | None]]:
     """For each of a photo's regions what `Region.eligibility` stores: by each task that edits regions, None where it may
     use this one, or why not."""

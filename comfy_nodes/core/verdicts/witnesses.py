@@ -44,7 +44,7 @@ _TAIL = re.compile(
 
 
 @dataclass(frozen=True)
-class Question:
+class Inquiry:
     """What is asked of the detector about one operation."""
 
     op: str
@@ -78,7 +78,7 @@ def thing_of(target: str) -> str:
     return _ARTICLE.sub("", _TAIL.sub("", words)).strip() or _ARTICLE.sub("", words)
 
 
-def says_all(questions: Sequence[Question], steps: int) -> bool:
+def says_all(questions: Sequence[Inquiry], steps: int) -> bool:
     """Whether these questions are about all that an edit does, and about what is there afterwards as well.
 
     Args:
@@ -88,7 +88,7 @@ def says_all(questions: Sequence[Question], steps: int) -> bool:
 
 
 def weigh(
-    questions: Sequence[Question], before: Sequence[Find], after: Sequence[Find], overlap: float
+    questions: Sequence[Inquiry], before: Sequence[Find], after: Sequence[Find], overlap: float
 ) -> tuple[dict[str, float], Verdict, str]:
     """What the finds of both pictures say of the operations: values, verdict, reason.
 
