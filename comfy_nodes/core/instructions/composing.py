@@ -136,7 +136,7 @@ def _hybrid(edit: shapes.HybridEdit, scene: Scene, language: Language, ops: tupl
         if op == "add" and language == "en":
             phrase = f"{scene.new(number, article(part.object), part.object, language)} {scene.place(number, language)}"
         filled = filled.replace(f"[OBJECT{number + 1}]", phrase)
-        steps.append(_part(op, part, scene, number, number))
+        steps.append(_part(op, part.object_en, part, scene, number, number))
     instruction = _sentence(filled, language)
     return Writing(instruction, language, steps[0].target, " ".join(one.editor_prompt for one in steps), tuple(steps))
 
@@ -145,12 +145,11 @@ def _memory(edit: shapes.ContentMemory, scene: Scene, language: Language, ops: t
     premise = _sentence(edit.premise, language)
     steps = []
     for number, (op, turn) in enumerate(zip(ops, (edit.round1, edit.round2), strict=True)):
-        part = shapes.Part(object=turn.object, object_en=turn.object_en, command=turn.command, target=turn.target)
         checks.check_name(turn.object_en, scene.regions[number].class_name)
         text = _about(turn.instruction, ("[OBJECT]",), scene, turn.object, language, number)
         checks.check_operation(text, op, language)
         checks.check_premise(edit.premise, turn.instruction, turn.target, language)
-        steps.append(replace(_part(op, part, scene, number, number), instruction=text))
+        steps.append(replace(_part(op, turn.object_en, turn, scene, number, number), instruction=text))
     return _turns(steps, language, premise)
 
 
@@ -169,8 +168,8 @@ def _dialogue(
         else:
             checks.check_operation(text, op, language)
             checks.check_pronoun(text, language)
-        part = shapes.Part(object=edit.object, object_en=edit.object_en, command=turn.command, target=turn.target)
-        steps.append(replace(_part(op, part, scene, 0, 1 if rejects else number - 1), instruction=text))
+        step = _part(op, edit.object_en, turn, scene, 0, 1 if rejects else number - 1)
+        steps.append(replace(step, instruction=text))
     return _turns(steps, language)
 
 
@@ -202,20 +201,18 @@ def _whole(edit: shapes.Reply, language: Language, op: str) -> Writing:
     return Writing(instruction, language, step.target, command, (step,))
 
 
-def _part(op: str, part: shapes.Part, scene: Scene, number: int, base: int) -> Step:
+def _part(op: str, noun: str, part: shapes.Part | shapes.Round, scene: Scene, number: int, base: int) -> Step:
     """A step of a sample with several: its command and its result agree with its operation."""
     if op in ("add", "remove"):
-        checks.check_absent(part.target, part.object_en, "what is seen without the thing")
+        checks.check_absent(part.target, noun, "what is seen without the thing")
     else:
-        checks.check_result(part.command, part.target, part.object_en)
-    command = (
-        _removal(scene, number, part.object_en)
-        if op == "add"
-        else _command(part.command, scene, part.object_en, number)
-    )
-    if op != "add":
+        checks.check_result(part.command, part.target, noun)
+    if op == "add":
+        command = _removal(scene, number, noun)
+    else:
+        command = _command(part.command, scene, noun, number)
         checks.check_operation(command, op, "en")
-    return Step(op, part.object_en, number, command, _target(part.target), base=base)
+    return Step(op, noun, number, command, _target(part.target), base=base)
 
 
 def _turns(steps: Sequence[Step], language: Language, premise: str = "") -> Writing:
