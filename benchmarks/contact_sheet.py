@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -74,13 +74,8 @@ def sheet(strips: Sequence[Image.Image]) -> Image.Image:
 
 def _tile(data: bytes, size: tuple[int, int]) -> Image.Image:
     """The whole picture on light grey."""
-    tile = Image.new("RGB", size, (236, 236, 236))
     with Image.open(io.BytesIO(data)) as opened:
-        picture = opened.convert("RGB")
-    scale = min(size[0] / picture.width, size[1] / picture.height)
-    fitted = picture.resize((round(picture.width * scale), round(picture.height * scale)), Image.Resampling.LANCZOS)
-    tile.paste(fitted, ((size[0] - fitted.width) // 2, (size[1] - fitted.height) // 2))
-    return tile
+        return ImageOps.pad(opened.convert("RGB"), size, Image.Resampling.LANCZOS, (236, 236, 236))
 
 
 def _area(row: StoredRow) -> float:

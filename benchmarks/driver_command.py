@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 import sqlite3
-import statistics
 import subprocess
 import sys
 import time
@@ -150,7 +149,3 @@ def done_in(journal: Path) -> int:
             return int(db.execute("SELECT COUNT(*) FROM samples WHERE state = 'done'").fetchone()[0])
         except sqlite3.OperationalError:  # it is just being made
             return 0
-
-
-def median(values: list[float]) -> float:
-    return float(statistics.median(values))

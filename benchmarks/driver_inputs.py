@@ -1,4 +1,4 @@
-"""Photos and annotation files that the driver's benchmark and its chaos tests run on."""
+"""Photos and annotation files that the driver's benchmark runs on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from PIL import Image
 
 
 def make_photos(folder: Path, count: int, side: int) -> None:
-    """Square photos of a red disc on a patterned ground, `side` pixels each way, with `<stem>.mask.png` beside each."""
+    """Square photos of a red disc on a patterned ground, `side` pixels each way, with mask and instruction beside each."""
     folder.mkdir(parents=True)
     y, x = np.mgrid[:side, :side]
     for number in range(count):
@@ -20,6 +20,7 @@ def make_photos(folder: Path, count: int, side: int) -> None:
         pixels[disc] = (220, 40, 40)
         Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / f"photo{number:05d}.png")
         Image.fromarray(disc).save(folder / f"photo{number:05d}.mask.png")
+        (folder / f"photo{number:05d}.txt").write_text("Remove the disc.", encoding="utf-8")
 
 
 def photos_in(folder: Path) -> list[Path]:

@@ -134,7 +134,7 @@ def ask(url: str, path: str, body: Any = None) -> Any:
 
 def _filled(graph: Graph, photo: Path, url: str, seed: int) -> Graph:
     with Image.open(photo.with_suffix(".mask.png")) as mask:
-        region = region_of_mask(np.asarray(mask))
+        region = region_of_mask(np.asarray(mask), "disc")
         annotation = Annotation(path=photo.name, size=mask.size, regions=(region,))
     file = (photo.name, photo.read_bytes())
     fields = [("image", file), ("type", "temp"), ("subfolder", f"bench/{seed}")]

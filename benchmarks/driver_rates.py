@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from statistics import median
 
-from benchmarks.driver_command import median
 from benchmarks.driver_loops import comfy_run, filled, floor, pipelined, prompts_so_far, reference_loop
 from benchmarks.driver_site import Site, graph, say
 

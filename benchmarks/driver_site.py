@@ -12,8 +12,8 @@ from typing import Any
 from benchmarks.driver_command import Run, drive
 from benchmarks.driver_inputs import make_photos
 from benchmarks.driver_servers import ServerProcess, comfyui, fake_comfyui
-from benchmarks.slow_endpoint import SlowEndpoint
 from driver.comfyui.own import find_comfyui
+from tests.vlm.endpoint import Endpoint, Say
 
 NODES = Path(__file__).resolve().parent / "nodes"
 EVENTS = "bench-events.jsonl"
@@ -34,7 +34,7 @@ class Site:
         self.quick = quick
         self._open = ExitStack()
         self._servers: list[ServerProcess] = []
-        self._endpoints: dict[float, SlowEndpoint] = {}
+        self._endpoints: dict[float, Endpoint] = {}
         self._fakes = 0
         self._seed = 0
 
@@ -76,7 +76,7 @@ class Site:
     def endpoint(self, seconds: float) -> str:
         """Address of an endpoint that takes so long for an answer."""
         if seconds not in self._endpoints:
-            self._endpoints[seconds] = self._open.enter_context(SlowEndpoint(seconds))
+            self._endpoints[seconds] = self._open.enter_context(Endpoint(default=Say("yes", after_s=seconds)))
         return self._endpoints[seconds].url
 
     def photos(self, count: int, side: int) -> Path:

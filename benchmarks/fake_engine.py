@@ -20,6 +20,7 @@ from PIL import Image
 from comfy_nodes.core.ingredients import Ingredients
 from comfy_nodes.core.records import Basis, EditRecord, SavedFile, records_name
 from comfy_nodes.core.regions import rle
+from driver.graph.api import ancestors
 
 SIDE = 16
 FILES_OF = 20_000
@@ -74,7 +75,7 @@ class FakeEngine:
         Raises:
             NodeError: the sample's instruction asks for it.
         """
-        above = _above(graph, sink)
+        above = ancestors(graph, sink)
         inputs = next(graph[node_id]["inputs"] for node_id in above if graph[node_id]["class_type"] == SOURCE)
         origin = json.loads(inputs["annotation"])["editpairs"]
         edits = [graph[one]["inputs"]["seconds"] for one in above if graph[one]["class_type"] == EDIT]
@@ -118,18 +119,6 @@ class FakeEngine:
         self._written[subfolder, name] = text.encode()
         if len(self._written) > FILES_OF:
             self._written.popitem(last=False)
-
-
-def _above(graph: Graph, node_id: str) -> list[str]:
-    """A node and all that it depends on."""
-    found: dict[str, None] = {}
-    waiting = [node_id]
-    while waiting:
-        current = waiting.pop()
-        if current not in found:
-            found[current] = None
-            waiting += [value[0] for value in graph[current]["inputs"].values() if isinstance(value, list)]
-    return list(found)
 
 
 def _pair() -> tuple[str, bytes, bytes]:

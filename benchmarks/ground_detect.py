@@ -7,12 +7,12 @@ import functools
 import shutil
 import statistics
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from benchmarks.measures import seconds
 
 PHOTOS = 6
 ROUNDS = 5
@@ -44,7 +44,7 @@ def detect_vs_library() -> float:
     def ours() -> None:
         detector.detect(photos, NAMES, selection)
 
-    ratios = [_seconds(theirs) / _seconds(ours) for _ in range(ROUNDS + 1)]
+    ratios = [seconds(theirs) / seconds(ours) for _ in range(ROUNDS + 1)]
     return statistics.median(ratios[1:])
 
 
@@ -56,15 +56,9 @@ def text_cache_speedup() -> float:
     ratios = []
     for number in range(ROUNDS):
         new = [f"{name} of round {number}" for name in NAMES]
-        first = _seconds(lambda names=new: detector.detect([photo], names, selection))
-        ratios.append(first / _seconds(lambda names=new: detector.detect([photo], names, selection)))
+        first = seconds(lambda names=new: detector.detect([photo], names, selection))
+        ratios.append(first / seconds(lambda names=new: detector.detect([photo], names, selection)))
     return statistics.median(ratios)
-
-
-def _seconds(work: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
 
 
 @functools.cache

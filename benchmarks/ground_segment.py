@@ -8,20 +8,23 @@ from __future__ import annotations
 
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+from benchmarks.measures import seconds
+from comfy_nodes.core.regions import rle
+from driver.comfyui.own import find_comfyui
+
 SIDE = 256
 """Pixels of the model's input: SAM 2.1 tiny's weights at a quarter of its 1024, for machines without a GPU."""
 
 
 def segment_vs_library(boxes: int = 10, repeats: int = 8) -> float:
     """Images per second of ours over transformers' processor, model and post-processing, on a photo of 1024 x 768."""
+    import torch
     from transformers import Sam2Model, Sam2Processor
     from transformers.models.sam2.image_processing_sam2 import Sam2ImageProcessor
 
@@ -35,7 +38,7 @@ def segment_vs_library(boxes: int = 10, repeats: int = 8) -> float:
         def library() -> Any:
             corners = [[[float(value) for value in prompt.box] for prompt in prompts]]
             inputs = processor(images=photo, input_boxes=corners, return_tensors="pt").to(model.device)
-            with _no_grad():
+            with torch.no_grad():
                 found = model(**inputs, multimask_output=False)
             return processor.post_process_masks(found.pred_masks.cpu(), inputs["original_sizes"].cpu())[0].numpy()
 
@@ -59,9 +62,6 @@ def boxes_batched_speedup(boxes: int = 10, repeats: int = 3) -> float:
 def rle_vs_pycocotools(repeats: int = 20) -> dict[str, float]:
     """Speed of our RLE over pycocotools' C code on a 1280 x 960 mask with a ragged edge; above 1 is faster."""
     from pycocotools import mask as coco
-
-    sys.path.insert(0, str(REPOSITORY))
-    from comfy_nodes.core.regions import rle
 
     rows, columns = np.mgrid[:960, :1280]
     noise = np.random.default_rng(1).normal(0, 4, (960, 1280))
@@ -95,22 +95,12 @@ def _segmenter(folder: Path) -> tuple[Any, Path]:
 
 def _comfyui() -> None:
     """Makes ComfyUI's modules importable in this process, on the CPU where there is no GPU."""
-    if str(REPOSITORY) not in sys.path:
-        sys.path.insert(0, str(REPOSITORY))
-    from driver.comfyui.own import find_comfyui
-
     if str(find_comfyui()) not in sys.path:
         sys.path.insert(0, str(find_comfyui()))
     import torch
     from comfy.cli_args import args
 
     args.cpu = args.cpu or not torch.cuda.is_available()
-
-
-def _no_grad() -> Any:
-    import torch
-
-    return torch.no_grad()
 
 
 def _photo() -> np.ndarray:
@@ -134,7 +124,5 @@ def _fastest(first: Callable[[], Any], second: Callable[[], Any], repeats: int) 
     for _ in range(repeats):
         sides.reverse()
         for run, measured in sides:
-            start = time.perf_counter()
-            run()
-            measured.append(time.perf_counter() - start)
+            measured.append(seconds(run))
     return min(times[0]), min(times[1])

@@ -6,14 +6,11 @@ checkpoints. `COMFYUI_PATH` names the ComfyUI. Shares the machine with nobody, o
 
 from __future__ import annotations
 
-import argparse
 import io
-import json
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +22,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
 from benchmarks.driver_servers import comfyui  # noqa: E402
+from benchmarks.measures import command, seconds  # noqa: E402
 from comfy_nodes.core.regions import rle  # noqa: E402
 from driver.comfyui.own import find_comfyui  # noqa: E402
 from driver.dataset.dataset import stored_rows  # noqa: E402
@@ -59,17 +57,17 @@ def crop_vs_plain(rounds: int = 15) -> dict[str, float]:
 
     nodes = _nodes()
     photo, _edited, mask = _pictures()
-    crop, _, places, _ = _results(
-        nodes.CropAroundMask.execute(photo, mask, SIDE, nodes.CONTEXT, nodes.GROW, nodes.BLEND, "16")
-    )
+
+    def cropped() -> Any:
+        return nodes.CropAroundMask.execute(photo, mask, SIDE, nodes.CONTEXT, nodes.GROW, nodes.BLEND, "16").result
+
+    crop, _, places, _ = cropped()
     frame = places[0].crop
     left, top, right, bottom = frame.inside((WIDTH, HEIGHT))
     opacity = torch.from_numpy(places[0].edit_mask).float()
 
     def ours() -> Any:
-        cut, _, place, _ = _results(
-            nodes.CropAroundMask.execute(photo, mask, SIDE, nodes.CONTEXT, nodes.GROW, nodes.BLEND, "16")
-        )
+        cut, _, place, _ = cropped()
         return nodes.StitchCrop.execute(cut, place)
 
     def plain_torch() -> Any:
@@ -110,13 +108,6 @@ def blend_vs_plain(rounds: int = 15) -> dict[str, float]:
             "pillow": lambda: Image.composite(after, before, shown),
         },
     )
-
-
-MEASURES: dict[str, Callable[[], Any]] = {
-    "outside_max": outside_max,
-    "crop_vs_plain": crop_vs_plain,
-    "blend_vs_plain": blend_vs_plain,
-}
 
 
 def _classical() -> dict[str, Figure]:
@@ -213,10 +204,6 @@ def _nodes() -> Any:
     return compositing
 
 
-def _results(output: Any) -> Any:
-    return output.result
-
-
 def _pictures() -> tuple[Any, Any, Any]:
     """A photo, an edit of it and an ellipse of a tenth of it, as ComfyUI has them."""
     import torch
@@ -236,42 +223,16 @@ def _ratios(rounds: int, ours: Callable[[], Any], others: dict[str, Callable[[],
     """The median over rounds of the others' time over ours, all in turn, after a round that does not count."""
     found: dict[str, list[float]] = {name: [] for name in others}
     for number in range(rounds + 1):
-        mine = _seconds(ours)
+        mine = seconds(ours)
         for name, run in others.items():
             if number:
-                found[name].append(_seconds(run) / mine)
+                found[name].append(seconds(run) / mine)
             else:
                 run()
     return {name: statistics.median(ratios) for name, ratios in found.items()}
 
 
-def _seconds(run: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
-
-
-def _rounded(found: Any) -> Any:
-    if isinstance(found, dict):
-        return {name: _rounded(one) for name, one in found.items()}
-    return round(found, 3) if isinstance(found, float) else found
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description="Measure what tasks leave outside their masks, and what blending costs."
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of lines")
-    parser.add_argument("--only", choices=MEASURES, action="append", help="measure this one alone; may be repeated")
-    options = parser.parse_args()
-    results = {}
-    for name in options.only or MEASURES:
-        results[name] = _rounded(MEASURES[name]())
-        if not options.json:
-            print(f"{name:16} {results[name]}", flush=True)
-    if options.json:
-        print(json.dumps(results))
-
-
 if __name__ == "__main__":
-    main()
+    command(
+        "Measure what tasks leave outside their masks, and what blending costs.", outside_max, crop_vs_plain, blend_vs_plain
+    )

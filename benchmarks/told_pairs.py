@@ -2,7 +2,7 @@
 
 `verify.py` asks it over HTTP through the real verifier, so that what is measured is the way from two pictures to a verdict.
 
-What the service can tell: which of four things (`classical_donors`) came, went or gave way to another, by matching their
+What the service can tell: which of four things (`donors`) came, went or gave way to another, by matching their
 pictures wherever the two pictures differ, whatever a codec left. What it cannot tell: any other thing, a part, a colour, a
 style, how well an edit was made, or where in the picture it was; a change in which it knows no thing is no edit to it. It
 gets the pictures and the prompt's words and never a label. So the figures are those of the way and not of any model's eyes.
@@ -27,12 +27,11 @@ import numpy as np
 from PIL import Image
 
 from benchmarks import labelled_pairs
-from comfy_nodes.classical import donors as classical_donors
+from comfy_nodes.classical import donors
 from comfy_nodes.classical.paste import CutOut
 from comfy_nodes.core.instructions.english import article
-from comfy_nodes.core.verdicts import claims as verifying
-from comfy_nodes.core.verdicts import pixel_limits, pixels, verdicts
-from comfy_nodes.imaging import fill as classical
+from comfy_nodes.core.verdicts import claims, pixel_limits, pixels, verdicts
+from comfy_nodes.imaging import fill
 from comfy_nodes.imaging.opencv import grow
 from comfy_nodes.vlm.asking import Vlm
 from comfy_nodes.vlm.endpoint import client
@@ -90,7 +89,7 @@ def command(old: str, new: str) -> str:
 
 def _pair(kind: str, photo: np.ndarray, rng: np.random.Generator) -> ToldPair:
     left, right = _place(photo, 0.25), _place(photo, 0.75)
-    one, two, three = (str(name) for name in rng.permutation(classical_donors.names())[:3])
+    one, two, three = (str(name) for name in rng.permutation(donors.names())[:3])
     op = ("add", "remove", "replace")[rng.integers(3)]
     region = np.zeros(photo.shape[:2], dtype=bool)
     for name in (
@@ -99,7 +98,7 @@ def _pair(kind: str, photo: np.ndarray, rng: np.random.Generator) -> ToldPair:
         region |= _silhouette(photo.shape[:2], left, name)[1]
     if kind == "nothing new":
         # The place is painted over, and what was asked for is not there.
-        before, after = photo, classical.inpaint(photo, grow(region, 2), "telea")
+        before, after = photo, fill.inpaint(photo, grow(region, 2), "telea")
         asked, truth = ("add", command("", one)), ""
         if np.abs(after.astype(int) - before)[region].mean() < 12:
             after = np.where(region[..., None], 255 - after, after)
@@ -144,7 +143,7 @@ def _silhouette(size: tuple[int, ...], box: tuple[int, int, int, int], name: str
 
 @cache
 def _donor(name: str) -> CutOut:
-    return classical_donors.named(name).thing
+    return donors.named(name).thing
 
 
 def _sized(name: str, across: int, down: int) -> tuple[np.ndarray, np.ndarray]:
@@ -209,7 +208,7 @@ def _recognised(picture: np.ndarray) -> str:
     smaller = min(1.0, LOOKED_AT / max(picture.shape))
     picture = cv2.resize(picture, None, fx=smaller, fy=smaller, interpolation=cv2.INTER_AREA)
     height, width = picture.shape[:2]
-    for known in classical_donors.names():
+    for known in donors.names():
         for scale in SCALES:
             thing, mask = _sized(known, round(width * scale), round(height * scale))
             if mask.sum() < 64:
@@ -250,7 +249,7 @@ async def told(vlm: Vlm, pair: ToldPair) -> Told:
     limits = pixel_limits.for_kind(pixel_limits.Limits(), pair.task)
     counted = pixels.verify(pair.source, pair.edited, region=pair.region, limits=limits)[0]
     asked = EditedPair(pair.source, pair.edited, pair.instruction, "en")
-    seen = verifying.filed((await verifier.verify(vlm, [asked]))[0], pair.task, pair.instruction, "relabel").scores
+    seen = claims.filed((await verifier.verify(vlm, [asked]))[0], pair.task, pair.instruction, "relabel").scores
     found = verdicts.vouched(verdicts.combine([counted, seen]), "model")
     if found.verdict != "keep":
         outcome = "rejected" if found.verdict == "reject" else "unscored"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..imaging.opencv import load_opencv
+from ..imaging.blending import faded
 
 _TO_LMS = np.array(
     [
@@ -65,9 +65,6 @@ TRUE_SHARE = 0.55
 
 PRESENT_SHARE = 0.2
 """A colour whose name more than this share of the object bears already is no change. Ours."""
-
-SOFT = 1.5
-"""Pixels inside the mask over which the new colour fades in. Ours."""
 
 
 class NoColour(ValueError):
@@ -123,7 +120,6 @@ def recolour(image: np.ndarray, mask: np.ndarray, name: str) -> np.ndarray:
     """
     if not mask.any():
         return image.copy()
-    cv2 = load_opencv()
     colour = COLOURS[name]
     lab = to_oklab(image[mask])
     chroma = np.hypot(lab[:, 1], lab[:, 2])
@@ -136,8 +132,7 @@ def recolour(image: np.ndarray, mask: np.ndarray, name: str) -> np.ndarray:
         colour.hue + colourful * np.clip(0.25 * _turned(own - middle), -0.6 * colour.reach, 0.6 * colour.reach)
     )
     new = np.stack((lab[:, 0], colour.chroma * strength * np.cos(hue), colour.chroma * strength * np.sin(hue)), axis=-1)
-    inside = cv2.distanceTransform(np.pad(mask, 1, mode="edge").astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1][mask]
-    share = np.clip(inside / SOFT, 0, 1)[:, None]
+    share = faded(mask)[mask][:, None]
     result = image.copy()
     mixed = image[mask] * (1 - share) + to_srgb(new) * share
     result[mask] = mixed.round().clip(0, 255).astype(np.uint8)

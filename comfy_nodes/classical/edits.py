@@ -20,14 +20,11 @@ from ..core.instructions.wording import Language
 from ..core.records import SampleFailure
 from ..core.regions import rle
 from ..core.regions.annotation import Region
-from ..imaging import fill as classical
+from ..imaging import fill
 from ..imaging.opencv import grow
 from ..wires.sockets import EditSample
 from ..wires.tensors import to_bytes
-from . import colour as classical_colour
-from . import donors as classical_donors
-from . import paste as classical_paste
-from . import scenery as classical_scenery
+from . import colour, donors, paste, scenery
 
 GROW = 0.01
 """Regions that are filled are grown by this share of the photo's shorter side, so that no rim of the object stays: Classical
@@ -90,19 +87,12 @@ def attempt(sample: EditSample, node: str, make: Callable[[np.ndarray], tuple[Ed
         return Outcome(sample, photo, photo, nothing)
     try:
         edit, writing = make(photo)
-    except (
-        Impossible,
-        Unfit,
-        classical_colour.NoColour,
-        classical_paste.Unpasteable,
-        classical_scenery.NoScene,
-    ) as error:
+    except (Impossible, Unfit, colour.NoColour, paste.Unpasteable, scenery.NoScene) as error:
         kind = error.kind if isinstance(error, Impossible) else type(error).__name__
         failure = SampleFailure("edit", kind, str(error), node, skipped=True)
         return Outcome(replace(sample, failure=failure, instruction=""), photo, photo, nothing)
-    done = replace(
-        sample, instruction=writing.instruction, writings=(writing,), also=writing.regions[1:] or sample.also
-    )
+    also = writing.regions[1:] or sample.also
+    done = replace(sample, instruction=writing.instruction, writings=(writing,), also=also)
     if edit.licence and edit.licence != sample.provenance.source_licence:
         terms = "; ".join(one for one in (sample.provenance.source_licence, f"with a part of: {edit.licence}") if one)
         done = replace(done, provenance=done.provenance.model_copy(update={"source_licence": terms}))
@@ -131,7 +121,7 @@ def mask_of(region: Region, photo: np.ndarray, seed: int) -> np.ndarray:
     Raises:
         Impossible: nothing stands out in the box, or it is too small.
     """
-    mask = rle.decode(region.mask) if region.mask else classical.segment_box(photo, region.bbox, seed, 5)
+    mask = rle.decode(region.mask) if region.mask else fill.segment_box(photo, region.bbox, seed, 5)
     return large_enough(mask, region.class_name or "region")
 
 
@@ -155,7 +145,7 @@ def opaque(photo: np.ndarray, mask: np.ndarray, name: str) -> np.ndarray:
     Raises:
         Impossible: much of what the mask holds is what lies around.
     """
-    share = classical.looks_like_around(photo, mask)
+    share = fill.looks_like_around(photo, mask)
     if share > MAX_SEEN_THROUGH:
         raise Impossible(
             "SeenThrough",
@@ -173,12 +163,12 @@ def cut_out(photo: np.ndarray, mask: np.ndarray, name: str) -> np.ndarray:
     """
     opaque(photo, mask, name)
     shown = np.count_nonzero(mask) / mask.size
-    if shown < classical_paste.LEAST_SHARE:
+    if shown < paste.LEAST_SHARE:
         raise Impossible("TooSmall", f"the {name} is too small to be seen alone: {shown:.2%} of the photo")
     white = float((photo[mask].min(axis=1) > WHITE).mean())
     if white > MAX_WHITE:
         raise Impossible("TooLight", f"{white:.0%} of the {name} is too light to be seen on white")
-    return classical_paste.on_white(photo, mask)
+    return paste.on_white(photo, mask)
 
 
 def erase(photo: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -189,21 +179,21 @@ def erase(photo: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     hole = grow(mask, round(min(mask.shape) * GROW))
     try:
-        return classical.inpaint(photo, hole, "shift-map"), hole
+        return fill.inpaint(photo, hole, "shift-map"), hole
     except ValueError as error:
         raise Impossible("NoContext", str(error)) from None
 
 
-def alter(photo: np.ndarray, mask: np.ndarray, thing: str, seed: int, colour: str = BY_SEED) -> Edit:
+def alter(photo: np.ndarray, mask: np.ndarray, thing: str, seed: int, wanted: str = BY_SEED) -> Edit:
     """Another colour for a thing.
 
     Raises:
         Impossible, NoColour: it is seen through, or would be the photo's only colour, or cannot take another one.
     """
-    if classical.is_grey(photo):
+    if fill.is_grey(photo):
         raise Impossible("NoColour", "the photo is black and white, and the object would be all that has a colour")
     opaque(photo, mask, thing)
-    name, after = classical_colour.choose(photo, mask, seed, "" if colour == BY_SEED else colour)
+    name, after = colour.choose(photo, mask, seed, "" if wanted == BY_SEED else wanted)
     return Edit(photo, after, mask, name)
 
 
@@ -222,23 +212,21 @@ def swap(
                 "NoReference",
                 "the sample has no reference picture: wire Load Second Image with role reference before it",
             )
-        return Edit(photo, *_put(photo, hole, region, classical_paste.cut_out(reference)))
+        return Edit(photo, *_put(photo, hole, region, paste.cut_out(reference)))
     refused = []
-    for name in classical_donors.in_turn(seed, region.class_name) if donor == BY_SEED else [donor]:
-        found = classical_donors.named(name)
+    for name in donors.in_turn(seed, region.class_name) if donor == BY_SEED else [donor]:
+        found = donors.named(name)
         try:
             return Edit(photo, *_put(photo, hole, region, found.thing), found.name, found.licence)
-        except classical_paste.Unpasteable as error:
+        except paste.Unpasteable as error:
             refused.append(f"{name}: {error}" if donor == BY_SEED else str(error))
-    raise classical_paste.Unpasteable("; ".join(refused))
+    raise paste.Unpasteable("; ".join(refused))
 
 
-def _put(
-    photo: np.ndarray, hole: np.ndarray, region: Region, thing: classical_paste.CutOut
-) -> tuple[np.ndarray, np.ndarray]:
+def _put(photo: np.ndarray, hole: np.ndarray, region: Region, thing: paste.CutOut) -> tuple[np.ndarray, np.ndarray]:
     try:
-        return classical_paste.put_in_place(photo, hole, region.bbox, thing)
-    except classical_paste.Unpasteable:
+        return paste.put_in_place(photo, hole, region.bbox, thing)
+    except paste.Unpasteable:
         raise
     except ValueError as error:
         raise Impossible("NoContext", str(error)) from None

@@ -1,7 +1,7 @@
 """Cutting things out of pictures on plain ground, and putting them in a region's place.
 
 The region is filled first, and the fill's level is brought to its surroundings by Poisson's equation
-(`classical.inpaint`); the thing itself keeps its colours, as cloning its gradients would dye it with the ground behind it,
+(`fill.inpaint`); the thing itself keeps its colours, as cloning its gradients would dye it with the ground behind it,
 and then it were no longer what the instruction says. Knows no files and no sentences.
 """
 
@@ -11,7 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..imaging import fill as classical
+from ..core.boxes import Box, box_of
+from ..imaging import fill
+from ..imaging.blending import faded
 from ..imaging.opencv import load_opencv
 
 TOLERANCE = 10
@@ -79,20 +81,19 @@ def cut_out(picture: np.ndarray) -> CutOut:
     mask = mask & (areas >= 0.01 * areas[1:].max())[parts]
     if mask.sum() < 0.001 * height * width:
         raise Unpasteable("the reference picture shows nothing but its ground")
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-    return CutOut(picture[box].copy(), mask[box].copy())
+    box = box_of(mask)
+    assert box
+    place = slice(box[1], box[3]), slice(box[0], box[2])
+    return CutOut(picture[place].copy(), mask[place].copy())
 
 
 def on_white(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """The masked part of uint8 [H, W, 3] on white, of the same size, with an edge of a pixel."""
-    cv2 = load_opencv()
-    inside = cv2.distanceTransform(np.pad(mask, 1, mode="edge").astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
-    share = np.clip(inside / 1.5, 0, 1)[..., None]
+    share = faded(mask)[..., None]
     return (image * share + 255 * (1 - share)).round().astype(np.uint8)
 
 
-def _scale(image: np.ndarray, box: tuple[float, float, float, float], thing: CutOut) -> float:
+def _scale(image: np.ndarray, box: Box, thing: CutOut) -> float:
     """By how much a thing is enlarged to stand in a region's place.
 
     Raises:
@@ -121,14 +122,12 @@ def _scale(image: np.ndarray, box: tuple[float, float, float, float], thing: Cut
         )
     if min(box[0], box[1], width - box[2], height - box[3]) < 1:
         raise Unpasteable("the picture's edge cuts the old object off, and a whole one would hang at the edge")
-    if classical.is_grey(image) and not classical.is_grey(thing.pixels[thing.mask]):
+    if fill.is_grey(image) and not fill.is_grey(thing.pixels[thing.mask]):
         raise Unpasteable("the photo is black and white, and the new object is not")
     return scale
 
 
-def put_in_place(
-    image: np.ndarray, hole: np.ndarray, box: tuple[float, float, float, float], thing: CutOut
-) -> tuple[np.ndarray, np.ndarray]:
+def put_in_place(image: np.ndarray, hole: np.ndarray, box: Box, thing: CutOut) -> tuple[np.ndarray, np.ndarray]:
     """Fills the hole and puts a thing there, standing where the old one stood.
 
     Args:
@@ -155,9 +154,9 @@ def put_in_place(
     left = round(min(max((box[0] + box[2] - size[0]) / 2, 0), width - size[0]))
     top = round(min(max(box[3] - size[1], 0), height - size[1]))
     place = slice(top, top + size[1]), slice(left, left + size[0])
-    covered = np.count_nonzero(hole[place] & (share[..., 0] > 0.5)) / max(np.count_nonzero(hole), 1)
+    covered = int(np.count_nonzero(hole[place] & (share[..., 0] > 0.5))) / max(int(np.count_nonzero(hole)), 1)
     # Little of it is seen then, and copying patches into a large hole takes most of a minute.
-    filled = classical.inpaint(image, hole, "telea" if covered >= MOSTLY_COVERED else "shift-map")
+    filled = fill.inpaint(image, hole, "telea" if covered >= MOSTLY_COVERED else "shift-map")
     mixed = weighted + filled[place] * (1 - share)
     share = share[..., 0] > 0.004
     result, changed = filled, hole.copy()

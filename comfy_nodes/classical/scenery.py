@@ -1,6 +1,6 @@
 """New backgrounds: skies, plain grounds and patterns drawn by arithmetic, and one photo; put in with a soft edge.
 
-Each is what `core.classical_wording.SCENES` says of it. Classical Background calls it; it knows no samples.
+Each is what `core.instructions.classical.SCENES` says of it. Classical Background calls it; it knows no samples.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from ..core import photos
-from ..imaging import fill as classical
+from ..imaging import fill
+from ..imaging.blending import faded
 from ..imaging.opencv import load_opencv
 
 SKIES = ("clear sky", "sunset", "dawn", "cloudy", "overcast", "starry night")
@@ -22,9 +23,6 @@ GREY = ("overcast", "grey", "white", "checkerboard")
 
 _GALAXIES = Path(__file__).resolve().parents[2] / "samples" / "photos" / "hubble_deep_field.jpg"
 _GALAXIES_LICENCE = "Public domain (NASA)"
-
-EDGE = 1.5
-"""Pixels inside the mask over which the new background fades in. Ours."""
 
 SEAM = 3
 """Pixels from a mask's border at which both sides of it are compared. Ours."""
@@ -48,8 +46,8 @@ def candidates(names: str, image: np.ndarray, seed: int) -> list[str]:
         names: the region's name.
         image: uint8 [H, W, 3]; a photo without colours gets a scene without.
     """
-    fitting = SKIES if "sky" in names.lower() or "天空" in names else GROUNDS
-    if classical.is_grey(image):
+    fitting: tuple[str, ...] = SKIES if "sky" in names.lower() or "天空" in names else GROUNDS
+    if fill.is_grey(image):
         fitting = tuple(name for name in fitting if name in GREY)
     return random.Random(f"editpairs/scene/{seed}").sample(fitting, len(fitting))
 
@@ -93,16 +91,14 @@ def line(before: np.ndarray, after: np.ndarray, mask: np.ndarray) -> float:
             np.abs(one[: -2 * SEAM - 1] - one[2 * SEAM + 1 :]).max(axis=2)[crossed]
             for one in (np.moveaxis(picture, axis, 0) for picture in soft)
         )
-        new += np.count_nonzero((calm < CALM) & (lined > LINE))
+        new += int(np.count_nonzero((calm < CALM) & (lined > LINE)))
         border += calm.size
     return new / border if border else 0.0
 
 
 def put_behind(image: np.ndarray, mask: np.ndarray, scene: np.ndarray) -> np.ndarray:
     """The image with the masked pixels from `scene`, both uint8 [H, W, 3]; the edge is soft inside the mask."""
-    cv2 = load_opencv()
-    inside = cv2.distanceTransform(np.pad(mask, 1, mode="edge").astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
-    share = np.clip(inside / EDGE, 0, 1)[..., None]
+    share = faded(mask)[..., None]
     mixed = (image * (1 - share) + scene * share).round().astype(np.uint8)
     return np.where(mask[..., None], mixed, image)
 
@@ -116,7 +112,7 @@ def draw(name: str, height: int, width: int, seed: int) -> np.ndarray:
     """A scene as uint8 [H, W, 3].
 
     Args:
-        name: a key of `core.classical_wording.SCENES`.
+        name: a key of `core.instructions.classical.SCENES`.
         seed: where clouds and stars stand.
     """
     if name == "galaxies":

@@ -1,6 +1,6 @@
 """Styles by filters: a whole photo as a drawing, a print, a painting or another kind of photograph.
 
-Each filter takes uint8 [H, W, 3] RGB and returns the same; its name is a key of `core.classical_wording.STYLES`, which says
+Each filter takes uint8 [H, W, 3] RGB and returns the same; its name is a key of `core.instructions.classical.STYLES`, which says
 in words what it must look like. Classical Style calls `apply`. Sizes of strokes and dots go with the photo's shorter side.
 """
 
@@ -12,7 +12,7 @@ from types import ModuleType
 
 import numpy as np
 
-from ..imaging import fill as classical
+from ..imaging import fill
 from ..imaging.opencv import load_opencv
 
 Filter = Callable[[np.ndarray, ModuleType], np.ndarray]
@@ -30,7 +30,7 @@ def choose(image: np.ndarray, seed: int) -> str:
     """A style by seed that changes this photo: one without colours has no use for losing them, a dark one for night,
     and one without leaves for their glow."""
     names = list(STYLES)
-    if classical.is_grey(image):
+    if fill.is_grey(image):
         names = [name for name in names if name not in ("black and white", "faded", "coloured pencil", "infrared")]
     if image.mean() < NIGHT:
         names.remove("night")
@@ -70,6 +70,11 @@ def _mapped(grey: np.ndarray, *stops: tuple[int, int, int]) -> np.ndarray:
     return np.stack([np.interp(grey, at, [stop[c] for stop in stops]) for c in range(3)], axis=-1)
 
 
+def _grain(image: np.ndarray, spread: float, seed: int = 0) -> np.ndarray:
+    """Noise of this standard deviation, float64 [H, W]."""
+    return np.random.default_rng(seed).normal(0, spread, image.shape[:2])
+
+
 def _lines(image: np.ndarray, cv2: ModuleType, width: float) -> np.ndarray:
     """Edges as 0 to 1, [H, W], by the difference of two blurs, strong where a dark line runs."""
     grey = cv2.bilateralFilter(_grey(image, cv2), 7, 30, 5).astype(np.float32)
@@ -95,14 +100,14 @@ def _coloured_pencil(image: np.ndarray, cv2: ModuleType) -> np.ndarray:
     hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV).astype(np.float64)
     hsv[..., 1], hsv[..., 2] = hsv[..., 1] * 0.75, 205 + hsv[..., 2] * 50 / 255
     paper = cv2.cvtColor(hsv.round().astype(np.uint8), cv2.COLOR_HSV2RGB).astype(np.float64)
-    grain = np.random.default_rng(0).normal(0, 22, image.shape[:2]).astype(np.float32)
+    grain = _grain(image, 22).astype(np.float32)
     stroke = cv2.filter2D(grain, -1, np.eye(9, dtype=np.float32) / 4)
     return paper * _sketch(image, cv2) / 255 + stroke[..., None] * (255 - paper) / 90
 
 
 def _charcoal(image: np.ndarray, cv2: ModuleType) -> np.ndarray:
     level = _stretched(cv2.GaussianBlur(_grey(image, cv2), (0, 0), 1.2 * _unit(image)))
-    grain = cv2.GaussianBlur(np.random.default_rng(0).normal(0, 70, level.shape).astype(np.float32), (0, 0), 0.8)
+    grain = cv2.GaussianBlur(_grain(image, 70).astype(np.float32), (0, 0), 0.8)
     dark = 255 * (level / 255) ** 1.3 + grain * (1 - np.abs(level / 127.5 - 1)) * 1.6
     return _three(np.clip(dark, 12, 240) - 150 * _lines(image, cv2, 1.2))
 
@@ -133,17 +138,15 @@ def _oil(image: np.ndarray, cv2: ModuleType) -> np.ndarray:
         result[calmer] = cv2.blur(levels, size, anchor=anchor)[calmer]
     hsv = cv2.cvtColor(result.clip(0, 255).astype(np.uint8), cv2.COLOR_RGB2HSV).astype(np.float32)
     hsv[..., 1] = np.minimum(hsv[..., 1] * 1.25, 255)
-    strokes = cv2.filter2D(
-        np.random.default_rng(0).normal(0, 1, grey.shape).astype(np.float32), -1, np.eye(11, dtype=np.float32)
-    )
+    strokes = cv2.filter2D(_grain(image, 1).astype(np.float32), -1, np.eye(11, dtype=np.float32))
     painted = cv2.cvtColor(hsv.astype(np.uint8), cv2.COLOR_HSV2RGB).astype(np.float32)
     return painted + 2.5 * strokes[..., None]
 
 
 def _watercolour(image: np.ndarray, cv2: ModuleType) -> np.ndarray:
     flat = cv2.stylization(image, sigma_s=40, sigma_r=0.5).astype(np.float64)
-    wash = cv2.GaussianBlur(np.random.default_rng(0).normal(0, 1, image.shape[:2]).astype(np.float32), (0, 0), 14)
-    paper = np.random.default_rng(1).normal(0, 4, image.shape[:2])
+    wash = cv2.GaussianBlur(_grain(image, 1).astype(np.float32), (0, 0), 14)
+    paper = _grain(image, 4, seed=1)
     flat = flat.mean(axis=2, keepdims=True) + 1.5 * (flat - flat.mean(axis=2, keepdims=True))
     light = 255 - (255 - flat) * 0.72 * (1 + 0.5 * wash / np.abs(wash).max())[..., None]
     return light + paper[..., None]
@@ -290,7 +293,7 @@ def _pixel_art(image: np.ndarray, cv2: ModuleType) -> np.ndarray:
 def _relief(image: np.ndarray, cv2: ModuleType) -> np.ndarray:
     grey = cv2.GaussianBlur(_grey(image, cv2).astype(np.float32), (0, 0), 1.1 * _unit(image))
     slope = cv2.Sobel(grey, cv2.CV_32F, 1, 0) + cv2.Sobel(grey, cv2.CV_32F, 0, 1)
-    stone = np.random.default_rng(0).normal(0, 4, grey.shape)
+    stone = _grain(image, 4)
     return _three(np.clip(135 + 1.1 * slope + stone, 25, 240)) * np.array((1.0, 0.99, 0.96))
 
 
@@ -311,7 +314,7 @@ def _sepia(image: np.ndarray, cv2: ModuleType) -> np.ndarray:
     height, width = image.shape[:2]
     rows, columns = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
     shade = 1 - 0.28 * np.clip(rows**2 + columns**2 - 0.5, 0, 1.5)
-    grain = np.random.default_rng(0).normal(0, 5, (height, width))
+    grain = _grain(image, 5)
     level = 25 + 0.82 * _stretched(_grey(image, cv2)) + grain
     return _mapped(np.clip(level, 0, 255), (38, 22, 10), (140, 98, 58), (246, 226, 188)) * shade[..., None]
 

@@ -21,9 +21,6 @@ MAX_SEED = 2**53 - 1
 
 KEY_LENGTH = 20
 
-MAX_SEED = 2**53 - 1
-"""Largest integer that JavaScript holds exactly, so that a saved workflow keeps the seed."""
-
 
 def checked_key(key: str) -> str:
     """

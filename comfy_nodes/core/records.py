@@ -11,6 +11,7 @@ from pydantic_core import from_json
 from .keys import FileName, FolderInside, Key, checked_key
 from .regions.annotation import Region
 from .regions.rle import Rle
+from .validation import first_fault
 from .verdicts.verdicts import Judge, Verdict, Voice
 
 SCHEMA_VERSION = 1
@@ -213,6 +214,4 @@ class EditRecord(BaseModel):
         try:
             return EditRecord.model_validate({**self.model_dump(), **changed})
         except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise ValueError(f"what the row says of its edit cannot be kept ({where}: {first['msg']})") from None
+            raise ValueError(f"what the row says of its edit cannot be kept ({first_fault(error)})") from None

@@ -24,25 +24,6 @@ EDITOR = "instruct-qwen"
 """Workflow for kinds of edit that their task's own cannot make: an editor that follows instructions, sees the photo and
 can spell. Qwen-Image-Edit rather than Kontext: it writes letters better, and its licence lets pairs train any model."""
 
-RUBRICS = (
-    "add",
-    "remove",
-    "replace",
-    "alter",
-    "background",
-    "style",
-    "motion",
-    "extract",
-    "visual",
-    "hybrid",
-    "multi_turn",
-    "text",
-    "geometry",
-    "count",
-    "reasoning",
-)
-"""What judges are asked by: the first ten but `visual` after ImgEdit's benchmark, the others ours."""
-
 
 @dataclass(frozen=True)
 class Kind:
@@ -59,7 +40,7 @@ class Kind:
     prompt: str | None = None
     """Id of the prompt that writes its instruction; None with a `lack`."""
     shape: ShapeName | None = None
-    """The reply's shape, a key of `replies.SHAPES`."""
+    """The reply's shape, a key of `shapes.SHAPES`."""
     lack: str = ""
     """What is missing beside a graph, where something is."""
     unlike: str = ""

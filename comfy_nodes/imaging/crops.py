@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..core.boxes import box_of
 from .opencv import load_opencv
 
 MULTIPLES = (8, 16, 32, 64)
@@ -70,7 +71,7 @@ def around(masks: Sequence[np.ndarray], side: int, context: float, multiple: int
         Crops that hold their mask whole.
     """
     height, width = masks[0].shape
-    boxes = [_box(mask) for mask in masks]
+    boxes = [box_of(mask) or (0, 0, width, height) for mask in masks]
     frames = [_frame(box, (width, height), side / MAX_MAGNIFICATION, context) for box in boxes]
     if side:
         ratio = math.exp(sum(math.log(across / down) for across, down in frames) / len(frames))
@@ -154,14 +155,6 @@ def uncut(edited: np.ndarray, crop: Crop, size: Size) -> np.ndarray:
         )
     left, top, right, bottom = crop.inside(size)
     return _scaled(edited, (crop.width, crop.height))[: bottom - top, : right - left]
-
-
-def _box(mask: np.ndarray) -> tuple[int, int, int, int]:
-    """(x1, y1, x2, y2) tight around a mask, x2 and y2 exclusive; the whole photo where it is empty."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not rows.size:
-        return 0, 0, mask.shape[1], mask.shape[0]
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
 def _frame(box: tuple[int, int, int, int], size: Size, least: float, context: float) -> tuple[float, float]:

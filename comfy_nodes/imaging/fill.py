@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 
+from ..core.boxes import Box, box_of
 from .opencv import INSTALL, MissingLibrary, grow, load_opencv
 
 Method = Literal["shift-map", "telea", "navier-stokes"]
@@ -59,7 +60,7 @@ def looks_like_around(image: np.ndarray, mask: np.ndarray) -> float:
     return float((np.abs(image - around).max(axis=2) < ALIKE)[mask].mean())
 
 
-def segment_box(image: np.ndarray, box: tuple[float, float, float, float], seed: int, iterations: int) -> np.ndarray:
+def segment_box(image: np.ndarray, box: Box, seed: int, iterations: int) -> np.ndarray:
     """GrabCut (Rother et al. 2004) from a box.
 
     Args:
@@ -112,14 +113,13 @@ def inpaint(image: np.ndarray, mask: np.ndarray, method: Method) -> np.ndarray:
         ValueError: the mask leaves nothing, or too little, to fill from.
         MissingLibrary: no OpenCV, or one without xphoto for `shift-map`.
     """
-    if not mask.any():
+    hole = box_of(mask)
+    if hole is None:
         return image.copy()
     if mask.all():
         raise ValueError("the mask covers the whole image: there is nothing to fill it from")
     cv2 = load_opencv()
     height, width = mask.shape
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    hole = int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
     left, top, right, bottom = _grown(*hole, CONTEXT, MIN_CONTEXT, width, height)
     crop, crop_mask = image[top:bottom, left:right], mask[top:bottom, left:right]
     scale = min(1.0, FILL_SIDE / max(crop_mask.shape))

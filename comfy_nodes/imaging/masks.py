@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 
+from ..core.boxes import box_of
 from .opencv import grow, load_opencv
 
 SIGMA_PER_RADIUS = 0.5
@@ -22,16 +23,15 @@ SHAPES: tuple[Shape, ...] = ("as it is", "hull", "box")
 
 def widened(mask: np.ndarray, shape: Shape) -> np.ndarray:
     """A mask without the outline of what it shows: its convex hull, or its box. bool [H, W] of bool [H, W]."""
-    if shape == "as it is" or not mask.any():
+    box = box_of(mask)
+    if shape == "as it is" or box is None:
         return mask
-    cv2 = load_opencv()
-    rows, columns = np.nonzero(mask)
     wide = np.zeros(mask.shape, dtype=np.uint8)
     if shape == "box":
-        wide[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1] = 1
+        wide[box[1] : box[3], box[0] : box[2]] = 1
     else:
-        points = np.stack((columns, rows), axis=1).astype(np.int32)
-        cv2.fillConvexPoly(wide, cv2.convexHull(points), 1)
+        cv2 = load_opencv()
+        cv2.fillConvexPoly(wide, cv2.convexHull(cv2.findNonZero(mask.astype(np.uint8))), 1)
     return mask | wide.astype(bool)
 
 

@@ -12,7 +12,7 @@ from comfy_api.latest import io
 from ..core.keys import MAX_SEED
 from ..core.regions import eligibility
 from ..core.regions import selection as region_policy
-from ..core.regions.annotation import KINDS, Kind, Region
+from ..core.regions.annotation import KINDS, Region, RegionKind
 from ..core.regions.eligibility import BACKGROUND_RULES, OBJECT_RULES, RegionRules
 from ..models import scorers
 from ..wires import boxes as wire
@@ -197,7 +197,7 @@ class SelectRegions(io.ComfyNode):
         cls,
         image: torch.Tensor,
         boxes: Any,
-        kind: Kind,
+        kind: RegionKind,
         choose: region_policy.Choose,
         seed: int,
         masks: torch.Tensor | None = None,
@@ -224,7 +224,7 @@ class SelectRegions(io.ComfyNode):
         return io.NodeOutput(kept, stacked, report, ui={"text": [report]})
 
 
-def _rule_inputs(kind: Kind, rules: RegionRules) -> list[io.Input]:
+def _rule_inputs(kind: RegionKind, rules: RegionRules) -> list[io.Input]:
     """The widgets of one kind's rules; names are the kind and `RegionRules`' fields."""
     shares = {
         "above_share": f"{kind.capitalize()}s cover more than this many per cent of the photo. {_REPOSITORY}{', and its paper' if kind == 'background' else ''}.",
@@ -267,7 +267,7 @@ def _rule_inputs(kind: Kind, rules: RegionRules) -> list[io.Input]:
     ]
 
 
-def _rules(kind: Kind, numbers: dict[str, float], max_namesakes: int) -> RegionRules:
+def _rules(kind: RegionKind, numbers: dict[str, float], max_namesakes: int) -> RegionRules:
     """The rules that the widgets of one kind say; what no widget says is the default."""
     known = eligibility.RULES[kind]
 

@@ -12,7 +12,7 @@ from comfy_api.latest import io
 
 from ..core.instructions.instructions import InstructionRecord, annotation_line
 from ..core.records import AnnotationRecord, Basis
-from ..core.regions.annotation import EXISTS, WEAK, Annotation, Kind, Region, segmentation, sift, to_json
+from ..core.regions.annotation import EXISTS, WEAK, Annotation, Region, RegionKind, segmentation, sift, to_json
 from ..core.regions.eligibility import eligibility
 from ..files.saved import OutputFiles, failed
 from ..routes import ingredients
@@ -112,7 +112,7 @@ class SaveAnnotation(io.ComfyNode):
         )
 
 
-def _regions(boxes: Any, masks: torch.Tensor | None, kind: Kind, sample: EditSample) -> list[Region]:
+def _regions(boxes: Any, masks: torch.Tensor | None, kind: RegionKind, sample: EditSample) -> list[Region]:
     if boxes is None:
         return []
     return wire.regions(boxes, masks, kind, *sample.size)
@@ -133,7 +133,7 @@ def _annotation(sample: EditSample, regions: list[Region], caption: str) -> dict
         source_url=origin.source_url,
     )
     item = to_json(annotation)
-    names: dict[Kind, list[str]] = {
+    names: dict[RegionKind, list[str]] = {
         kind: [region.class_name or "" for region in regions if region.kind == kind]
         for kind in ("object", "background")
     }

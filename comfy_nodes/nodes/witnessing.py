@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from comfy_api.latest import io
 
-from ..core.instructions.wording import Box
+from ..core.boxes import Box
 from ..core.regions.annotation import Region
 from ..core.tasks import TASKS
 from ..core.verdicts import verdicts, witnesses
@@ -150,7 +150,7 @@ class Witness(io.ComfyNode):
         return io.NodeOutput(results, "\n\n".join(reports), ui={"text": shown(results)})
 
 
-def _questions(sample: EditSample, new_object: str, width: int, height: int) -> list[witnesses.Question]:
+def _questions(sample: EditSample, new_object: str, width: int, height: int) -> list[witnesses.Inquiry]:
     """What the sample's operations ask of a detector; none where they concern no thing that comes or goes, where
     nobody named it, and of tasks of several turns, since a pair shows them all at once."""
     task = TASKS.get(sample.task)
@@ -167,7 +167,7 @@ def _questions(sample: EditSample, new_object: str, width: int, height: int) -> 
         if step.op == "replace":
             new = new_object.strip() or witnesses.thing_of(step.target if written else "")
         same = new.casefold() == old.casefold()
-        questions.append(witnesses.Question(step.op, old, "" if same else new, _scaled(region, sample, width, height)))
+        questions.append(witnesses.Inquiry(step.op, old, "" if same else new, _scaled(region, sample, width, height)))
     return questions
 
 
@@ -178,7 +178,7 @@ def _scaled(region: Region, sample: EditSample, width: int, height: int) -> Box:
     return (x1 * across, y1 * down, x2 * across, y2 * down)
 
 
-def _leaves_people_alone(sample: EditSample, questions: list[witnesses.Question]) -> bool:
+def _leaves_people_alone(sample: EditSample, questions: list[witnesses.Inquiry]) -> bool:
     named = [one.class_name or "" for one in sample.regions] + [name for one in questions for name in one.names]
     return sample.task in LOCAL_TASKS and bool(sample.regions) and not witnesses.about_people(named)
 
@@ -219,7 +219,7 @@ def _nothing_to_say(sample: EditSample, earlier: verdicts.Scores | None) -> verd
     )
 
 
-def _report(questions: list[witnesses.Question], before: list[witnesses.Find], after: list[witnesses.Find]) -> str:
+def _report(questions: list[witnesses.Inquiry], before: list[witnesses.Find], after: list[witnesses.Find]) -> str:
     """What was asked and found, in words."""
     lines = [f"{one.op}: {' -> '.join(one.names)} at {_corners(one.region)}" for one in questions]
     for when, finds in (("before", before), ("after", after)):

@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..core.boxes import Box
 from ..core.regions import rle
-from ..core.regions.annotation import Kind, Region, region_of_mask
+from ..core.regions.annotation import Region, RegionKind, region_of_mask
 from .tensors import marked, masks_of
 
 EXTRA_SCORES = ("clip_score", "aes_score", "sam_iou")
 """Scores that travel in a box's `metadata`; the detector's is the box's own `score`."""
-
-Box = tuple[float, float, float, float]
 
 
 def of_region(region: Region | None) -> list[list[dict[str, Any]]]:
@@ -32,7 +31,7 @@ def of_corners(corners: Box, label: str = "", score: float | None = None) -> dic
     return box if score is None else {**box, "score": score}
 
 
-def regions(boxes: Any, masks: torch.Tensor | None, kind: Kind, width: int, height: int) -> list[Region]:
+def regions(boxes: Any, masks: torch.Tensor | None, kind: RegionKind, width: int, height: int) -> list[Region]:
     """One photo's boxes as regions.
 
     Args:

@@ -19,6 +19,7 @@ from comfy_nodes.core.regions import rle
 from comfy_nodes.core.regions.annotation import Annotation, AnnotationError, parse_annotation, region_of_mask
 from comfy_nodes.core.tasks import INSTRUCT, TASKS
 from comfy_nodes.core.taxonomy import TAXONOMY, Kind
+from comfy_nodes.core.validation import first_fault
 
 from ..samples import SECONDS
 from .photo import Told
@@ -202,11 +203,8 @@ def _box_of(mask: Any) -> list[float]:
         found = rle.Rle.model_validate(mask)
         return list(region_of_mask(rle.decode(found)).bbox)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(["mask", *(str(part) for part in first["loc"])])
-        raise AnnotationError(
-            f"{where}: {first['msg']}; a mask is an object of size [height, width] and counts"
-        ) from None
+        wrong = first_fault(error, "mask")
+        raise AnnotationError(f"{wrong}; a mask is an object of size [height, width] and counts") from None
     except AnnotationError:
         raise
     except ValueError as error:

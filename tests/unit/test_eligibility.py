@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from comfy_nodes.core.regions.annotation import Kind, Region
+from comfy_nodes.core.regions.annotation import Region, RegionKind
 from comfy_nodes.core.regions.eligibility import refusal
 from comfy_nodes.core.tasks import TASKS, task_named
 
@@ -15,7 +15,7 @@ SMALL = (0.0, 0.0, 10.0, 10.0)
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS.keys())
 @pytest.mark.parametrize("kind", ["object", "background"])
-def test_a_task_takes_its_kind_of_region(task, kind: Kind) -> None:
+def test_a_task_takes_its_kind_of_region(task, kind: RegionKind) -> None:
     why = refusal(Region(class_name="cup", kind=kind, bbox=SMALL), task, 100, 100)
     assert (why is None) == (task.region == kind)
     if why is not None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from comfy_nodes.core.regions import rle
-from comfy_nodes.core.regions.annotation import Kind, Region, parse_annotation, to_json
+from comfy_nodes.core.regions.annotation import Region, RegionKind, parse_annotation, to_json
 from comfy_nodes.core.regions.eligibility import (
     MIN_GAP,
     RULES,
@@ -51,7 +51,7 @@ def reference_far_enough(first: tuple[float, ...], second: tuple[float, ...], le
     return math.sqrt(max(dx, 0) ** 2 + max(dy, 0) ** 2) > least
 
 
-IMGEDITS: dict[Kind, RegionRules] = {
+IMGEDITS: dict[RegionKind, RegionRules] = {
     "object": replace(RULES["object"], min_clip=0.8, sure_score=0.8),
     "background": replace(RULES["background"], min_clip=0.7, sure_score=0.75),
 }
@@ -72,7 +72,7 @@ def test_the_table_on_random_regions() -> None:
     taken = 0
     for _ in range(4000):
         width, height = rng.randrange(300, 3000), rng.randrange(300, 3000)
-        kind: Kind = rng.choice(("object", "background"))
+        kind: RegionKind = rng.choice(("object", "background"))
         box = random_box(rng, width, height)
         score = rng.choice((rng.random(), 0.75, 0.8))
         clip = rng.choice((rng.random(), 0.7, 0.8))
@@ -94,7 +94,7 @@ def test_the_table_on_random_regions() -> None:
         (0.7, "background", 0.5, 0.0, True), (0.71, "background", 1.0, 1.0, False), (0.5, "background", 0.49, 0.54, False),
     ],
 )  # fmt: skip
-def test_the_borders_of_the_table(share: float, kind: Kind, score: float, clip: float, fits: bool) -> None:
+def test_the_borders_of_the_table(share: float, kind: RegionKind, score: float, clip: float, fits: bool) -> None:
     region = Region(class_name="thing", kind=kind, bbox=(0, 0, 10000, 10000 * share), score=score, clip_score=clip)
     assert (region_refusal(region, 10000, 10000, RULES[kind]) is None) == fits
 

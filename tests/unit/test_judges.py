@@ -8,10 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from comfy_nodes.core.taxonomy import RUBRICS, TAXONOMY
+from comfy_nodes.core.taxonomy import TAXONOMY
 from comfy_nodes.core.verdicts.means import imgedit_case, imgedit_category, imgedit_overall, unicbench_overall
 from comfy_nodes.core.verdicts.rubrics import AUTO, TABLE, Read, capped, judged, mean, rubric_for
 from comfy_nodes.core.verdicts.score_replies import Unreadable, read_scores
+
+RUBRICS = (
+    "add", "remove", "replace", "alter", "background", "style", "motion", "extract", "visual", "hybrid",
+    "multi_turn", "text", "geometry", "count", "reasoning",
+)  # fmt: skip
 
 # Replies to "replace": prompt compliance, visual naturalness, physical & detail integrity, 1 to 5.
 FIVE: list[tuple[str, tuple[float, ...] | None]] = [

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis.extra import numpy as arrays
 
-from comfy_nodes.core.verdicts.pixels import Limits, PixelChange, Place, measure, place, verify
+from comfy_nodes.core.verdicts.pixels import Landing, Limits, PixelChange, landing, measure, verify
 
 SOURCE = np.full((4, 5, 3), 100, dtype=np.uint8)
 
@@ -209,12 +209,12 @@ def test_a_region_of_another_size_is_refused() -> None:
 @pytest.mark.parametrize(
     ("changed", "region", "found"),
     [
-        (box(0, 0, 10, 10), box(0, 5, 10, 15), Place(covered=0.5, within=0.5, overlap=pytest.approx(1 / 3))),
-        (box(0, 0, 10, 10), box(0, 0, 10, 5), Place(covered=1.0, within=0.5, overlap=0.5)),
-        (box(0, 0, 10, 10), box(20, 20, 30, 30), Place(0.0, 0.0, 0.0)),
-        (box(0, 0, 0, 0), box(20, 20, 30, 30), Place(0.0, 0.0, 0.0)),
-        (box(0, 0, 10, 10), box(0, 0, 0, 0), Place(0.0, 0.0, 0.0)),
+        (box(0, 0, 10, 10), box(0, 5, 10, 15), Landing(covered=0.5, within=0.5, overlap=pytest.approx(1 / 3))),
+        (box(0, 0, 10, 10), box(0, 0, 10, 5), Landing(covered=1.0, within=0.5, overlap=0.5)),
+        (box(0, 0, 10, 10), box(20, 20, 30, 30), Landing(0.0, 0.0, 0.0)),
+        (box(0, 0, 0, 0), box(20, 20, 30, 30), Landing(0.0, 0.0, 0.0)),
+        (box(0, 0, 10, 10), box(0, 0, 0, 0), Landing(0.0, 0.0, 0.0)),
     ],
 )
-def test_where_a_change_lies(changed: np.ndarray, region: np.ndarray, found: Place) -> None:
-    assert place(changed, region) == found
+def test_where_a_change_lies(changed: np.ndarray, region: np.ndarray, found: Landing) -> None:
+    assert landing(changed, region) == found

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from comfy_nodes.core.boxes import iou
 from comfy_nodes.core.verdicts.thresholds import PolicyError, decide, parse, standing, table
 from comfy_nodes.core.verdicts.verdicts import Scores
 from comfy_nodes.core.verdicts.witnesses import (
     Find,
-    Question,
+    Inquiry,
     about_people,
     bystanders,
-    iou,
     largest_change,
     scores,
     thing_of,
@@ -132,7 +132,7 @@ def seen(name: str, box: Any = CUP, score: float = 0.8) -> Find:
     ],
 )
 def test_testimony(op: str, before: list[Find], after: list[Find], verdict: str, why: str) -> None:
-    values, said, reason = weigh([Question(op, "cup", "bowl" if op == "replace" else "", CUP)], before, after, 0.3)
+    values, said, reason = weigh([Inquiry(op, "cup", "bowl" if op == "replace" else "", CUP)], before, after, 0.3)
     assert said == verdict and why in reason
     assert scores(values, said, reason, True).values.get("witness.keep") == {"keep": 1.0, "reject": 0.0}.get(verdict)
     assert set(values) >= {"witness.before", "witness.after"}
@@ -140,7 +140,7 @@ def test_testimony(op: str, before: list[Find], after: list[Find], verdict: str,
 
 
 def test_each_operation_of_a_hybrid_testifies() -> None:
-    asked = [Question("remove", "cup", "", CUP), Question("replace", "vase", "lamp", VASE)]
+    asked = [Inquiry("remove", "cup", "", CUP), Inquiry("replace", "vase", "lamp", VASE)]
     values, said, reason = weigh(asked, [seen("cup"), seen("vase", VASE)], [seen("vase", VASE, 0.5)], 0.3)
     assert values == {
         "witness.before": 0.8, "witness.after": 0.0, "witness.before2": 0.8, "witness.after2": 0.5,

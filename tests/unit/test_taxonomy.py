@@ -8,7 +8,8 @@ import pytest
 
 from comfy_nodes.core.instructions.shapes import SHAPES
 from comfy_nodes.core.tasks import TASKS
-from comfy_nodes.core.taxonomy import GRAPHS, RUBRICS, TAXONOMY, WRITABLE, Kind, kind_of
+from comfy_nodes.core.taxonomy import GRAPHS, TAXONOMY, WRITABLE, Kind, kind_of
+from comfy_nodes.core.verdicts.rubrics import TABLE as RUBRICS
 from comfy_nodes.vlm.questions.prompt_files import prompt
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -12,7 +12,7 @@ from dataclasses import replace
 import pytest
 
 from comfy_nodes.core.instructions import shapes as replies
-from comfy_nodes.core.instructions.checks import OPERATIONS
+from comfy_nodes.core.instructions.classical import OPERATIONS
 from comfy_nodes.core.instructions.composing import finish
 from comfy_nodes.core.instructions.instructions import USER, Step, Writing
 from comfy_nodes.core.instructions.scenes import Scene

@@ -24,7 +24,7 @@ from comfy_nodes.core.verdicts.verdicts import (
     majority,
     vouched,
 )
-from comfy_nodes.core.verdicts.witnesses import Question, says_all, scores
+from comfy_nodes.core.verdicts.witnesses import Inquiry, says_all, scores
 from driver.errors import RunError
 from driver.graph.api import Api
 from driver.graph.bound import BatchGraph
@@ -144,8 +144,8 @@ BOX = (0.0, 0.0, 9.0, 9.0)
 
 
 def test_a_detector_vouches_for_what_it_was_asked_all_about() -> None:
-    remove, replace_blind = Question("remove", "cup", "", BOX), Question("replace", "cup", "", BOX)
-    assert says_all([remove], 1) and says_all([remove, Question("replace", "cup", "jug", BOX)], 2)
+    remove, replace_blind = Inquiry("remove", "cup", "", BOX), Inquiry("replace", "cup", "", BOX)
+    assert says_all([remove], 1) and says_all([remove, Inquiry("replace", "cup", "jug", BOX)], 2)
     assert not says_all([remove], 2), "the other step is no thing that comes or goes"
     assert not says_all([replace_blind], 1), "nobody says what is there now"
     assert scores({}, "keep", "", True).voices == ("detector",)

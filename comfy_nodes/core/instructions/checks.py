@@ -1,6 +1,6 @@
 """What an instruction has to keep to, whoever wrote it: language, length, one thing said once, the right verb, nothing else.
 
-Each check raises `Unfit` with a sentence that is also what a model is told when it is asked again. `instructions` calls
+Each check raises `Unfit` with a sentence that is also what a model is told when it is asked again. `composing` calls
 them in order. They read words, not meaning: they catch what a small model gets wrong often, and prove nothing.
 """
 
@@ -36,9 +36,6 @@ MIN_HAN = 0.3
 
 MAX_HAN = 0.1
 """Largest share of Han characters among the letters of an English text. Ours."""
-
-OPERATIONS = ("add", "remove", "replace", "alter")
-"""Operations that hybrid and multi-turn samples are put together from (ImgEdit)."""
 
 _VERBS: dict[str, dict[Language, str]] = {
     "add": {

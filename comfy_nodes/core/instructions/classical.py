@@ -18,7 +18,7 @@ VERSION = "1"
 """Version of the sentences; it goes into every record. Changed sentences get a new one."""
 
 OPERATIONS = ("add", "remove", "replace", "alter")
-"""What Classical Hybrid can do to a region."""
+"""What hybrid and multi-turn samples are put together from (ImgEdit)."""
 
 COLOURS: dict[str, str] = {
     "red": "红色",

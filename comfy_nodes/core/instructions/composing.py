@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..taxonomy import Kind
-from . import checks as checks
-from . import shapes as replies
+from . import checks, shapes
 from .checks import Unfit
+from .classical import OPERATIONS
 from .english import article
 from .instructions import Step, Writing
 from .repairs import repaired
@@ -28,7 +28,7 @@ def operations(task: str, seed: int) -> tuple[str, ...]:
     """The operations of a sample's steps, in order; the seed picks among those that ImgEdit allows for the task."""
     pick = random.Random(f"editpairs/operations/{seed}")
     if task == "hybrid":
-        return tuple(pick.sample(checks.OPERATIONS, 2))
+        return tuple(pick.sample(OPERATIONS, 2))
     if task == "content_memory":
         return tuple(pick.choices(("replace", "alter"), k=2))
     if task == "content_understanding":
@@ -39,7 +39,7 @@ def operations(task: str, seed: int) -> tuple[str, ...]:
 
 
 def finish(
-    kind: Kind, edit: replies.Reply, scene: Scene, language: Language, ops: tuple[str, ...], has_reference: bool = False
+    kind: Kind, edit: shapes.Reply, scene: Scene, language: Language, ops: tuple[str, ...], has_reference: bool = False
 ) -> Writing:
     """A model's reply as an instruction: placeholders filled by our words, and every check passed.
 
@@ -56,25 +56,25 @@ def finish(
         Unfit: it breaks a rule, such as `WrongLanguage`; the message is what the model is told when asked again.
     """
     edit = repaired(edit, language)
-    if isinstance(edit, replies.AddEdit):
+    if isinstance(edit, shapes.AddEdit):
         return _added(edit, scene, language)
-    if isinstance(edit, replies.HybridEdit):
+    if isinstance(edit, shapes.HybridEdit):
         return _hybrid(edit, scene, language, ops)
-    if isinstance(edit, replies.ContentMemory):
+    if isinstance(edit, shapes.ContentMemory):
         return _memory(edit, scene, language, ops)
-    if isinstance(edit, replies.ContentUnderstanding):
+    if isinstance(edit, shapes.ContentUnderstanding):
         return _dialogue(edit, scene, language, ops, back=kind.task == "version_backtracking")
-    if isinstance(edit, replies.RiddleEdit):
+    if isinstance(edit, shapes.RiddleEdit):
         return _riddle(edit, scene, language, ops[0])
-    if isinstance(edit, replies.ObjectEdit):
+    if isinstance(edit, shapes.ObjectEdit):
         return _single(kind, edit, scene, language, ops[0], has_reference)
     return _whole(edit, language, ops[0])
 
 
 def _single(
-    kind: Kind, edit: replies.ObjectEdit, scene: Scene, language: Language, op: str, has_reference: bool
+    kind: Kind, edit: shapes.ObjectEdit, scene: Scene, language: Language, op: str, has_reference: bool
 ) -> Writing:
-    if isinstance(edit, replies.TextEdit):
+    if isinstance(edit, shapes.TextEdit):
         checks.check_old_words(edit.reads, edit.instruction, edit.command)
     checks.check_request(edit.instruction)
     free = op == "background" and re.search("background|背景", edit.instruction, re.IGNORECASE)
@@ -87,11 +87,11 @@ def _single(
     return Writing(instruction, language, step.target, command, (step,))
 
 
-def _check_result(kind: Kind, op: str, edit: replies.ObjectEdit, language: Language, has_reference: bool) -> None:
+def _check_result(kind: Kind, op: str, edit: shapes.ObjectEdit, language: Language, has_reference: bool) -> None:
     if op == "remove":
         checks.check_absent(edit.target, edit.object_en, "what is left behind")
     elif kind.prompt == "write-text":
-        assert isinstance(edit, replies.TextEdit)
+        assert isinstance(edit, shapes.TextEdit)
         checks.check_new_words(edit.reads, edit.target, edit.instruction, edit.command)
     elif op in ("replace", "alter", "background") and kind.prompt != "write-size":
         checks.check_result(edit.command, edit.target, edit.object_en)
@@ -107,12 +107,12 @@ def _check_result(kind: Kind, op: str, edit: replies.ObjectEdit, language: Langu
         raise Unfit(f"it does not speak of the reference image: {edit.instruction!r}")
 
 
-def _added(edit: replies.AddEdit, scene: Scene, language: Language) -> Writing:
+def _added(edit: shapes.AddEdit, scene: Scene, language: Language) -> Writing:
     step = _erasing(edit, edit.instruction, edit.target, scene, language)
     return Writing(step.instruction, language, step.target, step.editor_prompt, (replace(step, instruction=""),))
 
 
-def _erasing(edit: replies.Addition, text: str, target: str, scene: Scene, language: Language) -> Step:
+def _erasing(edit: shapes.Addition, text: str, target: str, scene: Scene, language: Language) -> Step:
     """The step that adds a thing: its instruction, and the command that erases it from the photo."""
     checks.check_placeholders(text, ("[OBJECT]", "[PLACE]"))
     checks.check_no_place(text, language)
@@ -124,7 +124,7 @@ def _erasing(edit: replies.Addition, text: str, target: str, scene: Scene, langu
     return Step("add", edit.object_en, 0, _removal(scene, 0, edit.object_en), _target(target), instruction)
 
 
-def _hybrid(edit: replies.HybridEdit, scene: Scene, language: Language, ops: tuple[str, ...]) -> Writing:
+def _hybrid(edit: shapes.HybridEdit, scene: Scene, language: Language, ops: tuple[str, ...]) -> Writing:
     checks.check_placeholders(edit.instruction, ("[OBJECT1]", "[OBJECT2]"))
     checks.check_no_place(edit.instruction, language)
     filled = _prepared(edit.instruction, language)
@@ -136,26 +136,25 @@ def _hybrid(edit: replies.HybridEdit, scene: Scene, language: Language, ops: tup
         if op == "add" and language == "en":
             phrase = f"{scene.new(number, article(part.object), part.object, language)} {scene.place(number, language)}"
         filled = filled.replace(f"[OBJECT{number + 1}]", phrase)
-        steps.append(_part(op, part, scene, number, number))
+        steps.append(_part(op, part.object_en, part, scene, number, number))
     instruction = _sentence(filled, language)
     return Writing(instruction, language, steps[0].target, " ".join(one.editor_prompt for one in steps), tuple(steps))
 
 
-def _memory(edit: replies.ContentMemory, scene: Scene, language: Language, ops: tuple[str, ...]) -> Writing:
+def _memory(edit: shapes.ContentMemory, scene: Scene, language: Language, ops: tuple[str, ...]) -> Writing:
     premise = _sentence(edit.premise, language)
     steps = []
     for number, (op, turn) in enumerate(zip(ops, (edit.round1, edit.round2), strict=True)):
-        part = replies.Part(object=turn.object, object_en=turn.object_en, command=turn.command, target=turn.target)
         checks.check_name(turn.object_en, scene.regions[number].class_name)
         text = _about(turn.instruction, ("[OBJECT]",), scene, turn.object, language, number)
         checks.check_operation(text, op, language)
         checks.check_premise(edit.premise, turn.instruction, turn.target, language)
-        steps.append(replace(_part(op, part, scene, number, number), instruction=text))
+        steps.append(replace(_part(op, turn.object_en, turn, scene, number, number), instruction=text))
     return _turns(steps, language, premise)
 
 
 def _dialogue(
-    edit: replies.ContentUnderstanding, scene: Scene, language: Language, ops: tuple[str, ...], back: bool
+    edit: shapes.ContentUnderstanding, scene: Scene, language: Language, ops: tuple[str, ...], back: bool
 ) -> Writing:
     first = _erasing(edit, edit.round1.instruction, edit.round1.target, scene, language)
     steps = [first]
@@ -169,12 +168,12 @@ def _dialogue(
         else:
             checks.check_operation(text, op, language)
             checks.check_pronoun(text, language)
-        part = replies.Part(object=edit.object, object_en=edit.object_en, command=turn.command, target=turn.target)
-        steps.append(replace(_part(op, part, scene, 0, 1 if rejects else number - 1), instruction=text))
+        step = _part(op, edit.object_en, turn, scene, 0, 1 if rejects else number - 1)
+        steps.append(replace(step, instruction=text))
     return _turns(steps, language)
 
 
-def _riddle(edit: replies.RiddleEdit, scene: Scene, language: Language, op: str) -> Writing:
+def _riddle(edit: shapes.RiddleEdit, scene: Scene, language: Language, op: str) -> Writing:
     if "[OBJECT]" in edit.instruction:
         raise Unfit("the riddle itself does not use [OBJECT]; only the command does")
     instruction = _sentence(edit.instruction, language)
@@ -190,32 +189,30 @@ def _riddle(edit: replies.RiddleEdit, scene: Scene, language: Language, op: str)
     return Writing(instruction, language, step.target, command, (step,))
 
 
-def _whole(edit: replies.Reply, language: Language, op: str) -> Writing:
-    assert isinstance(edit, replies.WholeEdit | replies.MotionEdit)
+def _whole(edit: shapes.Reply, language: Language, op: str) -> Writing:
+    assert isinstance(edit, shapes.WholeEdit | shapes.MotionEdit)
     instruction = _sentence(edit.instruction, language)
     checks.check_request(instruction)
     checks.check_one_picture(instruction)
-    if isinstance(edit, replies.WholeEdit):
+    if isinstance(edit, shapes.WholeEdit):
         checks.check_mentions(instruction, edit.name, "the new look")
     command = _sentence(edit.command, "en")
     step = Step(op, "", None, command, _target(edit.target))
     return Writing(instruction, language, step.target, command, (step,))
 
 
-def _part(op: str, part: replies.Part, scene: Scene, number: int, base: int) -> Step:
+def _part(op: str, noun: str, part: shapes.Part | shapes.Round, scene: Scene, number: int, base: int) -> Step:
     """A step of a sample with several: its command and its result agree with its operation."""
     if op in ("add", "remove"):
-        checks.check_absent(part.target, part.object_en, "what is seen without the thing")
+        checks.check_absent(part.target, noun, "what is seen without the thing")
     else:
-        checks.check_result(part.command, part.target, part.object_en)
-    command = (
-        _removal(scene, number, part.object_en)
-        if op == "add"
-        else _command(part.command, scene, part.object_en, number)
-    )
-    if op != "add":
+        checks.check_result(part.command, part.target, noun)
+    if op == "add":
+        command = _removal(scene, number, noun)
+    else:
+        command = _command(part.command, scene, noun, number)
         checks.check_operation(command, op, "en")
-    return Step(op, part.object_en, number, command, _target(part.target), base=base)
+    return Step(op, noun, number, command, _target(part.target), base=base)
 
 
 def _turns(steps: Sequence[Step], language: Language, premise: str = "") -> Writing:

@@ -13,6 +13,7 @@ from pydantic.dataclasses import dataclass
 from ..keys import Key
 from ..records import SCHEMA_VERSION, Basis, SavedFile, Version
 from ..regions.annotation import Annotation, AnnotationError, Provenance, Region, to_json
+from ..validation import first_fault
 from .wording import Language
 
 USER = "user"
@@ -132,7 +133,7 @@ def written_in(writing: dict[str, Any], regions: tuple[Region, ...]) -> Writing:
     """
     try:
         return _WRITING.validate_python({**writing, "regions": regions})
-    except (TypeError, ValidationError) as error:
-        first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": "not an object"}
-        where = ".".join(str(part) for part in ("writing", *first["loc"]))
-        raise AnnotationError(f"{where}: {first['msg']}") from None
+    except TypeError:
+        raise AnnotationError("writing: not an object") from None
+    except ValidationError as error:
+        raise AnnotationError(first_fault(error, "writing")) from None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from ..boxes import area
 from ..regions.annotation import Region
 
 _PLACES: dict[str, tuple[int | None, int | None]] = {
@@ -38,7 +39,7 @@ def fitting(phrase: str, noun: str, regions: Sequence[Region], width: int, heigh
             axis, place = _ENDS[word]
             fit = _ordered(fit, axis)[place:][:1]
         elif word in _SIZES:
-            fit = sorted(fit, key=_area)[_SIZES[word] :][:1]
+            fit = sorted(fit, key=lambda one: area(one.bbox))[_SIZES[word] :][:1]
         elif word in _ORDER and (side := re.search(r"from the (left|top)", after)):
             at = _ORDER.index(word)
             fit = _ordered(fit, 0 if side[1] == "left" else 1)[at : at + 1]
@@ -63,8 +64,3 @@ def _middle(region: Region, axis: int) -> float:
 
 def _ordered(regions: Sequence[Region], axis: int) -> list[Region]:
     return sorted(regions, key=lambda one: _middle(one, axis))
-
-
-def _area(region: Region) -> float:
-    x1, y1, x2, y2 = region.bbox
-    return (x2 - x1) * (y2 - y1)

@@ -10,10 +10,10 @@ import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from . import shapes as replies
+from . import shapes
 from .wording import Language
 
-_Edit = TypeVar("_Edit", bound=replies.Reply)
+_Edit = TypeVar("_Edit", bound=shapes.Reply)
 
 _OPENING, _CLOSING = r"[\[{<(]{1,2}\s*", r"\s*[\]}>)]{1,2}"
 _BRACKETED = {
@@ -137,16 +137,16 @@ def _dialogue(edit: Any, language: Language) -> dict[str, Any]:
 
 
 _REPAIRS: tuple[
-    tuple[type[replies.Reply] | tuple[type[replies.Reply], ...], Callable[[Any, Language], dict[str, Any]]], ...
+    tuple[type[shapes.Reply] | tuple[type[shapes.Reply], ...], Callable[[Any, Language], dict[str, Any]]], ...
 ] = (
-    (replies.ContentUnderstanding, _dialogue),
-    (replies.ContentMemory, _memory),
-    (replies.HybridEdit, _hybrid),
-    (replies.RiddleEdit, _riddle),
-    (replies.TextEdit, _text),
-    ((replies.ObjectEdit, replies.Part, replies.MemoryRound), _object),
-    (replies.AddEdit, _added),
-    ((replies.WholeEdit, replies.MotionEdit), _whole),
+    (shapes.ContentUnderstanding, _dialogue),
+    (shapes.ContentMemory, _memory),
+    (shapes.HybridEdit, _hybrid),
+    (shapes.RiddleEdit, _riddle),
+    (shapes.TextEdit, _text),
+    ((shapes.ObjectEdit, shapes.Part, shapes.MemoryRound), _object),
+    (shapes.AddEdit, _added),
+    ((shapes.WholeEdit, shapes.MotionEdit), _whole),
 )
 """By shape; the first that fits counts."""
 

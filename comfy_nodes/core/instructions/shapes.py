@@ -17,7 +17,7 @@ MAX_EDITS = 7
 
 Text = Annotated[str, Field(min_length=1, max_length=600)]
 """A sentence. The longest that is kept is far shorter; the bound keeps a runaway reply out. Ours."""
-Words = Annotated[str, Field(min_length=1, max_length=120)]
+Phrase = Annotated[str, Field(min_length=1, max_length=120)]
 """A noun phrase. Ours."""
 
 
@@ -62,9 +62,9 @@ class Reply(BaseModel):
 class ObjectEdit(Reply):
     """An edit of the marked object or background."""
 
-    object: Words
+    object: Phrase
     """Its name in the instruction's language, without article, place or size."""
-    object_en: Words
+    object_en: Phrase
     """The same in English."""
     instruction: Text
     """Sentence for the user, `[OBJECT]` for the thing."""
@@ -86,8 +86,8 @@ class Addition(Reply):
 
     article: Annotated[str, Field(max_length=12)]
     """What stands before its name: `a`, `an`, `some`, `two`; in Chinese number and measure word."""
-    object: Words
-    object_en: Words
+    object: Phrase
+    object_en: Phrase
 
 
 class AddEdit(Addition):
@@ -102,7 +102,7 @@ class AddEdit(Addition):
 class WholeEdit(Reply):
     """An edit of the whole photo."""
 
-    name: Words
+    name: Phrase
     """What the photo is changed to, in the instruction's language, such as the style's name."""
     instruction: Text
     command: Text
@@ -119,7 +119,7 @@ class RiddleEdit(ObjectEdit):
 class MotionEdit(Reply):
     """What changes between two frames."""
 
-    subject: Words
+    subject: Phrase
     instruction: Text
     command: Text
     target: Text
@@ -128,8 +128,8 @@ class MotionEdit(Reply):
 class Part(Reply):
     """One of an edit's two objects."""
 
-    object: Words
-    object_en: Words
+    object: Phrase
+    object_en: Phrase
     command: Text
     target: Text
 
@@ -158,8 +158,8 @@ class FirstRound(Reply):
 
 
 class MemoryRound(Round):
-    object: Words
-    object_en: Words
+    object: Phrase
+    object_en: Phrase
 
 
 class ContentMemory(Reply):

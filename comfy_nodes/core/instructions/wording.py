@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from ..boxes import Box, area, iou
 from ..regions.annotation import Region
 from . import readings
 from .english import article
 
 Language = Literal["en", "zh"]
 LANGUAGES: tuple[Language, ...] = ("en", "zh")
-Box = tuple[float, float, float, float]
 
 SMALL_SHARE = 0.02
 """Boxes under this share of the photo are called small. Ours."""
@@ -122,9 +122,9 @@ def reference(
         others: the photo's regions; itself among them does no harm, other names are passed over.
     """
     namesakes = [
-        one for one in others if _name(one) == _name(region) and _overlap(one.bbox, region.bbox) < SAME_OVERLAP
+        one for one in others if one.plain_name == region.plain_name and iou(one.bbox, region.bbox) < SAME_OVERLAP
     ]
-    noun = _name(region) or "object"
+    noun = region.plain_name or "object"
     for pair in _candidates(region, [one.bbox for one in namesakes], width, height):
         read = readings.fitting(pair["en"].phrase(noun, "en"), noun, [region, *namesakes], width, height)
         if read == [region]:
@@ -153,7 +153,7 @@ def _candidates(
         if rank is not None:
             yield {language: _counted(rank, len(namesakes) + 1, side, language) for language in LANGUAGES}
     by_size = {
-        language: _by_size(_area(region.bbox), [_area(box) for box in namesakes], language) for language in LANGUAGES
+        language: _by_size(area(region.bbox), [area(box) for box in namesakes], language) for language in LANGUAGES
     }
     if by_size["en"] and by_size["zh"]:
         yield {"en": by_size["en"], "zh": by_size["zh"]}
@@ -221,19 +221,3 @@ def _by_size(own: float, others: Sequence[float], language: Language) -> Referen
     if all(other >= CLEAR_RATIO * own for other in others):
         return Reference(words[language][1][many])
     return None
-
-
-def _area(box: Box) -> float:
-    return (box[2] - box[0]) * (box[3] - box[1])
-
-
-def _overlap(one: Box, other: Box) -> float:
-    """IoU of two boxes, 0 to 1."""
-    width = min(one[2], other[2]) - max(one[0], other[0])
-    height = min(one[3], other[3]) - max(one[1], other[1])
-    shared = max(width, 0.0) * max(height, 0.0)
-    return shared / (_area(one) + _area(other) - shared)
-
-
-def _name(region: Region) -> str:
-    return (region.class_name or "").strip().casefold()

@@ -18,18 +18,19 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from .. import photos, texts
+from .. import boxes, photos, texts
 from ..keys import Key
+from ..validation import first_fault
 from . import rle
 
-Kind = Literal["object", "background"]
-KINDS: tuple[Kind, ...] = ("object", "background")
+RegionKind = Literal["object", "background"]
+KINDS: tuple[RegionKind, ...] = ("object", "background")
 
 EXISTS = 0.1
 """From this detector's score on a region is taken for a thing. Ours: OWLv2's default in transformers, and about where
 YOLO-World's boxes begin to be worth looking at; its authors' demo starts at 0.05, ultralytics at 0.25."""
 
-NAMED: dict[Kind, float] = {"object": 0.6, "background": 0.55}
+NAMED: dict[RegionKind, float] = {"object": 0.6, "background": 0.55}
 """From this CLIPScore on, which is 2.5 times the cosine, a region is taken for what its name says, however weakly it was
 detected. Ours, for ViT-L/14 and not calibrated on photos: cosines of 0.24 and 0.22. ImgEdit's 0.8 and 0.7 are cosines of
 0.32 and 0.28, which few crops reach."""
@@ -58,8 +59,8 @@ class Region(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     class_name: str | None
-    kind: Kind = "object"
-    bbox: tuple[float, float, float, float]
+    kind: RegionKind = "object"
+    bbox: boxes.Box
     mask: rle.Rle | None = None
     score: float | None = None
     clip_score: float | None = None
@@ -69,8 +70,12 @@ class Region(BaseModel):
 
     def area_share(self, width: int, height: int) -> float:
         """Share of a width x height photo that the box covers, 0 to 1."""
-        x1, y1, x2, y2 = self.bbox
-        return (x2 - x1) * (y2 - y1) / (width * height)
+        return boxes.area(self.bbox) / (width * height)
+
+    @property
+    def plain_name(self) -> str:
+        """The name as names are compared; empty where it has none."""
+        return (self.class_name or "").strip().casefold()
 
 
 class Provenance(BaseModel):
@@ -129,7 +134,7 @@ def sift(regions: Iterable[Region], least: float = EXISTS) -> tuple[list[Region]
     return found
 
 
-def is_thing(score: float | None, clip_score: float | None, kind: Kind = "object", least: float = EXISTS) -> bool:
+def is_thing(score: float | None, clip_score: float | None, kind: RegionKind = "object", least: float = EXISTS) -> bool:
     """`sift` of one region, by its scores."""
     return score is None or score >= least or (clip_score is not None and clip_score >= NAMED[kind])
 
@@ -177,24 +182,18 @@ def to_json(annotation: Annotation, provenance: Provenance | None = None) -> dic
     item: dict[str, Any] = {"path": annotation.path, "segmentation": segmentation(annotation.regions)}
     if sift(annotation.regions)[1]:
         item[WEAK] = segmentation(())  # another threshold took them for things
-    if annotation.size:
-        item["resolution"] = {"width": annotation.size[0], "height": annotation.size[1]}
-    for field in ("source_licence", "source_url"):
-        if getattr(annotation, field) is not None:
-            item[field] = getattr(annotation, field)
-    if annotation.captions:
-        item["cap"] = list(annotation.captions)
-    if annotation.points:
-        item["reasoning_points"] = list(annotation.points)
-    if annotation.writing is not None:
-        item["writing"] = annotation.writing
-    if annotation.carried is not None:
-        item["carried"] = annotation.carried
-    if annotation.upstream:
-        item[UPSTREAM] = annotation.upstream
-    if provenance:
-        item["editpairs"] = provenance.model_dump(mode="json")
-    return item
+    known = {
+        "resolution": annotation.size and {"width": annotation.size[0], "height": annotation.size[1]},
+        "source_licence": annotation.source_licence,
+        "source_url": annotation.source_url,
+        "cap": list(annotation.captions) or None,
+        "reasoning_points": list(annotation.points) or None,
+        "writing": annotation.writing,
+        "carried": annotation.carried,
+        UPSTREAM: annotation.upstream or None,
+        "editpairs": provenance and provenance.model_dump(mode="json"),
+    }
+    return item | {name: value for name, value in known.items() if value is not None}
 
 
 def segmentation(regions: Iterable[Region]) -> dict[str, Any]:
@@ -226,7 +225,7 @@ def align(annotation: Annotation, size: tuple[int, int], exif_orientation: int) 
     for number, region in enumerate(annotation.regions):
         try:
             regions.append(_align_region(region, annotation.size, size, stored, exif_orientation))
-        except AnnotationError as error:
+        except ValueError as error:
             refusals.append(f"{_label(region.class_name, number)}: {error}")
     return replace(annotation, size=size, regions=tuple(regions), refusals=tuple(refusals))
 
@@ -237,10 +236,9 @@ def region_of_mask(mask: np.ndarray, class_name: str | None = None) -> Region:
     Raises:
         AnnotationError: nothing is marked.
     """
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not rows.size:
+    box = boxes.box_of(mask)
+    if box is None:
         raise AnnotationError("the mask marks nothing (white is the object)")
-    box = (float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))
     return Region(class_name=class_name, bbox=box, mask=rle.encode(mask))
 
 
@@ -251,6 +249,10 @@ def _align_region(
     stored: tuple[int, int],
     exif_orientation: int,
 ) -> Region:
+    """
+    Raises:
+        ValueError: it does not fit the photo, or its mask is broken.
+    """
     mask_size = (region.mask.size[1], region.mask.size[0]) if region.mask else None
     frame = mask_size or annotated or size
     if annotated and mask_size and annotated != mask_size:
@@ -264,13 +266,8 @@ def _align_region(
     clipped = (max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height)))
     if clipped[2] <= clipped[0] or clipped[3] <= clipped[1]:
         raise AnnotationError(f"its box {list(region.bbox)} has no area inside the photo of {_by(size)}")
-    if region.mask is not None:
-        try:
-            marked = rle.decode(region.mask)
-        except ValueError as error:
-            raise AnnotationError(str(error)) from None
-        if not marked.any():
-            raise AnnotationError("its mask marks nothing")
+    if region.mask is not None and not rle.decode(region.mask).any():
+        raise AnnotationError("its mask marks nothing")
     return region.model_copy(update={"bbox": clipped})
 
 
@@ -280,12 +277,7 @@ def _turn(region: Region, stored: tuple[int, int], exif_orientation: int) -> Reg
     x1, y1, x2, y2 = region.bbox
     new_x1, new_x2 = (height - y2, height - y1) if exif_orientation in (6, 7) else (y1, y2)
     new_y1, new_y2 = (width - x2, width - x1) if exif_orientation in (7, 8) else (x1, x2)
-    mask = region.mask
-    if mask is not None:
-        try:
-            mask = rle.encode(photos.turn_like(rle.decode(mask), exif_orientation))
-        except ValueError as error:
-            raise AnnotationError(str(error)) from None
+    mask = region.mask and rle.encode(photos.turn_like(rle.decode(region.mask), exif_orientation))
     return region.model_copy(update={"bbox": (new_x1, new_y1, new_x2, new_y2), "mask": mask})
 
 
@@ -318,7 +310,7 @@ def _count(weak: Any) -> int:
     return sum(len(one) for one in lists if isinstance(one, list))
 
 
-def _region(entry: Any, kind: Kind, size: tuple[int, int] | None) -> Region:
+def _region(entry: Any, kind: RegionKind, size: tuple[int, int] | None) -> Region:
     if not isinstance(entry, dict):
         raise AnnotationError(f"a region is a JSON object, not {_kind_of(entry)}")
     class_name = entry.get("class_name")
@@ -335,9 +327,7 @@ def _region(entry: Any, kind: Kind, size: tuple[int, int] | None) -> Region:
     try:
         region = Region.model_validate({**entry, "kind": kind, "class_name": class_name, "mask": mask or None})
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "region"
-        raise AnnotationError(f"{where}: {first['msg']}") from None
+        raise AnnotationError(first_fault(error)) from None
     if not all(math.isfinite(value) for value in region.bbox):
         raise AnnotationError(f"bbox {list(region.bbox)} holds a number that is not finite")
     return region
@@ -361,9 +351,7 @@ def _provenance(item: Any) -> Provenance | None:
     try:
         return Provenance.model_validate(item)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in ("editpairs", *first["loc"]))
-        raise AnnotationError(f"{where}: {first['msg']}") from None
+        raise AnnotationError(first_fault(error, "editpairs")) from None
 
 
 def _optional_text(item: dict[str, Any], field: str) -> str | None:

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-Box = tuple[float, float, float, float]
-Colour = tuple[int, int, int]
+from ..boxes import Box, area, shared
+
+Rgb = tuple[int, int, int]
 Rectangle = tuple[int, int, int, int]
 
 MASK_OPACITY = 0.45
@@ -62,7 +63,7 @@ def draw(photo: np.ndarray, regions: Sequence[DrawnRegion], opacity: float = MAS
     pen = ImageDraw.Draw(picture)
     width = max(2, round(min(picture.size) / 250))
     visible = [(region, region.box) for region in regions if region.box and _is_visible(region.box, picture.size)]
-    boxed = sorted(visible, key=lambda pair: _area(pair[1]))
+    boxed = sorted(visible, key=lambda pair: area(pair[1]))
     for region, box in reversed(boxed):
         _outline(pen, box, colours[region.name], width, picture.size)
     font = ImageFont.load_default(max(11, round(min(picture.size) / 36)))
@@ -73,9 +74,9 @@ def draw(photo: np.ndarray, regions: Sequence[DrawnRegion], opacity: float = MAS
     return np.asarray(picture)
 
 
-def _colours(names: Sequence[str]) -> dict[str, Colour]:
+def _colours(names: Sequence[str]) -> dict[str, Rgb]:
     """A colour for each name, in the order of their first appearance."""
-    colours: dict[str, Colour] = {}
+    colours: dict[str, Rgb] = {}
     for name in names:
         if name not in colours:
             red, green, blue = colorsys.hsv_to_rgb((len(colours) * GOLDEN) % 1, 0.85, 1.0)
@@ -83,7 +84,7 @@ def _colours(names: Sequence[str]) -> dict[str, Colour]:
     return colours
 
 
-def _tint(picture: np.ndarray, mask: np.ndarray, colour: Colour, opacity: float) -> None:
+def _tint(picture: np.ndarray, mask: np.ndarray, colour: Rgb, opacity: float) -> None:
     """Colours a mask's pixels in place, its inner edge fully."""
     mixed = picture[mask] * (1 - opacity) + np.array(colour) * opacity
     picture[mask] = mixed.round().astype(np.uint8)
@@ -92,7 +93,7 @@ def _tint(picture: np.ndarray, mask: np.ndarray, colour: Colour, opacity: float)
     picture[mask & ~inner] = colour
 
 
-def _outline(pen: ImageDraw.ImageDraw, box: Box, colour: Colour, width: int, size: tuple[int, int]) -> None:
+def _outline(pen: ImageDraw.ImageDraw, box: Box, colour: Rgb, width: int, size: tuple[int, int]) -> None:
     """The box's frame inside the photo, with a dark line around it that shows on bright ground."""
     left, top, right, bottom = _clipped(box, size)
     pen.rectangle((left - 1, top - 1, right + 1, bottom + 1), outline=(0, 0, 0), width=1)
@@ -103,7 +104,7 @@ def _caption(
     pen: ImageDraw.ImageDraw,
     caption: str,
     around: Box,
-    colour: Colour,
+    colour: Rgb,
     font: ImageFont.ImageFont | ImageFont.FreeTypeFont,
     size: tuple[int, int],
     taken: Sequence[Rectangle],
@@ -115,18 +116,13 @@ def _caption(
     box = _clipped(around, size)
     x = max(min(box[0], size[0] - wide), 0)
     y = box[1] - high if box[1] >= high else box[1]
-    while y + high <= size[1] and any(_overlap((x, y, x + wide, y + high), other) for other in taken):
+    while y + high <= size[1] and any(shared((x, y, x + wide, y + high), other) for other in taken):
         y += max(high // 2, 1)
     y = max(min(y, size[1] - high), 0)
     pen.rectangle((x, y, x + wide, y + high), fill=colour)
     bright = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2] > 140  # ITU-R BT.601 luma
     pen.text((x + gap - left, y + gap - top), caption, fill=(0, 0, 0) if bright else (255, 255, 255), font=font)
     return x, y, x + wide, y + high
-
-
-def _area(box: Box) -> float:
-    x1, y1, x2, y2 = box
-    return (x2 - x1) * (y2 - y1)
 
 
 def _clipped(box: Box, size: tuple[int, int]) -> Rectangle:
@@ -138,7 +134,3 @@ def _clipped(box: Box, size: tuple[int, int]) -> Rectangle:
 
 def _is_visible(box: Box, size: tuple[int, int]) -> bool:
     return box[0] < size[0] and box[1] < size[1] and box[2] > 0 and box[3] > 0
-
-
-def _overlap(one: Rectangle, other: Rectangle) -> bool:
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]

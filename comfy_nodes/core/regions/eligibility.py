@@ -17,9 +17,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
+from ..boxes import area
 from ..tasks import TASKS, Task
 from . import rle
-from .annotation import NAMED, Kind, Region
+from .annotation import NAMED, Region, RegionKind
 
 MIN_GAP = 100 / 1280
 """Least distance between the two regions of a hybrid edit, as a share of the photo's shorter side. The reference's 100
@@ -63,11 +64,11 @@ BACKGROUND_RULES = RegionRules(
 )
 """Backgrounds. Above 40 %: paper and ImgEdit repository; the other areas and IoU: repository."""
 
-RULES: dict[Kind, RegionRules] = {"object": OBJECT_RULES, "background": BACKGROUND_RULES}
+RULES: dict[RegionKind, RegionRules] = {"object": OBJECT_RULES, "background": BACKGROUND_RULES}
 
 
 def refusal(
-    region: Region, task: Task, width: int, height: int, rules: Mapping[Kind, RegionRules] = RULES
+    region: Region, task: Task, width: int, height: int, rules: Mapping[RegionKind, RegionRules] = RULES
 ) -> str | None:
     """Why `task` cannot use `region` of a width x height photo, looking at this region alone; None where it can.
 
@@ -77,12 +78,7 @@ def refusal(
     Returns:
         A sentence without its subject, such as `covers 72 % of the photo, more than 60 %`.
     """
-    return _wrong_kind(region, task) or region_refusal(region, width, height, rules[region.kind])
-
-
-def region_refusal(region: Region, width: int, height: int, rules: RegionRules) -> str | None:
-    """Why a region of a width x height photo breaks `rules`, namesakes aside; None where it does not."""
-    return _judge(region, _covered(region), width * height, rules)
+    return _wrong_kind(region, task) or _judge(region, _covered(region), width * height, rules[region.kind])
 
 
 def refusals(
@@ -90,7 +86,7 @@ def refusals(
     task: Task,
     width: int,
     height: int,
-    rules: Mapping[Kind, RegionRules] = RULES,
+    rules: Mapping[RegionKind, RegionRules] = RULES,
 ) -> list[str | None]:
     """`refusal` of each of a photo's regions, and of those whose name does not tell which one is meant.
 
@@ -103,21 +99,21 @@ def refusals(
 
 
 def region_refusals(
-    regions: Sequence[Region], width: int, height: int, rules: Mapping[Kind, RegionRules] = RULES
+    regions: Sequence[Region], width: int, height: int, rules: Mapping[RegionKind, RegionRules] = RULES
 ) -> list[str | None]:
     """`refusals` without a task: why each region breaks the rules of its own kind."""
     photo = width * height
     covered = [_covered(region) for region in regions]
     names = [
-        (region.kind, _name(region))
-        if _name(region) and _proves_name(region, area or 0, photo, rules[region.kind])
+        (region.kind, region.plain_name)
+        if region.plain_name and _proves_name(region, pixels or 0, photo, rules[region.kind])
         else None
-        for region, area in zip(regions, covered, strict=True)
+        for region, pixels in zip(regions, covered, strict=True)
     ]
     counts = Counter(names)
     reasons = []
-    for region, area, name in zip(regions, covered, names, strict=True):
-        reason = _judge(region, area, photo, rules[region.kind])
+    for region, pixels, name in zip(regions, covered, names, strict=True):
+        reason = _judge(region, pixels, photo, rules[region.kind])
         most = rules[region.kind].max_namesakes
         if reason is None and name and 0 < most < counts[name]:
             reason = f"is one of {counts[name]} regions called {region.class_name}, more than {most}: it is ambiguous"
@@ -126,7 +122,7 @@ def region_refusals(
 
 
 def eligibility(
-    regions: Sequence[Region], width: int, height: int, rules: Mapping[Kind, RegionRules] = RULES
+    regions: Sequence[Region], width: int, height: int, rules: Mapping[RegionKind, RegionRules] = RULES
 ) -> list[dict[str, str | None]]:
     """For each of a photo's regions what `Region.eligibility` stores: by each task that edits regions, None where it may
     use this one, or why not."""
@@ -145,8 +141,8 @@ def pair_refusal(first: Region, second: Region, width: int, height: int, min_gap
     Args:
         min_gap: what the gap has to exceed, as a share of the photo's shorter side.
     """
-    if _name(first) == _name(second):
-        return f"both are called {first.class_name}" if _name(first) else "neither has a name"
+    if first.plain_name == second.plain_name:
+        return f"both are called {first.class_name}" if first.plain_name else "neither has a name"
     gap = _gap(first.bbox, second.bbox)
     if gap is None:
         return "their boxes overlap"
@@ -216,8 +212,7 @@ def _judge(region: Region, covered: float | None, photo: int, rules: RegionRules
 def _covered(region: Region) -> float | None:
     """How many pixels the region covers: its mask's where there is a mask, else its box's. None: a broken mask."""
     if region.mask is None:
-        x1, y1, x2, y2 = region.bbox
-        return (x2 - x1) * (y2 - y1)
+        return area(region.bbox)
     try:
         return float(rle.decode(region.mask).sum())
     except ValueError:
@@ -231,10 +226,6 @@ def _gap(first: tuple[float, ...], second: tuple[float, ...]) -> float | None:
     if right < 0 and down < 0:
         return None
     return math.hypot(max(right, 0.0), max(down, 0.0))
-
-
-def _name(region: Region) -> str:
-    return (region.class_name or "").strip().casefold()
 
 
 def _known(region: Region) -> str:

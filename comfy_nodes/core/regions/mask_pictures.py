@@ -153,4 +153,4 @@ def _grey(colours: np.ndarray) -> np.ndarray:
 
 
 def _coloured(colours: np.ndarray, lossy: bool) -> bool:
-    return bool((colours.max(axis=-1) - colours.min(axis=-1)).max(initial=0) > (NOISE if lossy else TINT))
+    return bool(np.ptp(colours, axis=-1).max(initial=0) > (NOISE if lossy else TINT))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from .annotation import Kind, Region
+from .annotation import Region, RegionKind
 from .eligibility import MIN_GAP, RULES, RegionRules, pair_refusal, pairs, pick, region_refusals
 
 Choose = Literal["all", "one", "pair"]
@@ -32,7 +32,7 @@ def select(
     height: int,
     choose: Choose = "all",
     seed: int = 0,
-    rules: Mapping[Kind, RegionRules] = RULES,
+    rules: Mapping[RegionKind, RegionRules] = RULES,
     min_gap: float = MIN_GAP,
 ) -> Selection:
     """Applies the rules to a width x height photo's regions.

@@ -22,17 +22,9 @@ CLASSICAL = frozenset(
 )  # fmt: skip
 """Nodes that edit without a model."""
 
-MOVING = frozenset(
-    {
-        "EditPairsLoadSample", "EditPairsFitSize", "EditPairsCropAroundMask", "EditPairsStitchCrop", "EditPairsBlendEdit",
-        "EditPairsMatchColour", "EditPairsPickBest", "EditPairsFilterPhoto", "EditPairsDrawRegions",
-    }
-)  # fmt: skip
-"""Nodes of ours that give out pictures and paint nothing of their own."""
-
 PAINTING = frozenset({"EditPairsDiffusersEdit"})
-"""Nodes of ours that have a model paint. The rest of ours gives out masks, boxes and words, which a test holds against
-their outputs."""
+"""Nodes of ours that have a model paint. The rest of ours paints nothing of its own, which a test holds against their
+outputs."""
 
 SECOND = "EditPairsLoadSecondImage"
 

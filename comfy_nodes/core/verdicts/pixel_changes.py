@@ -111,12 +111,63 @@ def find(
         everywhere: all of the picture was to change, its colours too, so that none of it tells of noise and a tone is an edit.
     """
     side = _cell_side(source.shape[0], source.shape[1])
-    before, after = cell_means(source, side), cell_means(edited, side)
-    meant = np.zeros(before.shape[:2], dtype=bool)
-    if region is not None:
-        meant = cell_means(region[..., None].view(np.uint8), side)[..., 0] > 0
+    marks = np.zeros(source.shape[:2], dtype=bool) if region is None else region
+    meant = cell_means(marks[..., None].view(np.uint8), side)[..., 0] > 0
     trusted = ~meant if (~meant).mean() >= MIN_TRUSTED else np.ones_like(meant)
+    pair = _superposed(source, edited, meant, trusted, put_back, side)
+    drift = Drift() if put_back else colour_drift.find(pair.before, pair.after, trusted & ~pair.gone)
+    removed = Drift() if not drift.is_flicker or (everywhere and drift.is_tone) else drift
+    residual = pair.after - removed.applied(pair.before)
+    residual[pair.gone] = 0
 
+    size = _largest(np.abs(_box_mean(residual)))
+    expected = NOISE + TEXTURE * _contrast(pair.before)
+    scale = unrest = UNKNOWN_NOISE
+    if not put_back and not everywhere:
+        quiet, median = np.quantile((size / expected)[trusted], (QUIET, 0.5))
+        scale, unrest = float(median) / MEDIAN_OF_NORMAL, float(quiet) / QUIET_OF_NORMAL
+    least = np.maximum(COHERENT * levels, SIGNIFICANT * min(MAX_NOISE, max(1.0, scale)) * expected)
+    changed = size > least
+    # The mean reaches a cell beyond the change: the cell itself has to have a part in it.
+    changed &= _largest(np.abs(residual)) > least / 2
+    changed &= _box_sum(changed.astype(np.uint8)) >= NEIGHBOURS
+    mask = _pixels(changed, pair.source, pair.edited, side, removed, COHERENT * levels)
+    around = _with_margin(meant)
+    beyond = mask & ~_enlarged(around, side, *mask.shape)
+    shadow = np.zeros_like(mask)
+    if region is not None and (changed & ~around).any():
+        shadow = beyond & _enlarged(_joined(changed, meant, around), side, *mask.shape)
+    return Change(
+        mask=mask,
+        cells=int(changed.sum()),
+        motion=replace(pair.motion, dx=pair.motion.dx * side, dy=pair.motion.dy * side),
+        drift=drift,
+        noise=float(np.median(size[trusted])),
+        unrest=unrest,
+        extra=float((beyond & ~shadow).mean()) if region is not None else 0.0,
+        shadow=float(shadow.mean()),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Superposed:
+    """Two pictures after the motion between them was taken out."""
+
+    source: np.ndarray
+    edited: np.ndarray
+    """uint8 [H, W, 3]."""
+    before: np.ndarray
+    after: np.ndarray
+    """Their cells' means, float32."""
+    motion: Motion
+    gone: np.ndarray
+    """bool, the cells that only one of the pictures has."""
+
+
+def _superposed(
+    source: np.ndarray, edited: np.ndarray, meant: np.ndarray, trusted: np.ndarray, put_back: bool, side: int
+) -> _Superposed:
+    before, after = cell_means(source, side), cell_means(edited, side)
     moved = alignment.motion(before, after, meant if put_back else trusted, shift_only=put_back)
     gone = np.zeros_like(meant)
     if moved.is_similarity:
@@ -131,38 +182,7 @@ def find(
         gone = _edge(meant.shape, moved)
         if put_back:
             gone |= ~meant
-    drift = Drift() if put_back else colour_drift.find(before, after, trusted & ~gone)
-    removed = Drift() if not drift.is_flicker or (everywhere and drift.is_tone) else drift
-    residual = after - removed.applied(before)
-    residual[gone] = 0
-
-    size = _largest(np.abs(_box_mean(residual)))
-    expected = NOISE + TEXTURE * _contrast(before)
-    scale = unrest = UNKNOWN_NOISE
-    if not put_back and not everywhere:
-        quiet, median = np.quantile((size / expected)[trusted], (QUIET, 0.5))
-        scale, unrest = float(median) / MEDIAN_OF_NORMAL, float(quiet) / QUIET_OF_NORMAL
-    least = np.maximum(COHERENT * levels, SIGNIFICANT * min(MAX_NOISE, max(1.0, scale)) * expected)
-    changed = size > least
-    # The mean reaches a cell beyond the change: the cell itself has to have a part in it.
-    changed &= _largest(np.abs(residual)) > least / 2
-    changed &= _box_sum(changed.astype(np.uint8)) >= NEIGHBOURS
-    mask = _pixels(changed, source, edited, side, removed, COHERENT * levels)
-    around = _with_margin(meant)
-    beyond = mask & ~_enlarged(around, side, *mask.shape)
-    shadow = np.zeros_like(mask)
-    if region is not None and (changed & ~around).any():
-        shadow = beyond & _enlarged(_joined(changed, meant, around), side, *mask.shape)
-    return Change(
-        mask=mask,
-        cells=int(changed.sum()),
-        motion=replace(moved, dx=moved.dx * side, dy=moved.dy * side),
-        drift=drift,
-        noise=float(np.median(size[trusted])),
-        unrest=unrest,
-        extra=float((beyond & ~shadow).mean()) if region is not None else 0.0,
-        shadow=float(shadow.mean()),
-    )
+    return _Superposed(source, edited, before, after, moved, gone)
 
 
 def cell_means(image: np.ndarray, side: int) -> np.ndarray:
@@ -263,17 +283,13 @@ def _box_mean(values: np.ndarray) -> np.ndarray:
 
 def _contrast(cells: np.ndarray) -> np.ndarray:
     """float32 [H, W]: how far brightness reaches within 3 x 3 cells, in levels."""
-    light = np.pad(cells.mean(axis=2), 1, mode="edge")
-    high = np.maximum(np.maximum(light[:-2], light[1:-1]), light[2:])
-    low = np.minimum(np.minimum(light[:-2], light[1:-1]), light[2:])
-    high = np.maximum(np.maximum(high[:, :-2], high[:, 1:-1]), high[:, 2:])
-    low = np.minimum(np.minimum(low[:, :-2], low[:, 1:-1]), low[:, 2:])
-    contrast: np.ndarray = high - low
+    cv2 = alignment.opencv()
+    contrast: np.ndarray = cv2.morphologyEx(cells.mean(axis=2), cv2.MORPH_GRADIENT, np.ones((3, 3)))
     return contrast
 
 
 def _with_margin(meant: np.ndarray) -> np.ndarray:
     """The region's cells and those within its margin."""
-    for _ in range(max(2, round(MARGIN * float(meant.sum()) ** 0.5))):
-        meant = _box_sum(meant.astype(np.uint8)) > 0
-    return meant
+    reach = max(2, round(MARGIN * float(meant.sum()) ** 0.5))
+    wide: np.ndarray = alignment.opencv().dilate(meant.astype(np.uint8), np.ones((3, 3)), iterations=reach) > 0
+    return wide

@@ -59,7 +59,7 @@ def measure(
 
 
 @dataclass(frozen=True)
-class Place:
+class Landing:
     """Where a change lies against the region that was meant; shares are 0 to 1, and 0 where there is nothing to share."""
 
     covered: float
@@ -70,11 +70,11 @@ class Place:
     """Intersection over union of change and region."""
 
 
-def place(changed: np.ndarray, region: np.ndarray) -> Place:
+def landing(changed: np.ndarray, region: np.ndarray) -> Landing:
     """Compares the change with the region, both bool [H, W]."""
     both = float(np.count_nonzero(changed & region))
     meant, found = float(np.count_nonzero(region)), float(np.count_nonzero(changed))
-    return Place(
+    return Landing(
         covered=both / meant if meant else 0.0,
         within=both / found if found else 0.0,
         overlap=both / (meant + found - both) if both else 0.0,
@@ -111,7 +111,7 @@ def verify(
     change = pixel_changes.find(
         source, edited, edit_mask if put_back else meant, put_back, limits.levels, everywhere=limits.recolours
     )
-    where = None if meant is None else place(change.mask, meant)
+    where = None if meant is None else landing(change.mask, meant)
     promised = counted.outside_max if edit_mask is not None else 0
     size = None if region is None else float(region.mean())
     reason = _fault(change, where, promised, size, limits)
@@ -119,7 +119,7 @@ def verify(
     return Scores(_values(counted, change, where, verdict), verdict, reason, voices=("pixels",)), change.mask
 
 
-def _fault(change: Change, where: Place | None, outside: int, region: float | None, limits: Limits) -> str:
+def _fault(change: Change, where: Landing | None, outside: int, region: float | None, limits: Limits) -> str:
     """Why the edit is rejected; empty when it is kept.
 
     Args:
@@ -152,7 +152,7 @@ def _fault(change: Change, where: Place | None, outside: int, region: float | No
     return "" if where is None or region is None else _misplaced(change, where, region, limits)
 
 
-def _misplaced(change: Change, where: Place, region: float, limits: Limits) -> str:
+def _misplaced(change: Change, where: Landing, region: float, limits: Limits) -> str:
     """What is wrong with where the edit lies; empty when nothing is."""
     if where.covered < limits.min_covered:
         return f"half done: {where.covered:.1%} of the region changed, under {limits.min_covered:.1%}"
@@ -176,7 +176,7 @@ def _flicker(change: Change) -> str:
     return " and ".join(found)
 
 
-def _values(counted: PixelChange, change: Change, where: Place | None, verdict: Verdict) -> dict[str, float]:
+def _values(counted: PixelChange, change: Change, where: Landing | None, verdict: Verdict) -> dict[str, float]:
     values = {
         "pixel.inside_changed": counted.inside_changed,
         "pixel.inside_mean": counted.inside_mean,

@@ -17,7 +17,7 @@ from ..instructions.wording import Language
 from .claims import NO_EDIT, VERIFIER, Verified
 from .verdicts import SAYS, Scores
 
-Said = Literal["done", "undone", "nothing"]
+Statement = Literal["done", "undone", "nothing"]
 
 NOT_DONE = "what was asked for was not done"
 
@@ -52,7 +52,7 @@ _UNDONE = (
     r"the instruction (?:was not|has not been) (?:followed|carried out)",
     r"(?:该|此)?编辑(?:没有|未)(?:完成|进行)",
 )
-_GENERAL: dict[Said, re.Pattern[str]] = {
+_GENERAL: dict[Statement, re.Pattern[str]] = {
     "nothing": re.compile("|".join(_NOTHING), re.IGNORECASE),
     "done": re.compile("|".join(_DONE), re.IGNORECASE),
     "undone": re.compile("|".join(_UNDONE), re.IGNORECASE),
@@ -101,7 +101,7 @@ def verdict_of(words: str, instruction: str, language: Language) -> Verified | N
     return Verified(Scores(values, "reject", reason, voices=VERIFIER), "", report)
 
 
-def _said(words: str, instruction: str, language: Language) -> Said | None:
+def _said(words: str, instruction: str, language: Language) -> Statement | None:
     """What all sentences agree on. Words without an end may have been cut off, and are not read."""
     plain = re.sub(r"[*_`]", "", unicodedata.normalize("NFKC", words).replace("\u2019", "'"))
     plain = re.sub(
@@ -121,7 +121,7 @@ def _said(words: str, instruction: str, language: Language) -> Said | None:
     return said
 
 
-def _sentence(text: str, instruction: str, language: Language) -> Said | None:
+def _sentence(text: str, instruction: str, language: Language) -> Statement | None:
     text = _CONFIRMED.sub("", text, count=1) if _CONFIRMED.match(text) else text
     alone = _ALONE.search(text)
     plain = text[: alone.start()] if alone and alone.end() == len(text) else text
@@ -130,7 +130,7 @@ def _sentence(text: str, instruction: str, language: Language) -> Said | None:
     return said if plain == text or said == "done" else None
 
 
-def _english(text: str, instruction: str) -> Said | None:
+def _english(text: str, instruction: str) -> Statement | None:
     verb, *wanted = _words(instruction)
     if verb not in _PARTICIPLES:
         return None
@@ -155,7 +155,7 @@ def _words(text: str, verb: str = "") -> list[str]:
     return [one for one in words if one not in ("the", "a", "an", "please")]
 
 
-def _chinese(text: str, instruction: str) -> Said | None:
+def _chinese(text: str, instruction: str) -> Statement | None:
     asked = _CHINESE_COMMAND.fullmatch(instruction.rstrip("\u3002. "))
     found = _CHINESE_PASSIVE.fullmatch(text)
     if not asked or not found:

@@ -15,7 +15,7 @@ from typing import Literal
 from .rubrics import nearest
 from .verdicts import SAYS, Scores, Verdict, Voice, combine
 
-Outcome = Literal["ok", "failed", "missing"]
+Compared = Literal["ok", "failed", "missing"]
 
 _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
@@ -47,7 +47,7 @@ class Threshold:
     sign: str
     bound: float
 
-    def outcome(self, value: float | None) -> Outcome:
+    def outcome(self, value: float | None) -> Compared:
         if value is None:
             return "missing"
         known = nearest(value) if self.is_rounded else value
@@ -64,12 +64,12 @@ class Threshold:
 
 
 @dataclass(frozen=True)
-class Row:
+class Ruling:
     """What became of one threshold."""
 
     threshold: Threshold
     value: float | None
-    outcome: Outcome
+    outcome: Compared
 
 
 def parse(text: str) -> list[Threshold]:
@@ -93,7 +93,7 @@ def parse(text: str) -> list[Threshold]:
     return found
 
 
-def decide(given: Sequence[Scores], policy: Sequence[Threshold], verdicts: bool) -> tuple[Scores, list[Row]]:
+def decide(given: Sequence[Scores], policy: Sequence[Threshold], verdicts: bool) -> tuple[Scores, list[Ruling]]:
     """All scores of one edit as one, and what became of each threshold.
 
     One that fails rejects; one whose score is missing leaves the edit unscored, unless something rejects it.
@@ -109,7 +109,7 @@ def decide(given: Sequence[Scores], policy: Sequence[Threshold], verdicts: bool)
     if not policy and not given:
         return Scores({}, "unscored", "no verifier is wired to Filter Edit Pair"), []
     values = combine(given).values
-    rows = [Row(one, values.get(one.score), one.outcome(values.get(one.score))) for one in policy]
+    rows = [Ruling(one, values.get(one.score), one.outcome(values.get(one.score))) for one in policy]
     failed = [f"{row.threshold} does not hold ({row.value:.4g})" for row in rows if row.outcome == "failed"]
     missing = [f"{row.threshold}: there is no such score" for row in rows if row.outcome == "missing"]
     counted = list(given) if verdicts else [_overruled(one, rows) for one in given]
@@ -124,14 +124,14 @@ def decide(given: Sequence[Scores], policy: Sequence[Threshold], verdicts: bool)
     return replace(decided, values=decided.values | said), rows
 
 
-def _overruled(found: Scores, rows: Sequence[Row]) -> Scores:
+def _overruled(found: Scores, rows: Sequence[Ruling]) -> Scores:
     """Scores whose verdict does not count: who did not keep the edit vouches for it only by scores that are asked for."""
     asked = {_VOICES.get(row.threshold.score.partition(".")[0]) for row in rows}
     voices = tuple(one for one in found.voices if found.verdict == "keep" or one in asked)
     return replace(found, verdict="keep", reason="", voices=voices)
 
 
-def table(rows: Sequence[Row]) -> str:
+def table(rows: Sequence[Ruling]) -> str:
     """The thresholds as a Markdown table; empty where there are none."""
     if not rows:
         return ""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..instructions.wording import Box
+from ..boxes import Box, iou, shared
 from .verdicts import SAYS, Scores, Verdict
 
 MIN_OVERLAP = 0.3
@@ -44,7 +44,7 @@ _TAIL = re.compile(
 
 
 @dataclass(frozen=True)
-class Question:
+class Inquiry:
     """What is asked of the detector about one operation."""
 
     op: str
@@ -78,7 +78,7 @@ def thing_of(target: str) -> str:
     return _ARTICLE.sub("", _TAIL.sub("", words)).strip() or _ARTICLE.sub("", words)
 
 
-def says_all(questions: Sequence[Question], steps: int) -> bool:
+def says_all(questions: Sequence[Inquiry], steps: int) -> bool:
     """Whether these questions are about all that an edit does, and about what is there afterwards as well.
 
     Args:
@@ -88,7 +88,7 @@ def says_all(questions: Sequence[Question], steps: int) -> bool:
 
 
 def weigh(
-    questions: Sequence[Question], before: Sequence[Find], after: Sequence[Find], overlap: float
+    questions: Sequence[Inquiry], before: Sequence[Find], after: Sequence[Find], overlap: float
 ) -> tuple[dict[str, float], Verdict, str]:
     """What the finds of both pictures say of the operations: values, verdict, reason.
 
@@ -140,7 +140,7 @@ def weigh(
 def bystanders(finds: Sequence[Find], regions: Sequence[Box]) -> list[Box]:
     """Boxes of people before the edit that lie outside all regions."""
     return [
-        one.box for one in finds if _same(one.name, PERSON) and not any(_touch(one.box, region) for region in regions)
+        one.box for one in finds if _same(one.name, PERSON) and not any(shared(one.box, region) for region in regions)
     ]
 
 
@@ -175,27 +175,6 @@ def scores(values: Mapping[str, float], verdict: Verdict, reason: str, whole: bo
     own = {"witness.keep": SAYS[verdict]} if verdict in SAYS else {}
     said = f"witness: {reason}" if reason else ""
     return Scores({**values, **own}, verdict, said, voices=("detector",) if own and whole else ())
-
-
-def iou(one: Box, other: Box) -> float:
-    """Intersection over union of two boxes, 0 to 1."""
-    inside = _shared(one, other)
-    union = _area(one) + _area(other) - inside
-    return inside / union if union > 0 else 0.0
-
-
-def _touch(one: Box, other: Box) -> bool:
-    return _shared(one, other) > 0
-
-
-def _shared(one: Box, other: Box) -> float:
-    width = min(one[2], other[2]) - max(one[0], other[0])
-    height = min(one[3], other[3]) - max(one[1], other[1])
-    return max(width, 0.0) * max(height, 0.0)
-
-
-def _area(box: Box) -> float:
-    return max(box[2] - box[0], 0.0) * max(box[3] - box[1], 0.0)
 
 
 def _same(one: str, other: str) -> bool:

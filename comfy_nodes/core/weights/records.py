@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Answer = Literal["yes", "no", "unclear"]
+Permission = Literal["yes", "no", "unclear"]
 
 Policy = Literal["any", "commercial", "train"]
 """What a user needs of every model in a graph: nothing, that it may be used commercially, or that its outputs may
@@ -27,9 +27,9 @@ class Licence:
 
     name: str
     """SPDX identifier, or the licence's own name."""
-    commercial: Answer
+    commercial: Permission
     """Whether the weights may be used commercially."""
-    trains: Answer
+    trains: Permission
     """Whether other models may be trained on what they put out."""
     clause: str
     """Where that stands and what it says, in few words."""
