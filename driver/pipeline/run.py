@@ -71,7 +71,7 @@ def stages_of(run: Run, workflows: Sequence[Workflow], ended: ExitStack) -> list
     if not own.lacks_regions():
         return [own]
     try:
-        annotate = workflows[0].beside(ANNOTATE.name)
+        annotate = workflows[0].beside(ANNOTATE.name, run.options.licence_policy)
     except RunError as error:
         own.grounding = Unavailable(f"the annotate stage cannot run ({error})")
         return [own]

@@ -115,8 +115,8 @@ class Stage(ABC):
             # An input that was refused may be mended without any sign of it in what was planned from.
             journal.set("plan", "" if journal.refused_inputs() else self.basis)
             self.run.tell(enrolled.line())
-        if options.retry_failed is not None and not journal.retry_failed(options.retry_failed or None):
-            self._nothing_to_retry(options.retry_failed)
+        if options.retry_failed is not None:
+            self._retry(options.retry_failed)
 
     def planned(self) -> Iterator[Planned]:
         """Its samples, as the command line asks for them.
@@ -128,11 +128,13 @@ class Stage(ABC):
             raise KeyboardInterrupt
         return planned(self.run.options, self.run.source, self.workflows, self.grounding)
 
-    def _nothing_to_retry(self, error_class: str) -> None:
-        if error_class:
-            classes = {*self.journal.failure_types(), *self.journal.failure_types(skipped=True)}
-            known = ", ".join(sorted(classes)) or "none"
-            say(f"--retry-failed {error_class}: no sample has that class; there are: {known}")
+    def _retry(self, error_class: str) -> None:
+        """Lets failed samples wait again: those of one error type, or all where it is empty."""
+        if self.journal.retry_failed(error_class or None) or not error_class:
+            return
+        classes = {*self.journal.failure_types(), *self.journal.failure_types(skipped=True)}
+        known = ", ".join(sorted(classes)) or "none"
+        say(f"--retry-failed {error_class}: no sample has that class; there are: {known}")
 
     def work(self) -> None:
         """Runs what waits through its workflow, one workflow after the other.

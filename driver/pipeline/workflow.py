@@ -42,8 +42,6 @@ class Workflow:
     file: WorkflowFile
     graph: BatchGraph
     profile: str
-    policy: Policy
-    """What licences of weights have to allow."""
 
     @property
     def aim(self) -> Aim:
@@ -61,8 +59,11 @@ class Workflow:
         """What holds for photos that bring no words; None where a node may write some. Those in `workflows/` are examples."""
         return self.graph.words if self.profile == "custom" else None
 
-    def beside(self, name: str) -> Workflow:
+    def beside(self, name: str, policy: Policy) -> Workflow:
         """Another workflow of ours on the same servers, as its file has it.
+
+        Args:
+            policy: what licences of weights have to allow.
 
         Raises:
             RunError: it does not fit a server, as a node or a model is missing, or a licence forbids it.
@@ -71,9 +72,9 @@ class Workflow:
         file = WorkflowFile.read(path)
         info = self.agreement.object_info
         api = file.to_api(info)
-        _say(check_licences(api, self.policy))
+        _say(check_licences(api, policy))
         graph = BatchGraph.bind(api, info)
-        return Workflow(self.hosts, _agree(_answering(self.hosts), graph), file, graph, profile, self.policy)
+        return Workflow(self.hosts, _agree(_answering(self.hosts), graph), file, graph, profile)
 
     def check(self, server: ComfyServer) -> tuple[str, ...]:
         """Lines to be said of a server that comes, or comes back.
@@ -131,7 +132,7 @@ def open_workflows(options: RunOptions, names: Sequence[str], work: Path) -> Ite
         away = [f"{host.name} does not answer; it joins when it does" for host in hosts if host not in there]
         _say((*filter(None, alone), *away, *(line for one in agreements for line in one.warnings)))
         yield [
-            Workflow(hosts, agreement, file, graph, profile, options.licence_policy)
+            Workflow(hosts, agreement, file, graph, profile)
             for agreement, file, graph, (_, profile) in zip(agreements, files, graphs, found, strict=True)
         ]
 
