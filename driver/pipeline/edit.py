@@ -16,8 +16,6 @@ from .workflow import Workflow
 class EditStage(Stage):
     """Pairs in shards, kept ones and all others, with their report and dataset card."""
 
-    gives = "edit pairs"
-
     def __init__(self, run: Run, workflows: Sequence[Workflow]):
         super().__init__(run, workflows, run.folder.journal, EditHarvester(run.folder.spool))
 

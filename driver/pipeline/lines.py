@@ -16,10 +16,11 @@ from ..disk import write_lines
 from ..engine.harvest import RecordHarvester
 from ..journal import Journal
 from ..report.page import Gallery
-from ..report.summary import Summary
+from ..report.summary import Gives, Summary
 from ..samples import Planned
 from .facts import environment
 from .folder import claim, summarise
+from .plan import outdated
 from .stage import Run, Stage
 from .workflow import Workflow
 
@@ -30,6 +31,7 @@ class LineStage(Stage):
     kind: ClassVar[type[AnnotationRecord] | type[InstructionRecord]]
     file: ClassVar[str]
     """The file's name."""
+    gives: ClassVar[Gives]
 
     def __init__(self, run: Run, workflows: Sequence[Workflow], journal: Journal | None = None):
         """
@@ -76,6 +78,10 @@ class AnnotateStage(LineStage):
     @property
     def title(self) -> str:
         return ANNOTATE.name
+
+    @cached_property
+    def due(self) -> bool:
+        return outdated(self.journal, self.run.source, self.basis)
 
     def lacks_regions(self) -> bool:
         """No: it finds them."""

@@ -11,7 +11,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import ClassVar
 
 from comfy_nodes.core.services import budget
 
@@ -28,7 +27,7 @@ from ..monitor.log import RunLog
 from ..monitor.metrics import Metrics
 from ..monitor.terminal import Progress
 from ..options import RunOptions
-from ..report.summary import Gives, Summary
+from ..report.summary import Summary
 from ..samples import Grounding, Planned
 from ..stopping import StopRequest
 from ..terminal import say
@@ -60,8 +59,6 @@ class Run:
 class Stage(ABC):
     """One stage, to be planned, worked off and finished in this order."""
 
-    gives: ClassVar[Gives]
-
     def __init__(self, run: Run, workflows: Sequence[Workflow], journal: Journal, harvester: Harvester):
         """
         Args:
@@ -92,7 +89,7 @@ class Stage(ABC):
 
     @cached_property
     def due(self) -> bool:
-        """Whether the input is to be gone through."""
+        """Whether the input is to be gone through: it is another one, or what failed, regions too, is tried again."""
         return self.run.options.retry_failed is not None or outdated(self.journal, self.run.source, self.basis)
 
     def lacks_regions(self) -> bool:
