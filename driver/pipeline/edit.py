@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from ..dataset.dataset import FACTS
 from ..engine.harvest import EditHarvester
 from ..report.summary import Summary
 from ..terminal import say
 from .facts import environment
-from .stage import Run, Stage
-from .workflow import Workflow
+from .stage import Stage
 
 
 class EditStage(Stage):
     """Pairs in shards, kept ones and all others, with their report and dataset card."""
 
-    def __init__(self, run: Run, workflows: Sequence[Workflow]):
-        super().__init__(run, workflows, run.folder.journal, EditHarvester(run.folder.spool))
+    @property
+    def harvester(self) -> EditHarvester:
+        return EditHarvester(self.run.folder.spool)
 
     def finish(self) -> Summary:
         """Writes the dataset. Samples whose pictures are found to be gone or changed on disk are made again first."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -20,9 +20,7 @@ from ..report.summary import Gives, Summary
 from ..samples import Planned
 from .facts import environment
 from .folder import claim, summarise
-from .plan import outdated
-from .stage import Run, Stage
-from .workflow import Workflow
+from .stage import Stage, outdated
 
 
 class LineStage(Stage):
@@ -33,12 +31,9 @@ class LineStage(Stage):
     """The file's name."""
     gives: ClassVar[Gives]
 
-    def __init__(self, run: Run, workflows: Sequence[Workflow], journal: Journal | None = None):
-        """
-        Args:
-            journal: None for the run's own.
-        """
-        super().__init__(run, workflows, journal or run.folder.journal, RecordHarvester(self.kind))
+    @property
+    def harvester(self) -> RecordHarvester:
+        return RecordHarvester(self.kind)
 
     def finish(self) -> Summary:
         """Writes the file, and a report that shows photos where they are files of this machine."""
@@ -95,8 +90,9 @@ class RegionsStage(AnnotateStage):
     """Regions for photos that have none, ahead of the run's own stage: that one's grounding. Keeps a journal of its own
     in the run's folder, so that nothing is annotated twice."""
 
-    def __init__(self, run: Run, workflow: Workflow):
-        super().__init__(run, [workflow], Journal(run.folder.path / "annotate.sqlite"))
+    @cached_property
+    def journal(self) -> Journal:
+        return Journal(self.run.folder.path / "annotate.sqlite")
 
     @cached_property
     def basis(self) -> str:

@@ -5,7 +5,6 @@ Shared by the run and its dry run, so that one shows what the other does.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 
 from ..errors import RunError
@@ -13,7 +12,6 @@ from ..graph.api import INSTRUCTION_SINK
 from ..graph.file import AUTO
 from ..inputs.quotas import Quotas, wanted_kinds
 from ..inputs.source import BUNDLED, Source
-from ..journal import Journal
 from ..options import RunOptions
 from ..samples import Grounding, Planned
 from .workflow import Workflow
@@ -66,22 +64,3 @@ def planned(
         quotas = Quotas(wanted_kinds(options.kinds), options.kinds_per_region)
         return source.plan_kinds(quotas, options.seed, grounding)
     return source.plan([workflow.aim for workflow in workflows], options.regions, options.seed, grounding)
-
-
-def outdated(journal: Journal, source: Source, plan: str) -> bool:
-    """Whether the input is to be gone through: what the journal was planned from is not what there is now."""
-    return journal.get("plan") != plan or (source.names_files and journal.moved(source.stamp))
-
-
-def plan_of(options: RunOptions, source: Source, workflows: Sequence[Workflow]) -> str:
-    """What decides which samples a run has: where it is the same as last time, inputs aren't gone through again."""
-    chosen = [
-        [[workflow.graph.task, workflow.words] for workflow in workflows],
-        options.regions,
-        options.annotate,
-        options.limit,
-        options.kinds,
-        options.kinds_per_region,
-        options.keep_stale,
-    ]
-    return json.dumps([source.fingerprint(), *chosen])

@@ -76,7 +76,7 @@ def stages_of(run: Run, workflows: Sequence[Workflow], ended: ExitStack) -> list
         own.grounding = Unavailable(f"the annotate stage cannot run ({error})")
         return [own]
     say(f"finding regions first for photos that have none ({annotate.file.path.name})")
-    first = RegionsStage(run, annotate)
+    first = RegionsStage(run, [annotate])
     ended.callback(first.journal.close)
     own.grounding = first
     return [first, own]

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -34,7 +35,7 @@ from ..terminal import say
 from .claimed import AsClaimed
 from .facts import run_facts
 from .folder import OutputFolder
-from .plan import outdated, plan_of, planned
+from .plan import planned
 from .workflow import Workflow
 
 
@@ -56,21 +57,25 @@ class Run:
             log.close()
 
 
+@dataclass(eq=False)
 class Stage(ABC):
     """One stage, to be planned, worked off and finished in this order."""
 
-    def __init__(self, run: Run, workflows: Sequence[Workflow], journal: Journal, harvester: Harvester):
-        """
-        Args:
-            workflows: at least one; several are of one task each, on the same servers.
-            journal: claimed for these workflows at the latest when it is planned.
-        """
-        self.run = run
-        self.workflows = workflows
-        self.journal = journal
-        self.harvester = harvester
-        self.grounding: Grounding | None = None
-        """What an earlier stage found in photos without a region."""
+    run: Run
+    workflows: Sequence[Workflow]
+    """At least one; several are of one task each, on the same servers."""
+    grounding: Grounding | None = None
+    """What an earlier stage found in photos without a region."""
+
+    @cached_property
+    def journal(self) -> Journal:
+        """How far its samples came: the run's."""
+        return self.run.folder.journal
+
+    @property
+    @abstractmethod
+    def harvester(self) -> Harvester:
+        """Brings home what its sink leaves."""
 
     @cached_property
     def facts(self) -> RunFacts:
@@ -84,8 +89,18 @@ class Stage(ABC):
 
     @cached_property
     def basis(self) -> str:
-        """What its samples are planned from; "" where nobody will ask."""
-        return plan_of(self.run.options, self.run.source, self.workflows)
+        """What decides which samples it has; "" where nobody will ask."""
+        options = self.run.options
+        chosen = [
+            [[workflow.graph.task, workflow.words] for workflow in self.workflows],
+            options.regions,
+            options.annotate,
+            options.limit,
+            options.kinds,
+            options.kinds_per_region,
+            options.keep_stale,
+        ]
+        return json.dumps([self.run.source.fingerprint(), *chosen])
 
     @cached_property
     def due(self) -> bool:
@@ -192,3 +207,8 @@ class Stage(ABC):
         """What its calls to services came to. A stage that asks no service opens no ledger, and makes none."""
         asks = any(workflow.graph.profiles() for workflow in self.workflows)
         return budget.spent(self.journal.get("run_id") or "") if asks else budget.Spent()
+
+
+def outdated(journal: Journal, source: Source, basis: str) -> bool:
+    """Whether the input is to be gone through: what the journal was planned from is not what there is now."""
+    return journal.get("plan") != basis or (source.names_files and journal.moved(source.stamp))
