@@ -63,13 +63,18 @@ def served(sink: str = EDIT_SINK, task: str = "remove", lacking: str = "") -> Se
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Iterator[Run]:
-    """Over a photo with a mask and one without."""
-    photos = tmp_path / "photos"
-    photos.mkdir()
+def photos(tmp_path: Path) -> Path:
+    """A photo with a mask and one without."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
     for name in ("bare", "marked"):
-        (photos / f"{name}.jpg").write_bytes(picture())
-    (photos / "marked.mask.png").write_bytes(mask_picture())
+        (folder / f"{name}.jpg").write_bytes(picture())
+    (folder / "marked.mask.png").write_bytes(mask_picture())
+    return folder
+
+
+@pytest.fixture
+def run(photos: Path, tmp_path: Path) -> Iterator[Run]:
     folder = OutputFolder(tmp_path / "out")
     yield Run(RunOptions("remove", folder.path), Source(photos), folder, StopRequest())
     folder.close()
@@ -101,16 +106,16 @@ def test_regions_are_found_first_where_photos_lack_them(
     assert "finding regions first" in capsys.readouterr().err
 
 
-def test_none_are_sought_where_nobody_wants_them(run: Run, ended: ExitStack) -> None:
+def test_none_are_sought_where_nobody_wants_them(run: Run, ended: ExitStack, photos: Path) -> None:
     never = replace(run, options=replace(run.options, annotate="never"))
     assert sorts(stages_of(never, [served()], ended)) == [EditStage]
-    (run.source.root / "bare.jpg").unlink()  # type: ignore[operator]
+    (photos / "bare.jpg").unlink()
     assert sorts(stages_of(run, [served()], ended)) == [EditStage]
 
 
-def test_a_stage_that_was_planned_from_the_same_is_not_planned_again(run: Run, ended: ExitStack) -> None:
+def test_a_stage_that_was_planned_from_the_same_is_not_planned_again(run: Run, ended: ExitStack, photos: Path) -> None:
     only_marked = replace(run, options=replace(run.options, annotate="never"))
-    (run.source.root / "bare.jpg").unlink()  # type: ignore[operator]
+    (photos / "bare.jpg").unlink()
     (own,) = stages_of(only_marked, [served()], ended)
     own.plan()
     assert own.journal.counts()["pending"] == 1
