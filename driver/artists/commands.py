@@ -16,7 +16,7 @@ from ..comfyui.client import ComfyServer
 from ..dataset.publish import publish
 from ..inputs.source import Source
 from ..pipeline.servers import running_hosts
-from ..pipeline.stage import nodes_of
+from ..pipeline.workflow import nodes_of
 from ..report.summary import Summary
 from ..terminal import plain, say
 

@@ -15,8 +15,8 @@ from ..graph.judges import looks
 from ..options import RunOptions
 from ..samples import Planned, Sample, Unusable
 from ..terminal import plain
-from .plan import check_kinds, open_source, planned, workflows
-from .stage import Stage, open_stages
+from .plan import check_kinds, open_source, planned, workflow_names
+from .workflow import Workflow, open_workflows
 
 PHOTO_PIXELS = 1024 * 1024
 """What a photo is taken to have in an estimate of costs. Ours."""
@@ -27,29 +27,29 @@ def dry_run(options: RunOptions) -> None:
     source = open_source(options)
     with (
         tempfile.TemporaryDirectory(prefix="editpairs-") as scratch,
-        open_stages(options, workflows(options, source), Path(scratch)) as stages,
+        open_workflows(options, workflow_names(options, source), Path(scratch)) as workflows,
     ):
-        check_kinds(options, stages)
+        check_kinds(options, workflows)
         refused: Counter[tuple[str, str]] = Counter()
         usable: Counter[str] = Counter()
         own_words: Counter[str] = Counter()
-        for one in _taken(planned(options, source, stages, None), options.limit):
+        for one in _taken(planned(options, source, workflows, None), options.limit):
             if isinstance(one, Unusable):
                 refused["skipped" if one.failure.skipped else "unusable", one.failure.message] += 1
             elif isinstance(one, Sample):
                 usable[one.task] += 1
                 own_words[one.task] += one.words_of_graph
-        labels = source.labels([stage.aim for stage in stages])
-        version = stages[0].agreement.stats["system"]["comfyui_version"]
-        _show("server", f"{', '.join(host.name for host in stages[0].hosts)} (ComfyUI {version})")
-        for stage in stages:
-            number = usable[stage.graph.task] if len(stages) > 1 else usable.total()
-            for name, text in {**_graph(stage), **_estimates(stage, number)}.items():
+        labels = source.labels([workflow.aim for workflow in workflows])
+        version = workflows[0].agreement.stats["system"]["comfyui_version"]
+        _show("server", f"{', '.join(host.name for host in workflows[0].hosts)} (ComfyUI {version})")
+        for workflow in workflows:
+            number = usable[workflow.graph.task] if len(workflows) > 1 else usable.total()
+            for name, text in {**_graph(workflow), **_estimates(workflow, number)}.items():
                 _show(name, text)
-            if len(stages) > 1:
+            if len(workflows) > 1:
                 _show("samples", f"{number} to edit")
-            if without := own_words[stage.graph.task]:
-                _show("words", f"{without} bring none: they get the workflow's own, {(stage.words or '')[:60]!r}")
+            if without := own_words[workflow.graph.task]:
+                _show("words", f"{without} bring none: they get the workflow's own, {(workflow.words or '')[:60]!r}")
         found = Counter(what for what, _ in refused.elements())
         _show("all samples", f"{usable.total()} to edit, {found['skipped']} skipped, {found['unusable']} unusable")
         if labels:
@@ -74,13 +74,13 @@ def _show(name: str, text: str) -> None:
     print(plain(f"{name:>14}: {text}"))
 
 
-def _graph(stage: Stage) -> dict[str, str]:
+def _graph(workflow: Workflow) -> dict[str, str]:
     """What was found in a workflow, as lines."""
-    graph = stage.graph
+    graph = workflow.graph
     seconds = "".join(f"; Load Second Image #{node_id}: {role}" for node_id, role in graph.seconds().items())
-    paid = partner.paid_nodes(graph.api, stage.agreement.object_info)
+    paid = partner.paid_nodes(graph.api, workflow.agreement.object_info)
     found = {
-        "workflow": f"{stage.file.path} (profile {stage.profile}, task {graph.task})",
+        "workflow": f"{workflow.file.path} (profile {workflow.profile}, task {graph.task})",
         "source node": f"Load Edit Sample #{graph.source}; set for each sample: {', '.join(SAMPLE_INPUTS)}{seconds}",
         "sink node": f"{graph.api[graph.sink]['class_type']} #{graph.sink}",
         "further seeds": ", ".join(graph.seeds) or "none: every seed is wired to the source node",
@@ -94,11 +94,11 @@ def _graph(stage: Stage) -> dict[str, str]:
     return found
 
 
-def _estimates(stage: Stage, samples: int) -> dict[str, str]:
+def _estimates(workflow: Workflow, samples: int) -> dict[str, str]:
     """What the graph's calls to services may cost, at most, as lines."""
     found = {}
-    more = looks(stage.graph)
-    for name, questions in stage.graph.profiles().items():
+    more = looks(workflow.graph)
+    for name, questions in workflow.graph.profiles().items():
         try:
             profile = profiles.find(name)
         except profiles.VlmNotConfigured as error:

@@ -15,7 +15,6 @@ from filelock import FileLock, Timeout
 
 from comfy_nodes.core.ingredients import Ingredients
 from comfy_nodes.core.services import budget
-from comfy_nodes.core.tasks import ANNOTATE
 from comfy_nodes.core.whole_files import write_whole
 
 from ..dataset.dataset import ShardDamaged, Written, restore, unfinished, write_dataset
@@ -28,12 +27,13 @@ from ..errors import RunError
 from ..journal import Journal
 from ..report.page import Gallery, write_card, write_report
 from ..report.summary import Gives, Summary
-from .outcomes import finished_annotations, finished_instructions, write_annotation, write_instructions
 from .servers import SERVER
-from .stage import Stage
+from .workflow import Workflow
 
 SHOWN = 4
 """Differences that a refusal names. Ours."""
+
+_NOTHING = budget.Spent()
 
 
 class OutputFolder:
@@ -61,29 +61,31 @@ class OutputFolder:
         restore(path, self.work)
         self.journal = Journal(path / JOURNAL)
         self.spool = Spool(self.work / "spool")
-        self._asks = False
         self.found = Written()
         """What the last finish found beside the rows."""
 
-    def claim(self, stages: Sequence[Stage], seed: int) -> None:
+    def claim(self, workflows: Sequence[Workflow], seed: int) -> None:
         """Makes the folder these workflows' and this seed's, or sees that it is.
 
         Raises:
             RunError: it belongs to others; the message says what differs.
         """
-        claim(self.journal, stages, seed, self.path)
-        self._asks = any(stage.graph.profiles() for stage in stages)
-        for stage in stages:
-            ui, api = workflow_files(stage.graph.task if len(stages) > 1 else "")
-            if stage.file.ui is not None:
-                self._write_json(ui, stage.file.ui)
-            self._write_json(api, stage.graph.api)
+        claim(self.journal, workflows, seed, self.path)
+        for workflow in workflows:
+            ui, api = workflow_files(workflow.graph.task if len(workflows) > 1 else "")
+            if workflow.file.ui is not None:
+                self._write_json(ui, workflow.file.ui)
+            self._write_json(api, workflow.graph.api)
 
-    def finish(self, facts: RunFacts, task: str, environment: dict[str, Any], layout: str) -> Summary:
+    def finish(
+        self, facts: RunFacts, task: str, environment: dict[str, Any], layout: str, spent: budget.Spent = _NOTHING
+    ) -> Summary:
         """Turns finished edits into a dataset with its report.
 
         Args:
+            task: what they were for, in a word.
             layout: how rows become files: hf, imgedit or wds.
+            spent: on calls to services.
         """
         gallery, lost, rebuilt, damaged = None, list[str](), False, set[object]()
         while gallery is None:
@@ -97,65 +99,19 @@ class OutputFolder:
                     raise
                 damaged.add(error.place)
         self.found = Written(tuple(lost), rebuilt)
-        summary = self._summarise(facts, task)
+        summary = summarise(self.journal, facts, task, spent)
         write_card(self.path, summary, environment)
-        return self._conclude(summary, environment, gallery)
+        self.conclude(summary, environment, gallery)
+        return summary
 
-    def finish_annotation(self, facts: RunFacts, environment: dict[str, Any], photos: Path | None) -> Summary:
-        """Turns finished annotations into `annotation.jsonl` with its report.
-
-        Args:
-            photos: folder that the annotations' paths are relative to; None where they are no files of this machine.
-        """
-        write_annotation(self.journal, self.path, facts)
-        count = self.journal.counts()["done"]
-        gallery = Gallery.of_annotations(finished_annotations(self.journal, facts), count, photos)
-        return self._conclude(self._summarise(facts, ANNOTATE.name, "annotated photos"), environment, gallery)
-
-    def finish_instructions(
-        self, facts: RunFacts, task: str, environment: dict[str, Any], photos: Path | None
-    ) -> Summary:
-        """Turns finished writing into `instructions.jsonl` with its report; `photos` as for annotations."""
-        write_instructions(self.journal, self.path, facts)
-        summary = self._summarise(facts, task, "instructions")
-        gallery = Gallery.of_annotations(finished_instructions(self.journal, facts), summary.kept, photos)
-        return self._conclude(summary, environment, gallery)
-
-    def _conclude(self, summary: Summary, environment: dict[str, Any], gallery: Gallery) -> Summary:
+    def conclude(self, summary: Summary, environment: dict[str, Any], gallery: Gallery) -> None:
+        """Writes what every run leaves: tables of how samples went, versions that took part, and the report."""
         write_table(self.path / "failed.parquet", self.journal.failures(), FAILED_SCHEMA)
         write_table(self.path / "skipped.parquet", self.journal.failures(skipped=True), FAILED_SCHEMA)
         write_table(self.path / "telemetry.parquet", self.journal.telemetry(), TELEMETRY_SCHEMA)
         self._write_json("environment.json", environment)
         skipped = self.journal.failures(skipped=True)
         write_report(self.path, summary, self.journal.failures(), skipped, environment, gallery)
-        return summary
-
-    def _summarise(self, facts: RunFacts, task: str, gives: Gives = "edit pairs") -> Summary:
-        counts = self.journal.counts()
-        seconds = self.journal.edit_seconds()
-        # A run that asks no service opens no ledger, and makes none.
-        spent = budget.spent(self.journal.get("run_id") or "") if self._asks else budget.Spent()
-        return Summary(
-            workflow=facts.workflow,
-            profile=facts.profile,
-            task=task,
-            samples=sum(counts[state] for state in ("pending", "done", "failed", "skipped")),
-            kept=counts["keep"],
-            rejected=counts["reject"],
-            unscored=counts["unscored"],
-            failed=counts["failed"],
-            skipped=counts["skipped"],
-            pending=counts["pending"],
-            failures=dict(self.journal.failure_types().most_common()),
-            skips=dict(self.journal.failure_types(skipped=True).most_common()),
-            retired=self.journal.retired(),
-            reasons=dict(self.journal.reject_reasons().most_common()),
-            seconds=round(seconds, 2),
-            samples_per_second=round(counts["done"] / seconds, 3) if seconds else 0.0,
-            gives=gives,
-            vlm_calls=spent.calls,
-            vlm_usd=round(spent.usd, 4),
-        )
 
     def close(self) -> None:
         """Gives the folder free. What only a run needs goes, unless rows still wait in it; of a run that never began, everything."""
@@ -180,6 +136,40 @@ class OutputFolder:
             raise disk_error(error, self.path) from None
 
 
+def summarise(
+    journal: Journal, facts: RunFacts, task: str, spent: budget.Spent, gives: Gives = "edit pairs"
+) -> Summary:
+    """What a journal's samples came to.
+
+    Args:
+        task: what they were for, in a word.
+        spent: on calls to services.
+    """
+    counts = journal.counts()
+    seconds = journal.edit_seconds()
+    return Summary(
+        workflow=facts.workflow,
+        profile=facts.profile,
+        task=task,
+        samples=sum(counts[state] for state in ("pending", "done", "failed", "skipped")),
+        kept=counts["keep"],
+        rejected=counts["reject"],
+        unscored=counts["unscored"],
+        failed=counts["failed"],
+        skipped=counts["skipped"],
+        pending=counts["pending"],
+        failures=dict(journal.failure_types().most_common()),
+        skips=dict(journal.failure_types(skipped=True).most_common()),
+        retired=journal.retired(),
+        reasons=dict(journal.reject_reasons().most_common()),
+        seconds=round(seconds, 2),
+        samples_per_second=round(counts["done"] / seconds, 3) if seconds else 0.0,
+        gives=gives,
+        vlm_calls=spent.calls,
+        vlm_usd=round(spent.usd, 4),
+    )
+
+
 def workflow_files(task: str) -> tuple[str, str]:
     """How a run's copies of a workflow are called: in UI format, and as it ran.
 
@@ -195,14 +185,14 @@ def workflow_files(task: str) -> tuple[str, str]:
     return f"workflow{end}", f"workflow_api{end}"
 
 
-def claim(journal: Journal, stages: Sequence[Stage], seed: int, folder: Path) -> None:
-    """Makes a journal these stages' and this seed's, or sees that it is: same graphs, same content behind them.
+def claim(journal: Journal, workflows: Sequence[Workflow], seed: int, folder: Path) -> None:
+    """Makes a journal these workflows' and this seed's, or sees that it is: same graphs, same content behind them.
 
     Raises:
         RunError: it belongs to others; the message says what differs.
     """
-    nodes = [node for stage in stages for node in stage.graph.canonical()]
-    content = [stage.agreement.ingredients.model_dump(mode="json") for stage in stages]
+    nodes = [node for workflow in workflows for node in workflow.graph.canonical()]
+    content = [workflow.agreement.ingredients.model_dump(mode="json") for workflow in workflows]
     wanted = {"graph": json.dumps(nodes, ensure_ascii=False), "seed": str(seed), "content": json.dumps(content)}
     for name, value in wanted.items():
         known = journal.get(name)

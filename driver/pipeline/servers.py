@@ -45,12 +45,9 @@ def running_hosts(server: str | None, servers: int | None, work: Path) -> Iterat
 
 def _foreign(listed: str) -> list[OwnServer | ForeignServer]:
     """Servers by address, or by the name that `servers.toml` gives one."""
-    return [ForeignServer(_named(one.strip())) for one in listed.split(",")]
-
-
-def _named(word: str) -> ComfyServer:
-    login = named(word)
-    return ComfyServer(login.address, login) if login else ComfyServer(word)
+    words = [word.strip() for word in listed.split(",")]
+    logins = [(word, named(word)) for word in words]
+    return [ForeignServer(ComfyServer(login.address, login) if login else ComfyServer(word)) for word, login in logins]
 
 
 def _own(servers: int | None, work: Path) -> list[OwnServer | ForeignServer]:

@@ -1,225 +1,214 @@
-"""A workflow on the run's servers: found or started, converted, addressed, checked, ready to take samples."""
+"""A stage of a run: samples in a journal, the workflows that they go through, and what becomes of their records.
+
+`run.py` goes through a list of stages and knows no more of them than stands here. What each sort is of its own stands in
+`lines.py` (annotate, write) and `edit.py` (edit, verify).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+import json
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
 
-from comfy_nodes.core.tasks import VERIFY, task_named
-from comfy_nodes.core.taxonomy import EDITOR
-from comfy_nodes.core.weights.records import Policy
+from comfy_nodes.core.services import budget
 
 from ..comfyui.answering import at_once
-from ..comfyui.client import ComfyServer
-from ..comfyui.gpus import has_gpu
-from ..comfyui.hosts import ForeignServer
-from ..comfyui.own import OwnServer
-from ..errors import RunError
-from ..graph import partner
-from ..graph.api import EDIT_SINK, INSTRUCTION_SINK, SOURCE_CLASS, Api
-from ..graph.bound import BatchGraph
-from ..graph.checks import apply_settings
-from ..graph.file import AUTO, WorkflowFile, find_workflow, passed_over
-from ..graph.judges import unvouched, with_judges
-from ..graph.licences import check_licences
+from ..dataset.rows import RunFacts
+from ..disk import Watermark
+from ..engine.harvest import Harvester
+from ..engine.local import Pace, run_pool
+from ..engine.pool import Pool
+from ..inputs.source import Source
+from ..journal import Journal
+from ..monitor.listeners import Reporter, Reporters
+from ..monitor.log import RunLog
+from ..monitor.metrics import Metrics
+from ..monitor.terminal import Progress
 from ..options import RunOptions
-from ..samples import Aim, Context
+from ..report.summary import Summary
+from ..samples import Grounding, Planned
+from ..stopping import StopRequest
 from ..terminal import say
-from .preflight import Agreement, agree, check_join
-from .servers import running_hosts
+from .claimed import AsClaimed
+from .facts import run_facts
+from .folder import OutputFolder
+from .plan import planned
+from .workflow import Workflow
 
 
 @dataclass(frozen=True)
-class Stage:
-    """One workflow on the run's servers."""
+class Run:
+    """What all stages of a run share."""
 
-    hosts: list[OwnServer | ForeignServer]
-    agreement: Agreement
-    """What the servers have in common for this graph."""
-    file: WorkflowFile
-    graph: BatchGraph
-    profile: str
-    policy: Policy
-    """What licences of weights have to allow."""
+    options: RunOptions
+    source: Source
+    folder: OutputFolder
+    stop: StopRequest
+
+    def tell(self, line: str) -> None:
+        """Says a line outside of the work, if it is one."""
+        if line:
+            say(line)
+            log = RunLog(self.folder.path)
+            log.say(line)
+            log.close()
+
+
+@dataclass(eq=False)
+class Stage(ABC):
+    """One stage, to be planned, worked off and finished in this order."""
+
+    run: Run
+    workflows: Sequence[Workflow]
+    """At least one; several are of one task each, on the same servers."""
+    grounding: Grounding | None = None
+    """What an earlier stage found in photos without a region."""
+
+    @cached_property
+    def journal(self) -> Journal:
+        """How far its samples came: the run's."""
+        return self.run.folder.journal
 
     @property
-    def aim(self) -> Aim:
-        """What samples it takes."""
-        context: Context = "none"
-        if self.graph.sink_class == INSTRUCTION_SINK:
-            context = "names"
-        elif self.graph.keeps_off:
-            context = "masks"
-        seconds = frozenset(self.graph.seconds().values())
-        return Aim(task_named(self.graph.task), seconds, context, self.profile != "custom", words=self.words)
+    @abstractmethod
+    def harvester(self) -> Harvester:
+        """Brings home what its sink leaves."""
+
+    @cached_property
+    def facts(self) -> RunFacts:
+        """What its records have in common."""
+        return run_facts(self.workflows)
 
     @property
-    def words(self) -> str | None:
-        """What holds for photos that bring no words; None where a node may write some. Those in `workflows/` are examples."""
-        return self.graph.words if self.profile == "custom" else None
+    def title(self) -> str:
+        """What it makes, in a word: its tasks."""
+        return ", ".join(workflow.graph.task for workflow in self.workflows)
 
-    def beside(self, name: str) -> Stage:
-        """Another workflow of ours on the same servers, as its file has it.
-
-        Raises:
-            RunError: it does not fit a server, as a node or a model is missing, or a licence forbids it.
-        """
-        path, profile = find_workflow(name, self.profile)
-        file = WorkflowFile.read(path, "--workflow")
-        info = self.agreement.object_info
-        api = file.to_api(info)
-        _say(check_licences(api, self.policy))
-        graph = BatchGraph.bind(api, info, file)
-        return Stage(self.hosts, _agree(_answering(self.hosts), graph), file, graph, profile, self.policy)
-
-    def check(self, server: ComfyServer) -> tuple[str, ...]:
-        """Lines to be said of a server that comes, or comes back.
-
-        Raises:
-            RunError: it does not fit the others.
-        """
-        return check_join(server, self.agreement)
-
-
-@contextmanager
-def open_stages(options: RunOptions, names: Sequence[str], work: Path) -> Iterator[list[Stage]]:
-    """Finds or starts the servers and checks the workflows against them.
-
-    Args:
-        options: the command line: profile, server, servers, set.
-        names: names or paths of the workflows. Several are of edit tasks, one each.
-        work: where files of servers of our own go.
-
-    Raises:
-        RunError: no server, no such workflow, one that does not fit the other, or two for one task.
-    """
-    wanted = _profile(options)
-    if wanted:
-        # What is wrong with a file is said before a server is started for it.
-        for name in names:
-            WorkflowFile.read(find_workflow(name, wanted)[0], "--workflow")
-    with running_hosts(options.server, options.servers, work) as hosts:
-        there = _answering(hosts)
-        first = there[0].server
-        stats = first.system_stats()
-        wanted = wanted or ("full" if any(one["type"] != "cpu" for one in stats["devices"]) else "classical")
-        object_info = nodes_of(first)
-        if options.workflow == AUTO and wanted == "classical" and len(names) > 1:
-            # What only a model can make is skipped with that reason, so that the rest is made.
-            names = [name for name in names if name != EDITOR]
-        found = [find_workflow(name, wanted) for name in names]
-        _say(filter(None, (passed_over(name, path) for name, (path, _) in zip(names, found, strict=True))))
-        if options.profile == "auto" and (taken := _without_models(names, found)):
-            note = f"NO GPU: taking {', '.join(taken)}, which edit by classical image processing without any model"
-            say(note)
-        files = [WorkflowFile.read(path, "--workflow") for path, _ in found]
-        if options.judge:
-            files = [with_judges(file, options.judge, object_info) for file in files]
-        apis = [file.to_api(object_info) for file in files]
-        for setting in options.set:
-            _apply(setting, apis, object_info)
-        _say(line for api in apis for line in check_licences(api, options.licence_policy))
-        graphs = [BatchGraph.bind(api, object_info, file) for api, file in zip(apis, files, strict=True)]
-        _check_together(graphs, files)
-        agreements = [_agree(there, graph) for graph in graphs]
-        if options.judge and any(one.ingredients.profiles.get(options.judge) == {} for one in agreements):
-            raise RunError(f"--judge {options.judge}: {first.url} has no VLM profile of that name (docs/vlm.md)")
-        alone = [unvouched(graph, file) for graph, file in zip(graphs, files, strict=True)]
-        away = [f"{host.name} does not answer; it joins when it does" for host in hosts if host not in there]
-        _say((*filter(None, alone), *away, *(line for one in agreements for line in one.warnings)))
-        yield [
-            Stage(hosts, agreement, file, graph, profile, options.licence_policy)
-            for agreement, file, graph, (_, profile) in zip(agreements, files, graphs, found, strict=True)
+    @cached_property
+    def basis(self) -> str:
+        """What decides which samples it has; "" where nobody will ask."""
+        options = self.run.options
+        chosen = [
+            [[workflow.graph.task, workflow.words] for workflow in self.workflows],
+            options.regions,
+            options.annotate,
+            options.limit,
+            options.kinds,
+            options.kinds_per_region,
+            options.keep_stale,
         ]
+        return json.dumps([self.run.source.fingerprint(), *chosen])
 
+    @cached_property
+    def due(self) -> bool:
+        """Whether the input is to be gone through: it is another one, or what failed, regions too, is tried again."""
+        return self.run.options.retry_failed is not None or outdated(self.journal, self.run.source, self.basis)
 
-def nodes_of(server: ComfyServer) -> dict[str, Any]:
-    """A server's node list, with ours in it.
+    def lacks_regions(self) -> bool:
+        """Whether it is to be planned from photos of which some have no region, so that these are to be found first."""
+        if not self.due or self.run.options.annotate != "auto":
+            return False
+        needed = any(workflow.aim.task.regions for workflow in self.workflows)
+        return needed and next(self.run.source.unmarked(), None) is not None
 
-    Raises:
-        RunError: it lacks them.
-    """
-    found = server.object_info()
-    if SOURCE_CLASS not in found:
-        raise RunError(f"{server.url} has no EditPairs nodes: install this pack there and restart it")
-    return found
+    def plan(self) -> None:
+        """Takes down what it is to do, and lets failed samples wait again where the command line asks for it.
 
+        Raises:
+            RunError: the input as a whole cannot be used.
+        """
+        options, journal = self.run.options, self.journal
+        if self.due:
+            found = self.planned()
+            enrolled = journal.enrol(found, options.limit, self.run.source.same, options.keep_stale, whole=True)
+            # An input that was refused may be mended without any sign of it in what was planned from.
+            journal.set("plan", "" if journal.refused_inputs() else self.basis)
+            self.run.tell(enrolled.line())
+        if options.retry_failed is not None:
+            self._retry(options.retry_failed)
 
-def _say(lines: Iterable[str]) -> None:
-    """Each line once."""
-    for line in dict.fromkeys(lines):
-        say(line)
+    def planned(self) -> Iterator[Planned]:
+        """Its samples, as the command line asks for them.
 
+        Raises:
+            KeyboardInterrupt: the user stopped the run, so that an earlier stage may have left half of a grounding.
+        """
+        if self.run.stop.level:
+            raise KeyboardInterrupt
+        return planned(self.run.options, self.run.source, self.workflows, self.grounding)
 
-def _without_models(names: Sequence[str], found: Sequence[tuple[Path, str]]) -> list[str]:
-    """Files that are taken in the place of those that were named."""
-    return [
-        path.name
-        for name, (path, profile) in zip(names, found, strict=True)
-        if profile == "classical" and path.stem != Path(name).stem
-    ]
+    def _retry(self, error_class: str) -> None:
+        """Lets failed samples wait again: those of one error type, or all where it is empty."""
+        if self.journal.retry_failed(error_class or None) or not error_class:
+            return
+        classes = {*self.journal.failure_types(), *self.journal.failure_types(skipped=True)}
+        known = ", ".join(sorted(classes)) or "none"
+        say(f"--retry-failed {error_class}: no sample has that class; there are: {known}")
 
+    def work(self) -> None:
+        """Runs what waits through its workflow, one workflow after the other.
 
-def _apply(setting: str, apis: list[Api], object_info: dict[str, Any]) -> None:
-    """Carries out a setting in every graph that has its address.
+        Raises:
+            RunError: no server comes back, the disk is full, or nothing ever succeeds.
+        """
+        for workflow in self.workflows:
+            self._work(workflow, [workflow.graph.task] if len(self.workflows) > 1 else None)
 
-    Raises:
-        RunError: none has.
-    """
-    refused = []
-    for api in apis:
+    def _work(self, workflow: Workflow, tasks: Sequence[str] | None) -> None:
+        options, run_id = self.run.options, self.journal.get("run_id") or ""
+        reporter = self._reporter(workflow.graph.task)
+        begun = time.monotonic()
         try:
-            apply_settings(api, [setting], object_info)
-        except RunError as error:
-            refused.append(error)
-    if len(refused) == len(apis):
-        raise refused[0]
-
-
-def _check_together(graphs: list[BatchGraph], files: list[WorkflowFile]) -> None:
-    """
-    Raises:
-        RunError: one run cannot make a dataset with all of them.
-    """
-    if len(graphs) == 1:
-        return
-    by_task: dict[str, str] = {}
-    for graph, file in zip(graphs, files, strict=True):
-        name = file.path.name
-        if graph.sink_class != EDIT_SINK or graph.task == VERIFY.name:
-            raise RunError(f"--workflow {name}: makes no edits of one task: run it by itself")
-        if other := by_task.get(graph.task):
-            raise RunError(
-                f"--workflow {other},{name}: both are for {graph.task}: run one of them, or each into its own folder"
+            pool = Pool(
+                self.journal,
+                AsClaimed(self.harvester, workflow.graph.api, workflow.agreement.ingredients),
+                self.run.source,
+                reporter,
+                self.run.stop,
+                len(workflow.hosts),
+                options.attempts,
+                Watermark([self.run.folder.path.resolve()], int(options.min_free_gb * 1e9)),
+                tasks,
+                workflow.aim.seconds,
             )
-        by_task[graph.task] = name
+            pace = Pace(options.samples_per_prompt, options.recycle)
+            graph = workflow.graph.booked(run_id, options.budget_usd)
+            info = workflow.agreement.object_info
+            run_pool(pool, list(workflow.hosts), graph, info, pace, options.seed, workflow.check)
+            if not self.journal.counts()["pending"]:
+                at_once([partial(host.leave, run_id) for host in workflow.hosts])
+        finally:
+            reporter.close()
+            self.journal.add_edit_seconds(time.monotonic() - begun)
+
+    def _reporter(self, task: str) -> Reporters:
+        """All who are told how the work goes."""
+        options, folder, counts = self.run.options, self.run.folder.path, self.journal.counts()
+        over = counts["done"] + counts["failed"] + counts["skipped"]
+        total = over + counts["pending"]
+        shown = Progress(task, total, over, counts["failed"], counts["skipped"])
+        listeners: list[Reporter] = [shown, RunLog(folder)]
+        if options.metrics_port:
+            listeners.append(Metrics(options.metrics_port, total, over, {"output": folder}))
+        return Reporters(listeners)
+
+    @abstractmethod
+    def finish(self) -> Summary:
+        """Leaves what its records become, and says what it came to. May be called while samples still wait.
+
+        Raises:
+            RunError: the disk is full.
+        """
+
+    def spent(self) -> budget.Spent:
+        """What its calls to services came to. A stage that asks no service opens no ledger, and makes none."""
+        asks = any(workflow.graph.profiles() for workflow in self.workflows)
+        return budget.spent(self.journal.get("run_id") or "") if asks else budget.Spent()
 
 
-def _answering(hosts: Sequence[OwnServer | ForeignServer]) -> list[OwnServer | ForeignServer]:
-    """Those that answer now.
-
-    Raises:
-        RunError: none does.
-    """
-    up = at_once([host.running for host in hosts])
-    if not any(up):
-        raise RunError(f"{hosts[0].name} does not answer any more: see to it and run the same command again")
-    return [host for host, answers in zip(hosts, up, strict=True) if answers]
-
-
-def _agree(there: Sequence[OwnServer | ForeignServer], graph: BatchGraph) -> Agreement:
-    found = agree([host.server for host in there], graph.api)
-    paid = partner.notes(graph.api, found.object_info, [host.server.url for host in there])
-    return replace(found, warnings=(*found.warnings, *paid))
-
-
-def _profile(options: RunOptions) -> str | None:
-    """`full` or `classical`, where it can be known before a server answers."""
-    if options.profile != "auto":
-        return str(options.profile)
-    if options.server:
-        return None
-    return "full" if has_gpu() else "classical"
+def outdated(journal: Journal, source: Source, basis: str) -> bool:
+    """Whether the input is to be gone through: what the journal was planned from is not what there is now."""
+    return journal.get("plan") != basis or (source.names_files and journal.moved(source.stamp))

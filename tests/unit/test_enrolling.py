@@ -19,7 +19,7 @@ from driver.errors import RunError
 from driver.inputs.source import Source, digest
 from driver.inputs.storage import LocalStorage
 from driver.journal import BEFORE_ALL, Journal
-from driver.pipeline.plan import outdated
+from driver.pipeline.stage import outdated
 from driver.samples import Aim, Sample, Spare, Unusable
 from tests.unit.source_making import mask_picture, picture
 

@@ -1,0 +1,226 @@
+"""A workflow on the run's servers: found or started, converted, addressed, checked, ready to take samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from comfy_nodes.core.tasks import VERIFY, task_named
+from comfy_nodes.core.taxonomy import EDITOR
+from comfy_nodes.core.weights.records import Policy
+
+from ..comfyui.answering import at_once
+from ..comfyui.client import ComfyServer
+from ..comfyui.gpus import has_gpu
+from ..comfyui.hosts import ForeignServer
+from ..comfyui.own import OwnServer
+from ..errors import RunError
+from ..graph import partner
+from ..graph.api import EDIT_SINK, INSTRUCTION_SINK, SOURCE_CLASS, Api
+from ..graph.bound import BatchGraph
+from ..graph.checks import apply_settings
+from ..graph.file import AUTO, WorkflowFile, find_workflow, passed_over
+from ..graph.judges import unvouched, with_judges
+from ..graph.licences import check_licences
+from ..options import RunOptions
+from ..samples import Aim, Context
+from ..terminal import say
+from .preflight import Agreement, agree, check_join
+from .servers import running_hosts
+
+
+@dataclass(frozen=True)
+class Workflow:
+    """One workflow on the run's servers."""
+
+    hosts: list[OwnServer | ForeignServer]
+    agreement: Agreement
+    """What the servers have in common for this graph."""
+    file: WorkflowFile
+    graph: BatchGraph
+    profile: str
+
+    @property
+    def aim(self) -> Aim:
+        """What samples it takes."""
+        context: Context = "none"
+        if self.graph.sink_class == INSTRUCTION_SINK:
+            context = "names"
+        elif self.graph.keeps_off:
+            context = "masks"
+        seconds = frozenset(self.graph.seconds().values())
+        return Aim(task_named(self.graph.task), seconds, context, self.profile != "custom", words=self.words)
+
+    @property
+    def words(self) -> str | None:
+        """What holds for photos that bring no words; None where a node may write some. Those in `workflows/` are examples."""
+        return self.graph.words if self.profile == "custom" else None
+
+    def beside(self, name: str, policy: Policy) -> Workflow:
+        """Another workflow of ours on the same servers, as its file has it.
+
+        Args:
+            policy: what licences of weights have to allow.
+
+        Raises:
+            RunError: it does not fit a server, as a node or a model is missing, or a licence forbids it.
+        """
+        path, profile = find_workflow(name, self.profile)
+        file = WorkflowFile.read(path, "--workflow")
+        info = self.agreement.object_info
+        api = file.to_api(info)
+        _say(check_licences(api, policy))
+        graph = BatchGraph.bind(api, info, file)
+        return Workflow(self.hosts, _agree(_answering(self.hosts), graph), file, graph, profile)
+
+    def check(self, server: ComfyServer) -> tuple[str, ...]:
+        """Lines to be said of a server that comes, or comes back.
+
+        Raises:
+            RunError: it does not fit the others.
+        """
+        return check_join(server, self.agreement)
+
+
+@contextmanager
+def open_workflows(options: RunOptions, names: Sequence[str], work: Path) -> Iterator[list[Workflow]]:
+    """Finds or starts the servers and checks the workflows against them.
+
+    Args:
+        options: the command line: profile, server, servers, set.
+        names: names or paths of the workflows. Several are of edit tasks, one each.
+        work: where files of servers of our own go.
+
+    Raises:
+        RunError: no server, no such workflow, one that does not fit the other, or two for one task.
+    """
+    wanted = _profile(options)
+    if wanted:
+        # What is wrong with a file is said before a server is started for it.
+        for name in names:
+            WorkflowFile.read(find_workflow(name, wanted)[0], "--workflow")
+    with running_hosts(options.server, options.servers, work) as hosts:
+        there = _answering(hosts)
+        first = there[0].server
+        stats = first.system_stats()
+        wanted = wanted or ("full" if any(one["type"] != "cpu" for one in stats["devices"]) else "classical")
+        object_info = nodes_of(first)
+        if options.workflow == AUTO and wanted == "classical" and len(names) > 1:
+            # What only a model can make is skipped with that reason, so that the rest is made.
+            names = [name for name in names if name != EDITOR]
+        found = [find_workflow(name, wanted) for name in names]
+        _say(filter(None, (passed_over(name, path) for name, (path, _) in zip(names, found, strict=True))))
+        if options.profile == "auto" and (taken := _without_models(names, found)):
+            note = f"NO GPU: taking {', '.join(taken)}, which edit by classical image processing without any model"
+            say(note)
+        files = [WorkflowFile.read(path, "--workflow") for path, _ in found]
+        if options.judge:
+            files = [with_judges(file, options.judge, object_info) for file in files]
+        apis = [file.to_api(object_info) for file in files]
+        for setting in options.set:
+            _apply(setting, apis, object_info)
+        _say(line for api in apis for line in check_licences(api, options.licence_policy))
+        graphs = [BatchGraph.bind(api, object_info, file) for api, file in zip(apis, files, strict=True)]
+        _check_together(graphs, files)
+        agreements = [_agree(there, graph) for graph in graphs]
+        if options.judge and any(one.ingredients.profiles.get(options.judge) == {} for one in agreements):
+            raise RunError(f"--judge {options.judge}: {first.url} has no VLM profile of that name (docs/vlm.md)")
+        alone = [unvouched(graph, file) for graph, file in zip(graphs, files, strict=True)]
+        away = [f"{host.name} does not answer; it joins when it does" for host in hosts if host not in there]
+        _say((*filter(None, alone), *away, *(line for one in agreements for line in one.warnings)))
+        yield [
+            Workflow(hosts, agreement, file, graph, profile)
+            for agreement, file, graph, (_, profile) in zip(agreements, files, graphs, found, strict=True)
+        ]
+
+
+def nodes_of(server: ComfyServer) -> dict[str, Any]:
+    """A server's node list, with ours in it.
+
+    Raises:
+        RunError: it lacks them.
+    """
+    found = server.object_info()
+    if SOURCE_CLASS not in found:
+        raise RunError(f"{server.url} has no EditPairs nodes: install this pack there and restart it")
+    return found
+
+
+def _say(lines: Iterable[str]) -> None:
+    """Each line once."""
+    for line in dict.fromkeys(lines):
+        say(line)
+
+
+def _without_models(names: Sequence[str], found: Sequence[tuple[Path, str]]) -> list[str]:
+    """Files that are taken in the place of those that were named."""
+    return [
+        path.name
+        for name, (path, profile) in zip(names, found, strict=True)
+        if profile == "classical" and path.stem != Path(name).stem
+    ]
+
+
+def _apply(setting: str, apis: list[Api], object_info: dict[str, Any]) -> None:
+    """Carries out a setting in every graph that has its address.
+
+    Raises:
+        RunError: none has.
+    """
+    refused = []
+    for api in apis:
+        try:
+            apply_settings(api, [setting], object_info)
+        except RunError as error:
+            refused.append(error)
+    if len(refused) == len(apis):
+        raise refused[0]
+
+
+def _check_together(graphs: list[BatchGraph], files: list[WorkflowFile]) -> None:
+    """
+    Raises:
+        RunError: one run cannot make a dataset with all of them.
+    """
+    if len(graphs) == 1:
+        return
+    by_task: dict[str, str] = {}
+    for graph, file in zip(graphs, files, strict=True):
+        name = file.path.name
+        if graph.sink_class != EDIT_SINK or graph.task == VERIFY.name:
+            raise RunError(f"--workflow {name}: makes no edits of one task: run it by itself")
+        if other := by_task.get(graph.task):
+            raise RunError(
+                f"--workflow {other},{name}: both are for {graph.task}: run one of them, or each into its own folder"
+            )
+        by_task[graph.task] = name
+
+
+def _answering(hosts: Sequence[OwnServer | ForeignServer]) -> list[OwnServer | ForeignServer]:
+    """Those that answer now.
+
+    Raises:
+        RunError: none does.
+    """
+    up = at_once([host.running for host in hosts])
+    if not any(up):
+        raise RunError(f"{hosts[0].name} does not answer any more: see to it and run the same command again")
+    return [host for host, answers in zip(hosts, up, strict=True) if answers]
+
+
+def _agree(there: Sequence[OwnServer | ForeignServer], graph: BatchGraph) -> Agreement:
+    found = agree([host.server for host in there], graph.api)
+    paid = partner.notes(graph.api, found.object_info, [host.server.url for host in there])
+    return replace(found, warnings=(*found.warnings, *paid))
+
+
+def _profile(options: RunOptions) -> str | None:
+    """`full` or `classical`, where it can be known before a server answers."""
+    if options.profile != "auto":
+        return str(options.profile)
+    if options.server:
+        return None
+    return "full" if has_gpu() else "classical"
