@@ -20,8 +20,9 @@ from ..dataset.publish import publish
 from ..dataset.rows import RunFacts
 from ..disk import Watermark
 from ..engine.harvest import EditHarvester, Harvester, RecordHarvester
-from ..engine.local import Pace, run_pool
+from ..engine.local import run_pool
 from ..engine.pool import Pool
+from ..engine.work import Work
 from ..errors import RunError
 from ..graph.api import ANNOTATION_SINK, INSTRUCTION_SINK
 from ..graph.licences import models_of
@@ -211,22 +212,19 @@ def _work(
     begun = time.monotonic()
     watermark = Watermark([folder.path.resolve()], int(options.min_free_gb * 1e9))
     try:
-        roles = stage.aim.seconds
-        pool = Pool(
-            journal,
-            AsClaimed(harvester, stage.graph.api, stage.agreement.ingredients),
+        work = Work(
+            stage.graph.booked(journal.get("run_id") or "", options.budget_usd),
+            stage.agreement.object_info,
             source,
-            reporter,
-            stop,
-            len(stage.hosts),
-            options.attempts,
-            watermark,
-            tasks,
-            roles,
+            stage.aim.seconds,
+            AsClaimed(harvester, stage.graph.api, stage.agreement.ingredients),
+            options.seed,
+            options.samples_per_prompt,
+            options.recycle,
+            stage.check,
         )
-        pace = Pace(options.samples_per_prompt, options.recycle)
-        graph = stage.graph.booked(journal.get("run_id") or "", options.budget_usd)
-        run_pool(pool, list(stage.hosts), graph, stage.agreement.object_info, pace, options.seed, stage.check)
+        pool = Pool(journal, work.stage, reporter, stop, len(stage.hosts), options.attempts, watermark, tasks)
+        run_pool(pool, list(stage.hosts), work)
         if not journal.counts()["pending"]:
             at_once([partial(host.leave, journal.get("run_id") or "") for host in stage.hosts])
     finally:

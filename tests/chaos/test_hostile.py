@@ -56,7 +56,7 @@ def test_a_misfit_that_is_all_that_is_left(driver: Patched, fake: Fakes, tmp_pat
     source, good = scene.photos(tmp_path / "photos", SAMPLES), fake("--seconds", 0.2)
     with Proxy(fake().url, late_misfit(tmp_path / "out")) as odd:
         run = ("--input", source, "--output", tmp_path / "out", *AT_ONCE)
-        waits = {"driver.comfyui.hosts.RETURN_SECONDS": 3.0, "driver.engine.worker.PATIENCE_SECONDS": 3.0}
+        waits = {"driver.comfyui.hosts.RETURN_SECONDS": 3.0, "driver.engine.recovery.PATIENCE_SECONDS": 3.0}
         process = driver.begin(waits, *run, server=f"{good.url},{odd.url}", workflow=EDIT)
         scene.during(process, lambda: odd.faults["misfit"], "the misfit")
         good.kill()
