@@ -9,7 +9,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
 
 from comfy_nodes.core.records import SampleFailure
 
@@ -111,7 +110,7 @@ class Pool:
                 items = [one.item for one in flight.open.values() if one.key not in self._copied]
                 if items:
                     self._copied.update(item.sample.key for item in items)
-                    return [Item(item.sample, copy=True) for item in items]
+                    return [Item(item.sample) for item in items]
         return []
 
     def drop_decided(self, flight: Flight) -> None:
@@ -254,9 +253,8 @@ class Pool:
         # What another server has too, or has finished, is left to it.
         done = {key for item in items if (key := item.sample.key) in self._copied and self.journal.ended(key)}
         left = [item for item in items if item.sample.key not in done and not self._flies(item.sample.key)]
-        waiting = [replace(item, copy=False) for item in left]
-        self._copied.difference_update(item.sample.key for item in waiting)
-        self.queue.put_back(waiting)
+        self._copied.difference_update(item.sample.key for item in left)
+        self.queue.put_back(left)
 
     def _flies(self, key: str) -> bool:
         with self._lock:
