@@ -98,10 +98,22 @@ class Health:
         self.pulse.finished()
         self.canary = False
 
-    def fault(self) -> None:
-        """It did not do what it was asked, whatever that was about."""
+    def rested(self) -> None:
+        """It was suspended for a while."""
+        self.canary = True
+
+    def fault(self, ill: bool = True) -> None:
+        """It did not do what it was asked.
+
+        Args:
+            ill: whether that speaks against the server, and not against one sample or for a missing login.
+        """
         self.faults += 1
-        self.in_a_row += 1
+        self.in_a_row += ill
+
+    def error(self) -> None:
+        """A node failed over a sample."""
+        self.errors += 1
 
     def doubt(self, key: str, why: str, alone: bool) -> None:
         """A sample has trouble that only it had so far."""

@@ -42,15 +42,13 @@ class Recovery:
     def recover(self, fault: ServerFault) -> bool:
         """Gets the server back and finds out which prompts it still has; False where it is given up."""
         health, alone = self._health, self._station.alone
+        health.fault(ill=not isinstance(fault, SampleFault | ServerLocked))
         if isinstance(fault, SampleFault):
-            health.faults += 1
             self._pool.reporter.say(str(fault))
             self._station.doubt(fault.key, str(fault))
             return True
         if isinstance(fault, ServerLocked):
-            health.faults += 1
             return self.come_back()
-        health.fault()
         if health.given_up(alone):
             raise RunError(f"{fault}, {health.in_a_row} times in a row; see to the server, then run this again", 1)
         self._pool.reporter.say(str(fault))
@@ -103,7 +101,7 @@ class Recovery:
         self._pool.reporter.say(f"{self._station.name} is suspended for {seconds:.0f} s: {why}")
         self._station.pauses("suspended")
         sleep(seconds, self._pool.ending)
-        self._health.canary = True
+        self._health.rested()
         self._station.works()
 
     # Being away.

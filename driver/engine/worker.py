@@ -279,18 +279,17 @@ class Worker:
         try:
             self._landing.collect(flight, slot, seconds)
         except SinkNotRun:
-            if self._station.packer.sink(slot, len(flight.posted)) not in job.ran:
-                return None
+            gone = self._station.packer.sink(slot, len(flight)) in job.ran
         except FileNotFoundError:
-            pass
+            gone = True
         else:
-            return None
-        return flight.open.pop(slot)
+            gone = False
+        return flight.open.pop(slot) if gone else None
 
     def _blamed(self, flight: Flight, node_id: str) -> int | None:
         """The place of the sample that a failed node belongs to; None where the node is shared by several."""
         slot = slot_of(node_id)
-        if slot is None and len(flight.posted) == 1:
+        if slot is None and len(flight) == 1:
             return next(iter(flight.open), None)
         return slot
 
@@ -300,7 +299,7 @@ class Worker:
             self._station.server.free()
             self._pool.out_of_memory(name, posted, failure)
             return
-        self._health.errors += 1
+        self._health.error()
         if self._health.fails_everything(self._station.alone):
             self._pool.returned([posted.item.elsewhere(name)])
             self._recovery.rest(f"{self._health.errors} samples in a row failed there ({failure.error_type})")

@@ -198,14 +198,15 @@ def test_prompts_that_were_taken_without_a_clear_word_are_waited_for(
     assert (sorted(told.finished_keys), told.failures) == (KEYS[:2], {})
 
 
+def anothers(route: str, name: str, body: bytes) -> bytes | None:
+    """All records are another sample's."""
+    return body.replace(name[:4].encode(), b"kxxx") if route == "GET /view" and name.endswith(".json") else None
+
+
 def test_a_server_whose_records_are_all_anothers_ends_the_run(edit: Run, journal: Journal, tmp_path: Path) -> None:
     """It costs no sample its row: those that were not tried yet go first, and six of them are the server's fault."""
-
-    def meddle(route: str, name: str, body: bytes) -> bytes | None:
-        return body.replace(name[:4].encode(), b"kxxx") if route == "GET /view" and name.endswith(".json") else None
-
     with (
-        serving(tmp_path / "fake", meddle) as url,
+        serving(tmp_path / "fake", anothers) as url,
         pytest.raises(RunError, match="6 samples in a row"),
     ):
         edit(url, keys=[f"k{number:03d}" for number in range(40)])
@@ -213,11 +214,8 @@ def test_a_server_whose_records_are_all_anothers_ends_the_run(edit: Run, journal
 
 
 def test_a_server_whose_records_are_anothers_leaves_all_to_another(edit: Run, tmp_path: Path) -> None:
-    def meddle(route: str, name: str, body: bytes) -> bytes | None:
-        return body.replace(name[:4].encode(), b"kxxx") if route == "GET /view" and name.endswith(".json") else None
-
     keys = [f"k{number:03d}" for number in range(40)]
-    with serving(tmp_path / "ill", meddle) as ill, serving(tmp_path / "well") as well:
+    with serving(tmp_path / "ill", anothers) as ill, serving(tmp_path / "well") as well:
         told = edit(ill, well, keys=keys)
     assert (sorted(told.finished_keys), told.failures) == (keys, {})
 

@@ -65,10 +65,17 @@ def test_faults_in_a_row_suspend_a_server_beside_others_and_end_the_run_of_one_a
     assert (many.suspended(alone=True), many.given_up(alone=False)) == (False, False)
 
 
+def test_faults_over_one_sample_are_counted_and_speak_against_nobody() -> None:
+    health = Health()
+    for _ in range(100):
+        health.fault(ill=False)
+    assert (health.faults, health.given_up(alone=True), health.suspended(alone=False)) == (100, False, False)
+
+
 def test_a_finished_sample_ends_every_row_and_is_not_forgotten_as_a_fault() -> None:
     health = faulty(100)
-    health.errors = 100
     for number in range(100):
+        health.error()
         health.doubt(f"k{number}", "why", alone=True)
     assert (health.given_up(True), health.mistrusted(True), health.fails_everything(False)) == (True, True, True)
     health.finished_sample()
