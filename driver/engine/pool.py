@@ -1,28 +1,23 @@
 """What the servers of a run share: the samples that wait, what became of them, and when to stop.
 
-The scheduler makes it and workers use it. Every word on a sample is spoken here, once, whoever brings it.
+Knows servers by their names. Every word on a sample is spoken here, once, whoever brings it.
 """
 
 from __future__ import annotations
 
-import hashlib
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
 
 from comfy_nodes.core.records import SampleFailure
-from comfy_nodes.core.regions.annotation import Provenance
 
 from ..errors import RunError
-from ..inputs.source import Source, digest
-from ..journal import Journal, Tries
-from ..monitor.listeners import Reporter, ServerView
-from ..places import Locator
-from ..samples import SECONDS, Sample
+from ..journal import Journal
+from ..monitor.listeners import Reporter
+from ..samples import Sample
 from ..stopping import StopRequest
-from .harvest import Harvest, Harvester
+from .harvest import Harvest
 from .prompts import Flight, Posted, sink_folder
 from .queue import Item, SampleQueue
 from .troubles import MAX_DEATHS, MAX_FAULTS, MAX_MEMORY_FAILURES, Trouble
@@ -37,54 +32,36 @@ STRAGGLER_FACTOR = 3.0
 """Times its expected end that a prompt is late before an idle server takes it too. Ours."""
 
 
-@dataclass(frozen=True)
-class Ready:
-    """A sample whose photo was read."""
-
-    item: Item
-    data: bytes
-    seconds: dict[str, bytes]
-    """Bytes of the pictures that belong to the photo and that the graph takes, by role."""
-    provenance: Provenance
-    tries: Tries
-
-
 class Pool:
     """The run's samples between its servers."""
 
     def __init__(
         self,
         journal: Journal,
-        harvester: Harvester,
-        source: Source,
+        stage: str,
         reporter: Reporter,
         stop: StopRequest,
         servers: int,
         attempts: int,
         room: Callable[[], str],
         tasks: Collection[str] | None = None,
-        roles: Collection[str] = (),
     ):
         """
         Args:
+            stage: what failures of the run's samples are filed under.
             servers: how many share the work.
             attempts: edits tried of each sample, after rejections and errors of its own.
             room: why nothing new may be begun now, such as a full disk; empty where it may.
             tasks: only samples of these tasks; None for all.
-            roles: of pictures beside the photo that the graph takes.
         """
         self.journal = journal
-        self.harvester = harvester
+        self.stage = stage
         self.reporter = reporter
         self.stop = stop
         self.servers = servers
-        self._source = source
-        self._roles = frozenset(roles)
         self._attempts = attempts
         self._room = room
         self._paused = ""
-        self.stage = "verify" if "edited" in roles else harvester.stage
-        """What failures of the run's samples are filed under."""
         self.adopted = self._adopted(tasks)
         held = frozenset(one.key for flight in self.adopted.values() for one in flight.posted)
         self.queue = SampleQueue(journal, held, tasks)
@@ -133,44 +110,8 @@ class Pool:
                 items = [one.item for one in flight.open.values() if one.key not in self._copied]
                 if items:
                     self._copied.update(item.sample.key for item in items)
-                    return [Item(item.sample, copy=True) for item in items]
+                    return [Item(item.sample) for item in items]
         return []
-
-    def ready(self, item: Item) -> Ready:
-        """Reads a sample's photo, and what belongs to it that the graph takes.
-
-        Raises:
-            PhotoError: one of them cannot be read.
-        """
-        located = {role: getattr(item.sample, role) for role in self._roles}
-        seconds = {role: self._source.read(file) for role, file in located.items() if file}
-        data = self._source.read(item.sample.file)
-        annotation = item.sample.annotation
-        self.journal.read_from(item.sample.key, digest([data, *(seconds[one] for one in SECONDS if one in seconds)]))
-        provenance = Provenance(
-            key=item.sample.key,
-            task=item.sample.own_task,
-            subtask=item.sample.subtask,
-            slot=item.sample.slot,
-            source_id=annotation.path,
-            source_path=annotation.path,
-            source_sha256=hashlib.sha256(data).hexdigest(),
-            source_licence=annotation.source_licence,
-            source_url=annotation.source_url,
-        )
-        return Ready(item, data, seconds, provenance, self.journal.tries(item.sample.key))
-
-    def suffix(self, file: Locator) -> str:
-        """The ending of a picture's file name."""
-        return self._source.suffix(file)
-
-    def source_sha256(self, item: Item) -> str:
-        """Hash of a sample's photo.
-
-        Raises:
-            PhotoError: it cannot be read.
-        """
-        return hashlib.sha256(self._source.read(item.sample.file)).hexdigest()
 
     def drop_decided(self, flight: Flight) -> None:
         """Takes those samples out of a prompt on which another server has had the word."""
@@ -260,8 +201,14 @@ class Pool:
             self.journal.release(posted.key)
             self._again([item], server, failure.error_type, failure.message)
 
-    def disturbed(self, server: str, posted: Sequence[Posted], trouble: Trouble, why: str) -> None:
-        """A server or the network came between: again with the same seed, but not for ever."""
+    def disturbed(
+        self, server: str, posted: Sequence[Posted], trouble: Trouble, why: str, its_own: bool = False
+    ) -> None:
+        """A server or the network came between: again with the same seed, but not for ever.
+
+        Args:
+            its_own: only this sample had it so far, and those that were not tried yet go first.
+        """
         again = []
         for one in posted:
             died = trouble is Trouble.DEATH
@@ -269,7 +216,8 @@ class Pool:
             if count >= (MAX_DEATHS if died else MAX_FAULTS):
                 self.fail(one.item.sample, SampleFailure(self.stage, trouble.value, f"{why}; {count} times"))
             else:
-                again.append(one.item.suspected() if died else one.item)
+                item = one.item.later(server) if its_own else one.item
+                again.append(item.suspected() if died else item)
         self._again(again, server, trouble.value, why)
 
     def returned(self, items: Sequence[Item]) -> None:
@@ -296,9 +244,6 @@ class Pool:
         """The run breaks off; what is done stays done."""
         self.broken = self.broken or error
 
-    def show(self, view: ServerView) -> None:
-        self.reporter.server(view)
-
     def _again(self, items: Sequence[Item], server: str, error_class: str, why: str) -> None:
         if items:
             self.reporter.retried(server, len(items), error_class, why)
@@ -308,9 +253,8 @@ class Pool:
         # What another server has too, or has finished, is left to it.
         done = {key for item in items if (key := item.sample.key) in self._copied and self.journal.ended(key)}
         left = [item for item in items if item.sample.key not in done and not self._flies(item.sample.key)]
-        waiting = [replace(item, copy=False) for item in left]
-        self._copied.difference_update(item.sample.key for item in waiting)
-        self.queue.put_back(waiting)
+        self._copied.difference_update(item.sample.key for item in left)
+        self.queue.put_back(left)
 
     def _flies(self, key: str) -> bool:
         with self._lock:

@@ -5,6 +5,7 @@ What cannot be read or is not taken by the server fails here, and the others go 
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,38 +22,44 @@ from ..comfyui.client import ComfyServer
 from ..dataset.binding import Origin
 from ..errors import PromptRefused, ServerFault, ServerGone, ServerLocked
 from ..graph.packs import Filling
-from ..samples import Sample
-from .pool import Pool, Ready
+from ..inputs.source import digest
+from ..journal import Tries
+from ..samples import SECONDS, Sample
+from .pool import Pool
 from .prompts import Posted, sink_folder
 from .queue import Item
 from .troubles import Trouble
+from .work import Work
 
 READERS = 8
 """Photos read at a time, which matters where they lie far away."""
 
 
 @dataclass(frozen=True)
-class Uploaded:
-    """A sample whose pictures the server has."""
+class Ready:
+    """A sample whose photo was read."""
 
-    ready: Ready
-    photo: str
-    """Its name there."""
-    seconds: dict[str, str]
-    """Names of the pictures that belong to it, by role."""
+    item: Item
+    data: bytes
+    seconds: dict[str, bytes]
+    """Bytes of the pictures that belong to the photo and that the graph takes, by role."""
+    provenance: Provenance
+    tries: Tries
+    folder: str
+    """Where its sink is to save."""
 
 
 class Poster:
     """Prepares samples of one run for one of its servers."""
 
-    def __init__(self, pool: Pool, run_seed: int, server: str):
+    def __init__(self, pool: Pool, work: Work, server: str):
         """
         Args:
             server: the server's name.
         """
         self._pool = pool
+        self._work = work
         self._server = server
-        self._run_seed = run_seed
         self._run_id = pool.journal.get("run_id") or ""
         self._uploads = f"{FOLDER}/{self._run_id}"
         self._readers = ThreadPoolExecutor(READERS, "read-photo")
@@ -68,11 +75,10 @@ class Poster:
         """
         ready = [one for one in self._readers.map(self._read, items) if one]
         try:
-            found = [uploaded for one in ready if (uploaded := self._uploaded(one, server))]
+            return [prepared for one in ready if (prepared := self._upload(one, server))]
         except ServerFault:
             self._pool.returned([one.item for one in ready])
             raise
-        return [(self._posted(one), self._filling(one)) for one in found]
 
     def origin(self, posted: Posted, seeded: bool) -> Origin:
         """What the records of a posted sample must say.
@@ -85,21 +91,23 @@ class Poster:
         """
         sample = posted.item.sample
         carried = sample.annotation.carried or {}
-        seed = sample_seed(self._run_seed, sample.key, posted.attempt) if seeded else None
+        seed = sample_seed(self._work.seed, sample.key, posted.attempt) if seeded else None
         if "seed" in carried:
             seed = carried["seed"] if isinstance(carried["seed"], int) else None
         return Origin(
             key=sample.key,
             task=sample.own_task or sample.task,
             source_path=carried.get("source_path", sample.annotation.path),
-            source_sha256=carried.get("source_sha256") or posted.source_sha256 or self._pool.source_sha256(posted.item),
+            source_sha256=carried.get("source_sha256")
+            or posted.source_sha256
+            or _sha256(self._work.source.read(sample.file)),
             seed=seed,
             folder=posted.folder,
         )
 
     def _read(self, item: Item) -> Ready | None:
         try:
-            ready = self._pool.ready(item)
+            ready = self._ready(item)
             json.dumps(sample_widgets(item.sample, ready.provenance), ensure_ascii=False).encode()
         except PhotoError as error:
             self._pool.fail(item.sample, SampleFailure("input", type(error).__name__, str(error)))
@@ -111,16 +119,41 @@ class Poster:
             return None
         return ready
 
-    def _uploaded(self, ready: Ready, server: ComfyServer) -> Uploaded | None:
-        """The sample with its pictures on the server; None where the server does not take these.
+    def _ready(self, item: Item) -> Ready:
+        """Reads a sample's photo, and what belongs to it that the graph takes.
+
+        Raises:
+            PhotoError: one of them cannot be read.
+        """
+        sample, annotation, source = item.sample, item.sample.annotation, self._work.source
+        located = {role: getattr(sample, role) for role in self._work.roles}
+        seconds = {role: source.read(file) for role, file in located.items() if file}
+        data = source.read(sample.file)
+        self._pool.journal.read_from(sample.key, digest([data, *(seconds[one] for one in SECONDS if one in seconds)]))
+        provenance = Provenance(
+            key=sample.key,
+            task=sample.own_task,
+            subtask=sample.subtask,
+            slot=sample.slot,
+            source_id=annotation.path,
+            source_path=annotation.path,
+            source_sha256=_sha256(data),
+            source_licence=annotation.source_licence,
+            source_url=annotation.source_url,
+        )
+        tries = self._pool.journal.tries(sample.key)
+        return Ready(item, data, seconds, provenance, tries, sink_folder(self._run_id, sample.key, tries.submissions))
+
+    def _upload(self, ready: Ready, server: ComfyServer) -> tuple[Posted, Filling] | None:
+        """Brings a sample's pictures to the server; None where the server does not take these.
 
         Raises:
             ServerFault: the server takes no others either.
         """
-        sample = ready.item.sample
+        sample, suffix = ready.item.sample, self._work.source.suffix
         data = {"": ready.data, **ready.seconds}
-        names = {role: f"{sample.key}-{role}{self._pool.suffix(getattr(sample, role))}" for role in ready.seconds}
-        names[""] = f"{sample.key}{self._pool.suffix(sample.file)}"
+        names = {role: f"{sample.key}-{role}{suffix(getattr(sample, role))}" for role in ready.seconds}
+        names[""] = f"{sample.key}{suffix(sample.file)}"
         try:
             found = {role: server.upload(data[role], name, self._uploads) for role, name in names.items()}
         except PromptRefused as refusal:
@@ -131,7 +164,10 @@ class Poster:
         except ServerFault as fault:
             self._blame(ready, fault, max(map(len, data.values())), server)
             return None
-        return Uploaded(ready, found.pop(""), found)
+        photo = found.pop("")
+        values = {"image": photo, **sample_widgets(sample, ready.provenance)}
+        seed = sample_seed(self._work.seed, sample.key, ready.tries.attempts)
+        return _posted(ready, photo, *found.values()), Filling(values, seed, ready.folder, found)
 
     def _blame(self, ready: Ready, fault: ServerFault, size: int, server: ComfyServer) -> None:
         """Finds out whether the server takes no files at all; otherwise it is the sample's fault.
@@ -148,25 +184,16 @@ class Poster:
             raise
         except (ServerFault, PromptRefused):
             raise ServerFault(f"{fault}; it takes no files of {size} bytes (is its disk full?)") from None
-        posted = self._posted(Uploaded(ready, "", {}))
-        posted.item = ready.item.later(self._server)
-        self._pool.disturbed(self._server, [posted], Trouble.FAULT, f"its photo could not be uploaded ({fault})")
+        why = f"its photo could not be uploaded ({fault})"
+        self._pool.disturbed(self._server, [_posted(ready)], Trouble.FAULT, why, its_own=True)
 
-    def _folder(self, ready: Ready) -> str:
-        return sink_folder(self._run_id, ready.item.sample.key, ready.tries.submissions)
 
-    def _posted(self, one: Uploaded) -> Posted:
-        ready = one.ready
-        uploads = (one.photo, *one.seconds.values())
-        sha256 = ready.provenance.source_sha256
-        return Posted(ready.item, self._folder(ready), ready.tries.attempts, uploads, sha256)
+def _posted(ready: Ready, *uploads: str) -> Posted:
+    return Posted(ready.item, ready.folder, ready.tries.attempts, uploads, ready.provenance.source_sha256)
 
-    def _filling(self, one: Uploaded) -> Filling:
-        ready = one.ready
-        key = ready.item.sample.key
-        values = {"image": one.photo, **sample_widgets(ready.item.sample, ready.provenance)}
-        seed = sample_seed(self._run_seed, key, ready.tries.attempts)
-        return Filling(values, seed, self._folder(ready), one.seconds)
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def sample_widgets(sample: Sample, provenance: Provenance) -> dict[str, Any]:

@@ -52,6 +52,11 @@ class Flight:
     def __len__(self) -> int:
         return len(self.posted)
 
+    def clear(self) -> list[Posted]:
+        """Takes out the samples without an end."""
+        left, self.open = list(self.open.values()), {}
+        return left
+
 
 def sink_folder(run_id: str, key: str, submission: int) -> str:
     """Where a sample's sink saves: another place each time that it is posted."""

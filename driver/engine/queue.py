@@ -24,8 +24,6 @@ class Item:
     avoid: frozenset[str] = frozenset()
     """Servers that are to leave it to others, as long as there are others."""
     memory_failures: int = 0
-    copy: bool = False
-    """Another server has it too, and takes too long."""
     last: bool = False
     """Those that were not tried yet go first: they show whether its trouble is the server's."""
 
@@ -63,12 +61,8 @@ class SampleQueue:
         self._back: deque[Item] = deque()
         self._behind = BEFORE_ALL
         self._drained = False
-        self._left = journal.pending(tasks)
-
-    @property
-    def left(self) -> int:
+        self.left = journal.pending(tasks)
         """How many wait, or are with a server and not finished, at most."""
-        return self._left
 
     def empty(self) -> bool:
         with self._lock:
@@ -104,7 +98,7 @@ class SampleQueue:
     def finished(self) -> None:
         """One sample less."""
         with self._lock:
-            self._left -= 1
+            self.left -= 1
 
     def _came_back(self, server: str, others: bool, together: bool = False) -> list[Item]:
         for item in self._back:

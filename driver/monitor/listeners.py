@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -62,31 +62,26 @@ class Reporters:
         self._lock = threading.Lock()
 
     def finished(self, server: str, sample: Sample, verdicts: list[str], seconds: float | None) -> None:
-        with self._lock:
-            for reporter in self._reporters:
-                reporter.finished(server, sample, verdicts, seconds)
+        self._tell(lambda one: one.finished(server, sample, verdicts, seconds))
 
     def failed(self, sample: Sample, failure: SampleFailure) -> None:
-        with self._lock:
-            for reporter in self._reporters:
-                reporter.failed(sample, failure)
+        self._tell(lambda one: one.failed(sample, failure))
 
     def retried(self, server: str, samples: int, error_class: str, why: str) -> None:
-        with self._lock:
-            for reporter in self._reporters:
-                reporter.retried(server, samples, error_class, why)
+        self._tell(lambda one: one.retried(server, samples, error_class, why))
 
     def server(self, view: ServerView) -> None:
-        with self._lock:
-            for reporter in self._reporters:
-                reporter.server(view)
+        self._tell(lambda one: one.server(view))
 
     def say(self, line: str) -> None:
-        with self._lock:
-            for reporter in self._reporters:
-                reporter.say(line)
+        self._tell(lambda one: one.say(line))
 
     def close(self) -> None:
         with self._lock, contextlib.ExitStack() as closing:  # each, whatever the others do
             for reporter in self._reporters:
                 closing.callback(reporter.close)
+
+    def _tell(self, tell: Callable[[Reporter], None]) -> None:
+        with self._lock:
+            for reporter in self._reporters:
+                tell(reporter)

@@ -19,8 +19,9 @@ from ..comfyui.answering import at_once
 from ..dataset.rows import RunFacts
 from ..disk import Watermark
 from ..engine.harvest import Harvester
-from ..engine.local import Pace, run_pool
+from ..engine.local import run_pool
 from ..engine.pool import Pool
+from ..engine.work import Work
 from ..inputs.source import Source
 from ..journal import Journal
 from ..monitor.listeners import Reporter, Reporters
@@ -162,22 +163,21 @@ class Stage(ABC):
         reporter = self._reporter(workflow.graph.task)
         begun = time.monotonic()
         try:
-            pool = Pool(
-                self.journal,
-                AsClaimed(self.harvester, workflow.graph.api, workflow.agreement.ingredients),
+            work = Work(
+                workflow.graph.booked(run_id, options.budget_usd),
+                workflow.agreement.object_info,
                 self.run.source,
-                reporter,
-                self.run.stop,
-                len(workflow.hosts),
-                options.attempts,
-                Watermark([self.run.folder.path.resolve()], int(options.min_free_gb * 1e9)),
-                tasks,
                 workflow.aim.seconds,
+                AsClaimed(self.harvester, workflow.graph.api, workflow.agreement.ingredients),
+                options.seed,
+                options.samples_per_prompt,
+                options.recycle,
+                workflow.check,
             )
-            pace = Pace(options.samples_per_prompt, options.recycle)
-            graph = workflow.graph.booked(run_id, options.budget_usd)
-            info = workflow.agreement.object_info
-            run_pool(pool, list(workflow.hosts), graph, info, pace, options.seed, workflow.check)
+            watermark = Watermark([self.run.folder.path.resolve()], int(options.min_free_gb * 1e9))
+            servers = len(workflow.hosts)
+            pool = Pool(self.journal, work.stage, reporter, self.run.stop, servers, options.attempts, watermark, tasks)
+            run_pool(pool, list(workflow.hosts), work)
             if not self.journal.counts()["pending"]:
                 at_once([partial(host.leave, run_id) for host in workflow.hosts])
         finally:

@@ -40,18 +40,16 @@ sys.exit(main(sys.argv[1:]))
 
 
 class Patched(Driver):
-    """The command with constants of the driver's modules set otherwise."""
+    """The command with something in the driver's modules set otherwise."""
 
-    def begin(
-        self, constants: dict[str, float], *options: object, server: str, workflow: Path
-    ) -> subprocess.Popen[str]:
-        """
+    def script(self, code: str, *arguments: object) -> subprocess.Popen[str]:
+        """Starts the command out of a script that changes something first.
+
         Args:
-            constants: by place, such as `driver.engine.health.ZOMBIE_SECONDS`.
+            arguments: of the script, behind the repository.
         """
-        command = [sys.executable, "-c", PATCHED, str(helpers.REPOSITORY), json.dumps(constants)]
-        command += ["--workflow", str(workflow), "--server", server, *map(str, options)]
-        log = self._scratch / f"patched-{len(self._started)}"
+        command = [sys.executable, "-c", code, str(helpers.REPOSITORY), *map(str, arguments)]
+        log = self._scratch / f"script-{len(self._started)}"
         with log.with_suffix(".out").open("w") as out, log.with_suffix(".err").open("w") as err:
             process = subprocess.Popen(
                 command,
@@ -65,6 +63,15 @@ class Patched(Driver):
         process.log = log  # type: ignore[attr-defined]
         self._started.append(process)
         return process
+
+    def begin(
+        self, constants: dict[str, float], *options: object, server: str, workflow: Path
+    ) -> subprocess.Popen[str]:
+        """
+        Args:
+            constants: by place, such as `driver.engine.health.ZOMBIE_SECONDS`.
+        """
+        return self.script(PATCHED, json.dumps(constants), "--workflow", workflow, "--server", server, *options)
 
 
 def photos(folder: Path, count: int, instructions: dict[int, str] | None = None) -> Path:

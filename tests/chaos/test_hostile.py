@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -56,7 +55,7 @@ def test_a_misfit_that_is_all_that_is_left(driver: Patched, fake: Fakes, tmp_pat
     source, good = scene.photos(tmp_path / "photos", SAMPLES), fake("--seconds", 0.2)
     with Proxy(fake().url, late_misfit(tmp_path / "out")) as odd:
         run = ("--input", source, "--output", tmp_path / "out", *AT_ONCE)
-        waits = {"driver.comfyui.hosts.RETURN_SECONDS": 3.0, "driver.engine.worker.PATIENCE_SECONDS": 3.0}
+        waits = {"driver.comfyui.hosts.RETURN_SECONDS": 3.0, "driver.engine.recovery.PATIENCE_SECONDS": 3.0}
         process = driver.begin(waits, *run, server=f"{good.url},{odd.url}", workflow=EDIT)
         scene.during(process, lambda: odd.faults["misfit"], "the misfit")
         good.kill()
@@ -133,18 +132,6 @@ sys.exit(main(sys.argv[1:]))
 """The command with one step that takes a minute."""
 
 
-def hanging(driver: Patched, place: str, *options: object) -> subprocess.Popen[str]:
-    log = driver._scratch / f"hanging-{len(driver._started)}"
-    command = [sys.executable, "-c", SLOW, str(helpers.REPOSITORY), place, *map(str, options)]
-    with log.with_suffix(".out").open("w") as out, log.with_suffix(".err").open("w") as err:
-        process = subprocess.Popen(
-            command, cwd=helpers.REPOSITORY, stdin=subprocess.DEVNULL, stdout=out, stderr=err, text=True
-        )
-    process.log = log  # type: ignore[attr-defined]
-    driver._started.append(process)
-    return process
-
-
 def interrupt(driver: Patched, process: subprocess.Popen[str], times: int = 1) -> helpers.Ended:
     """Sends Ctrl-C, some times within a second, and sees that the command ends in time and says so."""
     for number in range(times):
@@ -172,7 +159,7 @@ def test_a_signal_while_the_disk_hangs(driver: Patched, fake: Fakes, tmp_path: P
     source = scene.photos(tmp_path / "photos", 2)
     to = "memory://run" if place.endswith("publish") else tmp_path / "out"
     run = ("--workflow", EDIT, "--input", source, "--output", to, *AT_ONCE, "--server", fake().url)
-    process = hanging(driver, place, *run)
+    process = driver.script(SLOW, place, *run)
     scene.until_said(process, "hanging", 0, 60)
     interrupt(driver, process)
 

@@ -20,13 +20,11 @@ from comfy_nodes.core.keys import sample_seed
 from driver.comfyui.client import ComfyServer
 from driver.comfyui.hosts import ForeignServer
 from driver.dataset.spool import Spool
-from driver.engine import worker
-from driver.engine.pack_size import PackSize
+from driver.engine import health, worker
 from driver.engine.prompts import Flight, Posted
 from driver.engine.queue import Item
 from driver.engine.worker import Worker
 from driver.errors import RunError
-from driver.graph.packs import Packer
 from driver.journal import Journal
 from tests.chaos import double
 from tests.chaos.double import Meddle, Told, serving
@@ -51,7 +49,7 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "POLL_SECONDS", 0.05)
-    monkeypatch.setattr(worker, "LONGEST_REST", 0.2)
+    monkeypatch.setattr(health, "LONGEST_REST", 0.2)
 
 
 Run = Callable[..., Told]
@@ -200,14 +198,15 @@ def test_prompts_that_were_taken_without_a_clear_word_are_waited_for(
     assert (sorted(told.finished_keys), told.failures) == (KEYS[:2], {})
 
 
+def anothers(route: str, name: str, body: bytes) -> bytes | None:
+    """All records are another sample's."""
+    return body.replace(name[:4].encode(), b"kxxx") if route == "GET /view" and name.endswith(".json") else None
+
+
 def test_a_server_whose_records_are_all_anothers_ends_the_run(edit: Run, journal: Journal, tmp_path: Path) -> None:
     """It costs no sample its row: those that were not tried yet go first, and six of them are the server's fault."""
-
-    def meddle(route: str, name: str, body: bytes) -> bytes | None:
-        return body.replace(name[:4].encode(), b"kxxx") if route == "GET /view" and name.endswith(".json") else None
-
     with (
-        serving(tmp_path / "fake", meddle) as url,
+        serving(tmp_path / "fake", anothers) as url,
         pytest.raises(RunError, match="6 samples in a row"),
     ):
         edit(url, keys=[f"k{number:03d}" for number in range(40)])
@@ -215,11 +214,8 @@ def test_a_server_whose_records_are_all_anothers_ends_the_run(edit: Run, journal
 
 
 def test_a_server_whose_records_are_anothers_leaves_all_to_another(edit: Run, tmp_path: Path) -> None:
-    def meddle(route: str, name: str, body: bytes) -> bytes | None:
-        return body.replace(name[:4].encode(), b"kxxx") if route == "GET /view" and name.endswith(".json") else None
-
     keys = [f"k{number:03d}" for number in range(40)]
-    with serving(tmp_path / "ill", meddle) as ill, serving(tmp_path / "well") as well:
+    with serving(tmp_path / "ill", anothers) as ill, serving(tmp_path / "well") as well:
         told = edit(ill, well, keys=keys)
     assert (sorted(told.finished_keys), told.failures) == (keys, {})
 
@@ -231,7 +227,7 @@ def full(route: str, _name: str, _body: bytes) -> int | None:
 def test_a_server_that_takes_no_files_costs_no_sample(
     edit: Run, journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker, "MAX_SERVER_FAULTS", 2)
+    monkeypatch.setattr(health, "MAX_SERVER_FAULTS", 2)
     with serving(tmp_path / "fake", full) as url, pytest.raises(RunError, match="is its disk full") as ended:
         edit(url)
     assert ended.value.status == 1
@@ -300,14 +296,10 @@ def test_of_two_finishers_the_pictures_are_the_records(journal: Journal, spool: 
     """Two servers bring the same sample at the same moment, 50 times: not once are they mixed."""
     keys = [f"k{number}" for number in range(50)]
     journal.enrol([double.sample(key) for key in keys], None)
-    pool, told = double.pool_of(journal, spool, 2)
+    pool, told = double.pool_of(journal, 2)
 
     def finisher(url: str) -> Worker:
-        host = ForeignServer(ComfyServer(url))
-        packer = Packer(double.graph(), double.NODES, {}, 0)
-        return Worker(
-            host, pool, lambda _server: (packer, PackSize(1, False, 0)), lambda _server: (), 0, 10**6, 1.0, {}
-        )
+        return Worker(ForeignServer(ComfyServer(url)), pool, double.work_of(spool), 1.0)
 
     with serving(tmp_path / "a", painting(100)) as a, serving(tmp_path / "b", painting(200)) as b:
         finishers = [finisher(a), finisher(b)]
@@ -318,7 +310,7 @@ def test_of_two_finishers_the_pictures_are_the_records(journal: Journal, spool: 
                 posted = Posted(Item(double.sample(key)), f"editpairs/r/{key}-0", 0)
                 flight = Flight(f"{key}-{id(one)}", [posted], {0: posted})
                 together.wait(20)
-                one._collect(flight, 0)
+                one._landing.collect(flight, 0)
 
         with ThreadPoolExecutor(2) as threads:
             list(threads.map(bring, finishers))

@@ -223,6 +223,16 @@ def test_one_module_reads_node_lists() -> None:
     assert readers == {"driver.graph.schemas"}
 
 
+def test_the_engines_samples_know_no_servers_and_only_its_threads_know_the_workers() -> None:
+    engine = "driver.engine."
+    assert closure(f"{engine}health") == {f"{engine}health"}
+    servers = {f"{engine}{name}" for name in ("health", "station", "posting", "landing", "recovery", "worker", "local")}
+    assert servers <= set(files())
+    assert not closure(f"{engine}pool") & servers
+    assert {room(one) for one in imports()[f"{engine}pool"]} & {"driver.comfyui", "driver.inputs"} == set()
+    assert [name for name, used in imports().items() if f"{engine}worker" in used] == [f"{engine}local"]
+
+
 # What an interpreter loads
 
 

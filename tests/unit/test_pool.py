@@ -18,6 +18,7 @@ from driver.engine.pool import SAME_FAILURES, Pool
 from driver.engine.prompts import Flight, Posted
 from driver.engine.queue import CHUNK, Item
 from driver.engine.troubles import MAX_DEATHS, MAX_FAULTS, Trouble, node_error
+from driver.engine.work import Work
 from driver.journal import Journal
 from driver.samples import JournalRow, Sample
 from driver.stopping import StopRequest
@@ -55,13 +56,12 @@ def told() -> Told:
 
 
 @pytest.fixture
-def pool_of(journal: Journal, sample_of: Make, told: Told, tmp_path: Path) -> Callable[..., Pool]:
+def pool_of(journal: Journal, sample_of: Make, told: Told) -> Callable[..., Pool]:
     """A function that makes a pool of so many samples."""
-    harvester = EditHarvester(Spool(tmp_path / "spool"))
 
     def make(count: int = 4, attempts: int = 1, room: Callable[[], str] = lambda: "") -> Pool:
         journal.enrol([sample_of(f"k{number:04d}") for number in range(count)], None)
-        pool = Pool(journal, harvester, None, told, StopRequest(), 2, attempts, room)  # type: ignore[arg-type]
+        pool = Pool(journal, "edit", told, StopRequest(), 2, attempts, room)
         for server in (A, B):
             pool.working(server, True)
         return pool
@@ -350,7 +350,8 @@ def test_failures_name_the_stage(
     journal.enrol([sample_of("a")], None)
     harvester: Any = RecordHarvester(kind) if kind else EditHarvester(Spool(tmp_path / "spool"))
     nobody: Any = None
-    pool = Pool(journal, harvester, nobody, told, StopRequest(), 1, 1, lambda: "", roles=roles)
+    work = Work(nobody, {}, nobody, frozenset(roles), harvester, 0, 1, 1, nobody)
+    pool = Pool(journal, work.stage, told, StopRequest(), 1, 1, lambda: "")
     for _ in range(MAX_FAULTS):
         pool.disturbed(A, lands(pool, fly(pool, take(pool, 1))), Trouble.FAULT, "gone")
     assert next(journal.failures())["stage"] == stage
