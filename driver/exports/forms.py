@@ -70,14 +70,10 @@ def export(run: Path, form: Form, output: Path, link: Link) -> Done:
     Raises:
         RunError: the run is not finished, the folder holds something else, or its disk is full or knows no such links.
     """
-    finished_facts(run)
-    refuse_links(run)
+    check(run, form, output)
     dataset = hashlib.sha256((run / FACTS).read_bytes()).hexdigest()
-    _check(output, form)
     output = output.resolve()  # the folders beside it need its name
-    fresh, old = output.with_name(f".{output.name}.part"), output.with_name(f".{output.name}.old")
-    for beside in (fresh, old):
-        _check_beside(beside)
+    fresh, old = _beside(output)
     done = Done()
     try:
         _begin(fresh, form, dataset)
@@ -89,6 +85,21 @@ def export(run: Path, form: Form, output: Path, link: Link) -> Done:
     except OSError as error:
         raise disk_error(error, output) from None
     return done
+
+
+def check(run: Path, form: Form, output: Path) -> int:
+    """How many kept rows an export starts from, before anything is written. Arguments and errors as of `export`."""
+    facts = finished_facts(run)
+    refuse_links(run)
+    _check(output, form)
+    for beside in _beside(output.resolve()):
+        _check_beside(beside)
+    return facts.configs["data"].rows
+
+
+def _beside(output: Path) -> tuple[Path, Path]:
+    """Where an export is built, and where its former one waits."""
+    return output.with_name(f".{output.name}.part"), output.with_name(f".{output.name}.old")
 
 
 _PART = ".unfinished"
