@@ -56,13 +56,13 @@ def _parse(words: list[str]) -> argparse.Namespace:
     add("--output", type=path_argument, metavar="FILE", help="default: FILE with -editpairs before its suffix")
     add(
         "--choice",
-        default="",
         metavar="NAME=#ID,...",
         help="answers beforehand: source, result, reference, instruction, task",
     )
     add("--server", metavar="URL|NAME", help="a running ComfyUI; default: start one here and stop it")
     add_shared(add)
     options = parser.read(words)
+    options.choice = options.choice or ""
     options.output = options.output or options.file.with_name(f"{options.file.stem}-editpairs.json")
     return options
 

@@ -56,7 +56,7 @@ def _parse(words: list[str]) -> argparse.Namespace:
         "--layout",
         choices=("hf", "imgedit", "wds"),
         default="hf",
-        help="hf: parquet with the pictures in it; imgedit: ImgEdit's parquet and tars; wds: webdataset tars; default: hf",
+        help="hf: parquet with pictures; imgedit: ImgEdit's parquet and tars; wds: webdataset tars; default: hf",
     )
     add(
         "--max-failed",

@@ -29,7 +29,7 @@ Number = TypeVar("Number", int, float)
 
 REASONS = {
     0: "done",
-    1: "it broke off, or more samples failed than allowed",
+    1: "broken off, or more failed than allowed",
     2: "nothing was started",
     STOPPED: "stopped",
 }
@@ -62,7 +62,7 @@ class Parser(argparse.ArgumentParser):
     """Reads one command's words. Its help ends with the exit statuses."""
 
     def __init__(self, program: str, description: str, notes: str = "", usage: str | None = None):
-        form = partial(argparse.HelpFormatter, max_help_position=30)
+        form = partial(argparse.HelpFormatter, max_help_position=26)
         epilog = f"{notes} {STATUSES}".lstrip()
         super().__init__(program, usage, description, epilog, formatter_class=form)
 
@@ -84,7 +84,7 @@ class Parser(argparse.ArgumentParser):
 def add_shared(add: Callable[..., object]) -> None:
     """The options that mean the same in every command."""
     add("--dry-run", action="store_true", help="check everything, show what would be done, do nothing")
-    add("--json", action="store_true", help="end with a line of JSON on stdout; all else goes to stderr")
+    add("--json", action="store_true", help="one line of JSON on stdout, all else on stderr")
 
 
 def carry_out(
@@ -145,7 +145,7 @@ def _ending(work: Callable[[Any], Ended], options: Any) -> Ended:
 
 def _folder(options: Any) -> Path:
     """The run's folder, which has the journal."""
-    return Path(getattr(options, "run", options.output))
+    return Path(options.run if hasattr(options, "run") else options.output)
 
 
 def _tell(program: str, ended: Ended) -> None:

@@ -9,7 +9,8 @@ from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from .command import Parser, add_shared, destination, max_failed, number, positive
+from .command import Misused, Parser, add_shared, destination, max_failed, number, positive
+from .terminal import say
 
 if TYPE_CHECKING:
     from comfy_nodes.core.weights.records import Policy
@@ -61,7 +62,8 @@ def parse(words: Sequence[str]) -> RunOptions:
     """The options of a run; ends the command where they are wrong or would do nothing."""
     parser = _parser(everything="--help-all" in words)
     if now := _moved(words):
-        parser.error(f"this is a command of its own now: {now}")
+        say(f"{PROGRAM}: a command of its own now: {now}")
+        raise Misused(now)
     read = parser.read(words)
     _check(parser, read)
     names = "+".join(Path(name.strip()).stem for name in read.workflow.split(","))
@@ -102,23 +104,23 @@ def _add_what(common: Add, rare: Add) -> None:
     common(
         "--workflow",
         required=True,
-        metavar="NAME|PATH,...|auto",
-        help="names from workflows/, or paths: UI JSON, API JSON or a PNG of ComfyUI's; auto: what the input's records name",
+        metavar="NAME|PATH,...",
+        help="names from workflows/, or files (JSON, PNG) of ComfyUI's; auto: those that the input's records name",
     )
     common(
         "--profile",
         choices=("auto", "full", "classical"),
-        help="full: the model graph; classical: no weights; auto: classical only where there is no GPU",
+        help="full: with models; classical: without; auto: that only without a GPU",
     )
     common("--limit", type=positive, metavar="N", help="edit at most N samples")
-    common("--seed", type=int, metavar="S", help="all other seeds follow from it; default: 0")
+    rare("--seed", type=int, metavar="S", help="all other seeds follow from it; default: 0")
     common(
         "--set",
         action="append",
         metavar="ADDRESS=VALUE",
-        help="set an input: @Title.input=3, #id.input=3 or Class.input=3; may be repeated",
+        help="set an input: @Title.input=3, #id.input=3 or Class.input=3",
     )
-    common("--judge", metavar="PROFILE", help="switch the workflow's judges on and have them ask this VLM profile")
+    common("--judge", metavar="PROFILE", help="switch the workflow's judges on; they ask this VLM profile")
     rare("--regions", choices=("all", "one"), help="every eligible region, or one picked by the seed; default: all")
     rare(
         "--annotate",
@@ -155,20 +157,20 @@ def _add_where(common: Add, rare: Add) -> None:
     common(
         "--input",
         metavar="PATH|URL",
-        help="photos, with NAME.mask.png, NAME.ref.png and NAME.txt beside each; annotation .json/.jsonl, parquet, "
-        ".tar; default: the bundled samples",
+        help="photos with NAME.mask.png, .ref.png and .txt beside them, annotation JSON, parquet or webdataset .tar; "
+        "default: the bundled samples",
     )
-    common("--image-root", metavar="DIR|URL", help="what the annotation's paths are relative to; default: its folder")
+    rare("--image-root", metavar="DIR|URL", help="what the annotation's paths are relative to; default: its folder")
     common(
         "--output",
         metavar="DIR|URL",
-        help="the run's folder, or a store's, such as s3://bucket/run; the same command again goes on; "
+        help="the run's folder, also in a store (s3://bucket/run); the same command again goes on; "
         "default: outputs/NAME",
     )
-    common(
+    rare(
         "--layout",
         choices=("hf", "imgedit", "wds"),
-        help="hf: parquet with the pictures in it; imgedit: ImgEdit's parquet and tars; wds: webdataset tars; default: hf",
+        help="hf: parquet with pictures; imgedit: ImgEdit's parquet and tars; wds: webdataset tars; default: hf",
     )
     rare(
         "--keep-stale",
@@ -182,9 +184,9 @@ def _add_speed(common: Add, rare: Add) -> None:
     common(
         "--server",
         metavar="URL|NAME[,...]",
-        help="running ComfyUIs, by address or by a name in servers.toml; default: start some here and stop them",
+        help="running ComfyUIs, or names in servers.toml; default: starts some",
     )
-    common("--servers", type=positive, metavar="N", help="how many to start; default: one per visible GPU, one on CPU")
+    rare("--servers", type=positive, metavar="N", help="how many to start; default: one for each GPU, one on CPU")
     rare(
         "--samples-per-prompt",
         type=positive,
@@ -211,13 +213,13 @@ def _add_trouble(common: Add, rare: Add) -> None:
         nargs="?",
         const="",
         metavar="CLASS",
-        help="try failed samples again: all, or those of one error type, skipped ones too",
+        help="try failed samples again, or those of one error type",
     )
     common(
         "--max-failed",
         type=max_failed,
         metavar="N|P%",
-        help="exit status 1 when more failed, skipped ones not counted; the run goes on; default: 0",
+        help="how many may fail before the exit status is 1; default: 0",
     )
     rare(
         "--budget-usd",

@@ -92,7 +92,7 @@ def test_a_change_is_seen(info: dict[str, Any]) -> None:
 
 
 def command(*options: object) -> subprocess.CompletedProcess[str]:
-    arguments = [sys.executable, "driver/batch.py", *map(str, options)]
+    arguments = [sys.executable, "driver/adopt.py", *map(str, options)]
     return subprocess.run(
         arguments, cwd=REPOSITORY, capture_output=True, text=True, stdin=subprocess.DEVNULL, env=os.environ
     )
@@ -101,8 +101,8 @@ def command(*options: object) -> subprocess.CompletedProcess[str]:
 def test_a_server_without_the_pack(driver: Driver, tmp_path: Path) -> None:
     graph = CASES / "adopt-without-the-pack" / "graph.json"
     with Proxy(driver.url, lambda route, _: "strip" if route == "GET /object_info" else None) as proxy:
-        ended = command("--adopt", graph, "--server", proxy.url, "--output", tmp_path / "out.json")
-    said = f"batch.py: {proxy.url} has no EditPairs nodes: install this pack there and restart it"
+        ended = command(graph, "--server", proxy.url, "--output", tmp_path / "out.json")
+    said = f"adopt.py: {proxy.url} has no EditPairs nodes: install this pack there and restart it"
     assert (ended.returncode, ended.stdout, ended.stderr.strip()) == (2, "", said)
     assert not (tmp_path / "out.json").exists()
 
@@ -116,7 +116,7 @@ def test_photos_without_words(driver: Driver, tmp_path: Path) -> None:
     (photos / "a.txt").write_text("Blur it.")
     (photos / "b.txt").unlink()
     theirs = CASES / "adopt-loses-the-words" / "no-model.json"
-    assert command("--adopt", theirs, "--server", driver.url, "--output", graph).returncode == 0
+    assert command(theirs, "--server", driver.url, "--output", graph).returncode == 0
     batch = {"workflow": graph, "quick": False}
     shown = driver.run("--input", photos, "--output", out, "--dry-run", **batch).stdout
     assert "1 to edit, 0 skipped, 1 unusable" in shown

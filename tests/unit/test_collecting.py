@@ -17,7 +17,7 @@ from PIL import Image, PngImagePlugin
 
 from comfy_nodes.core.verdicts.verdicts import UNVOUCHED
 from driver.artists.collect import collect
-from driver.batch import main
+from driver.collect import main
 from driver.dataset.publish import read_manifest
 from driver.errors import RunError
 from driver.journal import Journal
@@ -220,7 +220,7 @@ def test_the_command_publishes_where_the_output_is_a_url(
     monkeypatch.chdir(tmp_path)
     hand.save("a")
     url = f"file://{tmp_path / 'store'}"
-    assert main(["--collect", str(hand.folder), "--output", url]) == 0
+    assert main([str(hand.folder), "--output", url]) == 0
     assert f"published to {url}" in capsys.readouterr().out
     manifest = read_manifest(url)
     assert manifest is not None
