@@ -29,7 +29,7 @@ def _adopt(options: argparse.Namespace) -> Ended:
     from driver.pipeline.stage import nodes_of
 
     file, answers = look_at(options.file, options.output, options.choice)  # before a server is started for it
-    ask = ask_terminal if sys.stdin.isatty() else None
+    ask = ask_terminal if sys.stdin.isatty() and not options.json else None
     with one_server(options.server) as server:
         info = nodes_of(server)
         if options.dry_run:
@@ -41,9 +41,7 @@ def _adopt(options: argparse.Namespace) -> Ended:
     if adopted.missing:
         say(f"not ready on this server yet: {adopted.missing}")
     print(f"{options.output}: {todo}")
-    return Ended(
-        {"output": options.output, "dry_run": options.dry_run, "done": adopted.lines, "missing": adopted.missing}
-    )
+    return Ended({"output": options.output, "done": adopted.lines, "missing": adopted.missing})
 
 
 def _parse(words: list[str]) -> argparse.Namespace:

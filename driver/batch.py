@@ -29,7 +29,7 @@ def _run(stop: StopRequest, options: RunOptions) -> Ended:
     if options.dry_run:
         from driver.pipeline.dry_run import dry_run
 
-        return Ended({"output": options.output, "dry_run": True, **dry_run(options)})
+        return Ended({"output": options.output, **dry_run(options)})
     from driver.pipeline.run import run
 
     return conclude(options, *run(options, stop))

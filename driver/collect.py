@@ -30,7 +30,7 @@ def _collect(options: argparse.Namespace) -> Ended:
         found = look(options.folder, options.output)
         pairs, refused = len(found.pairs), len(found.refused)
         print(f"{pairs} pairs in {options.folder}, {refused} more would be refused", *found.passed, sep="\n")
-        return Ended({"output": options.output, "dry_run": True, "pairs": pairs, "refused": refused})
+        return Ended({"output": options.output, "pairs": pairs, "refused": refused})
     collected = collect(options.folder, options.output, options.layout)
     print(*collected.lines, sep="\n")
     if options.publish_to:

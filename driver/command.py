@@ -97,7 +97,7 @@ def carry_out(
     """Runs a command to its end; returns its exit status.
 
     Args:
-        read: turns words into options, with `json` among them; ends with `Misused`.
+        read: turns words into options, with `dry_run` and `json` among them; ends with `Misused`.
         arguments: the words; None for those of this process.
         stop: where the work looks at it; else a signal breaks in as `KeyboardInterrupt`.
     """
@@ -106,7 +106,7 @@ def carry_out(
         options = read(words)
     except Misused as misused:
         if "--json" in words:
-            _tell(program, Ended({}, misused.line, 2))
+            _tell(program, Ended({}, misused.line, 2), "--dry-run" in words)
         raise
     stop = stop or StopRequest()
     for number in (signal.SIGINT, signal.SIGTERM):  # a shell lets its background jobs ignore the first
@@ -117,7 +117,7 @@ def carry_out(
         if ended.line:
             say(f"{program}: {ended.line}")
         if options.json:
-            _tell(program, ended)
+            _tell(program, ended, options.dry_run)
         return ended.status
     finally:
         if stop.level:
@@ -148,10 +148,17 @@ def _folder(options: Any) -> Path:
     return Path(options.run if hasattr(options, "run") else options.output)
 
 
-def _tell(program: str, ended: Ended) -> None:
+def _tell(program: str, ended: Ended, dry_run: bool) -> None:
     """The line for programs."""
-    told = {"command": program, "status": ended.status, "reason": REASONS[ended.status], "message": ended.line or None}
-    print(json.dumps({**told, **ended.made}, default=str, ensure_ascii=False), flush=True)
+    told = {
+        "command": program,
+        "dry_run": dry_run,
+        "status": ended.status,
+        "reason": REASONS[ended.status],
+        "message": ended.line or None,
+        **ended.made,
+    }
+    print(json.dumps(told, default=str, ensure_ascii=False), flush=True)
 
 
 def conclude(options: Any, summary: Summary, stopped: bool) -> Ended:

@@ -28,7 +28,7 @@ def _export(options: argparse.Namespace) -> Ended:
     if options.dry_run:
         kept = check(options.run, options.to, options.output)
         print(f"{options.output}: would be made of the {kept} kept rows of {options.run}")
-        return Ended({"output": options.output, "dry_run": True, "kept": kept})
+        return Ended({"output": options.output, "kept": kept})
     done = export(options.run, options.to, options.output, options.link)
     print(f"{options.output}: {done.rows} rows from {options.run}")
     for why, number in done.left_out.items():

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 if __package__ in (None, ""):
     # Run as a file: its siblings and the nodes' shared core are found from the repository's root.
@@ -29,14 +30,14 @@ def _open(options: argparse.Namespace) -> Ended:
     from driver.inputs.source import Source
 
     found = find_row(options.key, options.run)  # before a server is started for it
-    made = {"output": options.run / FOLDER / f"{options.key}.json", "dry_run": options.dry_run}
+    made: dict[str, Any] = {"output": options.run / FOLDER / f"{options.key}.json"}
     original = Source(options.input, options.image_root) if options.input else None
     if options.dry_run:
         print(plain(f"{made['output']}: would be written, from {found.ui.path}"))
         return Ended(made)
     with one_server(options.server) as server:
         opened = open_row(found, server, original, upload=bool(options.server))
-        made["pictures"] = [str(path) for path in opened.pictures]
+        made["pictures"] = [*map(str, opened.pictures)]
         print(*map(plain, opened.lines), sep="\n")
         if options.again:
             again = make_again(opened, server)

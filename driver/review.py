@@ -45,7 +45,7 @@ def _review(options: argparse.Namespace) -> Ended:
     if options.dry_run:
         review = review_of(choose(*asked)[1])
         print(f"{review.total} pairs would be shown, of which {review.done} are labelled")
-        return Ended({"output": options.run / LABELS, "dry_run": True, "pairs": review.total, "labelled": review.done})
+        return Ended({"output": options.run / LABELS, "pairs": review.total, "labelled": review.done})
     try:
         lock = FileLock(options.run / ".labels.lock", blocking=False)
         lock.acquire()

@@ -267,7 +267,7 @@ def test_what_goes_wrong_ends_every_command_alike(
             raise fault
         return Ended({"rows": 3})
 
-    options = Namespace(run=Path("out"), json=as_json)
+    options = Namespace(run=Path("out"), dry_run=False, json=as_json)
     assert carry_out("x.py", lambda _words: options, work, []) == status
     said = capsys.readouterr()
     assert words in said.err and ("words for a person" in (said.err if as_json else said.out))
