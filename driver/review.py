@@ -19,7 +19,7 @@ from driver.errors import RunError
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the command; returns its exit status. Ctrl-C is how labelling is done."""
+    """Runs the command; returns its exit status."""
     return carry_out("review.py", _parse, lambda options: (_report if options.report else _review)(options), arguments)
 
 
@@ -109,7 +109,7 @@ def _parse(words: list[str]) -> argparse.Namespace:
     parser = Parser(
         "review.py",
         "Shows pairs of a finished run to label by hand, or says how the run compares with the labels.",
-        "Labels are in RUN/labels.jsonl, what was drawn is in RUN/labels_sample.json. The same command goes on.",
+        "Labels are in RUN/labels.jsonl, what was drawn is in RUN/labels_sample.json. The same command goes on; Ctrl-C is how labelling is done.",
     )
     add = parser.add_argument
     add("run", type=path_argument, metavar="RUN", help="the --output of a run of batch.py")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import shutil
+import subprocess
+import sys
 import uuid
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from driver.artists.open_row import Opened, find_row, make_again, open_row
 from driver.comfyui.client import ComfyServer
 from driver.graph.file import WorkflowFile, find_workflow
 from driver.inputs.source import Source
-from tests.e2e.helpers import Driver, comparable, get, make_photo, pixels_of, post, rows, until
+from tests.e2e.helpers import REPOSITORY, Driver, comparable, get, make_photo, pixels_of, post, rows, until
 
 INPAINT = "EditPairsClassicalInpaint"
 
@@ -80,6 +82,20 @@ def test_another_result_is_seen(driver: Driver, photos: Path, comfy: Any, tmp_pa
     again = make_again(found, ComfyServer(comfy.url))
     assert again.difference and 0 < again.share < 1
     assert f"differs by up to {again.difference} of 255 levels" in again.line
+
+
+def test_the_command_opens_a_row_and_makes_it_again(driver: Driver, photos: Path, comfy: Any, tmp_path: Path) -> None:
+    driver.run("--input", photos, "--output", tmp_path / "out")
+    (row,) = rows(tmp_path / "out")
+    words = [str(tmp_path / "out"), row["key"], "--again", "--server", comfy.url, "--json"]
+    told = {}
+    for dry in (["--dry-run"], []):
+        command = [sys.executable, "driver/open.py", *words, *dry]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=REPOSITORY)
+        told = json.loads(done.stdout)
+        assert told["output"] == str(tmp_path / "out" / "open" / f"{row['key']}.json")
+        assert Path(told["output"]).exists() is not told["dry_run"]
+    assert told["again"] == {"difference": 0, "share": 0.0}
 
 
 def changed_by_an_artist(path: Path) -> dict[str, Any]:
