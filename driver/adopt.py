@@ -41,7 +41,7 @@ def _adopt(options: argparse.Namespace) -> Ended:
     if adopted.missing:
         say(f"not ready on this server yet: {adopted.missing}")
     print(f"{options.output}: {todo}")
-    return Ended({"output": options.output, "done": adopted.lines, "missing": adopted.missing})
+    return Ended({"output": options.output, "changes": adopted.lines, "missing": adopted.missing})
 
 
 def _parse(words: list[str]) -> argparse.Namespace:

@@ -53,6 +53,12 @@ def opened(output: Path, url: str, photos: Path | None) -> Opened:
 def test_a_row_is_opened_run_by_hand_and_collected(driver: Driver, photos: Path, comfy: Any, tmp_path: Path) -> None:
     driver.run("--input", photos, "--output", tmp_path / "out", "--seed", 3)
     (row,) = rows(tmp_path / "out")
+    command = [sys.executable, "driver/open.py", tmp_path / "out", row["key"], "--again", "--server", comfy.url, "--json"]
+    for dry in (["--dry-run"], []):
+        told = json.loads(subprocess.run([*command, *dry], capture_output=True, check=True, cwd=REPOSITORY).stdout)
+        assert told["output"] == str(tmp_path / "out" / "open" / f"{row['key']}.json")
+        assert Path(told["output"]).exists() is not told["dry_run"]
+    assert told["again"] == {"difference": 0, "share": 0.0}
     for source in (photos, None):
         found = opened(tmp_path / "out", comfy.url, source)
         assert make_again(found, ComfyServer(comfy.url)).difference == 0
@@ -82,20 +88,6 @@ def test_another_result_is_seen(driver: Driver, photos: Path, comfy: Any, tmp_pa
     again = make_again(found, ComfyServer(comfy.url))
     assert again.difference and 0 < again.share < 1
     assert f"differs by up to {again.difference} of 255 levels" in again.line
-
-
-def test_the_command_opens_a_row_and_makes_it_again(driver: Driver, photos: Path, comfy: Any, tmp_path: Path) -> None:
-    driver.run("--input", photos, "--output", tmp_path / "out")
-    (row,) = rows(tmp_path / "out")
-    words = [str(tmp_path / "out"), row["key"], "--again", "--server", comfy.url, "--json"]
-    told = {}
-    for dry in (["--dry-run"], []):
-        command = [sys.executable, "driver/open.py", *words, *dry]
-        done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=REPOSITORY)
-        told = json.loads(done.stdout)
-        assert told["output"] == str(tmp_path / "out" / "open" / f"{row['key']}.json")
-        assert Path(told["output"]).exists() is not told["dry_run"]
-    assert told["again"] == {"difference": 0, "share": 0.0}
 
 
 def changed_by_an_artist(path: Path) -> dict[str, Any]:
