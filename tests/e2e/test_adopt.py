@@ -134,5 +134,5 @@ def test_photos_without_words(driver: Driver, tmp_path: Path) -> None:
     shown = driver.run("--input", photos, "--output", out, "--dry-run", **batch).stdout
     assert "1 bring none: they get the workflow's own, 'Make it soft.'" in shown
     told = json.loads(driver.run("--input", photos, "--output", out, "--json", **batch).stdout)
-    assert (told["status"], told["output"], told["unscored"], told["failed"]) == (0, str(out), 2, 0)
+    assert (told["status"], told["output"], told["rejected"], told["failed"]) == (0, str(out), 2, 0)
     assert sorted(row["prompt"] for row in rows(out, "rejected")) == ["Blur it.", "Make it soft."]
