@@ -12,12 +12,10 @@ import sqlite3
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, redirect_stdout
-from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
-from .dataset.ownership import RESTORE
 from .errors import PromptRefused, RunError, ServerFault
 from .stopping import STOPPED, StopRequest
 from .terminal import say
@@ -38,11 +36,10 @@ REASONS = {
 STATUSES = f"Exit status: {', '.join(f'{status} {reason}' for status, reason in REASONS.items())}."
 
 
-@dataclass(frozen=True)
-class Ended:
+class Ended(NamedTuple):
     """How a command ended."""
 
-    made: Mapping[str, Any] = field(default_factory=dict)
+    made: Mapping[str, Any]
     """What it made, and figures, for programs: what JSON knows, and paths."""
     line: str = ""
     """What went wrong; empty where nothing did."""
@@ -135,6 +132,8 @@ def _ending(work: Callable[[Any], Ended], options: Any) -> Ended:
     except sqlite3.OperationalError as error:
         return Ended({}, f"{_folder(options)}: the journal cannot be written ({error}); is the disk full?", 1)
     except sqlite3.DatabaseError as error:
+        from .dataset.ownership import RESTORE  # no help needs it
+
         return Ended({}, f"{_folder(options)}: its journal, run.sqlite, is damaged ({error}); {RESTORE}", 1)
     except ModuleNotFoundError as error:
         missing = f"the package {error.name} is missing"
@@ -168,7 +167,7 @@ def conclude(options: Any, summary: Summary, stopped: bool) -> Ended:
         options: those of a run or a collection, of which `output`, `publish_to` and `max_failed` matter.
     """
     output = options.output
-    made = {"output": output, "published_to": options.publish_to, **asdict(summary)}
+    made = {"output": output, "published_to": options.publish_to, **vars(summary)}
     print(
         f"{output}: {summary.kept} kept, {summary.rejected} rejected, {summary.unscored} unscored, {summary.failed} failed"
         + (f", {summary.skipped} skipped" if summary.skipped else "")
