@@ -1,4 +1,4 @@
-"""What `--adopt` makes of every graph of a folder, and whether it still does what Run does: `python benchmarks/adopting.py`.
+"""What `driver/adopt.py` makes of every graph of a folder, and whether it still does what Run does: `python benchmarks/adopting.py`.
 
 Takes the workflow templates of the installed `comfyui-workflow-templates-json`, or a folder of graphs. Each is adopted
 against a real server's node list, and the prompt that the adopted graph submits by hand, with the artist's own picture,
@@ -39,7 +39,7 @@ PAINTED = ("clipspace-", "clipspace/", "clipspace\\")
 """Files whose alpha Load Edit Sample takes for a mask, as LoadImage does of every file (comfy_nodes/nodes/loading.py)."""
 
 NEEDS_REGION = ("replace", "remove")
-"""Tasks that `--adopt` gives to graphs with a mask. Without a region Load Edit Sample stops Run with a line."""
+"""Tasks that it gives to graphs with a mask. Without a region Load Edit Sample stops Run with a line."""
 
 ENDS = ("edited", "source", "image")
 """Inputs that nodes of our end of the graph hand the result on from."""

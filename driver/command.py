@@ -1,296 +1,245 @@
-"""How a command reads its options and how it ends."""
+"""What all commands have in common: how each reads its words, what two options mean in all of them, and how each ends."""
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import re
+import shlex
+import signal
+import sqlite3
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext, redirect_stdout
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
+from .errors import PromptRefused, RunError, ServerFault
+from .stopping import STOPPED, StopRequest
 from .terminal import say
+
+if TYPE_CHECKING:
+    from .report.summary import Summary
+
+Number = TypeVar("Number", int, float)
+
+REASONS = {
+    0: "done",
+    1: "broken off, or more failed than allowed",
+    2: "nothing was started",
+    STOPPED: "stopped",
+}
+"""What the exit statuses of every command mean."""
+
+STATUSES = f"Exit status: {', '.join(f'{status} {reason}' for status, reason in REASONS.items())}."
+
+
+class Ended(NamedTuple):
+    """How a command ended."""
+
+    made: Mapping[str, Any]
+    """What it made, and figures, for programs: what JSON knows, and paths."""
+    line: str = ""
+    """What went wrong; empty where nothing did."""
+    status: int = 0
+    """One of `REASONS`."""
+
+
+class Misused(SystemExit):
+    """The command line is wrong, which was said."""
+
+    def __init__(self, line: str):
+        super().__init__(2)
+        self.line = line
+
+
+class Parser(argparse.ArgumentParser):
+    """Reads one command's words. Its help ends with the exit statuses."""
+
+    def __init__(self, program: str, description: str, notes: str = "", usage: str | None = None):
+        form = partial(argparse.HelpFormatter, max_help_position=26)
+        epilog = f"{notes} {STATUSES}".lstrip()
+        super().__init__(program, usage, description, epilog, formatter_class=form)
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        say(f"{self.prog}: error: {message}")
+        raise Misused(message)
+
+    def read(self, words: Sequence[str]) -> argparse.Namespace:
+        """The options; ends the command where they are wrong, or one is empty, as an unset variable gives it."""
+        options = self.parse_args(words)
+        for action in self._actions:
+            if getattr(options, action.dest, None) == "" and action.const != "":
+                name = action.option_strings[0] if action.option_strings else action.metavar
+                self.error(f"{name} is empty; give it a value or leave it out")
+        return options
+
+
+def add_shared(add: Callable[..., object]) -> None:
+    """The options that mean the same in every command."""
+    add("--dry-run", action="store_true", help="check everything, show what would be done, do nothing")
+    add("--json", action="store_true", help="one line of JSON on stdout, all else on stderr")
+
+
+def carry_out(
+    program: str,
+    read: Callable[[list[str]], Any],
+    work: Callable[[Any], Ended],
+    arguments: list[str] | None,
+    stop: StopRequest | None = None,
+) -> int:
+    """Runs a command to its end; returns its exit status.
+
+    Args:
+        read: turns words into options, with `dry_run` and `json` among them; ends with `Misused`.
+        arguments: the words; None for those of this process.
+        stop: where the work looks at it; else a signal breaks in as `KeyboardInterrupt`.
+    """
+    words = sys.argv[1:] if arguments is None else arguments
+    try:
+        options = read(words)
+    except Misused as misused:
+        if "--json" in words:
+            _tell(program, Ended({}, misused.line, 2), "--dry-run" in words)
+        raise
+    stop = stop or StopRequest()
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell lets its background jobs ignore the first
+        signal.signal(number, stop.signalled)
+    try:
+        with redirect_stdout(sys.stderr) if options.json else nullcontext():
+            ended = _ending(work, options)
+        if ended.line:
+            say(f"{program}: {ended.line}")
+        if options.json:
+            _tell(program, ended, options.dry_run)
+        return ended.status
+    finally:
+        if stop.level:
+            stop.leave()
+
+
+def _ending(work: Callable[[Any], Ended], options: Any) -> Ended:
+    """Does the work; what goes wrong ends every command in the same way."""
+    try:
+        return work(options)
+    except RunError as error:
+        return Ended({}, str(error), error.status)
+    except (ServerFault, PromptRefused) as error:
+        return Ended({}, f"{error}: see to the server and run the same command again", 2)
+    except sqlite3.OperationalError as error:
+        return Ended({}, f"{_folder(options)}: the journal cannot be written ({error}); is the disk full?", 1)
+    except sqlite3.DatabaseError as error:
+        from .dataset.ownership import RESTORE  # no help needs it
+
+        return Ended({}, f"{_folder(options)}: its journal, run.sqlite, is damaged ({error}); {RESTORE}", 1)
+    except ModuleNotFoundError as error:
+        missing = f"the package {error.name} is missing"
+        return Ended({}, f"{missing}: run python install.py, or use the Python that it set up", 2)
+    except KeyboardInterrupt:
+        return Ended({}, "stopped; nothing that was done is lost, the same command goes on", STOPPED)
+
+
+def _folder(options: Any) -> Path:
+    """The run's folder, which has the journal."""
+    return Path(options.run if hasattr(options, "run") else options.output)
+
+
+def _tell(program: str, ended: Ended, dry_run: bool) -> None:
+    """The line for programs."""
+    told = {
+        "command": program,
+        "dry_run": dry_run,
+        "status": ended.status,
+        "reason": REASONS[ended.status],
+        "message": ended.line or None,
+        **ended.made,
+    }
+    print(json.dumps(told, default=str, ensure_ascii=False), flush=True)
+
+
+def conclude(options: Any, summary: Summary, stopped: bool) -> Ended:
+    """Says what a dataset came to.
+
+    Args:
+        options: those of a run or a collection, of which `output`, `publish_to` and `max_failed` matter.
+    """
+    output = options.output
+    made = {"output": output, "published_to": options.publish_to, **vars(summary)}
+    print(
+        f"{output}: {summary.kept} kept, {summary.rejected} rejected, {summary.unscored} unscored, {summary.failed} failed"
+        + (f", {summary.skipped} skipped" if summary.skipped else "")
+        + (f", {summary.pending} not done yet" if summary.pending else "")
+    )
+    if summary.skipped:
+        print(f"skipped, as their tasks cannot use them: {_listed(summary.skips)}; skipped.parquet says why")
+    opens = summary.gives == "edit pairs" and summary.kept
+    print(
+        f"look at {output / 'report.html'}" + (f"; load_dataset({str(output)!r}) opens the kept ones" if opens else "")
+    )
+    if summary.vlm_calls:
+        print(f"{summary.vlm_calls} calls to VLM services, {summary.vlm_usd:.2f} USD, by this machine's ledger")
+    if options.publish_to:
+        print(f"published to {options.publish_to}")
+    if summary.unscored and not summary.kept:
+        judged = f"--workflow verify --input {shlex.quote(str(output / 'rejected'))} --judge PROFILE"
+        print(f"all unscored: report.html says why; {judged} has them judged", file=sys.stderr)
+    if stopped:
+        return Ended(made, "stopped; the same command goes on where it was", STOPPED)
+    if summary.failed > allowed_failures(options.max_failed, summary.samples):
+        listed = _listed(summary.failures)
+        line = f"{summary.failed} of {summary.samples} samples failed ({listed}): see failed.parquet"
+        return Ended(made, line, 1)
+    return Ended(made)
+
+
+def _listed(classes: dict[str, int]) -> str:
+    return ", ".join(f"{number} {name}" for name, number in classes.items())
+
+
+def destination(given: str) -> tuple[Path, str | None]:
+    """The local folder of a dataset, and the URL that it is published to; None where it stays."""
+    if "://" not in given:
+        return Path(given), None
+    name = re.sub(r"[^0-9A-Za-z.-]+", "-", given.rstrip("/").rpartition("/")[2]) or "run"
+    return Path("outputs") / f"{name}-{hashlib.sha256(given.encode()).hexdigest()[:8]}", given
+
+
+# Types of options
+
+
+def number(kind: type[Number], fits: Callable[[Number], bool], must: str) -> Callable[[str], Number]:
+    """The type of an option that is a number within bounds."""
+
+    def read(text: str) -> Number:
+        value = kind(text)
+        if not fits(value):
+            raise argparse.ArgumentTypeError(f"must {must}")
+        return value
+
+    read.__name__ = kind.__name__  # argparse names what is none by it
+    return read
+
+
+positive = number(int, lambda value: value >= 1, "be at least 1")
+
+
+def path_argument(text: str) -> Path:
+    """A path, where an empty one is not this folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("is empty; name a folder")
+    return Path(text)
 
 
 def allowed_failures(text: str, samples: int) -> float:
+    """What `--max-failed` allows of so many."""
     return samples * float(text[:-1]) / 100 if text.endswith("%") else float(text)
 
 
-def end(line: str, status: int, program: str = "batch.py") -> int:
-    """Says how a command ended, and hands on its exit status."""
-    say(f"{program}: {line}")
-    return status
-
-
-def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="batch.py",
-        description="Runs one workflow over many photos on ComfyUI and gathers a dataset of edit pairs.",
-        epilog="Exit status: 0 done, 1 more failed than allowed, 2 nothing was started, 130 stopped (run it again to go on).",
-    )
-    add = parser.add_argument
-    add(
-        "--workflow",
-        metavar="NAME|PATH,...|auto",
-        help="a name from workflows/, or a path: UI JSON, API JSON or a PNG that ComfyUI wrote; several of different "
-        "tasks make one dataset; auto: those of the tasks that the input's records name",
-    )
-    add(
-        "--input",
-        metavar="PATH|URL",
-        help="folder of photos (beside each, if wanted, NAME.mask.png, NAME.ref.png and NAME.txt), ImgEdit annotation "
-        ".json/.jsonl, parquet or webdataset .tar, also behind a URL such as s3://...; default: the bundled samples",
-    )
-    add(
-        "--image-root",
-        metavar="DIR|URL",
-        help="what the annotation's paths are relative to; default: its folder",
-    )
-    add(
-        "--output",
-        metavar="DIR|URL",
-        help="the run's folder, or a place in a store such as s3://bucket/run that a local one is published to at the "
-        "end; the same command again goes on; default: outputs/NAME",
-    )
-    add(
-        "--layout",
-        choices=("hf", "imgedit", "wds"),
-        default="hf",
-        help="hf: parquet with the pictures in it; imgedit: ImgEdit's parquet and tars; wds: webdataset tars; default: hf",
-    )
-    add(
-        "--regions",
-        choices=("all", "one"),
-        default="all",
-        help="a sample for each eligible region, or one picked by the seed; default: all",
-    )
-    add(
-        "--kinds",
-        metavar="KIND[=N],...",
-        help="with --workflow write: kinds of edit to write for, tasks or names of the taxonomy such as "
-        "'unicedit/Texture Editing', each for at most N regions; the rarest goes first; default: the graph's own task",
-    )
-    add(
-        "--kinds-per-region",
-        type=positive,
-        default=1,
-        metavar="M",
-        help="with --kinds: kinds of edit for one region, at most; default: 1",
-    )
-    add(
-        "--annotate",
-        choices=("auto", "never"),
-        default="auto",
-        help="auto: find regions first, with annotate.json, for photos that have none; default: auto",
-    )
-    add(
-        "--profile",
-        choices=("auto", "full", "classical"),
-        default="auto",
-        help="full: the model graph; classical: no weights; auto: classical only where there is no GPU",
-    )
-    add(
-        "--server",
-        metavar="URL|NAME[,...]",
-        help="running ComfyUIs, by address or by a name in servers.toml, which holds logins and certificates; default: "
-        "start some here and stop them",
-    )
-    add("--servers", type=positive, metavar="N", help="how many to start; default: one per visible GPU, one on CPU")
-    add(
-        "--samples-per-prompt",
-        type=positive,
-        metavar="K",
-        help="samples that share a prompt, at most; default: chosen from the graph and what is measured",
-    )
-    add(
-        "--attempts",
-        type=positive,
-        default=1,
-        metavar="N",
-        help="edits tried of each sample, each with another seed, after a rejection or an error; default: 1",
-    )
-    add(
-        "--licence-policy",
-        choices=("any", "commercial", "train"),
-        default="any",
-        help="refuse graphs whose weights the licence does not allow to be used commercially, or whose outputs must not "
-        "train other models; weights that the model table does not know are refused too; default: any, refuse none",
-    )
-    add(
-        "--budget-usd",
-        type=_money,
-        metavar="X",
-        help="the most that calls to VLM services may cost in this run; what is over fails; default: no bound",
-    )
-    add("--metrics-port", type=_port, metavar="P", help="serve Prometheus metrics on this port of the loopback address")
-    add(
-        "--recycle",
-        type=positive,
-        default=5000,
-        metavar="N",
-        help="start own servers again, one at a time, after N prompts; default: 5000",
-    )
-    add(
-        "--min-free-gb",
-        type=_size,
-        default=1.0,
-        metavar="G",
-        help="pause while the output's disk has less than this free; default: 1",
-    )
-    add("--limit", type=positive, metavar="N", help="edit at most N samples")
-    add("--seed", type=int, default=0, metavar="S", help="all other seeds follow from it; default: 0")
-    add(
-        "--set",
-        action="append",
-        default=[],
-        metavar="ADDRESS=VALUE",
-        help="set an input: @Title.input=3, #id.input=3 or Class.input=3; may be repeated",
-    )
-    add(
-        "--judge",
-        metavar="PROFILE",
-        help="switch on the judges that the workflows have, for this run, and have them ask this VLM profile; without a "
-        "judge or a detector, rows that a model edited are unscored",
-    )
-    add(
-        "--retry-failed",
-        nargs="?",
-        const="",
-        metavar="CLASS",
-        help="try failed samples again: all, or those of one error type, skipped ones too",
-    )
-    add(
-        "--keep-stale",
-        action="store_true",
-        help="keep rows whose photo, region or words were changed or taken away since; default: they leave the dataset, "
-        "and what changed is made again",
-    )
-    add(
-        "--max-failed",
-        type=_failures,
-        default="0",
-        metavar="N|P%",
-        help="exit status 1 when more failed than this, skipped ones not counted; the run itself goes on; default: 0",
-    )
-    add("--dry-run", action="store_true", help="check everything, show what would be done, edit nothing")
-    add(
-        "--adopt",
-        metavar="FILE",
-        help="instead of a run: turn a graph that goes from LoadImage to SaveImage into one that can be batched; writes "
-        "--output, by default FILE with -editpairs before its suffix",
-    )
-    add(
-        "--adopt-choice",
-        metavar="NAME=#ID,...",
-        help="answers to what --adopt cannot tell: source, result, reference, instruction, task",
-    )
-    add(
-        "--collect",
-        metavar="FOLDER",
-        help="instead of a run: make a dataset in --output of the pairs that Save Edit Pair saved by hand",
-    )
-    add(
-        "--open",
-        metavar="KEY",
-        help="instead of a run: write the workflow of one row of --output, filled in, for an artist to open; with "
-        "--server its pictures are uploaded there",
-    )
-    add("--again", action="store_true", help="with --open: make the row once more and say how it differs")
-    options = parser.parse_args(arguments)
-    _check_purpose(parser, options)
-    if options.adopt:
-        options.publish_to = None
-        return options
-    given = options.output or str(Path("outputs") / _named(options.workflow or "collected"))
-    options.publish_to = given if "://" in given else None
-    options.output = _local(given) if options.publish_to else Path(given)
-    return options
-
-
-def _check_purpose(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
-    """Ends the command where it is asked for nothing, for two things, or for one without what it needs."""
-    for action in parser._actions:
-        if getattr(options, action.dest, None) == "" and action.const != "":
-            parser.error(f"{action.option_strings[0]} is empty; give it a value or leave it out")
-    asked = [name for name in ("workflow", "adopt", "collect", "open") if getattr(options, name)]
-    if len(asked) != 1:
-        listed = "--workflow, --adopt, --collect or --open"
-        parser.error(
-            f"give one of {listed}" + (f", not {' and '.join(f'--{name}' for name in asked)}" if asked else "")
-        )
-    if options.open and not options.output:
-        parser.error("--open KEY needs --output, the folder of the run that the row is in")
-    if options.again and not options.open:
-        parser.error("--again goes with --open")
-    if options.adopt_choice and not options.adopt:
-        parser.error("--adopt-choice goes with --adopt")
-    given = [
-        action
-        for action in parser._actions
-        if hasattr(options, action.dest) and getattr(options, action.dest) != action.default
-    ]
-    for action in given:
-        name = action.option_strings[0]
-        if asked != ["workflow"] and action.dest not in {*asked, *_BESIDE[asked[0]]}:
-            parser.error(f"{name} has no effect with --{asked[0]}; leave it out")
-        for other in _INSTEAD.get(action.dest, ()):
-            if getattr(options, other):
-                parser.error(f"{name} has no effect with --{other}; leave one of them out")
-    if options.kinds_per_region != 1 and not options.kinds:
-        parser.error("--kinds-per-region goes with --kinds")
-
-
-_BESIDE = {
-    "adopt": ("adopt_choice", "output", "server"),
-    "collect": ("output", "layout", "max_failed"),
-    "open": ("again", "output", "input", "image_root", "server"),
-}
-"""What is of use beside each thing that is asked for instead of a run."""
-
-
-_INSTEAD = {"regions": ("kinds",), "servers": ("server",), "recycle": ("server",)}
-"""Options, and which others leave nothing for them to do."""
-
-
-def _named(workflows: str) -> str:
-    """What a run of these workflows is called."""
-    return "+".join(Path(name.strip()).stem for name in workflows.split(","))
-
-
-def _local(url: str) -> Path:
-    """The local folder of a run that is published to a URL."""
-    name = re.sub(r"[^0-9A-Za-z.-]+", "-", url.rstrip("/").rpartition("/")[2]) or "run"
-    return Path("outputs") / f"{name}-{hashlib.sha256(url.encode()).hexdigest()[:8]}"
-
-
-def positive(text: str) -> int:
-    """The type of an option that counts from 1."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return number
-
-
-def _port(text: str) -> int:
-    number = int(text)
-    if not 0 < number < 65536:
-        raise argparse.ArgumentTypeError("must be between 1 and 65535")
-    return number
-
-
-def _size(text: str) -> float:
-    number = float(text)
-    if not 0 <= number < float("inf"):
-        raise argparse.ArgumentTypeError("must be a number, 0 or more")
-    return number
-
-
-def _money(text: str) -> float:
-    number = _size(text)
-    if not number:
-        raise argparse.ArgumentTypeError("must be more than 0")
-    return number
-
-
-def _failures(text: str) -> str:
+def max_failed(text: str) -> str:
+    """The type of `--max-failed`, whose share is of samples that are not counted yet."""
     try:
         if allowed_failures(text, 100) >= 0:
             return text

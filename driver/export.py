@@ -13,40 +13,34 @@ if __package__ in (None, ""):
     # Run as a file: its siblings and the nodes' shared core are found from the repository's root.
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from driver.command import end
-from driver.errors import RunError
-from driver.terminal import path_argument
+from driver.command import Ended, Parser, add_shared, carry_out, path_argument
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the command; returns its exit status: 0 done, 1 it broke off, 2 nothing was started, 130 stopped."""
-    options = _parse(arguments)
-    try:
-        # Imported when it is needed: the help answers at once.
-        from driver.exports.forms import export
+    """Runs the command; returns its exit status."""
+    return carry_out("export.py", _parse, _export, arguments)
 
-        done = export(options.run, options.to, options.output, options.link)
-    except RunError as error:
-        return end(str(error), error.status, "export.py")
-    except ModuleNotFoundError as error:
-        return end(
-            f"the package {error.name} is missing: run python install.py, or use the Python that it set up",
-            2,
-            "export.py",
-        )
-    except KeyboardInterrupt:
-        return end("stopped; the same command goes on", 130, "export.py")
+
+def _export(options: argparse.Namespace) -> Ended:
+    # Imported when it is needed: the help answers at once.
+    from driver.exports.forms import check, export
+
+    if options.dry_run:
+        kept = check(options.run, options.to, options.output)
+        print(f"{options.output}: would be made of the {kept} kept rows of {options.run}")
+        return Ended({"output": options.output, "kept": kept})
+    done = export(options.run, options.to, options.output, options.link)
     print(f"{options.output}: {done.rows} rows from {options.run}")
     for why, number in done.left_out.items():
         print(f"left out: {number} rows {why}", file=sys.stderr)
-    return 0
+    return Ended({"output": options.output, "rows": done.rows, "left_out": done.left_out})
 
 
-def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="export.py",
-        description="Turns a finished run into the files that trainers read.",
-        epilog="pairs: folders control and target with a caption beside each target (ai-toolkit, musubi-tuner); "
+def _parse(words: list[str]) -> argparse.Namespace:
+    parser = Parser(
+        "export.py",
+        "Turns a finished run into the files that trainers read.",
+        "pairs: folders control and target with a caption beside each target (ai-toolkit, musubi-tuner); "
         "diffsynth: metadata.jsonl for DiffSynth-Studio's edit training; "
         "preference: preference.jsonl, a kept edit against a rejected one of the same sample.",
     )
@@ -61,7 +55,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         help="hard, symlink: images are taken out of the run once, into RUN/images, and every export links to them; "
         "copy: this export gets images of its own; default: hard",
     )
-    return parser.parse_args(arguments)
+    add_shared(add)
+    return parser.read(words)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,24 @@
-"""What a run is asked for: one record, read from the command line once and handed on as it is."""
+"""What a run is asked for: one record, read from the words of `batch.py` once and handed on as it is."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+import argparse
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from .command import Misused, Parser, add_shared, destination, max_failed, number, positive
+from .terminal import say
+
 if TYPE_CHECKING:
     from comfy_nodes.core.weights.records import Policy
+
+PROGRAM = "batch.py"
+
+Add = Callable[..., object]
+"""`add_argument` of a group: of options that every help has, or only that of all options."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +55,222 @@ class RunOptions:
     keep_stale: bool = False
     max_failed: str = "0"
     dry_run: bool = False
+    json: bool = False
 
-    @classmethod
-    def of(cls, read: Mapping[str, Any]) -> RunOptions:
-        """The record of what an argument parser read."""
-        return cls(**{field.name: read[field.name] for field in fields(cls)})
+
+def parse(words: Sequence[str]) -> RunOptions:
+    """The options of a run; ends the command where they are wrong or would do nothing."""
+    parser = _parser(everything="--help-all" in words)
+    if now := _moved(words):
+        say(f"{PROGRAM}: a command of its own now: {now}")
+        raise Misused(now)
+    read = parser.read(words)
+    _check(parser, read)
+    names = "+".join(Path(name.strip()).stem for name in read.workflow.split(","))
+    read.output, read.publish_to = destination(read.output or str(Path("outputs") / names))
+    read.set = tuple(read.set or ())
+    return RunOptions(**{field.name: getattr(read, field.name) for field in fields(RunOptions)})
+
+
+def _parser(everything: bool) -> Parser:
+    parser = Parser(
+        PROGRAM,
+        "Runs one workflow over many photos on ComfyUI and gathers a dataset of edit pairs.",
+        "" if everything else "--help-all shows all options.",
+        f"{PROGRAM} --workflow NAME [--input PHOTOS] [--output DIR] [options]",
+    )
+
+    groups = {
+        "what": _add_what,
+        "from and to": _add_where,
+        "how fast": _add_speed,
+        "if something goes wrong": _add_trouble,
+    }
+    for title, fill in groups.items():
+        common = parser.add_argument_group(title).add_argument
+
+        def rare(*names: str, help: str, add: Add = common, **how: Any) -> None:
+            add(*names, help=help if everything else argparse.SUPPRESS, **how)
+
+        fill(common, rare)
+    add_shared(parser.add_argument)
+    parser.add_argument("--help-all", action="help", help="show all options")
+    defaults = {one.name: one.default for one in fields(RunOptions) if one.default is not MISSING}
+    parser.set_defaults(**{**defaults, "set": None})
+    return parser
+
+
+def _add_what(common: Add, rare: Add) -> None:
+    common(
+        "--workflow",
+        required=True,
+        metavar="NAME|PATH,...",
+        help="names from workflows/, or files (JSON, PNG) of ComfyUI's; auto: those that the input's records name",
+    )
+    common(
+        "--profile",
+        choices=("auto", "full", "classical"),
+        help="full: with models; classical: without; auto: that only without a GPU",
+    )
+    common("--limit", type=positive, metavar="N", help="edit at most N samples")
+    rare("--seed", type=int, metavar="S", help="all other seeds follow from it; default: 0")
+    common(
+        "--set",
+        action="append",
+        metavar="ADDRESS=VALUE",
+        help="set an input: @Title.input=3, #id.input=3 or Class.input=3",
+    )
+    common("--judge", metavar="PROFILE", help="switch the workflow's judges on; they ask this VLM profile")
+    rare("--regions", choices=("all", "one"), help="every eligible region, or one picked by the seed; default: all")
+    rare(
+        "--annotate",
+        choices=("auto", "never"),
+        help="auto: find regions first, with annotate.json, for photos that have none; default: auto",
+    )
+    rare(
+        "--kinds",
+        metavar="KIND[=N],...",
+        help="with --workflow write: kinds of edit to write for, tasks or names of the taxonomy such as "
+        "'unicedit/Texture Editing', each for at most N regions; the rarest goes first; default: the graph's own task",
+    )
+    rare(
+        "--kinds-per-region",
+        type=positive,
+        metavar="M",
+        help="with --kinds: kinds of edit for one region, at most; default: 1",
+    )
+    rare(
+        "--attempts",
+        type=positive,
+        metavar="N",
+        help="edits tried of each sample, each with another seed, after a rejection or an error; default: 1",
+    )
+    rare(
+        "--licence-policy",
+        choices=("any", "commercial", "train"),
+        help="refuse weights, and those that the model table does not know, whose licence does not allow commercial "
+        "use, or training on their outputs; default: any, refuse none",
+    )
+
+
+def _add_where(common: Add, rare: Add) -> None:
+    common(
+        "--input",
+        metavar="PATH|URL",
+        help="photos with NAME.mask.png, .ref.png and .txt beside them, annotation JSON, parquet or webdataset .tar; "
+        "default: the bundled samples",
+    )
+    rare("--image-root", metavar="DIR|URL", help="what the annotation's paths are relative to; default: its folder")
+    common(
+        "--output",
+        metavar="DIR|URL",
+        help="the run's folder, also in a store (s3://bucket/run); the same command again goes on; "
+        "default: outputs/NAME",
+    )
+    rare(
+        "--layout",
+        choices=("hf", "imgedit", "wds"),
+        help="hf: parquet with pictures; imgedit: ImgEdit's parquet and tars; wds: webdataset tars; default: hf",
+    )
+    rare(
+        "--keep-stale",
+        action="store_true",
+        help="keep rows whose photo, region or words were changed or taken away since; default: they leave the dataset, "
+        "and what changed is made again",
+    )
+
+
+def _add_speed(common: Add, rare: Add) -> None:
+    common(
+        "--server",
+        metavar="URL|NAME[,...]",
+        help="running ComfyUIs, or names in servers.toml; default: starts some",
+    )
+    rare("--servers", type=positive, metavar="N", help="how many to start; default: one for each GPU, one on CPU")
+    rare(
+        "--samples-per-prompt",
+        type=positive,
+        metavar="K",
+        help="samples that share a prompt, at most; default: chosen from the graph and what is measured",
+    )
+    rare(
+        "--recycle",
+        type=positive,
+        metavar="N",
+        help="start own servers again, one at a time, after N prompts; default: 5000",
+    )
+    rare(
+        "--metrics-port",
+        type=number(int, lambda port: 0 < port < 65536, "be between 1 and 65535"),
+        metavar="P",
+        help="serve Prometheus metrics on this port of the loopback address",
+    )
+
+
+def _add_trouble(common: Add, rare: Add) -> None:
+    common(
+        "--retry-failed",
+        nargs="?",
+        const="",
+        metavar="CLASS",
+        help="try failed samples again, or those of one error type",
+    )
+    common(
+        "--max-failed",
+        type=max_failed,
+        metavar="N|P%",
+        help="how many may fail before the exit status is 1; default: 0",
+    )
+    rare(
+        "--budget-usd",
+        type=number(float, lambda usd: 0 < usd < float("inf"), "be more than 0"),
+        metavar="X",
+        help="the most that calls to VLM services may cost in this run; what is over fails; default: no bound",
+    )
+    rare(
+        "--min-free-gb",
+        type=number(float, lambda size: 0 <= size < float("inf"), "be a number, 0 or more"),
+        metavar="G",
+        help="pause while the output's disk has less than this free; default: 1",
+    )
+
+
+_INSTEAD = {"regions": ("kinds",), "servers": ("server",), "recycle": ("server",)}
+"""Options, and which others leave nothing for them to do."""
+
+
+def _check(parser: Parser, read: argparse.Namespace) -> None:
+    """Ends the command where an option would do nothing."""
+    for name, others in _INSTEAD.items():
+        for other in others:
+            if getattr(read, name) != parser.get_default(name) and getattr(read, other):
+                parser.error(f"--{name} has no effect with --{other}; leave one of them out")
+    if read.kinds_per_region != 1 and not read.kinds:
+        parser.error("--kinds-per-region goes with --kinds")
+
+
+def _moved(words: Sequence[str]) -> str:
+    """The command that an option of old has become, with the same words; empty where there is none among them."""
+    old = argparse.ArgumentParser(PROGRAM, add_help=False, allow_abbrev=False)
+    for name, blank in {
+        "--adopt": "FILE",
+        "--adopt-choice": "NAME=#ID",
+        "--collect": "FOLDER",
+        "--open": "KEY",
+    }.items():
+        old.add_argument(name, nargs="?", const=blank)
+    old.add_argument("--again", action="store_true")
+    old.add_argument("--output", nargs="?")
+    found, rest = old.parse_known_args(words)
+    if found.open or found.again:
+        command = ["driver/open.py", found.output or "RUN", found.open or "KEY", *["--again"][: found.again]]
+    elif found.adopt or found.adopt_choice:
+        choice = ["--choice", found.adopt_choice] if found.adopt_choice else []
+        command = ["driver/adopt.py", found.adopt or "FILE", *choice]
+    elif found.collect:
+        command = ["driver/collect.py", found.collect]
+    else:
+        return ""
+    if found.output and "driver/open.py" not in command:
+        command += ["--output", found.output]
+    return shlex.join(["python", *command, *rest])

@@ -6,7 +6,6 @@ The command line and what is said at its end; `labels.py` draws and keeps, `page
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,31 +14,16 @@ if __package__ in (None, ""):
     # Run as a file: its siblings and the nodes' shared core are found from the repository's root.
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from driver.command import end, positive
+from driver.command import Ended, Parser, add_shared, carry_out, number, path_argument, positive
 from driver.errors import RunError
-from driver.terminal import path_argument
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the command; returns its exit status: 0 done or stopped, 1 it broke off, 2 nothing was started."""
-    options = _parse(arguments)
-    for number in (signal.SIGINT, signal.SIGTERM):  # a shell lets its background jobs ignore the first
-        signal.signal(number, signal.default_int_handler)
-    try:
-        return _report(options) if options.report else _review(options)
-    except RunError as error:
-        return end(str(error), error.status, "review.py")
-    except ModuleNotFoundError as error:
-        return end(
-            f"the package {error.name} is missing: run python install.py, or use the Python that it set up",
-            2,
-            "review.py",
-        )
-    except KeyboardInterrupt:
-        return 0
+    """Runs the command; returns its exit status."""
+    return carry_out("review.py", _parse, lambda options: (_report if options.report else _review)(options), arguments)
 
 
-def _review(options: argparse.Namespace) -> int:
+def _review(options: argparse.Namespace) -> Ended:
     # Imported when it is needed: the help answers at once.
     from filelock import FileLock, Timeout
 
@@ -48,10 +32,20 @@ def _review(options: argparse.Namespace) -> int:
     from driver.disk import disk_error
     from driver.labels.labels import LABELS, Labels
     from driver.labels.page import Review, ReviewServer
-    from driver.labels.sample import draw
+    from driver.labels.sample import DrawnRow, choose, draw
 
+    def review_of(rows: list[DrawnRow]) -> Review:
+        if not rows:
+            raise RunError(f"{options.run}: holds no row to label")
+        return Review(options.run, rows, Labels(options.run), options.labeller, options.second_opinion)
+
+    asked = options.run, options.sample, options.seed, options.per_task
     finished_facts(options.run)
     refuse_links(options.run)
+    if options.dry_run:
+        review = review_of(choose(*asked)[1])
+        print(f"{review.total} pairs would be shown, of which {review.done} are labelled")
+        return Ended({"output": options.run / LABELS, "pairs": review.total, "labelled": review.done})
     try:
         lock = FileLock(options.run / ".labels.lock", blocking=False)
         lock.acquire()
@@ -60,10 +54,7 @@ def _review(options: argparse.Namespace) -> int:
     except OSError as error:
         raise disk_error(error, options.run) from None
     with lock:
-        rows = draw(options.run, options.sample, options.seed, options.per_task)
-        if not rows:
-            raise RunError(f"{options.run}: holds no row to label")
-        review = Review(options.run, rows, Labels(options.run), options.labeller, options.second_opinion)
+        review = review_of(draw(*asked))
         with ReviewServer(review, options.port) as server:
             print(f"{review.done} of {review.total} pairs are labelled; open {server.url}", flush=True)
             print("K keeps, R rejects, U undoes, Space held shows before in place of after; Ctrl-C ends", flush=True)
@@ -71,10 +62,10 @@ def _review(options: argparse.Namespace) -> int:
                 server.serve_forever(poll_interval=0.1)
             except KeyboardInterrupt:
                 print(f"\n{review.done} of {review.total} pairs are labelled, in {options.run / LABELS}", flush=True)
-    return 0
+    return Ended({"output": options.run / LABELS, "pairs": review.total, "labelled": review.done})
 
 
-def _report(options: argparse.Namespace) -> int:
+def _report(options: argparse.Namespace) -> Ended:
     from driver.dataset.dataset import finished_facts
     from driver.labels.figures import REPORT, report
 
@@ -94,7 +85,7 @@ def _report(options: argparse.Namespace) -> int:
     print(f"\nto be right in {_percent(options.precision)} of kept rows, keep what has")
     for name, one in found["thresholds"].items():
         print(f"  {name:22} {_threshold(one)}")
-    return 0
+    return Ended({"output": options.run / REPORT, **found})
 
 
 def _percent(share: float | None) -> str:
@@ -114,11 +105,11 @@ def _threshold(found: dict[str, Any] | None) -> str:
     )
 
 
-def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="review.py",
-        description="Shows pairs of a finished run to label by hand, or says how the run compares with the labels.",
-        epilog="Labels are in RUN/labels.jsonl, what was drawn is in RUN/labels_sample.json. The same command goes on.",
+def _parse(words: list[str]) -> argparse.Namespace:
+    parser = Parser(
+        "review.py",
+        "Shows pairs of a finished run to label by hand, or says how the run compares with the labels.",
+        "Labels are in RUN/labels.jsonl, what was drawn is in RUN/labels_sample.json. The same command goes on; Ctrl-C is how labelling is done.",
     )
     add = parser.add_argument
     add("run", type=path_argument, metavar="RUN", help="the --output of a run of batch.py")
@@ -127,33 +118,28 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--seed", type=int, metavar="S", help="which rows are drawn; default: 0, or that of the labels there")
     add("--labeller", metavar="NAME", help="who labels; goes into each label")
     add("--second-opinion", action="store_true", help="with --labeller: ask about rows that others labelled, too")
-    add("--port", type=_port, default=0, metavar="P", help="port of the loopback address; default: any free one")
+    add(
+        "--port",
+        type=number(int, lambda port: 0 <= port < 65536, "be between 0 and 65535"),
+        default=0,
+        metavar="P",
+        help="port of the loopback address; default: any free one",
+    )
     add("--report", action="store_true", help="say what the labels tell, and write RUN/labels_report.json")
     add(
         "--precision",
-        type=_share,
+        type=number(float, lambda share: 0 < share <= 1, "be more than 0 and at most 1, such as 0.9"),
         default=0.9,
         metavar="SHARE",
         help="with --report: share of kept rows that thresholds are to make right; default: 0.9",
     )
-    options = parser.parse_args(arguments)
+    add_shared(add)
+    options = parser.read(words)
     if options.second_opinion and not options.labeller:
         parser.error("--second-opinion: say whose it is with --labeller NAME")
+    if options.report and options.dry_run:
+        parser.error("--dry-run has no effect with --report; leave one of them out")
     return options
-
-
-def _port(text: str) -> int:
-    number = int(text)
-    if not 0 <= number < 65536:
-        raise argparse.ArgumentTypeError("must be between 0 and 65535")
-    return number
-
-
-def _share(text: str) -> float:
-    number = float(text)
-    if not 0 < number <= 1:
-        raise argparse.ArgumentTypeError("must be more than 0 and at most 1, such as 0.9")
-    return number
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 from .terminal import say
@@ -84,5 +85,5 @@ def _burn() -> None:
     """Ends the process: servers of our own see it and go too, and a journal is whole after every kill."""
     if sys.stderr.isatty():
         sys.stderr.write("\x1b[?25h")  # the cursor, which the display hides
-    say("batch.py: stopped at once; the same command goes on where it was")
+    say(f"{Path(sys.argv[0]).name}: stopped at once; the same command goes on where it was")
     os._exit(STOPPED)

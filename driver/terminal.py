@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import re
 import sys
-from pathlib import Path
 
 _SEQUENCES = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor
@@ -20,13 +18,6 @@ _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028\u2029\u202a-\u202e
 def plain(text: str) -> str:
     """`text` as one line without terminal sequences and control characters."""
     return _CONTROLS.sub(" ", _SEQUENCES.sub("", text))
-
-
-def path_argument(text: str) -> Path:
-    """A path on the command line, where an empty one, as an unset variable gives, is not this folder."""
-    if not text:
-        raise argparse.ArgumentTypeError("is empty; name a folder")
-    return Path(text)
 
 
 def say(line: str) -> None:

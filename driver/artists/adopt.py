@@ -1,9 +1,9 @@
-"""`--adopt`: makes a batchable workflow of a graph that somebody has: its photo, words and seeds come from EditPairs' nodes.
+"""Makes a batchable workflow of a graph that somebody has: its photo, words and seeds come from EditPairs' nodes.
 
 What the graph does is read from its API form, where subgraphs, bypassed nodes and reroutes are resolved; what is changed
 is the file that the artist opens. `their_graph.py` reads; here is what is put in. Our nodes hold the artist's picture,
-words and seed, so that Run gives what it gave. Called by the command with a server's node list. Asks where a graph leaves
-it open, and guesses nothing that cannot be told from the wiring.
+words and seed, so that Run gives what it gave. Called by `driver/adopt.py` with a server's node list. Asks where a graph
+leaves it open, and guesses nothing that cannot be told from the wiring.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ GAP = 60
 """Pixels on the canvas between the artist's nodes and ours. Ours."""
 
 ANSWERS = ("source", "result", "reference", "instruction", "task")
-"""What `--adopt-choice` may answer."""
+"""What `--choice` may answer."""
 
 Seed = tuple[str, str]
 """A seed widget: node and input."""
@@ -115,10 +115,10 @@ def read_answers(choices: str) -> dict[str, str]:
     for part in filter(None, (one.strip() for one in choices.split(","))):
         name, equals, value = part.partition("=")
         if not equals or not value or name not in ANSWERS:
-            raise RunError(f"--adopt-choice {part}: write it as NAME=#ID, NAME one of {', '.join(ANSWERS)}")
+            raise RunError(f"--choice {part}: write it as NAME=#ID, NAME one of {', '.join(ANSWERS)}")
         answers[name] = value.removeprefix("#")
     if answers.get("task", INSTRUCT.name) not in WORK:
-        raise RunError(f"--adopt-choice task={answers['task']}: no such task; there are {', '.join(WORK)}")
+        raise RunError(f"--choice task={answers['task']}: no such task; there are {', '.join(WORK)}")
     return answers
 
 
@@ -343,7 +343,7 @@ class _Adoption:
         )  # fmt: skip
         self._lines.append(
             "transparency: the pair shows the result on white, and its alpha is the region's mask; "
-            f"--adopt-choice task={CUT_OUT_TASK} files pairs of photos with regions under that task"
+            f"--choice task={CUT_OUT_TASK} files pairs of photos with regions under that task"
         )
         return [split, alpha, white, paste], Origin(paste, 0), Origin(alpha, 0)
 
@@ -389,7 +389,7 @@ class _Adoption:
             return str(answer)
         listed = "; ".join(f"#{choice} {what}" for choice, what in question.choices.items())
         wrong = f"#{answer} is none of them: " if answer else ""
-        example = f"--adopt-choice {question.name}=#{next(iter(question.choices))}"
+        example = f"--choice {question.name}=#{next(iter(question.choices))}"
         raise RunError(f"{self._file.path}: {question.text} {wrong}{listed}. Say which, such as {example}")
 
     def _asking(self, ask: Ask) -> Ask:

@@ -1,7 +1,8 @@
-"""`--collect`: makes a dataset of pairs that were made by hand in ComfyUI, in the folder that `Save Edit Pair` wrote them to.
+"""Makes a dataset of pairs that were made by hand in ComfyUI, in the folder that `Save Edit Pair` wrote them to.
 
-Called by the command; asks no server. Finds records, sees that their pictures are whole, and leaves a run's folder with
-the parts that a run has. The same command again adds what is new; what was collected stays, whatever becomes of its files.
+Called by `driver/collect.py`; asks no server. Finds records, sees that their pictures are whole, and leaves a run's
+folder with the parts that a run has. The same command again adds what is new; what was collected stays, whatever becomes
+of its files.
 """
 
 from __future__ import annotations
@@ -60,6 +61,17 @@ class Saved:
 
 
 @dataclass(frozen=True)
+class Found:
+    """What lies in a folder."""
+
+    pairs: list[Saved]
+    """Some may show and say the same."""
+    refused: list[Unusable]
+    passed: tuple[str, ...]
+    """What was passed over, a line each."""
+
+
+@dataclass(frozen=True)
 class Collected:
     """A dataset of pairs made by hand."""
 
@@ -79,30 +91,20 @@ def collect(folder: Path, output: Path, layout: str = "hf") -> Collected:
     Raises:
         RunError: there are no pairs, or the output folder is not to be had.
     """
-    if not folder.is_dir():
-        raise RunError(
-            f"--collect {folder}: no such folder; name the one that Save Edit Pair writes to, output/editpairs"
-        )
-    if output.resolve().is_relative_to(folder.resolve()):
-        raise RunError(f"--output {output}: lies in the folder that is collected; choose one outside of it")
-    found, refused, others, runs = _find(folder)
-    passed = ", ".join(f"{run} ({number})" for run, number in sorted(runs.items()))
-    if not found and not refused:
-        only = f" made by hand, only those of batch runs: {passed}" if runs else ""
-        raise RunError(f"--collect {folder}: holds no pair of Save Edit Pair's{only}")
+    found = look(folder, output)
     target = OutputFolder(output)
     try:
         if target.journal.get("graph") not in (None, CLAIM):
             raise RunError(f"--output {output}: holds the run of a workflow; choose another folder")
         known = {record.key: record for record in _known(target.journal)}
         pixels = json.loads(target.journal.get(PIXELS) or "{}")
-        read, damaged = _read_pixels(found, pixels, folder)
+        read, damaged = _read_pixels(found.pairs, pixels, folder)
         named = _named(read, {_pair(record, pixels): key for key, record in known.items()})
         kept = [one for one in named if known.get(one.record.key) != one.record]
         bad = {one.record.key: failure for one in kept if (failure := _take(one, target, folder))}
         taken = [one for one in kept if one.record.key not in bad]
         records = {**known, **{one.record.key: one.record for one in taken}}
-        refused += [*damaged, *bad.values()]
+        refused = [*found.refused, *damaged, *bad.values()]
         summary = _finish(target, records, pixels, refused, layout)
         if lost := set(target.found.lost):
             again = {one.record.key: _take(one, target, folder) for one in named if one.record.key in lost}
@@ -126,11 +128,26 @@ def collect(folder: Path, output: Path, layout: str = "hf") -> Collected:
         )
     if summary.failed:
         lines.append(f"{summary.failed} refused: see failed.parquet")
+    return Collected(summary, (*lines, *found.passed))
+
+
+def look(folder: Path, output: Path) -> Found:
+    """What a folder holds, before anything is written. Arguments and errors as of `collect`."""
+    if not folder.is_dir():
+        raise RunError(f"{folder}: no such folder; name the one that Save Edit Pair writes to, output/editpairs")
+    if output.resolve().is_relative_to(folder.resolve()):
+        raise RunError(f"--output {output}: lies in the folder that is collected; choose one outside of it")
+    found, refused, others, runs = _find(folder)
+    named = ", ".join(f"{run} ({number})" for run, number in sorted(runs.items()))
+    if not found and not refused:
+        only = f" made by hand, only those of batch runs: {named}" if runs else ""
+        raise RunError(f"{folder}: holds no pair of Save Edit Pair's{only}")
+    passed = []
     if runs:
-        lines.append(f"{runs.total()} pairs of {len(runs)} batch runs were passed over: {passed}")
+        passed.append(f"{runs.total()} pairs of {len(runs)} batch runs were passed over: {named}")
     if others:
-        lines.append(f"{others} other JSON files are no edit pairs and were passed over")
-    return Collected(summary, tuple(lines))
+        passed.append(f"{others} other JSON files are no edit pairs and were passed over")
+    return Found(found, refused, tuple(passed))
 
 
 _OF_RUN = re.compile(r"/([0-9a-f]{32})/[^/]+-\d+/[^/]+\Z")

@@ -1,6 +1,6 @@
-"""`--open`: the workflow of one row, filled in as the driver filled it, for an artist to open; and the row made again.
+"""The workflow of one row, filled in as the driver filled it, for an artist to open; and the row made again.
 
-Called by the command with a server, whose node list tells what the graph's widgets are. Reads a finished run's folder
+Called by `driver/open.py` with a server, whose node list tells what the graph's widgets are. Reads a finished run's folder
 and writes into its `open/`; the run itself stays as it is.
 """
 
@@ -107,7 +107,7 @@ def find_row(key: str, run: Path) -> Found:
     refuse_links(run)
     row = stored_row(run, key)
     if row is None:
-        raise RunError(f"--open {key}: {run} has no row of this key; report.html and the column key name them")
+        raise RunError(f"{key}: {run} has no row of this key; report.html and the column key name them")
     sample = _sample_of(run, key_stem(key))
     return Found(run, row, sample, *_graphs(run, sample.task or str(row.columns["task"])))
 
@@ -201,7 +201,7 @@ def _sample_of(run: Path, key: str) -> Sample:
     with closing(Journal(run / JOURNAL)) as journal:
         found = journal.sample(key)
     if found is None:
-        raise RunError(f"--open {key}: the journal of {run} does not know it; it was not made by a run")
+        raise RunError(f"{key}: the journal of {run} does not know it; it was not made by a run")
     return found
 
 

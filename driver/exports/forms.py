@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict
 from comfy_nodes.core.keys import KEY_LENGTH
 from comfy_nodes.core.whole_files import replace_folder, replacing, write_whole
 
-from ..dataset.dataset import dataset_digest, stored_rows
+from ..dataset.dataset import dataset_digest, finished_facts, stored_rows
 from ..dataset.layouts.layout import StoredRow
 from ..dataset.ownership import keep_others, refuse_links, remove_marked
 from ..dataset.rows import key_stem
@@ -70,13 +70,10 @@ def export(run: Path, form: Form, output: Path, link: Link) -> Done:
     Raises:
         RunError: the run is not finished, the folder holds something else, or its disk is full or knows no such links.
     """
+    check(run, form, output)
     dataset = dataset_digest(run)
-    refuse_links(run)
-    _check(output, form)
     output = output.resolve()  # the folders beside it need its name
-    fresh, old = output.with_name(f".{output.name}.part"), output.with_name(f".{output.name}.old")
-    for beside in (fresh, old):
-        _check_beside(beside)
+    fresh, old = _beside(output)
     done = Done()
     with disk_errors(output):
         _begin(fresh, form, dataset)
@@ -86,6 +83,21 @@ def export(run: Path, form: Form, output: Path, link: Link) -> Done:
         (fresh / _PART).unlink()
         _replace(output, fresh, old)
     return done
+
+
+def check(run: Path, form: Form, output: Path) -> int:
+    """How many kept rows an export starts from, before anything is written. Arguments and errors as of `export`."""
+    facts = finished_facts(run)
+    refuse_links(run)
+    _check(output, form)
+    for beside in _beside(output.resolve()):
+        _check_beside(beside)
+    return facts.configs["data"].rows
+
+
+def _beside(output: Path) -> tuple[Path, Path]:
+    """Where an export is built, and where its former one waits."""
+    return output.with_name(f".{output.name}.part"), output.with_name(f".{output.name}.old")
 
 
 _PART = ".unfinished"

@@ -19,7 +19,6 @@ from pydantic import BaseModel, ConfigDict
 
 from ..dataset.dataset import dataset_digest, stored_rows
 from ..dataset.shards import CONFIGS
-from ..disk import write_text
 from ..errors import RunError
 from ..report.scores import RowPlace
 from .labels import LABELS
@@ -91,17 +90,29 @@ def read_sample(run: Path) -> DrawnSample | None:
 
 
 def draw(run: Path, wanted: int | None, seed: int | None, per_task: bool) -> list[DrawnRow]:
-    """Draws a sample and keeps it beside the run, or makes an earlier one larger.
+    """Draws a sample as `choose` does, and keeps it beside the run.
+
+    Raises:
+        RunError: as of `choose`, or the disk is full.
+    """
+    sample, rows = choose(run, wanted, seed, per_task)
+    write_text(run / SAMPLE, sample.model_dump_json(indent=1) + "\n")
+    return rows
+
+
+def choose(run: Path, wanted: int | None, seed: int | None, per_task: bool) -> tuple[DrawnSample, list[DrawnRow]]:
+    """Chooses a sample, or makes an earlier one larger.
 
     Args:
         wanted: rows altogether, or of each task; None for as many as before, or `DEFAULT_SAMPLE`.
         seed: None for the earlier one's, or 0.
 
     Returns:
-        The drawn rows in the order in which a person is to see them: mixed, so that no verdict follows from the place.
+        The sample, and its rows in the order in which a person is to see them: mixed, so that no verdict follows from
+        the place.
 
     Raises:
-        RunError: the run is not finished, the earlier sample is another seed's, or the disk is full.
+        RunError: the run is not finished, or the earlier sample is another seed's.
     """
     earlier = read_sample(run)
     if earlier and seed is not None and seed != earlier.seed:
@@ -124,8 +135,7 @@ def draw(run: Path, wanted: int | None, seed: int | None, per_task: bool) -> lis
         for (task, verdict), rows in drawn.items()
     )
     sample = DrawnSample(seed=chosen, wanted=wanted, per_task=per_task, dataset=dataset, strata=strata)
-    write_text(run / SAMPLE, sample.model_dump_json(indent=1) + "\n")
-    return [row for _, row in sorted((one for rows in drawn.values() for one in rows), key=lambda one: one[0])]
+    return sample, [row for _, row in sorted((one for rows in drawn.values() for one in rows), key=lambda one: one[0])]
 
 
 _Hashed = tuple[int, DrawnRow]

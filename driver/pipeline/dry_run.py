@@ -22,8 +22,12 @@ PHOTO_PIXELS = 1024 * 1024
 """What a photo is taken to have in an estimate of costs. Ours."""
 
 
-def dry_run(options: RunOptions) -> None:
-    """Shows what a run would do; starts a server to ask it, and leaves nothing behind."""
+def dry_run(options: RunOptions) -> dict[str, int]:
+    """Shows what a run would do; starts a server to ask it, and leaves nothing behind.
+
+    Returns:
+        How many samples would be edited or skipped, or are unusable.
+    """
     source = open_source(options)
     with (
         tempfile.TemporaryDirectory(prefix="editpairs-") as scratch,
@@ -57,6 +61,7 @@ def dry_run(options: RunOptions) -> None:
         _show("output", str(options.output))
         for (what, why), number in refused.most_common(20):
             print(plain(f"{what:>14}: {why}" + (f" (and {number - 1} more)" if number > 1 else "")))
+    return {"to_edit": usable.total(), "skipped": found["skipped"], "unusable": found["unusable"]}
 
 
 def _taken(found: Iterator[Planned], limit: int | None) -> Iterator[Planned]:

@@ -92,7 +92,7 @@ def test_a_change_is_seen(info: dict[str, Any]) -> None:
 
 
 def command(*options: object) -> subprocess.CompletedProcess[str]:
-    arguments = [sys.executable, "driver/batch.py", *map(str, options)]
+    arguments = [sys.executable, "driver/adopt.py", *map(str, options)]
     return subprocess.run(
         arguments, cwd=REPOSITORY, capture_output=True, text=True, stdin=subprocess.DEVNULL, env=os.environ
     )
@@ -101,8 +101,8 @@ def command(*options: object) -> subprocess.CompletedProcess[str]:
 def test_a_server_without_the_pack(driver: Driver, tmp_path: Path) -> None:
     graph = CASES / "adopt-without-the-pack" / "graph.json"
     with Proxy(driver.url, lambda route, _: "strip" if route == "GET /object_info" else None) as proxy:
-        ended = command("--adopt", graph, "--server", proxy.url, "--output", tmp_path / "out.json")
-    said = f"batch.py: {proxy.url} has no EditPairs nodes: install this pack there and restart it"
+        ended = command(graph, "--server", proxy.url, "--output", tmp_path / "out.json")
+    said = f"adopt.py: {proxy.url} has no EditPairs nodes: install this pack there and restart it"
     assert (ended.returncode, ended.stdout, ended.stderr.strip()) == (2, "", said)
     assert not (tmp_path / "out.json").exists()
 
@@ -116,11 +116,16 @@ def test_photos_without_words(driver: Driver, tmp_path: Path) -> None:
     (photos / "a.txt").write_text("Blur it.")
     (photos / "b.txt").unlink()
     theirs = CASES / "adopt-loses-the-words" / "no-model.json"
-    assert command("--adopt", theirs, "--server", driver.url, "--output", graph).returncode == 0
+    looked = json.loads(command(theirs, "--server", driver.url, "--output", graph, "--dry-run", "--json").stdout)
+    assert looked["output"] == str(graph) and "(task instruct)" in looked["changes"][0]
+    assert not graph.exists()
+    assert command(theirs, "--server", driver.url, "--output", graph).returncode == 0
     batch = {"workflow": graph, "quick": False}
     shown = driver.run("--input", photos, "--output", out, "--dry-run", **batch).stdout
     assert "1 to edit, 0 skipped, 1 unusable" in shown
     assert "the photo brings no words, and the workflow has none for it" in shown
+    counted = json.loads(driver.run("--input", photos, "--output", out, "--dry-run", "--json", **batch).stdout)
+    assert (counted["to_edit"], counted["skipped"], counted["unusable"]) == (1, 0, 1)
 
     ui = json.loads(graph.read_text())
     (load,) = [node for node in ui["nodes"] if node["type"] == SOURCE_CLASS]
@@ -128,5 +133,6 @@ def test_photos_without_words(driver: Driver, tmp_path: Path) -> None:
     graph.write_text(json.dumps(ui))
     shown = driver.run("--input", photos, "--output", out, "--dry-run", **batch).stdout
     assert "1 bring none: they get the workflow's own, 'Make it soft.'" in shown
-    driver.run("--input", photos, "--output", out, **batch)
+    told = json.loads(driver.run("--input", photos, "--output", out, "--json", **batch).stdout)
+    assert (told["status"], told["output"], told["rejected"], told["failed"]) == (0, str(out), 2, 0)
     assert sorted(row["prompt"] for row in rows(out, "rejected")) == ["Blur it.", "Make it soft."]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import shutil
+import subprocess
+import sys
 import uuid
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from driver.artists.open_row import Opened, find_row, make_again, open_row
 from driver.comfyui.client import ComfyServer
 from driver.graph.file import WorkflowFile, find_workflow
 from driver.inputs.source import Source
-from tests.e2e.helpers import Driver, comparable, get, make_photo, pixels_of, post, rows, until
+from tests.e2e.helpers import REPOSITORY, Driver, comparable, get, make_photo, pixels_of, post, rows, until
 
 INPAINT = "EditPairsClassicalInpaint"
 
@@ -51,6 +53,12 @@ def opened(output: Path, url: str, photos: Path | None) -> Opened:
 def test_a_row_is_opened_run_by_hand_and_collected(driver: Driver, photos: Path, comfy: Any, tmp_path: Path) -> None:
     driver.run("--input", photos, "--output", tmp_path / "out", "--seed", 3)
     (row,) = rows(tmp_path / "out")
+    command = [sys.executable, "driver/open.py", tmp_path / "out", row["key"], "--again", "--server", comfy.url, "--json"]
+    for dry in (["--dry-run"], []):
+        told = json.loads(subprocess.run([*command, *dry], capture_output=True, check=True, cwd=REPOSITORY).stdout)
+        assert told["output"] == str(tmp_path / "out" / "open" / f"{row['key']}.json")
+        assert Path(told["output"]).exists() is not told["dry_run"]
+    assert told["again"] == {"difference": 0, "share": 0.0}
     for source in (photos, None):
         found = opened(tmp_path / "out", comfy.url, source)
         assert make_again(found, ComfyServer(comfy.url)).difference == 0

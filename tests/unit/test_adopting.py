@@ -413,7 +413,7 @@ class TestMasks:
         assert paste["mask"] == save["region_mask"]
         assert api[save["region_mask"][0]]["inputs"]["mask"] == [by_class["SplitImageWithAlpha"], 1]
         assert api[by_class["EmptyImage"]]["inputs"]["color"] == 0xFFFFFF
-        assert any("--adopt-choice task=extract" in line for line in lines)
+        assert any("--choice task=extract" in line for line in lines)
 
     def test_an_eraser_removes(self, info: dict[str, Any]) -> None:
         drawn = Drawn()
@@ -494,7 +494,7 @@ class TestAsking:
     def test_two_photos_that_count_the_same_are_asked_about(self, info: dict[str, Any]) -> None:
         ui = two_photos(sized=True).ui
         with pytest.raises(
-            RunError, match=r"#1 LoadImage \('a.png'\); #10 LoadImage \('b.png'\).*--adopt-choice source=#1"
+            RunError, match=r"#1 LoadImage \('a.png'\); #10 LoadImage \('b.png'\).*--choice source=#1"
         ):
             adopted(ui, info)
         api, by_class, _ = adopted(ui, info, "source=#10")
@@ -541,7 +541,7 @@ class TestAsking:
 
     @pytest.mark.parametrize("choices", ["source", "photo=#1", "source=", "task=fly"])
     def test_answers_to_nothing(self, choices: str) -> None:
-        with pytest.raises(RunError, match="--adopt-choice"):
+        with pytest.raises(RunError, match="--choice"):
             read_answers(choices)
 
 

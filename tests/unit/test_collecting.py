@@ -17,7 +17,7 @@ from PIL import Image, PngImagePlugin
 
 from comfy_nodes.core.verdicts.verdicts import UNVOUCHED
 from driver.artists.collect import collect
-from driver.batch import main
+from driver.collect import main
 from driver.dataset.publish import MANIFEST, Manifest
 from driver.errors import RunError
 from driver.journal import Journal
@@ -220,10 +220,28 @@ def test_the_command_publishes_where_the_output_is_a_url(
     monkeypatch.chdir(tmp_path)
     hand.save("a")
     url = f"file://{tmp_path / 'store'}"
-    assert main(["--collect", str(hand.folder), "--output", url]) == 0
+    assert main([str(hand.folder), "--output", url]) == 0
     assert f"published to {url}" in capsys.readouterr().out
     manifest = Manifest.model_validate_json((tmp_path / "store" / MANIFEST).read_bytes())
     assert "data/train-00000-of-00001.parquet" in {file.path for file in manifest.files}
+
+
+def test_the_command_looks_first_and_counts_for_programs(
+    hand: Hand, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hand.save("a")
+    hand.save("b", "reject")
+    _cut(hand.save("c"))
+    command = [str(hand.folder), "--output", str(tmp_path / "out"), "--json"]
+    assert main([*command, "--dry-run"]) == 0
+    looked = json.loads(capsys.readouterr().out)
+    assert (looked["dry_run"], looked["pairs"], looked["refused"]) == (True, 2, 1)
+    assert not (tmp_path / "out").exists()
+    assert main(command) == 1
+    made = json.loads(capsys.readouterr().out)
+    assert (made["kept"], made["rejected"], made["failed"], made["status"]) == (1, 1, 1, 1)
+    assert made["message"].startswith("1 of 3 samples failed")
+    assert main([*command, "--max-failed", "1"]) == 0
 
 
 def _cut(path: Path) -> None:

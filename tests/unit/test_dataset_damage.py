@@ -146,7 +146,7 @@ def test_a_byte_of_a_shard_that_somebody_changed_is_found_when_it_would_stay(rol
 
 @LAYOUTS
 def test_a_damaged_picture_that_somebody_reads_is_named_and_then_made_again(layout: str, run: Any) -> None:
-    """By an export, the report, --open."""
+    """By an export, the report, open.py."""
     run.add(*KEYS)
     finish(run, layout)
     flip_a_picture(run, "b", "output", unnoticed=True)

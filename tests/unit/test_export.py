@@ -346,6 +346,23 @@ class TestRefusals:
         assert not (out / "pairs").exists()
 
 
+def test_the_command_looks_first_and_counts_for_programs(
+    run: Any, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run.add("a")
+    run.add("b", verdict="reject")
+    finish(run)
+    command = [str(run.output), "--to", "pairs", "--output", str(out / "pairs"), "--json"]
+    assert main([*command, "--dry-run"]) == 0
+    looked = json.loads(capsys.readouterr().out)
+    assert (looked["dry_run"], looked["kept"], list(out.iterdir())) == (True, 1, [])
+    assert main(command) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert (made["output"], made["rows"], made["left_out"]) == (str(out / "pairs"), 1, {})
+    assert main([*command[:2], "diffsynth", *command[3:], "--dry-run"]) == 2
+    assert "holds an export to pairs" in json.loads(capsys.readouterr().out)["message"]
+
+
 def test_the_command_as_a_user_types_it(run: Any, out: Path) -> None:
     run.add("a")
     finish(run)

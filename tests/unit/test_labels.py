@@ -330,6 +330,13 @@ def test_one_review_at_a_time(finished: Any, capsys: pytest.CaptureFixture[str])
     assert not (finished.output / SAMPLE).exists()
 
 
+def test_the_command_says_first_how_many_it_would_show(finished: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert review.main([str(finished.output), "--sample", "5", "--dry-run", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["pairs"], told["labelled"]) == (5, 0)
+    assert not (finished.output / SAMPLE).exists()
+
+
 def test_the_command_says_what_the_labels_tell(finished: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert review.main([str(finished.output), "--report"]) == 2
     assert "nothing is labelled yet" in capsys.readouterr().err

@@ -16,6 +16,8 @@ from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
+import pytest
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 HOUSES = ("driver", "comfy_nodes")
 
@@ -28,7 +30,7 @@ print(json.dumps(sorted(sys.modules)), file=sys.stderr)
 
 HELP = """
 import runpy
-sys.argv = ["batch.py", "--help"]
+sys.argv = [{script!r}, "--help"]
 try:
     runpy.run_path({script!r}, run_name="__main__")
 except SystemExit as end:
@@ -290,9 +292,10 @@ def test_no_folder_of_weights_brings_code_that_runs() -> None:
     assert calls >= 9 and not silent
 
 
-def test_help_answers_before_anything_slow_is_loaded() -> None:
+@pytest.mark.parametrize("name", ["batch", "adopt", "collect", "open", "export", "review"])
+def test_help_answers_before_anything_slow_is_loaded(name: str) -> None:
     """What takes long to import would be felt at every `--help`."""
-    script = str(REPOSITORY / "driver" / "batch.py")
+    script = str(REPOSITORY / "driver" / f"{name}.py")
     loaded = tops(loaded_by(HELP.format(script=script)))
     assert "argparse" in loaded
     slow = {"pyarrow", "PIL", "numpy", "rich", "pydantic", "urllib3", "websocket", "jinja2", "comfy_cli", "filelock"}

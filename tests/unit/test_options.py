@@ -2,32 +2,43 @@
 
 from __future__ import annotations
 
+import json
+import re
+import sqlite3
+import subprocess
+import sys
+from argparse import Namespace
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from comfy_nodes.core.records import FailureRecord, SampleFailure
-from driver import batch, export, review
-from driver.artists import commands
-from driver.batch import _conclude
-from driver.command import parse
+from driver import adopt, batch, collect, export, review
+from driver import open as open_command
+from driver.artists import one_server as sharing
+from driver.command import REASONS, STATUSES, Ended, carry_out, conclude
+from driver.errors import RunError, ServerGone
+from driver.options import RunOptions, parse
 from driver.report.summary import Summary
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 WRITE = ("--workflow", "write", "--kinds", "remove=3")
 REMOVE = ("--workflow", "remove")
+
+COMMANDS = {
+    "batch": batch,
+    "adopt": adopt,
+    "collect": collect,
+    "open": open_command,
+    "export": export,
+    "review": review,
+}
 
 
 @pytest.mark.parametrize(
     ("given", "line"),
     [
-        (("--adopt", "a.json", "--dry-run"), "--dry-run has no effect with --adopt; leave it out"),
-        (("--collect", "pairs", "--dry-run"), "--dry-run has no effect with --collect; leave it out"),
-        (("--open", "k", "--output", "out", "--dry-run"), "--dry-run has no effect with --open; leave it out"),
-        (
-            ("--open", "k", "--output", "out", "--retry-failed"),
-            "--retry-failed has no effect with --open; leave it out",
-        ),
-        (("--collect", "pairs", "--input", "photos"), "--input has no effect with --collect; leave it out"),
         ((*WRITE, "--regions", "one"), "--regions has no effect with --kinds; leave one of them out"),
         (
             (*REMOVE, "--servers", "2", "--server", "http://a"),
@@ -54,9 +65,6 @@ def test_what_would_do_nothing_is_refused(
     [
         (*REMOVE, "--dry-run", "--retry-failed", "--regions", "one", "--servers", "2", "--recycle", "9"),
         (*WRITE, "--kinds-per-region", "2", "--server", "http://a"),
-        ("--adopt", "a.json", "--adopt-choice", "task=remove", "--output", "b.json", "--server", "http://a"),
-        ("--collect", "pairs", "--output", "out", "--layout", "wds", "--max-failed", "3"),
-        ("--open", "k", "--output", "out", "--again", "--input", "photos", "--image-root", "x", "--server", "http://a"),
     ],
 )
 def test_what_goes_together_is_taken(given: tuple[str, ...]) -> None:
@@ -86,7 +94,7 @@ def test_the_exit_status_counts_failures_and_nothing_that_was_skipped(
         skipped=5,
         skips=skips,
     )
-    assert _conclude(options, summary, stopped=False) == status
+    assert conclude(options, summary, stopped=False).status == status
     assert f"{failed} failed, 5 skipped" in (said := capsys.readouterr().out)
     assert "4 NoColour, 1 NoRegion; skipped.parquet says why" in said
 
@@ -102,7 +110,11 @@ def test_what_a_node_skips_is_skipped_on_its_way_through_the_record() -> None:
     [
         ("batch", "--workflow", "remove", "--output", ""),
         ("batch", "--workflow", "remove", "--input", ""),
-        ("batch", "--open", ""),
+        ("adopt", ""),
+        ("collect", ""),
+        ("collect", "pairs", "--output", ""),
+        ("open", "run", ""),
+        ("open", "", "k"),
         ("export", "", "--to", "pairs", "--output", "x"),
         ("export", "run", "--to", "pairs", "--output", ""),
         ("review", ""),
@@ -110,7 +122,7 @@ def test_what_a_node_skips_is_skipped_on_its_way_through_the_record() -> None:
 )
 def test_an_empty_name_is_refused(given: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        {"batch": batch.main, "export": export.main, "review": review.main}[given[0]](list(given[1:]))
+        COMMANDS[given[0]].main(list(given[1:]))
     assert ended.value.code == 2
     assert "is empty" in capsys.readouterr().err
 
@@ -118,10 +130,11 @@ def test_an_empty_name_is_refused(given: tuple[str, ...], capsys: pytest.Capture
 @pytest.mark.parametrize(
     ("given", "line"),
     [
-        (("batch", "--open", "k", "--output", "nonexist"), "nonexist: no such folder"),
-        (("batch", "--open", "k", "--output", "."), ".: holds no finished dataset"),
-        (("batch", "--adopt", "nonexist.json"), "nonexist.json"),
-        (("batch", "--adopt", "README.md"), "README.md: not JSON"),
+        (("open", "nonexist", "k"), "nonexist: no such folder"),
+        (("open", ".", "k"), ".: holds no finished dataset"),
+        (("adopt", "nonexist.json"), "nonexist.json"),
+        (("adopt", "README.md"), "README.md: not JSON"),
+        (("collect", "nonexist"), "nonexist: no such folder"),
         (("export", "nonexist", "--to", "pairs", "--output", "x"), "nonexist: no such folder"),
         (("review", "nonexist"), "nonexist: no such folder"),
         (("review", "nonexist", "--report"), "nonexist: no such folder"),
@@ -137,10 +150,130 @@ def test_what_is_not_there_is_one_line_before_a_server_is_started(
     def started(*_: object) -> None:
         raise AssertionError("a server was started")
 
-    monkeypatch.setattr(commands, "running_hosts", started)
+    monkeypatch.setattr(sharing, "running_hosts", started)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "README.md").write_text("# words")
-    assert {"batch": batch.main, "export": export.main, "review": review.main}[given[0]](list(given[1:])) == 2
+    assert COMMANDS[given[0]].main(list(given[1:])) == 2
     said = capsys.readouterr().err
     assert line in said
     assert said.count("\n") == 1
+
+
+# What all commands agree on
+
+
+@pytest.mark.parametrize(
+    ("given", "now"),
+    [
+        (("--adopt", "my graph.json"), "adopt.py 'my graph.json'"),
+        (
+            ("--adopt", "a.json", "--adopt-choice", "task=remove", "--output", "b.json", "--server", "http://a"),
+            "adopt.py a.json --choice task=remove --output b.json --server http://a",
+        ),
+        (
+            ("--collect", "pairs", "--output", "out", "--layout", "wds", "--max-failed", "3"),
+            "collect.py pairs --output out --layout wds --max-failed 3",
+        ),
+        (("--open", "k~1", "--output", "out", "--again", "--input", "a"), "open.py out 'k~1' --again --input a"),
+        (("--again",), "open.py RUN KEY --again"),
+        (("--collect",), "collect.py FOLDER"),
+    ],
+)
+def test_an_option_of_old_names_the_command_that_it_is_now(
+    given: tuple[str, ...], now: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        batch.main(list(given))
+    assert ended.value.code == 2
+    assert capsys.readouterr() == ("", f"batch.py: a command of its own now: python driver/{now}\n")
+
+
+@pytest.mark.parametrize("start", [("driver/{}.py",), ("-m", "driver.{}")], ids=["file", "module"])
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_help_says_what_the_statuses_and_the_shared_options_mean(name: str, start: tuple[str, ...]) -> None:
+    command = [sys.executable, *(word.format(name) for word in start), "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=REPOSITORY)
+    told = " ".join(done.stdout.split())
+    assert told.startswith(f"usage: {name}.py ") and told.endswith(STATUSES)
+    for words in (
+        "--dry-run check everything, show what would be done, do nothing",
+        "--json one line of JSON on stdout",
+    ):
+        assert words in told
+    for old in ("--adopt", "--collect", "--open", "--again" if name != "open" else "--adopt"):
+        assert old not in told
+
+
+def test_the_help_of_a_run_is_short_and_that_of_all_options_has_all(capsys: pytest.CaptureFixture[str]) -> None:
+    told = {}
+    for word in ("--help", "--help-all"):
+        with pytest.raises(SystemExit) as ended:
+            parse([word])
+        assert ended.value.code == 0
+        told[word] = capsys.readouterr().out
+    every = {f"--{one.name.replace('_', '-')}" for one in fields(RunOptions)} - {"--publish-to"}
+    shown = {
+        word: {name for name in every if re.search(rf"^  {name}\b(?!-)", text, re.M)} for word, text in told.items()
+    }
+    assert shown["--help-all"] == every
+    assert {"--workflow", "--input", "--output", "--server", "--dry-run", "--retry-failed"} <= shown["--help"]
+    assert len(told["--help"].splitlines()) <= 48
+
+
+@pytest.mark.parametrize("wrong", [(), ("--nonsense",)], ids=["not there", "no such option"])
+@pytest.mark.parametrize("name", COMMANDS)
+def test_json_is_one_line_also_where_nothing_was_started(
+    name: str, wrong: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    no = str(tmp_path / "nonexist")
+    rest = {"batch": ("--workflow", no), "open": (no, "k"), "export": (no, "--to", "pairs", "--output", "x")}
+    words = [*rest.get(name, (no,)), *wrong, "--json"]
+    if wrong:
+        with pytest.raises(SystemExit, match="2"):
+            COMMANDS[name].main(words)
+    else:
+        assert COMMANDS[name].main(words) == 2
+    said = capsys.readouterr()
+    (line,) = said.out.splitlines()
+    told = json.loads(line)
+    assert (told["command"], told["status"], told["reason"]) == (f"{name}.py", 2, "nothing was started")
+    assert told["message"] in said.err
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "words"),
+    [
+        (None, 0, ""),
+        (RunError("a: is not there; bring it"), 2, "x.py: a: is not there; bring it"),
+        (RunError("a: broke off", 1), 1, "x.py: a: broke off"),
+        (
+            ServerGone("http://a: nothing answers"),
+            2,
+            "nothing answers: see to the server and run the same command again",
+        ),
+        (sqlite3.OperationalError("full"), 1, "x.py: out: the journal cannot be written (full); is the disk full?"),
+        (sqlite3.DatabaseError("torn"), 1, "x.py: out: its journal, run.sqlite, is damaged (torn); "),
+        (ModuleNotFoundError("no", name="pyarrow"), 2, "the package pyarrow is missing: run python install.py"),
+        (KeyboardInterrupt(), 130, "x.py: stopped; nothing that was done is lost"),
+    ],
+)
+@pytest.mark.parametrize("as_json", [False, True])
+def test_what_goes_wrong_ends_every_command_alike(
+    fault: BaseException | None, status: int, words: str, as_json: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def work(_options: Namespace) -> Ended:
+        print("words for a person")
+        if fault:
+            raise fault
+        return Ended({"rows": 3})
+
+    options = Namespace(run=Path("out"), dry_run=False, json=as_json)
+    assert carry_out("x.py", lambda _words: options, work, []) == status
+    said = capsys.readouterr()
+    assert words in said.err and ("words for a person" in (said.err if as_json else said.out))
+    if as_json:
+        (line,) = said.out.splitlines()
+        told = json.loads(line)
+        assert (told["command"], told["status"], told["reason"]) == ("x.py", status, REASONS[status])
+        assert told["message"] is None if not fault else f"x.py: {told['message']}\n" in said.err
+        assert fault or told["rows"] == 3

@@ -238,7 +238,7 @@ def test_a_score_is_drawn_and_counted(judged: Any) -> None:
 def test_a_row_says_how_to_open_it(judged: Any) -> None:
     page(judged, JUDGED)
     text = (judged.output / "report.html").read_text(encoding="utf-8")
-    assert f"python driver/batch.py --open poor --output {judged.output.name}" in text
+    assert f"python driver/open.py {judged.output.name} poor" in text
 
 
 @pytest.mark.parametrize("name", ["my run", "a;id", "$(id)", "it's", "-rf", "`id`", "a&b", "a\nb", "ü"])
@@ -250,7 +250,7 @@ def test_the_command_to_copy_names_any_folder(name: str, run: Any) -> None:
     page(run)
     text = html.unescape((run.output / "report.html").read_text(encoding="utf-8"))
     (command,) = re.findall(r"<code>(python .*?)</code>", text, re.DOTALL)
-    words = ["python", "driver/batch.py", "--open", "k~try1", "--output", "./-rf" if name == "-rf" else name]
+    words = ["python", "driver/open.py", "./-rf" if name == "-rf" else name, "k~try1"]
     assert shlex.split(command) == words
 
 
