@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ..dataset.dataset import dataset_digest, stored_rows
 from ..dataset.shards import CONFIGS
+from ..disk import write_text
 from ..errors import RunError
 from ..report.scores import RowPlace
 from .labels import LABELS
