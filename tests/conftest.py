@@ -26,6 +26,10 @@ FOLDER = "ComfyUI_EditPairs-main"
 
 START_SECONDS = 120
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+"""For torch here and in all that is started: with workers on every core, more threads mostly wait for each other."""
+os.environ["HF_HUB_OFFLINE"] = "1"
+
 STARTED = {
     "browser": {"started_frontend", "page"},
     "server": {"comfy", "real", "own", "stand_in", "driver", "served"},
@@ -51,6 +55,13 @@ class Comfy:
     """Its models folder; what is put there while it runs is found."""
     profiles: Path
     """Its file of VLM profiles, which is not there yet."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def bytecode(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Lets what is started keep its bytecode, outside the repository: compiling it takes most of a short run."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ.setdefault("PYTHONPYCACHEPREFIX", str(tmp_path_factory.mktemp("bytecode")))
 
 
 PILLOW_OPEN = Image.open

@@ -62,7 +62,6 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env=os.environ | {"HF_HUB_OFFLINE": "1"},
         )
     try:
         deadline = time.monotonic() + START_SECONDS
