@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,16 +14,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from PIL import Image
 
 from driver.comfyui.own import find_comfyui
 from driver.errors import RunError
+from tests.unit.loopback import free_port
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 FOLDER = "ComfyUI_EditPairs-main"
 """What the pack's folder is called in custom_nodes: not by its own name. A space would break ComfyUI's web routes."""
 
 START_SECONDS = 120
+
+settings.register_profile("editpairs", deadline=None, derandomize=True, database=None)
+settings.load_profile("editpairs")
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+"""For torch here and in all that is started: with workers on every core, more threads mostly wait for each other."""
+os.environ["HF_HUB_OFFLINE"] = "1"
 
 STARTED = {
     "browser": {"started_frontend", "page"},
@@ -53,6 +61,13 @@ class Comfy:
     """Its file of VLM profiles, which is not there yet."""
 
 
+@pytest.fixture(scope="session", autouse=True)
+def bytecode(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Lets what is started keep its bytecode, outside the repository: compiling it takes most of a short run."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ.setdefault("PYTHONPYCACHEPREFIX", str(tmp_path_factory.mktemp("bytecode")))
+
+
 PILLOW_OPEN = Image.open
 
 
@@ -71,9 +86,7 @@ def comfy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     base = tmp_path_factory.mktemp("comfy")
     (base / "custom_nodes").mkdir()
     (base / "custom_nodes" / FOLDER).symlink_to(REPOSITORY, target_is_directory=True)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     options = ["--cpu", "--port", str(port), "--base-directory", str(base)]
     if not request.config.getoption("--every-template", False):
         options += ["--disable-api-nodes"]

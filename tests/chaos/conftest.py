@@ -3,32 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).resolve().parent.parent.parent
-if str(REPOSITORY) not in sys.path:
-    sys.path.insert(0, str(REPOSITORY))
-os.environ["HF_HUB_OFFLINE"] = "1"
-
-from benchmarks.driver_servers import ServerProcess, comfyui, fake_comfyui  # noqa: E402
-from driver.comfyui.own import find_comfyui  # noqa: E402
-from driver.errors import RunError  # noqa: E402
-from tests.chaos.scene import Patched  # noqa: E402
-from tests.e2e import helpers  # noqa: E402
+from benchmarks.driver_servers import ServerProcess, comfyui, fake_comfyui
+from driver.comfyui.own import find_comfyui
+from driver.errors import RunError
+from tests.chaos.scene import Patched
 
 Fakes = Callable[..., ServerProcess]
-
-
-@pytest.fixture(scope="session", autouse=True)
-def bytecode(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Lets the commands keep their bytecode, outside the repository: compiling it takes most of a short run."""
-    folder = tmp_path_factory.mktemp("bytecode")
-    helpers.ENVIRONMENT.update(PYTHONDONTWRITEBYTECODE="", PYTHONPYCACHEPREFIX=str(folder))
 
 
 @pytest.fixture(scope="session")

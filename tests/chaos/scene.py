@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -57,7 +56,6 @@ class Patched(Driver):
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
-                env={**os.environ, **helpers.ENVIRONMENT},
                 text=True,
             )
         process.log = log  # type: ignore[attr-defined]

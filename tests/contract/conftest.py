@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import settings
 
 from driver.comfyui.own import find_comfyui
 from driver.errors import RunError
@@ -24,9 +23,6 @@ from driver.errors import RunError
 REPOSITORY = Path(__file__).resolve().parents[2]
 NODES = REPOSITORY / "comfy_nodes" / "nodes"
 NAME = "editpairs_under_test"
-
-settings.register_profile("editpairs", deadline=None, derandomize=True, database=None)
-settings.load_profile("editpairs")
 
 
 def listed_nodes() -> dict[str, str]:

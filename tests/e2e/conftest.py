@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-REPOSITORY = Path(__file__).resolve().parent.parent.parent
-if str(REPOSITORY) not in sys.path:
-    sys.path.insert(0, str(REPOSITORY))
-os.environ["HF_HUB_OFFLINE"] = "1"
-
-from tests.e2e import helpers  # noqa: E402
-from tests.e2e.helpers import Driver, make_photos  # noqa: E402
-
-
-@pytest.fixture(scope="session", autouse=True)
-def bytecode(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Lets the commands keep their bytecode, outside the repository: compiling it takes most of a short run."""
-    folder = tmp_path_factory.mktemp("bytecode")
-    helpers.ENVIRONMENT.update(PYTHONDONTWRITEBYTECODE="", PYTHONPYCACHEPREFIX=str(folder))
+from tests.e2e.helpers import Driver, make_photos
 
 
 @pytest.fixture

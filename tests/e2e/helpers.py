@@ -25,8 +25,6 @@ from PIL import Image
 from comfy_nodes.core.regions import rle
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
-ENVIRONMENT: dict[str, str] = {}
-"""What the command's environment gets beside this process's own."""
 
 QUICK = ("--set", "EditPairsClassicalInpaint.method=telea")
 """An inpainting method that takes milliseconds on a small photo; shift-map takes ten times as long."""
@@ -99,7 +97,7 @@ class Driver:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
-                env={**os.environ, **ENVIRONMENT, **(env or {})},
+                env={**os.environ, **(env or {})},
                 text=True,
             )
         process.log = log  # type: ignore[attr-defined]

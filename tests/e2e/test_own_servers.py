@@ -6,7 +6,6 @@ import http.server
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -28,6 +27,7 @@ from driver.graph.bound import BatchGraph
 from driver.graph.file import WorkflowFile
 from driver.pipeline.preflight import agree
 from tests.e2e import helpers
+from tests.unit.loopback import free_port
 
 STAND_IN = """
 import http.server, json, os, subprocess, sys
@@ -111,12 +111,6 @@ def listening(port: int, body: bytes) -> Iterator[None]:
             yield
         finally:
             server.shutdown()
-
-
-def closed_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def keeper(comfyui: Path, folder: Path, error: Path) -> subprocess.Popen[str]:
@@ -313,7 +307,7 @@ def _guards(stand_in: Path) -> list[psutil.Process]:
 
 
 def test_a_foreign_server_is_waited_for_and_never_touched() -> None:
-    port = closed_port()
+    port = free_port()
     foreign = ForeignServer(ComfyServer(f"http://127.0.0.1:{port}"))
     assert not foreign.running()
     with pytest.raises(RunError, match=f"--server http://127.0.0.1:{port}: no ComfyUI answers"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.server
 import re
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from comfy_nodes.core.ingredients import ROUTE
 from tests.e2e import helpers
 from tests.e2e.helpers import Driver
 from tests.e2e.proxy import PAID, Fault, Proxy, Rule
+from tests.unit.loopback import free_port
 
 COUNT = 4
 
@@ -54,14 +54,8 @@ def answering(status: int, body: bytes, content_type: str = "text/html") -> Iter
             server.shutdown()
 
 
-def closed_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
 def test_nobody_there(driver: Driver, photos: Path, tmp_path: Path) -> None:
-    url = f"http://127.0.0.1:{closed_port()}"
+    url = f"http://127.0.0.1:{free_port()}"
     line = driver.refused("--input", photos, "--output", tmp_path / "out", server=url)
     assert f"--server {url}: " in line
     assert "no ComfyUI answers" in line

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import settings
 from PIL import Image
 
 from comfy_nodes.core.records import EditRecord
@@ -25,9 +24,6 @@ from driver.journal import Journal
 from driver.report.page import Gallery, write_card, write_report
 from driver.report.summary import Summary
 from driver.samples import Sample
-
-settings.register_profile("editpairs", deadline=None, derandomize=True, database=None)
-settings.load_profile("editpairs")
 
 Encode = Callable[..., bytes]
 

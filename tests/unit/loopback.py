@@ -13,6 +13,13 @@ Speak = Callable[[socket.socket, bytes], None]
 """Answers one connection, whose request's head is given."""
 
 
+def free_port() -> int:
+    """A port of loopback that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
 @contextmanager
 def speaking(speak: Speak, tls: ssl.SSLContext | None = None) -> Iterator[str]:
     """A server that has `speak` answer every connection, one thread each; its address."""

@@ -6,7 +6,6 @@ import asyncio
 import importlib.util
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ from pydantic import BaseModel
 from comfy_nodes.core.services import budget
 from comfy_nodes.vlm.asking import Answer, Failure, Question
 from comfy_nodes.vlm.endpoint import client
+from tests.unit.loopback import free_port
 from tests.vlm import tiny_vlm
 
 START_SECONDS = 120
@@ -50,9 +50,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a running `transformers serve`."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     log = tmp_path_factory.mktemp("serve") / "serve.log"
     options = ["--host", "127.0.0.1", "--port", str(port), "--device", "cpu", "--dtype", "float32"]
     command = [str(Path(sys.executable).parent / "transformers"), "serve", *options]
@@ -62,7 +60,6 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env=os.environ | {"HF_HUB_OFFLINE": "1"},
         )
     try:
         deadline = time.monotonic() + START_SECONDS

@@ -7,7 +7,6 @@ import base64
 import gzip
 import json
 import logging
-import socket
 import time
 from email.utils import formatdate
 from pathlib import Path
@@ -18,6 +17,7 @@ from comfy_nodes.core.instructions.shapes import ObjectEdit, several
 from comfy_nodes.core.services import budget, profiles, redaction
 from comfy_nodes.vlm.asking import Answer, Failure
 from comfy_nodes.vlm.endpoint import cache, client, service
+from tests.unit.loopback import free_port
 from tests.vlm.client.questions import KEY, Score, WriteProfile, ask, kinds, picture, question, size_of
 from tests.vlm.endpoint import Deed, Drip, Endpoint, Hang, Raw, Reset, Say, Status
 
@@ -212,9 +212,7 @@ def test_http_libraries_log_no_key(
 
 
 def test_nobody_there(write_profile: WriteProfile) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     write_profile("default", f"http://127.0.0.1:{port}/v1", retries=0)
     (failure,) = ask(question())
     assert isinstance(failure, Failure)
