@@ -76,7 +76,8 @@ class ClipText:
             for ids in each(tokens.input_ids.split(BATCH)):
                 rows.append(model(input_ids=ids.to(self._managed.device)).text_embeds.float().cpu())
         embedded = torch.cat(rows)
-        return embedded / embedded.norm(p=2, dim=-1, keepdim=True)
+        lengths: torch.Tensor = embedded.norm(p=2, dim=-1, keepdim=True)
+        return embedded / lengths
 
 
 def _cleaned(name: str) -> str:

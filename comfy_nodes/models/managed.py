@@ -46,7 +46,7 @@ class ManagedModule(Generic[Module]):
             dtype: what to convert floating-point weights to; None leaves them.
         """
         offload = model_management.unet_offload_device()
-        module = module.eval().requires_grad_(False).to(device=offload, **({"dtype": dtype} if dtype else {}))
+        module = module.eval().requires_grad_(False).to(device=offload, dtype=dtype)
         self.name = name
         self._module = module
         self.patcher = _WholePatcher(
@@ -56,7 +56,8 @@ class ManagedModule(Generic[Module]):
     @property
     def device(self) -> torch.device:
         """Where the module computes; its inputs belong there. Outside `on_device` it may lie elsewhere."""
-        return self.patcher.load_device
+        device: torch.device = self.patcher.load_device
+        return device
 
     @property
     def dtype(self) -> torch.dtype:
@@ -112,10 +113,11 @@ class _Holder(torch.nn.Module):
 
 def _holder(module: torch.nn.Module, name: str) -> torch.nn.Module:
     """A holder whose class bears the name, since ComfyUI logs the class name of what it loads."""
-    return type(name, (_Holder,), {})(module)
+    holder: _Holder = type(name, (_Holder,), {})(module)
+    return holder
 
 
-class _WholePatcher(ModelPatcher):
+class _WholePatcher(ModelPatcher):  # type: ignore[misc]  # ComfyUI's, of which mypy knows nothing
     """A patcher that moves its module all at once: half a foreign module on another device cannot compute."""
 
     def partially_load(

@@ -203,7 +203,8 @@ class _Hub:
         self.side = size if isinstance(size, int) else size[0]
 
     def encode(self, pixels: torch.Tensor) -> list[torch.Tensor]:
-        return self._model.get_image_embeddings(pixels)
+        levels: list[torch.Tensor] = self._model.get_image_embeddings(pixels)
+        return levels
 
     def decode(
         self, features: Any, boxes: torch.Tensor | None, points: torch.Tensor, labels: torch.Tensor, multimask: bool

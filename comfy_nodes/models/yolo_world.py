@@ -85,7 +85,7 @@ class YoloWorld(Grounder):
                 yield _decoded(output[0] if isinstance(output, tuple) else output, scale, offset, score)
 
 
-def build(checkpoint: Checkpoint) -> torch.nn.Module:
+def build(checkpoint: Checkpoint) -> Any:
     """ultralytics' WorldModel with a checkpoint's weights, its batch normalisations folded into its convolutions.
 
     Raises:
@@ -171,7 +171,7 @@ def _world_model() -> tuple[Any, Path]:
     """
     try:
         with _kept_to_itself():
-            tasks = importlib.import_module("ultralytics.nn.tasks")
+            tasks: Any = importlib.import_module("ultralytics.nn.tasks")
     except ImportError as error:
         if (error.name or "").partition(".")[0] == "ultralytics":
             raise MissingLibrary(INSTALL) from None

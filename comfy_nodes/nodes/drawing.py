@@ -64,7 +64,7 @@ class DrawRegions(io.ComfyNode):
     ) -> io.NodeOutput:
         drawn = []
         for photo in photos_with_regions(image, boxes, masks):
-            own = photo.masks or [None] * len(photo.found)
+            own = photo.masks or (None,) * len(photo.found)
             regions = [
                 DrawnRegion(found.box, found.label, found.score, mask)
                 for found, mask in zip(photo.found, own, strict=True)

@@ -105,7 +105,7 @@ class SaveEditPair(io.ComfyNode):
         edit_mask: torch.Tensor | None = None,
         region_mask: torch.Tensor | None = None,
         source: torch.Tensor | None = None,
-        scores: dict[str, object] | None = None,
+        scores: dict[str, list[verdicts.Scores] | None] | None = None,
         folder: str = "editpairs",
     ) -> io.NodeOutput:
         files = PairFiles(folder, _metadata(cls.hidden))
@@ -144,7 +144,7 @@ class SaveEditPair(io.ComfyNode):
             mask = None if edit_masks is None else marked(item(edit_masks, index), *before.shape[:2])
             if mask is not None and mask.all():
                 mask = None  # a mask of the whole picture says nothing
-            found = verdicts.combine([_of(one, index) for one in given] + _contract(before, after, mask))
+            found = verdicts.combine([item(one, index) for one in given] + _contract(before, after, mask))
             if making == "classical":
                 found = _asked(found, sample, prompt)
             found = verdicts.labelled(found, _labels(sample, prompt, before, after))
@@ -172,10 +172,6 @@ def _words(record: EditRecord) -> str:
     """What the node shows of a pair: the verdict with its reason, and the instruction."""
     reason = f": {record.reject_reason}" if record.reject_reason else ""
     return f"{record.verdict}{reason}\n{record.prompt}"
-
-
-def _of(scores: list[verdicts.Scores], index: int) -> verdicts.Scores:
-    return item(scores, index)
 
 
 def _told_by_hand(sample: EditSample, prompt: str) -> bool:

@@ -101,7 +101,7 @@ def _read(span: str) -> dict[str, Any] | list[Any] | None:
         except (ValueError, RecursionError):
             return None
         if isinstance(value, dict if span[0] == "{" else list):
-            return value  # type: ignore[no-any-return]
+            return value
     return None
 
 

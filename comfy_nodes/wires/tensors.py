@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TypeVar, overload
 
 import numpy as np
 import torch
+
+Element = TypeVar("Element")
 
 
 def to_bytes(image: torch.Tensor) -> np.ndarray:
@@ -61,7 +64,11 @@ def batch_size(**batches: int) -> int:
     return sizes.pop() if sizes else 1
 
 
-def item(batch: Any, index: int) -> Any:
+@overload
+def item(batch: torch.Tensor, index: int) -> torch.Tensor: ...
+@overload
+def item(batch: Sequence[Element], index: int) -> Element: ...
+def item(batch: torch.Tensor | Sequence[Element], index: int) -> torch.Tensor | Element:
     """Element `index` of a batch, a tensor or a list, or its only one."""
     return batch[index if len(batch) > 1 else 0]
 

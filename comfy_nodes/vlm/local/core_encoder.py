@@ -7,7 +7,6 @@ Loading, memory, progress bar and cancelling are core's. Everything is computed 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -128,6 +127,6 @@ def _plain(text: str) -> str:
     return text.replace("<|", "< |").replace("embedding:", "embedding :")
 
 
-def _tokens_of(image: Any) -> int:
+def _tokens_of(image: torch.Tensor) -> int:
     height, width = image.shape[1:3]
     return round(height / SIDE) * round(width / SIDE)

@@ -111,7 +111,7 @@ class LocalVlm:
             for call in waiting:
                 call.answered.set_result([next(found) for _ in call.questions])
 
-    def _say(self, conversations: Sequence[Conversation]) -> list[Reply | Failure]:
+    def _say(self, conversations: Sequence[Conversation]) -> Sequence[Reply | Failure]:
         """All replies, in batches of conversations with equally many images. Halves the batches once."""
         loaded = self._load()
         said: dict[int, Reply | Failure] = {}
@@ -139,7 +139,7 @@ class LocalVlm:
 
     def _batch(
         self, loaded: local_weights.Loaded, conversations: Sequence[Conversation], bar: ProgressBar, done: int
-    ) -> list[Reply | Failure]:
+    ) -> Sequence[Reply | Failure]:
         """The replies of one batch; where one of its prompts cannot be read, each is asked by itself.
 
         Args:

@@ -75,11 +75,12 @@ def load(folder: Path, dtype: str, min_pixels: int, max_pixels: int) -> Loaded:
     """
     processor, tokenizer = _processor(folder, min_pixels, max_pixels)
     try:
-        model, notes = AutoModelForImageTextToText.from_pretrained(
+        read: Any = AutoModelForImageTextToText.from_pretrained(
             str(folder), use_safetensors=True, output_loading_info=True, dtype=_dtype(dtype), **FROM_FOLDER
         )
     except _BROKEN as error:
         raise CheckpointError(f"{folder.name}: {one_line(error)}") from None
+    model, notes = read
     check_names(folder.name, type(model).__name__, notes["missing_keys"], (), len(model.state_dict()))
     if notes.get("mismatched_keys"):
         raise CheckpointError(f"{folder.name}: its weights have other sizes than config.json says")
@@ -128,4 +129,4 @@ def _bytes_per_token(config: Any, itemsize: int) -> int:
     heads = config.num_attention_heads
     keys = getattr(config, "num_key_value_heads", None) or heads
     width = keys * (getattr(config, "head_dim", None) or config.hidden_size // heads)
-    return itemsize * (2 * config.num_hidden_layers * width + 4 * config.intermediate_size)
+    return int(itemsize * (2 * config.num_hidden_layers * width + 4 * config.intermediate_size))

@@ -75,8 +75,9 @@ async def write(vlm: Vlm, assignment: Assignment) -> list[Writing] | Failure:
         if len(found) == assignment.count or (tried and found):
             return found
         problems = problems or [Unfit(f"there are {len(found)} different edits instead of {assignment.count}")]
+        failure = unfit(problems, answer)
         question = replace(again(first, problems), seed=question.seed + 1)
-    return unfit(problems, answer)
+    return failure
 
 
 def marked(photo: np.ndarray, scene: Scene) -> np.ndarray:
