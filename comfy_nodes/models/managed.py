@@ -23,6 +23,9 @@ from comfy.model_patcher import ModelPatcher
 
 Module = TypeVar("Module", bound=torch.nn.Module)
 
+DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
+"""What a model is kept and computed in, by the names that widgets list."""
+
 EVERYTHING = 1e32
 """Bytes: ComfyUI's own stand-in for no limit."""
 

@@ -108,7 +108,7 @@ class CropAroundMask(io.ComfyNode):
     ) -> io.NodeOutput:
         masks = masks_of(mask)
         height, width = image.shape[1:3]
-        count = batch_size(image=image.shape[0], mask=masks.shape[0])
+        count = batch_size(image=image, mask=masks)
         edit_masks = [_edit_mask(item(masks, index), grow, height, width) for index in range(count)]
         found = crops.around(edit_masks, size, context, int(multiple))
         pixels = per_cent(blend, height, width)
@@ -148,7 +148,7 @@ class StitchCrop(io.ComfyNode):
     @classmethod
     def execute(cls, edited: torch.Tensor, place: list[Placement]) -> io.NodeOutput:
         images, edit_masks = [], []
-        for index in each(range(batch_size(edited=edited.shape[0], place=len(place)))):
+        for index in each(range(batch_size(edited=edited, place=place))):
             one = item(place, index)
             images.append(_stitched(picture(item(edited, index)), one))
             edit_masks.append(to_mask(one.edit_mask))
@@ -198,7 +198,7 @@ class BlendEdit(io.ComfyNode):
         masks = masks_of(mask)
         height, width = source.shape[1:3]
         images, edit_masks = [], []
-        count = batch_size(edited=edited.shape[0], source=source.shape[0], mask=masks.shape[0])
+        count = batch_size(edited=edited, source=source, mask=masks)
         for index in each(range(count)):
             edit_mask = _edit_mask(item(masks, index), grow, height, width)
             if outside == EDIT or (outside == SOURCE_IF_MARKED and not edit_mask.any()):
@@ -251,7 +251,7 @@ class MatchColour(io.ComfyNode):
         _check_sizes(edited, source)
         height, width = source.shape[1:3]
         masks = torch.zeros((1, height, width)) if mask is None else masks_of(mask)
-        count = batch_size(edited=edited.shape[0], source=source.shape[0], mask=masks.shape[0])
+        count = batch_size(edited=edited, source=source, mask=masks)
         images = [
             blending.match_colour(
                 picture(item(edited, index)),

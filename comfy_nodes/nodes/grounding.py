@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import torch
 from comfy_api.latest import io
 
 from ..models import checkpoints, folders
 from ..models.detections import Grounder as Detector
-from ..models.detections import Selection
+from ..models.detections import Order, Selection
 from ..models.queries import parse
 from ..models.yolo_architecture import DEFAULT_SIDE
 from ..wires import box_formats
@@ -161,7 +163,7 @@ class DetectObjects(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "sort",
-                    options=["score", "size", "left to right"],
+                    options=list(get_args(Order)),
                     default=Selection.order,
                     optional=True,
                     tooltip="Order of an image's boxes: best score first, largest first, or by their left edge.",
@@ -193,7 +195,7 @@ class DetectObjects(io.ComfyNode):
         max_boxes: int = Selection.limit,
         min_area: float = Selection.min_area,
         max_area: float = Selection.max_area,
-        sort: str = Selection.order,
+        sort: Order = Selection.order,
     ) -> io.NodeOutput:
         if min_area > max_area:
             raise ValueError(f"min_area ({min_area:g}) is above max_area ({max_area:g}), so no box could pass")
@@ -204,7 +206,7 @@ class DetectObjects(io.ComfyNode):
             max_boxes,
             min_area,
             max_area,
-            sort,  # type: ignore[arg-type]
+            sort,
         )
         if not vocabulary.strip():
             return io.NodeOutput([[] for _ in image], 0)

@@ -109,7 +109,7 @@ class SegmentBoxesSam2(io.ComfyNode):
         frames = wire.frames([[]] if boxes is None else boxes) or [[]]
         points = parse_points(positive_points, True) + parse_points(negative_points, False)
         found, passed = [], []
-        for index in each(range(batch_size(image=image.shape[0], boxes=len(frames)))):
+        for index in each(range(batch_size(image=image, boxes=frames))):
             pixels = to_bytes(item(image, index))
             cut, kept = _segment(sam2, pixels, item(frames, index), points, multimask)
             found.append(cut if masks == INDIVIDUAL else cut.any(axis=0, keepdims=True))

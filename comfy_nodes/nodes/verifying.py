@@ -146,12 +146,7 @@ class VerifyPixels(io.ComfyNode):
             limits = pixel_limits.for_kind(limits, *_kind(sample))
         edit_masks = None if edit_mask is None else masks_of(edit_mask)
         regions = None if region_mask is None else masks_of(region_mask)
-        count = batch_size(
-            source=source.shape[0],
-            edited=edited.shape[0],
-            edit_mask=1 if edit_masks is None else len(edit_masks),
-            region_mask=1 if regions is None else len(regions),
-        )
+        count = batch_size(source=source, edited=edited, edit_mask=edit_masks, region_mask=regions)
         results, found = [], []
         for index in range(count):
             before, after = to_bytes(item(source, index)), to_bytes(item(edited, index))

@@ -11,6 +11,7 @@ from comfy_api.latest import io
 from ..core.services import profiles
 from ..imaging.opencv import MissingLibrary
 from ..models import folders
+from ..models.managed import DTYPES
 from ..wires.sockets import Vlm
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class LoadVlmLocal(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "dtype",
-                    options=["auto", "bfloat16", "float16", "float32"],
+                    options=["auto", *DTYPES],
                     default="auto",
                     tooltip="What the weights are kept and computed in. auto: bfloat16 where the GPU has it, else float32. float16 overflows with some models, Qwen2.5-VL among them.",
                 ),

@@ -15,8 +15,8 @@ from typing import Any, Literal
 import numpy as np
 
 from . import boxes as wire
+from .boxes import Box
 
-Corners = tuple[float, float, float, float]
 Layout = Literal["xyxy", "xywh"]
 
 SEG = namedtuple(
@@ -33,7 +33,7 @@ Segs = tuple[tuple[int, int], list[Any]]
 class Detection:
     """One box in a photo."""
 
-    box: Corners
+    box: Box
     """(x1, y1, x2, y2) in pixels, x2 and y2 exclusive. May reach over the photo's border."""
     label: str = ""
     score: float | None = None
@@ -139,7 +139,7 @@ def from_segs(segs: Any) -> tuple[list[Detection], list[np.ndarray], tuple[int, 
     return found, masks, (width, height)
 
 
-def inside(box: Corners, width: int, height: int) -> tuple[int, int, int, int]:
+def inside(box: Box, width: int, height: int) -> tuple[int, int, int, int]:
     """The whole pixels of a width x height image that a box touches: (x1, y1, x2, y2), x2 and y2 exclusive."""
     x1, y1, x2, y2 = box
     return max(math.floor(x1), 0), max(math.floor(y1), 0), min(math.ceil(x2), width), min(math.ceil(y2), height)
@@ -152,7 +152,7 @@ def _of_dict(box: dict[str, Any]) -> Detection:
     return Detection(corners, str(box.get("label") or ""), None if score is None else float(score), clip)
 
 
-def _corners(box: Sequence[float], layout: Layout) -> Corners:
+def _corners(box: Sequence[float], layout: Layout) -> Box:
     a, b, c, d = box
     x1, y1, x2, y2 = (a, b, c, d) if layout == "xyxy" else (a, b, a + c, b + d)
     if not all(math.isfinite(value) for value in (x1, y1, x2, y2)):
@@ -162,7 +162,7 @@ def _corners(box: Sequence[float], layout: Layout) -> Corners:
     return float(x1), float(y1), float(x2), float(y2)
 
 
-def _numbers(box: Corners, layout: Layout) -> list[float]:
+def _numbers(box: Box, layout: Layout) -> list[float]:
     x1, y1, x2, y2 = box
     return [x1, y1, x2, y2] if layout == "xyxy" else [x1, y1, x2 - x1, y2 - y1]
 

@@ -16,6 +16,7 @@ EXTRA_SCORES = ("clip_score", "aes_score", "sam_iou")
 """Scores that travel in a box's `metadata`; the detector's is the box's own `score`."""
 
 Box = tuple[float, float, float, float]
+"""(x1, y1, x2, y2) in pixels."""
 
 
 def of_region(region: Region | None) -> list[list[dict[str, Any]]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from typing import TypeVar, overload
 
 import numpy as np
@@ -51,15 +51,16 @@ def masks_of(mask: torch.Tensor) -> torch.Tensor:
     return mask.unsqueeze(0) if mask.dim() == 2 else mask
 
 
-def batch_size(**batches: int) -> int:
-    """How many results a node gives: sizes must be equal, and a single one serves all.
+def batch_size(**batches: Sized | None) -> int:
+    """How many results a node gives: batches must be of one size, and a single one serves all, as None does.
 
     Raises:
-        ValueError: two sizes above one differ.
+        ValueError: two sizes other than one differ.
     """
-    sizes = {size for size in batches.values() if size != 1}
+    known = {name: 1 if batch is None else len(batch) for name, batch in batches.items()}
+    sizes = set(known.values()) - {1}
     if len(sizes) > 1:
-        counts = ", ".join(f"{name} {size}" for name, size in batches.items())
+        counts = ", ".join(f"{name} {size}" for name, size in known.items())
         raise ValueError(f"batches of different sizes ({counts}): give as many of each, or one for all")
     return sizes.pop() if sizes else 1
 

@@ -19,9 +19,7 @@ from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoPr
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES as ARCHITECTURES
 
 from ...models.checkpoints import FROM_FOLDER, CheckpointError, check_names, model_type, one_line
-from ...models.managed import ManagedModule
-
-DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
+from ...models.managed import DTYPES, ManagedModule
 
 _BROKEN = (OSError, ValueError, TypeError, KeyError, RuntimeError, ImportError, SafetensorError, pickle.UnpicklingError)
 

@@ -27,7 +27,7 @@ from ...core.taxonomy import kind_of
 from ..asking import Answer, Failure, Vlm
 from .asking_again import ask_checked, line
 from .prompt_files import prompt
-from .writer import LANGUAGES, facts, marked
+from .writer import LANGUAGE_NAMES, facts, marked
 
 MAX_TAGS = 30
 """Most nouns of each kind that are asked for. Ours."""
@@ -75,7 +75,7 @@ class Command:
 async def caption(vlm: Vlm, photo: np.ndarray, language: Language, seed: int) -> Captions | Failure:
     """A dense and a short caption of a photo, uint8 [H, W, 3]. One in another language is asked for once more."""
     question = prompt("caption-image").question(
-        {"language": LANGUAGES[language]}, reply=Caption, images=(photo,), max_tokens=1024, seed=seed
+        {"language": LANGUAGE_NAMES[language]}, reply=Caption, images=(photo,), max_tokens=1024, seed=seed
     )
 
     def read(answer: Answer) -> Captions:

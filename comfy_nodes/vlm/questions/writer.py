@@ -24,7 +24,7 @@ from ..asking import Answer, Failure, Question, Vlm
 from .asking_again import MAX_ASKED, again, line, unfit
 from .prompt_files import prompt
 
-LANGUAGES: dict[Language, str] = {"en": "English", "zh": "Chinese (simplified characters)"}
+LANGUAGE_NAMES: dict[Language, str] = {"en": "English", "zh": "Chinese (simplified characters)"}
 NOTHING = "none given"
 """What stands in a prompt where a fact is not known."""
 
@@ -111,7 +111,7 @@ def _question(assignment: Assignment, ops: tuple[str, ...]) -> Question:
         images.append(assignment.other_picture)
     several_turns = kind.task and (TASKS[kind.task].turns > 1 or TASKS[kind.task].regions > 1)
     values = facts(scene, assignment.caption) | {
-        "language": LANGUAGES[assignment.language],
+        "language": LANGUAGE_NAMES[assignment.language],
         "number": "one edit"
         if assignment.count == 1
         else f"{assignment.count} edits that clearly differ from each other",
