@@ -161,11 +161,7 @@ class CutOutOnWhite(io.ComfyNode):
             name = "thing in the picture" if image is not None else region_name(sample)
             marks = edits.large_enough(marked(masks_of(mask)[0], *picture.shape[1:3]), name)
             pixels = to_bytes(picture[0])
-            cut = (
-                edits.cut_out(pixels, marks, name)
-                if image is None
-                else paste.on_white(pixels, marks)
-            )
+            cut = edits.cut_out(pixels, marks, name) if image is None else paste.on_white(pixels, marks)
         except Impossible as error:
             failure = SampleFailure("edit", error.kind, str(error), "EditPairsCutOutOnWhite", skipped=True)
             return io.NodeOutput(replace(sample, failure=failure), picture)

@@ -96,7 +96,8 @@ class VerifyEdit(io.ComfyNode):
             ]
             heard = dict(zip(asked, said, strict=True))
             found = [
-                heard[number] if rejected is None else Verified(rejected, "", "") for number, rejected in enumerate(before)
+                heard[number] if rejected is None else Verified(rejected, "", "")
+                for number, rejected in enumerate(before)
             ]
         results = [one.scores for one in found]
         lines = ["\n".join(part) for part in ([one.instruction for one in found], [one.report for one in found])]

@@ -64,7 +64,9 @@ class SaveEditPair(io.ComfyNode):
                     lazy=True,
                     tooltip="The photo as it went into the edit, where the graph scaled or cropped it. Without it, the sample's photo.",
                 ),
-                scores_input("What verify nodes found, any number. Without one the pair is saved as unscored.", lazy=True),
+                scores_input(
+                    "What verify nodes found, any number. Without one the pair is saved as unscored.", lazy=True
+                ),
                 folder_input(),
             ],
             hidden=[io.Hidden.prompt, io.Hidden.unique_id, io.Hidden.extra_pnginfo],
