@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from transformers import AutoTokenizer, CLIPTextModelWithProjection
+from transformers import CLIPTextModelWithProjection
 
 from ..wires.batches import each
-from .checkpoints import FROM_FOLDER, CheckpointError, load_pretrained, one_line
+from .checkpoints import load_pretrained, load_tokenizer
 from .managed import ManagedModule
 
 BATCH = 80
@@ -39,10 +39,7 @@ class ClipText:
             CheckpointError: the folder is broken, or holds something else.
         """
         model = load_pretrained(CLIPTextModelWithProjection, folder, related=("clip",))
-        try:
-            self._tokenizer = AutoTokenizer.from_pretrained(str(folder), **FROM_FOLDER)
-        except (OSError, ValueError) as error:
-            raise CheckpointError(f"{folder.name}: its tokenizer cannot be read ({one_line(error)})") from None
+        self._tokenizer = load_tokenizer(folder)
         self.name = folder.name
         self.dimensions: int = model.config.projection_dim
         self._longest: int = model.config.max_position_embeddings

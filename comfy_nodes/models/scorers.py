@@ -147,15 +147,10 @@ def load(clip: str, head: str | None) -> RegionScorer:
 
 def load_paths(clip: Path, head: Path | None) -> RegionScorer:
     """`load` of a folder and a file."""
-    from transformers import AutoTokenizer, CLIPModel
+    from transformers import CLIPModel
 
     model = checkpoints.load_pretrained(CLIPModel, clip)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(str(clip), **checkpoints.FROM_FOLDER)
-    except (OSError, ValueError, TypeError) as error:
-        raise checkpoints.CheckpointError(
-            f"{clip.name}: its tokenizer cannot be read ({checkpoints.one_line(error)})"
-        ) from None
+    tokenizer = checkpoints.load_tokenizer(clip)
     return RegionScorer(model, tokenizer, load_head(head, model.config.projection_dim) if head else None, clip.name)
 
 

@@ -17,6 +17,7 @@ from ..core.instructions.instructions import Writing
 from ..core.instructions.wording import Language
 from ..core.records import SampleFailure
 from ..imaging import fill, opencv
+from ..wires.inputs import side_share_input
 from ..wires.sockets import EditSample, Sample
 from ..wires.tensors import batch_size, item, marked, masks_of, per_cent, to_bytes, to_image, to_mask
 
@@ -195,13 +196,10 @@ class ClassicalInpaint(io.ComfyNode):
                     default="shift-map",
                     tooltip="shift-map copies patches from elsewhere (needs OpenCV's contrib build); telea and navier-stokes spread the border inwards, which smears large holes.",
                 ),
-                io.Float.Input(
+                side_share_input(
                     "grow",
-                    default=1.0,
-                    min=0.0,
-                    max=20.0,
-                    step=0.1,
-                    tooltip="Grows the mask first, in per cent of the photo's shorter side, so that no rim of the object stays.",
+                    1.0,
+                    "Grows the mask first, in per cent of the photo's shorter side, so that no rim of the object stays.",
                 ),
             ],
             outputs=[

@@ -8,6 +8,7 @@ from comfy_api.latest import io
 
 from ..imaging import blending, crops, opencv
 from ..wires.batches import each
+from ..wires.inputs import share_input, side_share_input
 from ..wires.sockets import CropPlace, Placement
 from ..wires.tensors import batch_size, item, marked, masks_of, per_cent, picture, to_mask
 
@@ -22,24 +23,18 @@ BLEND = 1.0
 
 
 def grow_input(default: float) -> io.Float.Input:
-    return io.Float.Input(
+    return side_share_input(
         "grow",
-        default=default,
-        min=0.0,
-        max=20.0,
-        step=0.1,
-        tooltip="Grows the mask first, in per cent of the photo's shorter side. The grown mask is the edit mask.",
+        default,
+        "Grows the mask first, in per cent of the photo's shorter side. The grown mask is the edit mask.",
     )
 
 
 def blend_input() -> io.Float.Input:
-    return io.Float.Input(
+    return side_share_input(
         "blend",
-        default=BLEND,
-        min=0.0,
-        max=20.0,
-        step=0.1,
-        tooltip="Width of the soft edge inside the edit mask, in per cent of the photo's shorter side. More than grow lets the object's rim shine through.",
+        BLEND,
+        "Width of the soft edge inside the edit mask, in per cent of the photo's shorter side. More than grow lets the object's rim shine through.",
     )
 
 
@@ -223,14 +218,7 @@ class MatchColour(io.ComfyNode):
             inputs=[
                 io.Image.Input("edited", tooltip="What the editor made of the source, of its size."),
                 io.Image.Input("source", tooltip="The picture that the editor got."),
-                io.Float.Input(
-                    "strength",
-                    default=1.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.05,
-                    tooltip="How much of the correction is made.",
-                ),
+                share_input("strength", 1.0, "How much of the correction is made.", step=0.05),
                 io.Mask.Input(
                     "mask",
                     optional=True,

@@ -13,6 +13,7 @@ from ..models.detections import Order, Selection
 from ..models.queries import parse
 from ..models.yolo_architecture import DEFAULT_SIDE
 from ..wires import box_formats
+from ..wires.inputs import share_input
 from ..wires.sockets import Grounder
 from ..wires.tensors import to_bytes
 
@@ -108,22 +109,18 @@ class DetectObjects(io.ComfyNode):
                     default="person, car, dog",
                     tooltip='What to look for: a name to a line, or with commas between. A name that has a comma stands in double quotes: "pot, black".',
                 ),
-                io.Float.Input(
+                share_input(
                     "score_threshold",
-                    default=Selection.score,
-                    min=0.0,
-                    max=1.0,
+                    Selection.score,
+                    "Least confidence of a box. 0.005 is ImgEdit's, for YOLO-World, where CLIP scores sift later; it lets much junk through. transformers' own: 0.25 for Grounding DINO, 0.1 for OWLv2.",
                     step=0.005,
                     round=0.0001,
-                    tooltip="Least confidence of a box. 0.005 is ImgEdit's, for YOLO-World, where CLIP scores sift later; it lets much junk through. transformers' own: 0.25 for Grounding DINO, 0.1 for OWLv2.",
                 ),
-                io.Float.Input(
+                share_input(
                     "nms_threshold",
-                    default=Selection.overlap,
-                    min=0.0,
-                    max=1.0,
+                    Selection.overlap,
+                    "Of two boxes that overlap by more than this (intersection over union) the weaker goes. 0.5 in ImgEdit's repository; 1 keeps all.",
                     step=0.05,
-                    tooltip="Of two boxes that overlap by more than this (intersection over union) the weaker goes. 0.5 in ImgEdit's repository; 1 keeps all.",
                 ),
                 io.Boolean.Input(
                     "nms_per_class",
@@ -141,25 +138,21 @@ class DetectObjects(io.ComfyNode):
                     optional=True,
                     tooltip="Most boxes for an image, the best by score. 100 in ImgEdit's repository.",
                 ),
-                io.Float.Input(
+                share_input(
                     "min_area",
-                    default=Selection.min_area,
-                    min=0.0,
-                    max=1.0,
+                    Selection.min_area,
+                    "Least share of the image that a box covers, 0 to 1. ImgEdit's later stages take objects from 0.01 up.",
                     step=0.005,
                     round=0.0001,
                     optional=True,
-                    tooltip="Least share of the image that a box covers, 0 to 1. ImgEdit's later stages take objects from 0.01 up.",
                 ),
-                io.Float.Input(
+                share_input(
                     "max_area",
-                    default=Selection.max_area,
-                    min=0.0,
-                    max=1.0,
+                    Selection.max_area,
+                    "Largest share of the image that a box covers, 0 to 1.",
                     step=0.005,
                     round=0.0001,
                     optional=True,
-                    tooltip="Largest share of the image that a box covers, 0 to 1.",
                 ),
                 io.Combo.Input(
                     "sort",

@@ -15,7 +15,7 @@ from ..core.regions import rle
 from ..core.regions.annotation import Region
 from ..imaging import fill, opencv
 from ..wires import boxes as wire
-from ..wires.inputs import seed_input
+from ..wires.inputs import seed_input, side_share_input
 from ..wires.sockets import EditSample, Sample
 from ..wires.tensors import batch_size, item, marked, masks_of, per_cent, to_bytes, to_mask
 
@@ -136,14 +136,7 @@ class ProtectSubjects(io.ComfyNode):
             inputs=[
                 Sample.Input("sample", tooltip="Its other regions are known from the annotation."),
                 io.Mask.Input("mask", tooltip="The background's mask; every value above 0 counts."),
-                io.Float.Input(
-                    "grow",
-                    default=GROW,
-                    min=0.0,
-                    max=20.0,
-                    step=0.1,
-                    tooltip="Grows the subjects first, in per cent of the photo's shorter side.",
-                ),
+                side_share_input("grow", GROW, "Grows the subjects first, in per cent of the photo's shorter side."),
                 io.Mask.Input(
                     "subjects",
                     optional=True,

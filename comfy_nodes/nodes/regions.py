@@ -15,7 +15,7 @@ from ..core.regions.eligibility import BACKGROUND_RULES, OBJECT_RULES, RegionRul
 from ..models import scorers
 from ..wires import boxes as wire
 from ..wires.batches import each
-from ..wires.inputs import seed_input
+from ..wires.inputs import seed_input, share_input
 from ..wires.sockets import RegionScorer
 from ..wires.tensors import batch_size, item, masks_of, to_bytes
 
@@ -164,16 +164,7 @@ class SelectRegions(io.ComfyNode):
                     tooltip="The boxes of a pair are farther apart than this, in per cent of the photo's shorter side. Ours: the 100 pixels of ImgEdit's repository on its smallest photos (shorter side 1280).",
                 ),
                 *(
-                    io.Float.Input(
-                        f"{one}_min_iou",
-                        default=eligibility.RULES[one].min_iou,
-                        min=0.0,
-                        max=1.0,
-                        step=0.01,
-                        optional=True,
-                        advanced=True,
-                        tooltip=f"Where SAM was asked, it expects its mask's IoU to be at least this. {_REPOSITORY}, which takes it for the detector's score. 0: off.",
-                    )
+                    share_input(f"{one}_min_iou", eligibility.RULES[one].min_iou, f"Where SAM was asked, it expects its mask's IoU to be at least this. {_REPOSITORY}, which takes it for the detector's score. 0: off.", optional=True, advanced=True)
                     for one in KINDS
                 ),
             ],

@@ -17,7 +17,7 @@ from ..core.regions.eligibility import eligibility
 from ..files.saved import OutputFiles, failed
 from ..routes import ingredients
 from ..wires import boxes as wire
-from ..wires.inputs import folder_input, lazy_boxes, uncomputed
+from ..wires.inputs import folder_input, lazy_boxes, share_input, uncomputed
 from ..wires.sockets import EditSample, Sample
 
 
@@ -55,14 +55,12 @@ class SaveAnnotation(io.ComfyNode):
                     tooltip="What the photo shows. Empty: no caption is saved.",
                 ),
                 folder_input(),
-                io.Float.Input(
+                share_input(
                     "exists",
-                    default=EXISTS,
-                    min=0.0,
-                    max=1.0,
+                    EXISTS,
+                    "From this detector's score on a box is a thing. Others go into the file too, but apart, as weak, unless their CLIP score proves their name. 0: all are things, as in ImgEdit.",
                     step=0.005,
                     optional=True,
-                    tooltip="From this detector's score on a box is a thing. Others go into the file too, but apart, as weak, unless their CLIP score proves their name. 0: all are things, as in ImgEdit.",
                 ),
             ],
             outputs=[],

@@ -14,6 +14,7 @@ from ..models import sam2_models
 from ..models.queries import Point, Prompt, of_boxes, parse_points
 from ..wires import boxes as wire
 from ..wires.batches import each
+from ..wires.inputs import side_share_input
 from ..wires.sockets import Sam2
 from ..wires.tensors import batch_size, item, marked, masks_of, to_bytes
 
@@ -164,13 +165,10 @@ class RefineMask(io.ComfyNode):
                     step=0.1,
                     tooltip="Grows the mask, in per cent of the photo's shorter side; a negative number shrinks it.",
                 ),
-                io.Float.Input(
+                side_share_input(
                     "feather",
-                    default=0.0,
-                    min=0.0,
-                    max=20.0,
-                    step=0.1,
-                    tooltip="Softens the edge over this many per cent of the shorter side, inwards and outwards. Our other nodes count every value above 0, so it grows the mask for them.",
+                    0.0,
+                    "Softens the edge over this many per cent of the shorter side, inwards and outwards. Our other nodes count every value above 0, so it grows the mask for them.",
                 ),
                 io.Combo.Input(
                     "shape",

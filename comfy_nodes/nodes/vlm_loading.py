@@ -30,6 +30,10 @@ BATCH_SIZE = 4
 MOST_PIXELS = 16_777_216
 
 
+def _outputs() -> list[io.Output]:
+    return [Vlm.Output("vlm", tooltip="For the nodes that write, tag and judge with a VLM.")]
+
+
 class LoadVlmLocal(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -86,7 +90,7 @@ class LoadVlmLocal(io.ComfyNode):
                     tooltip="Larger images are scaled down to this many pixels. 1,003,520 in UnicBench, 1,354,752 for ImgEdit's judge. Models with an input size of their own leave it aside.",
                 ),
             ],
-            outputs=[Vlm.Output("vlm", tooltip="For the nodes that write, tag and judge with a VLM.")],
+            outputs=_outputs(),
         )
 
     @classmethod
@@ -127,7 +131,7 @@ class LoadVlmCore(io.ComfyNode):
                     tooltip="Larger images are scaled down to this many pixels. 1,003,520 in UnicBench, 1,354,752 for ImgEdit's judge.",
                 ),
             ],
-            outputs=[Vlm.Output("vlm", tooltip="For the nodes that write, tag and judge with a VLM.")],
+            outputs=_outputs(),
         )
 
     @classmethod
@@ -180,7 +184,7 @@ class LoadVlmEndpoint(io.ComfyNode):
                     tooltip="Most US dollars that the run may spend, over all its servers on this machine. 0: no bound. The batch driver fills it in.",
                 ),
             ],
-            outputs=[Vlm.Output("vlm", tooltip="For the nodes that write, tag and judge with a VLM.")],
+            outputs=_outputs(),
         )
 
     @classmethod

@@ -15,6 +15,7 @@ from ..edit_samples.verified import said_before, without_edit
 from ..edit_samples.written import step_of
 from ..models.detections import Grounder as Detector
 from ..models.detections import Selection
+from ..wires.inputs import share_input
 from ..wires.sockets import EditSample, Grounder, Sample, Scores
 from ..wires.tensors import item, to_bytes
 
@@ -57,22 +58,18 @@ class Witness(io.ComfyNode):
                     optional=True,
                     tooltip="What was found before, such as by Verify Pixels. It is passed on where the detector has nothing to say, and what it rejects is not looked at.",
                 ),
-                io.Float.Input(
+                share_input(
                     "score_threshold",
-                    default=THRESHOLD,
-                    min=0.0,
-                    max=1.0,
+                    THRESHOLD,
+                    "Confidence from which a thing counts as found. transformers' own: 0.25 for Grounding DINO, 0.1 for OWLv2.",
                     step=0.005,
                     round=0.0001,
-                    tooltip="Confidence from which a thing counts as found. transformers' own: 0.25 for Grounding DINO, 0.1 for OWLv2.",
                 ),
-                io.Float.Input(
+                share_input(
                     "min_overlap",
-                    default=witnesses.MIN_OVERLAP,
-                    min=0.0,
-                    max=1.0,
+                    witnesses.MIN_OVERLAP,
+                    "Least overlap (intersection over union) of a find with the region. Lower it where new things are smaller or larger than the old one.",
                     step=0.05,
-                    tooltip="Least overlap (intersection over union) of a find with the region. Lower it where new things are smaller or larger than the old one.",
                 ),
                 io.Float.Input(
                     "max_people_change",

@@ -27,11 +27,10 @@ from ..edit_samples.written import (
 )
 from ..vlm import asking
 from ..vlm.questions import observer, writer
-from ..wires.inputs import language_input
+from ..wires.inputs import BY_SAMPLE, language_input
 from ..wires.sockets import EditSample, Sample, Vlm
 from ..wires.tensors import to_bytes
 
-BY_SAMPLE = "from the sample"
 TEMPERATURE = 0.7
 """Enough to give different photos different ideas. Ours."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from comfy_api.latest import io
 
 from ..core.instructions.wording import LANGUAGES
@@ -10,6 +12,9 @@ from .sockets import EditSample, Scores
 
 MAX_SCORES = 20
 """Most verifiers whose scores one node takes. Ours."""
+
+BY_SAMPLE = "from the sample"
+"""The choice of a list that leaves it to the sample."""
 
 
 def seed_input(tooltip: str, optional: bool = False) -> io.Int.Input:
@@ -22,6 +27,20 @@ def seed_input(tooltip: str, optional: bool = False) -> io.Int.Input:
         optional=optional,
         tooltip=tooltip,
     )
+
+
+def share_input(name: str, default: float, tooltip: str, step: float = 0.01, **more: Any) -> io.Float.Input:
+    """A number from 0 to 1.
+
+    Args:
+        more: of core's own.
+    """
+    return io.Float.Input(name, default=default, min=0.0, max=1.0, step=step, tooltip=tooltip, **more)
+
+
+def side_share_input(name: str, default: float, tooltip: str) -> io.Float.Input:
+    """Per cent of a photo's shorter side, for `tensors.per_cent`."""
+    return io.Float.Input(name, default=default, min=0.0, max=20.0, step=0.1, tooltip=tooltip)
 
 
 def language_input(tooltip: str, optional: bool = False) -> io.Combo.Input:

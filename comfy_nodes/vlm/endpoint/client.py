@@ -119,7 +119,7 @@ class _Conversation:
         complaint = replies.ask_again(result, self.question.reply)
         turn = [{"role": "assistant", "content": said.text[:MAX_REPLY_BACK]}, {"role": "user", "content": complaint}]
         mended = await self._request([*messages, *turn])
-        return mended, self._read(mended, _sum(said.usage, mended.usage))
+        return mended, self._read(mended, said.usage + mended.usage)
 
     async def _first_reply(self) -> tuple[list[dict[str, Any]], Said]:
         most = self.profile.max_image_pixels
@@ -165,12 +165,6 @@ def _from_cache(kept: CachedReply, question: Question) -> Answer | None:
     except ValueError:
         return None
     return Answer(kept.text, value, kept.model, question.prompt_version, cached=True)
-
-
-def _sum(one: Usage, other: Usage) -> Usage:
-    return Usage(
-        one.prompt_tokens + other.prompt_tokens, one.completion_tokens + other.completion_tokens, one.usd + other.usd
-    )
 
 
 _flights: Flights[Answer | Failure] = Flights()

@@ -1,6 +1,6 @@
 """Conversations in, replies out: one batch through a transformers model, each row with limits and a seed of its own.
 
-`local.LocalVlm` calls this with the model on its device. A row says the same whoever shares its batch, up to the
+`transformers_vlm.LocalVlm` calls this with the model on its device. A row says the same whoever shares its batch, up to the
 rounding of the arithmetic: sampled rows draw from their own generator. Nothing here knows of questions, JSON or memory.
 """
 

@@ -1,6 +1,6 @@
 """Questions to models on this machine and what becomes of their replies, whichever library runs the model.
 
-`local.LocalVlm` and `core_clip.CoreClipVlm` bring a function that lets their model speak; this turns questions into
+`transformers_vlm.LocalVlm` and `core_encoder.CoreClipVlm` bring a function that lets their model speak; this turns questions into
 conversations, replies into answers or failures, and asks once more where a reply is of no use. No torch, no ComfyUI.
 """
 
@@ -78,11 +78,7 @@ def answers(questions: Sequence[Question], say: Say, model: str) -> list[Answer 
         second = say([_once_more(asked[number], heard[number]) for number in poor])
         for number, reply in zip(poor, second, strict=True):
             if isinstance(reply, Reply):
-                first = heard[number].usage
-                usage = Usage(
-                    first.prompt_tokens + reply.usage.prompt_tokens,
-                    first.completion_tokens + reply.usage.completion_tokens,
-                )
+                usage = heard[number].usage + reply.usage
                 heard[number] = _hear(questions[number], replace(reply, usage=usage))
     return [one.result(model) for one in heard]
 

@@ -1,6 +1,6 @@
 """Hub-format folders of vision-language models: what is checked before, and how weights and processor are read.
 
-`local.LocalVlm` looks at the folder when its node runs and loads when the first question comes. Everything is read from
+`transformers_vlm.LocalVlm` looks at the folder when its node runs and loads when the first question comes. Everything is read from
 the folder: no hub, no code that a folder brings along, weights as safetensors only.
 """
 

@@ -176,10 +176,7 @@ async def plain_command(
 
     def read(answer: Answer) -> Command:
         assert isinstance(answer.value, Rewriting)
-        text = line(answer.value.command)
-        check_clean(text)
-        check_language(text, "en")
-        check_length(text, "en")
+        text = _plain_english(answer.value.command)
         check_request(text)
         return Command(text, answer.model, question.prompt_id, answer.prompt_version, answer.text)
 
@@ -198,16 +195,26 @@ async def result(vlm: Vlm, photo: np.ndarray, scene: Scene, wish: str, gone: str
 
     def read(answer: Answer) -> str:
         assert isinstance(answer.value, Result)
-        text = line(answer.value.target)
-        check_clean(text)
-        check_language(text, "en")
-        check_length(text, "en")
+        text = _plain_english(answer.value.target)
         check_description(text)
         if gone:
             check_absent(text, gone, "the description")
         return text
 
     return await ask_checked(vlm, question, read)
+
+
+def _plain_english(text: str) -> str:
+    """A model's words in one line.
+
+    Raises:
+        Unfit: markup, another language, or a length out of bounds.
+    """
+    text = line(text)
+    check_clean(text)
+    check_language(text, "en")
+    check_length(text, "en")
+    return text
 
 
 def _holds(described: str, noun: str) -> bool:
