@@ -9,7 +9,6 @@ straightening of quotes is done, so names in broken encodings may differ.
 from __future__ import annotations
 
 import html
-from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,15 +17,13 @@ from transformers import CLIPTextModelWithProjection
 
 from ..wires.batches import each
 from .checkpoints import load_pretrained, load_tokenizer
+from .detections import Vocabularies
 from .managed import ManagedModule
 
 BATCH = 80
 """Names encoded at a time, ultralytics' own number."""
 
 STRAIGHT_QUOTES = str.maketrans({"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"'})
-
-KEPT_VOCABULARIES = 64
-"""How many vocabularies stay embedded: 1,000 names of 512 numbers take 2 MB."""
 
 
 class ClipText:
@@ -44,21 +41,14 @@ class ClipText:
         self.dimensions: int = model.config.projection_dim
         self._longest: int = model.config.max_position_embeddings
         self._managed = ManagedModule(model, f"CLIP text encoder {folder.name}")
-        self._known: OrderedDict[tuple[str, ...], torch.Tensor] = OrderedDict()
+        self._known = Vocabularies()
 
     def embed(self, names: Sequence[str]) -> torch.Tensor:
         """float32 [len(names), dimensions] on the CPU, each row of length 1.
 
-        Remembers the last `KEPT_VOCABULARIES` vocabularies. A vocabulary is encoded together, as ultralytics does it,
-        so the numbers don't depend on what was asked before.
+        A vocabulary is encoded together, as ultralytics does it, so the numbers don't depend on what was asked before.
         """
-        key = tuple(names)
-        if key not in self._known:
-            self._known[key] = self._encode(key)
-        self._known.move_to_end(key)
-        while len(self._known) > KEPT_VOCABULARIES:
-            self._known.popitem(last=False)
-        return self._known[key]
+        return self._known.of(names, self._encode)
 
     def _encode(self, names: tuple[str, ...]) -> torch.Tensor:
         tokens = self._tokenizer(

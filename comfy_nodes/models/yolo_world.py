@@ -18,7 +18,6 @@ import cv2
 import folder_paths
 import numpy as np
 import torch
-from comfy.model_patcher import ModelPatcher
 from PIL import Image
 
 from ..imaging.opencv import MissingLibrary
@@ -67,10 +66,6 @@ class YoloWorld(Grounder):
         self._text = text
         self._side = -(-max(side, STRIDE) // STRIDE) * STRIDE
         self._managed = ManagedModule(module, f"YOLO-World {checkpoint.name}", torch.float32)
-
-    @property
-    def patcher(self) -> ModelPatcher:
-        return self._managed.patcher
 
     def candidates(self, images: Sequence[np.ndarray], vocabulary: Sequence[str], score: float) -> Iterator[Candidates]:
         """For each anchor of the network its best name, as ultralytics' predictor has it."""

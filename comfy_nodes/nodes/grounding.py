@@ -8,8 +8,8 @@ import torch
 from comfy_api.latest import io
 
 from ..models import checkpoints, folders
+from ..models.detections import BoxRules, Order
 from ..models.detections import Grounder as Detector
-from ..models.detections import Order, Selection
 from ..models.queries import parse
 from ..models.yolo_architecture import DEFAULT_SIDE
 from ..wires import box_formats
@@ -111,20 +111,20 @@ class DetectObjects(io.ComfyNode):
                 ),
                 share_input(
                     "score_threshold",
-                    Selection.score,
+                    BoxRules.score,
                     "Least confidence of a box. 0.005 is ImgEdit's, for YOLO-World, where CLIP scores sift later; it lets much junk through. transformers' own: 0.25 for Grounding DINO, 0.1 for OWLv2.",
                     step=0.005,
                     round=0.0001,
                 ),
                 share_input(
                     "nms_threshold",
-                    Selection.overlap,
+                    BoxRules.overlap,
                     "Of two boxes that overlap by more than this (intersection over union) the weaker goes. 0.5 in ImgEdit's repository; 1 keeps all.",
                     step=0.05,
                 ),
                 io.Boolean.Input(
                     "nms_per_class",
-                    default=Selection.per_class,
+                    default=BoxRules.per_class,
                     optional=True,
                     label_on="per name",
                     label_off="across names",
@@ -132,7 +132,7 @@ class DetectObjects(io.ComfyNode):
                 ),
                 io.Int.Input(
                     "max_boxes",
-                    default=Selection.limit,
+                    default=BoxRules.limit,
                     min=1,
                     max=1000,
                     optional=True,
@@ -140,7 +140,7 @@ class DetectObjects(io.ComfyNode):
                 ),
                 share_input(
                     "min_area",
-                    Selection.min_area,
+                    BoxRules.min_area,
                     "Least share of the image that a box covers, 0 to 1. ImgEdit's later stages take objects from 0.01 up.",
                     step=0.005,
                     round=0.0001,
@@ -148,7 +148,7 @@ class DetectObjects(io.ComfyNode):
                 ),
                 share_input(
                     "max_area",
-                    Selection.max_area,
+                    BoxRules.max_area,
                     "Largest share of the image that a box covers, 0 to 1.",
                     step=0.005,
                     round=0.0001,
@@ -157,7 +157,7 @@ class DetectObjects(io.ComfyNode):
                 io.Combo.Input(
                     "sort",
                     options=list(get_args(Order)),
-                    default=Selection.order,
+                    default=BoxRules.order,
                     optional=True,
                     tooltip="Order of an image's boxes: best score first, largest first, or by their left edge.",
                 ),
@@ -184,15 +184,15 @@ class DetectObjects(io.ComfyNode):
         vocabulary: str,
         score_threshold: float,
         nms_threshold: float,
-        nms_per_class: bool = Selection.per_class,
-        max_boxes: int = Selection.limit,
-        min_area: float = Selection.min_area,
-        max_area: float = Selection.max_area,
-        sort: Order = Selection.order,
+        nms_per_class: bool = BoxRules.per_class,
+        max_boxes: int = BoxRules.limit,
+        min_area: float = BoxRules.min_area,
+        max_area: float = BoxRules.max_area,
+        sort: Order = BoxRules.order,
     ) -> io.NodeOutput:
         if min_area > max_area:
             raise ValueError(f"min_area ({min_area:g}) is above max_area ({max_area:g}), so no box could pass")
-        selection = Selection(
+        rules = BoxRules(
             score_threshold,
             nms_threshold,
             nms_per_class,
@@ -203,5 +203,5 @@ class DetectObjects(io.ComfyNode):
         )
         if not vocabulary.strip():
             return io.NodeOutput([[] for _ in image], 0)
-        frames = grounder.detect([to_bytes(one) for one in image], parse(vocabulary), selection)
+        frames = grounder.detect([to_bytes(one) for one in image], parse(vocabulary), rules)
         return io.NodeOutput(box_formats.to_wire(frames), sum(map(len, frames)))

@@ -59,7 +59,7 @@ class SegmentBoxGrabCut(io.ComfyNode):
     def execute(
         cls, image: torch.Tensor, boxes: Any, mask: torch.Tensor | None = None, seed: int = 0, iterations: int = 5
     ) -> io.NodeOutput:
-        frames = wire.per_image(boxes) or [[]]
+        frames = wire.frames(boxes) or [[]]
         known = masks_of(mask) if mask is not None else torch.zeros((1, 1, 1))
         count = batch_size(image=image, boxes=frames, mask=known)
         results = []
@@ -69,7 +69,7 @@ class SegmentBoxGrabCut(io.ComfyNode):
             found = marked(item(known, index), *pixels.shape[:2])
             if not found.any():
                 for box in item(frames, index):
-                    found |= fill.segment_box(pixels, box, seed, iterations)
+                    found |= fill.segment_box(pixels, wire.corners(box), seed, iterations)
             results.append(to_mask(found))
         return io.NodeOutput(torch.cat(results))
 

@@ -154,7 +154,7 @@ class RouteTask(io.ComfyNode):
             return io.NodeOutput(sample, "", "")
         scene = routing_scene(sample, boxes, background_boxes)
         fitting, unfit = routable(parse(tasks), scene)
-        found = observer.Route({}, {})
+        found = observer.RoutedTasks({}, {})
         if fitting:
             answer = await observer.route(
                 vlm, photo_of(sample), scene, fitting, caption_of(sample, caption), sample.seed

@@ -11,7 +11,7 @@ from comfy_api.latest import io
 
 from ..imaging import masks as mask_ops
 from ..models import sam2_models
-from ..models.queries import Point, Prompt, of_boxes, parse_points
+from ..models.queries import MaskPrompt, Point, of_boxes, parse_points
 from ..wires import boxes as wire
 from ..wires.batches import each
 from ..wires.inputs import side_share_input
@@ -229,7 +229,7 @@ def _by_points(
     """The one object that points mark, and its box; nothing where no point lies on an object."""
     if not any(on_object for _, _, on_object in points):
         return np.zeros((0, *pixels.shape[:2]), dtype=bool), []
-    cutouts = sam2.segment(pixels, [Prompt(points=points)], multimask)
+    cutouts = sam2.segment(pixels, [MaskPrompt(points=points)], multimask)
     if not cutouts.masks.any():
         return np.zeros((0, *pixels.shape[:2]), dtype=bool), []
     return cutouts.masks, [wire.with_metadata(wire.of_mask(cutouts.masks[0]), sam_iou=float(cutouts.sam_iou[0]))]

@@ -13,8 +13,8 @@ from ..core.verdicts.verdicts import shown, spared
 from ..edit_samples.fitted import same_shape
 from ..edit_samples.verified import said_before, without_edit
 from ..edit_samples.written import step_of
+from ..models.detections import BoxRules
 from ..models.detections import Grounder as Detector
-from ..models.detections import Selection
 from ..wires.inputs import share_input
 from ..wires.sockets import EditSample, Grounder, Sample, Scores
 from ..wires.tensors import item, to_bytes
@@ -185,7 +185,7 @@ def _found(
     place = {index: index if images.shape[0] > 1 else 0 for index in wanted}
     looked = sorted(set(place.values())) if names else []
     frames = (
-        grounder.detect([to_bytes(images[one]) for one in looked], names, Selection(score=score_threshold))
+        grounder.detect([to_bytes(images[one]) for one in looked], names, BoxRules(score=score_threshold))
         if looked
         else []
     )

@@ -26,7 +26,7 @@ from transformers import (
 
 from ...models.checkpoints import one_line
 from ..asking import Usage
-from .conversations import Conversation, Reply
+from .conversations import Conversation, Utterance
 
 
 class Overflow(ValueError):
@@ -69,7 +69,7 @@ def prepare(processor: Any, conversations: Sequence[Conversation], context: int 
 
 def answer(
     model: Any, tokenizer: Any, inputs: Any, conversations: Sequence[Conversation], progress: Callable[[int], None]
-) -> list[Reply]:
+) -> list[Utterance]:
     """The replies to a prepared batch that lies on the model's device.
 
     Args:
@@ -181,9 +181,9 @@ def _greedy(model: Any, tokenizer: Any, max_tokens: int) -> GenerationConfig:
     return config
 
 
-def _reply(tokenizer: Any, tokens: list[int], ends: set[int], prompt_tokens: int) -> Reply:
+def _reply(tokenizer: Any, tokens: list[int], ends: set[int], prompt_tokens: int) -> Utterance:
     end = next((place for place, token in enumerate(tokens) if token in ends), None)
     said = tokens if end is None else tokens[:end]
     text = tokenizer.decode(said, skip_special_tokens=True)
     made = len(tokens) if end is None else end + 1
-    return Reply(text, end is not None, Usage(prompt_tokens, made))
+    return Utterance(text, end is not None, Usage(prompt_tokens, made))

@@ -21,7 +21,7 @@ from ...models.managed import OutOfMemory
 from ..asking import Answer, Failure, Question
 from . import batches, weights
 from .batches import UnusablePrompt
-from .conversations import Conversation, Reply, answers, conversation
+from .conversations import Conversation, Utterance, answers, conversation
 
 QUIET_SECONDS = 0.05
 """How long nothing new may come before waiting questions are answered. Ours: nodes of one prompt follow each other in
@@ -110,10 +110,10 @@ class LocalVlm:
             for call in waiting:
                 call.answered.set_result([next(found) for _ in call.questions])
 
-    def _say(self, conversations: Sequence[Conversation]) -> Sequence[Reply | Failure]:
+    def _say(self, conversations: Sequence[Conversation]) -> Sequence[Utterance | Failure]:
         """All replies, in batches of conversations with equally many images. Halves the batches once."""
         loaded = self._load()
-        said: dict[int, Reply | Failure] = {}
+        said: dict[int, Utterance | Failure] = {}
         bar = ProgressBar(sum(one.max_tokens for one in conversations))
         halved = False
         while len(said) < len(conversations):
@@ -138,7 +138,7 @@ class LocalVlm:
 
     def _batch(
         self, loaded: weights.Loaded, conversations: Sequence[Conversation], bar: ProgressBar, done: int
-    ) -> Sequence[Reply | Failure]:
+    ) -> Sequence[Utterance | Failure]:
         """The replies of one batch; where one of its prompts cannot be read, each is asked by itself.
 
         Args:

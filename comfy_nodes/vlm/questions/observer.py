@@ -49,7 +49,7 @@ class Nouns:
 
 
 @dataclass(frozen=True)
-class Route:
+class RoutedTasks:
     """Which tasks suit a photo and its region."""
 
     accepted: dict[str, str]
@@ -125,14 +125,14 @@ def checked_nouns(objects: Sequence[str], backgrounds: Sequence[str], described:
 
 async def route(
     vlm: Vlm, photo: np.ndarray, scene: Scene, tasks: Sequence[str], described: str, seed: int
-) -> Route | Failure:
+) -> RoutedTasks | Failure:
     """Which of `tasks` suit the photo and its region. A task that the model passes over is rejected."""
     listed = "\n".join(f"- {task}: {_purpose(task)}" for task in tasks)
     question = prompt("route-task").question(
         facts(scene, described) | {"tasks": listed}, reply=Routing, images=(marked(photo, scene),), seed=seed
     )
 
-    def read(answer: Answer) -> Route:
+    def read(answer: Answer) -> RoutedTasks:
         assert isinstance(answer.value, Routing)
         decisions: dict[str, Decision] = {}
         for one in answer.value.decisions:
@@ -151,7 +151,7 @@ async def route(
                 rejected[task] = "the model did not decide"
             else:
                 (accepted if decision.suitable else rejected)[task] = line(decision.reason)
-        return Route(accepted, rejected, answer.model, question.prompt_id, answer.prompt_version, answer.text)
+        return RoutedTasks(accepted, rejected, answer.model, question.prompt_id, answer.prompt_version, answer.text)
 
     return await ask_checked(vlm, question, read)
 
