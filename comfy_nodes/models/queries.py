@@ -8,7 +8,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-Box = tuple[float, float, float, float]
+from ..core.boxes import Box
+
 Point = tuple[float, float, bool]
 """x, y, and whether the point lies on the object."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from comfy_api.latest import io
 
-from ..core.instructions.wording import Box
+from ..core.boxes import Box
 from ..core.regions.annotation import Region
 from ..core.tasks import TASKS
 from ..core.verdicts import verdicts, witnesses

@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..core.boxes import Box
 from . import boxes as wire
-from .boxes import Box
 
 Layout = Literal["xyxy", "xywh"]
 

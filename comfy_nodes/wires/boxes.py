@@ -8,15 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..core.boxes import Box
 from ..core.regions import rle
 from ..core.regions.annotation import Kind, Region, region_of_mask
 from .tensors import marked, masks_of
 
 EXTRA_SCORES = ("clip_score", "aes_score", "sam_iou")
 """Scores that travel in a box's `metadata`; the detector's is the box's own `score`."""
-
-Box = tuple[float, float, float, float]
-"""(x1, y1, x2, y2) in pixels."""
 
 
 def of_region(region: Region | None) -> list[list[dict[str, Any]]]:

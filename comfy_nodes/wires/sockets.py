@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from comfy_api.latest import io
 
+from ..core.boxes import Box
 from ..core.instructions.instructions import Writing
 from ..core.records import SampleFailure
 from ..core.regions.annotation import Provenance, Region
@@ -52,7 +53,7 @@ class EditSample:
     """What its annotation says that a right edit shows, where that has to be reasoned about; for judges."""
     writings: tuple[Writing, ...] = ()
     """What writers wrote for it, the one that an edit graph carries out first. Empty before the write stage."""
-    crop: tuple[float, float, float, float] | None = None
+    crop: Box | None = None
     """(x1, y1, x2, y2) in pixels: which part of the photo `source` is, where it is not all of it."""
     carried: dict[str, Any] | None = None
     """Of an edit that was made already: fields of its record that stay as they are. Save Edit Pair takes them over."""
