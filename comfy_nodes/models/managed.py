@@ -49,7 +49,9 @@ class ManagedModule(Generic[Module]):
             dtype: what to convert floating-point weights to; None leaves them.
         """
         offload = model_management.unet_offload_device()
-        module = module.eval().requires_grad_(False).to(device=offload, dtype=dtype)
+        # Not `dtype=None`: some libraries' models take any dtype for one to convert to.
+        options: dict[str, Any] = {"dtype": dtype} if dtype else {}
+        module = module.eval().requires_grad_(False).to(device=offload, **options)
         self.name = name
         self._module = module
         self.patcher = _WholePatcher(

@@ -8,7 +8,8 @@ import torch
 from comfy.model_management import throw_exception_if_processing_interrupted
 from comfy_api.latest import io
 
-from ..models.diffusers_editors import DiffusersEditor, EditRequest, Use, load, progress
+from ..models import diffusers_editors
+from ..models.diffusers_editors import DiffusersEditor, EditRequest, Use
 from ..models.managed import DTYPES
 from ..wires.inputs import seed_input
 from ..wires.tensors import batch_size, item, marked, masks_of, to_bytes, to_image
@@ -86,7 +87,7 @@ class LoadDiffusersEditor(io.ComfyNode):
     def execute(
         cls, model: str, revision: str, pipeline: Use, dtype: str, allow_download: bool, variant: str = ""
     ) -> io.NodeOutput:
-        return io.NodeOutput(load(model, revision, pipeline, dtype, variant, allow_download))
+        return io.NodeOutput(diffusers_editors.load(model, revision, pipeline, dtype, variant, allow_download))
 
 
 class DiffusersEdit(io.ComfyNode):
@@ -149,7 +150,7 @@ class DiffusersEdit(io.ComfyNode):
     ) -> io.NodeOutput:
         masks = None if mask is None else masks_of(mask)
         count = batch_size(image=image, mask=masks)
-        bar, edited = progress(count), []
+        bar, edited = diffusers_editors.progress(count), []
         for index in range(count):
             throw_exception_if_processing_interrupted()
             pixels = to_bytes(item(image, index))
