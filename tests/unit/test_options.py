@@ -233,6 +233,25 @@ def test_a_folder_is_no_graph(folder: str, capsys: pytest.CaptureFixture[str]) -
     assert f"adopt.py: {folder}: " in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (("--report", "--sample", "3"), "--sample has no effect with --report; leave one of them out"),
+        (("--report", "--per-task"), "--per-task has no effect with --report"),
+        (("--report", "--seed", "0"), "--seed has no effect with --report"),
+        (("--report", "--port", "0"), "--port has no effect with --report"),
+        (("--report", "--labeller", "a"), "--labeller has no effect with --report"),
+        (("--precision", "0.9"), "--precision goes with --report"),
+    ],
+)
+def test_a_review_refuses_what_would_do_nothing(
+    words: tuple[str, ...], line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        review.main(["run", *words])
+    assert f"review.py: error: {line}" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("start", [("driver/{}.py",), ("-m", "driver.{}")], ids=["file", "module"])
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_help_says_what_the_statuses_and_the_shared_options_mean(name: str, start: tuple[str, ...]) -> None:
