@@ -62,8 +62,9 @@ def parse(words: Sequence[str]) -> RunOptions:
     """The options of a run; ends the command where they are wrong or would do nothing."""
     parser = _parser(everything="--help-all" in words)
     if now := _moved(words):
-        say(f"{PROGRAM}: a command of its own now: {now}")
-        raise Misused(now)
+        line = f"a command of its own now: {now}"
+        say(f"{PROGRAM}: {line}")
+        raise Misused(line)
     read = parser.read(words)
     _check(parser, read)
     names = "+".join(Path(name.strip()).stem for name in read.workflow.split(","))

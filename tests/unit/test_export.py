@@ -363,6 +363,20 @@ def test_the_command_looks_first_and_counts_for_programs(
     assert "holds an export to pairs" in json.loads(capsys.readouterr().out)["message"]
 
 
+def test_preferences_of_nothing_rejected_say_why_they_are_empty(
+    run: Any, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run.add("a")
+    finish(run)
+    command = [str(run.output), "--to", "preference", "--output", str(out / "pairs")]
+    assert main([*command, "--dry-run"]) == 0
+    assert f"the 1 kept rows of {run.output}, against the rejected ones of their samples" in capsys.readouterr().out
+    assert main(command) == 0
+    said = capsys.readouterr()
+    assert f"{out / 'pairs'}: 0 rows from {run.output}" in said.out
+    assert "no kept edit has a rejected one of its sample, which `--attempts N` of batch.py makes" in said.err
+
+
 def test_the_command_as_a_user_types_it(run: Any, out: Path) -> None:
     run.add("a")
     finish(run)
