@@ -230,14 +230,24 @@ class Journal:
         return bool(row == ("pending", attempt))
 
     @_in_turn
-    def submitting(self, keys: Sequence[str], prompt_id: str, server: str) -> None:
-        """To be called before a prompt with these samples, in their order, is posted."""
+    def submitting(
+        self, keys: Sequence[str], prompt_id: str, server: str, slots: Sequence[int] | None = None
+    ) -> None:
+        """To be called before a prompt with these samples is posted.
+
+        Args:
+            slots: their places in the prompt, where other journals' samples are in it too; None where they are all of it,
+                in their order.
+        """
         now = time.time()
         with self._transaction():
             self._db.executemany(
                 "UPDATE samples SET prompt_id = ?, slot = ?, server = ?, submissions = submissions + 1, queued_at = ? "
                 "WHERE key = ? AND state = 'pending'",
-                [(prompt_id, slot, server, now, key) for slot, key in enumerate(keys)],
+                [
+                    (prompt_id, slot, server, now, key)
+                    for slot, key in zip(slots or range(len(keys)), keys, strict=True)
+                ],
             )
 
     @_in_turn

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 
@@ -21,6 +21,7 @@ from ..disk import Watermark
 from ..engine.harvest import Harvester
 from ..engine.local import run_pool
 from ..engine.pool import Pool
+from ..engine.portion import OnePortion, Portion, Supply
 from ..engine.work import Work
 from ..inputs.source import Source
 from ..journal import Journal
@@ -48,6 +49,34 @@ class Run:
     source: Source
     folder: OutputFolder
     stop: StopRequest
+
+    def edit(
+        self, workflow: Workflow, supply: Supply, harvester: Harvester, reporter: Reporter, run_id: str
+    ) -> None:
+        """Puts samples through a workflow until no more can come, or the user stops.
+
+        Args:
+            harvester: of the workflow's sink.
+            run_id: what servers and ledgers know it by.
+
+        Raises:
+            RunError: no server comes back, the disk is full, or nothing ever succeeds.
+        """
+        options = self.options
+        work = Work(
+            workflow.graph.booked(run_id, options.budget_usd),
+            workflow.agreement.object_info,
+            self.source,
+            workflow.aim.seconds,
+            options.seed,
+            options.samples_per_prompt,
+            options.recycle,
+            workflow.check,
+        )
+        watermark = Watermark([self.folder.path.resolve()], int(options.min_free_gb * 1e9))
+        stage, servers = work.stage(harvester), len(workflow.hosts)
+        pool = Pool(supply, stage, reporter, self.stop, servers, options.attempts, watermark)
+        run_pool(pool, list(workflow.hosts), work)
 
     def tell(self, line: str) -> None:
         """Says a line outside of the work, if it is one."""
@@ -159,30 +188,22 @@ class Stage(ABC):
             self._work(workflow, [workflow.graph.task] if len(self.workflows) > 1 else None)
 
     def _work(self, workflow: Workflow, tasks: Sequence[str] | None) -> None:
-        options, run_id = self.run.options, self.journal.get("run_id") or ""
-        reporter = self._reporter(workflow.graph.task)
+        reporter, run_id = self._reporter(workflow.graph.task), self.journal.get("run_id") or ""
         begun = time.monotonic()
         try:
-            work = Work(
-                workflow.graph.booked(run_id, options.budget_usd),
-                workflow.agreement.object_info,
-                self.run.source,
-                workflow.aim.seconds,
-                AsClaimed(self.harvester, workflow.graph.api, workflow.agreement.ingredients),
-                options.seed,
-                options.samples_per_prompt,
-                options.recycle,
-                workflow.check,
-            )
-            watermark = Watermark([self.run.folder.path.resolve()], int(options.min_free_gb * 1e9))
-            servers = len(workflow.hosts)
-            pool = Pool(self.journal, work.stage, reporter, self.run.stop, servers, options.attempts, watermark, tasks)
-            run_pool(pool, list(workflow.hosts), work)
+            self.run.edit(workflow, OnePortion(self.portion(workflow, tasks)), self.harvester, reporter, run_id)
             if not self.journal.counts()["pending"]:
-                at_once([partial(host.leave, run_id) for host in workflow.hosts])
+                leave(workflow, run_id)
         finally:
             reporter.close()
             self.journal.add_edit_seconds(time.monotonic() - begun)
+
+    def portion(
+        self, workflow: Workflow, tasks: Sequence[str] | None = None, ended: Callable[[], None] = lambda: None
+    ) -> Portion:
+        """What waits for one of its workflows; arguments as of `Portion`."""
+        claimed = AsClaimed(self.harvester, workflow.graph.api, workflow.agreement.ingredients)
+        return Portion(self.journal, claimed, tasks, ended)
 
     def _reporter(self, task: str) -> Reporters:
         """All who are told how the work goes."""
@@ -207,6 +228,11 @@ class Stage(ABC):
         """What its calls to services came to. A stage that asks no service opens no ledger, and makes none."""
         asks = any(workflow.graph.profiles() for workflow in self.workflows)
         return budget.spent(self.journal.get("run_id") or "") if asks else budget.Spent()
+
+
+def leave(workflow: Workflow, run_id: str) -> None:
+    """Has servers of others' delete what they have of a run, as nothing waits any more."""
+    at_once([partial(host.leave, run_id) for host in workflow.hosts])
 
 
 def outdated(journal: Journal, source: Source, basis: str) -> bool:
