@@ -11,7 +11,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from comfy_nodes.core.photos import PhotoError
@@ -40,6 +40,8 @@ _UNREAD = "CREATE TEMP TABLE IF NOT EXISTS unread (source_id TEXT PRIMARY KEY) W
 class Enrolled:
     """What an enrolment found of finished samples whose input is not what it was."""
 
+    usable: int = field(default=0, compare=False)
+    """How many samples of its plan can be edited or were."""
     changed: int = 0
     """Their photo, words or further pictures are others now."""
     gone: int = 0
@@ -81,17 +83,20 @@ class Enrolment:
         number: int,
         same: Callable[[Sequence[Locator], str], bool] | None,
         keep_stale: bool,
+        known_input: bool = False,
     ):
         """
         Args:
             number: counts a journal's enrolments.
             same: whether a sample's pictures hold what they did, as `Source.same`.
             keep_stale: stale rows stay, and nothing is made in their place.
+            known_input: it is known that this is the run's input, however many of these samples are gone.
         """
         self._db = db
         self._number = number
         self._pictures_same = same
         self._keep_stale = keep_stale
+        self._known_input = known_input
 
     def take(self, planned: Iterable[Planned], limit: int | None, whole: bool) -> Enrolled:
         """Takes a plan down; arguments and errors are `Journal.enrol`'s."""
@@ -120,7 +125,7 @@ class Enrolment:
             (self._number,),
         )
         spared = self._count("state = 'done' AND source_id IN (SELECT source_id FROM unread)")
-        return replace(left, changed=changed, spared=spared)
+        return replace(left, usable=usable, changed=changed, spared=spared)
 
     def _unusable(self, one: Unusable, position: int) -> None:
         failure = one.failure
@@ -226,7 +231,7 @@ class Enrolment:
         if not self._keep_stale:
             there = f"SELECT source_id FROM samples WHERE enrolment = {self._number} AND state != 'failed'"
             lost, made = self._count(f"{gone} AND source_id NOT IN ({there})"), self._count("state = 'done'")
-            if lost > max(FEW_GONE, MOST_GONE * made):
+            if lost > max(FEW_GONE, MOST_GONE * made) and not self._known_input:
                 raise RunError(
                     f"{lost} of the {made} samples that are done here are of photos that are not in --input any more, or "
                     "cannot be used: is it this run's input, and whole? Use another --output for another input, or --keep-stale"

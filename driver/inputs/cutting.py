@@ -95,7 +95,7 @@ def borders(found: Iterator[Photo], known: Sequence[KnownShard], size: int) -> t
         size: items of those.
 
     Returns:
-        How many items stand before each shard up to the last known one, and how many first photos are gone.
+        How many items stand before each shard up to the last known one and the next, and how many first photos are gone.
     """
     begun = {one.first: array("q") for one in known}
     end = 0
@@ -116,6 +116,7 @@ def borders(found: Iterator[Photo], known: Sequence[KnownShard], size: int) -> t
         # What was put before the first shard is in it.
         starts.append(0 if index == 0 else expected if place is None else place)
         expected = starts[-1] + (shard.items if shard else size)
+    starts.append(starts[-1] + size)
     for index in reversed(range(len(starts))):
         starts[index] = min(starts[index], *starts[index + 1 : index + 2], end)
     return starts, gone

@@ -127,13 +127,11 @@ class ParquetReader:
                         yield self._photo(values, columns, shard, row)
                         place, row = place + 1, row + 1
             except InputError as error:
+                row += skip.pass_some(end - row)
                 name = photos.readable(f"{shard}#{row}-{end - 1}")
                 why = f"{photos.readable(shard)}: rows {row} to {end - 1} cannot be read ({error})"
-                rest = end - row
-                if passed := skip.pass_some(rest):
-                    rest -= passed
-                if rest:
-                    yield Photo(file="", source_id=name, problem=why, items=rest)
+                if row < end:
+                    yield Photo(file="", source_id=name, problem=why, items=end - row)
 
     def _photo(self, values: dict[str, Any], columns: dict[str, str], shard: str, row: int) -> Photo:
         images = values["image"]
