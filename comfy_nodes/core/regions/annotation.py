@@ -266,10 +266,10 @@ def _align_region(
         raise AnnotationError(f"its box {list(region.bbox)} has no area inside the photo of {_by(size)}")
     if region.mask is not None:
         try:
-            marked = rle.decode(region.mask)
+            marked = region.mask.area
         except ValueError as error:
             raise AnnotationError(str(error)) from None
-        if not marked.any():
+        if not marked:
             raise AnnotationError("its mask marks nothing")
     return region.model_copy(update={"bbox": clipped})
 

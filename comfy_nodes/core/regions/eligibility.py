@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from ..tasks import TASKS, Task
-from . import rle
 from .annotation import NAMED, Kind, Region
 
 MIN_GAP = 100 / 1280
@@ -219,7 +218,7 @@ def _covered(region: Region) -> float | None:
         x1, y1, x2, y2 = region.bbox
         return (x2 - x1) * (y2 - y1)
     try:
-        return float(rle.decode(region.mask).sum())
+        return float(region.mask.area)
     except ValueError:
         return None
 
