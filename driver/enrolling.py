@@ -32,6 +32,9 @@ MOST_GONE = 0.5
 FEW_GONE = 20
 """So many always may. Ours."""
 
+AT_ONCE = 500
+"""Samples that are written in one statement. Ours."""
+
 _UNREAD = "CREATE TEMP TABLE IF NOT EXISTS unread (source_id TEXT PRIMARY KEY) WITHOUT ROWID"
 """Photos that could not be looked at; "" where it is not known which these are."""
 
@@ -103,18 +106,24 @@ class Enrolment:
         self._db.execute(_UNREAD)
         self._db.execute("DELETE FROM unread")
         usable = changed = 0
+        waiting: dict[str, tuple[Sample, int]] = {}
         left = Enrolled(kept=self._keep_stale)
+        whole_plan = True
         for position, one in enumerate(planned):
+            if len(waiting) >= AT_ONCE or one.key in waiting:
+                changed += self._samples(waiting)
             if isinstance(one, Unusable):
                 self._unusable(one, position)
             elif isinstance(one, Spare):
                 self._touch(one.key, position)
             elif limit is not None and usable >= limit:
+                whole_plan = False
                 break
             else:
                 usable += 1
-                changed += self._sample(one, position)
-        else:
+                waiting[one.key] = one, position
+        changed += self._samples(waiting)
+        if whole_plan:
             # An input that was refused before and is mended, or gone, has a sample of its own now.
             self._db.execute("DELETE FROM samples WHERE sample IS NULL AND enrolment < ?", (self._number,))
             if whole:
@@ -150,26 +159,52 @@ class Enrolment:
             source_id = one.source_id if one.unread == "photo" else ""
             self._db.execute("INSERT OR IGNORE INTO unread VALUES (?)", (source_id,))
 
-    def _sample(self, one: Sample, position: int) -> bool:
-        """Returns whether it is finished, of another input."""
-        now = sample_text(one), json.dumps([places.to_json(file) for file in one.pictures]), one.stamp
-        found = self._db.execute(
-            "SELECT state, stage, sample, stamp, digest, sample = ? AND pictures = ? AND stamp = ? FROM samples "
-            "WHERE key = ?",
-            (*now, one.key),
-        ).fetchone()
-        if found is None:
-            self._db.execute(
-                "INSERT INTO samples (position, enrolment, sample, pictures, stamp, source_id, key, state) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, 'pending')",
-                (position, self._number, *now, one.annotation.path, one.key),
-            )
-            return False
-        state, stage, text, stamp, digest, same = found
+    def _samples(self, waiting: dict[str, tuple[Sample, int]]) -> int:
+        """Takes samples down, and empties what they waited in; returns how many are finished, of another input."""
+        known = self._db.execute(
+            "SELECT key, state, stage, sample, pictures, stamp, digest FROM samples "
+            "WHERE key IN (SELECT value FROM json_each(?))",
+            (json.dumps(list(waiting)),),
+        )
+        found = {row[0]: row[1:] for row in known}
+        changed = 0
+        new = []
+        for key, (one, position) in waiting.items():
+            now = sample_text(one), json.dumps([places.to_json(file) for file in one.pictures]), one.stamp
+            if key in found:
+                changed += self._known(one, position, now, *found[key])
+            else:
+                new.append((position, self._number, *now, one.annotation.path, key))
+        self._db.executemany(
+            "INSERT INTO samples (position, enrolment, sample, pictures, stamp, source_id, key, state) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, 'pending')",
+            new,
+        )
+        waiting.clear()
+        return changed
+
+    def _known(
+        self,
+        one: Sample,
+        position: int,
+        now: tuple[str, str, str],
+        state: str,
+        stage: str | None,
+        text: str | None,
+        pictures: str,
+        stamp: str,
+        digest: str | None,
+    ) -> bool:
+        """Takes a sample down whose key is there already; returns whether it is finished, of another input.
+
+        Args:
+            now: what it is made from, its pictures and their stamp; the others, from `state` on, are those of its row.
+        """
+        same = now == (text, pictures, stamp)
         # A photo that could not be read is looked at again.
         ended = state in ("done", "skipped") or (state == "failed" and stage != "input")
         try:
-            same = same or (ended and self._same(one, _made_from(text) == _made_from(now[0]), stamp, digest))
+            same = same or (ended and self._same(one, _made_from(text or "{}") == _made_from(now[0]), stamp, digest))
         except PhotoError as error:
             if state == "done":
                 failure = SampleFailure("input", type(error).__name__, str(error))

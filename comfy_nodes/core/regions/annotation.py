@@ -201,8 +201,11 @@ def segmentation(regions: Iterable[Region]) -> dict[str, Any]:
     """Regions as `segmentation` and `weak` hold them, a list for each kind."""
     lists: dict[str, Any] = {kind: [] for kind in KINDS}
     for region in regions:
-        unused = {name for name in ("sam_iou", "eligibility") if getattr(region, name) is None}
-        lists[region.kind].append(region.model_dump(mode="json", exclude={"kind", *unused}))
+        mask = region.mask and {"size": list(region.mask.size), "counts": region.mask.counts}
+        item = {"class_name": region.class_name, "bbox": list(region.bbox), "mask": mask}
+        item |= {name: getattr(region, name) for name in ("score", "clip_score", "aes_score")}
+        item |= {name: value for name in ("sam_iou", "eligibility") if (value := getattr(region, name)) is not None}
+        lists[region.kind].append(item)
     return lists
 
 
@@ -271,7 +274,7 @@ def _align_region(
             raise AnnotationError(str(error)) from None
         if not marked:
             raise AnnotationError("its mask marks nothing")
-    return region.model_copy(update={"bbox": clipped})
+    return region if clipped == region.bbox else region.model_copy(update={"bbox": clipped})
 
 
 def _turn(region: Region, stored: tuple[int, int], exif_orientation: int) -> Region:
