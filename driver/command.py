@@ -136,6 +136,21 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         help="pause while the output's disk has less than this free; default: 1",
     )
     add("--limit", type=positive, metavar="N", help="edit at most N samples")
+    add(
+        "--shard-size",
+        type=positive,
+        default=1000,
+        metavar="N",
+        help="photos of the input that are planned, edited and written together; an input of more is made shard by shard; "
+        "a folder keeps the number that it began with; default: 1000",
+    )
+    add(
+        "--shard",
+        type=_share,
+        metavar="I/N",
+        help="make only every Nth shard of the input, from shard I on, counted from 0, as one of N machines; "
+        "merge.py makes one dataset of all shares",
+    )
     add("--seed", type=int, default=0, metavar="S", help="all other seeds follow from it; default: 0")
     add(
         "--set",
@@ -246,7 +261,7 @@ _BESIDE = {
 """What is of use beside each thing that is asked for instead of a run."""
 
 
-_INSTEAD = {"regions": ("kinds",), "servers": ("server",), "recycle": ("server",)}
+_INSTEAD = {"regions": ("kinds",), "servers": ("server",), "recycle": ("server",), "limit": ("shard",)}
 """Options, and which others leave nothing for them to do."""
 
 
@@ -267,6 +282,13 @@ def positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError("must be at least 1")
     return number
+
+
+def _share(text: str) -> tuple[int, int]:
+    index, slash, shares = text.partition("/")
+    if slash and index.isdecimal() and shares.isdecimal() and int(index) < int(shares):
+        return int(index), int(shares)
+    raise argparse.ArgumentTypeError(f"{text!r} is no share such as 0/8, the first of eight, or 7/8, the last")
 
 
 def _port(text: str) -> int:

@@ -119,6 +119,7 @@ class Journal:
         same: Callable[[Sequence[Locator], str], bool] | None = None,
         keep_stale: bool = False,
         whole: bool = False,
+        known_input: bool = False,
     ) -> Enrolled:
         """Takes down the run's samples. Known ones keep their state, new ones wait, unusable ones have failed or are
         skipped. What a finished sample was made from is compared with what is there now, and stays as it is noted.
@@ -128,13 +129,14 @@ class Journal:
             same: whether a sample's pictures hold what they did, as `Source.same`; asked only where their stamp changed.
             keep_stale: rows whose input changed or is gone stay, and nothing is made in their place.
             whole: `planned` is all that there is: what it lacks is gone from the input.
+            known_input: of a shard, that the input is the run's was seen over all of them.
 
         Raises:
             RunError: most of the rows are of photos that are not there; nothing is taken down then.
         """
         number = int(self.get("enrolment") or 0) + 1
         with self._transaction():
-            found = Enrolment(self._db, number, same, keep_stale).take(planned, limit, whole)
+            found = Enrolment(self._db, number, same, keep_stale, known_input).take(planned, limit, whole)
             self.set("enrolment", str(number))
         return found
 

@@ -37,6 +37,10 @@ class RunOptions:
     recycle: int = 5000
     min_free_gb: float = 1.0
     limit: int | None = None
+    shard_size: int = 1000
+    """Photos of the input that are planned, edited and written together, at most."""
+    shard: tuple[int, int] | None = None
+    """i and n: only shards whose number leaves i when divided by n; None for all."""
     seed: int = 0
     set: tuple[str, ...] = ()
     judge: str | None = None

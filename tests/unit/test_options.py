@@ -11,6 +11,7 @@ from driver import batch, export, review
 from driver.artists import commands
 from driver.batch import _conclude
 from driver.command import parse
+from driver.options import RunOptions
 from driver.report.summary import Summary
 
 WRITE = ("--workflow", "write", "--kinds", "remove=3")
@@ -144,3 +145,21 @@ def test_what_is_not_there_is_one_line_before_a_server_is_started(
     said = capsys.readouterr().err
     assert line in said
     assert said.count("\n") == 1
+
+
+def test_a_share_is_its_number_and_how_many_there_are() -> None:
+    assert parse([*REMOVE, "--shard", "3/8", "--shard-size", "50"]).shard == (3, 8)
+    assert RunOptions.of(vars(parse([*REMOVE]))).shard is None
+
+
+@pytest.mark.parametrize("given", ["8/8", "-1/8", "1", "a/b", "1/", "0/0"])
+def test_a_share_that_is_none_is_refused(given: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse([*REMOVE, f"--shard={given}"])
+    assert "is no share such as 0/8" in capsys.readouterr().err
+
+
+def test_a_limit_is_of_a_whole_run(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse([*REMOVE, "--shard", "0/2", "--limit", "5"])
+    assert "--limit has no effect with --shard" in capsys.readouterr().err

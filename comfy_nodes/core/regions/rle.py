@@ -7,6 +7,8 @@ continuation bit, offset by 48 into printable ASCII. 1 is the object; a mask is 
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 from pydantic import BaseModel, ConfigDict, field_validator
 
@@ -34,6 +36,15 @@ class Rle(BaseModel):
             raise ValueError(f"mask size {list(size)} is larger than any photo")
         return size
 
+    @cached_property
+    def area(self) -> int:
+        """How many pixels are the object's, told without decoding them.
+
+        Raises:
+            ValueError: as `decode`.
+        """
+        return int(_runs(self)[1::2].sum())
+
 
 def encode(mask: np.ndarray) -> Rle:
     """RLE of a mask of shape [H, W]; every non-zero value counts as object."""
@@ -55,13 +66,23 @@ def decode(rle: Rle) -> np.ndarray:
     Raises:
         ValueError: the counts are not COCO's encoding or don't add up to the size.
     """
+    runs = _runs(rle)
+    values = np.arange(len(runs)) % 2 == 1
+    return np.repeat(values, runs).reshape(rle.size, order="F")
+
+
+def _runs(rle: Rle) -> np.ndarray:
+    """The runs of a mask, int64, of zeros and of ones in turn.
+
+    Raises:
+        ValueError: as `decode`.
+    """
     height, width = rle.size
     runs = _unpack(rle.counts, height * width)
     covered = int(runs.sum(dtype=np.float64))  # of hostile counts more than an integer holds
-    if (runs < 0).any() or (runs > height * width).any() or covered != height * width:
+    if covered != height * width or runs.min() < 0:
         raise ValueError(f"broken mask RLE: its runs cover {covered} pixels, its size is {width}x{height}")
-    values = np.arange(len(runs)) % 2 == 1
-    return np.repeat(values, runs).reshape((height, width), order="F")
+    return runs
 
 
 def _pack(deltas: list[int]) -> str:
@@ -83,24 +104,27 @@ def _unpack(counts: str, area: int) -> np.ndarray:
     Raises:
         ValueError: the counts are not COCO's encoding.
     """
-    try:
-        groups = np.frombuffer(counts.encode("ascii"), dtype=np.uint8).astype(np.int64) - 48
-    except UnicodeEncodeError:
-        groups = np.array([-1])
-    if ((groups < 0) | (groups > 63)).any():
+    groups = np.frombuffer(counts.encode("ascii", "replace"), dtype=np.uint8) - np.uint8(48)  # what is below wraps
+    if not counts.isascii() or groups.max(initial=0) > 63:
         wrong = next(char for char in counts if not 48 <= ord(char) < 112)
         raise ValueError(f"broken mask RLE: character {wrong!r} is not part of the encoding")
-    last = np.flatnonzero(groups & 0x20 == 0)
-    bounds = np.concatenate(([0], last + 1))
-    first, lengths, unfinished = bounds[:-1], np.diff(bounds), len(groups) - bounds[-1]
-    if len(lengths) > area + 2 or max(lengths.max(initial=0), unfinished) > _MOST_GROUPS:
+    last = (groups < 0x20).nonzero()[0]
+    before = np.empty_like(last)
+    before[:1], before[1:] = -1, last[:-1]
+    lengths = last - before
+    unfinished = len(groups) - 1 - (last[-1] if len(last) else -1)
+    longest = int(lengths.max(initial=0))
+    if len(lengths) > area + 2 or max(longest, unfinished) > _MOST_GROUPS:
         raise ValueError("broken mask RLE: a run is longer than any image, or there are more runs than pixels")
     if unfinished:
         raise ValueError("broken mask RLE: it ends in the middle of a run")
-    place = np.arange(len(groups)) - np.repeat(first, lengths)
-    runs = np.add.reduceat((groups & 0x1F) << (5 * place), first) if len(first) else groups
-    runs -= np.where(groups[last] & 0x10, np.left_shift(1, 5 * lengths), 0)
+    # The last group has the sign; those before it, of which most counts have one or none, are below it.
+    runs = ((groups[last] ^ 0x10).astype(np.int64)) - 0x10
+    several = np.arange(len(last))
+    for place in range(1, longest):
+        several = several[lengths[several] > place]
+        runs[several] = (runs[several] << 5) + (groups[last[several] - place] & 0x1F)
     # From the third on a count is the difference to the one two before it.
-    runs[1::2] = np.cumsum(runs[1::2])
-    runs[2::2] = np.cumsum(runs[2::2])
+    runs[1::2].cumsum(out=runs[1::2])
+    runs[2::2].cumsum(out=runs[2::2])
     return runs
