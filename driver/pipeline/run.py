@@ -14,7 +14,8 @@ from comfy_nodes.core.instructions.instructions import InstructionRecord
 from comfy_nodes.core.records import AnnotationRecord
 
 from ..comfyui.answering import at_once
-from ..dataset.dataset import FACTS, Written
+from ..dataset.dataset import Written
+from ..dataset.parts import FACTS
 from ..dataset.publish import publish
 from ..dataset.rows import RunFacts
 from ..disk import Watermark

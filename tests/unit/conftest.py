@@ -19,6 +19,7 @@ from comfy_nodes.core.records import EditRecord
 from comfy_nodes.core.regions.annotation import Annotation, Region
 from comfy_nodes.core.regions.rle import Rle
 from driver.dataset.dataset import write_dataset
+from driver.dataset.parts import Part
 from driver.dataset.rows import RunFacts
 from driver.dataset.spool import Spool
 from driver.journal import Journal
@@ -171,7 +172,7 @@ class Run:
             self.journal.done(key, [self.filed(key, verdict, **fields)], 0.1)
 
     def finish(self) -> None:
-        write_dataset(self.journal, self.spool, self.output, self.output / ".work", FACTS)
+        write_dataset(self.journal, self.spool, Part(self.output), FACTS)
 
     def report(
         self,

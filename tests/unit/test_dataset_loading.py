@@ -11,6 +11,7 @@ from PIL import Image
 
 from comfy_nodes.core.records import Score
 from driver.dataset.dataset import write_dataset
+from driver.dataset.parts import Part
 from driver.dataset.rows import SCHEMA, RunFacts
 from driver.report.summary import Summary
 
@@ -66,7 +67,7 @@ def test_a_config_without_rows_is_there_and_empty(
 ) -> None:
     """And what was rejected never stands in for what was kept."""
     run.add("a", "b", verdict="reject" if empty == "default" else "keep")
-    write_dataset(run.journal, run.spool, run.output, run.output / ".work", RunFacts("w", "a", "b", "c"), layout)
+    write_dataset(run.journal, run.spool, Part(run.output), RunFacts("w", "a", "b", "c"), layout)
     full = "rejected" if empty == "default" else "default"
     rows = opened(full)
     assert len(rows) == 2
