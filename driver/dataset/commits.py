@@ -277,14 +277,14 @@ def sample_keys(part: Part) -> Iterator[str]:
         RunError: its journal is not here.
     """
     if not part.journal.exists():
-        raise RunError(f"{part.journal}: is missing; only it tells whether a sample of this shard is in another one, too")
+        raise RunError(
+            f"{part.journal}: is missing; only it tells whether a sample of this shard is in another one, too"
+        )
     with closing(Journal(part.journal)) as journal:
         yield from journal.keys()
 
 
-def duplicates(
-    found: Iterable[Part], keys: Callable[[Part], Iterable[str]] = sample_keys
-) -> Iterator[Twice]:
+def duplicates(found: Iterable[Part], keys: Callable[[Part], Iterable[str]] = sample_keys) -> Iterator[Twice]:
     """Samples that stand in more than one shard: the second time, the third time and so on, in the order of the shards.
 
     Holds 8 bytes for each sample. Hashes that are equal are looked into: only equal keys count.

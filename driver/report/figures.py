@@ -33,10 +33,10 @@ OVERALL = "judge.overall"
 """The score that worst and best pairs are chosen by, where there is one."""
 
 MAX_SCORES = 100
-"""Score names that are looked at, the first of the run, or of a shard where this has more. Ours."""
+"""Score names that are looked at, the first of the run. Ours."""
 
 MAX_REASONS = 200
-"""Reasons that are told apart, the first of the run, or of a shard where this has more. Ours."""
+"""Reasons that are told apart, the first of the run. Ours."""
 
 OTHER_REASONS = "other reasons"
 
@@ -124,7 +124,6 @@ class StatisticsRecord(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     scores: dict[str, TallyRecord]
-    left_out: tuple[str, ...]
     reasons: dict[str, dict[str, int]]
     words: tuple[tuple[_Words, int], ...]
     """What was said, of how many rows."""
@@ -139,7 +138,7 @@ def statistics_text(part: Part) -> str:
     Raises:
         ShardDamaged: they are damaged.
     """
-    found = {config: RowStatistics.of_rows(part, config).record() for config in CONFIGS}
+    found = {config: RowStatistics.of_rows(part, config, every_name=True).record() for config in CONFIGS}
     return _CONFIGS.dump_json(found, indent=None).decode() + "\n"
 
 
@@ -152,6 +151,8 @@ class RowStatistics:
     """Some of the score names that are not looked at, as there are too many."""
     reasons: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     """Rows by verdict, `reject` or `unscored`, and reason without its figures."""
+    every_name: bool = False
+    """Whether no score and no reason is too many: of a part, as the first of the run are only known of the run."""
     _words: Counter[_Words] = field(default_factory=Counter)
 
     @classmethod
@@ -172,13 +173,13 @@ class RowStatistics:
         return whole
 
     @classmethod
-    def of_rows(cls, part: Part, config: str) -> RowStatistics:
+    def of_rows(cls, part: Part, config: str, every_name: bool = False) -> RowStatistics:
         """Of a part's rows in a config.
 
         Raises:
             ShardDamaged: they are damaged.
         """
-        found = cls()
+        found = cls(every_name=every_name)
         for number, row in enumerate(part_rows(part, config, images=False)):
             found.add(RowPlace(config, number, part.name), row.columns)
         return found
@@ -191,7 +192,6 @@ class RowStatistics:
         """
         return cls(
             scores={name: ScoreTally.of_record(one, config, part) for name, one in record.scores.items()},
-            left_out=set(record.left_out),
             reasons=defaultdict(Counter, {verdict: Counter(found) for verdict, found in record.reasons.items()}),
             _words=Counter(dict(record.words)),
         )
@@ -199,7 +199,6 @@ class RowStatistics:
     def record(self) -> StatisticsRecord:
         return StatisticsRecord(
             scores={name: tally.record() for name, tally in self.scores.items()},
-            left_out=tuple(sorted(self.left_out)),
             reasons={verdict: dict(found) for verdict, found in self.reasons.items()},
             words=tuple(self._words.items()),
         )
@@ -234,7 +233,7 @@ class RowStatistics:
     def _tally(self, name: str) -> ScoreTally | None:
         """The tally of a score; None where there are too many."""
         if name not in self.scores:
-            if len(self.scores) >= MAX_SCORES:
+            if len(self.scores) >= MAX_SCORES and not self.every_name:
                 self._leave_out(name)
                 return None
             self.scores[name] = ScoreTally()
@@ -246,7 +245,8 @@ class RowStatistics:
 
     def _count(self, verdict: str, why: str, number: int) -> None:
         counted = self.reasons[verdict]
-        counted[why if why in counted or len(counted) < MAX_REASONS else OTHER_REASONS] += number
+        known = why in counted or len(counted) < MAX_REASONS or self.every_name
+        counted[why if known else OTHER_REASONS] += number
 
     @property
     def edits(self) -> int:

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from comfy_nodes.core.records import Score
-from driver.dataset.commits import commits, committed, read_commit, reopen
+from driver.dataset import commits as commits_module
+from driver.dataset.commits import Totals, Twice, commits, committed, duplicates, parts_with, read_commit, reopen
 from driver.dataset.dataset import (
     ShardDamaged,
     chosen_rows,
@@ -106,14 +107,7 @@ def test_a_changed_file_beside_a_shard_is_named(what: str, shard: Shard) -> None
     path.write_bytes(data)
     with pytest.raises(RunError, match=path.name):
         RowStatistics.of_dataset(output)
-        Gallery.of_dataset(output)
-        shard_keys(output)
-
-
-def shard_keys(output: Path) -> None:
-    from driver.dataset.commits import duplicates
-
-    list(duplicates(parts(output)))
+        list(duplicates(parts(output)))
 
 
 def test_rows_are_chosen_by_their_place_in_their_part(shard: Shard) -> None:
@@ -235,3 +229,41 @@ def test_a_run_has_as_many_shards_as_names(tmp_path: Path) -> None:
     assert Part.of_shard(tmp_path, 999_999).name == "999999"
     with pytest.raises(RunError, match="choose a larger --shard-size"):
         Part.of_shard(tmp_path, 1_000_000)
+
+
+def test_what_commits_come_to_is_what_one_journal_would(shard: Shard, run: Any) -> None:
+    output = filled(shard)
+    for index in range(3):
+        run.add(f"a{index}", f"b{index}")
+    run.add("r0", "r2", verdict="reject", reject_reason="too dark: 3")
+    assert Totals.of_commits(commits(output)) == Totals.of_journal(run.journal)
+
+
+class TestDuplicates:
+    def test_a_sample_in_two_shards_is_found_with_both(self, shard: Shard) -> None:
+        output = filled(shard, count=2)
+        for index in (2, 3):
+            opened = shard(index)
+            opened.add("a0", f"n{index}", verdict="keep" if index == 2 else "reject")
+            opened.commit()
+        first, *_, third, fourth = parts(output)
+        assert list(duplicates(parts(output))) == [Twice("a0", first, third), Twice("a0", first, fourth)]
+
+    def test_shards_that_share_nothing_open_no_journal(self, shard: Shard) -> None:
+        output = filled(shard)
+        assert list(duplicates(parts(output), lambda _: pytest.fail("a journal was opened"))) == []
+
+    def test_equal_hashes_of_other_keys_are_none(self, shard: Shard, monkeypatch: pytest.MonkeyPatch) -> None:
+        real = commits_module.hashlib.blake2b
+        same = {b"b0": b"a1"}
+        monkeypatch.setattr(
+            commits_module.hashlib,
+            "blake2b",
+            lambda key, digest_size: real(same.get(key, key), digest_size=digest_size),
+        )
+        assert list(duplicates(parts(filled(shard)))) == []
+
+    def test_a_key_is_looked_for_where_its_hash_is(self, shard: Shard) -> None:
+        output = filled(shard)
+        assert list(parts_with(output, "b1")) == [Part.of_shard(output, 1)]
+        assert list(parts_with(output, "nobody")) == []
