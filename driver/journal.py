@@ -352,6 +352,10 @@ class Journal:
         )
         yield from rows
 
+    def keys(self) -> Iterator[str]:
+        """The keys of all samples but those that left the plan, and of inputs that gave none."""
+        yield from (key for (key,) in self._db.execute("SELECT key FROM samples WHERE state != 'retired' ORDER BY key"))
+
     @_in_turn
     def record(self, key: str) -> str | None:
         """A record as JSON; None where there is none of that key."""

@@ -43,14 +43,14 @@ def _review(options: argparse.Namespace) -> int:
     # Imported when it is needed: the help answers at once.
     from filelock import FileLock, Timeout
 
-    from driver.dataset.dataset import finished_facts
+    from driver.dataset.dataset import finished_parts
     from driver.dataset.ownership import refuse_links
     from driver.disk import disk_error
     from driver.labels.labels import LABELS, Labels
     from driver.labels.page import Review, ReviewServer
     from driver.labels.sample import draw
 
-    finished_facts(options.run)
+    finished_parts(options.run)
     refuse_links(options.run)
     try:
         lock = FileLock(options.run / ".labels.lock", blocking=False)
@@ -75,10 +75,10 @@ def _review(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from driver.dataset.dataset import finished_facts
+    from driver.dataset.dataset import finished_parts
     from driver.labels.figures import REPORT, report
 
-    finished_facts(options.run)
+    finished_parts(options.run)
     found = report(options.run, options.precision)
     print(f"{found['labels']} labelled pairs, weighted back to all rows; all figures: {options.run / REPORT}")
     if found["sampled_without_label"]:

@@ -28,6 +28,9 @@ _MARKED = "EditPairs keeps here what a run needs while it lasts.\n"
 
 JOURNAL = "run.sqlite"
 
+SHARDS = "shards"
+"""The folder of a run of many shards for their journals and commits; in the work folder, for what isn't whole of them."""
+
 _JOURNALS = (JOURNAL, f"{JOURNAL}-wal", f"{JOURNAL}-shm", f"{JOURNAL}-journal")
 
 RESTORE = "what is finished in the folder stays as it is; restore the journal from a copy, or go on in a new folder"
@@ -66,25 +69,28 @@ def check_run_folder(folder: Path) -> None:
     else:  # killed before it was marked, where nothing is in it
         strange = sorted(names - ({WORK} if inside <= {_UNMARKED} else set()))
     if strange and (names >= _FINISHED or (marked and JOURNAL in names)):
-        raise _without_journal(folder, f"--output {folder}")
+        raise _without_journal(folder / JOURNAL, f"--output {folder}")
     if strange:
         raise RunError(
             f"--output {folder}: holds files that no run left there ({strange[0]}); choose a new or empty folder"
         )
 
 
-def check_journal(folder: Path) -> None:
+def check_journal(folder: Path, journal: Path) -> None:
     """
+    Args:
+        journal: one of its journals.
+
     Raises:
-        RunError: a run's folder has no journal that can be read; opening it would make an empty one.
+        RunError: a run's folder has no such journal that can be read; opening it would make an empty one.
     """
-    if not _is_journal(folder / JOURNAL):
-        raise _without_journal(folder, str(folder))
+    if not _is_journal(journal):
+        raise _without_journal(journal, str(folder))
 
 
-def _without_journal(folder: Path, name: str) -> RunError:
-    how = "damaged" if (folder / JOURNAL).exists() else "missing"
-    return RunError(f"{name}: the run's journal, {JOURNAL}, is {how}; {RESTORE}")
+def _without_journal(journal: Path, name: str) -> RunError:
+    how = "damaged" if journal.exists() else "missing"
+    return RunError(f"{name}: the run's journal, {journal.name}, is {how}; {RESTORE}")
 
 
 def begin_work(folder: Path) -> None:

@@ -47,7 +47,7 @@ class Mark(BaseModel):
 
     form: Form
     dataset: str
-    """SHA-256 of the `shards.json` that it was made from."""
+    """`dataset_digest` of the run that it was made from."""
     rows: int
 
 

@@ -49,7 +49,7 @@ class Sampling:
             return [skipped(photo.source_id, *refused)]
         for role in ("frame2", "edited"):
             if getattr(photo, role) and role not in aim.seconds:
-                photo = replace(photo, **{role: ""})
+                photo = replace(photo, **{role: ""})  # type: ignore[arg-type]
         try:
             if photo.problem:
                 raise AnnotationError(photo.problem)

@@ -25,6 +25,7 @@ from comfy_nodes.core.verdicts.verdicts import Answer
 
 from ..dataset.dataset import chosen_rows, dataset_digest
 from ..dataset.layouts.layout import StoredRow
+from ..dataset.parts import Part
 from ..errors import RunError
 from ..report.page import template_named
 from ..report.scores import RowPlace
@@ -158,7 +159,7 @@ class Review:
         return stored.inputs, stored.outputs
 
     def _read(self, place: RowPlace) -> StoredRow | None:
-        return dict(chosen_rows(self._run, place.config, {place.number})).get(place.number)
+        return dict(chosen_rows(Part(self._run, place.part), place.config, {place.number})).get(place.number)
 
 
 def _asked(row: DrawnRow, before: Sequence[bytes], after: Sequence[bytes]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..dataset.dataset import FACTS
+from ..dataset.parts import FACTS
 from ..engine.harvest import EditHarvester
 from ..report.summary import Summary
 from ..terminal import say

@@ -19,6 +19,7 @@ from comfy_nodes.core.whole_files import write_whole
 
 from ..dataset.dataset import ShardDamaged, Written, restore, unfinished, write_dataset
 from ..dataset.ownership import JOURNAL, MARK, WORK, begin_work, check_run_folder, remove_marked
+from ..dataset.parts import Part
 from ..dataset.rows import RunFacts
 from ..dataset.spool import Spool
 from ..dataset.tables import FAILED_SCHEMA, TELEMETRY_SCHEMA, write_table
@@ -58,7 +59,7 @@ class OutputFolder:
             if error.errno == errno.ENOSPC:
                 raise disk_error(error, path) from None
             raise RunError(f"--output {path}: cannot be written ({error.strerror}); choose another folder") from None
-        restore(path, self.work)
+        restore(Part(path))
         self.journal = Journal(path / JOURNAL)
         self.spool = Spool(self.work / "spool")
         self.found = Written()
@@ -89,7 +90,7 @@ class OutputFolder:
         """
         gallery, lost, rebuilt, damaged = None, list[str](), False, set[object]()
         while gallery is None:
-            found = write_dataset(self.journal, self.spool, self.path, self.work, facts, layout)
+            found = write_dataset(self.journal, self.spool, Part(self.path), facts, layout)
             lost += found.lost
             rebuilt |= found.rebuilt
             try:
@@ -119,7 +120,7 @@ class OutputFolder:
         self.journal.close()
         if not claimed:
             (self.path / JOURNAL).unlink()
-        waiting = not self.spool.empty or unfinished(self.work)
+        waiting = not self.spool.empty or unfinished(Part(self.path))
         for path in self.work.iterdir():
             if path.is_dir() and (not waiting or path.name.startswith(SERVER)):
                 shutil.rmtree(path, ignore_errors=True)

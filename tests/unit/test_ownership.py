@@ -14,6 +14,7 @@ import pytest
 from comfy_nodes.core.whole_files import new_file, replacing, write_whole
 from driver.dataset.dataset import read_facts, write_dataset
 from driver.dataset.ownership import MARK, WORK
+from driver.dataset.parts import Part
 from driver.dataset.rows import RunFacts
 from driver.errors import RunError
 from driver.exports.forms import export
@@ -203,7 +204,7 @@ def test_a_new_file_takes_no_others_name_and_goes_where_it_was_not_ended(tmp_pat
 def test_what_a_user_put_into_the_datasets_folders_outlives_a_finish(layout: str, run: Any) -> None:
     mine = {"data/notes.txt", "data/Columns/mine.parquet", "rejected/why/a.png", "data/train.parquet"}
     run.add("a", "b")
-    finish = partial(write_dataset, run.journal, run.spool, run.output, run.output / ".work", FACTS)
+    finish = partial(write_dataset, run.journal, run.spool, Part(run.output), FACTS)
     finish(layout)
     for name in mine:
         write(run.output / name)
@@ -211,7 +212,7 @@ def test_what_a_user_put_into_the_datasets_folders_outlives_a_finish(layout: str
         finish(other)
         found = tree(run.output)
         assert {name: found.get(name) for name in mine} == dict.fromkeys(mine, b"mine")
-        facts = read_facts(run.output)
+        facts = read_facts(Part(run.output))
         assert facts is not None
         ours = {f"{at}/{file}" for at, one in facts.configs.items() for shard in one.shards for file in shard.files}
         assert {name for name in found if name.startswith(("data/", "rejected/"))} == mine | ours
