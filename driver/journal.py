@@ -7,6 +7,7 @@ at any moment goes on without doing or losing anything twice.
 from __future__ import annotations
 
 import json
+import sqlite3
 import threading
 import time
 from collections import Counter
@@ -86,11 +87,23 @@ class Journal:
             RunError: the file is not a journal, or the disk is full.
         """
         self._lock = threading.RLock()
-        self._db = opened(path)
+        self._path = path
+        self._opened: sqlite3.Connection | None = opened(path)
 
+    @property
+    def _db(self) -> sqlite3.Connection:
+        """Its file, opened again where somebody still has a question after it was closed: the copy of a sample that
+        another server was quicker with."""
+        with self._lock:
+            if self._opened is None:
+                self._opened = opened(self._path)
+            return self._opened
+
+    @_in_turn
     def close(self) -> None:
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._db.close()
+        self._opened = None
 
     @_in_turn
     def get(self, name: str) -> str | None:

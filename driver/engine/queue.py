@@ -64,7 +64,7 @@ class SampleQueue:
         """
         self._supply = supply
         self._held_of = held
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._chunk: deque[Item] = deque()
         self._back: deque[Item] = deque()
         self._open: list[Portion] = []

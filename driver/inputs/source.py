@@ -203,7 +203,7 @@ class Source:
 
         named, edited = _asked(aims)
         found = self._photos("plan", named, edited, shard)
-        yield from self._once(self._each(map(self._labels.on, found) if edited else found, samples))
+        yield from self._once(self._each(map(self._labels.on, found) if edited else found, samples), shard)
 
     def labels(self, aims: Sequence[Aim]) -> str:
         """What to say of hand labels that count where rows are judged again; empty where none do.
@@ -240,7 +240,7 @@ class Source:
         def samples(photo: Photo) -> list[Planned]:
             return self._samples_of_kinds(_grounded(photo, grounding) if grounding else photo, quotas, seed)
 
-        yield from self._once(self._each(self._photos("plan", ANNOTATE.name, False, shard), samples))
+        yield from self._once(self._each(self._photos("plan", ANNOTATE.name, False, shard), samples), shard)
 
     def _photos(self, use: str, task: str, edited: bool, shard: Shard | None) -> Iterator[Photo]:
         if shard is None:
@@ -272,8 +272,8 @@ class Source:
             )
         return starts
 
-    def _once(self, found: Iterator[Planned]) -> Iterator[Planned]:
-        """What comes up a second time is skipped."""
+    def _once(self, found: Iterator[Planned], shard: Shard | None) -> Iterator[Planned]:
+        """What comes up a second time is skipped; a shard may hold nothing, as its photos are gone."""
         with closing(_Seen()) as seen:
             for planned in found:
                 if isinstance(planned, Spare):
@@ -286,7 +286,7 @@ class Source:
                     yield skipped(source_id, "DuplicateSample", why, f"{planned.key}#{times}")
                 else:
                     yield planned
-            if not seen.any:
+            if not seen.any and shard is None:
                 raise RunError(f"--input {self._input.given}: no photos in it; give one with photos (docs/inputs.md)")
 
     def _samples_of_kinds(self, photo: Photo, quotas: Quotas, seed: int) -> list[Planned]:

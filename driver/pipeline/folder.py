@@ -7,7 +7,9 @@ import json
 import re
 import shutil
 import uuid
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,10 @@ from comfy_nodes.core.ingredients import Ingredients
 from comfy_nodes.core.services import budget
 from comfy_nodes.core.whole_files import write_whole
 
+from ..dataset.commits import Totals, read_commit
 from ..dataset.dataset import ShardDamaged, Written, restore, unfinished, write_dataset
-from ..dataset.ownership import JOURNAL, MARK, WORK, begin_work, check_run_folder, remove_marked
-from ..dataset.parts import Part
+from ..dataset.ownership import JOURNAL, MARK, SHARDS, WORK, begin_work, check_run_folder, remove_marked
+from ..dataset.parts import Part, parts
 from ..dataset.rows import RunFacts
 from ..dataset.spool import Spool
 from ..dataset.tables import FAILED_SCHEMA, TELEMETRY_SCHEMA, write_table
@@ -34,7 +37,12 @@ from .workflow import Workflow
 SHOWN = 4
 """Differences that a refusal names. Ours."""
 
+FORM = "form"
+"""In the journal of a run that is cut into shards: into which."""
+
 _NOTHING = budget.Spent()
+
+_Row = dict[str, object]
 
 
 class OutputFolder:
@@ -100,19 +108,39 @@ class OutputFolder:
                     raise
                 damaged.add(error.place)
         self.found = Written(tuple(lost), rebuilt)
-        summary = summarise(self.journal, facts, task, spent)
+        summary = summarise(Totals.of_journal(self.journal), facts, task, spent)
         write_card(self.path, summary, environment)
         self.conclude(summary, environment, gallery)
         return summary
 
     def conclude(self, summary: Summary, environment: dict[str, Any], gallery: Gallery) -> None:
         """Writes what every run leaves: tables of how samples went, versions that took part, and the report."""
-        write_table(self.path / "failed.parquet", self.journal.failures(), FAILED_SCHEMA)
-        write_table(self.path / "skipped.parquet", self.journal.failures(skipped=True), FAILED_SCHEMA)
-        write_table(self.path / "telemetry.parquet", self.journal.telemetry(), TELEMETRY_SCHEMA)
+        write_table(self.path / "failed.parquet", self._told(Journal.failures), FAILED_SCHEMA)
+        write_table(self.path / "skipped.parquet", self._told(_skipped), FAILED_SCHEMA)
+        write_table(self.path / "telemetry.parquet", self._told(Journal.telemetry), TELEMETRY_SCHEMA)
         self._write_json("environment.json", environment)
-        skipped = self.journal.failures(skipped=True)
-        write_report(self.path, summary, self.journal.failures(), skipped, environment, gallery)
+        failures, skips = self._told(Journal.failures), self._told(_skipped)
+        write_report(self.path, summary, failures, skips, environment, gallery)
+
+    def journals(self, end: str = "") -> Iterator[Journal]:
+        """The journals that samples of the run are in, in the input's order: its own, or those of its shards that have a
+        commit, each as long as the next is not asked for.
+
+        Args:
+            end: of the name of another journal that a shard may have, such as `.annotate`.
+        """
+        if self.journal.get(FORM) is None:
+            yield self.journal
+            return
+        for part in parts(self.path):
+            path = part.journal.with_suffix(f"{end}.sqlite")
+            if not end or path.exists():
+                with closing(Journal(path)) as journal:
+                    yield journal
+
+    def _told(self, ask: Callable[[Journal], Iterator[_Row]]) -> Iterator[_Row]:
+        for journal in self.journals():
+            yield from ask(journal)
 
     def close(self) -> None:
         """Gives the folder free. What only a run needs goes, unless rows still wait in it; of a run that never began, everything."""
@@ -120,7 +148,7 @@ class OutputFolder:
         self.journal.close()
         if not claimed:
             (self.path / JOURNAL).unlink()
-        waiting = not self.spool.empty or unfinished(Part(self.path))
+        waiting = not self.spool.empty or unfinished(Part(self.path)) or self._open_shards()
         for path in self.work.iterdir():
             if path.is_dir() and (not waiting or path.name.startswith(SERVER)):
                 shutil.rmtree(path, ignore_errors=True)
@@ -130,6 +158,15 @@ class OutputFolder:
         if self._made and not any(self.path.iterdir()):
             self.path.rmdir()
 
+    def _open_shards(self) -> bool:
+        """Whether rows of shards wait in the work folder; what a late copy of a sample left there of others goes."""
+        folder = self.work / SHARDS
+        names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+        done = {part.name for part in parts(self.path) if part.name in names and _whole(part)}
+        for name in done:
+            shutil.rmtree(folder / name, ignore_errors=True)
+        return names > done
+
     def _write_json(self, name: str, value: Any) -> None:
         try:
             write_whole(self.path / name, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
@@ -138,37 +175,45 @@ class OutputFolder:
 
 
 def summarise(
-    journal: Journal, facts: RunFacts, task: str, spent: budget.Spent, gives: Gives = "edit pairs"
+    totals: Totals, facts: RunFacts, task: str, spent: budget.Spent, gives: Gives = "edit pairs"
 ) -> Summary:
-    """What a journal's samples came to.
+    """What a run's samples came to.
 
     Args:
         task: what they were for, in a word.
         spent: on calls to services.
     """
-    counts = journal.counts()
-    seconds = journal.edit_seconds()
+    counts, seconds = Counter(totals.counts), totals.seconds
     return Summary(
         workflow=facts.workflow,
         profile=facts.profile,
         task=task,
-        samples=sum(counts[state] for state in ("pending", "done", "failed", "skipped")),
+        samples=totals.samples,
         kept=counts["keep"],
         rejected=counts["reject"],
         unscored=counts["unscored"],
         failed=counts["failed"],
         skipped=counts["skipped"],
         pending=counts["pending"],
-        failures=dict(journal.failure_types().most_common()),
-        skips=dict(journal.failure_types(skipped=True).most_common()),
-        retired=journal.retired(),
-        reasons=dict(journal.reject_reasons().most_common()),
+        failures=dict(Counter(totals.failures).most_common()),
+        skips=dict(Counter(totals.skips).most_common()),
+        retired=totals.retired,
+        reasons=dict(Counter(totals.reasons).most_common()),
         seconds=round(seconds, 2),
         samples_per_second=round(counts["done"] / seconds, 3) if seconds else 0.0,
         gives=gives,
         vlm_calls=spent.calls,
         vlm_usd=round(spent.usd, 4),
     )
+
+
+def _whole(part: Part) -> bool:
+    commit = read_commit(part)
+    return commit is not None and commit.cut.whole
+
+
+def _skipped(journal: Journal) -> Iterator[_Row]:
+    return journal.failures(skipped=True)
 
 
 def workflow_files(task: str) -> tuple[str, str]:

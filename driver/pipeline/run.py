@@ -17,8 +17,11 @@ from ..stopping import StopRequest
 from ..terminal import say
 from .edit import EditStage
 from .folder import OutputFolder
+from .form import Form, form_of
 from .lines import AnnotateStage, RegionsStage, WriteStage
 from .plan import check_kinds, open_source, workflow_names
+from .shard import OpenShard
+from .shards import Shards
 from .stage import Run, Stage
 from .workflow import Workflow, open_workflows
 
@@ -45,13 +48,18 @@ def run(options: RunOptions, stop: StopRequest) -> tuple[Summary, bool]:
     try:
         with open_workflows(options, names, folder.work) as workflows, ExitStack() as ended:
             check_kinds(options, workflows)
+            aims = [workflow.aim for workflow in workflows]
+            form = form_of(folder.journal, options, source, aims)
             folder.claim(workflows, options.seed)
             begun = Run(options, source, folder, stop)
-            begun.tell(source.labels([workflow.aim for workflow in workflows]))
-            for stage in stages_of(begun, workflows, ended):
-                stage.plan()
-                stage.work()
-                summary = stage.finish()
+            begun.tell(source.labels(aims))
+            if form:
+                summary = shard_by_shard(begun, workflows, form)
+            else:
+                for stage in stages_of(begun, workflows, ended):
+                    stage.plan()
+                    stage.work()
+                    summary = stage.finish()
             for host in workflows[0].hosts:
                 begun.tell(host.stays())
     finally:
@@ -61,13 +69,22 @@ def run(options: RunOptions, stop: StopRequest) -> tuple[Summary, bool]:
     return summary, stop.level > 0
 
 
-def stages_of(run: Run, workflows: Sequence[Workflow], ended: ExitStack) -> list[Stage]:
-    """The run's stages: that of its workflows, and ahead of it one that finds regions where photos have none.
+def shard_by_shard(run: Run, workflows: Sequence[Workflow], form: Form) -> Summary:
+    """Goes through a run of many shards."""
+    with ExitStack() as ended:
+        Shards(run, workflows, form, lambda shard: stages_of(run, workflows, ended, shard)).work()
+    return STAGES[workflows[0].graph.sink_class](run, workflows).conclude()
+
+
+def stages_of(
+    run: Run, workflows: Sequence[Workflow], ended: ExitStack, shard: OpenShard | None = None
+) -> list[Stage]:
+    """The run's stages, or a shard's: that of its workflows, and ahead of it one that finds regions where photos have none.
 
     Args:
         ended: closes what a stage opens for itself.
     """
-    own = STAGES[workflows[0].graph.sink_class](run, workflows)
+    own = STAGES[workflows[0].graph.sink_class](run, workflows, shard=shard)
     if not own.lacks_regions():
         return [own]
     try:
@@ -76,7 +93,7 @@ def stages_of(run: Run, workflows: Sequence[Workflow], ended: ExitStack) -> list
         own.grounding = Unavailable(f"the annotate stage cannot run ({error})")
         return [own]
     say(f"finding regions first for photos that have none ({annotate.file.path.name})")
-    first = RegionsStage(run, [annotate])
+    first = RegionsStage(run, [annotate], shard=shard)
     ended.callback(first.journal.close)
     own.grounding = first
     return [first, own]

@@ -12,17 +12,20 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from typing import Any
 
 from comfy_nodes.core.services import budget
 
 from ..comfyui.answering import at_once
 from ..dataset.rows import RunFacts
+from ..dataset.shards import DatasetFacts
 from ..disk import Watermark
 from ..engine.harvest import Harvester
 from ..engine.local import run_pool
 from ..engine.pool import Pool
 from ..engine.portion import OnePortion, Portion, Supply
 from ..engine.work import Work
+from ..inputs.cutting import Shard
 from ..inputs.source import Source
 from ..journal import Journal
 from ..monitor.listeners import Reporter, Reporters
@@ -38,7 +41,22 @@ from .claimed import AsClaimed
 from .facts import run_facts
 from .folder import OutputFolder
 from .plan import planned
+from .shard import OpenShard
 from .workflow import Workflow
+
+
+class Unwanted(Exception):
+    """A shard is not to be planned any more."""
+
+
+@dataclass(frozen=True)
+class Left:
+    """What is written of a shard."""
+
+    dataset: DatasetFacts | None = None
+    """What lies in its folders; None where the run makes no rows."""
+    statistics: str = ""
+    """The figures of its rows, JSON."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +67,11 @@ class Run:
     source: Source
     folder: OutputFolder
     stop: StopRequest
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The input's, as it is when somebody first asks."""
+        return self.source.fingerprint()
 
     def edit(
         self, workflow: Workflow, supply: Supply, harvester: Harvester, reporter: Reporter, run_id: str
@@ -96,11 +119,18 @@ class Stage(ABC):
     """At least one; several are of one task each, on the same servers."""
     grounding: Grounding | None = None
     """What an earlier stage found in photos without a region."""
+    shard: OpenShard | None = None
+    """What of a run of many shards it is for."""
 
     @cached_property
     def journal(self) -> Journal:
-        """How far its samples came: the run's."""
-        return self.run.folder.journal
+        """How far its samples came: the run's, or the shard's."""
+        return self.shard.journal if self.shard else self.run.folder.journal
+
+    @property
+    def cut(self) -> Shard | None:
+        """What of the input it is for; None for all."""
+        return self.shard.cut if self.shard else None
 
     @property
     @abstractmethod
@@ -120,55 +150,72 @@ class Stage(ABC):
     @cached_property
     def basis(self) -> str:
         """What decides which samples it has; "" where nobody will ask."""
-        options = self.run.options
-        chosen = [
-            [[workflow.graph.task, workflow.words] for workflow in self.workflows],
-            options.regions,
-            options.annotate,
-            options.limit,
-            options.kinds,
-            options.kinds_per_region,
-            options.keep_stale,
-        ]
-        return json.dumps([self.run.source.fingerprint(), *chosen])
+        limit = self.run.options.limit
+        return json.dumps([self.run.fingerprint, *asked(self.run.options, self.workflows, limit)])
 
     @cached_property
     def due(self) -> bool:
         """Whether the input is to be gone through: it is another one, or what failed, regions too, is tried again."""
-        return self.run.options.retry_failed is not None or outdated(self.journal, self.run.source, self.basis)
+        if self.run.options.retry_failed is not None:
+            return True
+        if self.shard:
+            return self.shard.outdated or moved(self.journal, self.run.source)
+        return outdated(self.journal, self.run.source, self.basis)
 
     def lacks_regions(self) -> bool:
         """Whether it is to be planned from photos of which some have no region, so that these are to be found first."""
         if not self.due or self.run.options.annotate != "auto":
             return False
         needed = any(workflow.aim.task.regions for workflow in self.workflows)
-        return needed and next(self.run.source.unmarked(), None) is not None
+        return needed and next(self.run.source.unmarked(self.cut), None) is not None
 
-    def plan(self) -> None:
+    def plan(self, tell: Callable[[str], None] | None = None) -> None:
         """Takes down what it is to do, and lets failed samples wait again where the command line asks for it.
+
+        Args:
+            tell: says a line; None for outside of the work.
 
         Raises:
             RunError: the input as a whole cannot be used.
         """
-        options, journal = self.run.options, self.journal
+        options, journal, shard = self.run.options, self.journal, self.shard
         if self.due:
-            found = self.planned()
-            enrolled = journal.enrol(found, options.limit, self.run.source.same, options.keep_stale, whole=True)
-            # An input that was refused may be mended without any sign of it in what was planned from.
-            journal.set("plan", "" if journal.refused_inputs() else self.basis)
-            self.run.tell(enrolled.line())
-        if options.retry_failed is not None:
+            limit = shard.order.limit if shard else options.limit
+            found = self._while_wanted(self.planned())
+            enrolled = journal.enrol(
+                found, limit, self.run.source.same, options.keep_stale, whole=True, known_input=shard is not None
+            )
+            if shard:
+                shard.planned(enrolled.usable)
+            else:
+                # An input that was refused may be mended without any sign of it in what was planned from.
+                journal.set("plan", "" if journal.refused_inputs() else self.basis)
+            (tell or self.run.tell)(enrolled.line())
+        if options.retry_failed is not None and shard:
+            journal.retry_failed(options.retry_failed or None)
+        elif options.retry_failed is not None:
             self._retry(options.retry_failed)
+
+    def _while_wanted(self, planned: Iterator[Planned]) -> Iterator[Planned]:
+        """
+        Raises:
+            Unwanted: the user stopped a run of many shards, of which this one is not begun then.
+        """
+        for one in planned:
+            if self.shard and self.run.stop.level:
+                raise Unwanted
+            yield one
 
     def planned(self) -> Iterator[Planned]:
         """Its samples, as the command line asks for them.
 
         Raises:
             KeyboardInterrupt: the user stopped the run, so that an earlier stage may have left half of a grounding.
+            Unwanted: the same, of many shards.
         """
         if self.run.stop.level:
-            raise KeyboardInterrupt
-        return planned(self.run.options, self.run.source, self.workflows, self.grounding)
+            raise Unwanted if self.shard else KeyboardInterrupt
+        return planned(self.run.options, self.run.source, self.workflows, self.grounding, self.shard)
 
     def _retry(self, error_class: str) -> None:
         """Lets failed samples wait again: those of one error type, or all where it is empty."""
@@ -206,11 +253,19 @@ class Stage(ABC):
         return Portion(self.journal, claimed, tasks, ended)
 
     def _reporter(self, task: str) -> Reporters:
-        """All who are told how the work goes."""
-        options, folder, counts = self.run.options, self.run.folder.path, self.journal.counts()
+        counts = self.journal.counts()
         over = counts["done"] + counts["failed"] + counts["skipped"]
-        total = over + counts["pending"]
-        shown = Progress(task, total, over, counts["failed"], counts["skipped"])
+        return self.reporter(task, over + counts["pending"], over, counts["failed"], counts["skipped"])
+
+    def reporter(self, task: str, total: int, over: int, failed: int = 0, skipped: int = 0) -> Reporters:
+        """All who are told how the work goes.
+
+        Args:
+            total: samples that are known of.
+            over: those with an end.
+        """
+        options, folder = self.run.options, self.run.folder.path
+        shown = Progress(task, total, over, failed, skipped)
         listeners: list[Reporter] = [shown, RunLog(folder)]
         if options.metrics_port:
             listeners.append(Metrics(options.metrics_port, total, over, {"output": folder}))
@@ -224,10 +279,39 @@ class Stage(ABC):
             RunError: the disk is full.
         """
 
+    @abstractmethod
+    def conclude(self) -> Summary:
+        """The same of a run of many shards, whose rows are written: leaves what goes over all of them.
+
+        Raises:
+            RunError: the disk is full, or what was written is damaged.
+        """
+
+    @abstractmethod
+    def write_shard(self) -> Left:
+        """Leaves the rows of a shard, where its records become some; what else they become, the end of the run leaves.
+
+        Raises:
+            RunError: the disk is full.
+        """
+
     def spent(self) -> budget.Spent:
         """What its calls to services came to. A stage that asks no service opens no ledger, and makes none."""
         asks = any(workflow.graph.profiles() for workflow in self.workflows)
         return budget.spent(self.journal.get("run_id") or "") if asks else budget.Spent()
+
+
+def asked(options: RunOptions, workflows: Sequence[Workflow], limit: int | None) -> list[Any]:
+    """What of a command line decides which samples an input gives."""
+    return [
+        [[workflow.graph.task, workflow.words] for workflow in workflows],
+        options.regions,
+        options.annotate,
+        limit,
+        options.kinds,
+        options.kinds_per_region,
+        options.keep_stale,
+    ]
 
 
 def leave(workflow: Workflow, run_id: str) -> None:
@@ -237,4 +321,9 @@ def leave(workflow: Workflow, run_id: str) -> None:
 
 def outdated(journal: Journal, source: Source, basis: str) -> bool:
     """Whether the input is to be gone through: what the journal was planned from is not what there is now."""
-    return journal.get("plan") != basis or (source.names_files and journal.moved(source.stamp))
+    return journal.get("plan") != basis or moved(journal, source)
+
+
+def moved(journal: Journal, source: Source) -> bool:
+    """Whether a picture that the input names by its path is another one than when the journal was planned."""
+    return source.names_files and journal.moved(source.stamp)

@@ -131,6 +131,8 @@ class Told:
     failures: dict[str, SampleFailure] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
 
+    def planned(self, samples: int, ended: int) -> None: ...
+
     def finished(self, server: str, sample: Sample, verdicts: list[str], seconds: float | None) -> None:
         self.finished_keys.append(sample.key)
 

@@ -35,6 +35,8 @@ class Told:
     def __init__(self) -> None:
         self.events: list[tuple[str, ...]] = []
 
+    def planned(self, samples: int, ended: int) -> None: ...
+
     def finished(self, server: str, sample: Sample, verdicts: list[str], seconds: float | None) -> None:
         self.events.append(("finished", sample.key, *verdicts))
 
