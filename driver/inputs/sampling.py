@@ -47,9 +47,10 @@ class Sampling:
         task = aim.task
         if refused := _refused(photo, aim):
             return [skipped(photo.source_id, *refused)]
-        for role in ("frame2", "edited"):
-            if getattr(photo, role) and role not in aim.seconds:
-                photo = replace(photo, **{role: ""})  # type: ignore[arg-type]
+        if photo.frame2 and "frame2" not in aim.seconds:
+            photo = replace(photo, frame2="")
+        if photo.edited and "edited" not in aim.seconds:
+            photo = replace(photo, edited="")
         try:
             if photo.problem:
                 raise AnnotationError(photo.problem)

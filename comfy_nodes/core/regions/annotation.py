@@ -225,6 +225,7 @@ def align(annotation: Annotation, size: tuple[int, int], exif_orientation: int) 
     stored = (size[1], size[0]) if exif_orientation >= 5 else size
     regions: list[Region] = []
     refusals = list(annotation.refusals)
+    rle.measure(region.mask for region in annotation.regions if region.mask)
     for number, region in enumerate(annotation.regions):
         try:
             regions.append(_align_region(region, annotation.size, size, stored, exif_orientation))
