@@ -139,6 +139,8 @@ def restore(part: Part) -> None:
             keep_others(old, place, ours)
     for above in {part.output, *(part.config(folder).parent for folder in CONFIGS)}:
         make_durable(above)
+    if part.name:
+        part.elsewhere.unlink(missing_ok=True)
     place = part.listings[-1]
     move_whole(part.work / COMMIT, place)
     make_durable(place.parent)
@@ -311,6 +313,9 @@ def reading(part: Part, config: str, shard: Shard) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
+        if not part.here:
+            where = part.elsewhere.read_text()
+            raise RunError(f"{part.output}: the rows of shard {part.name} are only in {where}; read them there") from None
         what = f"{error.filename or first}: a shard is missing that {part.listing.name} lists"
         raise ShardDamaged(f"{what}; {again}", part, config, shard.files) from None
     except DAMAGE as error:
