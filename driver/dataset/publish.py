@@ -161,7 +161,9 @@ def _publish_part(store: Store, part: Part, known: PublishedPart) -> PublishedPa
     if known.commit == commit:
         return known
     if not part.here:
-        raise RunError(f"{part.output}: the rows of shard {part.name} lie neither here nor in the store; make it again", 1)
+        raise RunError(
+            f"{part.output}: the rows of shard {part.name} lie neither here nor in the store; make it again", 1
+        )
     names = {(file.sha256, file.size): file.name for file in known.files}
     files = tuple(_described(path, part.output, names) for path in _files_of(part))
     found = PublishedPart(commit=commit, files=files)

@@ -148,7 +148,9 @@ class Store:
     def put_text(self, name: str, text: str) -> None:
         """Writes a small file in one step: readers find the old one or the new one."""
         with self._named(name):
-            self._files.makedirs(self._root, exist_ok=True)
+            folder = name.rpartition("/")[0]
+            self._refuse_links(folder)
+            self._files.makedirs(self._place(folder).rstrip("/"), exist_ok=True)
             if not _is_local(self._files):
                 self._files.pipe_file(self._place(name), text.encode())  # object stores take a whole object or nothing
                 return
@@ -165,8 +167,8 @@ class Store:
     def _refuse_links(self, name: str) -> None:
         """A local store's folders may have other writers, and a link there leads out of it."""
         if _is_local(self._files):
-            for inside in (PurePosixPath(name), *PurePosixPath(name).parents[:-1]):
-                if Path(self._place(str(inside))).is_symlink():
+            for inside in (PurePosixPath(name), *PurePosixPath(name).parents):
+                if str(inside) != "." and Path(self._place(str(inside))).is_symlink():
                     raise OSError(f"{inside} is a link; remove it")
 
     def _size(self, place: str) -> int | None:
