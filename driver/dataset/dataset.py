@@ -212,14 +212,21 @@ def part_facts(part: Part) -> DatasetFacts:
 
 
 def dataset_digest(output: Path) -> str:
-    """SHA-256 of a finished run's `shards.json`, or of all its commits: changes with anything in its rows.
+    """SHA-256 that changes with anything in a finished run's rows: of `shards.json`, or of what the shards' commits list.
 
     Raises: as `finished_parts`.
     """
-    found = hashlib.sha256()
-    for part in finished_parts(output):
-        found.update(part.listing.read_bytes())
-    return found.hexdigest()
+    first, *others = (part_digest(part) for part in finished_parts(output))
+    return hashlib.sha256("".join([first, *others]).encode()).hexdigest() if others else first
+
+
+def part_digest(part: Part) -> str:
+    """The same of one part.
+
+    Raises: as `part_facts`.
+    """
+    facts = part_facts(part)
+    return hashlib.sha256(facts.model_dump_json().encode() if part.name else part.listing.read_bytes()).hexdigest()
 
 
 def stored_rows(output: Path, config: str, images: bool = True) -> Iterator[StoredRow]:

@@ -245,6 +245,14 @@ def test_labels_are_asked_for_of_all_parts(shard: Shard) -> None:
         assert review.image(row.key, "after", 0) == shard(int(row.key[1])).png(row.key, "output")
         review.give(row.key, "keep")
     assert report(output, 0.5)["keep_precision"]["n"] == 6
+    again = shard(1)
+    again.commit()
+    assert review.image("a1", "after", 0), "the same rows"
+    again.add("late")
+    again.commit()
+    with pytest.raises(RunError, match="the run went on"):
+        review.image("a1", "after", 0)
+    assert review.image("a2", "after", 0)
 
 
 @pytest.mark.parametrize("layout", ["hf", "wds"])
