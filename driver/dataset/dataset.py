@@ -139,6 +139,8 @@ def restore(part: Part) -> None:
             keep_others(old, place, ours)
     for above in {part.output, *(part.config(folder).parent for folder in CONFIGS)}:
         make_durable(above)
+    if part.name:
+        part.elsewhere.unlink(missing_ok=True)
     place = part.listings[-1]
     move_whole(part.work / COMMIT, place)
     make_durable(place.parent)
@@ -210,14 +212,21 @@ def part_facts(part: Part) -> DatasetFacts:
 
 
 def dataset_digest(output: Path) -> str:
-    """SHA-256 of a finished run's `shards.json`, or of all its commits: changes with anything in its rows.
+    """SHA-256 that changes with anything in a finished run's rows: of `shards.json`, or of what the shards' commits list.
 
     Raises: as `finished_parts`.
     """
-    found = hashlib.sha256()
-    for part in finished_parts(output):
-        found.update(part.listing.read_bytes())
-    return found.hexdigest()
+    first, *others = (part_digest(part) for part in finished_parts(output))
+    return hashlib.sha256("".join([first, *others]).encode()).hexdigest() if others else first
+
+
+def part_digest(part: Part) -> str:
+    """The same of one part.
+
+    Raises: as `part_facts`.
+    """
+    facts = part_facts(part)
+    return hashlib.sha256(facts.model_dump_json().encode() if part.name else part.listing.read_bytes()).hexdigest()
 
 
 def stored_rows(output: Path, config: str, images: bool = True) -> Iterator[StoredRow]:
@@ -311,6 +320,9 @@ def reading(part: Part, config: str, shard: Shard) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
+        if not part.here:
+            where = part.elsewhere.read_text()
+            raise RunError(f"{part.output}: the rows of shard {part.name} are only in {where}; read them there") from None
         what = f"{error.filename or first}: a shard is missing that {part.listing.name} lists"
         raise ShardDamaged(f"{what}; {again}", part, config, shard.files) from None
     except DAMAGE as error:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
@@ -44,8 +45,14 @@ _UNMARKED = f".{MARK}.part"
 _WORKING = (_UNMARKED, "lock", "spool", "data.", "rejected.", "shards.json.", "collected.sqlite", "server")
 """How names in the work folders of earlier versions begin, which made no mark."""
 
-_IN_PLACE = (WORK, "run.", "annotate.", "data", "rejected", "images", "open", "labels", ".labels")
+_IN_PLACE = (WORK, "run.", "annotate.", "data", "rejected", SHARDS, "images", "open", "labels", ".labels")
 """How names in a run's folder begin that are written to as they are, and not replaced."""
+
+_PARTED = (SHARDS, "data", "rejected", f"{WORK}/{SHARDS}")
+"""Folders of a run in which those of its shards lie, or files of theirs."""
+
+_PART = re.compile(r"[0-9]{6}(\..*)?")
+"""How names of these begin."""
 
 
 def check_run_folder(folder: Path) -> None:
@@ -112,9 +119,16 @@ def refuse_links(folder: Path) -> None:
     """
     work = folder / WORK
     ours = [path for path in folder.iterdir() if path.name.startswith(_IN_PLACE)]
-    for path in [*ours, *(work.iterdir() if work.is_dir() and not work.is_symlink() else ())]:
+    for path in [*ours, *(work.iterdir() if work.is_dir() and not work.is_symlink() else ()), *_of_shards(folder)]:
         if path.is_symlink():
             raise RunError(f"{path}: is a link, which a run does not write through; remove it, or use another folder")
+
+
+def _of_shards(folder: Path) -> Iterator[Path]:
+    """What lies in a run's folder under the names of its shards."""
+    for above in _PARTED:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder / above) as entries:
+            yield from (folder / above / entry.name for entry in entries if _PART.fullmatch(entry.name))
 
 
 def remove_marked(folder: Path, mark: str) -> None:

@@ -134,7 +134,8 @@ def test_a_marked_work_folder_does_not_make_what_lies_beside_it_ours(tmp_path: P
     "name",
     [
         "data", "rejected", "images", "open", "run.sqlite-wal", "run.log.jsonl", "run.log.jsonl.1", "annotate.sqlite",
-        "labels.jsonl", ".work", ".work/lock", ".work/spool", ".work/data.new", f".work/{MARK}",
+        "labels.jsonl", ".work", ".work/lock", ".work/spool", ".work/data.new", f".work/{MARK}", "shards", ".work/shards",
+        "shards/000003.sqlite", "data/000003", "rejected/000003", ".work/shards/000003",
     ],
 )  # fmt: skip
 def test_a_planted_link_is_not_followed(name: str, tmp_path: Path) -> None:
@@ -143,7 +144,7 @@ def test_a_planted_link_is_not_followed(name: str, tmp_path: Path) -> None:
     output.mkdir()
     Journal(output / "run.sqlite").close()
     link = output / name
-    link.parent.mkdir(exist_ok=True)
+    link.parent.mkdir(parents=True, exist_ok=True)
     link.symlink_to(victim / "precious", target_is_directory=True)
     with pytest.raises(RunError, match="is a link"):
         OutputFolder(output)

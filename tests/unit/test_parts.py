@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from comfy_nodes.core.records import Score
+from comfy_nodes.core.tasks import VERIFY
 from driver.dataset import commits as commits_module
 from driver.dataset.commits import Totals, Twice, commits, committed, duplicates, parts_with, read_commit, reopen
 from driver.dataset.dataset import (
@@ -23,11 +25,21 @@ from driver.dataset.dataset import (
     unfinished,
 )
 from driver.dataset.parts import Part, parts
+from driver.dataset.tables import FAILED_SCHEMA, write_table
 from driver.errors import RunError
 from driver.exports.forms import export
+from driver.inputs.source import Source
+from driver.labels.figures import report
+from driver.labels.labels import Labels
+from driver.labels.page import Review
+from driver.labels.sample import draw
 from driver.report.figures import RowStatistics
-from driver.report.page import Gallery
+from driver.report.page import Gallery, write_card
+from driver.report.summary import Summary
+from driver.samples import Aim
+from tests.unit.source_making import samples
 
+SUMMARY = Summary("remove", "full", "remove", 8, 6, 2, 0, 0, 0, {}, {}, 1.0, 1.0)
 LAYOUTS = ["hf", "imgedit", "wds"]
 
 Shard = Callable[..., Any]
@@ -154,6 +166,8 @@ def test_a_damaged_shard_is_looked_through_when_it_is_opened_again(shard: Shard)
     path = output / "data/000001/train-00000-of-00001.parquet"
     data = path.read_bytes()
     path.write_bytes(data.replace(shard(1).png("a1", "output")[40:60], b"x" * 20))
+    for old in (path, Part.of_shard(output, 1).commit):
+        os.utime(old, (10**9, 10**9))
     with pytest.raises(ShardDamaged):
         keys(output)
     again = shard(1)
@@ -223,6 +237,37 @@ def test_an_export_holds_the_rows_of_all_parts(shard: Shard, tmp_path: Path) -> 
     output = filled(shard)
     assert export(output, "diffsynth", tmp_path / "export", "hard").rows == 6
     assert len(finished_parts(output)) == 3
+
+
+def test_labels_are_asked_for_of_all_parts(shard: Shard) -> None:
+    output = filled(shard)
+    drawn = draw(output, 8, 0, per_task=False)
+    assert sorted(row.key for row in drawn) == ["a0", "a1", "a2", "b0", "b1", "b2", "r0", "r2"]
+    review = Review(output, drawn, Labels(output), None)
+    for row in drawn:
+        assert review.image(row.key, "after", 0) == shard(int(row.key[1])).png(row.key, "output")
+        review.give(row.key, "keep")
+    assert report(output, 0.5)["keep_precision"]["n"] == 6
+    again = shard(1)
+    again.commit()
+    assert review.image("a1", "after", 0), "the same rows"
+    again.add("late")
+    again.commit()
+    with pytest.raises(RunError, match="the run went on"):
+        review.image("a1", "after", 0)
+    assert review.image("a2", "after", 0)
+
+
+@pytest.mark.parametrize("layout", ["hf", "wds"])
+def test_rows_of_all_parts_are_an_input(layout: str, shard: Shard) -> None:
+    """Kept ones by the run's folder, others by their config, and the tables beside them are no part of it."""
+    output = filled(shard, layout)
+    write_card(output, SUMMARY, {"editpairs": "0", "comfyui": "0"})
+    for name in ("failed", "telemetry"):
+        write_table(output / f"{name}.parquet", [], FAILED_SCHEMA)
+    aim = Aim(VERIFY, frozenset({"edited"}))
+    for path, expected in ((output, keys(output)), (output / "rejected", keys(output, "rejected"))):
+        assert len(samples(Source(path).plan([aim], "all", 0))) == len(expected)
 
 
 def test_a_run_has_as_many_shards_as_names(tmp_path: Path) -> None:
