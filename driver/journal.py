@@ -53,6 +53,9 @@ Position = tuple[int, str]
 
 BEFORE_ALL: Position = (-1, "")
 
+DUPLICATE = "DuplicateSample"
+"""The error type of a sample that stands in the input a second time."""
+
 
 @dataclass(frozen=True)
 class WaitingSample:
@@ -351,6 +354,16 @@ class Journal:
         return bool(cursor.rowcount)
 
     @_in_turn
+    def withdraw(self, key: str, why: SampleFailure) -> None:
+        """A sample that has an end is skipped after all, and what was made of it goes."""
+        with self._transaction():
+            self._db.execute("DELETE FROM records WHERE sample = ?", (key,))
+            self._db.execute(
+                "UPDATE samples SET state = 'skipped', stage = ?, node = ?, error_type = ?, message = ? WHERE key = ?",
+                (why.stage, why.node, why.error_type, why.message, key),
+            )
+
+    @_in_turn
     def counts(self) -> Counter[str]:
         """Samples by state (pending, done, failed, skipped, retired) and records by verdict (keep, reject, unscored)."""
         states = self._db.execute("SELECT state, COUNT(*) FROM samples GROUP BY state")
@@ -366,8 +379,9 @@ class Journal:
         yield from rows
 
     def keys(self) -> Iterator[str]:
-        """The keys of all samples but those that left the plan, and of inputs that gave none."""
-        yield from (key for (key,) in self._db.execute("SELECT key FROM samples WHERE state != 'retired' ORDER BY key"))
+        """The keys of all samples but those that left the plan or stand elsewhere too, and of inputs that gave none."""
+        there = f"state != 'retired' AND (state != 'skipped' OR error_type != '{DUPLICATE}')"
+        yield from (key for (key,) in self._db.execute(f"SELECT key FROM samples WHERE {there} ORDER BY key"))
 
     @_in_turn
     def record(self, key: str) -> str | None:

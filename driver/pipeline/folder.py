@@ -124,7 +124,7 @@ class OutputFolder:
 
     def journals(self, end: str = "") -> Iterator[Journal]:
         """The journals that samples of the run are in, in the input's order: its own, or those of its shards that have a
-        commit, each as long as the next is not asked for.
+        commit, each as long as the next is not asked for. Those of shards that another machine made are there.
 
         Args:
             end: of the name of another journal that a shard may have, such as `.annotate`.
@@ -134,7 +134,7 @@ class OutputFolder:
             return
         for part in parts(self.path):
             path = part.journal.with_suffix(f"{end}.sqlite")
-            if not end or path.exists():
+            if path.exists():
                 with closing(Journal(path)) as journal:
                     yield journal
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 
 from comfy_nodes.core.tasks import ANNOTATE
 
@@ -71,9 +72,11 @@ def run(options: RunOptions, stop: StopRequest) -> tuple[Summary, bool]:
 
 def shard_by_shard(run: Run, workflows: Sequence[Workflow], form: Form) -> Summary:
     """Goes through a run of many shards."""
+    sort = STAGES[workflows[0].graph.sink_class]
     with ExitStack() as ended:
-        Shards(run, workflows, form, lambda shard: stages_of(run, workflows, ended, shard)).work()
-    return STAGES[workflows[0].graph.sink_class](run, workflows).conclude()
+        own, stages = partial(sort, run, workflows, None), partial(stages_of, run, workflows, ended)
+        Shards(run, workflows, form, own, stages).work()
+    return sort(run, workflows).conclude()
 
 
 def stages_of(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +13,30 @@ from ..dataset.parts import Part
 from ..dataset.shards import DatasetFacts
 from ..dataset.spool import Spool
 from ..disk import disk_errors
+from ..errors import RunError
 from ..inputs.cutting import Shard
 from ..journal import Journal
+
+
+class Unwanted(Exception):
+    """A shard is not to be planned, or not to be written, any more."""
+
+
+class ShardSpool(Spool):
+    """The spool of a shard; writing the shard breaks off where nobody waits for it any more."""
+
+    def __init__(self, folder: Path, broken_off: threading.Event):
+        super().__init__(folder)
+        self._broken_off = broken_off
+
+    def get(self, key: str, role: str, number: int) -> bytes | None:
+        """
+        Raises:
+            Unwanted: nobody waits for it.
+        """
+        if self._broken_off.is_set():
+            raise Unwanted
+        return super().get(key, role, number)
 
 
 @dataclass(frozen=True)
@@ -42,17 +65,23 @@ class Order:
 class OpenShard:
     """A shard that is planned, edited or written."""
 
-    def __init__(self, output: Path, run_id: str, order: Order):
+    def __init__(self, output: Path, run_id: str, order: Order, broken_off: threading.Event):
         """
         Args:
             output: the run's folder.
             run_id: the run's.
+            broken_off: set when nobody waits any more for what is being written.
 
         Raises:
-            RunError: the disk is full, or what lies there is no shard of ours.
+            RunError: the disk is full, what lies there is no shard of ours, or another machine made it.
         """
         self.order, self.cut = order, order.cut
         self.part = Part.of_shard(output, order.cut.index)
+        if not self.part.here:
+            raise RunError(
+                f"{output}: shard {self.part.name} was made on another machine, and something is to be done in it again: run "
+                "this there, or use another --output"
+            )
         with disk_errors(output):
             self.part.work.mkdir(parents=True, exist_ok=True)
             self.part.journal.parent.mkdir(exist_ok=True)
@@ -61,7 +90,7 @@ class OpenShard:
             reopen(self.part)
         self.journal = Journal(self.part.journal)
         self.journal.set("run_id", run_id)
-        self.spool = Spool(self.part.work / "spool")
+        self.spool = ShardSpool(self.part.work / "spool", broken_off)
 
     @property
     def outdated(self) -> bool:

@@ -15,22 +15,27 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 
-from ..dataset.commits import Commit, read_commit
+from comfy_nodes.core.records import SampleFailure
+
+from ..dataset.commits import Commit, committed, duplicates, read_commit
 from ..dataset.layouts.layout import layout_named
 from ..dataset.parts import Part, parts
-from ..dataset.shards import settings_digest
+from ..dataset.publish import fetch_commits, publish_part
+from ..dataset.shards import Former, settings_digest
 from ..engine.portion import Portion
 from ..errors import RunError
 from ..inputs.cutting import KnownShard, Shard
-from ..journal import Journal
+from ..journal import DUPLICATE, Journal
 from ..monitor.listeners import Reporter
 from .form import Form
-from .shard import OpenShard, Order, usable
-from .stage import Run, Stage, Unwanted, asked, leave
+from .shard import OpenShard, Order, Unwanted, usable
+from .stage import Run, Stage, asked, leave, no_such_class
 from .workflow import Workflow
 
 MOST_OPEN = 3
 """Shards that are open at once: the one that is edited, the next one, and one that is being written."""
+
+TWICE = "the same photo and region stand in the input twice; only the first is edited"
 
 _CUT = "fingerprint"
 """In the run's journal: the input's, as all its shards were cut from it."""
@@ -39,31 +44,56 @@ _CUT = "fingerprint"
 class Shards:
     """The shards of a run."""
 
-    def __init__(self, run: Run, workflows: Sequence[Workflow], form: Form, stages: Callable[[OpenShard], list[Stage]]):
+    def __init__(
+        self,
+        run: Run,
+        workflows: Sequence[Workflow],
+        form: Form,
+        own: Callable[[OpenShard], Stage],
+        stages: Callable[[OpenShard], list[Stage]],
+    ):
         """
         Args:
-            stages: those that a shard goes through, the last of which its rows are of.
+            own: the stage of the workflows, whose records are a shard's.
+            stages: all that a shard goes through, this one last.
         """
-        self._run, self._workflows, self._form, self._stages = run, workflows, form, stages
+        self._run, self._workflows, self._form, self._own, self._stages = run, workflows, form, own, stages
         self._run_id = run.folder.journal.get("run_id") or ""
         self._room = threading.Semaphore(MOST_OPEN)
         self._open: list[Stage] = []
         """Those that are not written."""
         self._lock = threading.Lock()
         self._lost = False
+        self._broken_off = threading.Event()
 
     def work(self) -> None:
-        """Edits all samples that have no end yet, and writes their shards; after a stop, also those that are open.
+        """Edits all samples that have no end yet, and writes their shards; after a stop, also those that are open. Of samples
+        that stand in two shards the first counts.
 
         Raises:
             RunError: no server comes back, the disk is full, or nothing ever succeeds. What is done stays done.
         """
+        if self._run.options.publish_to:
+            fetch_commits(self._run.options.publish_to, self._run.folder.path)
         self._go_through()
         if self._lost and not self._run.stop.level:
             self._go_through()
         if not self._run.stop.level:
+            self._skip_duplicates()
             for workflow in self._workflows:
                 leave(workflow, self._run_id)
+
+    def _skip_duplicates(self) -> None:
+        found: dict[str, list[str]] = {}
+        for twice in duplicates(parts(self._run.folder.path)):
+            found.setdefault(twice.later.name, []).append(twice.key)
+        for name, keys in found.items():
+            commit = committed(Part(self._run.folder.path, name))
+            cut = Shard(commit.index, 0, commit.cut.items, commit.cut.first, "", False)
+            stage = self._own(self._opened(Order(cut, 0, commit.cut.plan, None)))
+            for key in keys:
+                stage.journal.withdraw(key, SampleFailure("input", DUPLICATE, TWICE, skipped=True))
+            self._write_out(stage)
 
     def _go_through(self) -> None:
         self._lost = False
@@ -80,6 +110,9 @@ class Shards:
             writer.wait()
             for stage in [one for one in self._open if one.shard and not one.shard.outdated]:
                 self._write(stage)  # the user stopped the run
+        except KeyboardInterrupt:
+            self._broken_off.set()
+            raise
         finally:
             writer.close()
             for stage in self._open:
@@ -95,11 +128,14 @@ class Shards:
         aims = [workflow.aim for workflow in self._workflows]
         found = [commit for part in parts(self._run.folder.path) if part.name and (commit := read_commit(part))]
         known = {one.index: one for one in found}
+        if again := options.retry_failed:
+            self._tell_classes(found, again)
         if not known:
             meta.set(_CUT, self._run.fingerprint)
         changed = meta.get(_CUT) != self._run.fingerprint
         shards = -(-source.count(aims) // self._form.size) if options.kinds else 0
-        basis = json.dumps([self._run.fingerprint, shards, *asked(options, self._workflows, None)])
+        claimed = [meta.get(name) for name in ("graph", "seed", "content")]  # shards of a store may be another run's
+        basis = json.dumps([self._run.fingerprint, claimed, shards, *asked(options, self._workflows, None)])
         cuts = source.shards(
             self._form.size,
             aims,
@@ -117,7 +153,7 @@ class Shards:
             if not self._settled(order, known.get(cut.index)):
                 if not self._may_open(writer):
                     return
-                stages = self._stages(OpenShard(self._run.folder.path, self._run_id, order))
+                stages = self._stages(self._opened(order))
                 self._open.append(stages[-1])
                 yield stages
             if left is not None:
@@ -125,6 +161,14 @@ class Shards:
         if not self._form.shared:
             meta.set("total", str(source.total))
         meta.set(_CUT, self._run.fingerprint)
+
+    def _tell_classes(self, found: Sequence[Commit], error_class: str) -> None:
+        if not any(_failed(one, error_class) for one in found):
+            classes = {name for one in found for name in (*one.totals.failures, *one.totals.skips)}
+            self._run.tell(no_such_class(error_class, classes))
+
+    def _opened(self, order: Order) -> OpenShard:
+        return OpenShard(self._run.folder.path, self._run_id, order, self._broken_off)
 
     def _may_open(self, writer: _Writer) -> bool:
         """Waits until another shard may be opened; False where none is to be."""
@@ -138,16 +182,23 @@ class Shards:
         if commit is None or not commit.cut.whole:
             return False
         options = self._run.options
-        if commit.dataset and commit.dataset.settings != settings_digest(layout_named(options.layout)):
-            return False
+        part = Part.of_shard(self._run.folder.path, commit.index)
+        if commit.dataset and part.here:
+            listed = part.commit.stat().st_mtime_ns
+            lying = (Former.of(part.config(name), held, listed) for name, held in commit.dataset.configs.items())
+            same = commit.dataset.settings == settings_digest(layout_named(options.layout))
+            if not (same and all(one.whole for one in lying)):
+                return False
         again = options.retry_failed
-        if again is not None and (again in {**commit.totals.failures, **commit.totals.skips} if again else commit.totals.failures):
+        if again is not None and _failed(commit, again):
             return False
         return order.kept(commit.cut.plan, 0 if order.limit is None else self._usable(order.cut))
 
     def _usable(self, cut: Shard) -> int:
-        path = Part.of_shard(self._run.folder.path, cut.index).journal
-        with closing(Journal(path)) as journal:
+        part = Part.of_shard(self._run.folder.path, cut.index)
+        if not part.here:
+            return committed(part).totals.samples
+        with closing(Journal(part.journal)) as journal:
             return usable(journal)
 
     # How they are worked off.
@@ -180,14 +231,25 @@ class Shards:
 
     def _write(self, stage: Stage) -> None:
         """Writes a shard; its samples have an end, or wait for the next run."""
-        assert stage.shard
-        left = stage.write_shard()
-        whole = stage.shard.commit(left.dataset, left.statistics)
-        self._lost |= not whole
-        stage.journal.close()
+        self._lost |= not self._write_out(stage)
         with self._lock:
             self._open.remove(stage)
         self._room.release()
+
+    def _write_out(self, stage: Stage) -> bool:
+        assert stage.shard
+        left = stage.write_shard()
+        whole = stage.shard.commit(left.dataset, left.statistics)
+        stage.journal.close()
+        if self._run.options.publish_to:
+            publish_part(stage.shard.part, self._run.options.publish_to)
+        return whole
+
+
+def _failed(commit: Commit, error_class: str) -> bool:
+    """Whether samples of a shard failed, or were skipped, with an error type; with "" whether any failed."""
+    totals = commit.totals
+    return error_class in {**totals.failures, **totals.skips} if error_class else bool(totals.failures)
 
 
 class _Writer:

@@ -41,12 +41,8 @@ from .claimed import AsClaimed
 from .facts import run_facts
 from .folder import OutputFolder
 from .plan import planned
-from .shard import OpenShard
+from .shard import OpenShard, Unwanted
 from .workflow import Workflow
-
-
-class Unwanted(Exception):
-    """A shard is not to be planned any more."""
 
 
 @dataclass(frozen=True)
@@ -221,9 +217,7 @@ class Stage(ABC):
         """Lets failed samples wait again: those of one error type, or all where it is empty."""
         if self.journal.retry_failed(error_class or None) or not error_class:
             return
-        classes = {*self.journal.failure_types(), *self.journal.failure_types(skipped=True)}
-        known = ", ".join(sorted(classes)) or "none"
-        say(f"--retry-failed {error_class}: no sample has that class; there are: {known}")
+        say(no_such_class(error_class, {*self.journal.failure_types(), *self.journal.failure_types(skipped=True)}))
 
     def work(self) -> None:
         """Runs what waits through its workflow, one workflow after the other.
@@ -299,6 +293,15 @@ class Stage(ABC):
         """What its calls to services came to. A stage that asks no service opens no ledger, and makes none."""
         asks = any(workflow.graph.profiles() for workflow in self.workflows)
         return budget.spent(self.journal.get("run_id") or "") if asks else budget.Spent()
+
+
+def no_such_class(error_class: str, classes: set[str]) -> str:
+    """What to say where nothing failed as what is tried again.
+
+    Args:
+        classes: those that there are.
+    """
+    return f"--retry-failed {error_class}: no sample has that class; there are: {', '.join(sorted(classes)) or 'none'}"
 
 
 def asked(options: RunOptions, workflows: Sequence[Workflow], limit: int | None) -> list[Any]:
