@@ -14,7 +14,7 @@ from ..inputs.quotas import Quotas, wanted_kinds
 from ..inputs.source import BUNDLED, Source
 from ..options import RunOptions
 from ..samples import Grounding, Planned
-from .shard import OpenShard
+from .shard import Order
 from .workflow import Workflow
 
 
@@ -62,12 +62,12 @@ def planned(
     source: Source,
     workflows: Sequence[Workflow],
     grounding: Grounding | None,
-    shard: OpenShard | None = None,
+    order: Order | None = None,
 ) -> Iterator[Planned]:
     """The run's samples, or a shard's, as the command line asks for them."""
-    cut = shard.cut if shard else None
+    cut = order.cut if order else None
     if options.kinds:
         wanted, per_region = wanted_kinds(options.kinds), options.kinds_per_region
-        quotas = Quotas.of_shard(wanted, per_region, shard.cut.index, shard.order.of) if shard else Quotas(wanted, per_region)
+        quotas = Quotas.of_shard(wanted, per_region, cut.index, order.of) if order and cut else Quotas(wanted, per_region)
         return source.plan_kinds(quotas, options.seed, grounding, cut)
     return source.plan([workflow.aim for workflow in workflows], options.regions, options.seed, grounding, cut)

@@ -11,6 +11,7 @@ from comfy_nodes.core.tasks import ANNOTATE
 from ..dataset.publish import publish
 from ..errors import RunError
 from ..graph.api import ANNOTATION_SINK, EDIT_SINK, INSTRUCTION_SINK
+from ..inputs.source import Source
 from ..options import RunOptions
 from ..report.summary import Summary
 from ..samples import Unavailable
@@ -21,6 +22,7 @@ from .folder import OutputFolder
 from .form import Form, form_of
 from .lines import AnnotateStage, RegionsStage, WriteStage
 from .plan import check_kinds, open_source, workflow_names
+from .settled import settle, settled
 from .shard import OpenShard
 from .shards import Shards
 from .stage import Run, Stage
@@ -44,30 +46,39 @@ def run(options: RunOptions, stop: StopRequest) -> tuple[Summary, bool]:
         RunError: it cannot start, or broke off.
     """
     source = open_source(options)
-    names = workflow_names(options, source)
     folder = OutputFolder(options.output)
     try:
-        with open_workflows(options, names, folder.work) as workflows, ExitStack() as ended:
-            check_kinds(options, workflows)
-            aims = [workflow.aim for workflow in workflows]
-            form = form_of(folder.journal, options, source, aims)
-            folder.claim(workflows, options.seed)
-            begun = Run(options, source, folder, stop)
-            begun.tell(source.labels(aims))
-            if form:
-                summary = shard_by_shard(begun, workflows, form)
-            else:
-                for stage in stages_of(begun, workflows, ended):
-                    stage.plan()
-                    stage.work()
-                    summary = stage.finish()
-            for host in workflows[0].hosts:
-                begun.tell(host.stays())
+        done = settled(folder, options, source)
+        if done:
+            say("all its shards are done")
+        summary = done or _work(options, source, folder, stop)
     finally:
         folder.close()
     if options.publish_to:
         publish(options.output, options.publish_to)
     return summary, stop.level > 0
+
+
+def _work(options: RunOptions, source: Source, folder: OutputFolder, stop: StopRequest) -> Summary:
+    """Goes through the run's stages on its servers, once, or once for each shard."""
+    names = workflow_names(options, source)
+    with open_workflows(options, names, folder.work) as workflows, ExitStack() as ended:
+        check_kinds(options, workflows)
+        aims = [workflow.aim for workflow in workflows]
+        form = form_of(folder.journal, options, source, aims)
+        folder.claim(workflows, options.seed)
+        begun = Run(options, source, folder, stop)
+        begun.tell(source.labels(aims))
+        if form:
+            summary = shard_by_shard(begun, workflows, form)
+        else:
+            for stage in stages_of(begun, workflows, ended):
+                stage.plan()
+                stage.work()
+                summary = stage.finish()
+        for host in workflows[0].hosts:
+            begun.tell(host.stays())
+    return summary
 
 
 def shard_by_shard(run: Run, workflows: Sequence[Workflow], form: Form) -> Summary:
@@ -76,7 +87,10 @@ def shard_by_shard(run: Run, workflows: Sequence[Workflow], form: Form) -> Summa
     with ExitStack() as ended:
         own, stages = partial(sort, run, workflows, None), partial(stages_of, run, workflows, ended)
         Shards(run, workflows, form, own, stages).work()
-    return sort(run, workflows).conclude()
+    summary = sort(run, workflows).conclude()
+    if not run.stop.level:
+        settle(run.folder, run.options, run.fingerprint)
+    return summary
 
 
 def stages_of(

@@ -21,13 +21,14 @@ from ..dataset.commits import Commit, committed, duplicates, read_commit
 from ..dataset.layouts.layout import layout_named
 from ..dataset.parts import Part, parts
 from ..dataset.publish import fetch_commits, publish_part
-from ..dataset.shards import Former, settings_digest
+from ..dataset.shards import settings_digest
 from ..engine.portion import Portion
 from ..errors import RunError
 from ..inputs.cutting import KnownShard, Shard
 from ..journal import DUPLICATE, Journal
 from ..monitor.listeners import Reporter
 from .form import Form
+from .settled import written
 from .shard import OpenShard, Order, Unwanted, usable
 from .stage import Run, Stage, asked, leave, no_such_class
 from .workflow import Workflow
@@ -183,12 +184,10 @@ class Shards:
             return False
         options = self._run.options
         part = Part.of_shard(self._run.folder.path, commit.index)
-        if commit.dataset and part.here:
-            listed = part.commit.stat().st_mtime_ns
-            lying = (Former.of(part.config(name), held, listed) for name, held in commit.dataset.configs.items())
-            same = commit.dataset.settings == settings_digest(layout_named(options.layout))
-            if not (same and all(one.whole for one in lying)):
-                return False
+        if commit.dataset and commit.dataset.settings != settings_digest(layout_named(options.layout)):
+            return False
+        if not written(part, commit):
+            return False
         again = options.retry_failed
         if again is not None and _failed(commit, again):
             return False

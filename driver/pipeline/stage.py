@@ -211,7 +211,8 @@ class Stage(ABC):
         """
         if self.run.stop.level:
             raise Unwanted if self.shard else KeyboardInterrupt
-        return planned(self.run.options, self.run.source, self.workflows, self.grounding, self.shard)
+        order = self.shard.order if self.shard else None
+        return planned(self.run.options, self.run.source, self.workflows, self.grounding, order)
 
     def _retry(self, error_class: str) -> None:
         """Lets failed samples wait again: those of one error type, or all where it is empty."""
