@@ -1,19 +1,43 @@
-"""A run of many shards, killed, stopped and taken over: every sample once, in the input's order."""
+"""A run of many shards, killed, stopped and gone on with: every sample once, in the input's order.
+
+Kills are of the command itself; all else is the run's own list of stages in this process, on a server that paints nothing.
+"""
 
 from __future__ import annotations
 
 import json
 import signal
-import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pyarrow.parquet as pq
 import pytest
 
 from benchmarks.driver_servers import ServerProcess
+from benchmarks.fake_engine import INGREDIENTS
+from driver.comfyui.client import ComfyServer
+from driver.comfyui.hosts import ForeignServer
 from driver.dataset.commits import commits
-from tests.chaos import scene
+from driver.dataset.parts import Part
+from driver.errors import RunError
+from driver.graph.file import WorkflowFile
+from driver.inputs.source import Source
+from driver.journal import Journal
+from driver.options import RunOptions
+from driver.pipeline.folder import OutputFolder
+from driver.pipeline.form import form_of
+from driver.pipeline.preflight import Agreement
+from driver.pipeline.run import shard_by_shard
+from driver.pipeline.settled import settled
+from driver.pipeline.stage import Run
+from driver.pipeline.workflow import Workflow
+from driver.report.summary import Summary
+from driver.stopping import StopRequest
+from tests.chaos import double, scene
 from tests.chaos.conftest import Fakes
 from tests.chaos.scene import AT_ONCE, EDIT, Patched
 from tests.e2e import helpers
@@ -46,8 +70,57 @@ def source(tmp_path: Path) -> Path:
     return scene.photos(tmp_path / "photos", PHOTOS)
 
 
-def asked(source: Path, output: Path, *more: object) -> tuple[object, ...]:
-    return ("--input", source, "--output", output, "--shard-size", SIZE, *AT_ONCE, *more)
+class Posts:
+    """A hand in a server's answers: counts prompts, and the samples of each; calls somebody at one of them."""
+
+    def __init__(self) -> None:
+        self.prompts = 0
+        self.samples = 0
+        self.at: dict[int, Callable[[], None]] = {}
+        """What is called when so many samples' records have been asked for."""
+
+    def __call__(self, route: str, name: str, _body: bytes) -> None:
+        self.prompts += route == "POST /prompt"
+        if route == "GET /view" and name.endswith(".records.json"):
+            self.samples += 1
+            self.at.pop(self.samples, lambda: None)()
+
+
+@pytest.fixture
+def posts() -> Posts:
+    return Posts()
+
+
+@pytest.fixture
+def server(posts: Posts, tmp_path: Path) -> Iterator[str]:
+    with double.serving(tmp_path / "server", posts) as url:
+        yield url
+
+
+def workflow(url: str) -> Workflow:
+    graph = double.graph()
+    agreement = Agreement(
+        url, graph.api, {"system": {"comfyui_version": "1"}, "devices": []}, double.NODES, INGREDIENTS, ()
+    )
+    file = SimpleNamespace(path=Path("paint.json"), sha256="f" * 64, ui=None)
+    return Workflow([ForeignServer(ComfyServer(url))], agreement, cast(WorkflowFile, file), graph, "custom")
+
+
+def asked(output: Path, **more: Any) -> RunOptions:
+    return replace(RunOptions(str(EDIT), output, shard_size=SIZE), **more)
+
+
+def go(url: str, photos: Path, options: RunOptions, stop: StopRequest | None = None) -> Summary:
+    """Runs the command's list of stages."""
+    source, used = Source(photos, options.image_root), workflow(url)
+    folder = OutputFolder(options.output)
+    try:
+        form = form_of(folder.journal, options, source, [used.aim])
+        folder.claim([used], options.seed)
+        assert form
+        return shard_by_shard(Run(options, source, folder, stop or StopRequest()), [used], form)
+    finally:
+        folder.close()
 
 
 def rows(output: Path, config: str = "data") -> list[dict[str, Any]]:
@@ -55,19 +128,138 @@ def rows(output: Path, config: str = "data") -> list[dict[str, Any]]:
     return [row for path in sorted((output / config).rglob("*.parquet")) for row in pq.read_table(path).to_pylist()]
 
 
-def kept_once(output: Path, source: Path) -> None:
+def kept_once(output: Path, source: Path, shards: int = 3) -> None:
     assert [row["key"] for row in rows(output)] == scene.expected(source)
-    assert helpers.table(output, "failed") == []
-    assert [one.cut.whole for one in commits(output)] == [True] * len(list(commits(output)))
+    assert [(one.index, one.cut.whole) for one in commits(output)] == [(index, True) for index in range(shards)]
     assert not (output / ".work").exists()
+    submissions = {row["submissions"] for row in helpers.table(output, "telemetry")}
+    assert submissions == {1}, "an edit was made twice"
 
 
-def run(driver: Patched, server: ServerProcess, *options: object, **how: Any) -> helpers.Ended:
-    return driver.run(*options, server=server.url, workflow=EDIT, quick=False, **how)
+def files(output: Path) -> dict[Path, tuple[int, int]]:
+    """What tells whether files of shards were written again."""
+    found = [path for path in output.rglob("0*/*") if path.is_file()] + list(output.glob("shards/*.json"))
+    return {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in found}
 
 
-def start(driver: Patched, server: ServerProcess, *options: object) -> subprocess.Popen[str]:
-    return driver.start(*options, server=server.url, workflow=EDIT, quick=False)
+def test_samples_follow_one_another_over_all_shards(server: str, posts: Posts, source: Path, tmp_path: Path) -> None:
+    """Prompts hold samples of two shards where one ends within them."""
+    summary = go(server, source, asked(tmp_path / "out", samples_per_prompt=4))
+    kept_once(tmp_path / "out", source)
+    assert posts.prompts == -(-PHOTOS // 4)
+    assert (summary.samples, summary.kept, summary.pending) == (PHOTOS, PHOTOS, 0)
+    assert [row["key"] for row in helpers.table(tmp_path / "out", "telemetry")] == scene.expected(source)
+
+
+def test_what_is_done_is_not_touched_again(server: str, posts: Posts, source: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    first = go(server, source, asked(output))
+    before, prompts = files(output), posts.prompts
+    assert go(server, source, asked(output)) == first
+    assert (files(output), posts.prompts) == (before, prompts)
+
+
+def test_a_run_that_is_done_needs_no_server(server: str, source: Path, tmp_path: Path) -> None:
+    options = asked(tmp_path / "out")
+    summary = go(server, source, options)
+    folder = OutputFolder(options.output)
+    try:
+        assert settled(folder, options, Source(source)) == summary
+        assert settled(folder, replace(options, limit=30), Source(source)) is None
+        assert settled(folder, replace(options, retry_failed=""), Source(source)) is None
+        next(options.output.glob("data/000001/*")).unlink()
+        assert settled(folder, options, Source(source)) is None
+    finally:
+        folder.close()
+    go(server, source, options)
+    assert [row["key"] for row in rows(options.output)] == scene.expected(source)
+
+
+def test_stopped_it_leaves_what_is_done_and_goes_on(server: str, posts: Posts, source: Path, tmp_path: Path) -> None:
+    output, stop = tmp_path / "out", StopRequest()
+    posts.at[13] = stop.request
+    summary = go(server, source, asked(output, samples_per_prompt=1), stop)
+    done = [row["key"] for row in rows(output)]
+    assert done == scene.expected(source)[: len(done)]
+    assert 13 <= len(done) < 20
+    assert [one.cut.whole for one in commits(output)][:2] == [True, False]
+    assert (summary.kept, summary.samples) == (len(done), len(done) + summary.pending)
+    go(server, source, asked(output))
+    kept_once(output, source)
+
+
+def test_a_shard_that_cannot_be_written_ends_the_run_in_one_line(
+    server: str, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "out"
+    with monkeypatch.context() as patched:
+        full = RunError("the disk of out is full: make room and run the same command again; it goes on", 1)
+        patched.setattr("driver.pipeline.shard.write_commit", lambda *_: (_ for _ in ()).throw(full))
+        with pytest.raises(RunError, match="make room and run the same command again"):
+            go(server, source, asked(output))
+    assert list(commits(output)) == []
+    go(server, source, asked(output))
+    kept_once(output, source)
+
+
+def test_a_photo_that_cannot_be_planned_fails_in_its_shard(server: str, source: Path, tmp_path: Path) -> None:
+    (source / "photo012.png").write_bytes(b"no photo")
+    output = tmp_path / "out"
+    summary = go(server, source, asked(output))
+    assert (summary.kept, summary.failed) == (PHOTOS - 1, 1)
+    assert [row["source_id"] for row in helpers.table(output, "failed")] == ["photo012.png"]
+    assert [one.totals.counts.get("failed") for one in commits(output)] == [None, 1, None]
+    before = files(output)
+    go(server, source, asked(output))
+    assert files(output) == before
+    go(server, source, asked(output, retry_failed=""))
+    changed = {
+        path.parts[-2] if path.suffix == ".parquet" else path.stem
+        for path in before
+        if files(output)[path] != before[path]
+    }
+    assert changed == {"000001"}, "only the shard with a failed sample is gone through again"
+
+
+@pytest.mark.parametrize("limit", [5, 10, 12])
+def test_a_limit_goes_over_all_shards_and_may_be_raised(limit: int, server: str, source: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    for most in (limit, limit, 17):
+        summary = go(server, source, asked(output, limit=most))
+        assert [row["key"] for row in rows(output)] == scene.expected(source)[:most]
+        assert summary.samples == most
+
+
+def test_a_photo_that_stands_in_two_shards_is_edited_once(server: str, tmp_path: Path) -> None:
+    photos = scene.photos(tmp_path / "photos", 3)
+    lines = [{"path": f"photo00{n}.png", "segmentation": {"object": [{"class_name": "disc", "bbox": [20, 20, 60, 60]}]},
+              "instruction": "Remove the disc."} for n in (0, 1, 2, 0)]  # fmt: skip
+    listed = tmp_path / "list.jsonl"
+    listed.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    output = tmp_path / "out"
+    options = asked(output, shard_size=2, image_root=str(photos))
+    for _ in range(2):
+        summary = go(server, listed, options)
+        assert [row["source_path"] for row in rows(output)] == ["photo000.png", "photo001.png", "photo002.png"]
+        assert [row["error_type"] for row in helpers.table(output, "skipped")] == ["DuplicateSample"]
+        assert (summary.kept, summary.skipped) == (3, 1)
+
+
+def test_another_size_is_refused(server: str, source: Path, tmp_path: Path) -> None:
+    go(server, source, asked(tmp_path / "out"))
+    with pytest.raises(RunError, match="holds shards of 10 photos, and shards of 9 photos is asked for"):
+        go(server, source, asked(tmp_path / "out", shard_size=9))
+
+
+def test_three_shares_are_the_whole(server: str, tmp_path: Path) -> None:
+    source = scene.photos(tmp_path / "photos", 32)
+    outputs = [tmp_path / f"out{share}" for share in range(3)]
+    for share, output in enumerate(outputs):
+        go(server, source, asked(output, shard=(share, 3)))
+    assert [[one.index for one in commits(output)] for output in outputs] == [[0, 3], [1], [2]]
+    found = {path.parent.name: path for output in outputs for path in (output / "data").rglob("*.parquet")}
+    keys = [row["key"] for name in sorted(found) for row in pq.read_table(found[name]).to_pylist()]
+    assert keys == scene.expected(source)
 
 
 def killed(driver: Patched, server: ServerProcess, place: str, call: int, when: str, *options: object) -> None:
@@ -75,101 +267,41 @@ def killed(driver: Patched, server: ServerProcess, place: str, call: int, when: 
     assert process.wait(60) == -signal.SIGKILL, scene.said(process)
 
 
-def test_it_is_the_rows_of_a_run_of_one(driver: Patched, fake: Fakes, source: Path, tmp_path: Path) -> None:
-    server, whole = fake(), tmp_path / "whole"
-    run(driver, server, *asked(source, tmp_path / "out"))
-    run(driver, server, "--input", source, "--output", whole, *AT_ONCE)
-    kept_once(tmp_path / "out", source)
-    assert rows(tmp_path / "out") == rows(whole)
-    for name in ("telemetry", "failed", "skipped"):
-        ours, theirs = ([row["key"] for row in helpers.table(one, name)] for one in (tmp_path / "out", whole))
-        assert ours == theirs
-    ours, theirs = (json.loads((one / "summary.json").read_text()) for one in (tmp_path / "out", whole))
-    times = {"seconds", "samples_per_second"}
-    assert {name: ours[name] for name in ours.keys() - times} == {name: theirs[name] for name in theirs.keys() - times}
-
-
-def test_a_prompt_crosses_the_border_of_two_shards(driver: Patched, fake: Fakes, source: Path, tmp_path: Path) -> None:
-    output = tmp_path / "out"
-    server = fake("--seconds", 0.05)
-    run(driver, server, *asked(source, output, "--samples-per-prompt", 4))
-    kept_once(output, source)
-    assert server.get("/fake")["prompts"] == -(-PHOTOS // 4)
-
-
 @pytest.mark.parametrize(
     ("place", "call", "when"),
-    [
-        ("driver.pipeline.shard.write_commit", 1, "before"),
-        ("driver.pipeline.shard.write_commit", 2, "after"),
-        ("driver.dataset.commits.write_whole", 2, "before"),
-        ("driver.dataset.dataset.move_whole", 2, "before"),
-    ],
+    [("driver.pipeline.shard.write_commit", 2, "before"), ("driver.pipeline.shard.write_commit", 1, "after")],
 )
-def test_killed_at_a_commit_or_between_two(
+def test_killed_at_a_commit_or_behind_it(
     place: str, call: int, when: str, driver: Patched, fake: Fakes, source: Path, tmp_path: Path
 ) -> None:
     server, output = fake(), tmp_path / "out"
-    killed(driver, server, place, call, when, *asked(source, output))
-    before = scene.executed(server)
-    run(driver, server, *asked(source, output))
+    options = ("--input", source, "--output", output, "--shard-size", SIZE, *AT_ONCE)
+    killed(driver, server, place, call, when, *options)
+    driver.run(*options, server=server.url, workflow=EDIT, quick=False)
     kept_once(output, source)
-    again = {key: times for key, times in scene.executed(server).items() if times > 1}
-    assert before
-    assert again == {}, "an edit was made twice"
+    assert max(scene.executed(server).values()) == 1
 
 
-def test_killed_with_two_in_flight(driver: Patched, fake: Fakes, source: Path, tmp_path: Path) -> None:
+def test_killed_with_two_shards_in_flight(driver: Patched, fake: Fakes, source: Path, tmp_path: Path) -> None:
+    """What a prompt holds of both comes home by the next run."""
     server, output = fake("--seconds", 0.2), tmp_path / "out"
-    options = asked(source, output, "--samples-per-prompt", 4)
-    process = start(driver, server, *options)
-    scene.during(process, lambda: server.get("/fake")["samples"] >= 7, "the border to be near")
+    options = ("--input", source, "--output", output, "--shard-size", SIZE, "--samples-per-prompt", 4, *AT_ONCE)
+    process = driver.start(*options, server=server.url, workflow=EDIT, quick=False)
+    scene.during(process, lambda: in_flight(output) == 2, "a prompt with samples of two shards")
     helpers.kill(process)
-    assert len(list((output / "shards").glob("*.sqlite"))) == 2
-    run(driver, server, *options)
+    driver.run(*options, server=server.url, workflow=EDIT, quick=False)
     kept_once(output, source)
-    assert max(scene.executed(server).values()) == 1, "an edit was made twice"
+    assert max(scene.executed(server).values()) == 1
 
 
-def test_stopped_it_leaves_what_is_done_and_goes_on(driver: Patched, fake: Fakes, source: Path, tmp_path: Path) -> None:
-    server, output = fake("--seconds", 0.1), tmp_path / "out"
-    process = start(driver, server, *asked(source, output))
-    scene.during(process, lambda: server.get("/fake")["samples"] >= 13, "the second shard")
-    process.send_signal(signal.SIGINT)
-    assert "the same command goes on" in driver.end(process, expect=130).line
-    found = list(commits(output))
-    assert [one.cut.whole for one in found][:2] == [True, False]
-    done = [row["key"] for row in rows(output)]
-    assert done == scene.expected(source)[: len(done)]
-    assert len(done) >= 13
-    run(driver, server, *asked(source, output))
-    kept_once(output, source)
-    assert max(scene.executed(server).values()) == 1, "an edit was made twice"
-
-
-def test_what_is_done_is_not_gone_through_again(driver: Patched, fake: Fakes, source: Path, tmp_path: Path) -> None:
-    server, output = fake(), tmp_path / "out"
-    run(driver, server, *asked(source, output))
-    before = {path: path.stat().st_mtime_ns for path in output.rglob("0*") if path.is_file()}
-    run(driver, server, *asked(source, output))
-    assert {path: path.stat().st_mtime_ns for path in output.rglob("0*") if path.is_file()} == before
-    kept_once(output, source)
-
-
-def test_another_size_is_refused(driver: Patched, fake: Fakes, source: Path, tmp_path: Path) -> None:
-    server, output = fake(), tmp_path / "out"
-    run(driver, server, *asked(source, output))
-    again = ("--input", source, "--output", output, "--shard-size", 9, *AT_ONCE)
-    said = driver.refused(*again, server=server.url, workflow=EDIT, quick=False)
-    assert "holds shards of 10 photos, and shards of 9 photos is asked for" in said
-
-
-def test_three_shares_are_the_whole(driver: Patched, fake: Fakes, tmp_path: Path) -> None:
-    server, source = fake(), scene.photos(tmp_path / "photos", 32)
-    outputs = [tmp_path / f"out{share}" for share in range(3)]
-    for share, output in enumerate(outputs):
-        run(driver, server, *asked(source, output, "--shard", f"{share}/3"))
-    assert [[one.index for one in commits(output)] for output in outputs] == [[0, 3], [1], [2]]
-    found = {path.parent.name: path for output in outputs for path in (output / "data").rglob("*.parquet")}
-    keys = [row["key"] for name in sorted(found) for row in pq.read_table(found[name]).to_pylist()]
-    assert keys == scene.expected(source)
+def in_flight(output: Path) -> int:
+    """In how many shards the prompt is that holds most."""
+    found: dict[str, set[int]] = {}
+    for index in range(2):
+        path = Part.of_shard(output, index).journal
+        if not path.exists():
+            return 0
+        with closing(Journal(path)) as journal:
+            for left in journal.submissions():
+                found.setdefault(left.prompt_id, set()).add(index)
+    return max(map(len, found.values()), default=0)
