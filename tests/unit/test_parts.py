@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -34,7 +35,7 @@ from driver.labels.labels import Labels
 from driver.labels.page import Review
 from driver.labels.sample import draw
 from driver.report.figures import RowStatistics
-from driver.report.page import Gallery, write_card
+from driver.report.page import Gallery, write_card, write_report
 from driver.report.summary import Summary
 from driver.samples import Aim
 from tests.unit.source_making import samples
@@ -282,6 +283,30 @@ def test_what_commits_come_to_is_what_one_journal_would(shard: Shard, run: Any) 
         run.add(f"a{index}", f"b{index}")
     run.add("r0", "r2", verdict="reject", reject_reason="too dark: 3")
     assert Totals.of_commits(commits(output)) == Totals.of_journal(run.journal)
+
+
+def test_report_and_figures_are_those_of_a_run_of_one_shard(shard: Shard, run: Any, tmp_path: Path) -> None:
+    """Byte for byte, pictures too."""
+    many = tmp_path / "of-many" / tmp_path.name
+    for index in range(7):
+        score = (
+            Score(name="judge.overall", value=(index * 5) % 7 / 3),
+            Score(name="judge.keep", value=float(index % 3 > 0)),
+        )
+        for opened in (run, shard(index, many)):
+            opened.add(f"k{index}a", scores=score, task="add" if index % 2 else "remove")
+            why = "too dark: 3" if index < 2 else "too bright: 4"
+            opened.add(
+                f"k{index}b", verdict=["reject", "keep", "unscored"][index % 3], reject_reason=why, scores=score[:1]
+            )
+            if opened is not run:
+                opened.commit()
+    run.finish()
+    for output in (run.output, many):
+        write_report(output, SUMMARY, [], [], {"editpairs": "0", "comfyui": "0"}, Gallery.of_dataset(output))
+    for name in ("summary.json", "report.html"):
+        assert (many / name).read_bytes() == (run.output / name).read_bytes()
+    assert len(json.loads((many / "summary.json").read_bytes())["scores"]) == 2
 
 
 class TestDuplicates:
