@@ -1,4 +1,4 @@
-"""What says that a shard of a run is whole: its commit, `shards/000012.json`, and the two files beside it.
+"""What says that a shard of a run is whole: its commit, `shards/000012.json`, and the files beside it.
 
 The commit is the last file that is written of a shard. Whatever goes over a whole run reads commits: which shards there
 are, what they came to, and, from `shards/000012.keys`, whether a sample stands in two of them.
@@ -9,8 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
@@ -26,6 +25,7 @@ from ..errors import RunError
 from ..journal import Journal
 from .parts import Part, parts
 from .shards import DatasetFacts
+from .tables import TABLES, journal_rows, table_rows, write_table
 
 _HASH = np.dtype("<u8")
 """A key's hash in a file of keys: 8 bytes, the lowest first."""
@@ -155,6 +155,8 @@ def write_commit(part: Part, journal: Journal, cut: Cut, dataset: DatasetFacts |
         part.commit.unlink(missing_ok=True)  # while it is there, the files beside it are those that it names
         write_whole(part.keys, keys)
         write_whole(part.statistics, statistics)
+        for name, schema in TABLES.items():
+            write_table(part.table(name), journal_rows(journal, name), schema)
         _put(part, commit)
     return commit
 
@@ -241,11 +243,16 @@ def _beside(part: Part, path: Path, sha256: str) -> bytes:
     except FileNotFoundError:
         data = b""
     if hashlib.sha256(data).hexdigest() != sha256:
-        raise RunError(
-            f"{path}: is missing or damaged; remove {part.commit.name} beside it and run the command that made it again: "
-            "it writes the shard anew"
-        )
+        raise _damaged(part, path)
     return data
+
+
+def _damaged(part: Part, path: Path) -> RunError:
+    return RunError(
+        f"{path}: is missing or damaged; remove {part.commit.name} beside it and run the command that made it again: it "
+        "writes the shard anew",
+        1,
+    )
 
 
 def parts_with(output: Path, key: str) -> Iterator[Part]:
@@ -270,31 +277,33 @@ class Twice:
     later: Part
 
 
-def sample_keys(part: Part) -> Iterator[str]:
-    """The keys of a shard's samples, from its journal.
+def ended_rows(found: Iterable[Part], table: str) -> Iterator[dict[str, object]]:
+    """The rows of one of a run's tables, by those of its shards.
+
+    Args:
+        found: shards, in the order of the input.
+        table: its name in `TABLES`.
 
     Raises:
-        RunError: its journal is not here.
+        RunError: a shard's is missing or damaged.
     """
-    if not part.journal.exists():
-        raise RunError(
-            f"{part.journal}: is missing; only it tells whether a sample of this shard is in another one, too"
-        )
-    with closing(Journal(part.journal)) as journal:
-        yield from journal.keys()
+    for part in found:
+        try:
+            yield from table_rows(part.table(table))
+        except (OSError, ValueError):
+            raise _damaged(part, part.table(table)) from None
 
 
-def duplicates(found: Iterable[Part], keys: Callable[[Part], Iterable[str]] = sample_keys) -> Iterator[Twice]:
+def duplicates(found: Iterable[Part]) -> Iterator[Twice]:
     """Samples that stand in more than one shard: the second time, the third time and so on, in the order of the shards.
 
-    Holds 8 bytes for each sample. Hashes that are equal are looked into: only equal keys count.
+    Holds 8 bytes for each sample. Hashes that are equal are looked into: only equal keys of samples that ended count.
 
     Args:
         found: shards, of one run or of several, in the order of the input.
-        keys: tells the keys of a shard whose hashes do not tell enough.
 
     Raises:
-        RunError: a file of keys is missing or damaged.
+        RunError: a file beside a commit is missing or damaged.
     """
     shards = list(found)
     suspects = _twice(shards)
@@ -302,7 +311,7 @@ def duplicates(found: Iterable[Part], keys: Callable[[Part], Iterable[str]] = sa
     for part in shards if len(suspects) else ():
         if not np.isin(suspects, keys_of(part), assume_unique=True).any():
             continue
-        names = list(keys(part))
+        names = [str(row["key"]) for row in ended_rows([part], "telemetry")]
         for key in np.array(names, object)[np.isin(_hashes(names), suspects)]:
             if key in owners:
                 yield Twice(key, owners[key], part)

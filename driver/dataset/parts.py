@@ -87,6 +87,10 @@ class Part:
         """Of a shard: hashes of the keys of its samples."""
         return self._of_shard("keys")
 
+    def table(self, name: str) -> Path:
+        """Of a shard: its rows of one of the run's tables."""
+        return self._of_shard(f"{name}.parquet")
+
     @property
     def elsewhere(self) -> Path:
         """Of a shard: says in which store its rows lie, where they are not here."""

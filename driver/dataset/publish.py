@@ -23,6 +23,7 @@ from .ownership import SHARDS
 from .parts import NAME, Part, parts
 from .shards import CONFIGS
 from .store import OurName, Store, StoredFile, name_by_hash
+from .tables import TABLES
 
 MANIFEST = "manifest.json"
 
@@ -64,7 +65,7 @@ class PublishedPart(BaseModel):
         """The files of a shard that are no rows, the commit last: paths in the run's folder, and in that folder."""
         assert self.commit is not None
         part = Part(folder, f"{self.commit.index:06d}")
-        return {path.relative_to(folder).as_posix(): path for path in (part.keys, part.statistics, part.commit)}
+        return {path.relative_to(folder).as_posix(): path for path in _beside(part)}
 
     @property
     def names(self) -> frozenset[str]:
@@ -245,8 +246,13 @@ def _files_of(part: Part) -> Iterator[Path]:
         for path in sorted(part.config(config).rglob("*")):
             if not path.name.startswith("."):
                 yield from _published_file(path)
-    for path in (part.keys, part.statistics, part.commit):
+    for path in _beside(part):
         yield from _published_file(path)
+
+
+def _beside(part: Part) -> tuple[Path, ...]:
+    """The files of a shard that are no rows, its commit last."""
+    return part.keys, part.statistics, *map(part.table, TABLES), part.commit
 
 
 def _published_file(path: Path) -> Iterator[Path]:

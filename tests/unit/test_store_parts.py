@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from driver.dataset.commits import commits, duplicates, reopen
+from driver.dataset.commits import commits, duplicates, ended_rows, reopen
 from driver.dataset.dataset import finished_parts, stored_rows
 from driver.dataset.parts import Part, parts
 from driver.dataset.publish import MANIFEST, fetch_commits, publish, publish_part, published_commits
+from driver.dataset.tables import TABLES
 from driver.errors import RunError
 from driver.report.page import Gallery
 from tests.unit.test_store import broken_at, held, read_manifest, url, whole
@@ -44,8 +45,8 @@ def test_a_shard_is_there_with_its_commit(shard: Shard, url: str) -> None:
     assert list(published_commits(url)) == list(commits(part.output))
     assert read_manifest(url) is None
     stored = {name.partition("-")[0] for name in held(url)}
-    assert stored == {"data/000002/train", "rejected/000002/train", "shards/000002", "shards/000002.json",
-                      "shards/000002.statistics"}  # fmt: skip
+    beside = {f"shards/000002.{name}" for name in ("json", "statistics", *TABLES)}
+    assert stored == {"data/000002/train", "rejected/000002/train", "shards/000002", *beside}
     assert not [name for name in held(url) if "sqlite" in name]
 
 
@@ -102,6 +103,7 @@ def test_another_machine_takes_up_what_is_there(shard: Shard, url: str, tmp_path
     finished(shard, 1, output=other)
     assert [one.index for one in commits(other)] == [0, 1, 2]
     assert list(duplicates(parts(other))) == []
+    assert [row["key"] for row in ended_rows(parts(other), "telemetry")] == ["a0", "r0", "a1", "r1", "a2", "r2"]
     gallery = Gallery.of_dataset(other)
     assert gallery.statistics is not None
     assert (gallery.statistics.edits, [one["key"] for one in gallery.pairs["data"]]) == (6, ["a1"])
