@@ -8,7 +8,7 @@ import re
 import shutil
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,13 @@ from comfy_nodes.core.ingredients import Ingredients
 from comfy_nodes.core.services import budget
 from comfy_nodes.core.whole_files import write_whole
 
-from ..dataset.commits import Totals, read_commit
+from ..dataset.commits import Totals, ended_rows, read_commit
 from ..dataset.dataset import ShardDamaged, Written, restore, unfinished, write_dataset
 from ..dataset.ownership import JOURNAL, MARK, SHARDS, WORK, begin_work, check_run_folder, remove_marked
 from ..dataset.parts import Part, parts
 from ..dataset.rows import RunFacts
 from ..dataset.spool import Spool
-from ..dataset.tables import FAILED_SCHEMA, TELEMETRY_SCHEMA, write_table
+from ..dataset.tables import TABLES, journal_rows, write_table
 from ..disk import disk_error
 from ..errors import RunError
 from ..journal import Journal
@@ -41,8 +41,6 @@ FORM = "form"
 """In the journal of a run that is cut into shards: into which."""
 
 _NOTHING = budget.Spent()
-
-_Row = dict[str, object]
 
 
 class OutputFolder:
@@ -72,6 +70,11 @@ class OutputFolder:
         self.spool = Spool(self.work / "spool")
         self.found = Written()
         """What the last finish found beside the rows."""
+
+    @property
+    def many(self) -> bool:
+        """Whether its run is cut into shards."""
+        return self.journal.get(FORM) is not None
 
     def claim(self, workflows: Sequence[Workflow], seed: int) -> None:
         """Makes the folder these workflows' and this seed's, or sees that it is.
@@ -115,12 +118,16 @@ class OutputFolder:
 
     def conclude(self, summary: Summary, environment: dict[str, Any], gallery: Gallery) -> None:
         """Writes what every run leaves: tables of how samples went, versions that took part, and the report."""
-        write_table(self.path / "failed.parquet", self._told(Journal.failures), FAILED_SCHEMA)
-        write_table(self.path / "skipped.parquet", self._told(_skipped), FAILED_SCHEMA)
-        write_table(self.path / "telemetry.parquet", self._told(Journal.telemetry), TELEMETRY_SCHEMA)
+        for name, schema in TABLES.items():
+            write_table(self.path / f"{name}.parquet", self._rows(name), schema)
         self._write_json("environment.json", environment)
-        failures, skips = self._told(Journal.failures), self._told(_skipped)
-        write_report(self.path, summary, failures, skips, environment, gallery)
+        write_report(self.path, summary, self._rows("failed"), self._rows("skipped"), environment, gallery)
+
+    def _rows(self, table: str) -> Iterator[dict[str, object]]:
+        """The rows of one of the run's tables."""
+        if self.many:
+            return ended_rows(parts(self.path), table)
+        return journal_rows(self.journal, table)
 
     def journals(self, end: str = "") -> Iterator[Journal]:
         """The journals that samples of the run are in, in the input's order: its own, or those of its shards that have a
@@ -129,7 +136,7 @@ class OutputFolder:
         Args:
             end: of the name of another journal that a shard may have, such as `.annotate`.
         """
-        if self.journal.get(FORM) is None:
+        if not self.many:
             yield self.journal
             return
         for part in parts(self.path):
@@ -137,10 +144,6 @@ class OutputFolder:
             if path.exists():
                 with closing(Journal(path)) as journal:
                     yield journal
-
-    def _told(self, ask: Callable[[Journal], Iterator[_Row]]) -> Iterator[_Row]:
-        for journal in self.journals():
-            yield from ask(journal)
 
     def close(self) -> None:
         """Gives the folder free. What only a run needs goes, unless rows still wait in it; of a run that never began, everything."""
@@ -210,10 +213,6 @@ def summarise(
 def _whole(part: Part) -> bool:
     commit = read_commit(part)
     return commit is not None and commit.cut.whole
-
-
-def _skipped(journal: Journal) -> Iterator[_Row]:
-    return journal.failures(skipped=True)
 
 
 def workflow_files(task: str) -> tuple[str, str]:

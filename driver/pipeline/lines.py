@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any, ClassVar
@@ -20,7 +21,7 @@ from ..report.page import Gallery
 from ..report.summary import Gives, Summary
 from ..samples import Planned
 from .facts import environment
-from .folder import FORM, claim, summarise
+from .folder import claim, summarise
 from .stage import Left, Stage, outdated
 
 
@@ -124,8 +125,17 @@ class RegionsStage(AnnotateStage):
         return True
 
     def plan(self, tell: Callable[[str], None] | None = None) -> None:
+        if self.shard:
+            self.journal.set("run_id", self._run_id())
         claim(self.journal, self.workflows, self.run.options.seed, self.run.folder.path)
         super().plan(tell)
+
+    def _run_id(self) -> str:
+        """One for all shards, so that a budget is one."""
+        meta = self.run.folder.journal
+        known = meta.get("annotate_run_id") or uuid.uuid4().hex
+        meta.set("annotate_run_id", known)
+        return known
 
     def planned(self) -> Iterator[Planned]:
         return self.run.source.unmarked(self.cut)
@@ -135,9 +145,7 @@ class RegionsStage(AnnotateStage):
         return self._write()
 
     def _journals(self) -> Iterator[Journal]:
-        if self.run.folder.journal.get(FORM) is None:
-            return iter([self.journal])
-        return self.run.folder.journals(".annotate")
+        return self.run.folder.journals(".annotate") if self.run.folder.many else iter([self.journal])
 
     def conclude(self) -> Summary:
         """Writes the file of all shards; the report is the run's own stage's."""

@@ -87,6 +87,8 @@ def shard_by_shard(run: Run, workflows: Sequence[Workflow], form: Form) -> Summa
     with ExitStack() as ended:
         own, stages = partial(sort, run, workflows, None), partial(stages_of, run, workflows, ended)
         Shards(run, workflows, form, own, stages).work()
+    if run.options.annotate == "auto" and any(run.folder.journals(".annotate")):
+        RegionsStage(run, [_annotate(run, workflows)]).conclude()
     summary = sort(run, workflows).conclude()
     if not run.stop.level:
         settle(run.folder, run.options, run.fingerprint)
@@ -105,7 +107,7 @@ def stages_of(
     if not own.lacks_regions():
         return [own]
     try:
-        annotate = workflows[0].beside(ANNOTATE.name, run.options.licence_policy)
+        annotate = _annotate(run, workflows)
     except RunError as error:
         own.grounding = Unavailable(f"the annotate stage cannot run ({error})")
         return [own]
@@ -114,3 +116,12 @@ def stages_of(
     ended.callback(first.journal.close)
     own.grounding = first
     return [first, own]
+
+
+def _annotate(run: Run, workflows: Sequence[Workflow]) -> Workflow:
+    """The workflow that finds regions.
+
+    Raises:
+        RunError: it does not fit a server, as a node or a model is missing, or a licence forbids it.
+    """
+    return workflows[0].beside(ANNOTATE.name, run.options.licence_policy)

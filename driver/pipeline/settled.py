@@ -15,7 +15,7 @@ from ..home import VERSION
 from ..inputs.source import Source
 from ..options import RunOptions
 from ..report.summary import Summary
-from .folder import FORM, OutputFolder
+from .folder import OutputFolder
 
 _SETTLED = "settled"
 """In the run's journal: what was asked for when everything was done, as a hash."""
@@ -47,7 +47,7 @@ def settled(folder: OutputFolder, options: RunOptions, source: Source) -> Summar
     """What the run came to, if nothing of what the command line asks for is left to do; looks at no more of what lies
     there than sizes and times."""
     meta = folder.journal
-    if meta.get(FORM) is None or options.retry_failed is not None:
+    if not folder.many or options.retry_failed is not None:
         return None
     if meta.get(_SETTLED) != _asked(options, source.fingerprint()):
         return None
