@@ -37,7 +37,7 @@ def dry_run(options: RunOptions) -> None:
         refused: Counter[tuple[str, str]] = Counter()
         usable: Counter[str] = Counter()
         own_words: Counter[str] = Counter()
-        scope = _Scope.of(options, source, [workflow.aim for workflow in workflows])
+        scope = Scope.of(options, source, [workflow.aim for workflow in workflows])
         for one in _taken(scope.planned(options, source, workflows), options.limit):
             if isinstance(one, Unusable):
                 refused["skipped" if one.failure.skipped else "unusable", one.failure.message] += 1
@@ -68,7 +68,7 @@ def dry_run(options: RunOptions) -> None:
 
 
 @dataclass(frozen=True)
-class _Scope:
+class Scope:
     """What of the input is planned: all, or of a run of many shards the first, from which the rest is estimated."""
 
     order: Order | None = None
@@ -79,7 +79,7 @@ class _Scope:
     nothing: bool = False
 
     @classmethod
-    def of(cls, options: RunOptions, source: Source, aims: Sequence[Aim]) -> _Scope:
+    def of(cls, options: RunOptions, source: Source, aims: Sequence[Aim]) -> Scope:
         form = Form.asked(options)
         if not options.shard and not source.more_than(form.size, aims):
             return cls()

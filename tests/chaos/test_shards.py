@@ -22,12 +22,15 @@ from benchmarks.fake_engine import INGREDIENTS
 from driver.comfyui.client import ComfyServer
 from driver.comfyui.hosts import ForeignServer
 from driver.dataset.commits import commits
+from driver.dataset.dataset import stored_rows
 from driver.dataset.parts import Part
+from driver.dataset.publish import publish, published_commits
 from driver.errors import RunError
 from driver.graph.file import WorkflowFile
 from driver.inputs.source import Source
 from driver.journal import Journal
 from driver.options import RunOptions
+from driver.pipeline.dry_run import Scope
 from driver.pipeline.folder import OutputFolder
 from driver.pipeline.form import form_of
 from driver.pipeline.preflight import Agreement
@@ -36,6 +39,7 @@ from driver.pipeline.settled import settled
 from driver.pipeline.stage import Run
 from driver.pipeline.workflow import Workflow
 from driver.report.summary import Summary
+from driver.samples import Sample
 from driver.stopping import StopRequest
 from tests.chaos import double, scene
 from tests.chaos.conftest import Fakes
@@ -264,6 +268,70 @@ def test_three_shares_are_the_whole(server: str, tmp_path: Path) -> None:
     found = {path.parent.name: path for output in outputs for path in (output / "data").rglob("*.parquet")}
     keys = [row["key"] for name in sorted(found) for row in pq.read_table(found[name]).to_pylist()]
     assert keys == scene.expected(source)
+
+
+def test_another_layout_writes_all_shards_again_and_edits_nothing(
+    server: str, posts: Posts, source: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    go(server, source, asked(output))
+    prompts = posts.prompts
+    go(server, source, asked(output, layout="wds"))
+    assert posts.prompts == prompts
+    assert [row.columns["key"] for row in stored_rows(output, "data")] == scene.expected(source)
+    assert list(output.rglob("train-*.parquet")) == []
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_of_a_changed_input_only_what_is_new_is_edited(
+    keep: bool, server: str, posts: Posts, source: Path, tmp_path: Path
+) -> None:
+    """A photo is gone from the first shard, and one stands in the second that was not there."""
+    output, known = tmp_path / "out", scene.expected(source)
+    go(server, source, asked(output, samples_per_prompt=1))
+    prompts = posts.prompts
+    for path in source.glob("photo003*"):
+        path.unlink()
+    helpers.make_photo(source / "photo012b.png", 77)
+    summary = go(server, source, asked(output, samples_per_prompt=1, keep_stale=keep))
+    assert posts.prompts == prompts + 1
+    found = [row["key"] for row in rows(output)]
+    now = scene.expected(source)
+    assert (summary.kept, sorted(found)) == (25 + keep, sorted({*now, *(known if keep else ())}))
+    assert [one.cut.items for one in commits(output)] == [9, 11, 5]
+    if not keep:
+        assert found == now
+    go(server, source, asked(output, keep_stale=keep))
+    assert posts.prompts == prompts + 1
+
+
+def test_another_machine_makes_only_what_the_store_lacks(
+    server: str, posts: Posts, source: Path, tmp_path: Path
+) -> None:
+    url, stop = f"file://{tmp_path}/store", StopRequest()
+    posts.at[13] = stop.request
+    go(server, source, asked(tmp_path / "one", publish_to=url, samples_per_prompt=1), stop)
+    made = posts.prompts
+    summary = go(server, source, asked(tmp_path / "other", publish_to=url, samples_per_prompt=1))
+    assert posts.prompts == made + 15, "the first shard was there"
+    assert (summary.kept, summary.samples, summary.pending) == (25, 25, 0)
+    publish(tmp_path / "other", url)
+    assert [one.cut.whole for one in published_commits(url)] == [True] * 3
+    assert [row["key"] for row in helpers.table(tmp_path / "other", "telemetry")] == scene.expected(source)
+
+
+def test_a_dry_run_counts_the_first_shard_and_estimates_the_rest(source: Path) -> None:
+    (source / "photo003.png").write_bytes(b"no photo")
+    photos = Source(source)
+    options = asked(Path("out"))
+    used = workflow("http://127.0.0.1:9")
+    scope = Scope.of(options, photos, [used.aim])
+    found = list(scope.planned(options, photos, [used]))
+    assert [len(found), sum(isinstance(one, Sample) for one in found)] == [10, 9]
+    assert (scope.whole(9), scope.about) == (22, "about ")
+    assert scope.told == ", estimated: shard 0 was planned, of 3; the input has 25 photos"
+    last = Scope.of(replace(options, shard=(2, 3)), photos, [used.aim])
+    assert (len(list(last.planned(options, photos, [used]))), last.whole(5), last.about) == (5, 5, "")
 
 
 def killed(driver: Patched, server: ServerProcess, place: str, call: int, when: str, *options: object) -> None:
