@@ -30,7 +30,7 @@ def _review(options: argparse.Namespace) -> Ended:
     # Imported when it is needed: the help answers at once.
     from filelock import FileLock, Timeout
 
-    from driver.dataset.dataset import finished_facts
+    from driver.dataset.dataset import finished_parts
     from driver.dataset.ownership import refuse_links
     from driver.disk import disk_error
     from driver.labels.labels import LABELS, Labels
@@ -43,7 +43,7 @@ def _review(options: argparse.Namespace) -> Ended:
         return Review(options.run, rows, Labels(options.run), options.labeller, options.second_opinion)
 
     asked = options.run, options.sample, options.seed, options.per_task
-    finished_facts(options.run)
+    finished_parts(options.run)
     refuse_links(options.run)
     if options.dry_run:
         review = review_of(choose(*asked)[1])
@@ -69,10 +69,10 @@ def _review(options: argparse.Namespace) -> Ended:
 
 
 def _report(options: argparse.Namespace) -> Ended:
-    from driver.dataset.dataset import finished_facts
+    from driver.dataset.dataset import finished_parts
     from driver.labels.figures import REPORT, report
 
-    finished_facts(options.run)
+    finished_parts(options.run)
     precision = options.precision or PRECISION
     found = report(options.run, precision, write=not options.dry_run)
     place = f"{'would be in' if options.dry_run else 'are in'} {options.run / REPORT}"

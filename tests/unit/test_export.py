@@ -15,6 +15,7 @@ import pytest
 
 from comfy_nodes.core.records import Score
 from driver.dataset.dataset import write_dataset
+from driver.dataset.parts import Part
 from driver.dataset.rows import RunFacts
 from driver.errors import RunError
 from driver.export import main
@@ -41,7 +42,7 @@ def finished(request: pytest.FixtureRequest, run: Any) -> Any:
 
 
 def finish(run: Any, layout: str = "hf") -> None:
-    write_dataset(run.journal, run.spool, run.output, run.output / ".work", FACTS, layout)
+    write_dataset(run.journal, run.spool, Part(run.output), FACTS, layout)
 
 
 def names_in(folder: Path) -> set[str]:

@@ -345,3 +345,19 @@ def test_what_goes_wrong_ends_every_command_alike(
         assert (told["command"], told["status"], told["reason"]) == ("x.py", status, REASONS[status])
         assert told["message"] is None if not fault else f"x.py: {told['message']}\n" in said.err
         assert fault or told["rows"] == 3
+def test_a_share_is_its_number_and_how_many_there_are() -> None:
+    assert parse([*REMOVE, "--shard", "3/8", "--shard-size", "50"]).shard == (3, 8)
+    assert parse([*REMOVE]).shard is None
+
+
+@pytest.mark.parametrize("given", ["8/8", "-1/8", "1", "a/b", "1/", "0/0"])
+def test_a_share_that_is_none_is_refused(given: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse([*REMOVE, f"--shard={given}"])
+    assert "is no share such as 0/8" in capsys.readouterr().err
+
+
+def test_a_limit_is_of_a_whole_run(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse([*REMOVE, "--shard", "0/2", "--limit", "5"])
+    assert "--limit has no effect with --shard" in capsys.readouterr().err
