@@ -49,7 +49,8 @@ def settled(folder: OutputFolder, options: RunOptions, source: Source) -> Summar
     meta = folder.journal
     if not folder.many or options.retry_failed is not None:
         return None
-    if meta.get(_SETTLED) != _asked(options, source.fingerprint()):
+    known = meta.get(_SETTLED)
+    if known is None or known != _asked(options, source.fingerprint()):
         return None
     if not all(commit.cut.whole and written(part, commit) for part, commit in _commits(folder.path)):
         return None

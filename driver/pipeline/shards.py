@@ -39,6 +39,9 @@ MOST_OPEN = 3
 
 TWICE = "the same photo and region stand in the input twice; only the first is edited"
 
+TOTAL = "total"
+"""In the run's journal: how many items the input has, once its end was seen."""
+
 _CUT = "fingerprint"
 """In the run's journal: the input's, as all its shards were cut from it."""
 
@@ -165,8 +168,8 @@ class Shards:
                 yield stages
             if left is not None:
                 left -= self._usable(cut)
-        if not self._form.shared:
-            meta.set("total", str(source.total))
+        if source.total is not None:
+            meta.set(TOTAL, str(source.total))
         meta.set(_CUT, self._run.fingerprint)
 
     def _tell_classes(self, found: Sequence[Commit], error_class: str) -> None:

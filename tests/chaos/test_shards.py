@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -25,6 +27,7 @@ from driver.dataset.commits import commits
 from driver.dataset.dataset import stored_rows
 from driver.dataset.parts import Part
 from driver.dataset.publish import publish, published_commits
+from driver.dataset.spool import Spool
 from driver.errors import RunError
 from driver.graph.file import WorkflowFile
 from driver.inputs.source import Source
@@ -101,28 +104,34 @@ def server(posts: Posts, tmp_path: Path) -> Iterator[str]:
         yield url
 
 
-def workflow(url: str) -> Workflow:
-    graph = double.graph()
+def workflow(url: str, task: str = "remove") -> Workflow:
+    graph = double.graph(task)
     agreement = Agreement(
         url, graph.api, {"system": {"comfyui_version": "1"}, "devices": []}, double.NODES, INGREDIENTS, ()
     )
     file = SimpleNamespace(path=Path("paint.json"), sha256="f" * 64, ui=None)
-    return Workflow([ForeignServer(ComfyServer(url))], agreement, cast(WorkflowFile, file), graph, "custom")
+    return Workflow([ForeignServer(ComfyServer(url))], agreement, cast(WorkflowFile, file), graph, "classical")
 
 
 def asked(output: Path, **more: Any) -> RunOptions:
     return replace(RunOptions(str(EDIT), output, shard_size=SIZE), **more)
 
 
-def go(url: str, photos: Path, options: RunOptions, stop: StopRequest | None = None) -> Summary:
+def go(
+    url: str,
+    photos: Path,
+    options: RunOptions,
+    stop: StopRequest | None = None,
+    used: Sequence[Workflow] | None = None,
+) -> Summary:
     """Runs the command's list of stages."""
-    source, used = Source(photos, options.image_root), workflow(url)
+    source, used = Source(photos, options.image_root), used or [workflow(url)]
     folder = OutputFolder(options.output)
     try:
-        form = form_of(folder.journal, options, source, [used.aim])
-        folder.claim([used], options.seed)
+        form = form_of(folder.journal, options, source, [one.aim for one in used])
+        folder.claim(used, options.seed)
         assert form
-        return shard_by_shard(Run(options, source, folder, stop or StopRequest()), [used], form)
+        return shard_by_shard(Run(options, source, folder, stop or StopRequest()), used, form)
     finally:
         folder.close()
 
@@ -268,6 +277,44 @@ def test_three_shares_are_the_whole(server: str, tmp_path: Path) -> None:
     found = {path.parent.name: path for output in outputs for path in (output / "data").rglob("*.parquet")}
     keys = [row["key"] for name in sorted(found) for row in pq.read_table(found[name]).to_pylist()]
     assert keys == scene.expected(source)
+
+
+def test_an_interrupt_waits_for_no_shard_to_be_written(
+    server: str, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output, spool = tmp_path / "out", Spool.get
+
+    def interrupted(_writer: Any) -> None:
+        raise KeyboardInterrupt
+
+    def slow(self: Spool, *which: Any) -> bytes | None:
+        reading.append(time.monotonic())
+        time.sleep(0.3)
+        return spool(self, *which)
+
+    reading: list[float] = []
+    with monkeypatch.context() as patched:
+        patched.setattr("driver.pipeline.shards._Writer.wait", interrupted)
+        patched.setattr(Spool, "get", slow)
+        with pytest.raises(KeyboardInterrupt):
+            go(server, source, asked(output))
+    assert time.monotonic() - reading[-1] < 2
+    assert len(reading) < 40, "a shard of 20 pictures was written to its end"
+    go(server, source, asked(output))
+    kept_once(output, source)
+    assert posted_once(output)
+
+
+def test_several_workflows_run_one_after_the_other_within_a_shard(server: str, source: Path, tmp_path: Path) -> None:
+    both = [workflow(server, task) for task in ("remove", "extract")]
+    summary = go(server, source, asked(tmp_path / "out"), used=both)
+    found = [(row["source_path"], row["task"]) for row in rows(tmp_path / "out")]
+    names = sorted(path.name for path in source.glob("photo???.png"))
+    assert found == [(name, task) for name in names for task in ("remove", "extract")]
+    assert summary.kept == 2 * PHOTOS
+    task_of = {row["key"]: row["task"] for row in rows(tmp_path / "out")}
+    ended = sorted(helpers.table(tmp_path / "out", "telemetry"), key=lambda row: float(row["finished_at"]))
+    assert [task for task, _ in groupby(task_of[row["key"]] for row in ended)] == ["remove", "extract"] * 3
 
 
 def test_another_layout_writes_all_shards_again_and_edits_nothing(
