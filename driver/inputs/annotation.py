@@ -9,7 +9,7 @@ from __future__ import annotations
 import codecs
 import io
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
@@ -45,6 +45,7 @@ class AnnotationReader(PhotoFiles):
     def __init__(self, given: Input):
         super().__init__(given.photos)
         self._input = given
+        self._passed: dict[str, _Passed] = {}
 
     def remedy(self, photo: Photo) -> str:
         return "add one to segmentation.object of its annotation, or leave the photo out"
@@ -78,7 +79,8 @@ class AnnotationReader(PhotoFiles):
             with self._input.storage.open(file) as opened:
                 _check_encoding(opened)
                 first = True
-                for where, values in _lines(opened, skip) if lines else _items(opened):
+                passed = self._passed.setdefault(file, _Passed())
+                for where, values in _lines(opened, skip, passed) if lines else _items(opened):
                     values = [_ours(value) for value in values]
                     if first and isinstance(values[0], _Foreign):
                         raise values[0]
@@ -90,6 +92,17 @@ class AnnotationReader(PhotoFiles):
                         yield replace(photo, items=0) if number else photo
         except OSError as error:
             raise InputError(unreadable(error)) from None
+
+
+
+@dataclass
+class _Passed:
+    """How far in a file of lines somebody came who passed over them: others need not count these again."""
+
+    items: int = 0
+    lines: int = 0
+    place: int = 0
+    """In bytes."""
 
 
 class _Foreign(InputError):
@@ -142,13 +155,14 @@ def _check_encoding(file: BinaryIO) -> None:
     file.seek(3 if start == codecs.BOM_UTF8 else 0)
 
 
-def _lines(file: BinaryIO, skip: Skip) -> Iterator[tuple[str, list[Any]]]:
+def _lines(file: BinaryIO, skip: Skip, passed: _Passed) -> Iterator[tuple[str, list[Any]]]:
     """The objects of each line of a file, most often one, and where it stands; a broken line costs only itself.
 
     Args:
         skip: lines that are passed over, but for the first, whose object may speak for the file.
+        passed: where others came who passed over lines of it; told on.
     """
-    number = 0
+    items = number = 0
     while line := file.readline(MAX_BYTES + 1):
         number += 1
         if len(line) > MAX_BYTES:
@@ -159,7 +173,16 @@ def _lines(file: BinaryIO, skip: Skip) -> Iterator[tuple[str, list[Any]]]:
             continue
         else:
             yield f", line {number}", _objects(line)
-        number += _pass_lines(file, skip)
+        items += 1
+        if items < passed.items <= items + skip.left:
+            skip.pass_some(passed.items - items)
+            items, number = passed.items, passed.lines
+            file.seek(passed.place)
+        if wanted := skip.left:
+            number += _pass_lines(file, skip)
+            items += wanted - skip.left
+        if wanted and items > passed.items:
+            passed.items, passed.lines, passed.place = items, number, file.tell()
 
 
 def _objects(line: bytes) -> list[Any]:
