@@ -9,7 +9,7 @@ from __future__ import annotations
 import codecs
 import io
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
@@ -26,7 +26,7 @@ from ..errors import RunError
 from . import foreign
 from .find import Input
 from .folder import PhotoFiles
-from .photo import InputError, Photo, Skip
+from .photo import InputError, Mark, Marks, Photo, Skip
 from .records import read_record
 from .storage import unreadable
 
@@ -45,7 +45,7 @@ class AnnotationReader(PhotoFiles):
     def __init__(self, given: Input):
         super().__init__(given.photos)
         self._input = given
-        self._passed: dict[str, _Passed] = {}
+        self._marks: dict[str, Marks] = {}
 
     def remedy(self, photo: Photo) -> str:
         return "add one to segmentation.object of its annotation, or leave the photo out"
@@ -79,8 +79,8 @@ class AnnotationReader(PhotoFiles):
             with self._input.storage.open(file) as opened:
                 _check_encoding(opened)
                 first = True
-                passed = self._passed.setdefault(file, _Passed())
-                for where, values in _lines(opened, skip, passed) if lines else _items(opened):
+                marks = self._marks.setdefault(file, Marks())
+                for where, values in _lines(opened, skip, marks) if lines else _items(opened):
                     values = [_ours(value) for value in values]
                     if first and isinstance(values[0], _Foreign):
                         raise values[0]
@@ -93,16 +93,6 @@ class AnnotationReader(PhotoFiles):
         except OSError as error:
             raise InputError(unreadable(error)) from None
 
-
-
-@dataclass
-class _Passed:
-    """How far in a file of lines somebody came who passed over them: others need not count these again."""
-
-    items: int = 0
-    lines: int = 0
-    place: int = 0
-    """In bytes."""
 
 
 class _Foreign(InputError):
@@ -155,12 +145,12 @@ def _check_encoding(file: BinaryIO) -> None:
     file.seek(3 if start == codecs.BOM_UTF8 else 0)
 
 
-def _lines(file: BinaryIO, skip: Skip, passed: _Passed) -> Iterator[tuple[str, list[Any]]]:
+def _lines(file: BinaryIO, skip: Skip, marks: Marks) -> Iterator[tuple[str, list[Any]]]:
     """The objects of each line of a file, most often one, and where it stands; a broken line costs only itself.
 
     Args:
         skip: lines that are passed over, but for the first, whose object may speak for the file.
-        passed: where others came who passed over lines of it; told on.
+        marks: where others came who passed over lines of it; it adds where it comes to.
     """
     items = number = 0
     while line := file.readline(MAX_BYTES + 1):
@@ -174,15 +164,16 @@ def _lines(file: BinaryIO, skip: Skip, passed: _Passed) -> Iterator[tuple[str, l
         else:
             yield f", line {number}", _objects(line)
         items += 1
-        if items < passed.items <= items + skip.left:
-            skip.pass_some(passed.items - items)
-            items, number = passed.items, passed.lines
-            file.seek(passed.place)
-        if wanted := skip.left:
-            number += _pass_lines(file, skip)
-            items += wanted - skip.left
-        if wanted and items > passed.items:
-            passed.items, passed.lines, passed.place = items, number, file.tell()
+        if not skip.left:
+            continue
+        if (mark := marks.last(items + skip.left)).items > items:
+            skip.pass_some(mark.items - items)
+            items, number = mark.items, mark.parts
+            file.seek(mark.place)
+        wanted = skip.left
+        number += _pass_lines(file, skip)
+        items += wanted - skip.left
+        marks.add(Mark(items, number, file.tell()))
 
 
 def _objects(line: bytes) -> list[Any]:
