@@ -361,7 +361,8 @@ class _Flow:
             following: list[Stage] | None = [stage]
             while following and len(following) == 1 and self._planned(following[0]):
                 following = next(self._due, None)
-            self.rest = following
+            if following and len(following) > 1:
+                self.rest = following
         except Unwanted:
             pass
         except BaseException as error:
