@@ -417,7 +417,8 @@ class TestPortions:
         first, *_, again, last = take(pool, 9)
         assert (first.sample.key, again.sample.key) == ("k0", "k0")
         pool.fail(last, SampleFailure("edit", "ValueError", "no"))
-        pool.returned([first, again])
+        pool.returned([first])
+        pool.returned([again])
         assert [item.identity for item in take(pool, 9)] == [first.identity, again.identity]
         assert [one.portion.journal.counts()["failed"] for one in (first, again)] == [0, 1]
 
