@@ -77,8 +77,11 @@ class OpenShard:
         """
         self.order, self.cut = order, order.cut
         self.part = Part.of_shard(output, order.cut.index)
-        if not self.part.here:
-            self._take_over()
+        if not self.part.here and committed(self.part).cut.whole:
+            raise RunError(
+                f"{output}: shard {self.part.name} was made on another machine, and something is to be done in it again: run "
+                "this there, or use another --output"
+            )
         with disk_errors(output):
             self.part.work.mkdir(parents=True, exist_ok=True)
             self.part.journal.parent.mkdir(exist_ok=True)
@@ -88,20 +91,6 @@ class OpenShard:
         self.journal = Journal(self.part.journal)
         self.journal.set("run_id", run_id)
         self.spool = ShardSpool(self.part.work / "spool", broken_off)
-
-    def _take_over(self) -> None:
-        """Begins a shard anew that another machine left open.
-
-        Raises:
-            RunError: it left it whole, and its journal and rows are there.
-        """
-        if committed(self.part).cut.whole:
-            raise RunError(
-                f"{self.part.output}: shard {self.part.name} was made on another machine, and something is to be done in it "
-                "again: run this there, or use another --output"
-            )
-        self.part.commit.unlink()
-        self.part.elsewhere.unlink()
 
     @property
     def outdated(self) -> bool:

@@ -204,7 +204,7 @@ class Shards:
 
     def _usable(self, cut: Shard) -> int:
         part = Part.of_shard(self._run.folder.path, cut.index)
-        if not part.here:
+        if not part.journal.exists():  # another machine made it
             return committed(part).totals.samples
         with closing(Journal(part.journal)) as journal:
             return usable(journal)
