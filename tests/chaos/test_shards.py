@@ -136,14 +136,9 @@ def go(
         folder.close()
 
 
-def rows(output: Path, config: str = "data") -> list[dict[str, Any]]:
-    """All rows of a config, in order."""
-    return [row for path in sorted((output / config).rglob("*.parquet")) for row in pq.read_table(path).to_pylist()]
-
-
 def kept_once(output: Path, source: Path) -> None:
     """Every sample is kept, once, in the input's order, and nothing is left open."""
-    assert [row["key"] for row in rows(output)] == scene.expected(source)
+    assert [row["key"] for row in helpers.rows(output)] == scene.expected(source)
     assert [(one.index, one.cut.whole) for one in commits(output)] == [(index, True) for index in range(3)]
     assert not (output / ".work").exists()
 
@@ -188,14 +183,14 @@ def test_a_run_that_is_done_needs_no_server(server: str, source: Path, tmp_path:
     finally:
         folder.close()
     go(server, source, options)
-    assert [row["key"] for row in rows(options.output)] == scene.expected(source)
+    assert [row["key"] for row in helpers.rows(options.output)] == scene.expected(source)
 
 
 def test_stopped_it_leaves_what_is_done_and_goes_on(server: str, posts: Posts, source: Path, tmp_path: Path) -> None:
     output, stop = tmp_path / "out", StopRequest()
     posts.at[13] = stop.request
     summary = go(server, source, asked(output, samples_per_prompt=1), stop)
-    done = [row["key"] for row in rows(output)]
+    done = [row["key"] for row in helpers.rows(output)]
     assert done == scene.expected(source)[: len(done)]
     assert 13 <= len(done) < 20
     assert [one.cut.whole for one in commits(output)][:2] == [True, False]
@@ -243,7 +238,7 @@ def test_a_limit_goes_over_all_shards_and_may_be_raised(limit: int, server: str,
     output = tmp_path / "out"
     for most in (limit, limit, 17):
         summary = go(server, source, asked(output, limit=most))
-        assert [row["key"] for row in rows(output)] == scene.expected(source)[:most]
+        assert [row["key"] for row in helpers.rows(output)] == scene.expected(source)[:most]
         assert summary.samples == most
 
 
@@ -257,7 +252,7 @@ def test_a_photo_that_stands_in_two_shards_is_edited_once(server: str, tmp_path:
     options = asked(output, shard_size=2, image_root=str(photos))
     for _ in range(2):
         summary = go(server, listed, options)
-        assert [row["source_path"] for row in rows(output)] == ["photo000.png", "photo001.png", "photo002.png"]
+        assert [row["source_path"] for row in helpers.rows(output)] == ["photo000.png", "photo001.png", "photo002.png"]
         assert [row["error_type"] for row in helpers.table(output, "skipped")] == ["DuplicateSample"]
         assert (summary.kept, summary.skipped) == (3, 1)
 
@@ -311,11 +306,11 @@ def test_an_interrupt_waits_for_no_shard_to_be_written(
 def test_several_workflows_run_one_after_the_other_within_a_shard(server: str, source: Path, tmp_path: Path) -> None:
     both = [workflow(server, task) for task in ("remove", "extract")]
     summary = go(server, source, asked(tmp_path / "out"), used=both)
-    found = [(row["source_path"], row["task"]) for row in rows(tmp_path / "out")]
+    found = [(row["source_path"], row["task"]) for row in helpers.rows(tmp_path / "out")]
     names = sorted(path.name for path in source.glob("photo???.png"))
     assert found == [(name, task) for name in names for task in ("remove", "extract")]
     assert summary.kept == 2 * PHOTOS
-    task_of = {row["key"]: row["task"] for row in rows(tmp_path / "out")}
+    task_of = {row["key"]: row["task"] for row in helpers.rows(tmp_path / "out")}
     ended = sorted(helpers.table(tmp_path / "out", "telemetry"), key=lambda row: float(row["finished_at"]))
     assert [task for task, _ in groupby(task_of[row["key"]] for row in ended)] == ["remove", "extract"] * 3
 
@@ -345,7 +340,7 @@ def test_of_a_changed_input_only_what_is_new_is_edited(
     helpers.make_photo(source / "photo012b.png", 77)
     summary = go(server, source, asked(output, samples_per_prompt=1, keep_stale=keep))
     assert posts.prompts == prompts + 1
-    found = [row["key"] for row in rows(output)]
+    found = [row["key"] for row in helpers.rows(output)]
     now = scene.expected(source)
     assert (summary.kept, sorted(found)) == (25 + keep, sorted({*now, *(known if keep else ())}))
     assert [one.cut.items for one in commits(output)] == [9, 11, 5]
