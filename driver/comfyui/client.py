@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -16,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from comfy_nodes.core import run_files
 from comfy_nodes.core.ingredients import ROUTE, Ingredients
+from comfy_nodes.core.records import SavedFile
 from comfy_nodes.core.services import redaction
 
 from ..errors import PromptRefused, RunError, ServerFault, ServerLocked
@@ -200,6 +202,14 @@ class ComfyServer:
         if answer.status != 200:
             raise ServerFault(f"{self.url} answered {answer.status} for {filename}")
         return answer.data
+
+    def picture(self, image: SavedFile) -> bytes | Path:
+        """A picture that a sink saved: its bytes, or where it lies on a disk of ours.
+
+        Raises:
+            FileNotFoundError: the server does not have it.
+        """
+        return self.fetch(image.filename, image.subfolder, image.type)
 
     def discard(self, files: run_files.RunFiles) -> int | None:
         """Has the server delete files of a run's that are home.
