@@ -239,9 +239,9 @@ class ComfyServer:
         ]
         return {item.name: item.size for item in found}
 
-    def forget(self, prompt_id: str) -> None:
-        """Deletes the prompt from the server's history, whose memory it holds."""
-        self._post("/history", {"delete": [prompt_id]})
+    def forget(self, *prompt_ids: str) -> None:
+        """Deletes prompts from the server's history, whose memory they hold."""
+        self._post("/history", {"delete": prompt_ids})
 
     def cancel(self, prompt_ids: list[str]) -> None:
         """Cancels prompts of ours, queued or running; nobody else's."""

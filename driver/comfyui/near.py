@@ -15,6 +15,9 @@ from comfy_nodes.core.whole_files import write_whole
 from ..errors import ServerFault
 from .client import FILES, ComfyServer
 
+REMEMBERED = 16
+"""Ended prompts that a server of our own may remember. Ours: a request each costs a tenth of all that a sample costs us."""
+
 
 class NearServer(ComfyServer):
     """A server of our own, whose folders lie in one of ours. Their names in it are ComfyUI's: input, output, temp."""
@@ -22,6 +25,7 @@ class NearServer(ComfyServer):
     def __init__(self, url: str, folder: Path):
         super().__init__(url)
         self._folder = folder
+        self._over: list[str] = []
 
     def upload(self, data: bytes, filename: str, subfolder: str, place: Literal["temp", "input"] = "temp") -> str:
         path = self._folder / place / subfolder / filename
@@ -44,6 +48,13 @@ class NearServer(ComfyServer):
         if len(data) > FILES.size:
             raise ServerFault(f"{path} has more than {FILES.size >> 20} MB")
         return data
+
+    def forget(self, *prompt_ids: str) -> None:
+        """As of any server, but many at a time: what it remembers at its end goes with it."""
+        self._over += prompt_ids
+        if len(self._over) >= REMEMBERED:
+            over, self._over = self._over, []
+            super().forget(*over)
 
     def picture(self, image: SavedFile) -> Path:
         """Where it lies, to be moved from there."""
