@@ -6,10 +6,12 @@ and writes an upload into the file that it finds under its name, which a hard li
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 from comfy_nodes.core.records import SavedFile
+from comfy_nodes.core.run_files import SinkFolder
 from comfy_nodes.core.whole_files import write_whole
 
 from ..errors import ServerFault
@@ -35,6 +37,9 @@ class NearServer(ComfyServer):
         except OSError as error:
             raise ServerFault(f"{path} cannot be written ({error.strerror})") from None
         return f"{subfolder}/{filename} [{place}]"
+
+    def fetch_ahead(self, run_id: str, samples: Sequence[SinkFolder]) -> None:
+        """Nothing is far."""
 
     def fetch(self, filename: str, subfolder: str, kind: str = "output") -> bytes:
         path = self._folder / kind / subfolder / filename
