@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -137,6 +138,24 @@ def comfyui(source: Path, folder: Path, *options: str) -> ServerProcess:
         "--database-url", "sqlite:///:memory:", "--disable-api-nodes", "--disable-metadata", "--cache-lru", "64", *options,
     ]  # fmt: skip
     return ServerProcess(command, port, folder, source)
+
+
+def with_bench_nodes(source: Path, folder: Path) -> Path:
+    """A ComfyUI that has the benchmark's nodes, for servers that the driver starts itself.
+
+    Args:
+        source: ComfyUI's folder, which stays as it is.
+        folder: where the other one is made: links to what is in the first, but for its files and its custom_nodes.
+    """
+    packs = folder / "custom_nodes"
+    packs.mkdir(parents=True)
+    (packs / "editpairs-bench").symlink_to(REPOSITORY / "benchmarks" / "nodes", target_is_directory=True)
+    for entry in source.iterdir():
+        if entry.is_file():  # ComfyUI looks for its folders beside the files that it runs
+            shutil.copyfile(entry, folder / entry.name)
+        elif entry.name not in (packs.name, "models"):
+            (folder / entry.name).symlink_to(entry, target_is_directory=True)
+    return folder
 
 
 def fake_comfyui(object_info: Path, folder: Path, *options: object) -> ServerProcess:

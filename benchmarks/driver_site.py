@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.driver_command import Run, drive
 from benchmarks.driver_inputs import make_photos
-from benchmarks.driver_servers import ServerProcess, comfyui, fake_comfyui
+from benchmarks.driver_servers import ServerProcess, comfyui, fake_comfyui, with_bench_nodes
 from driver.comfyui.own import find_comfyui
 from tests.vlm.endpoint import Endpoint, Say
 
@@ -96,8 +96,13 @@ class Site:
         return self.folder / f"out{self.seed()}"
 
     def drive(self, workflow: str, photos: Path, urls: list[str], *options: object) -> Run:
-        """Runs the command with one of the benchmark's graphs to its end."""
-        return drive(self.output(), *self._options(workflow, photos, urls), *options)
+        """Runs the command with one of the benchmark's graphs to its end.
+
+        Args:
+            urls: none for a server that it starts itself.
+        """
+        comfyui = None if urls else self._comfyui()
+        return drive(self.output(), *self._options(workflow, photos, urls), *options, comfyui=comfyui)
 
     def events(self, what: str) -> list[dict[str, Any]]:
         """What the nodes of the first real server noted so far."""
@@ -105,14 +110,17 @@ class Site:
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         return [event for event in map(json.loads, lines) if event["what"] == what]
 
+    def _comfyui(self) -> Path:
+        folder = self.folder / "ComfyUI"
+        return folder if folder.exists() else with_bench_nodes(find_comfyui(), folder)
+
     def _options(self, workflow: str, source: Path, urls: list[str]) -> list[object]:
         return [
             "--workflow",
             NODES / f"{workflow}.json",
             "--input",
             source,
-            "--server",
-            ",".join(urls),
+            *(("--server", ",".join(urls)) if urls else ()),
             "--seed",
             self.seed(),
         ]
