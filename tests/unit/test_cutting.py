@@ -191,10 +191,20 @@ FORMER = [f"p{number:02}" for number in range(12)]
         (FORMER[1:], [0, 2, 5, 8]),
         ([*FORMER[:3], *FORMER[4:]], [0, 3, 5, 8]),
         ([*FORMER[:3], *FORMER[6:]], [0, 3, 3, 6]),
+        ([FORMER[0], *FORMER[5:]], [0, 2, 2, 5]),
         ([*FORMER, "new"], [0, 3, 6, 9, 12]),
         (FORMER[:6], [0, 3, 6, 6]),
     ],
-    ids=["put before", "put between", "first gone", "a border gone", "a shard gone", "put behind", "end gone"],
+    ids=[
+        "put before",
+        "put between",
+        "first gone",
+        "a border gone",
+        "a shard gone",
+        "more gone",
+        "put behind",
+        "end gone",
+    ],
 )
 def test_borders_follow_their_photos(names: list[str], starts: list[int], tmp_path: Path) -> None:
     path = tmp_path / "list.jsonl"
