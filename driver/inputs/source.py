@@ -252,8 +252,12 @@ class Source:
 
     def _photos(self, use: str, task: str, edited: bool, shard: Shard | None) -> Iterator[Photo]:
         if shard is None:
-            return self._reader.photos(task, edited)
-        return self._cursor(use, shard.task, shard.edited, shard.start).take(shard.items)
+            yield from self._reader.photos(task, edited)
+            return
+        cursor = self._cursor(use, shard.task, shard.edited, shard.start)
+        del self._cursors[use]  # where it breaks, nobody goes on
+        yield from cursor.take(shard.items)
+        self._cursors[use] = cursor
 
     def _cursor(self, use: str, task: str, edited: bool, place: int) -> Cursor:
         """The cursor of one use, at a place in the input: shard behind shard it goes on, and begins anew to go back."""
@@ -261,7 +265,7 @@ class Source:
         if cursor is None or cursor.place > place:
             cursor = Cursor(partial(self._reader.photos, task, edited))
         cursor.go(place)
-        self._cursors[use] = cursor  # where it broke, nobody goes on
+        self._cursors[use] = cursor
         return cursor
 
     def _starts(

@@ -297,3 +297,17 @@ def test_members_that_were_passed_over_are_not_walked_again(tmp_path: Path, monk
     assert len(walked) == 40
     assert ids(planned(source, last)) == [f"a.tar/{number}.jpg" for number in range(16, 20)]
     assert len(walked) == 40 + 8
+
+
+def test_a_plan_that_was_broken_off_hides_nothing_from_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "list.jsonl"
+    numbered(path, *FORMER)
+    source = Source(path)
+    shards = list(source.shards(5, AIMS))
+    begun = source.plan(AIMS, "all", 0, shard=shards[1])
+    next(begun)
+    begun.close()
+    assert [ids(planned(source, shard)) for shard in shards[1:]] == [
+        [f"{name}.jpg" for name in FORMER[5:10]],
+        [f"{name}.jpg" for name in FORMER[10:]],
+    ]
