@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 import signal
+import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -31,7 +32,6 @@ from driver.dataset.spool import Spool
 from driver.errors import RunError
 from driver.graph.file import WorkflowFile
 from driver.inputs.source import Source
-from driver.journal import Journal
 from driver.options import RunOptions
 from driver.pipeline.dry_run import Scope
 from driver.pipeline.folder import OutputFolder
@@ -413,13 +413,15 @@ def test_killed_with_two_shards_in_flight(driver: Patched, fake: Fakes, source: 
 
 
 def in_flight(output: Path) -> int:
-    """In how many shards the prompt is that holds most."""
+    """In how many shards the prompt is that holds most; looks without writing."""
     found: dict[str, set[int]] = {}
     for index in range(2):
         path = Part.of_shard(output, index).journal
         if not path.exists():
             return 0
-        with closing(Journal(path)) as journal:
-            for left in journal.submissions():
-                found.setdefault(left.prompt_id, set()).add(index)
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)) as journal:
+            posted = "SELECT prompt_id FROM samples WHERE state = 'pending' AND prompt_id IS NOT NULL"
+            with suppress(sqlite3.OperationalError):  # it is just being made
+                for (prompt_id,) in journal.execute(posted):
+                    found.setdefault(prompt_id, set()).add(index)
     return max(map(len, found.values()), default=0)

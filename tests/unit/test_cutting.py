@@ -191,10 +191,20 @@ FORMER = [f"p{number:02}" for number in range(12)]
         (FORMER[1:], [0, 2, 5, 8]),
         ([*FORMER[:3], *FORMER[4:]], [0, 3, 5, 8]),
         ([*FORMER[:3], *FORMER[6:]], [0, 3, 3, 6]),
+        ([FORMER[0], *FORMER[5:]], [0, 2, 2, 5]),
         ([*FORMER, "new"], [0, 3, 6, 9, 12]),
         (FORMER[:6], [0, 3, 6, 6]),
     ],
-    ids=["put before", "put between", "first gone", "a border gone", "a shard gone", "put behind", "end gone"],
+    ids=[
+        "put before",
+        "put between",
+        "first gone",
+        "a border gone",
+        "a shard gone",
+        "more gone",
+        "put behind",
+        "end gone",
+    ],
 )
 def test_borders_follow_their_photos(names: list[str], starts: list[int], tmp_path: Path) -> None:
     path = tmp_path / "list.jsonl"
@@ -287,3 +297,17 @@ def test_members_that_were_passed_over_are_not_walked_again(tmp_path: Path, monk
     assert len(walked) == 40
     assert ids(planned(source, last)) == [f"a.tar/{number}.jpg" for number in range(16, 20)]
     assert len(walked) == 40 + 8
+
+
+def test_a_plan_that_was_broken_off_hides_nothing_from_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "list.jsonl"
+    numbered(path, *FORMER)
+    source = Source(path)
+    shards = list(source.shards(5, AIMS))
+    begun = source.plan(AIMS, "all", 0, shard=shards[1])
+    next(begun)
+    begun.close()
+    assert [ids(planned(source, shard)) for shard in shards[1:]] == [
+        [f"{name}.jpg" for name in FORMER[5:10]],
+        [f"{name}.jpg" for name in FORMER[10:]],
+    ]
