@@ -58,6 +58,8 @@ class Asked:
     """What each took."""
     total: float
     """From the first question to the last answer."""
+    cpu: float
+    """Processor seconds of the server meanwhile."""
     requests: int
     """How many reached the endpoint."""
 
@@ -93,6 +95,7 @@ class Bench:
         return Asked(
             seconds=[event["ended"] - event["begun"] for event in events],
             total=max(event["ended"] for event in events) - min(event["begun"] for event in events),
+            cpu=max(event["cpu_ended"] for event in events) - min(event["cpu_begun"] for event in events),
             requests=len(self._endpoint.requests) - before,
         )
 
@@ -153,6 +156,7 @@ def measure(bench: Bench) -> dict[str, float]:
     return {
         "ask_64_s": ask_alone(),
         "write_64_s": wide.total,
+        "write_64_cpu_s": wide.cpu,
         "write_64_with_photos_s": fresh.total,
         "write_64_by_8_vs_ideal": narrow.total / (SAMPLES / 8 * CALL_SECONDS),
         "calls_second_run": float(again.requests),

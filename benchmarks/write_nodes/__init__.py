@@ -12,7 +12,7 @@ import folder_paths
 from comfy_api.latest import ComfyExtension, io
 
 EVENTS = "questions.jsonl"
-"""In ComfyUI's output folder: a line with `begun` and `ended`, in seconds, for each question."""
+"""In ComfyUI's output folder: a line for each question with when it `begun` and `ended`, in seconds of the clock and of this process's processor time."""
 
 Vlm = io.Custom("EDITPAIRS_VLM")
 
@@ -25,9 +25,15 @@ class _Timed:
         self._vlm = vlm
 
     async def ask(self, questions: Sequence[Any]) -> list[Any]:
-        begun = time.time()
+        begun, cpu_begun = time.time(), time.process_time()
         answers: list[Any] = await self._vlm.ask(questions)
-        line = {"begun": begun, "ended": time.time(), "kinds": [type(answer).__name__ for answer in answers]}
+        line = {
+            "begun": begun,
+            "ended": time.time(),
+            "cpu_begun": cpu_begun,
+            "cpu_ended": time.process_time(),
+            "kinds": [type(answer).__name__ for answer in answers],
+        }
         folder = Path(folder_paths.get_output_directory())
         folder.mkdir(exist_ok=True)
         with (folder / EVENTS).open("a", encoding="utf-8") as file:

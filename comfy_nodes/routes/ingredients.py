@@ -13,6 +13,7 @@ import os
 import sys
 import tomllib
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,20 @@ _OURS = (__package__ or "").rpartition(".")[0]  # what our nodes' modules are in
 _NO_MODELS = ("custom_nodes", "configs")
 _NOT_RUN = frozenset({"tests", "test", "docs"})
 
+
+@dataclass(frozen=True)
+class _Named:
+    """The names that stand in a graph."""
+
+    kinds: set[str]
+    """Of nodes."""
+    weights: list[tuple[str, str, str]]
+    """Kind of node, input, value."""
+    pictures: list[str]
+    profiles: set[str]
+
+
+_latest: tuple[Graph, _Named] | None = None
 _asked: dict[bytes, asyncio.Task[Ingredients]] = {}
 _seen: dict[str, str | None] = {}
 
@@ -59,23 +74,35 @@ def of(graph: Graph) -> Ingredients:
         OSError: weights cannot be read.
     """
     version, code, prompts = _own()
-    packs = {name: _pack_code(name) for name in {str(node["class_type"]) for node in graph.values()}}
-    weights = {
-        choice: _content(node["class_type"], name, choice)
-        for node in graph.values()
-        for name, choice in weights_named(node)
-    }
+    named = _named_in(graph)
+    packs = {name: _pack_code(name) for name in named.kinds}
+    weights = {choice: _content(kind, name, choice) for kind, name, choice in named.weights}
     _forget_replaced(weights)
-    asked = {name: _profile(name) for name in profiles_named(graph)}
+    asked = {name: _profile(name) for name in named.profiles}
     return Ingredients(
         version=version,
         code=code,
         prompts=prompts,
         packs={name: content for name, content in packs.items() if content},
         weights=weights,
-        pictures={name: _picture(name) for node in graph.values() for name in pictures_named(node)},
+        pictures={name: _picture(name) for name in named.pictures},
         profiles=asked,
     )
+
+
+def _named_in(graph: Graph) -> _Named:
+    """What a graph names. Each sample of a pack asks of the pack's one graph, which ComfyUI never changes."""
+    global _latest
+    latest = _latest  # another thread may ask of another graph
+    if latest is None or latest[0] is not graph:
+        named = _Named(
+            kinds={str(node["class_type"]) for node in graph.values()},
+            weights=[(node["class_type"], *named) for node in graph.values() for named in weights_named(node)],
+            pictures=[name for node in graph.values() for name in pictures_named(node)],
+            profiles=profiles_named(graph),
+        )
+        latest = _latest = (graph, named)
+    return latest[1]
 
 
 def basis(sample: EditSample, graph: Graph | None) -> Basis:

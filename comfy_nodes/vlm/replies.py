@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -47,6 +48,7 @@ MAX_SHOWN_ERRORS = 6
 """Complaints about a reply's shape that the model is shown. Ours."""
 
 
+@lru_cache(maxsize=256)
 def ask_for_json(shape: type[BaseModel]) -> str:
     """The paragraph that asks for a shape in words, where the service does not enforce it."""
     schema = json.dumps(shape.model_json_schema(), ensure_ascii=False, separators=(",", ":"))

@@ -18,6 +18,7 @@ from ..monitor.listeners import Reporter
 from ..samples import Sample
 from ..stopping import StopRequest
 from .harvest import Harvest
+from .pack_size import Shares
 from .portion import Portion, Supply
 from .prompts import Flight, Posted, sink_folder
 from .queue import Item, SampleQueue
@@ -57,7 +58,7 @@ class Pool:
         self.stage = stage
         self.reporter = reporter
         self.stop = stop
-        self.servers = servers
+        self.shares = Shares(servers)
         self._attempts = attempts
         self._room = room
         self._paused = ""
@@ -173,7 +174,7 @@ class Pool:
             elif posted.journal.done(posted.key, harvest.rows, transfer_s):
                 self._done += 1
                 self.reporter.finished(server, posted.item.sample, [row.verdict for row in harvest.rows], seconds)
-                posted.item.portion.finished()
+                self.queue.finished(posted.item.portion)
 
     def _made_otherwise(self, server: str, posted: Posted, why: str) -> None:
         """Its rows must not stand beside the run's: a server's fault, and the end of the run where there is no other."""
@@ -243,7 +244,7 @@ class Pool:
         self.reporter.failed(item.sample, failure)
         if not failure.skipped:
             self._note(failure)
-        item.portion.finished()
+        self.queue.finished(item.portion)
 
     def _note(self, failure: SampleFailure) -> None:
         """Breaks the run off where everything fails the same way."""

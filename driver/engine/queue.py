@@ -73,6 +73,8 @@ class SampleQueue:
         """The one in hand."""
         self._behind, self._drained = BEFORE_ALL, True
         self._held = frozenset[str]()
+        self._out = 0
+        """How many servers have."""
         self._begin_next()
 
     @property
@@ -80,6 +82,11 @@ class SampleQueue:
         """How many samples wait, or are with a server and not finished, at most."""
         with self._lock:
             return sum(one.left for one in self._open) + self._supply.waiting
+
+    @property
+    def waiting(self) -> int:
+        """How many no server has, at most."""
+        return max(1, self.left - self._out)
 
     @property
     def over(self) -> bool:
@@ -109,6 +116,7 @@ class SampleQueue:
         with self._lock:
             came_back = self._came_back(server, others)
             if came_back and came_back[0].alone:
+                self._out += 1
                 return came_back[:1]
             first = came_back[0] if came_back else self._peek()
             if first is None:
@@ -118,13 +126,22 @@ class SampleQueue:
                 came_back += more
             while len(came_back) < wanted and self._peek() is not None:
                 came_back.append(self._chunk.popleft())
+            self._out += len(came_back)
             return came_back
 
     def put_back(self, items: list[Item]) -> None:
         """They are to be tried again, soon; what waits already is not put back twice."""
         with self._lock:
             waiting = {item.identity for item in self._back}
-            self._back.extend(item for item in items if item.identity not in waiting)
+            again = [item for item in items if item.identity not in waiting]
+            self._back.extend(again)
+            self._out -= len(again)
+
+    def finished(self, portion: Portion) -> None:
+        """A sample of a portion has an end."""
+        with self._lock:
+            self._out -= 1
+        portion.finished()
 
     def _came_back(self, server: str, others: bool, together: bool = False) -> list[Item]:
         for item in self._back:
@@ -154,6 +171,7 @@ class SampleQueue:
             return False
         self._portion, self._behind, self._drained = portion, BEFORE_ALL, False
         self._held = self._held_of(portion)
+        self._out += len(self._held)
         self._open.append(portion)
         portion.opened()
         return True

@@ -123,7 +123,7 @@ class Worker:
         if self._health.canary:
             return 1
         width, height = first.annotation.size or (0, 0)
-        return self._station.size.next(width * height, self._pool.queue.left, self._pool.servers)
+        return self._station.size.next(width * height, self._pool.queue.waiting, self._pool.shares)
 
     def _submit(self, items: list[Item]) -> None:
         station = self._station

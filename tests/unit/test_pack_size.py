@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from driver.engine.pack_size import FIRST, MOST, PackSize
+from driver.engine.pack_size import FIRST, MOST, PackSize, Shares
 
 PLENTY = 10**12
 SMALL = 256 * 256
@@ -13,27 +13,27 @@ SMALL = 256 * 256
 def test_where_packing_gains_nothing_each_sample_has_its_own_prompt() -> None:
     size = PackSize(None, gains=False, free_memory=PLENTY)
     size.went_well(1, 1.0)
-    assert size.next(SMALL, 1000, 1) == 1
+    assert size.next(SMALL, 1000, Shares(1)) == 1
 
 
 def test_it_grows_while_all_goes_well_and_halves_on_failure() -> None:
     size = PackSize(None, gains=True, free_memory=PLENTY)
-    assert size.next(SMALL, 1000, 1) == FIRST
+    assert size.next(SMALL, 1000, Shares(1)) == FIRST
     size.went_well(FIRST, 1.0)
-    assert size.next(SMALL, 1000, 1) == 2 * FIRST
+    assert size.next(SMALL, 1000, Shares(1)) == 2 * FIRST
     size.went_well(2 * FIRST, 1.0)
     size.went_well(4 * FIRST, 1.0)
-    assert size.next(SMALL, 1000, 1) == MOST
+    assert size.next(SMALL, 1000, Shares(1)) == MOST
     for _ in range(3):
-        size.failed(size.next(SMALL, 1000, 1))
-    assert size.next(SMALL, 1000, 1) <= MOST // 8
+        size.failed(size.next(SMALL, 1000, Shares(1)))
+    assert size.next(SMALL, 1000, Shares(1)) <= MOST // 8
 
 
 def test_packs_that_fail_for_ever_end_at_one() -> None:
     size = PackSize(64, gains=True, free_memory=PLENTY)
     for _ in range(10):
-        size.failed(size.next(SMALL, 1000, 1))
-    assert size.next(SMALL, 1000, 1) == 1
+        size.failed(size.next(SMALL, 1000, Shares(1)))
+    assert size.next(SMALL, 1000, Shares(1)) == 1
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_memory_and_time_bound_it(pixels: int, seconds: float | None, memory: in
     size = PackSize(None, gains=True, free_memory=memory)
     if seconds:
         size.went_well(1, seconds)
-    assert size.next(pixels, 1000, 1) == most
+    assert size.next(pixels, 1000, Shares(1)) == most
 
 
 def test_the_failure_rate_bounds_it() -> None:
@@ -57,11 +57,36 @@ def test_the_failure_rate_bounds_it() -> None:
         for _ in range(3):
             size.went_well(16, None)
     rate = 1 / 64
-    assert size.next(SMALL, 1000, 1) * rate <= 0.25
+    assert size.next(SMALL, 1000, Shares(1)) * rate <= 0.25
 
 
-def test_the_last_samples_are_shared_between_servers() -> None:
-    size = PackSize(16, gains=True, free_memory=PLENTY)
-    assert size.next(SMALL, 20, 4) == 5
-    assert size.next(SMALL, 1, 4) == 1
-    assert PackSize(64, gains=False, free_memory=0).next(10**9, 64, 1) == 64
+@pytest.mark.parametrize(
+    ("waiting", "servers", "packs"),
+    [
+        (70, 2, [35, 35]),
+        (70, 1, [35, 35]),
+        (200, 2, [50] * 4),
+        (200, 1, [64, 64, 36, 36]),
+        (20, 4, [5] * 4),
+        (1, 4, [1]),
+        (64, 1, [64]),
+    ],
+)
+def test_the_last_packs_are_balanced(waiting: int, servers: int, packs: list[int]) -> None:
+    size, shares = PackSize(64, gains=True, free_memory=PLENTY), Shares(servers)
+    taken = []
+    while waiting:
+        taken.append(min(waiting, size.next(SMALL, waiting, shares)))
+        waiting -= taken[-1]
+    assert taken == packs
+
+
+def test_what_comes_back_is_shared_anew() -> None:
+    size, shares = PackSize(64, gains=True, free_memory=PLENTY), Shares(2)
+    assert size.next(SMALL, 70, shares) == 35
+    assert size.next(SMALL, 100, shares) == 50
+    assert size.next(SMALL, 50, shares) == 50
+
+
+def test_a_fixed_size_is_not_bounded_by_memory() -> None:
+    assert PackSize(64, gains=False, free_memory=0).next(10**9, 64, Shares(1)) == 64

@@ -109,6 +109,20 @@ def test_each_sample_goes_to_one_server_in_the_inputs_order(pool_of: Callable[..
     assert take(pool, 2) == []
 
 
+def test_what_a_server_has_does_not_wait(pool_of: Callable[..., Pool]) -> None:
+    pool = pool_of(10)
+    items = take(pool, 4)
+    assert pool.queue.waiting == 6
+    fly(pool, items)
+    pool.harvested(A, Posted(items[0], "out", 0), row(items[0].sample.key), 0.0, 1.0)
+    assert pool.queue.waiting == 6
+    pool.fail(items[1], SampleFailure("edit", "E", "m"))
+    assert pool.queue.waiting == 6
+    pool.landed(next(flight for _, flight in pool.flights.values()))
+    pool.returned(items[2:])
+    assert pool.queue.waiting == 8
+
+
 def test_samples_at_one_place_are_all_given_out(
     pool_of: Callable[..., Pool], journal: Journal, sample_of: Make
 ) -> None:

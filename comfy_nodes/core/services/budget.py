@@ -85,13 +85,15 @@ class Ledger:
 
     def reserve(self, run: str, usd: float, budget_usd: float | None) -> bool:
         """Sets `usd` aside for a request; False where it no longer fits into the budget (None: there is none)."""
+        fits = "UPDATE runs SET unsettled_usd = unsettled_usd + ? WHERE run = ?"
+        values: tuple[object, ...] = (usd, run)
+        if budget_usd is not None:
+            fits, values = f"{fits} AND usd + unsettled_usd + ? <= ?", (usd, run, usd, budget_usd)
         with self._lock:
+            if self._db.execute(fits, values).rowcount == 1:
+                return True
             self._db.execute("INSERT OR IGNORE INTO runs (run) VALUES (?)", (run,))
-            fits = "UPDATE runs SET unsettled_usd = unsettled_usd + ? WHERE run = ?"
-            if budget_usd is None:
-                return self._db.execute(fits, (usd, run)).rowcount == 1
-            bounded = f"{fits} AND usd + unsettled_usd + ? <= ?"
-            return self._db.execute(bounded, (usd, run, usd, budget_usd)).rowcount == 1
+            return self._db.execute(fits, values).rowcount == 1
 
     def settle(self, run: str, reserved_usd: float, call: Spent) -> None:
         """Puts what a request did cost in the place of its reservation."""

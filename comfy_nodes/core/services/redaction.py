@@ -43,7 +43,7 @@ _DATA_URL = re.compile(r"data:image/[a-z]+;base64,[A-Za-z0-9+/=]+")
 _ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})|(?:\\x|%|&#x)([0-9a-fA-F]{2});?|&#(\d{2,3});")
 _LETTERS = re.compile(r"[^\W_]+")
 
-_LIBRARIES = ("openai", "httpx", "httpx2", "httpcore", "httpcore2")
+_LIBRARIES = ("openai", "httpx", "httpx2", "aiohttp")
 
 _pieces: dict[str, tuple[int, frozenset[str]]] = {}
 """Of each key the length of its pieces, and all of them in all forms."""

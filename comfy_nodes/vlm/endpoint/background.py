@@ -7,18 +7,24 @@ beside edits and its connections die with their first prompt. Nodes wait here fo
 from __future__ import annotations
 
 import asyncio
+import atexit
 import sys
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 POLL_S = 0.1
 """How often it is looked whether stop was pressed. Ours: stop has to work within a second."""
 
+CLOSE_S = 1.0
+"""Seconds that closing connections may take when the process ends. Ours."""
+
 T = TypeVar("T")
 
 _starting = threading.Lock()
 _loop: asyncio.AbstractEventLoop | None = None
+_waiting: set[asyncio.Future[Any]] = set()
+_watch: asyncio.Task[type[BaseException] | None] | None = None
 
 
 async def result_of(work: Coroutine[Any, Any, T]) -> T:
@@ -37,15 +43,36 @@ async def result_of(work: Coroutine[Any, Any, T]) -> T:
         running.cancel()
 
 
+def at_exit(close: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Has `close` run on the background loop when the process ends."""
+    atexit.register(lambda: asyncio.run_coroutine_threadsafe(close(), _the_loop()).result(CLOSE_S))
+
+
 async def _until_stopped(work: Coroutine[Any, Any, T]) -> T:
-    """Looks for the stop button on the background loop, where no edit delays it."""
+    """Looks for the stop button on the background loop, where no edit delays it; one look for all that wait."""
+    global _watch
     task = asyncio.ensure_future(work)
+    if _watch is None or _watch.done():
+        _watch = asyncio.ensure_future(_stopped())
+    watch = _watch
+    _waiting.add(task)
     try:
-        while not (await asyncio.wait({task}, timeout=POLL_S))[0]:
-            _raise_if_stopped()
+        await asyncio.wait({task, watch}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done() and (interruption := watch.result()):
+            raise interruption()
         return task.result()
     finally:
+        _waiting.discard(task)
         task.cancel()
+
+
+async def _stopped() -> type[BaseException] | None:
+    """What to raise once the user has pressed stop; None when nothing waits any more."""
+    while _waiting:
+        await asyncio.sleep(POLL_S)
+        if interruption := _interruption():
+            return interruption
+    return None
 
 
 def _the_loop() -> asyncio.AbstractEventLoop:
@@ -57,9 +84,11 @@ def _the_loop() -> asyncio.AbstractEventLoop:
         return _loop
 
 
-def _raise_if_stopped() -> None:
+def _interruption() -> type[BaseException] | None:
     # Only where ComfyUI runs: there it was imported long ago, and elsewhere nobody can press stop.
     comfyui = sys.modules.get("comfy.model_management")
     # Not cleared: every other node that waits has to see it too, and ComfyUI clears it before its next prompt.
-    if comfyui is not None and comfyui.processing_interrupted():
-        raise comfyui.InterruptProcessingException()
+    if comfyui is None or not comfyui.processing_interrupted():
+        return None
+    kind: type[BaseException] = comfyui.InterruptProcessingException
+    return kind

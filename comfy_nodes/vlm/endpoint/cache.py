@@ -14,17 +14,20 @@ import logging
 import sqlite3
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
 
 from ...core.services import places
 from ...core.services.profiles import Profile
 from ...core.whole_files import move_whole
-from .. import images
 from ..asking import Question
+from .pictures import Picture
 
 FILE = "replies.sqlite"
 
@@ -38,6 +41,8 @@ LEASE_S = 20.0
 """How long a claim lasts without a sign of life; a server that was killed blocks its questions no longer. Ours."""
 HEARTBEAT_S = 5.0
 POLL_S = 0.25
+SHAPES = 256
+"""Shapes whose schema is kept; making one takes most of a millisecond. Ours."""
 BUSY_S = 5.0
 """Seconds that a writer waits for another process's write, which takes milliseconds. Ours."""
 
@@ -63,22 +68,30 @@ class CachedReply:
     """JSON of `Answer.value`."""
 
 
-def key(profile: Profile, question: Question) -> str:
+def key(profile: Profile, question: Question, pictures: Sequence[Picture]) -> str:
     """What makes two questions the same: service, model, all that is sent, and the version of the prompt.
 
     The service's address is part of it, since two of them may serve different weights under one name. The profile's
     name, its key, prices and limits are not.
+
+    Args:
+        pictures: the question's.
     """
     asked = {
         "request": REQUEST_VERSION,
         **profile.deciding(),
         "prompt": (question.prompt_id, question.prompt_version),
         "text": (question.system, question.user),
-        "images": [images.digest(pixels) for pixels in question.images],
-        "reply": question.reply.model_json_schema() if question.reply else None,
+        "images": [picture.digest for picture in pictures],
+        "reply": _schema(question.reply) if question.reply else None,
         "sampling": (question.max_tokens, question.temperature, question.seed),
     }
     return hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()
+
+
+@lru_cache(maxsize=SHAPES)
+def _schema(shape: type[BaseModel]) -> Any:
+    return shape.model_json_schema()
 
 
 class ReplyCache:
@@ -141,13 +154,13 @@ class ReplyCache:
 
         def take(db: sqlite3.Connection) -> str | None:
             now = time.time()
-            db.execute(
+            taken = db.execute(
                 "INSERT INTO claims VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE "
-                "SET owner = excluded.owner, until = excluded.until WHERE until < ?",
+                "SET owner = excluded.owner, until = excluded.until WHERE until < ? RETURNING owner",
                 (key, self._owner, now + LEASE_S, now),
-            )
-            row = db.execute("SELECT owner FROM claims WHERE key = ?", (key,)).fetchone()
-            # Given back between these two lines: free again, and tried again.
+            ).fetchone()
+            row = taken or db.execute("SELECT owner FROM claims WHERE key = ?", (key,)).fetchone()
+            # Given back between these two: free again, and tried again.
             return str(row[0]) if row else "nobody"
 
         return self._do(take)
@@ -220,33 +233,3 @@ def open_cache() -> ReplyCache:
     """This machine's replies."""
     file = places.cache_folder() / FILE
     return _opened.setdefault(file, ReplyCache(file))
-
-
-@dataclass
-class _Flight(Generic[T]):
-    task: asyncio.Task[T]
-    waiting: int = 0
-
-
-class Flights(Generic[T]):
-    """What is under way, by key."""
-
-    def __init__(self) -> None:
-        self._flights: dict[str, _Flight[T]] = {}
-
-    async def join(self, key: str, start: Callable[[], Coroutine[Any, Any, T]]) -> tuple[T, bool]:
-        """The result for `key`, and whether this call started the work. The work is cancelled when nobody waits any
-        more."""
-        flight = self._flights.get(key)
-        started = flight is None
-        if flight is None:
-            flight = self._flights[key] = _Flight(asyncio.ensure_future(start()))
-        flight.waiting += 1
-        try:
-            return await asyncio.shield(flight.task), started
-        finally:
-            flight.waiting -= 1
-            if flight.waiting == 0:
-                flight.task.cancel()
-                if self._flights.get(key) is flight:
-                    del self._flights[key]

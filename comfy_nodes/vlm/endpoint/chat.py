@@ -6,6 +6,7 @@ The client builds these; `service` sends them. What a service does not understan
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -14,22 +15,23 @@ from pydantic import BaseModel
 
 from ...core.services.budget import most_prompt_tokens
 from ...core.services.profiles import Profile
-from .. import images, replies
+from .. import replies
 from ..asking import Question
 
 SHAPES = 256
 """Shapes whose strict schema is kept; making one takes a millisecond. Ours."""
 
 
-def messages(profile: Profile, question: Question, max_pixels: int) -> list[dict[str, Any]]:
-    """The conversation so far: what the system says, then pictures of at most `max_pixels`, then the question."""
+def messages(profile: Profile, question: Question, urls: Sequence[str]) -> list[dict[str, Any]]:
+    """The conversation so far: what the system says, then pictures, then the question.
+
+    Args:
+        urls: data URLs of the question's pictures.
+    """
     text = question.user
     if question.reply is not None and profile.json_mode != "json_schema":
         text = f"{text}\n\n{replies.ask_for_json(question.reply)}"
-    pictures = [
-        {"type": "image_url", "image_url": {"url": images.data_url(pixels, max_pixels, profile.image_format)}}
-        for pixels in question.images
-    ]
+    pictures = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
     user = {"role": "user", "content": [*pictures, {"type": "text", "text": text}] if pictures else text}
     return [{"role": "system", "content": question.system}, user] if question.system else [user]
 

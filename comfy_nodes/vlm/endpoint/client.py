@@ -17,10 +17,12 @@ from ...core.services.budget import Account, OverBudget
 from ...core.services.profiles import Profile
 from .. import replies
 from ..asking import Answer, Failure, Question, Usage
-from . import background, cache, chat
-from .cache import CachedReply, Flights
+from . import background, cache, chat, pictures
+from .cache import CachedReply
 from .completions import Said
 from .faults import Fault
+from .flights import Flights
+from .pictures import Packed, Picture
 from .service import Service
 
 SHRINK = 4
@@ -66,24 +68,26 @@ class EndpointVlm:
 
     async def _ask_all(self, questions: Sequence[Question], key: str) -> list[Answer | Failure]:
         service = _service(self._profile, key)
-        return list(await asyncio.gather(*(self._ask(service, question) for question in questions)))
+        shown = zip(questions, await pictures.of(questions), strict=True)
+        return list(await asyncio.gather(*(self._ask(service, question, seen) for question, seen in shown)))
 
-    async def _ask(self, service: Service, question: Question) -> Answer | Failure:
-        fingerprint = await asyncio.to_thread(cache.key, self._profile, question)
+    async def _ask(self, service: Service, question: Question, seen: tuple[Picture, ...]) -> Answer | Failure:
+        fingerprint = cache.key(self._profile, question, seen)
         # Only runs with the same purse share a flight: one may have spent its budget and the other not.
         flight = f"{self._account.run} {self._account.budget_usd} {fingerprint}"
-        result, ours = await _flights.join(flight, lambda: self._cached_or_new(service, question, fingerprint))
+        conversation = _Conversation(self._profile, self._account, service, question, seen)
+        result, ours = await _flights.join(flight, lambda: self._cached_or_new(conversation, fingerprint))
         if ours or isinstance(result, Failure):
             return result
         return replace(result, cached=True, usage=Usage())
 
-    async def _cached_or_new(self, service: Service, question: Question, fingerprint: str) -> Answer | Failure:
-        store = cache.open_cache()
+    async def _cached_or_new(self, conversation: _Conversation, fingerprint: str) -> Answer | Failure:
+        store, question = cache.open_cache(), conversation.question
         async with store.claim(fingerprint) as kept:
             answer = _from_cache(kept, question) if kept else None
             if answer is not None:
                 return answer
-            result = await _Conversation(self._profile, self._account, service, question).answer()
+            result = await conversation.answer()
             if isinstance(result, Answer):
                 value = result.value.model_dump_json() if result.value is not None else None
                 store.put(fingerprint, question.prompt_id, CachedReply(result.model, result.text, value))
@@ -98,6 +102,8 @@ class _Conversation:
     account: Account
     service: Service
     question: Question
+    pictures: tuple[Picture, ...]
+    """The question's."""
 
     async def answer(self) -> Answer | Failure:
         try:
@@ -123,16 +129,19 @@ class _Conversation:
 
     async def _first_reply(self) -> tuple[list[dict[str, Any]], Said]:
         most = self.profile.max_image_pixels
-        messages = await asyncio.to_thread(chat.messages, self.profile, self.question, most)
+        messages = await self._messages(most)
         try:
             return messages, await self._request(messages)
         except Fault as fault:
-            if fault.kind != "VlmImageTooLarge" or not self.question.images:
+            if fault.kind != "VlmImageTooLarge" or not self.pictures:
                 raise
-        largest = max(image.shape[0] * image.shape[1] for image in self.question.images)
-        smaller = max(1, min(most, largest) // SHRINK)
-        messages = await asyncio.to_thread(chat.messages, self.profile, self.question, smaller)
+        largest = max(picture.size for picture in self.pictures)
+        messages = await self._messages(max(1, min(most, largest) // SHRINK))
         return messages, await self._request(messages)
+
+    async def _messages(self, max_pixels: int) -> list[dict[str, Any]]:
+        packing = (_packed.url(picture, max_pixels, self.profile.image_format) for picture in self.pictures)
+        return chat.messages(self.profile, self.question, await asyncio.gather(*packing))
 
     async def _request(self, messages: list[dict[str, Any]]) -> Said:
         body = chat.body(self.profile, self.question, messages)
@@ -167,6 +176,7 @@ def _from_cache(kept: CachedReply, question: Question) -> Answer | None:
     return Answer(kept.text, value, kept.model, question.prompt_version, cached=True)
 
 
+_packed = Packed()
 _flights: Flights[Answer | Failure] = Flights()
 _services: dict[tuple[str, str], Service] = {}
 

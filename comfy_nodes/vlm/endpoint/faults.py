@@ -11,11 +11,20 @@ import time
 from email.utils import mktime_tz, parsedate_tz
 from typing import Any
 
+import aiohttp
 import openai
 
 from ...core.services import redaction
 from ...core.services.profiles import Profile
 from ..asking import FailureKind
+
+_NEVER_SENT = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ConnectionTimeoutError,
+    aiohttp.ClientHttpProxyError,
+    aiohttp.InvalidURL,
+)
+"""Exceptions before the first byte of a request is sent."""
 
 LONGEST_WAIT_S = 120.0
 """A service that wants to be left alone for longer ends the question. Ours; the openai library's bound is the same."""
@@ -75,20 +84,29 @@ def of_error(error: Exception, profile: Profile) -> Fault:
     who = f"VLM profile '{profile.name}'"
     if isinstance(error, Fault):
         return error
+    if (broken := _broken(error)) is not None:
+        never_sent = isinstance(broken, _NEVER_SENT)
+        what = "cannot be reached" if never_sent else "broke off the connection"
+        message = f"{who}: {profile.base_url} {what} ({broken}); see that it runs and that base_url is right"
+        return Fault("VlmConnection", message, passes=True, may_have_cost=not never_sent)
     if isinstance(error, (TimeoutError, openai.APITimeoutError)):
         message = f"{who}: no complete reply within {profile.timeout_s:g} s; raise timeout_s or lower concurrency"
         return Fault("VlmTimeout", message, passes=True, may_have_cost=True)
-    if isinstance(error, openai.APIConnectionError):
-        cause = error.__cause__
-        never_sent = type(cause).__name__ in ("ConnectError", "ConnectTimeout")
-        what = "cannot be reached" if never_sent else "broke off the connection"
-        message = f"{who}: {profile.base_url} {what} ({cause or error}); see that it runs and that base_url is right"
-        return Fault("VlmConnection", message, passes=True, may_have_cost=not never_sent)
     if isinstance(error, openai.APIStatusError):
         return _of_status(error.status_code, words_of(error.body), str(error.code or ""), _wait_s(error), profile)
     if isinstance(error, (ValueError, openai.APIResponseValidationError)):
         return not_a_completion(profile, f"what the HTTP library cannot read ({type(error).__name__})")
     raise error
+
+
+def _broken(error: Exception) -> Exception | None:
+    """What aiohttp said of a connection that was not made or did not last; the library gives it other names, one of which
+    is that of a timeout."""
+    cause: BaseException | None = error if isinstance(error, openai.APIConnectionError) else None
+    while cause is not None and not isinstance(cause, (aiohttp.ClientError, OSError)):
+        cause = cause.__cause__
+    late = isinstance(cause, aiohttp.ServerTimeoutError) and not isinstance(cause, aiohttp.ConnectionTimeoutError)
+    return None if late or not isinstance(cause, Exception) else cause
 
 
 def of_reported(error: object, profile: Profile) -> Fault:

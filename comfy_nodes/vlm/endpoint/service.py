@@ -25,7 +25,7 @@ from tenacity import (
 from ...core.services import redaction
 from ...core.services.budget import Account, Spent
 from ...core.services.profiles import Profile
-from . import completions, faults
+from . import background, completions, faults
 from .completions import Said
 from .faults import Fault
 
@@ -70,7 +70,8 @@ class Service:
             response.stream = _Bounded(response.stream, profile)
 
         # Redirects could take photos to a place that no profile names.
-        http = openai.DefaultAsyncHttpxClient(
+        # Through aiohttp: httpx's own pool looks at every open connection whenever a request begins or ends.
+        http = openai.DefaultAioHttpClient(
             timeout=openai.Timeout(profile.timeout_s, connect=min(CONNECT_S, profile.timeout_s)),
             follow_redirects=False,
             event_hooks={"request": [only_what_is_needed], "response": [only_so_much]},
@@ -79,6 +80,7 @@ class Service:
         self._client = openai.AsyncOpenAI(
             api_key=key or "none", base_url=profile.base_url, max_retries=0, http_client=http
         )
+        background.at_exit(self._client.close)
         redaction.guard_logs()
 
     async def request(self, body: dict[str, Any], account: Account, most_usd: float) -> Said:

@@ -84,11 +84,11 @@ def test_so_is_another_version_model_or_service_but_not_another_price() -> None:
     profile = profiles.Profile(name="a", base_url="http://localhost/v1", model="m")
     asked = question()
     same = [profile.model_copy(update=change) for change in ({"name": "b"}, {"concurrency": 2}, {"key_variable": "B"})]
-    assert {cache.key(one, asked) for one in same} == {cache.key(profile, asked)}
+    assert {cache.key(one, asked, ()) for one in same} == {cache.key(profile, asked, ())}
     changes = ({"model": "n"}, {"base_url": "http://localhost/v2"}, {"json_mode": "prompt"}, {"max_image_pixels": 800})
     others = [profile.model_copy(update=change) for change in changes]
-    keys = {cache.key(one, asked) for one in [profile, *others]} | {
-        cache.key(profile, replace(asked, prompt_version="2"))
+    keys = {cache.key(one, asked, ()) for one in [profile, *others]} | {
+        cache.key(profile, replace(asked, prompt_version="2"), ())
     }
     assert len(keys) == 6
 
@@ -220,7 +220,7 @@ def test_a_kept_reply_that_was_broken_off_is_asked_for_anew(write_profile: Write
         write_profile("default", endpoint.url)
         asked = question()
         kept = cache.CachedReply("tiny", '{"score": 7, "reason": "it is', '{"score": 7, "reason": "it is"}')
-        cache.open_cache().put(cache.key(profiles.find("default"), asked), "test", kept)
+        cache.open_cache().put(cache.key(profiles.find("default"), asked, ()), "test", kept)
         (answer,) = ask(asked)
         assert isinstance(answer, Answer) and not answer.cached
         assert answer.value == Score(score=7, reason="it is so")

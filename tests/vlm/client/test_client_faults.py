@@ -90,7 +90,7 @@ def test_each_ends_as_its_own_kind_and_the_rest_is_answered(
     """All at once, with a key that is then looked for in everything that was written or said."""
     monkeypatch.setattr(service, "MOST_BYTES", MOST)
     caplog.set_level(logging.DEBUG)
-    for name in ("openai", "httpx2", "httpcore2", "httpx", "httpcore"):
+    for name in ("openai", "httpx2", "httpx", "aiohttp.client"):
         caplog.set_level(logging.DEBUG, logger=name)
     echo = Say('{"score": 1, "reason": "sent {authorization}"}')
     deeds: dict[str, list[Deed]] = {word: [deed] for word, (deed, _, _) in FAULTS.items()}
@@ -200,7 +200,7 @@ def test_http_libraries_log_no_key(
     write_profile("default", endpoint.url)
     ask(question())
     caplog.set_level(logging.DEBUG)
-    for name in ("openai._base_client", "httpcore2.http11"):
+    for name in ("openai._base_client", "httpx2", "aiohttp.client"):
         log = logging.getLogger(name)
         log.debug("headers %s", {"authorization": f"Bearer {KEY}"})
         try:
@@ -213,11 +213,13 @@ def test_http_libraries_log_no_key(
 
 def test_nobody_there(write_profile: WriteProfile) -> None:
     port = free_port()
-    write_profile("default", f"http://127.0.0.1:{port}/v1", retries=0)
-    (failure,) = ask(question())
+    prices = {"usd_per_million_prompt_tokens": 1.0, "usd_per_million_completion_tokens": 10.0}
+    write_profile("default", f"http://127.0.0.1:{port}/v1", retries=0, **prices)
+    (failure,) = ask(question(), run="r")
     assert isinstance(failure, Failure)
     assert failure.kind == "VlmConnection"
     assert "cannot be reached" in failure.message
+    assert budget.spent("r").unsettled_usd == 0, "what was never sent costs nothing"
 
 
 @pytest.mark.parametrize("deed", [Status(500), Status(429), Status(408), Reset(), Raw("{")], ids=repr)

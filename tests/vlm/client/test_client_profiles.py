@@ -111,6 +111,20 @@ def test_a_service_learns_nothing_that_it_needs_not_know(
     assert not [name for name in sent if name.startswith("x-")]
 
 
+def test_a_proxy_that_the_environment_names_is_used(
+    endpoint: Endpoint, write_profile: WriteProfile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", endpoint.url.removesuffix("/v1"))
+    write_profile("default", "http://service.invalid/v1", key_variable="", retries=0)
+    assert kinds(ask(question())) == ["answer"]
+    assert endpoint.requests[0].headers["Host"] == "service.invalid"
+    monkeypatch.setenv("no_proxy", "service.invalid")
+    write_profile("direct", "http://service.invalid/v1", key_variable="", retries=0)
+    assert kinds(ask(question("another"), profile="direct")) == ["VlmConnection"]
+
+
 def test_the_place_is_the_users_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("EDITPAIRS_CONFIG")
     monkeypatch.setenv("APPDATA" if os.name == "nt" else "XDG_CONFIG_HOME", str(tmp_path))

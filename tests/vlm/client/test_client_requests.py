@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import pytest
@@ -70,6 +70,30 @@ def test_jpeg_keeps_the_picture_close() -> None:
     smooth = np.linspace(0, 255, 64 * 64 * 3).reshape(64, 64, 3).astype(np.uint8)
     sent = base64.b64decode(images.data_url(smooth, 10**6, "jpeg").partition(",")[2])
     assert np.abs(np.asarray(Image.open(io.BytesIO(sent))).astype(int) - smooth).max() <= 3
+
+
+def test_a_picture_is_packed_once_for_all_questions_about_it(
+    endpoint: Endpoint, write_profile: WriteProfile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed: list[int] = []
+    pack = images.data_url
+
+    def counted(pixels: np.ndarray, max_pixels: int, image_format: Literal["jpeg", "png"]) -> str:
+        packed.append(max_pixels)
+        return pack(pixels, max_pixels, image_format)
+
+    monkeypatch.setattr(images, "data_url", counted)
+    write_profile("default", endpoint.url)
+    write_profile("small", endpoint.url, max_image_pixels=1000)
+    shown = picture(seed=77)
+    asked = [question(f"q{number}", images=(shown,)) for number in range(8)]
+    assert kinds(ask(*asked)) == ["answer"] * 8
+    assert kinds(ask(question("later", images=(shown.copy(),)))) == ["answer"]
+    assert len(packed) == 1
+    assert kinds(ask(question("small", images=(shown,)), profile="small")) == ["answer"]
+    assert packed[1:] == [1000]
+    urls = [url for got in endpoint.requests for url in got.picture_urls]
+    assert len(set(urls[:9])) == 1 and urls[9] not in urls[:9]
 
 
 @pytest.mark.parametrize("size", [(1, 1), (5000, 1), (3, 4000), (1024, 1024), (1025, 1024), (4000, 3000)])
