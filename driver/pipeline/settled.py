@@ -17,7 +17,7 @@ from ..options import RunOptions
 from ..report.summary import Summary
 from .folder import OutputFolder
 
-_SETTLED = "settled"
+SETTLED = "settled"
 """In the run's journal: what was asked for when everything was done, as a hash."""
 
 _ELSEWHERE = (
@@ -40,7 +40,7 @@ def settle(folder: OutputFolder, options: RunOptions, fingerprint: str) -> None:
         fingerprint: the input's.
     """
     if all(commit.cut.whole for _, commit in _commits(folder.path)):
-        folder.journal.set(_SETTLED, _asked(options, fingerprint))
+        folder.journal.set(SETTLED, _asked(options, fingerprint))
 
 
 def settled(folder: OutputFolder, options: RunOptions, source: Source) -> Summary | None:
@@ -49,7 +49,7 @@ def settled(folder: OutputFolder, options: RunOptions, source: Source) -> Summar
     meta = folder.journal
     if not folder.many or options.retry_failed is not None:
         return None
-    if meta.get(_SETTLED) != _asked(options, source.fingerprint()):
+    if meta.get(SETTLED) != _asked(options, source.fingerprint()):
         return None
     if not all(commit.cut.whole and written(part, commit) for part, commit in _commits(folder.path)):
         return None

@@ -39,7 +39,7 @@ MOST_OPEN = 3
 
 TWICE = "the same photo and region stand in the input twice; only the first is edited"
 
-_CUT = "fingerprint"
+CUT = "fingerprint"
 """In the run's journal: the input's, as all its shards were cut from it."""
 
 
@@ -138,8 +138,8 @@ class Shards:
         if again := options.retry_failed:
             self._tell_classes(found, again)
         if not known:
-            meta.set(_CUT, self._run.fingerprint)
-        changed = meta.get(_CUT) != self._run.fingerprint
+            meta.set(CUT, self._run.fingerprint)
+        changed = meta.get(CUT) != self._run.fingerprint
         shards = -(-source.count(aims) // self._form.size) if options.kinds else 0
         claimed = [meta.get(name) for name in ("graph", "seed", "content")]  # shards of a store may be another run's
         basis = json.dumps([self._run.fingerprint, claimed, shards, *asked(options, self._workflows, None)])
@@ -165,9 +165,8 @@ class Shards:
                 yield stages
             if left is not None:
                 left -= self._usable(cut)
-        if not self._form.shared:
-            meta.set("total", str(source.total))
-        meta.set(_CUT, self._run.fingerprint)
+        meta.set("total", str(source.total))
+        meta.set(CUT, self._run.fingerprint)
 
     def _tell_classes(self, found: Sequence[Commit], error_class: str) -> None:
         if not any(_failed(one, error_class) for one in found):
