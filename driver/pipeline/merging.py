@@ -22,6 +22,7 @@ from comfy_nodes.core.whole_files import move_whole
 from ..dataset.commits import Totals, committed, duplicates, keys_of, statistics_of
 from ..dataset.ownership import JOURNAL, WORK, check_journal
 from ..dataset.parts import Part, parts
+from ..dataset.publish import fetch_rows
 from ..dataset.rows import RunFacts
 from ..dataset.shards import CONFIGS, link
 from ..disk import disk_errors, write_lines
@@ -106,10 +107,6 @@ def _check_shard(part: Part) -> None:
         RunError: a shard is not whole, or its files are not as its commit says.
     """
     commit = committed(part)
-    if not part.here:
-        raise RunError(
-            f"{part.output}: the rows of shard {part.name} lie in a store and not here; merge where they were made"
-        )
     if not commit.cut.whole:
         raise RunError(f"{part.output}: shard {part.name} is not whole; run the command that made it again")
     if not written(part, commit):
@@ -339,6 +336,8 @@ def _bring(there: Part, here: Part) -> None:
                 f"{here.output}: holds shard {here.name} otherwise than {there.output}; choose another folder"
             )
         return
+    if not there.here:
+        fetch_rows(there, here.output)
     for config in CONFIGS:
         for path in sorted(there.config(config).rglob("*")):
             if path.is_file() and not path.name.startswith("."):
@@ -346,7 +345,7 @@ def _bring(there: Part, here: Part) -> None:
     for path in sorted(there.commit.parent.glob(f"{there.name}.*")):
         if path.suffix == ".sqlite":
             _copy_journal(path, here.commit.parent / path.name)
-        elif path != there.commit and not path.name.endswith(("-wal", "-shm")):
+        elif path not in (there.commit, there.elsewhere) and not path.name.endswith(("-wal", "-shm")):
             _bring_file(path, here.commit.parent / path.name)
     _bring_file(there.commit, here.commit)
 

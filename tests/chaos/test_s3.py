@@ -9,12 +9,14 @@ from __future__ import annotations
 import io
 import json
 import logging
+import shutil
 import socket
 import tarfile
 import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +25,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from driver.dataset.commits import commits
+from driver.dataset.parts import parts
 from driver.dataset.publish import MANIFEST, Manifest, publish, published_commits
 from driver.errors import RunError
 from driver.inputs.source import Source
+from driver.pipeline.merging import Merger
 from tests.chaos import double, scene
 from tests.chaos.test_shards import asked, go
 from tests.unit.source_making import mask_picture, picture, plan, samples
@@ -153,20 +157,29 @@ def test_an_input_there_gives_what_the_same_one_here_gives(kind: str, store: Sto
     assert [one.key for one in here] == [one.key for one in there]
 
 
-def test_shards_come_there_as_they_are_whole_and_another_machine_goes_on(
-    store: Store, server: str, tmp_path: Path
-) -> None:
-    source, url = scene.photos(tmp_path / "photos", 8), "s3://runs/out"
-    go(server, source, asked(tmp_path / "one", shard_size=SIZE, limit=SIZE, publish_to=url))
+def test_a_share_is_taken_over_from_there_and_merged(store: Store, server: str, tmp_path: Path) -> None:
+    """The machine of share 0/2 is gone with its folder: what is whole in the store is not made again."""
+    source, url = scene.photos(tmp_path / "photos", 8), "s3://runs/share0"
+    go(server, source, asked(tmp_path / "whole", shard_size=SIZE))
+    go(server, source, asked(tmp_path / "share1", shard_size=SIZE, shard=(1, 2)))
+    share = asked(tmp_path / "gone", shard_size=SIZE, shard=(0, 2), publish_to=url)
+    store.fault = lambda request: refused() if uploads(request, "/data/000002/") else None
+    with pytest.raises(RunError):
+        go(server, source, share)
     assert [one.index for one in published_commits(url)] == [0]
-    before = names()
-    go(server, source, asked(tmp_path / "other", shard_size=SIZE, publish_to=url))
-    publish(tmp_path / "other", url)
-    assert before <= names()
-    assert [one.index for one in published_commits(url)] == [0, 1, 2]
-    assert not (tmp_path / "other/data/000000").exists(), "it was made again"
+    store.fault = lambda _request: None
+    shutil.rmtree(tmp_path / "gone")
+    taken = tmp_path / "taken"
+    go(server, source, replace(share, output=taken))
+    publish(taken, url)
+    assert [one.index for one in published_commits(url)] == [0, 2]
+    assert not (taken / "data/000000").exists(), "it was made again"
     paths = {file.path for file in whole(url).files}
-    assert {f"data/00000{index}/train-00000-of-00001.parquet" for index in range(3)} <= paths
+    assert {f"data/00000{index}/train-00000-of-00001.parquet" for index in (0, 2)} <= paths
+    Merger.of([taken, tmp_path / "share1"]).merge(tmp_path / "merged")
+    for path in (tmp_path / "whole/data").rglob("*.parquet"):
+        assert (tmp_path / "merged" / path.relative_to(tmp_path / "whole")).read_bytes() == path.read_bytes()
+    assert [part.here for part in parts(tmp_path / "merged")] == [True] * 3
 
 
 @pytest.mark.parametrize(
