@@ -137,7 +137,7 @@ class Shards:
         known = {one.index: one for one in found}
         if again := options.retry_failed:
             self._tell_classes(found, again)
-        if not known:
+        if not known or meta.get(CUT) is None:  # None: shards of a store, whose plans tell whether they are of this input
             meta.set(CUT, self._run.fingerprint)
         changed = meta.get(CUT) != self._run.fingerprint
         shards = -(-source.count(aims) // self._form.size) if options.kinds else 0
