@@ -1,5 +1,6 @@
 """Photos and annotation files that the driver's benchmark runs on, and inputs of sizes that nobody
-could wait for: `python benchmarks/driver_inputs.py [--rows N] [--json]` says how soon the first sample is planned.
+could wait for: `python benchmarks/driver_inputs.py [--rows N] [--json]` says how soon the first sample is planned, and how
+fast photos with masks are.
 """
 
 from __future__ import annotations
@@ -24,14 +25,21 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from comfy_nodes.core.regions.annotation import region_of_mask
 from comfy_nodes.core.tasks import task_named
+from driver.inputs.annotation import AnnotationReader
 from driver.inputs.cutting import KnownShard
+from driver.inputs.find import find_input
 from driver.inputs.source import Source
+from driver.journal import Journal
 from driver.samples import Aim, Sample
 
 ROWS = 10_000_000
 FILES = 100_000
 """Photos of a tar and of a folder, at most."""
+
+MASKED = 3000
+"""Photos with masks."""
 
 SHARDS = 10_000
 """Into so many an input is cut."""
@@ -145,6 +153,60 @@ def _small_photo() -> bytes:
     return buffer.getvalue()
 
 
+def make_masks(folder: Path, count: int) -> Path:
+    """An annotation of photos of 1024 x 768 with five objects and a background each, whose masks have wavy edges."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(1)
+    for number in range(PHOTOS):
+        Image.linear_gradient("L").resize((1024, 768)).rotate(number).save(folder / f"photo{number}.jpg")
+    pool = [_wavy(rng) for _ in range(200)]
+    with (folder / "rows.jsonl").open("w", encoding="utf-8") as file:
+        for number in range(count):
+            found = [dict(pool[one], class_name=f"thing {one}") for one in rng.choice(len(pool), 6, replace=False)]
+            item = {
+                "path": f"photo{number % PHOTOS}.jpg",
+                "resolution": {"width": 1024, "height": 768},
+                "segmentation": {"object": found[:5], "background": found[5:]},
+            }
+            file.write(json.dumps(item) + "\n")
+    return folder / "rows.jsonl"
+
+
+def _wavy(rng: np.random.Generator) -> dict[str, object]:
+    x, y = rng.uniform(200, 800), rng.uniform(200, 560)
+    down, right = np.mgrid[:768, :1024]
+    turn = np.arctan2(down - y, right - x)
+    radius = rng.uniform(60, 190) * (1 + 0.05 * sum(np.sin(turn * rng.integers(3, 30)) for _ in range(4)))
+    found = region_of_mask(np.hypot(down - y, right - x) < radius)
+    assert found.mask
+    scores = {"score": rng.uniform(0.1, 0.95), "clip_score": rng.uniform(0.4, 0.9), "aes_score": rng.uniform(3, 7)}
+    return {"bbox": found.bbox, "mask": found.mask.counts, **scores}
+
+
+def planning(path: Path, rows: int) -> dict[str, float]:
+    """Rows in a second of CPU time: their JSON alone, read as photos, planned, and enrolled in a new journal."""
+    lines, aims = path.read_bytes().splitlines(), [Aim(task_named("remove"))]
+
+    def enrolled() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            journal = Journal(Path(folder) / "run.sqlite")
+            journal.enrol(Source(path).plan(aims, "all", 0), None)
+            journal.close()
+
+    works: dict[str, Callable[[], object]] = {
+        "json_alone": lambda: [len(json.loads(line)) for line in lines],
+        "read": lambda: sum(1 for _ in AnnotationReader(find_input(path, None)).photos("remove")),
+        "planned": lambda: sum(1 for _ in Source(path).plan(aims, "all", 0)),
+        "enrolled": enrolled,
+    }
+    found = {}
+    for name, work in works.items():
+        begun = time.process_time()
+        work()
+        found[f"masks_{name}_rows_per_s"] = rows / (time.process_time() - begun)
+    return found
+
+
 def first_sample(path: str, rows: int, known: int, task: str) -> dict[str, float]:
     """Seconds from the input's path to the first planned sample of a shard before which `known` are done, and the most
     memory that this process had."""
@@ -193,7 +255,10 @@ def main() -> None:
         "tar": (lambda folder: make_tar(folder / "photos.tar", files), files, "remove"),
         "folder": (lambda folder: make_folder(folder, files), files, "style"),
     }
-    figures = {}
+    figures: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        rows = min(MASKED, options.rows)
+        figures |= planning(make_masks(Path(folder) / "masks", rows), rows)
     for name, (make, rows, task) in inputs.items():
         with tempfile.TemporaryDirectory() as folder:
             path = make(Path(folder) / "input")

@@ -14,10 +14,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
-from itertools import count, pairwise
+from itertools import count, islice, pairwise
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from comfy_nodes.core import photos
+from comfy_nodes.core.regions import rle
 from comfy_nodes.core.regions.annotation import Region
 from comfy_nodes.core.tasks import ANNOTATE
 from comfy_nodes.core.taxonomy import EDITOR, GRAPHS, known_kind
@@ -40,6 +42,12 @@ from .storage import LocalStorage
 from .tar import WebdatasetReader
 
 BUNDLED = ROOT / "samples" / "annotation.jsonl"
+
+LOOKED_AT = 50_000
+"""Photos whose tasks tell which workflows `auto` is, at most: some seconds. Ours."""
+
+MEASURED_TOGETHER = 16
+"""Photos whose masks are. Ours: with more, a smaller part of the time goes into calls, until they leave the cache."""
 
 EVERYTHING = 1 << 62
 """More items than any input has."""
@@ -215,9 +223,9 @@ class Source:
 
     def graphs(self) -> list[str]:
         """The workflows that make what the input's records name, or its router accepted, in the task table's order;
-        that for kinds which their task's own cannot make comes last."""
+        that for kinds which their task's own cannot make comes last. Of a large input its beginning tells."""
         found: set[str | None] = set()
-        for photo in self._reader.photos(ANNOTATE.name):
+        for photo in islice(self._reader.photos(ANNOTATE.name), LOOKED_AT):
             for task in photo.routed or ((photo.task,) if photo.task else ()):
                 kind = known_kind(task, photo.subtask)
                 found.add(kind.graph if kind else None)
@@ -244,8 +252,12 @@ class Source:
 
     def _photos(self, use: str, task: str, edited: bool, shard: Shard | None) -> Iterator[Photo]:
         if shard is None:
-            return self._reader.photos(task, edited)
-        return self._cursor(use, shard.task, shard.edited, shard.start).take(shard.items)
+            yield from self._reader.photos(task, edited)
+            return
+        cursor = self._cursor(use, shard.task, shard.edited, shard.start)
+        del self._cursors[use]  # where it breaks, nobody goes on
+        yield from cursor.take(shard.items)
+        self._cursors[use] = cursor
 
     def _cursor(self, use: str, task: str, edited: bool, place: int) -> Cursor:
         """The cursor of one use, at a place in the input: shard behind shard it goes on, and begins anew to go back."""
@@ -253,7 +265,7 @@ class Source:
         if cursor is None or cursor.place > place:
             cursor = Cursor(partial(self._reader.photos, task, edited))
         cursor.go(place)
-        self._cursors[use] = cursor  # where it broke, nobody goes on
+        self._cursors[use] = cursor
         return cursor
 
     def _starts(
@@ -290,7 +302,7 @@ class Source:
                 raise RunError(f"--input {self._input.given}: no photos in it; give one with photos (docs/inputs.md)")
 
     def _samples_of_kinds(self, photo: Photo, quotas: Quotas, seed: int) -> list[Planned]:
-        by_region: dict[tuple[Region, ...], list[tuple[Wanted, Sample]]] = {}
+        by_region: dict[tuple[Any, ...], list[tuple[Wanted, Sample]]] = {}
         refused: list[Unusable] = []
         for one in quotas.wanted:
             if photo.routed is not None and one.task.name not in photo.routed:
@@ -301,7 +313,7 @@ class Source:
                 if isinstance(planned, Unusable):
                     refused.append(planned)
                 elif isinstance(planned, Sample):
-                    edit = planned.annotation.regions[: one.task.regions]
+                    edit = tuple(map(_told, planned.annotation.regions[: one.task.regions]))
                     by_region.setdefault(edit, []).append((one, replace(planned, task=one.task.name)))
         if not by_region:
             return [*_worst(refused)] or [
@@ -361,7 +373,7 @@ class Source:
     def _each(self, found: Iterator[Photo], samples: Callable[[Photo], list[Planned]]) -> Iterator[Planned]:
         """The samples of all photos, in their order."""
         if not self._reader.distant:
-            for photo in found:
+            for photo in _measured(found):
                 yield from samples(photo)
             return
         ahead: deque[Future[list[Planned]]] = deque()
@@ -398,6 +410,18 @@ class _Seen:
         self._db.close()
 
 
+def _measured(found: Iterator[Photo]) -> Iterator[Photo]:
+    """The photos, with their masks measured, those of several in one go."""
+    for first in found:
+        if first.data is not None:  # these would all be held at the same time
+            yield first
+            continue
+        several = [first, *islice(found, MEASURED_TOGETHER - 1)]
+        regions = (region for photo in several if photo.annotation for region in photo.annotation.regions)
+        rle.measure(region.mask for region in regions if region.mask)
+        yield from several
+
+
 def _asked(aims: Sequence[Aim]) -> tuple[str, bool]:
     """Whose photos a run with these aims takes, as readers have it: of which task, and with finished edits or without."""
     task = aims[0].task.name if len(aims) == 1 else ANNOTATE.name
@@ -423,6 +447,11 @@ def _grounded(photo: Photo, grounding: Grounding) -> Photo:
     if found is None:
         return replace(photo, ungrounded=grounding.reason(photo.source_id))
     return replace(photo, annotation=found, grounded=True)
+
+
+def _told(region: Region) -> tuple[Any, ...]:
+    """What tells a region from others; the annotate stage's word on tasks does not, and has no hash."""
+    return tuple(value for name, value in region if name != "eligibility")
 
 
 def _worst(refused: list[Unusable]) -> list[Unusable]:

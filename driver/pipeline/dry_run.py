@@ -37,7 +37,7 @@ def dry_run(options: RunOptions) -> None:
         refused: Counter[tuple[str, str]] = Counter()
         usable: Counter[str] = Counter()
         own_words: Counter[str] = Counter()
-        scope = _Scope.of(options, source, [workflow.aim for workflow in workflows])
+        scope = Scope.of(options, source, [workflow.aim for workflow in workflows])
         for one in _taken(scope.planned(options, source, workflows), options.limit):
             if isinstance(one, Unusable):
                 refused["skipped" if one.failure.skipped else "unusable", one.failure.message] += 1
@@ -48,7 +48,7 @@ def dry_run(options: RunOptions) -> None:
         version = workflows[0].agreement.stats["system"]["comfyui_version"]
         _show("server", f"{', '.join(host.name for host in workflows[0].hosts)} (ComfyUI {version})")
         for workflow in workflows:
-            number = scope.whole(usable[workflow.graph.task] if len(workflows) > 1 else usable.total())
+            number = scope.edited(usable[workflow.graph.task] if len(workflows) > 1 else usable.total())
             for name, text in {**_graph(workflow), **_estimates(workflow, number)}.items():
                 _show(name, text)
             if len(workflows) > 1:
@@ -57,8 +57,8 @@ def dry_run(options: RunOptions) -> None:
                 without = scope.whole(without)
                 _show("words", f"{scope.about}{without} bring none: they get the workflow's own, {(workflow.words or '')[:60]!r}")
         found = Counter(what for what, _ in refused.elements())
-        counts = (scope.whole(number) for number in (usable.total(), found["skipped"], found["unusable"]))
-        edited, skipped, unusable = counts
+        edited = scope.edited(usable.total())
+        skipped, unusable = scope.whole(found["skipped"]), scope.whole(found["unusable"])
         _show("all samples", f"{scope.about}{edited} to edit, {skipped} skipped, {unusable} unusable{scope.told}")
         if labels:
             _show("labels", labels)
@@ -68,7 +68,7 @@ def dry_run(options: RunOptions) -> None:
 
 
 @dataclass(frozen=True)
-class _Scope:
+class Scope:
     """What of the input is planned: all, or of a run of many shards the first, from which the rest is estimated."""
 
     order: Order | None = None
@@ -76,10 +76,15 @@ class _Scope:
     """How often what is planned is in the run, by the input's items."""
     limit: int | None = None
     told: str = ""
+    """What is to be said of it."""
     nothing: bool = False
 
     @classmethod
-    def of(cls, options: RunOptions, source: Source, aims: Sequence[Aim]) -> _Scope:
+    def of(cls, options: RunOptions, source: Source, aims: Sequence[Aim]) -> Scope:
+        """
+        Args:
+            aims: as `Source.plan` takes them.
+        """
         form = Form.asked(options)
         if not options.shard and not source.more_than(form.size, aims):
             return cls()
@@ -96,6 +101,7 @@ class _Scope:
 
     @property
     def about(self) -> str:
+        """What stands before a number that is estimated."""
         return "about " if self.times != 1 else ""
 
     def planned(self, options: RunOptions, source: Source, workflows: Sequence[Workflow]) -> Iterator[Planned]:
@@ -103,8 +109,11 @@ class _Scope:
 
     def whole(self, number: int) -> int:
         """How many there are in the run of what was counted."""
-        found = round(number * self.times)
-        return found if self.limit is None else min(found, self.limit)
+        return round(number * self.times)
+
+    def edited(self, number: int) -> int:
+        """The same of samples to edit, of which a limit may allow fewer."""
+        return self.whole(number) if self.limit is None else min(self.whole(number), self.limit)
 
 
 def _taken(found: Iterator[Planned], limit: int | None) -> Iterator[Planned]:

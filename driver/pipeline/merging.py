@@ -33,7 +33,7 @@ from ..report.summary import Summary
 from .folder import FORM, SHOWN, OutputFolder, difference, summarise
 from .lines import AnnotateStage, WriteStage
 from .settled import SETTLED, written
-from .shards import CUT
+from .shards import CUT, TOTAL
 
 _CLAIMS = ("graph", "seed", "content")
 
@@ -67,7 +67,7 @@ class Share:
     @property
     def total(self) -> int:
         """Items of the input."""
-        return int(self.meta["total"])
+        return int(self.meta[TOTAL])
 
     @classmethod
     def at(cls, path: Path) -> Share:
@@ -79,7 +79,7 @@ class Share:
             raise RunError(f"{path}: is no folder of a run; give the --output of each share")
         check_journal(path, path / JOURNAL)
         with closing(Journal(path / JOURNAL)) as journal:
-            found = {name: journal.get(name) for name in (*_CLAIMS, FORM, "total", CUT, "run_id", SETTLED)}
+            found = {name: journal.get(name) for name in (*_CLAIMS, FORM, TOTAL, CUT, "run_id", SETTLED)}
         meta = {name: value for name, value in found.items() if value is not None}
         if FORM not in meta:
             raise RunError(f"{path}: holds a run that is not cut into shards; only the shares of one are merged")
@@ -233,7 +233,7 @@ class Merger:
         if (meta.get("graph") is not None and meta.get(_MERGED) != runs) or others:
             raise RunError(f"--output {folder.path}: holds another run than these shares make; choose another folder")
         size, _index, _shares = first.form
-        given = {"total": first.meta["total"], CUT: first.meta[CUT], FORM: json.dumps([size, [0, 1]]), _MERGED: runs}
+        given = {TOTAL: first.meta[TOTAL], CUT: first.meta[CUT], FORM: json.dumps([size, [0, 1]]), _MERGED: runs}
         if meta.get("run_id") is None:
             given["run_id"] = uuid.uuid4().hex
         for name, value in {**given, **{name: first.meta[name] for name in reversed(_CLAIMS)}}.items():

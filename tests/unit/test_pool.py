@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from driver.engine.prompts import Flight, Posted
 from driver.engine.queue import CHUNK, Item
 from driver.engine.troubles import MAX_DEATHS, MAX_FAULTS, Trouble, node_error
 from driver.engine.work import Work
+from driver.errors import RunError
 from driver.journal import Journal
 from driver.samples import JournalRow, Sample
 from driver.stopping import StopRequest
@@ -344,6 +346,100 @@ def test_prompts_of_an_earlier_run_are_adopted_and_not_given_out(
     assert "k0550" not in taken
     pool.returned([flight.open[1].item])
     assert [item.sample.key for item in take(pool, 1)] == ["k0550"]
+
+
+class Two:
+    """A supply of two portions, of which the second is only there when it is planned."""
+
+    def __init__(self, *portions: Portion):
+        self.portions = list(portions)
+        self.ready = 1
+        self.broken: RunError | None = None
+
+    @property
+    def ended(self) -> bool:
+        return not self.portions
+
+    @property
+    def waiting(self) -> int:
+        return sum(one.left for one in self.portions[: self.ready])
+
+    def next(self) -> Portion | None:
+        if not self.ready or not self.portions:
+            return None
+        self.ready -= 1
+        return self.portions.pop(0)
+
+    def check(self) -> None:
+        if self.broken:
+            raise self.broken
+
+
+class TestPortions:
+    @pytest.fixture
+    def ended(self) -> list[str]:
+        return []
+
+    @pytest.fixture
+    def supply(self, sample_of: Make, ended: list[str], tmp_path: Path) -> Iterator[Two]:
+        """Two portions, a of k0 to k2 and b of k0 and k3, whose journals are of one run."""
+        journals = {name: Journal(tmp_path / f"{name}.sqlite") for name in "ab"}
+        for name, keys in {"a": "012", "b": "03"}.items():
+            journals[name].set("run_id", "r")
+            journals[name].enrol([sample_of(f"k{key}") for key in keys], None)
+        yield Two(*(Portion(one, NOBODY, ended=partial(ended.append, name)) for name, one in journals.items()))
+        for one in journals.values():
+            one.close()
+
+    @pytest.fixture
+    def pool(self, supply: Two, told: Told) -> Pool:
+        pool = Pool(supply, "edit", told, StopRequest(), 1, 1, lambda: "")
+        pool.working(A, True)
+        return pool
+
+    def test_a_prompt_takes_samples_of_the_next_one_where_it_is_there(self, pool: Pool, supply: Two) -> None:
+        assert (pool.queue.left, len(take(pool, 2))) == (3, 2)
+        supply.ready = 1
+        assert pool.queue.left == 5, "what is planned counts for the size of packs"
+        assert keys(take(pool, 9)) == ["2", "0", "3"]
+
+    def test_the_run_is_not_over_while_one_may_come(self, pool: Pool, supply: Two, ended: list[str]) -> None:
+        for posted in lands(pool, fly(pool, take(pool, 9))):
+            pool.harvested(A, posted, row(posted.key), 0.0, None)
+        assert (ended, pool.over(), take(pool, 1)) == (["a"], False, [])
+        supply.ready = 1
+        for posted in lands(pool, fly(pool, take(pool, 9))):
+            pool.harvested(A, posted, row(posted.key), 0.0, None)
+        assert (ended, pool.over()) == (["a", "b"], True)
+
+    def test_samples_of_one_key_are_each_their_portions(self, pool: Pool, supply: Two) -> None:
+        supply.ready = 1
+        first, *_, again, last = take(pool, 9)
+        assert (first.sample.key, again.sample.key) == ("k0", "k0")
+        pool.fail(last, SampleFailure("edit", "ValueError", "no"))
+        pool.returned([first])
+        pool.returned([again])
+        assert [item.identity for item in take(pool, 9)] == [first.identity, again.identity]
+        assert [one.portion.journal.counts()["failed"] for one in (first, again)] == [0, 1]
+
+    def test_a_prompt_of_two_comes_home_to_both(self, pool: Pool, supply: Two, told: Told) -> None:
+        supply.ready = 1
+        portions = dict.fromkeys(posted.item.portion for posted in fly(pool, take(pool, 9)).posted)
+        again = Two(*(Portion(one.journal, NOBODY) for one in portions))
+        again.ready = 2
+        later = Pool(again, "edit", told, StopRequest(), 1, 1, lambda: "")
+        assert take(later, 9) == [], "a server has all of them"
+        first, second = later.adopted_by(A)
+        first.joined(second)
+        assert {slot: posted.key for slot, posted in first.open.items()} == dict(
+            enumerate(["k0", "k1", "k2", "k0", "k3"])
+        )
+        assert len(first) == 5
+
+    def test_what_broke_behind_it_ends_the_run(self, pool: Pool, supply: Two) -> None:
+        supply.broken = RunError("the disk is full", 1)
+        pool.look_after([A])
+        assert (pool.over(), pool.broken) == (True, supply.broken)
 
 
 @pytest.mark.parametrize(

@@ -108,3 +108,10 @@ def test_kinds_that_are_none(text: str, why: str) -> None:
     with pytest.raises(RunError) as refused:
         wanted_kinds(text)
     assert str(refused.value).startswith(why)
+
+
+def test_regions_that_the_annotate_stage_has_judged_can_be_written_about(tmp_path: Path) -> None:
+    told = json.loads(line(tmp_path, 0))
+    told["segmentation"]["object"][0]["eligibility"] = {"remove": None, "replace": None}
+    found = plan(tmp_path, [json.dumps(told)], "remove,replace", per_region=2)
+    assert [one.task for one in found] == ["remove", "replace"]
