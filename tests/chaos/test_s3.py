@@ -207,7 +207,7 @@ def test_what_breaks_off_leaves_nothing_half(
 
 def test_a_slow_store_is_waited_for(store: Store, server: str, tmp_path: Path) -> None:
     source, url = scene.photos(tmp_path / "photos", 2), "s3://runs/out"
-    store.fault = lambda request: time.sleep(0.03)
+    store.fault = lambda request: time.sleep(0.01)
     go(server, source, asked(tmp_path / "out", shard_size=1, publish_to=url))
     assert [one.index for one in published_commits(url)] == [0, 1]
 
