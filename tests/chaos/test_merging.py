@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from driver.dataset.commits import Commit, committed
+from driver.dataset.commits import Commit, committed, ended_rows
 from driver.dataset.parts import parts
 from driver.errors import RunError
 from driver.journal import Journal
@@ -282,3 +282,17 @@ def test_a_dry_run_writes_nothing(made: Path, tmp_path: Path, capsys: pytest.Cap
     assert (told["kept"], told["failed"]) == (PHOTOS, 0)
     assert main([words[0], "--output", str(tmp_path / "gap")]) == 2
     assert "no folder has shard 000001" in capsys.readouterr().err
+
+
+def test_lines_of_shares_come_in_the_order_of_the_input(shares: list[Path], made: Path, tmp_path: Path) -> None:
+    """Shares that wrote instructions: a line for each kept sample, in the order of their own shards."""
+    for share in shares:
+        other_file("summary.json", gives="instructions")(share)
+        keys = [row["key"] for part in parts(share) for row in ended_rows([part], "telemetry")]
+        (share / "instructions.jsonl").write_text("".join(json.dumps({"key": key}) + "\n" for key in keys))
+    output = merged(shares, tmp_path / "out")
+    lines = [json.loads(line)["key"] for line in (output / "instructions.jsonl").read_text().splitlines()]
+    assert lines == scene.expected(made / "photos")
+    (shares[1] / "instructions.jsonl").write_text("")
+    with pytest.raises(RunError, match=r"instructions.jsonl: lacks lines"):
+        merged(shares, tmp_path / "again")
