@@ -152,6 +152,14 @@ def other_plan(folder: Path) -> None:
     part.commit.write_text(commit.model_copy(update={"cut": cut}).sealed().model_dump_json())
 
 
+def other_layout(folder: Path) -> None:
+    part = parts(folder)[0]
+    commit = committed(part)
+    assert commit.dataset
+    held = commit.dataset.model_copy(update={"settings": "0" * 64})
+    part.commit.write_text(commit.model_copy(update={"dataset": held}).sealed().model_dump_json())
+
+
 def no_commit(folder: Path) -> None:
     parts(folder)[0].commit.unlink()
 
@@ -167,6 +175,7 @@ def no_commit(folder: Path) -> None:
         (other_file("environment.json", comfyui="0"), "another comfyui (1 there, 0 here)"),
         (not_whole, "shard 000001 is not whole"),
         (other_plan, "shards 000000 and 000001 were not made with the same options"),
+        (other_layout, "are of two layouts"),
         (no_commit, "no folder has shard 000001: 11 of 14 photos are there"),
         (lambda folder: (folder / "summary.json").unlink(), "is not finished"),
         (lambda folder: (folder / ".work").mkdir(), "is not finished, or in use"),
@@ -241,6 +250,14 @@ def test_an_output_that_holds_something_else_is_left_alone(shares: list[Path], m
     whole = shutil.copytree(made / "whole", tmp_path / "whole")
     with pytest.raises(RunError, match="holds another run than these shares make"):
         merged(shares, whole)
+    output = merged(shares, tmp_path / "out")
+    (output / "shards/000004.json").rename(output / "shards/000009.json")
+    with pytest.raises(RunError, match="holds another run than these shares make"):
+        merged(shares, output)
+    (output / "shards/000009.json").unlink()
+    shutil.copy(output / "shards/000003.json", output / "shards/000004.json")
+    with pytest.raises(RunError, match="holds shard 000004 otherwise than"):
+        merged(shares, output)
     with pytest.raises(RunError, match="is one of the shares"):
         merged(shares, shares[0])
 
