@@ -274,10 +274,10 @@ class Merger:
             files = {
                 share.path: opened.enter_context((share.path / name).open(encoding="utf-8"))
                 for share in self.shares
-                if share.shards
+                if (share.path / name).exists()  # where no photo needed it, the share has none
             }
             for part in self.shards:
-                lines = list(islice(files[part.output], count(part)))
+                lines = list(islice(files.get(part.output, ()), count(part)))
                 if len(lines) < count(part):
                     raise RunError(f"{part.output / name}: lacks lines; run the command that made it again", 1)
                 yield from map(json.loads, lines)
