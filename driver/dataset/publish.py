@@ -148,6 +148,29 @@ def fetch_commits(url: str, folder: Path) -> list[Part]:
     return taken
 
 
+def fetch_rows(part: Part, folder: Path) -> None:
+    """Takes the rows of a shard that lie in a store alone.
+
+    Args:
+        part: in the folder of the run that has its commit only.
+        folder: where they go, under their paths in a run's folder.
+
+    Raises:
+        RunError: the store cannot be used, or has another state of the shard, or the disk is full.
+    """
+    url = part.elsewhere.read_text(encoding="utf-8")
+    store = Store(url)
+    found = _published(store, part.name)
+    if found.commit != committed(part):
+        raise RunError(f"{url}: does not hold shard {part.name} as {part.output} has it; run the command that made it again", 1)
+    for file in found.files:
+        if file.path not in found.beside():
+            place = folder / file.path
+            with disk_errors(folder):
+                place.parent.mkdir(parents=True, exist_ok=True)
+            store.get(file, place)
+
+
 def _publish_shards(store: Store, folder: Path) -> dict[str, PublishedPart]:
     """Brings what is not there of a run's shards; returns all that lie in the store, by name."""
     mine = _of_shards(folder)

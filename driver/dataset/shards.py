@@ -211,7 +211,7 @@ class _Stream:
         names = tuple(self._layout.written_name(name) for name in shard.files)
         for there, here in zip(shard.files, names, strict=True):
             (self._folder / here).parent.mkdir(exist_ok=True)
-            _link(self._former.folder / there, self._folder / here)
+            link(self._former.folder / there, self._folder / here)
         self.shards.append(shard.model_copy(update={"files": names}))
         self._pass_over = shard.rows - 1
 
@@ -293,7 +293,7 @@ def _named(shard: Shard, layout: Layout, folder: Path, stream: _Stream) -> Shard
     return shard.model_copy(update={"files": names})
 
 
-def _link(there: Path, here: Path) -> None:
+def link(there: Path, here: Path) -> None:
     """The same file under a second name; a copy where the disk knows no such thing."""
     try:
         here.hardlink_to(there)

@@ -30,6 +30,9 @@ _OURS = re.compile(rf"-([0-9a-f]{{{_DIGITS}}})(\.[^/.]+)?\Z")
 _AT_ONCE = 256
 """Small files that are asked for at once. Ours."""
 
+_BUCKETS = {"s3", "s3a", "gs", "gcs", "az", "abfs"}
+"""Stores without folders, where making one makes the bucket that it is in: one of a mistyped name."""
+
 
 def _our_name(name: str) -> str:
     if not _OURS.search(name):
@@ -130,7 +133,7 @@ class Store:
             place = self._place(file.name)
             self._refuse_links(file.name)
             if self._size(place) != file.size:
-                self._files.makedirs(place.rpartition("/")[0], exist_ok=True)
+                self._make_folder(place.rpartition("/")[0])
                 self._files.put_file(str(local), place)
                 if (size := self._size(place)) != file.size:
                     raise OSError(f"{file.size} bytes were sent, {size} are there")
@@ -150,7 +153,7 @@ class Store:
         with self._named(name):
             folder = name.rpartition("/")[0]
             self._refuse_links(folder)
-            self._files.makedirs(self._place(folder).rstrip("/"), exist_ok=True)
+            self._make_folder(self._place(folder).rstrip("/"))
             if not _is_local(self._files):
                 self._files.pipe_file(self._place(name), text.encode())  # object stores take a whole object or nothing
                 return
@@ -170,6 +173,10 @@ class Store:
             for inside in (PurePosixPath(name), *PurePosixPath(name).parents):
                 if str(inside) != "." and Path(self._place(str(inside))).is_symlink():
                     raise OSError(f"{inside} is a link; remove it")
+
+    def _make_folder(self, place: str) -> None:
+        if not _protocols(self._files) & _BUCKETS:
+            self._files.makedirs(place, exist_ok=True)
 
     def _size(self, place: str) -> int | None:
         self._files.invalidate_cache()
@@ -196,4 +203,8 @@ class Store:
 
 
 def _is_local(files: Any) -> bool:
-    return "file" in ((files.protocol,) if isinstance(files.protocol, str) else files.protocol)
+    return "file" in _protocols(files)
+
+
+def _protocols(files: Any) -> set[str]:
+    return {files.protocol} if isinstance(files.protocol, str) else set(files.protocol)

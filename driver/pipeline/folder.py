@@ -243,7 +243,7 @@ def claim(journal: Journal, workflows: Sequence[Workflow], seed: int, folder: Pa
         known = journal.get(name)
         if known is not None and known != value:
             raise RunError(
-                f"--output {folder}: holds a run of another {name} ({_difference(name, known, value)}); "
+                f"--output {folder}: holds a run of another {name} ({difference(name, known, value)}); "
                 "choose another folder"
             )
     for name, value in wanted.items():
@@ -252,7 +252,12 @@ def claim(journal: Journal, workflows: Sequence[Workflow], seed: int, folder: Pa
         journal.set("run_id", uuid.uuid4().hex)
 
 
-def _difference(name: str, known: str, value: str) -> str:
+def difference(name: str, known: str, value: str) -> str:
+    """How what a folder was claimed with differs from what is asked for, in a few words.
+
+    Args:
+        name: graph, seed or content.
+    """
     if name == "content":
         pairs = zip(json.loads(value), json.loads(known), strict=True)
         found = [(Ingredients.model_validate(now), Ingredients.model_validate(then)) for now, then in pairs]

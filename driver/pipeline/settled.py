@@ -18,7 +18,7 @@ from ..options import RunOptions
 from ..report.summary import Summary
 from .folder import OutputFolder
 
-_SETTLED = "settled"
+SETTLED = "settled"
 """In the run's journal: what was asked for when everything was done, as a hash."""
 
 _ELSEWHERE = (
@@ -41,7 +41,7 @@ def settle(folder: OutputFolder, options: RunOptions, fingerprint: str) -> None:
         fingerprint: the input's.
     """
     if all(commit.cut.whole for _, commit in sound_commits(folder.path)):
-        folder.journal.set(_SETTLED, _asked(options, fingerprint))
+        folder.journal.set(SETTLED, _asked(options, fingerprint))
 
 
 def settled(folder: OutputFolder, options: RunOptions, source: Source) -> Summary | None:
@@ -50,7 +50,7 @@ def settled(folder: OutputFolder, options: RunOptions, source: Source) -> Summar
     meta = folder.journal
     if not folder.many or options.retry_failed is not None:
         return None
-    known = meta.get(_SETTLED)
+    known = meta.get(SETTLED)
     if known is None or known != _asked(options, source.fingerprint()):
         return None
     if not all(commit.cut.whole and written(part, commit) for part, commit in sound_commits(folder.path)):

@@ -42,7 +42,7 @@ TWICE = "the same photo and region stand in the input twice; only the first is e
 TOTAL = "total"
 """In the run's journal: how many items the input has, once its end was seen."""
 
-_CUT = "fingerprint"
+CUT = "fingerprint"
 """In the run's journal: the input's, as all its shards were cut from it."""
 
 
@@ -140,9 +140,9 @@ class Shards:
             self._tell_classes(options.retry_failed)
         found = sound_commits(self._run.folder.path)
         known = [KnownShard(one.index, one.cut.items, one.cut.first) for _, one in found]
-        if not known:
-            meta.set(_CUT, self._run.fingerprint)
-        changed = meta.get(_CUT) != self._run.fingerprint
+        if not known or meta.get(CUT) is None:  # None: shards of a store, whose plans tell whether they are of this input
+            meta.set(CUT, self._run.fingerprint)
+        changed = meta.get(CUT) != self._run.fingerprint
         shards = -(-source.count(aims) // self._form.size) if options.kinds else 0
         claimed = [meta.get(name) for name in ("graph", "seed", "content")]  # shards of a store may be another run's
         basis = json.dumps([self._run.fingerprint, claimed, shards, *asked(options, self._workflows, None)])
@@ -163,7 +163,7 @@ class Shards:
                 left -= self._usable(cut)
         if source.total is not None:
             meta.set(TOTAL, str(source.total))
-        meta.set(_CUT, self._run.fingerprint)
+        meta.set(CUT, self._run.fingerprint)
 
     def _tell_classes(self, error_class: str) -> None:
         totals = (one.totals for _, one in sound_commits(self._run.folder.path))
