@@ -41,11 +41,12 @@ class Run:
 class Command:
     """`python driver/batch.py ...`, started; used as a context manager, which ends it."""
 
-    def __init__(self, output: Path, *options: object):
+    def __init__(self, output: Path, *options: object, **environment: str):
         """
         Args:
             output: the run's folder; what the command says goes into a file beside it.
             options: of the command line, without `--output`.
+            environment: variables beside those of this process.
         """
         self.output = output
         self._log = output.with_suffix(".log")
@@ -55,7 +56,7 @@ class Command:
         kept = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(output.parent / "bytecode")}
         with self._log.open("wb") as said:
             self._process = subprocess.Popen(
-                command, cwd=REPOSITORY, stdout=said, stderr=subprocess.STDOUT, env={**os.environ, **kept}
+                command, cwd=REPOSITORY, stdout=said, stderr=subprocess.STDOUT, env={**os.environ, **kept, **environment}
             )
         self._watched = psutil.Process(self._process.pid)
 
@@ -122,9 +123,9 @@ class Command:
         return lines[-1] if lines else "it said nothing"
 
 
-def drive(output: Path, *options: object) -> Run:
-    """Runs the command to its end."""
-    with Command(output, *options) as command:
+def drive(output: Path, *options: object, **environment: str) -> Run:
+    """Runs the command to its end; arguments as of `Command`."""
+    with Command(output, *options, **environment) as command:
         seen: list[tuple[int, float]] = []  # samples done, CPU seconds: whenever the first number changed
         while command.running:
             done = command.done()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -121,11 +122,7 @@ def comfyui(source: Path, folder: Path, *options: str) -> ServerProcess:
         source: ComfyUI's folder.
         folder: where everything of this server lies; made if it is missing.
     """
-    packs = folder / "custom_nodes"
-    packs.mkdir(parents=True, exist_ok=True)
-    for name, target in {"editpairs": REPOSITORY, "editpairs-bench": REPOSITORY / "benchmarks" / "nodes"}.items():
-        if not (packs / name).exists():
-            (packs / name).symlink_to(target, target_is_directory=True)
+    _link_packs(folder)
     models = folder / "models" / "diffusion_models"
     models.mkdir(parents=True, exist_ok=True)
     for name in MODELS:
@@ -137,6 +134,25 @@ def comfyui(source: Path, folder: Path, *options: str) -> ServerProcess:
         "--database-url", "sqlite:///:memory:", "--disable-api-nodes", "--disable-metadata", "--cache-lru", "64", *options,
     ]  # fmt: skip
     return ServerProcess(command, port, folder, source)
+
+
+def copy_with_nodes(source: Path, folder: Path) -> None:
+    """Copies ComfyUI's code into a new folder and gives it this repository and the benchmark's nodes, and no others."""
+    own = {"models", "input", "output", "temp", "user", "custom_nodes", ".git", ".venv", "venv"}
+
+    def left_out(there: str, names: list[str]) -> set[str]:
+        return own & set(names) if Path(there) == source else set()
+
+    shutil.copytree(source, folder, ignore=left_out)
+    _link_packs(folder)
+
+
+def _link_packs(folder: Path) -> None:
+    packs = folder / "custom_nodes"
+    packs.mkdir(parents=True, exist_ok=True)
+    for name, target in {"editpairs": REPOSITORY, "editpairs-bench": REPOSITORY / "benchmarks" / "nodes"}.items():
+        if not (packs / name).exists():
+            (packs / name).symlink_to(target, target_is_directory=True)
 
 
 def fake_comfyui(object_info: Path, folder: Path, *options: object) -> ServerProcess:

@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.driver_command import Run, drive
 from benchmarks.driver_inputs import make_photos
-from benchmarks.driver_servers import ServerProcess, comfyui, fake_comfyui
+from benchmarks.driver_servers import ServerProcess, comfyui, copy_with_nodes, fake_comfyui
 from driver.comfyui.own import find_comfyui
 from tests.vlm.endpoint import Endpoint, Say
 
@@ -96,8 +96,22 @@ class Site:
         return self.folder / f"out{self.seed()}"
 
     def drive(self, workflow: str, photos: Path, urls: list[str], *options: object) -> Run:
-        """Runs the command with one of the benchmark's graphs to its end."""
-        return drive(self.output(), *self._options(workflow, photos, urls), *options)
+        """Runs the command with one of the benchmark's graphs to its end.
+
+        Args:
+            urls: of running servers; none to have the command start one of its own.
+        """
+        given = self._options(workflow, photos)
+        if urls:
+            return drive(self.output(), *given, "--server", ",".join(urls), *options)
+        return drive(self.output(), *given, "--servers", 1, *options, COMFYUI_PATH=str(self._comfyui_of_runs()))
+
+    def _comfyui_of_runs(self) -> Path:
+        """A ComfyUI with the benchmark's nodes, for runs that start servers of their own."""
+        folder = self.folder / "ComfyUI"
+        if not folder.exists():
+            copy_with_nodes(find_comfyui(), folder)
+        return folder
 
     def events(self, what: str) -> list[dict[str, Any]]:
         """What the nodes of the first real server noted so far."""
@@ -105,17 +119,8 @@ class Site:
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         return [event for event in map(json.loads, lines) if event["what"] == what]
 
-    def _options(self, workflow: str, source: Path, urls: list[str]) -> list[object]:
-        return [
-            "--workflow",
-            NODES / f"{workflow}.json",
-            "--input",
-            source,
-            "--server",
-            ",".join(urls),
-            "--seed",
-            self.seed(),
-        ]
+    def _options(self, workflow: str, source: Path) -> list[object]:
+        return ["--workflow", NODES / f"{workflow}.json", "--input", source, "--seed", self.seed()]
 
 
 def graph(name: str, settings: dict[str, Any] | None = None) -> dict[str, dict[str, Any]]:
@@ -125,6 +130,11 @@ def graph(name: str, settings: dict[str, Any] | None = None) -> dict[str, dict[s
         node_id, name = address.split(".")
         loaded[node_id]["inputs"][name] = value
     return loaded
+
+
+def floor_of(figure: str) -> str:
+    """Name of what a figure would be if the driver cost nothing, measured beside it."""
+    return f"{figure}: floor"
 
 
 def say(line: str) -> None:
