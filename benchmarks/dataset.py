@@ -200,7 +200,7 @@ def _groups(folder: Path, spool: Spool) -> Iterator[list[Pair]]:
     group: list[Pair] = []
     for text, attempt in journal.records(kept=True):
         row = Row.of(text, attempt, FACTS)
-        images = [spool.get(row.key, role, 0) or b"" for role in ("input", "output")]
+        images = [(spool.folder / f"{row.key}.{role}0.png").read_bytes() for role in ("input", "output")]
         group.append(Pair(row, images[:1], images[1:]))
         if sum(pair.size for pair in group) >= HfLayout.group_size:
             yield group

@@ -41,12 +41,12 @@ class Run:
 class Command:
     """`python driver/batch.py ...`, started; used as a context manager, which ends it."""
 
-    def __init__(self, output: Path, *options: object, **environment: str):
+    def __init__(self, output: Path, *options: object, comfyui: Path | None = None):
         """
         Args:
             output: the run's folder; what the command says goes into a file beside it.
             options: of the command line, without `--output`.
-            environment: variables beside those of this process.
+            comfyui: what servers of its own run; the one that is found, if None.
         """
         self.output = output
         self._log = output.with_suffix(".log")
@@ -54,9 +54,10 @@ class Command:
         command = [sys.executable, "driver/batch.py", "--output", str(output), *map(str, options)]
         # As on a machine that ran it before: bytecode is kept, whatever this process was told to do with its own.
         kept = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(output.parent / "bytecode")}
+        found = {"COMFYUI_PATH": str(comfyui)} if comfyui else {}
         with self._log.open("wb") as said:
             self._process = subprocess.Popen(
-                command, cwd=REPOSITORY, stdout=said, stderr=subprocess.STDOUT, env={**os.environ, **kept, **environment}
+                command, cwd=REPOSITORY, stdout=said, stderr=subprocess.STDOUT, env={**os.environ, **kept, **found}
             )
         self._watched = psutil.Process(self._process.pid)
 
@@ -123,9 +124,9 @@ class Command:
         return lines[-1] if lines else "it said nothing"
 
 
-def drive(output: Path, *options: object, **environment: str) -> Run:
+def drive(output: Path, *options: object, comfyui: Path | None = None) -> Run:
     """Runs the command to its end; arguments as of `Command`."""
-    with Command(output, *options, **environment) as command:
+    with Command(output, *options, comfyui=comfyui) as command:
         seen: list[tuple[int, float]] = []  # samples done, CPU seconds: whenever the first number changed
         while command.running:
             done = command.done()

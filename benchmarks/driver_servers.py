@@ -122,7 +122,11 @@ def comfyui(source: Path, folder: Path, *options: str) -> ServerProcess:
         source: ComfyUI's folder.
         folder: where everything of this server lies; made if it is missing.
     """
-    _link_packs(folder)
+    packs = folder / "custom_nodes"
+    packs.mkdir(parents=True, exist_ok=True)
+    for name, target in {"editpairs": REPOSITORY, "editpairs-bench": REPOSITORY / "benchmarks" / "nodes"}.items():
+        if not (packs / name).exists():
+            (packs / name).symlink_to(target, target_is_directory=True)
     models = folder / "models" / "diffusion_models"
     models.mkdir(parents=True, exist_ok=True)
     for name in MODELS:
@@ -136,23 +140,22 @@ def comfyui(source: Path, folder: Path, *options: str) -> ServerProcess:
     return ServerProcess(command, port, folder, source)
 
 
-def copy_with_nodes(source: Path, folder: Path) -> None:
-    """Copies ComfyUI's code into a new folder and gives it this repository and the benchmark's nodes, and no others."""
-    own = {"models", "input", "output", "temp", "user", "custom_nodes", ".git", ".venv", "venv"}
+def with_bench_nodes(source: Path, folder: Path) -> Path:
+    """A ComfyUI that has the benchmark's nodes, for servers that the driver starts itself.
 
-    def left_out(there: str, names: list[str]) -> set[str]:
-        return own & set(names) if Path(there) == source else set()
-
-    shutil.copytree(source, folder, ignore=left_out)
-    _link_packs(folder)
-
-
-def _link_packs(folder: Path) -> None:
+    Args:
+        source: ComfyUI's folder, which stays as it is.
+        folder: where the other one is made: links to what is in the first, but for its files and its custom_nodes.
+    """
     packs = folder / "custom_nodes"
-    packs.mkdir(parents=True, exist_ok=True)
-    for name, target in {"editpairs": REPOSITORY, "editpairs-bench": REPOSITORY / "benchmarks" / "nodes"}.items():
-        if not (packs / name).exists():
-            (packs / name).symlink_to(target, target_is_directory=True)
+    packs.mkdir(parents=True)
+    (packs / "editpairs-bench").symlink_to(REPOSITORY / "benchmarks" / "nodes", target_is_directory=True)
+    for entry in source.iterdir():
+        if entry.is_file():  # ComfyUI looks for its folders beside the files that it runs
+            shutil.copyfile(entry, folder / entry.name)
+        elif entry.name not in (packs.name, "models"):
+            (folder / entry.name).symlink_to(entry, target_is_directory=True)
+    return folder
 
 
 def fake_comfyui(object_info: Path, folder: Path, *options: object) -> ServerProcess:

@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.driver_command import Run, drive
 from benchmarks.driver_inputs import make_photos
-from benchmarks.driver_servers import ServerProcess, comfyui, copy_with_nodes, fake_comfyui
+from benchmarks.driver_servers import ServerProcess, comfyui, fake_comfyui, with_bench_nodes
 from driver.comfyui.own import find_comfyui
 from tests.vlm.endpoint import Endpoint, Say
 
@@ -99,19 +99,10 @@ class Site:
         """Runs the command with one of the benchmark's graphs to its end.
 
         Args:
-            urls: of running servers; none to have the command start one of its own.
+            urls: none for a server that it starts itself.
         """
-        given = self._options(workflow, photos)
-        if urls:
-            return drive(self.output(), *given, "--server", ",".join(urls), *options)
-        return drive(self.output(), *given, "--servers", 1, *options, COMFYUI_PATH=str(self._comfyui_of_runs()))
-
-    def _comfyui_of_runs(self) -> Path:
-        """A ComfyUI with the benchmark's nodes, for runs that start servers of their own."""
-        folder = self.folder / "ComfyUI"
-        if not folder.exists():
-            copy_with_nodes(find_comfyui(), folder)
-        return folder
+        comfyui = None if urls else self._comfyui()
+        return drive(self.output(), *self._options(workflow, photos, urls), *options, comfyui=comfyui)
 
     def events(self, what: str) -> list[dict[str, Any]]:
         """What the nodes of the first real server noted so far."""
@@ -119,8 +110,20 @@ class Site:
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         return [event for event in map(json.loads, lines) if event["what"] == what]
 
-    def _options(self, workflow: str, source: Path) -> list[object]:
-        return ["--workflow", NODES / f"{workflow}.json", "--input", source, "--seed", self.seed()]
+    def _comfyui(self) -> Path:
+        folder = self.folder / "ComfyUI"
+        return folder if folder.exists() else with_bench_nodes(find_comfyui(), folder)
+
+    def _options(self, workflow: str, source: Path, urls: list[str]) -> list[object]:
+        return [
+            "--workflow",
+            NODES / f"{workflow}.json",
+            "--input",
+            source,
+            *(("--server", ",".join(urls)) if urls else ()),
+            "--seed",
+            self.seed(),
+        ]
 
 
 def graph(name: str, settings: dict[str, Any] | None = None) -> dict[str, dict[str, Any]]:
