@@ -46,10 +46,11 @@ FIGURES = {
     "speedup_4": Figure(">= 3.9", "x"),
     "driver_cpu_ms": Figure("<= 5", "ms"),
     "driver_cpu_ms_foreign": Figure("", "ms"),
-    "rss_mb_1m_rows": Figure("<= 300", "MB"),
-    "rss_slope_mb": Figure("<= 5", "MB"),
-    "resume_1m_s": Figure("<= 3", "s"),
+    "first_edit_1m_s": Figure("<= 5", "s"),
+    "first_edit_10m_s": Figure("<= 5", "s"),
     "resume_10m_s": Figure("<= 15", "s"),
+    "rss_10m_mb": Figure("<= 300", "MB"),
+    "rss_slope_mb": Figure("< 5", "MB"),
 }
 
 Found = dict[str, float]
@@ -92,10 +93,11 @@ def _measures(site: Site) -> list[tuple[tuple[str, ...], Measure]]:
         (("vs_comfy_run",), partial(driver_rates.commands, site)),
         (("driver_cpu_ms", "driver_cpu_ms_foreign"), partial(driver_rates.spending, site)),
         (("speedup_2", "speedup_4"), partial(driver_rates.farming, site)),
+        (("first_edit_1m_s",), scale.beginning_many),
+        (("first_edit_10m_s",), scale.beginning_most),
+        (("resume_10m_s",), scale.resuming),
+        (("rss_10m_mb",), scale.memory),
         (("rss_slope_mb",), scale.slope),
-        (("rss_mb_1m_rows",), scale.memory),
-        (("resume_1m_s",), scale.resuming),
-        (("resume_10m_s",), scale.resuming_many),
     ]
 
 
