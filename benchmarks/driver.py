@@ -76,7 +76,8 @@ def main() -> int:
             except (RuntimeError, OSError) as error:
                 broken |= dict.fromkeys(wanted & set(names), str(error))
     chosen = {name: found.get(name) for name in FIGURES if name in wanted}
-    print(json.dumps(chosen) if options.json else _table(chosen, found, options))
+    floors = {name: found[name] for name in map(floor_of, chosen) if name in found}
+    print(json.dumps(chosen | floors) if options.json else _table(chosen, found, options))
     for name, why in broken.items():
         print(f"driver.py: {name} could not be measured: {why}", file=sys.stderr)
     return 1 if broken else 0

@@ -89,9 +89,9 @@ class Scale:
         server = self._site.fake()
         rows = make_rows(self._site.folder / "jobs", many + SHARD)
         with Command(self._site.output(), *_options(rows, server), "--samples-per-prompt", 1) as command:
-            command.until(lambda: server.get("/fake")["prompts"] >= few, f"{few} prompts", PATIENCE)
+            command.until(lambda: server.get("/fake/counts")["prompts"] >= few, f"{few} prompts", PATIENCE)
             begun, at_first = time.monotonic(), command.rss_mb()
-            command.until(lambda: server.get("/fake")["prompts"] >= many, f"{many} prompts", PATIENCE)
+            command.until(lambda: server.get("/fake/counts")["prompts"] >= many, f"{many} prompts", PATIENCE)
             seconds, at_last = time.monotonic() - begun, command.rss_mb()
         return {
             "rss_slope_mb": at_last - at_first,
@@ -124,7 +124,7 @@ class Scale:
                 seen.append(command.rss_mb())
                 time.sleep(0.05)
             seconds = command.end()
-        told = run.server.get("/fake")
+        told = run.server.get("/fake/counts")
         first, last = float(told["first_prompt_at"]) - begun, float(told["last_end_at"]) - begun
         return Resumed(first, max(seen), seconds, seconds - last)
 
@@ -143,7 +143,7 @@ class Scale:
             command.until(committed, "the first commit", PATIENCE)
             command.interrupt()
             command.end(expect=130)
-        first_edit = float(server.get("/fake")["first_prompt_at"]) - begun
+        first_edit = float(server.get("/fake/counts")["first_prompt_at"]) - begun
         say(f"first edit after {first_edit:.1f} s, {max(seen):.0f} MB")
         return Begun(source, output, server, first_edit, max(seen))
 
