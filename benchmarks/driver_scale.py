@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from benchmarks.driver_command import Command
+import psutil
+
+from benchmarks.driver_command import LOOK_SECONDS, Command
 from benchmarks.driver_inputs import make_rows
 from benchmarks.driver_servers import ServerProcess
 from benchmarks.driver_shards import commit_most, make_items
@@ -34,6 +37,8 @@ class Begun:
     server: ServerProcess
     first_edit: float
     """Seconds from the command's start to the first prompt."""
+    cpu: float
+    """CPU seconds of the driver until then; what others do on the machine does not show in it."""
     rss: float
     """Its largest resident memory, MB."""
 
@@ -43,6 +48,7 @@ class Resumed:
     """A run of which one shard was left, taken up again and gone to its end."""
 
     first_edit: float
+    cpu: float
     rss: float
     seconds: float
     """Of the whole command."""
@@ -59,18 +65,16 @@ class Scale:
     def beginning_many(self) -> dict[str, float]:
         """The first edit of a million inputs."""
         many = self._begin(self._site.size(MANY, 10 * SHARD))
-        return {"first_edit_1m_s": many.first_edit, floor_of("first_edit_1m_s"): self._small.first_edit}
+        return self._first("first_edit_1m_s", many)
 
     def beginning_most(self) -> dict[str, float]:
         """The first edit of ten million."""
-        return {"first_edit_10m_s": self._most.first_edit, floor_of("first_edit_10m_s"): self._small.first_edit}
+        return self._first("first_edit_10m_s", self._most)
 
     def resuming(self) -> dict[str, float]:
         """Ten million inputs that are done and one shard that is not: seconds to the first edit."""
         again = self._resumed
-        return {
-            "resume_10m_s": again.first_edit,
-            floor_of("resume_10m_s"): self._small.first_edit,
+        return self._first("resume_10m_s", again) | {
             "resumed to its end, s": again.seconds,
             "of which after the last edit, s": again.ending,
         }
@@ -100,6 +104,16 @@ class Scale:
             "prompts a second on the fake server": (many - few) / seconds,
         }
 
+    def _first(self, figure: str, run: Begun | Resumed) -> dict[str, float]:
+        """A figure of the first edit, its floor, and the same in CPU time."""
+        small = self._small
+        return {
+            figure: run.first_edit,
+            floor_of(figure): small.first_edit,
+            f"{figure}, CPU s": run.cpu,
+            f"{figure}, CPU s of the floor": small.cpu,
+        }
+
     @cached_property
     def _small(self) -> Begun:
         return self._begin(SMALL)
@@ -119,33 +133,45 @@ class Scale:
         run.server.start()
         begun = time.time()
         with Command(run.output, *_options(run.input, run.server)) as command:
-            seen = [0.0]
+            watch = _Watch(command, run.server)
             while command.running:
-                seen.append(command.rss_mb())
-                time.sleep(0.05)
+                watch()
+                time.sleep(LOOK_SECONDS)
             seconds = command.end()
         told = run.server.get("/fake/counts")
         first, last = float(told["first_prompt_at"]) - begun, float(told["last_end_at"]) - begun
-        return Resumed(first, max(seen), seconds, seconds - last)
+        return Resumed(first, watch.cpu, watch.rss, seconds, seconds - last)
 
     def _begin(self, items: int) -> Begun:
         say(f"an input of {items} photos")
         source = make_items(self._site.folder / f"items{items}", items, first=4 * SHARD, last=2 * SHARD)
         server, output = self._site.fake(), self._site.output()
         say("the driver begins")
-        begun, seen = time.time(), [0.0]
+        begun, commit = time.time(), Part.of_shard(output, 0).commit
         with Command(output, *_options(source, server)) as command:
-
-            def committed() -> bool:
-                seen.append(command.rss_mb())
-                return Part.of_shard(output, 0).commit.exists()
-
-            command.until(committed, "the first commit", PATIENCE)
+            watch = _Watch(command, server)
+            command.until(lambda: watch() or commit.exists(), "the first commit", PATIENCE)
             command.interrupt()
             command.end(expect=130)
         first_edit = float(server.get("/fake/counts")["first_prompt_at"]) - begun
-        say(f"first edit after {first_edit:.1f} s, {max(seen):.0f} MB")
-        return Begun(source, output, server, first_edit, max(seen))
+        say(f"first edit after {first_edit:.1f} s, {watch.cpu:.1f} s of CPU; {watch.rss:.0f} MB")
+        return Begun(source, output, server, first_edit, watch.cpu, watch.rss)
+
+
+class _Watch:
+    """A command's largest resident memory, and its CPU seconds when its first prompt was posted; to be called often."""
+
+    def __init__(self, command: Command, server: ServerProcess):
+        self._command, self._server = command, server
+        self._posted = False
+        self.rss = self.cpu = 0.0
+
+    def __call__(self) -> None:
+        with suppress(psutil.NoSuchProcess, psutil.ZombieProcess):  # it ends just now
+            self.rss = max(self.rss, self._command.rss_mb())
+            if not self._posted:
+                self.cpu = self._command.cpu_s()
+                self._posted = bool(self._server.get("/fake/counts")["prompts"])
 
 
 def _options(source: Path, server: ServerProcess) -> list[object]:
