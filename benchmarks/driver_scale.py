@@ -150,7 +150,12 @@ class Scale:
         begun, commit = time.time(), Part.of_shard(output, 0).commit
         with Command(output, *_options(source, server)) as command:
             watch = _Watch(command, server)
-            command.until(lambda: watch() or commit.exists(), "the first commit", PATIENCE)
+
+            def committed() -> bool:
+                watch()
+                return commit.exists()
+
+            command.until(committed, "the first commit", PATIENCE)
             command.interrupt()
             command.end(expect=130)
         first_edit = float(server.get("/fake/counts")["first_prompt_at"]) - begun
