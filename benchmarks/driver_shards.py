@@ -67,11 +67,13 @@ def commit_most(output: Path, shards: int) -> None:
     template = Part.of_shard(output, 0)
     commit = committed(template)
     samples = len(keys_of(template))
+    beside = set(template.commit.parent.glob(f"{template.name}.*")) - {template.commit, template.keys}
     for index in range(1, shards):
         part = Part.of_shard(output, index)
         for config in CONFIGS:
             _link_folder(template.config(config), part.config(config))
-        for there, here in ((template.journal, part.journal), (template.statistics, part.statistics)):
+        for there in beside:
+            here = there.with_name(there.name.replace(template.name, part.name))
             here.unlink(missing_ok=True)
             here.hardlink_to(there)
         keys = np.sort(np.random.default_rng(index).integers(0, 2**64, samples, "u8", endpoint=False)).tobytes()
