@@ -37,6 +37,7 @@ from comfy_nodes.core.records import EditRecord, RegionRecord, Score  # noqa: E4
 from comfy_nodes.core.regions.rle import Rle  # noqa: E402
 from driver.dataset.dataset import write_dataset  # noqa: E402
 from driver.dataset.layouts.hf import HfLayout, parquet_writer  # noqa: E402
+from driver.dataset.parts import Part  # noqa: E402
 from driver.dataset.rows import SCHEMA, Pair, Row, RunFacts, image_name, table  # noqa: E402
 from driver.dataset.spool import Spool  # noqa: E402
 from driver.disk import make_durable  # noqa: E402
@@ -166,7 +167,7 @@ def _write_ours(folder: Path, spool: Spool) -> Taken:
     journal = Journal(folder / "run.sqlite")
     os.sync()  # what others left to be written is not ours
     begun = Taken.now()
-    write_dataset(journal, spool, folder, folder / "work", FACTS)
+    write_dataset(journal, spool, Part(folder), FACTS)
     seconds = Taken.now() - begun
     journal.close()
     shutil.rmtree(folder / "data")
@@ -256,11 +257,11 @@ def _finish_twice(folder: Path) -> dict[str, float]:
     spool = Canned(folder / "spool")
     rows = sum(1 for _ in journal.records(kept=True))
     begun = time.perf_counter()
-    write_dataset(journal, spool, folder, folder / "work", FACTS)
+    write_dataset(journal, spool, Part(folder), FACTS)
     first = rows / (time.perf_counter() - begun)
     peak = _resident()
     # Another fact in every row: all shards are written anew, with the images of the ones before.
-    write_dataset(journal, spool, folder, folder / "work", replace(FACTS, workflow_sha256="c" * 64))
+    write_dataset(journal, spool, Part(folder), replace(FACTS, workflow_sha256="c" * 64))
     return {
         "resident MB, finish": peak,
         "resident MB, finished again out of the shards": _resident(),

@@ -1,12 +1,43 @@
-"""Photos and annotation files that the driver's benchmark runs on."""
+"""Photos and annotation files that the driver's benchmark runs on, and inputs of sizes that nobody
+could wait for: `python benchmarks/driver_inputs.py [--rows N] [--json]` says how soon the first sample is planned.
+"""
 
 from __future__ import annotations
 
+import argparse
+import io
 import json
+import resource
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from comfy_nodes.core.tasks import task_named
+from driver.inputs.cutting import KnownShard
+from driver.inputs.source import Source
+from driver.samples import Aim, Sample
+
+ROWS = 10_000_000
+FILES = 100_000
+"""Photos of a tar and of a folder, at most."""
+
+SHARDS = 10_000
+"""Into so many an input is cut."""
+
+TABLES = 100
+"""Files that the rows of a parquet input lie in."""
 
 
 def make_photos(folder: Path, count: int, side: int) -> None:
@@ -70,3 +101,114 @@ def _row(number: int) -> str:
         },
     }
     return json.dumps(item, separators=(",", ":"))
+
+
+def make_tables(folder: Path, count: int) -> Path:
+    """Parquet files of rows that name their photo; all have the same rows."""
+    folder.mkdir(parents=True)
+    Image.linear_gradient("L").resize((PHOTO_SIDE, PHOTO_SIDE)).save(folder / "photo.png")
+    rows = count // TABLES
+    box, names = [10.0, 10.0, 200.0, 200.0], [f"row{number}" for number in range(rows)]
+    columns = {"path": ["photo.png"] * rows, "id": names, "bbox": [box] * rows, "class_name": ["cup"] * rows}
+    pq.write_table(pa.table(columns), folder / "00000.parquet", row_group_size=10_000)
+    for number in range(1, TABLES):
+        shutil.copy(folder / "00000.parquet", folder / f"{number:05d}.parquet")
+    return folder / "*.parquet"
+
+
+def make_tar(path: Path, count: int) -> Path:
+    """A webdataset of small photos with an annotation each."""
+    path.parent.mkdir(parents=True)
+    photo = _small_photo()
+    told = json.dumps({"bbox": [2, 2, 20, 20], "class_name": "cup"}).encode()
+    with tarfile.open(path, "w") as tar:
+        for number in range(count):
+            for end, data in (("jpg", photo), ("json", told)):
+                member = tarfile.TarInfo(f"{number:07d}.{end}")
+                member.size = len(data)
+                tar.addfile(member, io.BytesIO(data))
+    return path
+
+
+def make_folder(folder: Path, count: int) -> Path:
+    """Small photos without anything beside them."""
+    folder.mkdir(parents=True)
+    photo = _small_photo()
+    for number in range(count):
+        (folder / f"{number:07d}.jpg").write_bytes(photo)
+    return folder
+
+
+def _small_photo() -> bytes:
+    buffer = io.BytesIO()
+    Image.linear_gradient("L").resize((32, 32)).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def first_sample(path: str, rows: int, known: int, task: str) -> dict[str, float]:
+    """Seconds from the input's path to the first planned sample of a shard before which `known` are done, and the most
+    memory that this process had."""
+    aims, size = [Aim(task_named(task))], max(1, rows // SHARDS)
+    begun, worked = time.monotonic(), time.process_time()
+    source = Source(path)
+    source.fingerprint()
+    done = [KnownShard(index, size, f"first{index}") for index in range(known)]
+    assert source.more_than(size, aims)
+    shard = next(one for one in source.shards(size, aims, done) if one.index == known)
+    found = next(one for one in source.plan(aims, "all", 0, shard=shard) if isinstance(one, Sample))
+    assert found.annotation.regions or task == "style"
+    return {
+        "s": time.monotonic() - begun,
+        "cpu_s": time.process_time() - worked,
+        "rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+
+
+def read_alone(path: Path) -> float:
+    """Seconds in which all bytes of an input's files are read, or a folder is listed."""
+    begun = time.monotonic()
+    if path.is_dir():
+        sorted(path.iterdir())
+    for file in [] if path.is_dir() else sorted(path.parent.glob(path.name)):
+        with file.open("rb") as opened:
+            while opened.read(1 << 20):
+                pass
+    return time.monotonic() - begun
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="How soon the first sample of a large input is planned.")
+    parser.add_argument("--rows", type=int, default=ROWS)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--look", nargs=4, metavar=("PATH", "ROWS", "KNOWN", "TASK"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.look:
+        path, rows, known, task = options.look
+        print(json.dumps(first_sample(path, int(rows), int(known), task)))
+        return
+    files = min(FILES, options.rows)
+    inputs: dict[str, tuple[Callable[[Path], Path], int, str]] = {
+        "jsonl": (lambda folder: make_rows(folder, options.rows), options.rows, "remove"),
+        "parquet": (lambda folder: make_tables(folder, options.rows), options.rows, "remove"),
+        "tar": (lambda folder: make_tar(folder / "photos.tar", files), files, "remove"),
+        "folder": (lambda folder: make_folder(folder, files), files, "style"),
+    }
+    figures = {}
+    for name, (make, rows, task) in inputs.items():
+        with tempfile.TemporaryDirectory() as folder:
+            path = make(Path(folder) / "input")
+            figures[f"{name}_read_alone_s"] = read_alone(path)
+            for known in (0, SHARDS // 2, SHARDS - 1):
+                look = [sys.executable, __file__, "--look", str(path), str(rows), str(known), task]
+                found = json.loads(subprocess.run(look, check=True, capture_output=True, text=True).stdout)
+                figures |= {f"{name}_{rows}_behind_{known}_{unit}": value for unit, value in found.items()}
+            if not options.json:
+                for figure, value in figures.items():
+                    print(f"{figure:40} {value:10.2f}", flush=True)
+                figures.clear()
+    if options.json:
+        print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()

@@ -51,7 +51,7 @@ def _parse(words: list[str]) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("file", type=path_argument, metavar="FILE", help="the graph, as ComfyUI saves it")
-    add("--output", type=path_argument, metavar="FILE", help="default: FILE with -editpairs before its suffix")
+    add("--output", type=path_argument, metavar="FILE", help="default: beside FILE, by its name and -editpairs.json")
     add(
         "--choice",
         metavar="NAME=#ID,...",
@@ -61,7 +61,7 @@ def _parse(words: list[str]) -> argparse.Namespace:
     add_shared(add)
     options = parser.read(words)
     options.choice = options.choice or ""
-    options.output = options.output or options.file.with_name(f"{options.file.stem}-editpairs.json")
+    options.output = options.output or options.file.parent / f"{options.file.stem}-editpairs.json"
     return options
 
 

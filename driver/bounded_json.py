@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 MAX_DEPTH = 100
@@ -34,14 +34,14 @@ def loads(text: str, parse_constant: Callable[[str], Any] | None = None) -> Any:
 
 
 def _too_deep(value: Any) -> bool:
-    levels: list[Iterator[Any]] = [iter((value,))]
-    while levels:
-        for one in levels[-1]:
-            if isinstance(one, dict | list):
-                levels.append(iter(one.values() if isinstance(one, dict) else one))
-                break
-        else:
-            levels.pop()
-        if len(levels) > MAX_DEPTH + 1:
-            return True
-    return False
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(MAX_DEPTH):
+        level = [
+            inner
+            for one in level
+            for inner in (one.values() if type(one) is dict else one)
+            if type(inner) is dict or type(inner) is list
+        ]
+        if not level:
+            return False
+    return True

@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import re
 import shlex
 import signal
 import sqlite3
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext, redirect_stdout
+from contextlib import nullcontext, redirect_stdout, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
@@ -100,6 +101,19 @@ def carry_out(
     """
     words = sys.argv[1:] if arguments is None else arguments
     try:
+        return _carried_out(program, read, work, words, stop)
+    except BrokenPipeError:
+        return _unheard(program)
+
+
+def _carried_out(
+    program: str,
+    read: Callable[[list[str]], Any],
+    work: Callable[[Any], Ended],
+    words: list[str],
+    stop: StopRequest | None,
+) -> int:
+    try:
         options = read(words)
     except Misused as misused:
         if "--json" in words:
@@ -121,6 +135,17 @@ def carry_out(
             stop.leave()
 
 
+def _unheard(program: str) -> int:
+    """Ends a command whose reader left, as `head` does. Returns the exit status."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:  # what is left in it would be tried once more at the end of the process
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with suppress(BrokenPipeError):
+        say(f"{program}: broken off, as nobody reads what it says; run the same command again")
+    return 1
+
+
 def _ending(work: Callable[[Any], Ended], options: Any) -> Ended:
     """Does the work; what goes wrong ends every command in the same way."""
     try:
@@ -130,7 +155,9 @@ def _ending(work: Callable[[Any], Ended], options: Any) -> Ended:
     except (ServerFault, PromptRefused) as error:
         return Ended({}, f"{error}: see to the server and run the same command again", 2)
     except sqlite3.OperationalError as error:
-        return Ended({}, f"{_folder(options)}: the journal cannot be written ({error}); is the disk full?", 1)
+        return Ended(
+            {}, f"{_folder(options)}: the journal cannot be written ({error}); is the disk full or read-only?", 1
+        )
     except sqlite3.DatabaseError as error:
         from .dataset.ownership import RESTORE  # no help needs it
 
@@ -227,9 +254,11 @@ positive = number(int, lambda value: value >= 1, "be at least 1")
 
 
 def path_argument(text: str) -> Path:
-    """A path, where an empty one is not this folder."""
+    """A path, where an empty one is not this folder, and a URL no folder of that name."""
     if not text:
         raise argparse.ArgumentTypeError("is empty; name a folder")
+    if "://" in text:
+        raise argparse.ArgumentTypeError(f"{text} is a URL; name what lies on this machine")
     return Path(text)
 
 

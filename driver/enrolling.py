@@ -11,7 +11,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from comfy_nodes.core.photos import PhotoError
@@ -32,6 +32,9 @@ MOST_GONE = 0.5
 FEW_GONE = 20
 """So many always may. Ours."""
 
+AT_ONCE = 500
+"""Samples that are written in one statement. Ours."""
+
 _UNREAD = "CREATE TEMP TABLE IF NOT EXISTS unread (source_id TEXT PRIMARY KEY) WITHOUT ROWID"
 """Photos that could not be looked at; "" where it is not known which these are."""
 
@@ -40,6 +43,8 @@ _UNREAD = "CREATE TEMP TABLE IF NOT EXISTS unread (source_id TEXT PRIMARY KEY) W
 class Enrolled:
     """What an enrolment found of finished samples whose input is not what it was."""
 
+    usable: int = field(default=0, compare=False)
+    """How many samples of its plan can be edited or were."""
     changed: int = 0
     """Their photo, words or further pictures are others now."""
     gone: int = 0
@@ -81,35 +86,44 @@ class Enrolment:
         number: int,
         same: Callable[[Sequence[Locator], str], bool] | None,
         keep_stale: bool,
+        known_input: bool = False,
     ):
         """
         Args:
             number: counts a journal's enrolments.
             same: whether a sample's pictures hold what they did, as `Source.same`.
             keep_stale: stale rows stay, and nothing is made in their place.
+            known_input: it is known that this is the run's input, however many of these samples are gone.
         """
         self._db = db
         self._number = number
         self._pictures_same = same
         self._keep_stale = keep_stale
+        self._known_input = known_input
 
     def take(self, planned: Iterable[Planned], limit: int | None, whole: bool) -> Enrolled:
         """Takes a plan down; arguments and errors are `Journal.enrol`'s."""
         self._db.execute(_UNREAD)
         self._db.execute("DELETE FROM unread")
         usable = changed = 0
+        waiting: dict[str, tuple[Sample, int]] = {}
         left = Enrolled(kept=self._keep_stale)
+        whole_plan = True
         for position, one in enumerate(planned):
+            if len(waiting) >= AT_ONCE or one.key in waiting:
+                changed += self._samples(waiting)
             if isinstance(one, Unusable):
                 self._unusable(one, position)
             elif isinstance(one, Spare):
                 self._touch(one.key, position)
             elif limit is not None and usable >= limit:
+                whole_plan = False
                 break
             else:
                 usable += 1
-                changed += self._sample(one, position)
-        else:
+                waiting[one.key] = one, position
+        changed += self._samples(waiting)
+        if whole_plan:
             # An input that was refused before and is mended, or gone, has a sample of its own now.
             self._db.execute("DELETE FROM samples WHERE sample IS NULL AND enrolment < ?", (self._number,))
             if whole:
@@ -120,7 +134,7 @@ class Enrolment:
             (self._number,),
         )
         spared = self._count("state = 'done' AND source_id IN (SELECT source_id FROM unread)")
-        return replace(left, changed=changed, spared=spared)
+        return replace(left, usable=usable, changed=changed, spared=spared)
 
     def _unusable(self, one: Unusable, position: int) -> None:
         failure = one.failure
@@ -145,26 +159,52 @@ class Enrolment:
             source_id = one.source_id if one.unread == "photo" else ""
             self._db.execute("INSERT OR IGNORE INTO unread VALUES (?)", (source_id,))
 
-    def _sample(self, one: Sample, position: int) -> bool:
-        """Returns whether it is finished, of another input."""
-        now = sample_text(one), json.dumps([places.to_json(file) for file in one.pictures]), one.stamp
-        found = self._db.execute(
-            "SELECT state, stage, sample, stamp, digest, sample = ? AND pictures = ? AND stamp = ? FROM samples "
-            "WHERE key = ?",
-            (*now, one.key),
-        ).fetchone()
-        if found is None:
-            self._db.execute(
-                "INSERT INTO samples (position, enrolment, sample, pictures, stamp, source_id, key, state) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, 'pending')",
-                (position, self._number, *now, one.annotation.path, one.key),
-            )
-            return False
-        state, stage, text, stamp, digest, same = found
+    def _samples(self, waiting: dict[str, tuple[Sample, int]]) -> int:
+        """Takes samples down, and empties what they waited in; returns how many are finished, of another input."""
+        known = self._db.execute(
+            "SELECT key, state, stage, sample, pictures, stamp, digest FROM samples "
+            "WHERE key IN (SELECT value FROM json_each(?))",
+            (json.dumps(list(waiting)),),
+        )
+        found = {row[0]: row[1:] for row in known}
+        changed = 0
+        new = []
+        for key, (one, position) in waiting.items():
+            now = sample_text(one), json.dumps([places.to_json(file) for file in one.pictures]), one.stamp
+            if key in found:
+                changed += self._known(one, position, now, *found[key])
+            else:
+                new.append((position, self._number, *now, one.annotation.path, key))
+        self._db.executemany(
+            "INSERT INTO samples (position, enrolment, sample, pictures, stamp, source_id, key, state) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, 'pending')",
+            new,
+        )
+        waiting.clear()
+        return changed
+
+    def _known(
+        self,
+        one: Sample,
+        position: int,
+        now: tuple[str, str, str],
+        state: str,
+        stage: str | None,
+        text: str | None,
+        pictures: str,
+        stamp: str,
+        digest: str | None,
+    ) -> bool:
+        """Takes a sample down whose key is there already; returns whether it is finished, of another input.
+
+        Args:
+            now: what it is made from, its pictures and their stamp; the others, from `state` on, are those of its row.
+        """
+        same = now == (text, pictures, stamp)
         # A photo that could not be read is looked at again.
         ended = state in ("done", "skipped") or (state == "failed" and stage != "input")
         try:
-            same = same or (ended and self._same(one, _made_from(text) == _made_from(now[0]), stamp, digest))
+            same = same or (ended and self._same(one, _made_from(text or "{}") == _made_from(now[0]), stamp, digest))
         except PhotoError as error:
             if state == "done":
                 failure = SampleFailure("input", type(error).__name__, str(error))
@@ -226,7 +266,7 @@ class Enrolment:
         if not self._keep_stale:
             there = f"SELECT source_id FROM samples WHERE enrolment = {self._number} AND state != 'failed'"
             lost, made = self._count(f"{gone} AND source_id NOT IN ({there})"), self._count("state = 'done'")
-            if lost > max(FEW_GONE, MOST_GONE * made):
+            if lost > max(FEW_GONE, MOST_GONE * made) and not self._known_input:
                 raise RunError(
                     f"{lost} of the {made} samples that are done here are of photos that are not in --input any more, or "
                     "cannot be used: is it this run's input, and whole? Use another --output for another input, or --keep-stale"

@@ -27,12 +27,16 @@ def _export(options: argparse.Namespace) -> Ended:
 
     if options.dry_run:
         kept = check(options.run, options.to, options.output)
-        print(f"{options.output}: would be made of the {kept} kept rows of {options.run}")
+        against = ", against the rejected ones of their samples" if options.to == "preference" else ""
+        print(f"{options.output}: would be made of the {kept} kept rows of {options.run}{against}")
         return Ended({"output": options.output, "kept": kept})
     done = export(options.run, options.to, options.output, options.link)
     print(f"{options.output}: {done.rows} rows from {options.run}")
     for why, number in done.left_out.items():
         print(f"left out: {number} rows {why}", file=sys.stderr)
+    if options.to == "preference" and not done.rows:
+        why = "no kept edit has a rejected one of its sample, which `--attempts N` of batch.py makes"
+        print(f"{options.output}: {why}", file=sys.stderr)
     return Ended({"output": options.output, "rows": done.rows, "left_out": done.left_out})
 
 

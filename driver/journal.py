@@ -7,6 +7,7 @@ at any moment goes on without doing or losing anything twice.
 from __future__ import annotations
 
 import json
+import sqlite3
 import threading
 import time
 from collections import Counter
@@ -52,6 +53,9 @@ Position = tuple[int, str]
 
 BEFORE_ALL: Position = (-1, "")
 
+DUPLICATE = "DuplicateSample"
+"""The error type of a sample that stands in the input a second time."""
+
 
 @dataclass(frozen=True)
 class WaitingSample:
@@ -86,11 +90,23 @@ class Journal:
             RunError: the file is not a journal, or the disk is full.
         """
         self._lock = threading.RLock()
-        self._db = opened(path)
+        self._path = path
+        self._opened: sqlite3.Connection | None = opened(path)
 
+    @property
+    def _db(self) -> sqlite3.Connection:
+        """Its file, opened again where somebody still has a question after it was closed: the copy of a sample that
+        another server was quicker with."""
+        with self._lock:
+            if self._opened is None:
+                self._opened = opened(self._path)
+            return self._opened
+
+    @_in_turn
     def close(self) -> None:
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._db.close()
+        self._opened = None
 
     @_in_turn
     def get(self, name: str) -> str | None:
@@ -119,6 +135,7 @@ class Journal:
         same: Callable[[Sequence[Locator], str], bool] | None = None,
         keep_stale: bool = False,
         whole: bool = False,
+        known_input: bool = False,
     ) -> Enrolled:
         """Takes down the run's samples. Known ones keep their state, new ones wait, unusable ones have failed or are
         skipped. What a finished sample was made from is compared with what is there now, and stays as it is noted.
@@ -128,13 +145,14 @@ class Journal:
             same: whether a sample's pictures hold what they did, as `Source.same`; asked only where their stamp changed.
             keep_stale: rows whose input changed or is gone stay, and nothing is made in their place.
             whole: `planned` is all that there is: what it lacks is gone from the input.
+            known_input: of a shard, that the input is the run's was seen over all of them.
 
         Raises:
             RunError: most of the rows are of photos that are not there; nothing is taken down then.
         """
         number = int(self.get("enrolment") or 0) + 1
         with self._transaction():
-            found = Enrolment(self._db, number, same, keep_stale).take(planned, limit, whole)
+            found = Enrolment(self._db, number, same, keep_stale, known_input).take(planned, limit, whole)
             self.set("enrolment", str(number))
         return found
 
@@ -230,14 +248,24 @@ class Journal:
         return bool(row == ("pending", attempt))
 
     @_in_turn
-    def submitting(self, keys: Sequence[str], prompt_id: str, server: str) -> None:
-        """To be called before a prompt with these samples, in their order, is posted."""
+    def submitting(
+        self, keys: Sequence[str], prompt_id: str, server: str, slots: Sequence[int] | None = None
+    ) -> None:
+        """To be called before a prompt with these samples is posted.
+
+        Args:
+            slots: their places in the prompt, where other journals' samples are in it too; None where they are all of it,
+                in their order.
+        """
         now = time.time()
         with self._transaction():
             self._db.executemany(
                 "UPDATE samples SET prompt_id = ?, slot = ?, server = ?, submissions = submissions + 1, queued_at = ? "
                 "WHERE key = ? AND state = 'pending'",
-                [(prompt_id, slot, server, now, key) for slot, key in enumerate(keys)],
+                [
+                    (prompt_id, slot, server, now, key)
+                    for slot, key in zip(slots or range(len(keys)), keys, strict=True)
+                ],
             )
 
     @_in_turn
@@ -326,6 +354,16 @@ class Journal:
         return bool(cursor.rowcount)
 
     @_in_turn
+    def withdraw(self, key: str, why: SampleFailure) -> None:
+        """A sample that has an end is skipped after all, and what was made of it goes."""
+        with self._transaction():
+            self._db.execute("DELETE FROM records WHERE sample = ?", (key,))
+            self._db.execute(
+                "UPDATE samples SET state = 'skipped', stage = ?, node = ?, error_type = ?, message = ? WHERE key = ?",
+                (why.stage, why.node, why.error_type, why.message, key),
+            )
+
+    @_in_turn
     def counts(self) -> Counter[str]:
         """Samples by state (pending, done, failed, skipped, retired) and records by verdict (keep, reject, unscored)."""
         states = self._db.execute("SELECT state, COUNT(*) FROM samples GROUP BY state")
@@ -339,6 +377,11 @@ class Journal:
             f"WHERE verdict {'=' if kept else '!='} 'keep' ORDER BY position, records.key"
         )
         yield from rows
+
+    def keys(self) -> Iterator[str]:
+        """The keys of all samples but those that left the plan or stand elsewhere too, and of inputs that gave none."""
+        there = f"state != 'retired' AND (state != 'skipped' OR error_type != '{DUPLICATE}')"
+        yield from (key for (key,) in self._db.execute(f"SELECT key FROM samples WHERE {there} ORDER BY key"))
 
     @_in_turn
     def record(self, key: str) -> str | None:

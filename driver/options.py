@@ -47,6 +47,10 @@ class RunOptions:
     recycle: int = 5000
     min_free_gb: float = 1.0
     limit: int | None = None
+    shard_size: int = 1000
+    """Photos of the input that are planned, edited and written together, at most."""
+    shard: tuple[int, int] | None = None
+    """i and n: only shards whose number leaves i when divided by n; None for all."""
     seed: int = 0
     set: tuple[str, ...] = ()
     judge: str | None = None
@@ -62,8 +66,9 @@ def parse(words: Sequence[str]) -> RunOptions:
     """The options of a run; ends the command where they are wrong or would do nothing."""
     parser = _parser(everything="--help-all" in words)
     if now := _moved(words):
-        say(f"{PROGRAM}: a command of its own now: {now}")
-        raise Misused(now)
+        line = f"a command of its own now: {now}"
+        say(f"{PROGRAM}: {line}")
+        raise Misused(line)
     read = parser.read(words)
     _check(parser, read)
     names = "+".join(Path(name.strip()).stem for name in read.workflow.split(","))
@@ -186,6 +191,20 @@ def _add_speed(common: Add, rare: Add) -> None:
         metavar="URL|NAME[,...]",
         help="running ComfyUIs, or names in servers.toml; default: starts some",
     )
+    rare(
+        "--shard-size",
+        type=positive,
+        metavar="N",
+        help="photos of the input that are planned, edited and written together; an input of more is made shard by "
+        "shard; a folder keeps the number that it began with; default: 1000",
+    )
+    rare(
+        "--shard",
+        type=_share,
+        metavar="I/N",
+        help="make only every Nth shard of the input, from shard I on, counted from 0, as one of N machines; "
+        "merge.py makes one dataset of all shares",
+    )
     rare("--servers", type=positive, metavar="N", help="how many to start; default: one for each GPU, one on CPU")
     rare(
         "--samples-per-prompt",
@@ -235,7 +254,14 @@ def _add_trouble(common: Add, rare: Add) -> None:
     )
 
 
-_INSTEAD = {"regions": ("kinds",), "servers": ("server",), "recycle": ("server",)}
+def _share(text: str) -> tuple[int, int]:
+    index, slash, shares = text.partition("/")
+    if slash and index.isdecimal() and shares.isdecimal() and int(index) < int(shares):
+        return int(index), int(shares)
+    raise argparse.ArgumentTypeError(f"{text!r} is no share such as 0/8, the first of eight, or 7/8, the last")
+
+
+_INSTEAD = {"regions": ("kinds",), "servers": ("server",), "recycle": ("server",), "limit": ("shard",)}
 """Options, and which others leave nothing for them to do."""
 
 

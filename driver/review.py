@@ -17,6 +17,9 @@ if __package__ in (None, ""):
 from driver.command import Ended, Parser, add_shared, carry_out, number, path_argument, positive
 from driver.errors import RunError
 
+PRECISION = 0.9
+"""Share of right rows that is wanted where none is named."""
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
@@ -27,7 +30,7 @@ def _review(options: argparse.Namespace) -> Ended:
     # Imported when it is needed: the help answers at once.
     from filelock import FileLock, Timeout
 
-    from driver.dataset.dataset import finished_facts
+    from driver.dataset.dataset import finished_parts
     from driver.dataset.ownership import refuse_links
     from driver.disk import disk_error
     from driver.labels.labels import LABELS, Labels
@@ -40,7 +43,7 @@ def _review(options: argparse.Namespace) -> Ended:
         return Review(options.run, rows, Labels(options.run), options.labeller, options.second_opinion)
 
     asked = options.run, options.sample, options.seed, options.per_task
-    finished_facts(options.run)
+    finished_parts(options.run)
     refuse_links(options.run)
     if options.dry_run:
         review = review_of(choose(*asked)[1])
@@ -55,7 +58,7 @@ def _review(options: argparse.Namespace) -> Ended:
         raise disk_error(error, options.run) from None
     with lock:
         review = review_of(draw(*asked))
-        with ReviewServer(review, options.port) as server:
+        with ReviewServer(review, options.port or 0) as server:
             print(f"{review.done} of {review.total} pairs are labelled; open {server.url}", flush=True)
             print("K keeps, R rejects, U undoes, Space held shows before in place of after; Ctrl-C ends", flush=True)
             try:
@@ -66,12 +69,14 @@ def _review(options: argparse.Namespace) -> Ended:
 
 
 def _report(options: argparse.Namespace) -> Ended:
-    from driver.dataset.dataset import finished_facts
+    from driver.dataset.dataset import finished_parts
     from driver.labels.figures import REPORT, report
 
-    finished_facts(options.run)
-    found = report(options.run, options.precision)
-    print(f"{found['labels']} labelled pairs, weighted back to all rows; all figures: {options.run / REPORT}")
+    finished_parts(options.run)
+    precision = options.precision or PRECISION
+    found = report(options.run, precision, write=not options.dry_run)
+    place = f"{'would be in' if options.dry_run else 'are in'} {options.run / REPORT}"
+    print(f"{found['labels']} labelled pairs, weighted back to all rows; all figures {place}")
     if found["sampled_without_label"]:
         left = ", ".join(f"{number} {name}" for name, number in found["sampled_without_label"].items())
         print(f"not labelled yet: {left}; a stratum without any label is in no figure")
@@ -82,7 +87,7 @@ def _report(options: argparse.Namespace) -> Ended:
     print(f"\n{'kept rows that are right':24}{'n':>6}{'share':>10}   95 % interval")
     for name, one in [*found["keep_precision_by_task"].items(), ("all tasks", found["keep_precision"])]:
         print(f"{name:24}{one['n']:>6}{_percent(one['share']):>10}   {_interval(one['interval'])}")
-    print(f"\nto be right in {_percent(options.precision)} of kept rows, keep what has")
+    print(f"\nto be right in {_percent(precision)} of kept rows, keep what has")
     for name, one in found["thresholds"].items():
         print(f"  {name:22} {_threshold(one)}")
     return Ended({"output": options.run / REPORT, **found})
@@ -121,7 +126,6 @@ def _parse(words: list[str]) -> argparse.Namespace:
     add(
         "--port",
         type=number(int, lambda port: 0 <= port < 65536, "be between 0 and 65535"),
-        default=0,
         metavar="P",
         help="port of the loopback address; default: any free one",
     )
@@ -129,16 +133,19 @@ def _parse(words: list[str]) -> argparse.Namespace:
     add(
         "--precision",
         type=number(float, lambda share: 0 < share <= 1, "be more than 0 and at most 1, such as 0.9"),
-        default=0.9,
         metavar="SHARE",
-        help="with --report: share of kept rows that thresholds are to make right; default: 0.9",
+        help=f"with --report: share of kept rows that thresholds are to make right; default: {PRECISION}",
     )
     add_shared(add)
     options = parser.read(words)
     if options.second_opinion and not options.labeller:
         parser.error("--second-opinion: say whose it is with --labeller NAME")
-    if options.report and options.dry_run:
-        parser.error("--dry-run has no effect with --report; leave one of them out")
+    if options.report:
+        for name in ("sample", "per_task", "seed", "labeller", "port"):
+            if getattr(options, name) != parser.get_default(name):
+                parser.error(f"--{name.replace('_', '-')} has no effect with --report; leave one of them out")
+    elif options.precision is not None:
+        parser.error("--precision goes with --report")
     return options
 
 

@@ -6,12 +6,11 @@ import numpy as np
 import torch
 from comfy_api.latest import io
 
+from ..wires import inputs
 from ..wires.sockets import EditSample, Sample
 from ..wires.tensors import marked, masks_of, to_image, to_mask
 from . import edits
 from .edits import Outcome
-
-LANGUAGES = ["en", "zh"]
 
 
 def sample_input() -> io.Input:
@@ -23,13 +22,7 @@ def mask_input() -> io.Input:
 
 
 def language_input() -> io.Input:
-    return io.Combo.Input(
-        "language",
-        options=LANGUAGES,
-        default="en",
-        optional=True,
-        tooltip="Language of the instruction. The region's name has to be in it.",
-    )
+    return inputs.language_input("Language of the instruction. The region's name has to be in it.", optional=True)
 
 
 def outputs(masked: bool = True) -> list[io.Output]:

@@ -21,6 +21,9 @@ MAX_SEED = 2**53 - 1
 
 KEY_LENGTH = 20
 
+_WRITTEN = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+"""How what a key stands for is written down."""
+
 
 def checked_key(key: str) -> str:
     """
@@ -78,8 +81,11 @@ def sample_key(source_id: str, region: Region | None, task: str, slot: str = "")
     Returns:
         20 hexadecimal digits.
     """
-    where = region.model_dump(mode="json", include={"class_name", "kind", "bbox", "mask"}) if region else None
-    text = json.dumps([source_id, where, task, slot], ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    where = None
+    if region:
+        mask = region.mask and {"size": region.mask.size, "counts": region.mask.counts}
+        where = {"class_name": region.class_name, "kind": region.kind, "bbox": region.bbox, "mask": mask}
+    text = _WRITTEN.encode([source_id, where, task, slot])
     return hashlib.sha256(text.encode()).hexdigest()[:KEY_LENGTH]
 
 

@@ -37,6 +37,8 @@ def fault(text: str, most: int = MAX_WORDS) -> str:
     """
     if len(text) > most:
         return f"is longer than {most} characters"
+    if text.isascii() and text.isprintable():
+        return ""
     if any("\ud800" <= char <= "\udfff" for char in text):
         return "holds half a character (a lone surrogate)"
     if any(unicodedata.category(char) == "Cc" and char not in _SPACES for char in text):

@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from ..core.boxes import Box
 from ..core.records import SampleFailure
 from ..imaging import crops
 from ..imaging.crops import Crop
@@ -59,7 +60,7 @@ def fit_sample(sample: EditSample, crop: Crop, max_lost: float) -> EditSample:
     )
 
 
-def _used(sample: EditSample, crop: Crop) -> tuple[float, float, float, float] | None:
+def _used(sample: EditSample, crop: Crop) -> Box | None:
     """The part of the photo that is left, in the pixels of the photo itself; None where nothing was cut off or scaled.
 
     The sample's own photo may be such a part already.

@@ -1,6 +1,6 @@
 """Sizes that editing models work at: which part of a photo is used, and where its regions lie in it.
 
-`Fit Photo to Size` and `fitted_samples` call this. Knows sizes and regions; nothing of torch or ComfyUI.
+`Fit Photo to Size` and `fitted` call this. Knows sizes and regions; nothing of torch or ComfyUI.
 """
 
 from __future__ import annotations

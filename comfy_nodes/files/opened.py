@@ -36,7 +36,7 @@ _BUNDLED = Path(__file__).resolve().parents[2] / "samples"
 
 def names() -> list[str]:
     """The photos as `Load Edit Sample` lists them."""
-    return [f"{FOLDER}/{Path(path).name}" for path in annotations()]
+    return [f"{FOLDER}/{Path(path).name}" for path in _annotations()]
 
 
 def second_names() -> list[str]:
@@ -53,11 +53,11 @@ def annotation_of(image: str) -> Annotation | None:
     folder, _, name = image.removesuffix(" [input]").rpartition("/")
     if folder != FOLDER:
         return None
-    return next((one for path, one in annotations().items() if Path(path).name == name), None)
+    return next((one for path, one in _annotations().items() if Path(path).name == name), None)
 
 
 @cache
-def annotations() -> dict[str, Annotation]:
+def _annotations() -> dict[str, Annotation]:
     """Annotations by path, in the file's order."""
     lines = (_BUNDLED / "annotation.jsonl").read_text(encoding="utf-8").splitlines()
     parsed = (parse_annotation(json.loads(line)) for line in lines)
@@ -69,7 +69,7 @@ def place_in_input() -> None:
     folder = Path(folder_paths.get_input_directory()) / FOLDER
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for path in [*annotations(), *_references()]:
+        for path in [*_annotations(), *_references()]:
             target = folder / Path(path).name
             if not target.exists():
                 shutil.copyfile(_BUNDLED / path, target)

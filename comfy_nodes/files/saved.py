@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import folder_paths
 import numpy as np
@@ -66,7 +66,7 @@ PNG_LEVEL = 1
 """zlib level of saved PNGs. Level 4, core's, takes almost twice as long for a tenth of the size."""
 
 
-class PairFiles:
+class PairFiles(OutputFiles):
     """Writes pairs. The record comes last, so a record on disk means that its images are there and whole."""
 
     def __init__(self, folder: str, metadata: dict[str, object]):
@@ -78,7 +78,7 @@ class PairFiles:
         Raises:
             ValueError: the folder lies outside the output folder.
         """
-        self._files = OutputFiles(folder)
+        super().__init__(folder)
         self._text = PngImagePlugin.PngInfo()
         for name, value in metadata.items():
             self._text.add_text(name, json.dumps(value))
@@ -90,7 +90,7 @@ class PairFiles:
             before: the photo, and a reference picture where the edit had one; uint8 [H, W, 3] each.
             after: uint8 [H, W, 3], of the photo's size.
         """
-        prefix = self._files.prefix(record.key)
+        prefix = self.prefix(record.key)
         names = ("source", *(f"reference{number or ''}" for number in range(len(before) - 1)))
         filed = record.model_copy(
             update={
@@ -100,26 +100,16 @@ class PairFiles:
                 "output_images": (self._save_image(f"{prefix}-edited.png", after),),
             }
         )
-        self._files.save(f"{prefix}.json", filed.model_dump_json(indent=1).encode())
+        self.save(f"{prefix}.json", filed.model_dump_json(indent=1).encode())
         return filed
-
-    def finish(self, key: str, returned: list[dict[str, Any]]) -> None:
-        """Says that all of a sample is written; see `OutputFiles.finish`."""
-        self._files.finish(key, returned)
 
     def _save_image(self, name: str, pixels: np.ndarray) -> SavedFile:
         buffer = BytesIO()
         Image.fromarray(pixels).save(buffer, "PNG", compress_level=PNG_LEVEL, pnginfo=self._text)
-        return self._files.save(name, buffer.getvalue())
+        return self.save(name, buffer.getvalue())
 
 
-class Files(Protocol):
-    """Where a sink writes."""
-
-    def finish(self, key: str, returned: list[dict[str, Any]]) -> None: ...
-
-
-def failed(sample: EditSample, files: Files) -> io.NodeOutput:
+def failed(sample: EditSample, files: OutputFiles) -> io.NodeOutput:
     """Writes the reason where a record would lie and shows it, and no picture: the page would keep the one before."""
     assert sample.failure
     key = sample.provenance.key

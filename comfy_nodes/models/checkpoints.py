@@ -191,6 +191,20 @@ def load_pretrained(model_class: Any, folder: Path, related: Collection[str] = (
     return model
 
 
+def load_tokenizer(folder: Path) -> Any:
+    """transformers' tokenizer of a hub-format folder.
+
+    Raises:
+        CheckpointError: it cannot be read.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(str(folder), **FROM_FOLDER)
+    except (OSError, ValueError, TypeError) as error:
+        raise CheckpointError(f"{folder.name}: its tokenizer cannot be read ({one_line(error)})") from None
+
+
 def model_type(folder: Path) -> str | None:
     """What a hub-format folder's config.json calls its architecture; None where it does not say.
 

@@ -9,24 +9,21 @@ straightening of quotes is done, so names in broken encodings may differ.
 from __future__ import annotations
 
 import html
-from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from transformers import AutoTokenizer, CLIPTextModelWithProjection
+from transformers import CLIPTextModelWithProjection
 
 from ..wires.batches import each
-from .checkpoints import FROM_FOLDER, CheckpointError, load_pretrained, one_line
+from .checkpoints import load_pretrained, load_tokenizer
+from .detections import Vocabularies
 from .managed import ManagedModule
 
 BATCH = 80
 """Names encoded at a time, ultralytics' own number."""
 
 STRAIGHT_QUOTES = str.maketrans({"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"'})
-
-KEPT_VOCABULARIES = 64
-"""How many vocabularies stay embedded: 1,000 names of 512 numbers take 2 MB."""
 
 
 class ClipText:
@@ -39,29 +36,19 @@ class ClipText:
             CheckpointError: the folder is broken, or holds something else.
         """
         model = load_pretrained(CLIPTextModelWithProjection, folder, related=("clip",))
-        try:
-            self._tokenizer = AutoTokenizer.from_pretrained(str(folder), **FROM_FOLDER)
-        except (OSError, ValueError) as error:
-            raise CheckpointError(f"{folder.name}: its tokenizer cannot be read ({one_line(error)})") from None
+        self._tokenizer = load_tokenizer(folder)
         self.name = folder.name
         self.dimensions: int = model.config.projection_dim
         self._longest: int = model.config.max_position_embeddings
         self._managed = ManagedModule(model, f"CLIP text encoder {folder.name}")
-        self._known: OrderedDict[tuple[str, ...], torch.Tensor] = OrderedDict()
+        self._known = Vocabularies()
 
     def embed(self, names: Sequence[str]) -> torch.Tensor:
         """float32 [len(names), dimensions] on the CPU, each row of length 1.
 
-        Remembers the last `KEPT_VOCABULARIES` vocabularies. A vocabulary is encoded together, as ultralytics does it,
-        so the numbers don't depend on what was asked before.
+        A vocabulary is encoded together, as ultralytics does it, so the numbers don't depend on what was asked before.
         """
-        key = tuple(names)
-        if key not in self._known:
-            self._known[key] = self._encode(key)
-        self._known.move_to_end(key)
-        while len(self._known) > KEPT_VOCABULARIES:
-            self._known.popitem(last=False)
-        return self._known[key]
+        return self._known.of(names, self._encode)
 
     def _encode(self, names: tuple[str, ...]) -> torch.Tensor:
         tokens = self._tokenizer(
@@ -76,7 +63,8 @@ class ClipText:
             for ids in each(tokens.input_ids.split(BATCH)):
                 rows.append(model(input_ids=ids.to(self._managed.device)).text_embeds.float().cpu())
         embedded = torch.cat(rows)
-        return embedded / embedded.norm(p=2, dim=-1, keepdim=True)
+        lengths: torch.Tensor = embedded.norm(p=2, dim=-1, keepdim=True)
+        return embedded / lengths
 
 
 def _cleaned(name: str) -> str:

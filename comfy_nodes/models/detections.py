@@ -7,9 +7,10 @@ suppression, area limits, count and order are applied here, so that they mean th
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -17,15 +18,19 @@ from comfy.model_patcher import ModelPatcher
 from torchvision.ops import nms
 
 from ..wires.box_formats import Detection
+from .managed import ManagedModule
 
 Order = Literal["score", "size", "left to right"]
 
 MAX_CANDIDATES = 30_000
 """Candidates that go into suppression, the best by score; ultralytics' own limit."""
 
+KEPT_VOCABULARIES = 64
+"""How many vocabularies stay embedded: 1,000 names of 512 numbers take 2 MB."""
+
 
 @dataclass(frozen=True)
-class Selection:
+class BoxRules:
     """Which candidates are kept. The defaults are ImgEdit's (its repository's stage 4 and YOLO-World's demo)."""
 
     score: float = 0.005
@@ -57,17 +62,19 @@ class Candidates:
 class Grounder(ABC):
     """A detector that takes its vocabulary as text."""
 
+    _managed: ManagedModule[Any]
+
     @property
-    @abstractmethod
     def patcher(self) -> ModelPatcher:
         """The detector in ComfyUI's memory manager, which looks for this name."""
+        return self._managed.patcher
 
     @abstractmethod
     def candidates(self, images: Sequence[np.ndarray], vocabulary: Sequence[str], score: float) -> Iterator[Candidates]:
         """Raw boxes for each image in turn, at least those that score above `score`."""
 
     def detect(
-        self, images: Sequence[np.ndarray], vocabulary: Sequence[str], selection: Selection | None = None
+        self, images: Sequence[np.ndarray], vocabulary: Sequence[str], rules: BoxRules | None = None
     ) -> list[list[Detection]]:
         """The boxes of each image: as many lists as images, in their order, empty where nothing is found.
 
@@ -81,40 +88,55 @@ class Grounder(ABC):
         """
         if not vocabulary:
             raise ValueError("the vocabulary is empty: give at least one name to look for")
-        selection = selection or Selection()
+        rules = rules or BoxRules()
         return [
-            select(found, vocabulary, image.shape[1], image.shape[0], selection)
-            for image, found in zip(images, self.candidates(images, vocabulary, selection.score), strict=True)
+            select(found, vocabulary, image.shape[1], image.shape[0], rules)
+            for image, found in zip(images, self.candidates(images, vocabulary, rules.score), strict=True)
         ]
 
 
-def select(
-    found: Candidates, vocabulary: Sequence[str], width: int, height: int, selection: Selection
-) -> list[Detection]:
+class Vocabularies:
+    """The embeddings of the last `KEPT_VOCABULARIES` vocabularies that were asked for."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[tuple[str, ...], torch.Tensor] = OrderedDict()
+
+    def of(self, names: Sequence[str], embed: Callable[[tuple[str, ...]], torch.Tensor]) -> torch.Tensor:
+        """The embeddings of `names`, made by `embed` where they are not known."""
+        key = tuple(names)
+        if key not in self._known:
+            self._known[key] = embed(key)
+        self._known.move_to_end(key)
+        while len(self._known) > KEPT_VOCABULARIES:
+            self._known.popitem(last=False)
+        return self._known[key]
+
+
+def select(found: Candidates, vocabulary: Sequence[str], width: int, height: int, rules: BoxRules) -> list[Detection]:
     """The candidates that are kept, clipped to the photo of width x height pixels.
 
     Suppression comes first (as in ultralytics, on boxes not yet clipped), then area, then the limit, then the order.
     Boxes without area inside the photo are dropped.
     """
-    sure = (found.scores > selection.score).nonzero().flatten()
+    sure = (found.scores > rules.score).nonzero().flatten()
     best = sure[found.scores[sure].argsort(descending=True, stable=True)[:MAX_CANDIDATES]]
     boxes, scores, labels = found.boxes[best], found.scores[best], found.labels[best]
     if not len(boxes):
         return []
     apart = boxes.double()  # so that far apart still means exact with a thousand names
-    if selection.per_class:
+    if rules.per_class:
         span = apart.max() - apart.min() + 1
         apart = apart + labels.double().unsqueeze(1) * span
-    kept = nms(apart, scores.double(), selection.overlap)
+    kept = nms(apart, scores.double(), rules.overlap)
     boxes, scores, labels = boxes[kept].float().cpu(), scores[kept].float().cpu(), labels[kept].cpu()
     boxes[:, 0::2] = boxes[:, 0::2].clamp(0, width)
     boxes[:, 1::2] = boxes[:, 1::2].clamp(0, height)
     area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) / (width * height)
-    wanted = (area > 0) & (area >= selection.min_area) & (area <= selection.max_area)
-    index = wanted.nonzero().flatten()[: selection.limit]
-    if selection.order == "size":
+    wanted = (area > 0) & (area >= rules.min_area) & (area <= rules.max_area)
+    index = wanted.nonzero().flatten()[: rules.limit]
+    if rules.order == "size":
         index = index[area[index].argsort(descending=True, stable=True)]
-    elif selection.order == "left to right":
+    elif rules.order == "left to right":
         index = index[boxes[index, 0].argsort(stable=True)]
     return [
         Detection(tuple(box), vocabulary[label], score)

@@ -23,11 +23,9 @@ from safetensors import SafetensorError
 
 from .checkpoints import CheckpointError, one_line
 from .diffusers_folders import checked_class, library, locate
-from .managed import ManagedModule, out_of_memory_explained
+from .managed import DTYPES, ManagedModule, out_of_memory_explained
 
 Use = Literal["as saved", "inpaint", "image to image"]
-
-DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 
 ENTRIES = ("encode", "decode", "generate", "get_image_features", "get_text_features")
 """Methods beside `forward` that pipelines call their parts by."""

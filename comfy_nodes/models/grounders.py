@@ -8,14 +8,13 @@ score best, and that score.
 from __future__ import annotations
 
 import string
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from comfy.model_patcher import ModelPatcher
 from transformers import (
     AutoImageProcessor,
     AutoTokenizer,
@@ -25,11 +24,8 @@ from transformers import (
 
 from ..wires.batches import each
 from .checkpoints import FROM_FOLDER, CheckpointError, load_pretrained, model_type, one_line
-from .detections import Candidates, Grounder
+from .detections import Candidates, Grounder, Vocabularies
 from .managed import ManagedModule
-
-KEPT_VOCABULARIES = 64
-"""How many vocabularies stay embedded (OWLv2)."""
 
 PROMPT = "a photo of a {}"
 """What OWLv2 reads for a name: the form in its makers' and transformers' examples."""
@@ -67,10 +63,6 @@ class GroundingDino(Grounder):
         self._image_processor, self._tokenizer = _processors(folder)
         self._most_tokens: int = model.config.max_text_len
         self._managed = ManagedModule(model, f"Grounding DINO {folder.name}")
-
-    @property
-    def patcher(self) -> ModelPatcher:
-        return self._managed.patcher
 
     def candidates(self, images: Sequence[np.ndarray], vocabulary: Sequence[str], score: float) -> Iterator[Candidates]:
         """For each of the model's queries its best name of each prompt."""
@@ -142,16 +134,12 @@ class Owlv2(Grounder):
         self._image_processor, self._tokenizer = _processors(folder)
         self._most_tokens: int = model.config.text_config.max_position_embeddings
         self._managed = ManagedModule(model, f"OWLv2 {folder.name}")
-        self._known: OrderedDict[tuple[str, ...], torch.Tensor] = OrderedDict()
-
-    @property
-    def patcher(self) -> ModelPatcher:
-        return self._managed.patcher
+        self._known = Vocabularies()
 
     def candidates(self, images: Sequence[np.ndarray], vocabulary: Sequence[str], score: float) -> Iterator[Candidates]:
         """For each patch of the photo its best name."""
         with self._managed.on_device() as model:
-            names = self._embedded(model, tuple(vocabulary)).to(self._managed.device)
+            names = self._known.of(vocabulary, partial(self._embedded, model)).to(self._managed.device)
             for image in each(images):
                 pixels = self._image_processor(images=image, return_tensors="pt").pixel_values.to(self._managed.device)
                 features, _ = model.image_embedder(pixel_values=pixels)
@@ -162,23 +150,17 @@ class Owlv2(Grounder):
                 yield Candidates(_corners(model.box_predictor(patches, features)[0], side, side), scores, labels)
 
     def _embedded(self, model: Any, names: tuple[str, ...]) -> torch.Tensor:
-        if names not in self._known:
-            tokens = self._tokenizer(
-                [PROMPT.format(name) for name in names],
-                padding="max_length",
-                max_length=self._most_tokens,
-                truncation=True,
-                return_tensors="pt",
-            ).to(self._managed.device)
-            pooled = model.owlv2.text_model(
-                input_ids=tokens.input_ids, attention_mask=tokens.attention_mask
-            ).pooler_output
-            embedded = model.owlv2.text_projection(pooled)
-            self._known[names] = (embedded / embedded.norm(p=2, dim=-1, keepdim=True)).cpu()
-        self._known.move_to_end(names)
-        while len(self._known) > KEPT_VOCABULARIES:
-            self._known.popitem(last=False)
-        return self._known[names]
+        tokens = self._tokenizer(
+            [PROMPT.format(name) for name in names],
+            padding="max_length",
+            max_length=self._most_tokens,
+            truncation=True,
+            return_tensors="pt",
+        ).to(self._managed.device)
+        pooled = model.owlv2.text_model(input_ids=tokens.input_ids, attention_mask=tokens.attention_mask).pooler_output
+        embedded = model.owlv2.text_projection(pooled)
+        unit: torch.Tensor = embedded / embedded.norm(p=2, dim=-1, keepdim=True)
+        return unit.cpu()
 
 
 def _widened(image: np.ndarray) -> np.ndarray:

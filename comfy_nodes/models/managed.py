@@ -23,6 +23,9 @@ from comfy.model_patcher import ModelPatcher
 
 Module = TypeVar("Module", bound=torch.nn.Module)
 
+DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
+"""What a model is kept and computed in, by the names that widgets list."""
+
 EVERYTHING = 1e32
 """Bytes: ComfyUI's own stand-in for no limit."""
 
@@ -46,7 +49,9 @@ class ManagedModule(Generic[Module]):
             dtype: what to convert floating-point weights to; None leaves them.
         """
         offload = model_management.unet_offload_device()
-        module = module.eval().requires_grad_(False).to(device=offload, **({"dtype": dtype} if dtype else {}))
+        # Not `dtype=None`: some libraries' models take any dtype for one to convert to.
+        options: dict[str, Any] = {"dtype": dtype} if dtype else {}
+        module = module.eval().requires_grad_(False).to(device=offload, **options)
         self.name = name
         self._module = module
         self.patcher = _WholePatcher(
@@ -56,7 +61,8 @@ class ManagedModule(Generic[Module]):
     @property
     def device(self) -> torch.device:
         """Where the module computes; its inputs belong there. Outside `on_device` it may lie elsewhere."""
-        return self.patcher.load_device
+        device: torch.device = self.patcher.load_device
+        return device
 
     @property
     def dtype(self) -> torch.dtype:
@@ -112,10 +118,11 @@ class _Holder(torch.nn.Module):
 
 def _holder(module: torch.nn.Module, name: str) -> torch.nn.Module:
     """A holder whose class bears the name, since ComfyUI logs the class name of what it loads."""
-    return type(name, (_Holder,), {})(module)
+    holder: _Holder = type(name, (_Holder,), {})(module)
+    return holder
 
 
-class _WholePatcher(ModelPatcher):
+class _WholePatcher(ModelPatcher):  # type: ignore[misc]  # ComfyUI's, of which mypy knows nothing
     """A patcher that moves its module all at once: half a foreign module on another device cannot compute."""
 
     def partially_load(

@@ -15,7 +15,7 @@ Point = tuple[float, float, bool]
 
 
 @dataclass(frozen=True)
-class Prompt:
+class MaskPrompt:
     """What one mask is asked for with."""
 
     box: Box | None = None
@@ -23,7 +23,7 @@ class Prompt:
     points: tuple[Point, ...] = ()
 
 
-def of_boxes(boxes: Sequence[Box], points: Sequence[Point], width: int, height: int) -> list[Prompt | None]:
+def of_boxes(boxes: Sequence[Box], points: Sequence[Point], width: int, height: int) -> list[MaskPrompt | None]:
     """A prompt for each box of a width x height image.
 
     Boxes are clipped to the image; each takes the points that lie in it.
@@ -31,11 +31,11 @@ def of_boxes(boxes: Sequence[Box], points: Sequence[Point], width: int, height: 
     Returns:
         None for a box that has no area inside the image.
     """
-    prompts: list[Prompt | None] = []
+    prompts: list[MaskPrompt | None] = []
     for x1, y1, x2, y2 in boxes:
         box = max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height))
         inside = tuple(point for point in points if box[0] <= point[0] <= box[2] and box[1] <= point[1] <= box[3])
-        prompts.append(Prompt(box, inside) if box[2] > box[0] and box[3] > box[1] else None)
+        prompts.append(MaskPrompt(box, inside) if box[2] > box[0] and box[3] > box[1] else None)
     return prompts
 
 

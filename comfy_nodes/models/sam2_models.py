@@ -21,7 +21,7 @@ from torch.nn import functional
 from ..imaging.opencv import MissingLibrary
 from . import checkpoints, folders
 from .managed import ManagedModule
-from .queries import Prompt
+from .queries import MaskPrompt
 
 FOLDERS = ("sam2", "sams")
 """The model folder types that are searched."""
@@ -82,7 +82,7 @@ class Segmenter:
         self.patcher = self._managed.patcher
         """What ComfyUI's memory manager and output cache know the model by."""
 
-    def segment(self, image: np.ndarray, prompts: Sequence[Prompt], multimask: bool = False) -> Cutouts:
+    def segment(self, image: np.ndarray, prompts: Sequence[MaskPrompt], multimask: bool = False) -> Cutouts:
         """One mask for each prompt.
 
         Args:
@@ -109,7 +109,7 @@ class Segmenter:
         return Cutouts(masks, scores)
 
     def _decode(
-        self, features: Any, prompts: Sequence[Prompt], width: int, height: int, multimask: bool
+        self, features: Any, prompts: Sequence[MaskPrompt], width: int, height: int, multimask: bool
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The best mask's logits [N, 1, h, w] and its predicted IoU [N]; all prompts have the same form."""
         device, scale = self._managed.device, (self._network.side / width, self._network.side / height)
@@ -203,7 +203,8 @@ class _Hub:
         self.side = size if isinstance(size, int) else size[0]
 
     def encode(self, pixels: torch.Tensor) -> list[torch.Tensor]:
-        return self._model.get_image_embeddings(pixels)
+        levels: list[torch.Tensor] = self._model.get_image_embeddings(pixels)
+        return levels
 
     def decode(
         self, features: Any, boxes: torch.Tensor | None, points: torch.Tensor, labels: torch.Tensor, multimask: bool
@@ -278,7 +279,7 @@ def _config_of(checkpoint: checkpoints.Checkpoint) -> str:
     return f"sam{version}/sam{version}_hiera_{size}.yaml"
 
 
-def _alike(prompts: Sequence[Prompt]) -> Iterator[list[int]]:
+def _alike(prompts: Sequence[MaskPrompt]) -> Iterator[list[int]]:
     """The prompts' numbers in groups of one form: padding them to one would change what the model sees."""
     groups: dict[tuple[bool, int], list[int]] = {}
     for number, prompt in enumerate(prompts):

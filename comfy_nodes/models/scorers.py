@@ -147,16 +147,11 @@ def load(clip: str, head: str | None) -> RegionScorer:
 
 def load_paths(clip: Path, head: Path | None) -> RegionScorer:
     """`load` of a folder and a file."""
-    from transformers import AutoTokenizer, CLIPModel
+    from transformers import CLIPModel
 
     model = checkpoints.load_pretrained(CLIPModel, clip)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(str(clip), **checkpoints.FROM_FOLDER)
-    except (OSError, ValueError, TypeError) as error:
-        raise checkpoints.CheckpointError(
-            f"{clip.name}: its tokenizer cannot be read ({checkpoints.one_line(error)})"
-        ) from None
-    return RegionScorer(model, tokenizer, head and load_head(head, model.config.projection_dim), clip.name)
+    tokenizer = checkpoints.load_tokenizer(clip)
+    return RegionScorer(model, tokenizer, load_head(head, model.config.projection_dim) if head else None, clip.name)
 
 
 def load_head(path: Path, features: int) -> torch.nn.Module:
@@ -174,7 +169,7 @@ def load_head(path: Path, features: int) -> torch.nn.Module:
     checkpoint = checkpoints.read(path)
     names = [re.fullmatch(r"(?:.*\.)?(\d+)\.weight|weight", name) for name in checkpoint.tensors]
     numbered = sorted((int(match[1] or 0), match.string) for match in names if match)
-    layers = []
+    layers: list[torch.nn.Module] = []
     width = features
     for _, name in numbered:
         weight, bias = checkpoint.tensors[name], checkpoint.tensors.get(name.removesuffix("weight") + "bias")

@@ -18,7 +18,6 @@ import cv2
 import folder_paths
 import numpy as np
 import torch
-from comfy.model_patcher import ModelPatcher
 from PIL import Image
 
 from ..imaging.opencv import MissingLibrary
@@ -68,10 +67,6 @@ class YoloWorld(Grounder):
         self._side = -(-max(side, STRIDE) // STRIDE) * STRIDE
         self._managed = ManagedModule(module, f"YOLO-World {checkpoint.name}", torch.float32)
 
-    @property
-    def patcher(self) -> ModelPatcher:
-        return self._managed.patcher
-
     def candidates(self, images: Sequence[np.ndarray], vocabulary: Sequence[str], score: float) -> Iterator[Candidates]:
         """For each anchor of the network its best name, as ultralytics' predictor has it."""
         text = self._text.embed(vocabulary).unsqueeze(0)
@@ -85,7 +80,7 @@ class YoloWorld(Grounder):
                 yield _decoded(output[0] if isinstance(output, tuple) else output, scale, offset, score)
 
 
-def build(checkpoint: Checkpoint) -> torch.nn.Module:
+def build(checkpoint: Checkpoint) -> Any:
     """ultralytics' WorldModel with a checkpoint's weights, its batch normalisations folded into its convolutions.
 
     Raises:
@@ -171,7 +166,7 @@ def _world_model() -> tuple[Any, Path]:
     """
     try:
         with _kept_to_itself():
-            tasks = importlib.import_module("ultralytics.nn.tasks")
+            tasks: Any = importlib.import_module("ultralytics.nn.tasks")
     except ImportError as error:
         if (error.name or "").partition(".")[0] == "ultralytics":
             raise MissingLibrary(INSTALL) from None

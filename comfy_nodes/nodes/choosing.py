@@ -5,14 +5,12 @@ from __future__ import annotations
 import torch
 from comfy_api.latest import io
 
-from ..core.verdicts import thresholds as thresholds
+from ..core.verdicts import thresholds
 from ..core.verdicts.verdicts import Scores as Found
 from ..core.verdicts.verdicts import shown
+from ..wires.inputs import scores_input
 from ..wires.sockets import Scores
 from ..wires.tensors import batch_size, item, masks_of
-
-MAX_SCORES = 20
-"""As many as Save Edit Pair takes."""
 
 EXAMPLE = "# one threshold a line\n# judge.instruction_following >= 3\n# pixel.outside_mean <= 2\n"
 
@@ -42,17 +40,7 @@ class FilterPair(io.ComfyNode):
                     label_off="thresholds alone",
                     tooltip="Whether the verifiers' own verdicts count beside the thresholds.",
                 ),
-                io.Autogrow.Input(
-                    "scores",
-                    optional=True,
-                    template=io.Autogrow.TemplatePrefix(
-                        Scores.Input("score", optional=True, tooltip="What a verify node found."),
-                        "score",
-                        0,
-                        MAX_SCORES,
-                    ),
-                    tooltip="What verify nodes found, any number; a muted one is left out.",
-                ),
+                scores_input("What verify nodes found, any number; a muted one is left out."),
             ],
             outputs=[
                 Scores.Output("scores", tooltip="All scores as one, with the policy's verdict, for Save Edit Pair."),
@@ -66,7 +54,7 @@ class FilterPair(io.ComfyNode):
     ) -> io.NodeOutput:
         wanted = thresholds.parse(policy)
         given = {name: one for name, one in (scores or {}).items() if one}
-        count = batch_size(**{name: len(one) for name, one in given.items()})
+        count = batch_size(**given)
         results, tables = [], []
         for index in range(count):
             own = [item(one, index) for one in given.values()]
@@ -114,7 +102,7 @@ class PickBest(io.ComfyNode):
         by: str = "",
     ) -> io.NodeOutput:
         masks = torch.ones(1, *edited.shape[1:3]) if edit_mask is None else masks_of(edit_mask)
-        count = batch_size(edited=edited.shape[0], scores=len(scores), edit_mask=masks.shape[0])
+        count = batch_size(edited=edited, scores=scores, edit_mask=masks)
         each = [item(scores, index) for index in range(count)]
         name = by.strip()
         best = max(range(count), key=lambda index: thresholds.standing(each[index], name))

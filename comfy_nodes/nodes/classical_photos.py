@@ -6,9 +6,7 @@ import numpy as np
 import torch
 from comfy_api.latest import io
 
-from ..classical import edits as classical_edits
-from ..classical import scenery as classical_scenery
-from ..classical import styles as classical_styles
+from ..classical import edits, scenery, styles
 from ..classical.edits import BY_SEED, Edit
 from ..classical.sockets import given, language_input, mask_for, outputs, sample_input
 from ..core.instructions.classical import SCENES, STYLES, region_writing, style_writing
@@ -44,15 +42,15 @@ class ClassicalBackground(io.ComfyNode):
     @classmethod
     def execute(cls, sample: EditSample, mask: torch.Tensor, scene: str, language: Language = "en") -> io.NodeOutput:
         def make(photo: np.ndarray) -> tuple[Edit, Writing]:
-            region = classical_edits.first_region(sample)
+            region = edits.first_region(sample)
             behind = mask_for(sample, mask)
             named = region.class_name or ""
-            names = classical_scenery.candidates(named, photo, sample.seed) if scene == BY_SEED else [scene]
-            name, after = classical_scenery.replaced(photo, behind, names, sample.seed)
-            edit = Edit(photo, after, behind, name, classical_scenery.licence(name))
-            return edit, region_writing(classical_edits.scene_of(sample, (region,)), [("background", name)], language)
+            names = scenery.candidates(named, photo, sample.seed) if scene == BY_SEED else [scene]
+            name, after = scenery.replaced(photo, behind, names, sample.seed)
+            edit = Edit(photo, after, behind, name, scenery.licence(name))
+            return edit, region_writing(edits.scene_of(sample, (region,)), [("background", name)], language)
 
-        return given(classical_edits.attempt(sample, "EditPairsClassicalBackground", make))
+        return given(edits.attempt(sample, "EditPairsClassicalBackground", make))
 
 
 class ClassicalStyle(io.ComfyNode):
@@ -80,9 +78,9 @@ class ClassicalStyle(io.ComfyNode):
     @classmethod
     def execute(cls, sample: EditSample, style: str, language: Language = "en") -> io.NodeOutput:
         def make(photo: np.ndarray) -> tuple[Edit, Writing]:
-            name = classical_styles.choose(photo, sample.seed) if style == BY_SEED else style
+            name = styles.choose(photo, sample.seed) if style == BY_SEED else style
             everywhere = np.ones(photo.shape[:2], dtype=bool)
-            return Edit(photo, classical_styles.apply(photo, name), everywhere, name), style_writing(name, language)
+            return Edit(photo, styles.apply(photo, name), everywhere, name), style_writing(name, language)
 
-        outcome = classical_edits.attempt(sample, "EditPairsClassicalStyle", make)
+        outcome = edits.attempt(sample, "EditPairsClassicalStyle", make)
         return io.NodeOutput(outcome.sample, to_image(outcome.after), outcome.instruction)

@@ -9,19 +9,17 @@ import torch
 from comfy.model_management import throw_exception_if_processing_interrupted
 from comfy_api.latest import io
 
-from ..classical import donors as classical_donors
-from ..classical import edits as classical_edits
-from ..classical import paste as classical_paste
+from ..classical import donors, edits, paste
 from ..classical.edits import BY_SEED, REFERENCE, Edit, Impossible
 from ..classical.sockets import given, language_input, mask_for, mask_input, outputs, region_name, sample_input
 from ..core.instructions.classical import COLOURS, OPERATIONS, region_writing
 from ..core.instructions.instructions import Writing
 from ..core.instructions.wording import Language
 from ..core.records import SampleFailure
-from ..imaging import fill as classical
-from ..imaging import opencv
+from ..imaging import fill, opencv
+from ..wires.inputs import side_share_input
 from ..wires.sockets import EditSample, Sample
-from ..wires.tensors import batch_size, item, marked, masks_of, to_bytes, to_image, to_mask
+from ..wires.tensors import batch_size, item, marked, masks_of, per_cent, to_bytes, to_image, to_mask
 
 
 class ClassicalRecolour(io.ComfyNode):
@@ -50,12 +48,12 @@ class ClassicalRecolour(io.ComfyNode):
     @classmethod
     def execute(cls, sample: EditSample, mask: torch.Tensor, colour: str, language: Language = "en") -> io.NodeOutput:
         def make(photo: np.ndarray) -> tuple[Edit, Writing]:
-            region = classical_edits.first_region(sample)
-            edit = classical_edits.alter(photo, mask_for(sample, mask), region_name(sample), sample.seed, colour)
-            scene = classical_edits.scene_of(sample, (region,))
+            region = edits.first_region(sample)
+            edit = edits.alter(photo, mask_for(sample, mask), region_name(sample), sample.seed, colour)
+            scene = edits.scene_of(sample, (region,))
             return edit, region_writing(scene, [("alter", edit.result)], language)
 
-        return given(classical_edits.attempt(sample, "EditPairsClassicalRecolour", make))
+        return given(edits.attempt(sample, "EditPairsClassicalRecolour", make))
 
 
 class ClassicalReplace(io.ComfyNode):
@@ -72,7 +70,7 @@ class ClassicalReplace(io.ComfyNode):
                 mask_input(),
                 io.Combo.Input(
                     "donor",
-                    options=[BY_SEED, REFERENCE, *classical_donors.names()],
+                    options=[BY_SEED, REFERENCE, *donors.names()],
                     default=BY_SEED,
                     tooltip="What is put in. The reference picture comes from Load Second Image and shows its object on plain ground.",
                 ),
@@ -84,14 +82,14 @@ class ClassicalReplace(io.ComfyNode):
     @classmethod
     def execute(cls, sample: EditSample, mask: torch.Tensor, donor: str, language: Language = "en") -> io.NodeOutput:
         def make(photo: np.ndarray) -> tuple[Edit, Writing]:
-            region = classical_edits.first_region(sample)
+            region = edits.first_region(sample)
             picture = sample.images.get("reference")
             reference = None if picture is None else to_bytes(picture[0])
-            edit = classical_edits.swap(photo, mask_for(sample, mask), region, sample.seed, donor, reference)
-            scene = classical_edits.scene_of(sample, (region,))
+            edit = edits.swap(photo, mask_for(sample, mask), region, sample.seed, donor, reference)
+            scene = edits.scene_of(sample, (region,))
             return edit, region_writing(scene, [("replace" if edit.result else "visual", edit.result)], language)
 
-        return given(classical_edits.attempt(sample, "EditPairsClassicalReplace", make))
+        return given(edits.attempt(sample, "EditPairsClassicalReplace", make))
 
 
 class ClassicalHybrid(io.ComfyNode):
@@ -121,9 +119,9 @@ class ClassicalHybrid(io.ComfyNode):
     @classmethod
     def execute(cls, sample: EditSample, first: str, second: str, language: Language = "en") -> io.NodeOutput:
         def make(photo: np.ndarray) -> tuple[Edit, Writing]:
-            return classical_edits.two_operations(sample, (first, second), language, photo)
+            return edits.two_operations(sample, (first, second), language, photo)
 
-        outcome = classical_edits.attempt(sample, "EditPairsClassicalHybrid", make)
+        outcome = edits.attempt(sample, "EditPairsClassicalHybrid", make)
         return io.NodeOutput(
             outcome.sample,
             to_image(outcome.before),
@@ -162,13 +160,9 @@ class CutOutOnWhite(io.ComfyNode):
             return io.NodeOutput(sample, picture)
         try:
             name = "thing in the picture" if image is not None else region_name(sample)
-            marks = classical_edits.large_enough(marked(masks_of(mask)[0], *picture.shape[1:3]), name)
+            marks = edits.large_enough(marked(masks_of(mask)[0], *picture.shape[1:3]), name)
             pixels = to_bytes(picture[0])
-            cut = (
-                classical_edits.cut_out(pixels, marks, name)
-                if image is None
-                else classical_paste.on_white(pixels, marks)
-            )
+            cut = edits.cut_out(pixels, marks, name) if image is None else paste.on_white(pixels, marks)
         except Impossible as error:
             failure = SampleFailure("edit", error.kind, str(error), "EditPairsCutOutOnWhite", skipped=True)
             return io.NodeOutput(replace(sample, failure=failure), picture)
@@ -198,17 +192,14 @@ class ClassicalInpaint(io.ComfyNode):
                 io.Mask.Input("mask", tooltip="What to fill; every value above 0 counts."),
                 io.Combo.Input(
                     "method",
-                    options=list(classical.METHODS),
+                    options=list(fill.METHODS),
                     default="shift-map",
                     tooltip="shift-map copies patches from elsewhere (needs OpenCV's contrib build); telea and navier-stokes spread the border inwards, which smears large holes.",
                 ),
-                io.Float.Input(
+                side_share_input(
                     "grow",
-                    default=1.0,
-                    min=0.0,
-                    max=20.0,
-                    step=0.1,
-                    tooltip="Grows the mask first, in per cent of the photo's shorter side, so that no rim of the object stays.",
+                    1.0,
+                    "Grows the mask first, in per cent of the photo's shorter side, so that no rim of the object stays.",
                 ),
             ],
             outputs=[
@@ -218,15 +209,15 @@ class ClassicalInpaint(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, image: torch.Tensor, mask: torch.Tensor, method: classical.Method, grow: float) -> io.NodeOutput:
+    def execute(cls, image: torch.Tensor, mask: torch.Tensor, method: fill.Method, grow: float) -> io.NodeOutput:
         masks = masks_of(mask)
         edited, edit_masks = [], []
-        for index in range(batch_size(image=image.shape[0], mask=masks.shape[0])):
+        for index in range(batch_size(image=image, mask=masks)):
             throw_exception_if_processing_interrupted()
             pixels = to_bytes(item(image, index))
             height, width = pixels.shape[:2]
             hole = marked(item(masks, index), height, width)
-            hole = opencv.grow(hole, round(min(height, width) * grow / 100))
-            edited.append(to_image(classical.inpaint(pixels, hole, method)))
+            hole = opencv.grow(hole, per_cent(grow, height, width))
+            edited.append(to_image(fill.inpaint(pixels, hole, method)))
             edit_masks.append(to_mask(hole))
         return io.NodeOutput(torch.cat(edited), torch.cat(edit_masks))

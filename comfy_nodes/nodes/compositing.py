@@ -8,6 +8,7 @@ from comfy_api.latest import io
 
 from ..imaging import blending, crops, opencv
 from ..wires.batches import each
+from ..wires.inputs import share_input, side_share_input
 from ..wires.sockets import CropPlace, Placement
 from ..wires.tensors import batch_size, item, marked, masks_of, per_cent, picture, to_mask
 
@@ -22,24 +23,18 @@ BLEND = 1.0
 
 
 def grow_input(default: float) -> io.Float.Input:
-    return io.Float.Input(
+    return side_share_input(
         "grow",
-        default=default,
-        min=0.0,
-        max=20.0,
-        step=0.1,
-        tooltip="Grows the mask first, in per cent of the photo's shorter side. The grown mask is the edit mask.",
+        default,
+        "Grows the mask first, in per cent of the photo's shorter side. The grown mask is the edit mask.",
     )
 
 
 def blend_input() -> io.Float.Input:
-    return io.Float.Input(
+    return side_share_input(
         "blend",
-        default=BLEND,
-        min=0.0,
-        max=20.0,
-        step=0.1,
-        tooltip="Width of the soft edge inside the edit mask, in per cent of the photo's shorter side. More than grow lets the object's rim shine through.",
+        BLEND,
+        "Width of the soft edge inside the edit mask, in per cent of the photo's shorter side. More than grow lets the object's rim shine through.",
     )
 
 
@@ -108,7 +103,7 @@ class CropAroundMask(io.ComfyNode):
     ) -> io.NodeOutput:
         masks = masks_of(mask)
         height, width = image.shape[1:3]
-        count = batch_size(image=image.shape[0], mask=masks.shape[0])
+        count = batch_size(image=image, mask=masks)
         edit_masks = [_edit_mask(item(masks, index), grow, height, width) for index in range(count)]
         found = crops.around(edit_masks, size, context, int(multiple))
         pixels = per_cent(blend, height, width)
@@ -148,7 +143,7 @@ class StitchCrop(io.ComfyNode):
     @classmethod
     def execute(cls, edited: torch.Tensor, place: list[Placement]) -> io.NodeOutput:
         images, edit_masks = [], []
-        for index in each(range(batch_size(edited=edited.shape[0], place=len(place)))):
+        for index in each(range(batch_size(edited=edited, place=place))):
             one = item(place, index)
             images.append(_stitched(picture(item(edited, index)), one))
             edit_masks.append(to_mask(one.edit_mask))
@@ -198,7 +193,7 @@ class BlendEdit(io.ComfyNode):
         masks = masks_of(mask)
         height, width = source.shape[1:3]
         images, edit_masks = [], []
-        count = batch_size(edited=edited.shape[0], source=source.shape[0], mask=masks.shape[0])
+        count = batch_size(edited=edited, source=source, mask=masks)
         for index in each(range(count)):
             edit_mask = _edit_mask(item(masks, index), grow, height, width)
             if outside == EDIT or (outside == SOURCE_IF_MARKED and not edit_mask.any()):
@@ -223,14 +218,7 @@ class MatchColour(io.ComfyNode):
             inputs=[
                 io.Image.Input("edited", tooltip="What the editor made of the source, of its size."),
                 io.Image.Input("source", tooltip="The picture that the editor got."),
-                io.Float.Input(
-                    "strength",
-                    default=1.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.05,
-                    tooltip="How much of the correction is made.",
-                ),
+                share_input("strength", 1.0, "How much of the correction is made.", step=0.05),
                 io.Mask.Input(
                     "mask",
                     optional=True,
@@ -251,7 +239,7 @@ class MatchColour(io.ComfyNode):
         _check_sizes(edited, source)
         height, width = source.shape[1:3]
         masks = torch.zeros((1, height, width)) if mask is None else masks_of(mask)
-        count = batch_size(edited=edited.shape[0], source=source.shape[0], mask=masks.shape[0])
+        count = batch_size(edited=edited, source=source, mask=masks)
         images = [
             blending.match_colour(
                 picture(item(edited, index)),

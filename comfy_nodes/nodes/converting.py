@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -10,9 +10,9 @@ from comfy_api.latest import io
 
 from ..wires import box_formats
 from ..wires.batches import photos_with_regions
-from ..wires.box_formats import Detection
+from ..wires.box_formats import Detection, Layout
 
-LAYOUTS = ["xyxy", "xywh"]
+LAYOUTS = list(get_args(Layout))
 LAYOUT_TOOLTIP = "What a box's four numbers mean. xyxy: two corners (kijai's nodes, LayerStyle). xywh: a corner and the size (KJNodes)."
 PER_IMAGE, FLAT = "a list per image", "one flat list"
 
@@ -40,8 +40,8 @@ class BoxesToBBox(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, boxes: Any, layout: str, nesting: str) -> io.NodeOutput:
-        frames = box_formats.to_bbox(box_formats.from_wire(boxes), layout)  # type: ignore[arg-type]
+    def execute(cls, boxes: Any, layout: Layout, nesting: str) -> io.NodeOutput:
+        frames = box_formats.to_bbox(box_formats.from_wire(boxes), layout)
         if nesting == PER_IMAGE:
             return io.NodeOutput(frames)
         if len(frames) > 1:
@@ -67,8 +67,8 @@ class BBoxToBoxes(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, bbox: Any, layout: str, label: str = "") -> io.NodeOutput:
-        frames = box_formats.from_bbox(bbox, layout)  # type: ignore[arg-type]
+    def execute(cls, bbox: Any, layout: Layout, label: str = "") -> io.NodeOutput:
+        frames = box_formats.from_bbox(bbox, layout)
         named = [[Detection(found.box, label.strip()) for found in frame] for frame in frames]
         return io.NodeOutput(box_formats.to_wire(named))
 

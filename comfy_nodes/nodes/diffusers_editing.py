@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import get_args
 
 import torch
 from comfy.model_management import throw_exception_if_processing_interrupted
 from comfy_api.latest import io
 
-from ..core.keys import MAX_SEED
+from ..models import diffusers_editors
+from ..models.diffusers_editors import DiffusersEditor, EditRequest, Use
+from ..models.managed import DTYPES
+from ..wires.inputs import seed_input
 from ..wires.tensors import batch_size, item, marked, masks_of, to_bytes, to_image
-
-if TYPE_CHECKING:
-    from ..models.diffusers_editors import DiffusersEditor, Use
 
 Editor = io.Custom("EDITPAIRS_EDITOR")
 """Carries a `models.diffusers_editors.DiffusersEditor`."""
@@ -57,13 +57,13 @@ class LoadDiffusersEditor(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "pipeline",
-                    options=["as saved", "inpaint", "image to image"],
+                    options=list(get_args(Use)),
                     default="as saved",
                     tooltip="as saved: what the folder says. The others put its weights into the inpaint or image-to-image pipeline of its kind.",
                 ),
                 io.Combo.Input(
                     "dtype",
-                    options=["auto", "bfloat16", "float16", "float32"],
+                    options=["auto", *DTYPES],
                     default="auto",
                     tooltip="What it computes in. auto: what the device does fastest.",
                 ),
@@ -87,9 +87,7 @@ class LoadDiffusersEditor(io.ComfyNode):
     def execute(
         cls, model: str, revision: str, pipeline: Use, dtype: str, allow_download: bool, variant: str = ""
     ) -> io.NodeOutput:
-        from ..models.diffusers_editors import load  # diffusers may be missing, and takes seconds to import
-
-        return io.NodeOutput(load(model, revision, pipeline, dtype, variant, allow_download))
+        return io.NodeOutput(diffusers_editors.load(model, revision, pipeline, dtype, variant, allow_download))
 
 
 class DiffusersEdit(io.ComfyNode):
@@ -110,14 +108,7 @@ class DiffusersEdit(io.ComfyNode):
                     multiline=True,
                     tooltip="The instruction, or for an inpaint pipeline what is to be seen in the mask.",
                 ),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=MAX_SEED,
-                    control_after_generate=io.ControlAfterGenerate.fixed,
-                    tooltip="The first picture's seed; the next of a batch has the next.",
-                ),
+                seed_input("The first picture's seed; the next of a batch has the next."),
                 io.Int.Input("steps", default=28, min=1, max=1000, tooltip="Denoising steps."),
                 setting("guidance", 100.0, "How closely the prompt is followed."),
                 setting("strength", 1.0, "How much of the picture is made anew, for pipelines that start from it."),
@@ -157,11 +148,9 @@ class DiffusersEdit(io.ComfyNode):
         true_cfg: float = PIPELINES_OWN,
         image_guidance: float = PIPELINES_OWN,
     ) -> io.NodeOutput:
-        from ..models.diffusers_editors import EditRequest, progress
-
         masks = None if mask is None else masks_of(mask)
-        count = batch_size(image=image.shape[0], mask=1 if masks is None else masks.shape[0])
-        bar, edited = progress(count), []
+        count = batch_size(image=image, mask=masks)
+        bar, edited = diffusers_editors.progress(count), []
         for index in range(count):
             throw_exception_if_processing_interrupted()
             pixels = to_bytes(item(image, index))

@@ -10,6 +10,7 @@ from comfy_api.latest import io, ui
 from ..core.regions.annotation import EXISTS, is_thing
 from ..core.regions.drawing import MASK_OPACITY, DrawnRegion, draw
 from ..wires.batches import photos_with_regions
+from ..wires.inputs import share_input
 from ..wires.tensors import to_image
 
 
@@ -31,23 +32,19 @@ class DrawRegions(io.ComfyNode):
                     optional=True,
                     tooltip="A mask for each box, in the same order, over all images; or one for each image.",
                 ),
-                io.Float.Input(
+                share_input(
                     "mask_opacity",
-                    default=MASK_OPACITY,
-                    min=0.0,
-                    max=1.0,
+                    MASK_OPACITY,
+                    "How strongly masks are coloured. 0 leaves their outlines.",
                     step=0.05,
                     optional=True,
-                    tooltip="How strongly masks are coloured. 0 leaves their outlines.",
                 ),
-                io.Float.Input(
+                share_input(
                     "exists",
-                    default=EXISTS,
-                    min=0.0,
-                    max=1.0,
+                    EXISTS,
+                    "Boxes with a lower detector's score, which are probably no things, are not drawn unless their CLIP score proves their name. 0: all are.",
                     step=0.005,
                     optional=True,
-                    tooltip="Boxes with a lower detector's score, which are probably no things, are not drawn unless their CLIP score proves their name. 0: all are.",
                 ),
             ],
             outputs=[io.Image.Output("image", tooltip="The photos with the regions drawn over them.")],
@@ -64,7 +61,7 @@ class DrawRegions(io.ComfyNode):
     ) -> io.NodeOutput:
         drawn = []
         for photo in photos_with_regions(image, boxes, masks):
-            own = photo.masks or [None] * len(photo.found)
+            own = photo.masks or (None,) * len(photo.found)
             regions = [
                 DrawnRegion(found.box, found.label, found.score, mask)
                 for found, mask in zip(photo.found, own, strict=True)

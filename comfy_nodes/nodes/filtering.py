@@ -92,7 +92,7 @@ class FilterPhoto(io.ComfyNode):
         aesthetic: list[float | None] | None = None,
         sample: list[EditSample] | None = None,
     ) -> io.NodeOutput:
-        photos = [one for batch in image for one in batch.split(1)]
+        photos = [one for batch in image for one in batch[:, None]]
         known = aesthetic or [None]
         if len(known) not in (1, len(photos)):
             raise ValueError(f"{len(photos)} photos, but {len(known)} aesthetic scores: give one for each")

@@ -93,7 +93,7 @@ class FitSize(io.ComfyNode):
                 "choose another size"
             )
         masks = torch.zeros((1, height, width)) if mask is None else masks_of(mask)
-        count = batch_size(image=image.shape[0], mask=masks.shape[0])
+        count = batch_size(image=image, mask=masks)
         seen = [crops.cut_mask(marked(item(masks, index), height, width), crop) for index in range(count)]
         left, top, right, bottom = crop.inside((width, height))
         used = np.zeros((height, width), dtype=bool)

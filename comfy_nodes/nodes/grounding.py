@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import torch
 from comfy_api.latest import io
 
 from ..models import checkpoints, folders
+from ..models.detections import BoxRules, Order
 from ..models.detections import Grounder as Detector
-from ..models.detections import Selection
 from ..models.queries import parse
 from ..models.yolo_architecture import DEFAULT_SIDE
 from ..wires import box_formats
+from ..wires.inputs import share_input
 from ..wires.sockets import Grounder
 from ..wires.tensors import to_bytes
 
@@ -106,26 +109,22 @@ class DetectObjects(io.ComfyNode):
                     default="person, car, dog",
                     tooltip='What to look for: a name to a line, or with commas between. A name that has a comma stands in double quotes: "pot, black".',
                 ),
-                io.Float.Input(
+                share_input(
                     "score_threshold",
-                    default=Selection.score,
-                    min=0.0,
-                    max=1.0,
+                    BoxRules.score,
+                    "Least confidence of a box. 0.005 is ImgEdit's, for YOLO-World, where CLIP scores sift later; it lets much junk through. transformers' own: 0.25 for Grounding DINO, 0.1 for OWLv2.",
                     step=0.005,
                     round=0.0001,
-                    tooltip="Least confidence of a box. 0.005 is ImgEdit's, for YOLO-World, where CLIP scores sift later; it lets much junk through. transformers' own: 0.25 for Grounding DINO, 0.1 for OWLv2.",
                 ),
-                io.Float.Input(
+                share_input(
                     "nms_threshold",
-                    default=Selection.overlap,
-                    min=0.0,
-                    max=1.0,
+                    BoxRules.overlap,
+                    "Of two boxes that overlap by more than this (intersection over union) the weaker goes. 0.5 in ImgEdit's repository; 1 keeps all.",
                     step=0.05,
-                    tooltip="Of two boxes that overlap by more than this (intersection over union) the weaker goes. 0.5 in ImgEdit's repository; 1 keeps all.",
                 ),
                 io.Boolean.Input(
                     "nms_per_class",
-                    default=Selection.per_class,
+                    default=BoxRules.per_class,
                     optional=True,
                     label_on="per name",
                     label_off="across names",
@@ -133,36 +132,32 @@ class DetectObjects(io.ComfyNode):
                 ),
                 io.Int.Input(
                     "max_boxes",
-                    default=Selection.limit,
+                    default=BoxRules.limit,
                     min=1,
                     max=1000,
                     optional=True,
                     tooltip="Most boxes for an image, the best by score. 100 in ImgEdit's repository.",
                 ),
-                io.Float.Input(
+                share_input(
                     "min_area",
-                    default=Selection.min_area,
-                    min=0.0,
-                    max=1.0,
+                    BoxRules.min_area,
+                    "Least share of the image that a box covers, 0 to 1. ImgEdit's later stages take objects from 0.01 up.",
                     step=0.005,
                     round=0.0001,
                     optional=True,
-                    tooltip="Least share of the image that a box covers, 0 to 1. ImgEdit's later stages take objects from 0.01 up.",
                 ),
-                io.Float.Input(
+                share_input(
                     "max_area",
-                    default=Selection.max_area,
-                    min=0.0,
-                    max=1.0,
+                    BoxRules.max_area,
+                    "Largest share of the image that a box covers, 0 to 1.",
                     step=0.005,
                     round=0.0001,
                     optional=True,
-                    tooltip="Largest share of the image that a box covers, 0 to 1.",
                 ),
                 io.Combo.Input(
                     "sort",
-                    options=["score", "size", "left to right"],
-                    default=Selection.order,
+                    options=list(get_args(Order)),
+                    default=BoxRules.order,
                     optional=True,
                     tooltip="Order of an image's boxes: best score first, largest first, or by their left edge.",
                 ),
@@ -189,24 +184,24 @@ class DetectObjects(io.ComfyNode):
         vocabulary: str,
         score_threshold: float,
         nms_threshold: float,
-        nms_per_class: bool = Selection.per_class,
-        max_boxes: int = Selection.limit,
-        min_area: float = Selection.min_area,
-        max_area: float = Selection.max_area,
-        sort: str = Selection.order,
+        nms_per_class: bool = BoxRules.per_class,
+        max_boxes: int = BoxRules.limit,
+        min_area: float = BoxRules.min_area,
+        max_area: float = BoxRules.max_area,
+        sort: Order = BoxRules.order,
     ) -> io.NodeOutput:
         if min_area > max_area:
             raise ValueError(f"min_area ({min_area:g}) is above max_area ({max_area:g}), so no box could pass")
-        selection = Selection(
+        rules = BoxRules(
             score_threshold,
             nms_threshold,
             nms_per_class,
             max_boxes,
             min_area,
             max_area,
-            sort,  # type: ignore[arg-type]
+            sort,
         )
         if not vocabulary.strip():
             return io.NodeOutput([[] for _ in image], 0)
-        frames = grounder.detect([to_bytes(one) for one in image], parse(vocabulary), selection)
+        frames = grounder.detect([to_bytes(one) for one in image], parse(vocabulary), rules)
         return io.NodeOutput(box_formats.to_wire(frames), sum(map(len, frames)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import get_args
 
 import torch
 from comfy_api.latest import io
@@ -12,11 +13,12 @@ from ..core.instructions.checks import language_of
 from ..core.verdicts import erasing, rubrics, verdicts
 from ..core.verdicts.claims import Relabelling, Verified, filed
 from ..core.verdicts.verdicts import shown, spared
+from ..edit_samples.verified import said_before, without_edit
 from ..vlm import asking
 from ..vlm.questions import judge, new_things, verifier
 from ..vlm.questions.edited_pair import EditedPair, difference_picture
 from ..wires.sockets import EditSample, Sample, Scores, Vlm
-from ..wires.tensors import batch_size, item, to_bytes
+from ..wires.tensors import item, to_bytes
 
 _BEFORE = "What was found before, such as by Verify Pixels. An edit that it rejects is not asked about: the same reason is passed on."
 
@@ -52,7 +54,7 @@ class VerifyEdit(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "other_task",
-                    options=["relabel", "reject"],
+                    options=list(get_args(Relabelling)),
                     default="relabel",
                     optional=True,
                     tooltip="Where the restated instruction asks for another task, as a replacement in the place of a removal: give the row that task, or reject the edit.",
@@ -78,10 +80,10 @@ class VerifyEdit(io.ComfyNode):
         other_task: Relabelling = "relabel",
     ) -> io.NodeOutput:
         if sample.failure:
-            found = [Verified(_failed(sample), "", "")]
+            found = [Verified(without_edit(sample), "", "")]
         else:
-            count, before = _before(source, edited, scores)
-            asked = [number for number in range(count) if before[number] is None]
+            before = [spared(one) for one in said_before(source, edited, scores)]
+            asked = [number for number, rejected in enumerate(before) if rejected is None]
             pairs = [_pair(sample, source, edited, instruction, number, difference) for number in asked]
             said = [
                 filed(one, sample.task, pair.instruction, other_task)
@@ -93,7 +95,10 @@ class VerifyEdit(io.ComfyNode):
                 for one, scores in zip(said, looked, strict=True)
             ]
             heard = dict(zip(asked, said, strict=True))
-            found = [Verified(known, "", "") if (known := before[number]) else heard[number] for number in range(count)]
+            found = [
+                heard[number] if rejected is None else Verified(rejected, "", "")
+                for number, rejected in enumerate(before)
+            ]
         results = [one.scores for one in found]
         lines = ["\n".join(part) for part in ([one.instruction for one in found], [one.report for one in found])]
         return io.NodeOutput(results, *lines, ui={"text": shown(results)})
@@ -164,13 +169,14 @@ class JudgeEdit(io.ComfyNode):
         reasoning_points: str = "",
     ) -> io.NodeOutput:
         if sample.failure:
-            results, words = [_failed(sample)], [""]
+            results, words = [without_edit(sample)], [""]
         else:
-            count, before = _before(source, edited, scores)
-            asked = [number for number in range(count) if before[number] is None]
+            earlier = [one or verdicts.UNVERIFIED for one in said_before(source, edited, scores)]
+            before = [spared(one) for one in earlier]
+            asked = [number for number, rejected in enumerate(before) if rejected is None]
             cases = []
             for number in asked:
-                told = _told(scores, number)
+                told = earlier[number]
                 points = tuple(reasoning_points.splitlines()) or sample.points
                 row = rubrics.rubric_for(
                     rubric, told.task or sample.task, "" if told.task else sample.provenance.subtask, bool(points)
@@ -179,28 +185,12 @@ class JudgeEdit(io.ComfyNode):
                 cases.append(judge.Case(pair, row, points))
             judged = await (judge.judge_expected if expected else judge.judge)(vlm, cases)
             replies = {number: one.judge.reply for number, one in zip(asked, judged, strict=True) if one.judge}
-            words = [replies.get(number, "") for number in range(count)]
-            known = [_told(scores, number) for number in asked]
+            words = [replies.get(number, "") for number in range(len(before))]
+            known = [earlier[number] for number in asked]
             judged = await _looked(vlm, sample, judged, [case.pair for case in cases], "judge", known)
             heard = dict(zip(asked, judged, strict=True))
-            results = [before[number] or heard[number] for number in range(count)]
+            results = [rejected or heard[number] for number, rejected in enumerate(before)]
         return io.NodeOutput(results, "\n\n".join(words), ui={"text": shown(results)})
-
-
-def _before(
-    source: torch.Tensor, edited: torch.Tensor, scores: Sequence[verdicts.Scores] | None
-) -> tuple[int, list[verdicts.Scores | None]]:
-    """How many edits there are, and for each of them its earlier rejection, if there is one."""
-    known = scores or []
-    count = batch_size(source=source.shape[0], edited=edited.shape[0], scores=len(known) or 1)
-    if not known:
-        return count, [None] * count
-    return count, [spared(item(known, number)) for number in range(count)]
-
-
-def _told(scores: Sequence[verdicts.Scores] | None, number: int) -> verdicts.Scores:
-    """What an earlier verifier said of an edit."""
-    return item(scores, number) if scores else verdicts.UNVERIFIED
 
 
 async def _looked(
@@ -260,8 +250,3 @@ def _pair(
         None if reference is None else to_bytes(reference[0]),
         difference_picture(before, after) if difference else None,
     )
-
-
-def _failed(sample: EditSample) -> verdicts.Scores:
-    assert sample.failure
-    return verdicts.Scores({}, "unscored", f"there is no edit: {sample.failure.message}")

@@ -16,7 +16,7 @@ from PIL import Image
 from ..core import photos
 from ..core.instructions.instructions import written_in
 from ..core.instructions.scenes import second_region
-from ..core.keys import MAX_SEED, sample_key
+from ..core.keys import sample_key
 from ..core.regions import rle
 from ..core.regions.annotation import (
     Annotation,
@@ -28,9 +28,9 @@ from ..core.regions.annotation import (
     region_of_mask,
 )
 from ..core.tasks import WORK, task_named
-from ..files import opened as image_widgets
-from ..files.opened import annotation_of, names
+from ..files import opened
 from ..wires import boxes
+from ..wires.inputs import seed_input
 from ..wires.sockets import EditSample, Sample
 from ..wires.tensors import to_image, to_mask
 
@@ -51,7 +51,7 @@ class LoadEditSample(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "image",
-                    options=names(),
+                    options=opened.names(),
                     upload=io.UploadType.image,
                     image_folder=io.FolderType.input,
                     tooltip="The photo: a bundled sample, an upload, or what the mask editor saved.",
@@ -69,14 +69,7 @@ class LoadEditSample(io.ComfyNode):
                     max=9999,
                     tooltip="Which of the photo's annotated regions to edit, counted from 0: objects first, then backgrounds.",
                 ),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=MAX_SEED,
-                    control_after_generate=io.ControlAfterGenerate.fixed,
-                    tooltip="Wire it to every node that takes a seed. In a batch each sample gets its own.",
-                ),
+                seed_input("Wire it to every node that takes a seed. In a batch each sample gets its own."),
                 io.String.Input(
                     "class_name",
                     default="",
@@ -112,11 +105,11 @@ class LoadEditSample(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, image: str) -> bool | str:
-        return image_widgets.check(image)
+        return opened.check(image)
 
     @classmethod
     def fingerprint_inputs(cls, image: str, **_widgets: object) -> str:
-        return image_widgets.content(image)
+        return opened.content(image)
 
     @classmethod
     def execute(
@@ -177,7 +170,7 @@ def _open(image: str, data: bytes, name: str) -> tuple[Image.Image, np.ndarray |
 
 def _annotation(text: str, image: str) -> Annotation | None:
     if not text.strip():
-        return annotation_of(image)
+        return opened.annotation_of(image)
     try:
         return parse_annotation(json.loads(text))
     except (json.JSONDecodeError, RecursionError) as error:

@@ -10,13 +10,12 @@ import torch
 from comfy.model_management import throw_exception_if_processing_interrupted
 from comfy_api.latest import io
 
-from ..core.keys import MAX_SEED
 from ..core.records import SampleFailure
 from ..core.regions import rle
 from ..core.regions.annotation import Region
-from ..imaging import fill as classical
-from ..imaging import opencv
+from ..imaging import fill, opencv
 from ..wires import boxes as wire
+from ..wires.inputs import seed_input, side_share_input
 from ..wires.sockets import EditSample, Sample
 from ..wires.tensors import batch_size, item, marked, masks_of, per_cent, to_bytes, to_mask
 
@@ -42,15 +41,7 @@ class SegmentBoxGrabCut(io.ComfyNode):
                     optional=True,
                     tooltip="A mask that you have already. Where it marks anything it is passed on as it is, and the box is not segmented.",
                 ),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=MAX_SEED,
-                    control_after_generate=io.ControlAfterGenerate.fixed,
-                    optional=True,
-                    tooltip="Seeds the colour clustering; the same seed gives the same mask.",
-                ),
+                seed_input("Seeds the colour clustering; the same seed gives the same mask.", optional=True),
                 io.Int.Input(
                     "iterations",
                     default=5,
@@ -68,9 +59,9 @@ class SegmentBoxGrabCut(io.ComfyNode):
     def execute(
         cls, image: torch.Tensor, boxes: Any, mask: torch.Tensor | None = None, seed: int = 0, iterations: int = 5
     ) -> io.NodeOutput:
-        frames = wire.per_image(boxes) or [[]]
+        frames = wire.frames(boxes) or [[]]
         known = masks_of(mask) if mask is not None else torch.zeros((1, 1, 1))
-        count = batch_size(image=image.shape[0], boxes=len(frames), mask=known.shape[0])
+        count = batch_size(image=image, boxes=frames, mask=known)
         results = []
         for index in range(count):
             throw_exception_if_processing_interrupted()
@@ -78,7 +69,7 @@ class SegmentBoxGrabCut(io.ComfyNode):
             found = marked(item(known, index), *pixels.shape[:2])
             if not found.any():
                 for box in item(frames, index):
-                    found |= classical.segment_box(pixels, box, seed, iterations)
+                    found |= fill.segment_box(pixels, wire.corners(box), seed, iterations)
             results.append(to_mask(found))
         return io.NodeOutput(torch.cat(results))
 
@@ -117,7 +108,7 @@ class PreferKnownMask(io.ComfyNode):
         if otherwise is None or _all_mark(mask):
             return io.NodeOutput(mask)
         known, other = masks_of(mask), masks_of(otherwise)
-        count = batch_size(mask=known.shape[0], otherwise=other.shape[0])
+        count = batch_size(mask=known, otherwise=other)
         chosen = [
             item(known, index) if item(known, index).any() else item(other, index).to(known) for index in range(count)
         ]
@@ -145,14 +136,7 @@ class ProtectSubjects(io.ComfyNode):
             inputs=[
                 Sample.Input("sample", tooltip="Its other regions are known from the annotation."),
                 io.Mask.Input("mask", tooltip="The background's mask; every value above 0 counts."),
-                io.Float.Input(
-                    "grow",
-                    default=GROW,
-                    min=0.0,
-                    max=20.0,
-                    step=0.1,
-                    tooltip="Grows the subjects first, in per cent of the photo's shorter side.",
-                ),
+                side_share_input("grow", GROW, "Grows the subjects first, in per cent of the photo's shorter side."),
                 io.Mask.Input(
                     "subjects",
                     optional=True,

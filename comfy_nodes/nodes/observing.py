@@ -14,7 +14,8 @@ from ..edit_samples.written import caption_of, failed, node_name, photo_of, rout
 from ..models.queries import parse
 from ..vlm import asking
 from ..vlm.questions import observer
-from ..wires.sockets import EditSample, Sample, Vlm, lazy_boxes
+from ..wires.inputs import language_input, lazy_boxes, uncomputed
+from ..wires.sockets import EditSample, Sample, Vlm
 
 
 class CaptionImage(io.ComfyNode):
@@ -29,7 +30,7 @@ class CaptionImage(io.ComfyNode):
             inputs=[
                 Vlm.Input("vlm", tooltip="The language model."),
                 Sample.Input("sample", tooltip="What Load Edit Sample gave out."),
-                io.Combo.Input("language", options=["en", "zh"], default="en", tooltip="Language of both captions."),
+                language_input("Language of both captions."),
             ],
             outputs=[
                 Sample.Output("sample", tooltip="The sample, or with the reason why there is no caption."),
@@ -137,8 +138,7 @@ class RouteTask(io.ComfyNode):
 
     @classmethod
     def check_lazy_status(cls, sample: EditSample, **inputs: object) -> list[str]:
-        """What is still to be computed: nothing for a sample that has failed already."""
-        return [] if sample.failure else [name for name, value in inputs.items() if value is None]
+        return uncomputed(sample, **inputs)
 
     @classmethod
     async def execute(
@@ -154,7 +154,7 @@ class RouteTask(io.ComfyNode):
             return io.NodeOutput(sample, "", "")
         scene = routing_scene(sample, boxes, background_boxes)
         fitting, unfit = routable(parse(tasks), scene)
-        found = observer.Route({}, {})
+        found = observer.RoutedTasks({}, {})
         if fitting:
             answer = await observer.route(
                 vlm, photo_of(sample), scene, fitting, caption_of(sample, caption), sample.seed

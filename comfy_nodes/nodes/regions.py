@@ -9,14 +9,13 @@ import numpy as np
 import torch
 from comfy_api.latest import io
 
-from ..core.keys import MAX_SEED
-from ..core.regions import eligibility
-from ..core.regions import selection as region_policy
+from ..core.regions import eligibility, selection
 from ..core.regions.annotation import KINDS, Region, RegionKind
 from ..core.regions.eligibility import BACKGROUND_RULES, OBJECT_RULES, RegionRules
 from ..models import scorers
 from ..wires import boxes as wire
 from ..wires.batches import each
+from ..wires.inputs import seed_input, share_input
 from ..wires.sockets import RegionScorer
 from ..wires.tensors import batch_size, item, masks_of, to_bytes
 
@@ -138,18 +137,11 @@ class SelectRegions(io.ComfyNode):
                 io.Combo.Input("kind", options=list(KINDS), default="object", tooltip="Which rules apply: those for objects or those for backgrounds."),
                 io.Combo.Input(
                     "choose",
-                    options=list(region_policy.CHOICES),
+                    options=list(selection.CHOICES),
                     default="all",
                     tooltip="all: every eligible region. one: one of them. pair: two of different names with a gap between them, for hybrid edits.",
                 ),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=MAX_SEED,
-                    control_after_generate=io.ControlAfterGenerate.fixed,
-                    tooltip="Picks the one or the pair; the same seed, the same pick.",
-                ),
+                seed_input("Picks the one or the pair; the same seed, the same pick."),
                 *_rule_inputs("object", OBJECT_RULES),
                 *_rule_inputs("background", BACKGROUND_RULES),
                 io.Int.Input(
@@ -172,16 +164,7 @@ class SelectRegions(io.ComfyNode):
                     tooltip="The boxes of a pair are farther apart than this, in per cent of the photo's shorter side. Ours: the 100 pixels of ImgEdit's repository on its smallest photos (shorter side 1280).",
                 ),
                 *(
-                    io.Float.Input(
-                        f"{one}_min_iou",
-                        default=eligibility.RULES[one].min_iou,
-                        min=0.0,
-                        max=1.0,
-                        step=0.01,
-                        optional=True,
-                        advanced=True,
-                        tooltip=f"Where SAM was asked, it expects its mask's IoU to be at least this. {_REPOSITORY}, which takes it for the detector's score. 0: off.",
-                    )
+                    share_input(f"{one}_min_iou", eligibility.RULES[one].min_iou, f"Where SAM was asked, it expects its mask's IoU to be at least this. {_REPOSITORY}, which takes it for the detector's score. 0: off.", optional=True, advanced=True)
                     for one in KINDS
                 ),
             ],
@@ -198,7 +181,7 @@ class SelectRegions(io.ComfyNode):
         image: torch.Tensor,
         boxes: Any,
         kind: RegionKind,
-        choose: region_policy.Choose,
+        choose: selection.Choose,
         seed: int,
         masks: torch.Tensor | None = None,
         max_namesakes: int = eligibility.MAX_NAMESAKES,
@@ -211,7 +194,7 @@ class SelectRegions(io.ComfyNode):
         for index, (pixels, found, cuts) in enumerate(photos):
             height, width = pixels.shape[:2]
             regions = [_clipped(region, width, height) for region in wire.regions([found], cuts, kind, width, height)]
-            chosen = region_policy.select(regions, width, height, choose, seed + index, rules, pair_gap / 100)
+            chosen = selection.select(regions, width, height, choose, seed + index, rules, pair_gap / 100)
             kept.append([found[number] for number in chosen.kept])
             kept_masks += [cuts[number] for number in chosen.kept] if cuts is not None else []
             prefix = f"photo {index + 1}, " if len(photos) > 1 else ""
@@ -298,7 +281,7 @@ def _photos(
     if cuts is not None and len(cuts) != total:
         raise ValueError(f"{total} boxes, but {len(cuts)} masks: send a mask for each box, not united")
     start = 0
-    for index in range(batch_size(image=image.shape[0], boxes=len(frames))):
+    for index in range(batch_size(image=image, boxes=frames)):
         frame = item(frames, index)
         own = None if cuts is None else cuts[start : start + len(frame)]
         # One list of boxes for many photos has its masks only once.

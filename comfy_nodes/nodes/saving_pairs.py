@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sized
 from dataclasses import replace
 from typing import Any
 
@@ -21,10 +22,9 @@ from ..core.verdicts import pixels, verdicts
 from ..core.verdicts.makers import making_of
 from ..files.saved import PairFiles, failed
 from ..routes import ingredients
-from ..wires.sockets import EditSample, Sample, Scores
+from ..wires.inputs import folder_input, scores_input, uncomputed
+from ..wires.sockets import EditSample, Sample
 from ..wires.tensors import batch_size, item, marked, masks_of, to_bytes
-
-MAX_SCORES = 20
 
 
 class SaveEditPair(io.ComfyNode):
@@ -64,23 +64,10 @@ class SaveEditPair(io.ComfyNode):
                     lazy=True,
                     tooltip="The photo as it went into the edit, where the graph scaled or cropped it. Without it, the sample's photo.",
                 ),
-                io.Autogrow.Input(
-                    "scores",
-                    optional=True,
-                    template=io.Autogrow.TemplatePrefix(
-                        Scores.Input("score", optional=True, lazy=True, tooltip="What a verify node found."),
-                        "score",
-                        0,
-                        MAX_SCORES,
-                    ),
-                    tooltip="What verify nodes found, any number. Without one the pair is saved as unscored.",
+                scores_input(
+                    "What verify nodes found, any number. Without one the pair is saved as unscored.", lazy=True
                 ),
-                io.String.Input(
-                    "folder",
-                    default="editpairs",
-                    optional=True,
-                    tooltip="Subfolder of ComfyUI's output folder.",
-                ),
+                folder_input(),
             ],
             hidden=[io.Hidden.prompt, io.Hidden.unique_id, io.Hidden.extra_pnginfo],
         )
@@ -88,13 +75,10 @@ class SaveEditPair(io.ComfyNode):
     @classmethod
     def check_lazy_status(cls, sample: EditSample, scores: Any = None, **inputs: object) -> list[str]:
         """What is still to be computed: nothing of a sample that has failed already, so that no edit is made for it."""
-        if sample.failure:
-            return []
         # ComfyUI gives each grown input as its value and the name that it has in the graph; where none is wired, not a
         # dict of them but that pair itself.
         grown = scores if isinstance(scores, dict) else {}
-        given = inputs | {name: value for value, name in grown.values()}
-        return [name for name, value in given.items() if value is None]
+        return uncomputed(sample, **inputs, **{name: value for value, name in grown.values()})
 
     @classmethod
     def execute(
@@ -105,7 +89,7 @@ class SaveEditPair(io.ComfyNode):
         edit_mask: torch.Tensor | None = None,
         region_mask: torch.Tensor | None = None,
         source: torch.Tensor | None = None,
-        scores: dict[str, object] | None = None,
+        scores: dict[str, list[verdicts.Scores] | None] | None = None,
         folder: str = "editpairs",
     ) -> io.NodeOutput:
         files = PairFiles(folder, _metadata(cls.hidden))
@@ -119,16 +103,16 @@ class SaveEditPair(io.ComfyNode):
         edit_masks = None if edit_mask is None else masks_of(edit_mask)
         region_masks = None if region_mask is None else masks_of(region_mask)
         given = [one for one in (scores or {}).values() if one is not None]
-        sizes = {
-            "edited": edited.shape[0],
-            "source": sources.shape[0],
-            "edit_mask": 1 if edit_masks is None else edit_masks.shape[0],
-            "region_mask": 1 if region_masks is None else region_masks.shape[0],
-            **{f"score {number}": len(one) for number, one in enumerate(given)},
+        batches: dict[str, Sized | None] = {
+            "edited": edited,
+            "source": sources,
+            "edit_mask": edit_masks,
+            "region_mask": region_masks,
+            **{f"score {number}": one for number, one in enumerate(given)},
         }
-        count = batch_size(**sizes)
+        count = batch_size(**batches)
         if count == 0:
-            empty = " and ".join(name for name, size in sizes.items() if not size)
+            empty = " and ".join(name for name, batch in batches.items() if batch is not None and not len(batch))
             raise ValueError(f"{empty}: an empty batch, so there is no pair to save; see to the node before")
         references = [to_bytes(sample.images["reference"][0])] if "reference" in sample.images else []
         made = ingredients.basis(sample, cls.hidden.prompt)
@@ -144,7 +128,7 @@ class SaveEditPair(io.ComfyNode):
             mask = None if edit_masks is None else marked(item(edit_masks, index), *before.shape[:2])
             if mask is not None and mask.all():
                 mask = None  # a mask of the whole picture says nothing
-            found = verdicts.combine([_of(one, index) for one in given] + _contract(before, after, mask))
+            found = verdicts.combine([item(one, index) for one in given] + _contract(before, after, mask))
             if making == "classical":
                 found = _asked(found, sample, prompt)
             found = verdicts.labelled(found, _labels(sample, prompt, before, after))
@@ -172,10 +156,6 @@ def _words(record: EditRecord) -> str:
     """What the node shows of a pair: the verdict with its reason, and the instruction."""
     reason = f": {record.reject_reason}" if record.reject_reason else ""
     return f"{record.verdict}{reason}\n{record.prompt}"
-
-
-def _of(scores: list[verdicts.Scores], index: int) -> verdicts.Scores:
-    return item(scores, index)
 
 
 def _told_by_hand(sample: EditSample, prompt: str) -> bool:

@@ -17,7 +17,8 @@ from ..core.regions.eligibility import eligibility
 from ..files.saved import OutputFiles, failed
 from ..routes import ingredients
 from ..wires import boxes as wire
-from ..wires.sockets import EditSample, Sample, lazy_boxes
+from ..wires.inputs import folder_input, lazy_boxes, share_input, uncomputed
+from ..wires.sockets import EditSample, Sample
 
 
 class SaveAnnotation(io.ComfyNode):
@@ -53,17 +54,13 @@ class SaveAnnotation(io.ComfyNode):
                     optional=True,
                     tooltip="What the photo shows. Empty: no caption is saved.",
                 ),
-                io.String.Input(
-                    "folder", default="editpairs", optional=True, tooltip="Subfolder of ComfyUI's output folder."
-                ),
-                io.Float.Input(
+                folder_input(),
+                share_input(
                     "exists",
-                    default=EXISTS,
-                    min=0.0,
-                    max=1.0,
+                    EXISTS,
+                    "From this detector's score on a box is a thing. Others go into the file too, but apart, as weak, unless their CLIP score proves their name. 0: all are things, as in ImgEdit.",
                     step=0.005,
                     optional=True,
-                    tooltip="From this detector's score on a box is a thing. Others go into the file too, but apart, as weak, unless their CLIP score proves their name. 0: all are things, as in ImgEdit.",
                 ),
             ],
             outputs=[],
@@ -72,8 +69,7 @@ class SaveAnnotation(io.ComfyNode):
 
     @classmethod
     def check_lazy_status(cls, sample: EditSample, **inputs: object) -> list[str]:
-        """What is still to be computed: nothing is looked for in the photo of a sample that has failed already."""
-        return [] if sample.failure else [name for name, value in inputs.items() if value is None]
+        return uncomputed(sample, **inputs)
 
     @classmethod
     def execute(
@@ -164,9 +160,7 @@ class SaveInstructions(io.ComfyNode):
             is_output_node=True,
             inputs=[
                 Sample.Input("sample", tooltip="What a writer gave out."),
-                io.String.Input(
-                    "folder", default="editpairs", optional=True, tooltip="Subfolder of ComfyUI's output folder."
-                ),
+                folder_input(),
             ],
             outputs=[],
             hidden=[io.Hidden.prompt],

@@ -14,8 +14,7 @@ from PIL import Image
 from ..core import photos
 from ..core.records import SampleFailure
 from ..edit_samples.fitted import same_shape
-from ..files import opened as image_widgets
-from ..files.opened import second_names
+from ..files import opened
 from ..wires.sockets import EditSample, Sample
 from ..wires.tensors import to_image
 
@@ -36,7 +35,7 @@ class LoadSecondImage(io.ComfyNode):
                 Sample.Input("sample", tooltip="What Load Edit Sample gave out."),
                 io.Combo.Input(
                     "image",
-                    options=second_names(),
+                    options=opened.second_names(),
                     upload=io.UploadType.image,
                     image_folder=io.FolderType.input,
                     tooltip="The picture: a bundled sample or an upload.",
@@ -56,11 +55,11 @@ class LoadSecondImage(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, image: str) -> bool | str:
-        return image_widgets.check(image)
+        return opened.check(image)
 
     @classmethod
     def fingerprint_inputs(cls, image: str, **_widgets: object) -> str:
-        return image_widgets.content(image)
+        return opened.content(image)
 
     @classmethod
     def execute(cls, sample: EditSample, image: str, role: Role) -> io.NodeOutput:

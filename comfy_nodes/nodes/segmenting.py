@@ -11,9 +11,10 @@ from comfy_api.latest import io
 
 from ..imaging import masks as mask_ops
 from ..models import sam2_models
-from ..models.queries import Point, Prompt, of_boxes, parse_points
+from ..models.queries import MaskPrompt, Point, of_boxes, parse_points
 from ..wires import boxes as wire
 from ..wires.batches import each
+from ..wires.inputs import side_share_input
 from ..wires.sockets import Sam2
 from ..wires.tensors import batch_size, item, marked, masks_of, to_bytes
 
@@ -109,7 +110,7 @@ class SegmentBoxesSam2(io.ComfyNode):
         frames = wire.frames([[]] if boxes is None else boxes) or [[]]
         points = parse_points(positive_points, True) + parse_points(negative_points, False)
         found, passed = [], []
-        for index in each(range(batch_size(image=image.shape[0], boxes=len(frames)))):
+        for index in each(range(batch_size(image=image, boxes=frames))):
             pixels = to_bytes(item(image, index))
             cut, kept = _segment(sam2, pixels, item(frames, index), points, multimask)
             found.append(cut if masks == INDIVIDUAL else cut.any(axis=0, keepdims=True))
@@ -164,13 +165,10 @@ class RefineMask(io.ComfyNode):
                     step=0.1,
                     tooltip="Grows the mask, in per cent of the photo's shorter side; a negative number shrinks it.",
                 ),
-                io.Float.Input(
+                side_share_input(
                     "feather",
-                    default=0.0,
-                    min=0.0,
-                    max=20.0,
-                    step=0.1,
-                    tooltip="Softens the edge over this many per cent of the shorter side, inwards and outwards. Our other nodes count every value above 0, so it grows the mask for them.",
+                    0.0,
+                    "Softens the edge over this many per cent of the shorter side, inwards and outwards. Our other nodes count every value above 0, so it grows the mask for them.",
                 ),
                 io.Combo.Input(
                     "shape",
@@ -231,7 +229,7 @@ def _by_points(
     """The one object that points mark, and its box; nothing where no point lies on an object."""
     if not any(on_object for _, _, on_object in points):
         return np.zeros((0, *pixels.shape[:2]), dtype=bool), []
-    cutouts = sam2.segment(pixels, [Prompt(points=points)], multimask)
+    cutouts = sam2.segment(pixels, [MaskPrompt(points=points)], multimask)
     if not cutouts.masks.any():
         return np.zeros((0, *pixels.shape[:2]), dtype=bool), []
     return cutouts.masks, [wire.with_metadata(wire.of_mask(cutouts.masks[0]), sam_iou=float(cutouts.sam_iou[0]))]

@@ -117,7 +117,8 @@ def _mask(sample: EditSample, number: int) -> np.ndarray:
     regions = sample.regions
     masks = [regions[one].mask for one in regions_about(sample.writing, number, len(regions))]
     nothing = np.zeros(sample.size[::-1], dtype=bool)
-    return np.any([nothing, *(rle.decode(one) for one in masks if one)], axis=0)
+    united: np.ndarray = np.any([nothing, *(rle.decode(one) for one in masks if one)], axis=0)
+    return united
 
 
 async def _told(

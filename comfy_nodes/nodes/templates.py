@@ -14,6 +14,7 @@ from ..core.instructions.styles import STYLES, STYLES_VERSION, NamedStyle, drawn
 from ..core.instructions.wording import TEMPLATE_VERSION
 from ..core.records import SampleFailure
 from ..edit_samples.written import by_the_user, names_another, node_name, refused, step_of, template_writing, written
+from ..wires.inputs import BY_SAMPLE
 from ..wires.sockets import EditSample, Sample
 
 
@@ -65,7 +66,7 @@ _UNTOLD = (
 )
 
 
-BY_SAMPLE, BY_SEED = "from the sample", "by the seed"
+BY_SEED = "by the seed"
 
 
 class PickStyle(io.ComfyNode):

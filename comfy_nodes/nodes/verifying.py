@@ -11,6 +11,7 @@ from ..core.instructions.operations import operation_of
 from ..core.tasks import TASKS
 from ..core.verdicts import pixel_limits, pixels
 from ..wires import boxes
+from ..wires.inputs import share_input
 from ..wires.sockets import EditSample, Sample, Scores
 from ..wires.tensors import batch_size, item, marked, masks_of, to_bytes, to_mask
 
@@ -41,13 +42,10 @@ class VerifyPixels(io.ComfyNode):
                     optional=True,
                     tooltip="Where pixels may differ at all, for editors that put the rest back. Without it, everywhere.",
                 ),
-                io.Float.Input(
+                share_input(
                     "min_changed",
-                    default=pixel_limits.MIN_CHANGED,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="Least share of the region (or else of the mask) that has to change; below it the edit counts as not made.",
+                    pixel_limits.MIN_CHANGED,
+                    "Least share of the region (or else of the mask) that has to change; below it the edit counts as not made.",
                 ),
                 io.Int.Input(
                     "max_outside",
@@ -70,45 +68,35 @@ class VerifyPixels(io.ComfyNode):
                     optional=True,
                     tooltip="Where the edit was meant, for editors that redraw the whole picture: it has to be there, whole, and nowhere else. All zero, as from a sample without a region, says nothing.",
                 ),
-                io.Float.Input(
+                share_input(
                     "min_covered",
-                    default=pixel_limits.MIN_COVERED,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
+                    pixel_limits.MIN_COVERED,
+                    "Least share of region_mask that a finished edit changes; below it the edit counts as half done.",
                     optional=True,
                     advanced=True,
-                    tooltip="Least share of region_mask that a finished edit changes; below it the edit counts as half done.",
                 ),
-                io.Float.Input(
+                share_input(
                     "max_extra",
-                    default=pixel_limits.MAX_EXTRA,
-                    min=0.0,
-                    max=1.0,
+                    pixel_limits.MAX_EXTRA,
+                    "Largest share of the picture that may change beyond region_mask and its margin.",
                     step=0.001,
                     optional=True,
                     advanced=True,
-                    tooltip="Largest share of the picture that may change beyond region_mask and its margin.",
                 ),
-                io.Float.Input(
+                share_input(
                     "min_total",
-                    default=0.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
+                    0.0,
+                    "Least share of the whole picture that has to change. Raise it where all of it should, as for another style.",
                     optional=True,
                     advanced=True,
-                    tooltip="Least share of the whole picture that has to change. Raise it where all of it should, as for another style.",
                 ),
-                io.Float.Input(
+                share_input(
                     "max_shadow",
-                    default=pixel_limits.MAX_SHADOW,
-                    min=0.0,
-                    max=1.0,
+                    pixel_limits.MAX_SHADOW,
+                    "Largest share of the picture that a shadow or a reflection may take along, where it joins the edit beside or below the lower half of region_mask.",
                     step=0.001,
                     optional=True,
                     advanced=True,
-                    tooltip="Largest share of the picture that a shadow or a reflection may take along, where it joins the edit beside or below the lower half of region_mask.",
                 ),
                 Sample.Input(
                     "sample",
@@ -146,12 +134,7 @@ class VerifyPixels(io.ComfyNode):
             limits = pixel_limits.for_kind(limits, *_kind(sample))
         edit_masks = None if edit_mask is None else masks_of(edit_mask)
         regions = None if region_mask is None else masks_of(region_mask)
-        count = batch_size(
-            source=source.shape[0],
-            edited=edited.shape[0],
-            edit_mask=1 if edit_masks is None else len(edit_masks),
-            region_mask=1 if regions is None else len(regions),
-        )
+        count = batch_size(source=source, edited=edited, edit_mask=edit_masks, region_mask=regions)
         results, found = [], []
         for index in range(count):
             before, after = to_bytes(item(source, index)), to_bytes(item(edited, index))

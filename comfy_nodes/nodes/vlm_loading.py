@@ -11,6 +11,7 @@ from comfy_api.latest import io
 from ..core.services import profiles
 from ..imaging.opencv import MissingLibrary
 from ..models import folders
+from ..models.managed import DTYPES
 from ..wires.sockets import Vlm
 
 if TYPE_CHECKING:
@@ -27,6 +28,10 @@ BATCH_SIZE = 4
 """Ours: photos of a megapixel take about 1,300 tokens each."""
 
 MOST_PIXELS = 16_777_216
+
+
+def _outputs() -> list[io.Output]:
+    return [Vlm.Output("vlm", tooltip="For the nodes that write, tag and judge with a VLM.")]
 
 
 class LoadVlmLocal(io.ComfyNode):
@@ -53,7 +58,7 @@ class LoadVlmLocal(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "dtype",
-                    options=["auto", "bfloat16", "float16", "float32"],
+                    options=["auto", *DTYPES],
                     default="auto",
                     tooltip="What the weights are kept and computed in. auto: bfloat16 where the GPU has it, else float32. float16 overflows with some models, Qwen2.5-VL among them.",
                 ),
@@ -85,7 +90,7 @@ class LoadVlmLocal(io.ComfyNode):
                     tooltip="Larger images are scaled down to this many pixels. 1,003,520 in UnicBench, 1,354,752 for ImgEdit's judge. Models with an input size of their own leave it aside.",
                 ),
             ],
-            outputs=[Vlm.Output("vlm", tooltip="For the nodes that write, tag and judge with a VLM.")],
+            outputs=_outputs(),
         )
 
     @classmethod
@@ -126,7 +131,7 @@ class LoadVlmCore(io.ComfyNode):
                     tooltip="Larger images are scaled down to this many pixels. 1,003,520 in UnicBench, 1,354,752 for ImgEdit's judge.",
                 ),
             ],
-            outputs=[Vlm.Output("vlm", tooltip="For the nodes that write, tag and judge with a VLM.")],
+            outputs=_outputs(),
         )
 
     @classmethod
@@ -179,7 +184,7 @@ class LoadVlmEndpoint(io.ComfyNode):
                     tooltip="Most US dollars that the run may spend, over all its servers on this machine. 0: no bound. The batch driver fills it in.",
                 ),
             ],
-            outputs=[Vlm.Output("vlm", tooltip="For the nodes that write, tag and judge with a VLM.")],
+            outputs=_outputs(),
         )
 
     @classmethod

@@ -11,11 +11,13 @@ from ..core.tasks import TASKS
 from ..core.verdicts import verdicts, witnesses
 from ..core.verdicts.verdicts import shown, spared
 from ..edit_samples.fitted import same_shape
+from ..edit_samples.verified import said_before, without_edit
 from ..edit_samples.written import step_of
+from ..models.detections import BoxRules
 from ..models.detections import Grounder as Detector
-from ..models.detections import Selection
+from ..wires.inputs import share_input
 from ..wires.sockets import EditSample, Grounder, Sample, Scores
-from ..wires.tensors import batch_size, item, to_bytes
+from ..wires.tensors import item, to_bytes
 
 THRESHOLD = 0.25
 """transformers' own for Grounding DINO."""
@@ -56,22 +58,18 @@ class Witness(io.ComfyNode):
                     optional=True,
                     tooltip="What was found before, such as by Verify Pixels. It is passed on where the detector has nothing to say, and what it rejects is not looked at.",
                 ),
-                io.Float.Input(
+                share_input(
                     "score_threshold",
-                    default=THRESHOLD,
-                    min=0.0,
-                    max=1.0,
+                    THRESHOLD,
+                    "Confidence from which a thing counts as found. transformers' own: 0.25 for Grounding DINO, 0.1 for OWLv2.",
                     step=0.005,
                     round=0.0001,
-                    tooltip="Confidence from which a thing counts as found. transformers' own: 0.25 for Grounding DINO, 0.1 for OWLv2.",
                 ),
-                io.Float.Input(
+                share_input(
                     "min_overlap",
-                    default=witnesses.MIN_OVERLAP,
-                    min=0.0,
-                    max=1.0,
+                    witnesses.MIN_OVERLAP,
+                    "Least overlap (intersection over union) of a find with the region. Lower it where new things are smaller or larger than the old one.",
                     step=0.05,
-                    tooltip="Least overlap (intersection over union) of a find with the region. Lower it where new things are smaller or larger than the old one.",
                 ),
                 io.Float.Input(
                     "max_people_change",
@@ -104,10 +102,9 @@ class Witness(io.ComfyNode):
         max_people_change: float = witnesses.MAX_BYSTANDER_CHANGE,
     ) -> io.NodeOutput:
         if sample.failure:
-            failed = [verdicts.Scores({}, "unscored", f"there is no edit: {sample.failure.message}")]
+            failed = [without_edit(sample)]
             return io.NodeOutput(failed, "", ui={"text": shown(failed)})
-        known = scores or []
-        count = batch_size(source=source.shape[0], edited=edited.shape[0], scores=len(known) or 1)
+        earlier = said_before(source, edited, scores)
         height, width = edited.shape[1:3]
         if source.shape[1:3] != edited.shape[1:3] or not same_shape(sample.size, (width, height)):
             raise ValueError(
@@ -120,15 +117,13 @@ class Witness(io.ComfyNode):
         names = list(dict.fromkeys(name for one in questions for name in one.names))
         if people:
             names.append(witnesses.PERSON)
-        earlier = [item(known, index) if known else None for index in range(count)]
         passed = [spared(one) for one in earlier]
-        live = [index for index in range(count) if passed[index] is None]
+        live = [index for index, rejected in enumerate(passed) if rejected is None]
         befores = _found(grounder, source, live, names, score_threshold)
         things = [name for name in names if name != witnesses.PERSON]
         afters = _found(grounder, edited, live, things, score_threshold)
         results, reports = [], []
-        for index in range(count):
-            rejected = passed[index]
+        for index, rejected in enumerate(passed):
             if rejected is not None:
                 results.append(rejected)
                 reports.append("rejected before, not looked at")
@@ -190,7 +185,7 @@ def _found(
     place = {index: index if images.shape[0] > 1 else 0 for index in wanted}
     looked = sorted(set(place.values())) if names else []
     frames = (
-        grounder.detect([to_bytes(images[one]) for one in looked], names, Selection(score=score_threshold))
+        grounder.detect([to_bytes(images[one]) for one in looked], names, BoxRules(score=score_threshold))
         if looked
         else []
     )

@@ -27,11 +27,10 @@ from ..edit_samples.written import (
 )
 from ..vlm import asking
 from ..vlm.questions import observer, writer
+from ..wires.inputs import BY_SAMPLE, language_input
 from ..wires.sockets import EditSample, Sample, Vlm
 from ..wires.tensors import to_bytes
 
-BY_SAMPLE = "from the sample"
-LANGUAGES = ["en", "zh"]
 TEMPERATURE = 0.7
 """Enough to give different photos different ideas. Ours."""
 
@@ -41,12 +40,7 @@ def _vlm() -> io.Input:
 
 
 def _language() -> io.Input:
-    return io.Combo.Input(
-        "language",
-        options=LANGUAGES,
-        default="en",
-        tooltip="Language of the instruction. Targets and commands for editors are always English.",
-    )
+    return language_input("Language of the instruction. Targets and commands for editors are always English.")
 
 
 def _caption() -> io.Input:

@@ -62,6 +62,13 @@ class Usage:
     completion_tokens: int = 0
     usd: float = 0.0
 
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.usd + other.usd,
+        )
+
 
 @dataclass(frozen=True)
 class Answer:

@@ -32,7 +32,7 @@ class Unfinished(ValueError):
     """The words end inside an object."""
 
 
-class Unreadable(ValueError):
+class UnreadableJson(ValueError):
     """What stands there is not read, and why."""
 
 
@@ -41,13 +41,13 @@ def objects(words: str) -> list[dict[str, Any] | list[Any]]:
 
     Raises:
         Unfinished: the last one does not end.
-        Unreadable: one says two things of one name, or they are nested too deep.
+        UnreadableJson: one says two things of one name, or they are nested too deep.
     """
     found = [one for span in _spans(words)[-MOST_OBJECTS:] if (one := _read(span))]
     try:
         json.dumps(found, ensure_ascii=False, allow_nan=False).encode()
     except ValueError:
-        raise Unreadable("the reply's JSON holds NaN, Infinity or half a character") from None
+        raise UnreadableJson("the reply's JSON holds NaN, Infinity or half a character") from None
     return found
 
 
@@ -70,7 +70,7 @@ def _spans(words: str) -> list[str]:
             start = at if not open_ else start
             open_.append(_CLOSING[char])
             if len(open_) > MOST_LEVELS:
-                raise Unreadable(f"the reply's JSON is nested in more than {MOST_LEVELS} levels")
+                raise UnreadableJson(f"the reply's JSON is nested in more than {MOST_LEVELS} levels")
         elif open_ and char == open_[-1]:
             open_.pop()
             if not open_:
@@ -88,7 +88,7 @@ def _read(span: str) -> dict[str, Any] | list[Any] | None:
     try:
         return json.loads(span, object_pairs_hook=_once, strict=False)  # type: ignore[no-any-return]
     except ValueError as error:
-        if isinstance(error, Unreadable):
+        if isinstance(error, UnreadableJson):
             raise
     if len(span) > MOST_MENDED:
         return None
@@ -101,7 +101,7 @@ def _read(span: str) -> dict[str, Any] | list[Any] | None:
         except (ValueError, RecursionError):
             return None
         if isinstance(value, dict if span[0] == "{" else list):
-            return value  # type: ignore[no-any-return]
+            return value
     return None
 
 
@@ -109,6 +109,6 @@ def _once(members: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in members:
         if name in found and found[name] != value:
-            raise Unreadable(f"the reply's JSON says two things of {name[:40]!r}")
+            raise UnreadableJson(f"the reply's JSON says two things of {name[:40]!r}")
         found[name] = value
     return found

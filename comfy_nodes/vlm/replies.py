@@ -19,7 +19,7 @@ from .asking import FailureKind
 
 
 @dataclass(frozen=True)
-class Unusable:
+class UnusableReply:
     """A reply that is not what was asked for."""
 
     kind: FailureKind
@@ -56,7 +56,7 @@ def ask_for_json(shape: type[BaseModel]) -> str:
     )
 
 
-def ask_again(unusable: Unusable, shape: type[BaseModel]) -> str:
+def ask_again(unusable: UnusableReply, shape: type[BaseModel]) -> str:
     """What the model is told after a reply that could be mended."""
     return f"That reply could not be used: {unusable.message}. Answer the same question again. {ask_for_json(shape)}"
 
@@ -66,43 +66,43 @@ def spoken(text: str) -> str:
     return _THOUGHTS.sub("", text, count=1).strip() if text.lstrip()[:6].lower() == "<think" else text.strip()
 
 
-def read(text: str, shape: type[BaseModel] | None) -> BaseModel | Unusable | None:
+def read(text: str, shape: type[BaseModel] | None) -> BaseModel | UnusableReply | None:
     """The reply as `shape`, or None where plain text was asked for and is there, or why it is of no use."""
     words = spoken(text)
     if not words:
-        return Unusable("VlmEmptyReply", "the model answered with nothing")
+        return UnusableReply("VlmEmptyReply", "the model answered with nothing")
     if len(words) > MOST_CHARACTERS:
-        return Unusable("VlmCutOff", f"the reply has {len(words)} characters and was not read")
+        return UnusableReply("VlmCutOff", f"the reply has {len(words)} characters and was not read")
     if (shape is None or "{" not in words) and _REFUSALS.match(words.replace("\u2019", "'")):
-        return Unusable("VlmRefusal", "the model declined to answer")
+        return UnusableReply("VlmRefusal", "the model declined to answer")
     if shape is None:
         return None
     try:
         found = json_objects.objects(words)
     except json_objects.Unfinished:
-        return Unusable("VlmCutOff", "the reply was broken off: its JSON does not end", can_be_mended=True)
-    except json_objects.Unreadable as problem:
-        return Unusable("VlmNotJson", str(problem), can_be_mended=True)
+        return UnusableReply("VlmCutOff", "the reply was broken off: its JSON does not end", can_be_mended=True)
+    except json_objects.UnreadableJson as problem:
+        return UnusableReply("VlmNotJson", str(problem), can_be_mended=True)
     return _fitting(found, words, shape)
 
 
-def _fitting(found: list[dict[str, Any] | list[Any]], words: str, shape: type[BaseModel]) -> BaseModel | Unusable:
+def _fitting(found: list[dict[str, Any] | list[Any]], words: str, shape: type[BaseModel]) -> BaseModel | UnusableReply:
     """The one object that has the shape."""
     fitting: list[BaseModel] = []
-    wrong = Unusable("VlmNotJson", "the reply holds no JSON object", can_be_mended=True)
+    wrong = UnusableReply("VlmNotJson", "the reply holds no JSON object", can_be_mended=True)
     if not found and _REFUSALS.match(words.replace("\u2019", "'")):
-        wrong = Unusable("VlmRefusal", "the model declined to answer")
+        wrong = UnusableReply("VlmRefusal", "the model declined to answer")
     for value in found:
         try:
             one = shape.model_validate(value)
         except ValidationError as error:
             faults = [f"{_place(fault['loc'])}: {fault['msg']}" for fault in error.errors(include_input=False)]
             shown = "; ".join(faults[:MAX_SHOWN_ERRORS])
-            wrong = Unusable("VlmWrongShape", f"the JSON has the wrong shape: {shown}", can_be_mended=True)
+            wrong = UnusableReply("VlmWrongShape", f"the JSON has the wrong shape: {shown}", can_be_mended=True)
             continue
         fitting += [one] if one not in fitting else []
     if len(fitting) > 1:
-        return Unusable("VlmNotJson", f"the reply holds {len(fitting)} answers that differ", can_be_mended=True)
+        return UnusableReply("VlmNotJson", f"the reply holds {len(fitting)} answers that differ", can_be_mended=True)
     return fitting[0] if fitting else wrong
 
 

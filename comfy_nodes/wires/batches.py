@@ -41,7 +41,7 @@ def photos_with_regions(image: torch.Tensor, boxes: Any, masks: torch.Tensor | N
         ValueError: counts or sizes that don't fit.
     """
     frames = from_wire(boxes) or [[]]
-    count = batch_size(image=image.shape[0], boxes=len(frames))
+    count = batch_size(image=image, boxes=frames)
     frames = frames * count if len(frames) == 1 else frames
     total = sum(map(len, frames))
     given = None if masks is None else masks_of(masks)

@@ -14,9 +14,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..core.boxes import Box
 from . import boxes as wire
 
-Corners = tuple[float, float, float, float]
 Layout = Literal["xyxy", "xywh"]
 
 SEG = namedtuple(
@@ -33,7 +33,7 @@ Segs = tuple[tuple[int, int], list[Any]]
 class Detection:
     """One box in a photo."""
 
-    box: Corners
+    box: Box
     """(x1, y1, x2, y2) in pixels, x2 and y2 exclusive. May reach over the photo's border."""
     label: str = ""
     score: float | None = None
@@ -73,7 +73,7 @@ def from_bbox(boxes: Any, layout: Layout) -> list[list[Detection]]:
     for image in boxes:
         if not all(_is_box(box) for box in image):
             raise ValueError(f"not a BBOX (each box is four numbers): {_brief(image)}")
-        frames.append([Detection(_corners(*box, layout)) for box in image])
+        frames.append([Detection(_corners(box, layout)) for box in image])
     return frames
 
 
@@ -134,12 +134,12 @@ def from_segs(segs: Any) -> tuple[list[Detection], list[np.ndarray], tuple[int, 
         masks.append(mask)
         score = _plain(region.confidence)
         score = score[0] if isinstance(score, list) else score
-        box = _corners(*_plain(region.bbox), "xyxy")
+        box = _corners(_plain(region.bbox), "xyxy")
         found.append(Detection(box, str(region.label or ""), None if score is None else float(score)))
     return found, masks, (width, height)
 
 
-def inside(box: Corners, width: int, height: int) -> tuple[int, int, int, int]:
+def inside(box: Box, width: int, height: int) -> tuple[int, int, int, int]:
     """The whole pixels of a width x height image that a box touches: (x1, y1, x2, y2), x2 and y2 exclusive."""
     x1, y1, x2, y2 = box
     return max(math.floor(x1), 0), max(math.floor(y1), 0), min(math.ceil(x2), width), min(math.ceil(y2), height)
@@ -147,21 +147,22 @@ def inside(box: Corners, width: int, height: int) -> tuple[int, int, int, int]:
 
 def _of_dict(box: dict[str, Any]) -> Detection:
     score = box.get("score")
-    corners = _corners(*wire.corners(box), "xyxy")
+    corners = _corners(wire.corners(box), "xyxy")
     clip = (box.get("metadata") or {}).get("clip_score")
     return Detection(corners, str(box.get("label") or ""), None if score is None else float(score), clip)
 
 
-def _corners(a: float, b: float, c: float, d: float, layout: Layout) -> Corners:
+def _corners(box: Sequence[float], layout: Layout) -> Box:
+    a, b, c, d = box
     x1, y1, x2, y2 = (a, b, c, d) if layout == "xyxy" else (a, b, a + c, b + d)
     if not all(math.isfinite(value) for value in (x1, y1, x2, y2)):
-        raise ValueError(f"a box has a number that is not finite: {(a, b, c, d)}")
+        raise ValueError(f"a box has a number that is not finite: {tuple(box)}")
     if x2 < x1 or y2 < y1:
-        raise ValueError(f"a box has a negative size: {(a, b, c, d)} read as {layout}")
+        raise ValueError(f"a box has a negative size: {tuple(box)} read as {layout}")
     return float(x1), float(y1), float(x2), float(y2)
 
 
-def _numbers(box: Corners, layout: Layout) -> list[float]:
+def _numbers(box: Box, layout: Layout) -> list[float]:
     x1, y1, x2, y2 = box
     return [x1, y1, x2, y2] if layout == "xyxy" else [x1, y1, x2 - x1, y2 - y1]
 

@@ -62,19 +62,10 @@ def regions(boxes: Any, masks: torch.Tensor | None, kind: RegionKind, width: int
     ]
 
 
-def per_image(boxes: Any) -> list[list[Box]]:
-    """Boxes as (x1, y1, x2, y2), a list for each image.
+def frames(boxes: Any) -> list[list[dict[str, Any]]]:
+    """The boxes' dicts as they came, a list for each image.
 
     Core's nodes send one dict, a list of dicts (one image) or a list of lists (a batch).
-
-    Raises:
-        ValueError: something else came.
-    """
-    return [[corners(box) for box in image] for image in frames(boxes)]
-
-
-def frames(boxes: Any) -> list[list[dict[str, Any]]]:
-    """The boxes' dicts as they came, in the forms that `per_image` takes, a list for each image.
 
     Raises:
         ValueError: something else came, or a number that is not finite.

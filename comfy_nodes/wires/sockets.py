@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from comfy_api.latest import io
 
+from ..core.boxes import Box
 from ..core.instructions.instructions import Writing
 from ..core.records import SampleFailure
 from ..core.regions.annotation import Provenance, Region
@@ -18,7 +19,7 @@ Sample = io.Custom("EDITPAIRS_SAMPLE")
 Grounder = io.Custom("EDITPAIRS_GROUNDER")
 """Carries a `models.detections.Grounder`."""
 Scores = io.Custom("EDITPAIRS_SCORES")
-"""Carries a list of `core.verdicts.Scores`, one for each image of a batch or a single one for all."""
+"""Carries a list of `core.verdicts.verdicts.Scores`, one for each image of a batch or a single one for all."""
 Sam2 = io.Custom("EDITPAIRS_SAM2")
 """Carries a `models.sam2_models.Segmenter`."""
 RegionScorer = io.Custom("EDITPAIRS_REGION_SCORER")
@@ -52,12 +53,12 @@ class EditSample:
     """What its annotation says that a right edit shows, where that has to be reasoned about; for judges."""
     writings: tuple[Writing, ...] = ()
     """What writers wrote for it, the one that an edit graph carries out first. Empty before the write stage."""
-    crop: tuple[float, float, float, float] | None = None
+    crop: Box | None = None
     """(x1, y1, x2, y2) in pixels: which part of the photo `source` is, where it is not all of it."""
     carried: dict[str, Any] | None = None
     """Of an edit that was made already: fields of its record that stay as they are. Save Edit Pair takes them over."""
     upstream: str = ""
-    """Hash of the stage that left its annotation; see `core.annotation.Annotation`."""
+    """Hash of the stage that left its annotation; see `core.regions.annotation.Annotation`."""
     routes: dict[str, Any] | None = None
     """What Route Task decided: accepted and rejected tasks with reasons, and who said so."""
     failure: SampleFailure | None = None
@@ -77,13 +78,6 @@ class EditSample:
     def size(self) -> tuple[int, int]:
         """(width, height) of the photo in pixels."""
         return self.source.shape[2], self.source.shape[1]
-
-
-def lazy_boxes(name: str, tooltip: str) -> io.BoundingBox.Input:
-    """An optional input for boxes that are computed only when they are asked for. Core's takes no `lazy`."""
-    boxes = io.BoundingBox.Input(name, force_input=True, optional=True, tooltip=tooltip)
-    boxes.lazy = True
-    return boxes
 
 
 CropPlace = io.Custom("EDITPAIRS_CROP")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence, Sized
+from typing import TypeVar, overload
 
 import numpy as np
 import torch
+
+Element = TypeVar("Element")
 
 
 def to_bytes(image: torch.Tensor) -> np.ndarray:
@@ -48,20 +51,25 @@ def masks_of(mask: torch.Tensor) -> torch.Tensor:
     return mask.unsqueeze(0) if mask.dim() == 2 else mask
 
 
-def batch_size(**batches: int) -> int:
-    """How many results a node gives: sizes must be equal, and a single one serves all.
+def batch_size(**batches: Sized | None) -> int:
+    """How many results a node gives: batches must be of one size, and a single one serves all, as None does.
 
     Raises:
-        ValueError: two sizes above one differ.
+        ValueError: two sizes other than one differ.
     """
-    sizes = {size for size in batches.values() if size != 1}
+    known = {name: 1 if batch is None else len(batch) for name, batch in batches.items()}
+    sizes = set(known.values()) - {1}
     if len(sizes) > 1:
-        counts = ", ".join(f"{name} {size}" for name, size in batches.items())
+        counts = ", ".join(f"{name} {size}" for name, size in known.items())
         raise ValueError(f"batches of different sizes ({counts}): give as many of each, or one for all")
     return sizes.pop() if sizes else 1
 
 
-def item(batch: Any, index: int) -> Any:
+@overload
+def item(batch: torch.Tensor, index: int) -> torch.Tensor: ...
+@overload
+def item(batch: Sequence[Element], index: int) -> Element: ...
+def item(batch: torch.Tensor | Sequence[Element], index: int) -> torch.Tensor | Element:
     """Element `index` of a batch, a tensor or a list, or its only one."""
     return batch[index if len(batch) > 1 else 0]
 

@@ -26,9 +26,11 @@ from comfy_nodes.core.regions.annotation import Provenance
 from comfy_nodes.core.whole_files import write_whole
 
 from ..comfyui.client import ComfyServer
-from ..dataset.dataset import finished_facts, stored_row
+from ..dataset.commits import parts_with
+from ..dataset.dataset import finished_parts, stored_row
 from ..dataset.layouts.layout import StoredRow
-from ..dataset.ownership import JOURNAL, check_journal, refuse_links
+from ..dataset.ownership import check_journal, refuse_links
+from ..dataset.parts import Part
 from ..dataset.rows import key_stem
 from ..engine.posting import sample_widgets
 from ..errors import RunError
@@ -103,12 +105,13 @@ def find_row(key: str, run: Path) -> Found:
     Raises:
         RunError: no such folder or row, a run without a UI file or a journal.
     """
-    finished_facts(run)
+    finished_parts(run)
     refuse_links(run)
-    row = stored_row(run, key)
-    if row is None:
+    found = ((part, stored_row(part, key)) for part in parts_with(run, key_stem(key)))
+    part, row = next(((part, row) for part, row in found if row is not None), (None, None))
+    if part is None or row is None:
         raise RunError(f"{key}: {run} has no row of this key; report.html and the column key name them")
-    sample = _sample_of(run, key_stem(key))
+    sample = _sample_of(part, key_stem(key))
     return Found(run, row, sample, *_graphs(run, sample.task or str(row.columns["task"])))
 
 
@@ -195,13 +198,13 @@ def _compared(key: str, stored: tuple[bytes, ...], made: list[bytes]) -> Again:
     return Again(largest, share, f"{key} made again: {said}")
 
 
-def _sample_of(run: Path, key: str) -> Sample:
-    """The sample that a row was made of, from the run's journal."""
-    check_journal(run)
-    with closing(Journal(run / JOURNAL)) as journal:
+def _sample_of(part: Part, key: str) -> Sample:
+    """The sample that a row was made of, from its part's journal."""
+    check_journal(part.output, part.journal)
+    with closing(Journal(part.journal)) as journal:
         found = journal.sample(key)
     if found is None:
-        raise RunError(f"{key}: the journal of {run} does not know it; it was not made by a run")
+        raise RunError(f"{key}: {part.journal} does not know it; it was not made by a run")
     return found
 
 

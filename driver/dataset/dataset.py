@@ -29,17 +29,16 @@ from ..disk import disk_errors, make_durable
 from ..errors import RunError
 from ..journal import Journal
 from .binding import png_size
+from .commits import read_commit
 from .layouts.layout import LAYOUTS, Layout, Shard, StoredRow, layout_named
 from .ownership import keep_others
+from .parts import FACTS, Part, parts
 from .rows import Pair, Row, RunFacts
 from .shards import CONFIGS, ConfigFacts, DatasetFacts, Former, settings_digest, write_config
 from .spool import Spool
 
-FACTS = "shards.json"
-"""Lists what lies in the folders. The last file that a finish puts in place: while it is there, they are as it says."""
-
-COMMIT = "shards.json.new"
-"""The same, in the work folder: from when it is there, the new folders are the dataset."""
+COMMIT = f"{FACTS}.new"
+"""The list of what lies in the folders, in the work folder: from when it is there, the new folders are the dataset."""
 
 
 @dataclass(frozen=True)
@@ -52,65 +51,62 @@ class Written:
     """Whether the list of the earlier shards was missing or changed, so that these were looked through."""
 
 
-def write_dataset(
-    journal: Journal, spool: Spool, output: Path, work: Path, facts: RunFacts, layout: str = "hf"
-) -> Written:
+def write_dataset(journal: Journal, spool: Spool, part: Part, facts: RunFacts, layout: str = "hf") -> Written:
     """Writes all finished rows and empties the spool. May be called again, also while samples still wait.
 
     Pictures are compared with the hashes in their records, whether they come from the spool or from an earlier shard.
 
     Args:
-        output: the run's folder.
-        work: a folder on the same disk for what isn't whole yet.
+        part: of the dataset; of a shard the commit goes, and is to be written again when its rows are seen to be sound.
         layout: name of the layout; an earlier finish may have had another.
 
     Raises:
         RunError: the disk is full.
     """
-    restore(output, work)
-    listed = read_facts(output)
-    earlier = listed or found_facts(output)
-    images = _Images(spool, output, earlier)
+    restore(part)
+    listed = read_facts(part)
+    earlier = listed or found_facts(part)
+    images = _Images(spool, part, earlier)
     lost: list[str] = []
-    with disk_errors(output):
+    work = part.work
+    with disk_errors(part.output):
         try:
-            written = _write(journal, images, output, work, facts, layout, earlier)
+            written = _write(journal, images, part, facts, layout, earlier)
             while images.lost:
                 lost += journal.lost(images.lost)
                 images.lost.clear()
-                written = _write(journal, images, output, work, facts, layout, earlier)
+                written = _write(journal, images, part, facts, layout, earlier)
             write_whole(work / COMMIT, written.model_dump_json(indent=1) + "\n")
             make_durable(work)
         except BaseException:
-            if not unfinished(work):
+            if not unfinished(part):
                 for folder in CONFIGS:  # what was written so far takes the room that the next try needs
                     shutil.rmtree(work / f"{folder}.new", ignore_errors=True)
             raise
         try:
-            restore(output, work)
+            restore(part)
         except BaseException:
-            restore(output, work)  # Ctrl-C between two renames; what stops it twice is put right by the next run
+            restore(part)  # Ctrl-C between two renames; what stops it twice is put right by the next run
             raise
     spool.clear()
     return Written(tuple(lost), rebuilt=listed is None and earlier is not None)
 
 
 def _write(
-    journal: Journal, images: _Images, output: Path, work: Path, facts: RunFacts, layout: str,
-    earlier: DatasetFacts | None,
-) -> DatasetFacts:  # fmt: skip
+    journal: Journal, images: _Images, part: Part, facts: RunFacts, layout: str, earlier: DatasetFacts | None
+) -> DatasetFacts:
     """Writes both configs beside their places; rows whose pictures are lost are left out."""
     chosen = layout_named(layout)
     settings = settings_digest(chosen)
     configs = {}
     for folder, kept in CONFIGS.items():
-        fresh = work / f"{folder}.new"
+        fresh = part.work / f"{folder}.new"
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(parents=True)
         former = None
         if earlier is not None and earlier.settings == settings:
-            listed = (output / FACTS).stat().st_mtime_ns
-            former = Former.of(output / folder, earlier.configs[folder], listed)
+            listed = part.listing.stat().st_mtime_ns
+            former = Former.of(part.config(folder), earlier.configs[folder], listed)
             with _rows(journal, kept, facts) as rows:
                 former.look_at(rows, chosen)
         with _rows(journal, kept, facts) as rows:
@@ -119,7 +115,7 @@ def _write(
     return DatasetFacts(layout=chosen.name, settings=settings, configs=configs).sealed()
 
 
-def restore(output: Path, work: Path) -> None:
+def restore(part: Part) -> None:
     """Ends what a finish began that was killed after its `COMMIT`; does nothing otherwise.
 
     What somebody else put into the folders stays in them.
@@ -127,46 +123,55 @@ def restore(output: Path, work: Path) -> None:
     Raises:
         RunError: it cannot, as something of ours took its name.
     """
-    if not unfinished(work):
+    if not unfinished(part):
         return
-    (output / FACTS).unlink(missing_ok=True)
+    for listing in part.listings:
+        listing.unlink(missing_ok=True)
     ours = re.compile("|".join(f"(?:{layout_named(name).names()})" for name in LAYOUTS)).fullmatch
     for folder in CONFIGS:
-        fresh, place, old = work / f"{folder}.new", output / folder, work / f"{folder}.old"
+        fresh, place, old = part.work / f"{folder}.new", part.config(folder), part.work / f"{folder}.old"
+        place.parent.mkdir(exist_ok=True)
         if fresh.exists():
             if place.exists():
                 shutil.rmtree(old, ignore_errors=True)
             replace_folder(fresh, place, old)
         if old.exists():
             keep_others(old, place, ours)
-    make_durable(output)
-    move_whole(work / COMMIT, output / FACTS)
-    make_durable(output)
+    for above in {part.output, *(part.config(folder).parent for folder in CONFIGS)}:
+        make_durable(above)
+    if part.name:
+        part.elsewhere.unlink(missing_ok=True)
+    place = part.listings[-1]
+    move_whole(part.work / COMMIT, place)
+    make_durable(place.parent)
     for folder in CONFIGS:
-        shutil.rmtree(work / f"{folder}.old", ignore_errors=True)
+        shutil.rmtree(part.work / f"{folder}.old", ignore_errors=True)
 
 
-def unfinished(work: Path) -> bool:
+def unfinished(part: Part) -> bool:
     """Whether folders wait in the work folder for their place: whoever removes it loses rows."""
-    return (work / COMMIT).exists()
+    return (part.work / COMMIT).exists()
 
 
-def read_facts(output: Path) -> DatasetFacts | None:
-    """What a run's folder holds, by its list; None where there is none, or where it was changed or damaged."""
+def read_facts(part: Part) -> DatasetFacts | None:
+    """What a part holds, by its list; None where there is none, or where it was changed or damaged."""
+    if part.name and part.listing == part.commit:
+        commit = read_commit(part)
+        return commit.dataset if commit else None
     try:
-        return DatasetFacts.model_validate_json((output / FACTS).read_bytes())
+        return DatasetFacts.model_validate_json(part.listing.read_bytes())
     except (FileNotFoundError, ValueError):
         return None
 
 
-def found_facts(output: Path) -> DatasetFacts | None:
-    """What a run's folder holds, by its shards; None where there are none. Enough to find pictures in them."""
+def found_facts(part: Part) -> DatasetFacts | None:
+    """What a part holds, by its shards; None where there are none. Enough to find pictures in them."""
     for name in LAYOUTS:
         layout = layout_named(name)
         shards = {
             config: tuple(
                 Shard(stream=stream, number=number, files=files, rows=1, size=0, rows_digest="")
-                for stream, number, files in layout.found(output / config)
+                for stream, number, files in layout.found(part.config(config))
             )
             for config in CONFIGS
         }
@@ -176,30 +181,52 @@ def found_facts(output: Path) -> DatasetFacts | None:
     return None
 
 
-def finished_facts(output: Path) -> DatasetFacts:
-    """What a finished run's folder holds.
+def finished_parts(output: Path) -> list[Part]:
+    """The parts of a finished run's dataset.
+
+    Raises:
+        RunError: no finish came to its end there, or the list of the one part was changed.
+    """
+    if not output.is_dir():
+        raise RunError(f"{output}: no such folder; name the --output of a run")
+    found = parts(output)
+    if not found or not found[0].name:
+        part_facts(Part(output))
+    return found
+
+
+def part_facts(part: Part) -> DatasetFacts:
+    """What a part holds.
 
     Raises:
         RunError: no finish came to its end there, or its list was changed.
     """
-    if not output.is_dir():
-        raise RunError(f"{output}: no such folder; name the --output of a run")
-    facts = read_facts(output)
+    facts = read_facts(part)
     if facts is None:
+        listing = part.listing.relative_to(part.output).as_posix()
         raise RunError(
-            f"{output}: holds no finished dataset ({FACTS} is missing, or was changed); run the command that makes it "
-            "again: it finishes the run, or lists anew what lies there"
+            f"{part.output}: holds no finished dataset ({listing} is missing, or was changed); run the command that makes "
+            "it again: it finishes the run, or lists anew what lies there"
         )
     return facts
 
 
 def dataset_digest(output: Path) -> str:
-    """SHA-256 of a finished run's `shards.json`: changes with anything in its rows.
+    """SHA-256 that changes with anything in a finished run's rows: of `shards.json`, or of what the shards' commits list.
 
-    Raises: as `finished_facts`.
+    Raises: as `finished_parts`.
     """
-    finished_facts(output)
-    return hashlib.sha256((output / FACTS).read_bytes()).hexdigest()
+    first, *others = (part_digest(part) for part in finished_parts(output))
+    return hashlib.sha256("".join([first, *others]).encode()).hexdigest() if others else first
+
+
+def part_digest(part: Part) -> str:
+    """The same of one part.
+
+    Raises: as `part_facts`.
+    """
+    facts = part_facts(part)
+    return hashlib.sha256(facts.model_dump_json().encode() if part.name else part.listing.read_bytes()).hexdigest()
 
 
 def stored_rows(output: Path, config: str, images: bool = True) -> Iterator[StoredRow]:
@@ -213,44 +240,50 @@ def stored_rows(output: Path, config: str, images: bool = True) -> Iterator[Stor
         ShardDamaged: a shard is missing, or damaged where it is read.
         RunError: the folder holds no finished dataset.
     """
-    facts = finished_facts(output)
+    for part in finished_parts(output):
+        yield from part_rows(part, config, images)
+
+
+def part_rows(part: Part, config: str, images: bool = True) -> Iterator[StoredRow]:
+    """The same of one part."""
+    facts = part_facts(part)
     layout = layout_named(facts.layout)
     for shard in facts.configs[config].shards:
-        with reading(output, config, shard):
-            for row in layout.rows(output / config, shard, images) if shard.rows else ():
+        with reading(part, config, shard):
+            for row in layout.rows(part.config(config), shard, images) if shard.rows else ():
                 yield _checked(row, images)
 
 
-def chosen_rows(output: Path, config: str, chosen: set[int]) -> Iterator[tuple[int, StoredRow]]:
-    """Rows of a finished config with their places in it. Reads the shards' keys, and of these rows the rest.
+def chosen_rows(part: Part, config: str, chosen: set[int]) -> Iterator[tuple[int, StoredRow]]:
+    """Rows of a part's config with their places in it. Reads the shards' keys, and of these rows the rest.
 
     Raises: as `stored_rows`.
     """
-    facts = finished_facts(output)
+    facts = part_facts(part)
     layout = layout_named(facts.layout)
     first = 0
     for shard in facts.configs[config].shards:
         if wanted := [number for number in sorted(chosen) if first <= number < first + shard.rows]:
-            with reading(output, config, shard):
-                places = list(layout.index(output / config, shard))
+            with reading(part, config, shard):
+                places = list(layout.index(part.config(config), shard))
                 for number in wanted:
-                    yield number, _row_at(layout, output / config, shard, *places[number - first])
+                    yield number, _row_at(layout, part.config(config), shard, *places[number - first])
         first += shard.rows
 
 
-def stored_row(output: Path, key: str) -> StoredRow | None:
-    """The row of a key in a finished run's folder; reads the shards' keys up to it, and of this row the rest.
+def stored_row(part: Part, key: str) -> StoredRow | None:
+    """The row of a key in a part; reads the shards' keys up to it, and of this row the rest.
 
     Raises: as `stored_rows`.
     """
-    facts = finished_facts(output)
+    facts = part_facts(part)
     layout = layout_named(facts.layout)
     for config, held in facts.configs.items():
         for shard in held.shards:
-            with reading(output, config, shard):
-                for found, place in layout.index(output / config, shard) if shard.rows else ():
+            with reading(part, config, shard):
+                for found, place in layout.index(part.config(config), shard) if shard.rows else ():
                     if found == key:
-                        return _row_at(layout, output / config, shard, key, place)
+                        return _row_at(layout, part.config(config), shard, key, place)
     return None
 
 
@@ -268,32 +301,36 @@ def _row_at(layout: Layout, folder: Path, shard: Shard, key: str, place: int) ->
 class ShardDamaged(RunError):
     """A shard is missing, or is not as it was written. The next finish looks through it."""
 
-    def __init__(self, message: str, place: tuple[str, tuple[str, ...]]):
+    def __init__(self, message: str, part: Part, config: str, files: tuple[str, ...]):
         super().__init__(message, 1)
-        self.place = place
-        """Its config, and its files there."""
+        self.part = part
+        self.place = part.name, config, files
+        """Its part, its config, and its files there."""
 
 
 @contextmanager
-def reading(output: Path, config: str, shard: Shard) -> Iterator[None]:
+def reading(part: Part, config: str, shard: Shard) -> Iterator[None]:
     """Turns what is wrong with a shard into one line, and sees that the next finish does not keep it as it is.
 
     Raises:
         ShardDamaged: something is.
     """
     again = "run the command that made it again: it makes anew what is missing or damaged"
-    place = config, shard.files
+    first = part.config(config) / shard.files[0]
     try:
         yield
     except FileNotFoundError as error:
-        where = error.filename or output / config / shard.files[0]
-        raise ShardDamaged(f"{where}: a shard is missing that {FACTS} lists; {again}", place) from None
+        if not part.here:
+            where = part.elsewhere.read_text()
+            raise RunError(f"{part.output}: the rows of shard {part.name} are only in {where}; read them there") from None
+        what = f"{error.filename or first}: a shard is missing that {part.listing.name} lists"
+        raise ShardDamaged(f"{what}; {again}", part, config, shard.files) from None
     except DAMAGE as error:
         _raise_if_unreadable(error)
-        later = (output / FACTS).stat().st_mtime_ns + 1_000_000_000
+        later = part.listing.stat().st_mtime_ns + 1_000_000_000
         with suppress(OSError):  # not ours to write to; then this reader at least says so
-            os.utime(output / config / shard.files[0], ns=(later, later))
-        raise ShardDamaged(f"{output / config / shard.files[0]}: is damaged ({error}); {again}", place) from None
+            os.utime(first, ns=(later, later))
+        raise ShardDamaged(f"{first}: is damaged ({error}); {again}", part, config, shard.files) from None
 
 
 def _checked(row: StoredRow, images: bool = True) -> StoredRow:
@@ -327,9 +364,9 @@ class _Images:
     """Finds the images of rows: in the spool, else in the shards of an earlier finish. Only those that a row's record
     names by their hashes are its own."""
 
-    def __init__(self, spool: Spool, output: Path, earlier: DatasetFacts | None):
+    def __init__(self, spool: Spool, part: Part, earlier: DatasetFacts | None):
         self._spool = spool
-        self._output = output
+        self._part = part
         self._earlier = earlier
         self._places: _Places | None = None
         self.lost: list[str] = []
@@ -340,7 +377,7 @@ class _Images:
         after = [self._spool.get(row.key, "output", number) for number in range(len(row.outputs))]
         if pair := _matched(row, before, after):
             return pair
-        self._places = self._places or _Places(self._output, self._earlier)
+        self._places = self._places or _Places(self._part, self._earlier)
         pair = _matched(row, *self._places.images(row.key))
         if pair is None:
             self.lost.append(row.key)
@@ -359,8 +396,8 @@ def _matched(row: Row, before: Sequence[bytes | None], after: Sequence[bytes | N
 class _Places:
     """Where rows lie in shards. About 35 bytes a row, as there may be millions. A damaged shard has no rows."""
 
-    def __init__(self, output: Path, facts: DatasetFacts | None):
-        self._output = output
+    def __init__(self, part: Part, facts: DatasetFacts | None):
+        self._part = part
         self._layout: Layout | None = layout_named(facts.layout) if facts else None
         self._shards: list[tuple[str, Shard]] = []
         places, keys, owners = [np.array([], np.int64)], [np.array([], "S")], [np.array([], np.int32)]
@@ -385,7 +422,7 @@ class _Places:
         assert self._layout is not None
         keys, places = [], array("q")
         try:
-            for key, place in self._layout.index(self._output / config, shard) if shard.rows else ():
+            for key, place in self._layout.index(self._part.config(config), shard) if shard.rows else ():
                 keys.append(key.encode())
                 places.append(place)
         except DAMAGE as error:
@@ -400,7 +437,7 @@ class _Places:
         config, shard = self._shards[int(self._owners[at])]
         assert self._layout is not None
         try:
-            return self._layout.images(self._output / config, shard, int(self._places[at]))
+            return self._layout.images(self._part.config(config), shard, int(self._places[at]))
         except DAMAGE as error:
             _raise_if_unreadable(error)
             return [], []

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
@@ -28,6 +29,9 @@ _MARKED = "EditPairs keeps here what a run needs while it lasts.\n"
 
 JOURNAL = "run.sqlite"
 
+SHARDS = "shards"
+"""The folder of a run of many shards for their journals and commits; in the work folder, for what isn't whole of them."""
+
 _JOURNALS = (JOURNAL, f"{JOURNAL}-wal", f"{JOURNAL}-shm", f"{JOURNAL}-journal")
 
 RESTORE = "what is finished in the folder stays as it is; restore the journal from a copy, or go on in a new folder"
@@ -41,8 +45,14 @@ _UNMARKED = f".{MARK}.part"
 _WORKING = (_UNMARKED, "lock", "spool", "data.", "rejected.", "shards.json.", "collected.sqlite", "server")
 """How names in the work folders of earlier versions begin, which made no mark."""
 
-_IN_PLACE = (WORK, "run.", "annotate.", "data", "rejected", "images", "open", "labels", ".labels")
+_IN_PLACE = (WORK, "run.", "annotate.", "data", "rejected", SHARDS, "images", "open", "labels", ".labels")
 """How names in a run's folder begin that are written to as they are, and not replaced."""
+
+_PARTED = (SHARDS, "data", "rejected", f"{WORK}/{SHARDS}")
+"""Folders of a run in which those of its shards lie, or files of theirs."""
+
+_PART = re.compile(r"[0-9]{6}(\..*)?")
+"""How names of these begin."""
 
 
 def check_run_folder(folder: Path) -> None:
@@ -66,25 +76,28 @@ def check_run_folder(folder: Path) -> None:
     else:  # killed before it was marked, where nothing is in it
         strange = sorted(names - ({WORK} if inside <= {_UNMARKED} else set()))
     if strange and (names >= _FINISHED or (marked and JOURNAL in names)):
-        raise _without_journal(folder, f"--output {folder}")
+        raise _without_journal(folder / JOURNAL, f"--output {folder}")
     if strange:
         raise RunError(
             f"--output {folder}: holds files that no run left there ({strange[0]}); choose a new or empty folder"
         )
 
 
-def check_journal(folder: Path) -> None:
+def check_journal(folder: Path, journal: Path) -> None:
     """
+    Args:
+        journal: one of its journals.
+
     Raises:
-        RunError: a run's folder has no journal that can be read; opening it would make an empty one.
+        RunError: a run's folder has no such journal that can be read; opening it would make an empty one.
     """
-    if not _is_journal(folder / JOURNAL):
-        raise _without_journal(folder, str(folder))
+    if not _is_journal(journal):
+        raise _without_journal(journal, str(folder))
 
 
-def _without_journal(folder: Path, name: str) -> RunError:
-    how = "damaged" if (folder / JOURNAL).exists() else "missing"
-    return RunError(f"{name}: the run's journal, {JOURNAL}, is {how}; {RESTORE}")
+def _without_journal(journal: Path, name: str) -> RunError:
+    how = "damaged" if journal.exists() else "missing"
+    return RunError(f"{name}: the run's journal, {journal.name}, is {how}; {RESTORE}")
 
 
 def begin_work(folder: Path) -> None:
@@ -106,9 +119,16 @@ def refuse_links(folder: Path) -> None:
     """
     work = folder / WORK
     ours = [path for path in folder.iterdir() if path.name.startswith(_IN_PLACE)]
-    for path in [*ours, *(work.iterdir() if work.is_dir() and not work.is_symlink() else ())]:
+    for path in [*ours, *(work.iterdir() if work.is_dir() and not work.is_symlink() else ()), *_of_shards(folder)]:
         if path.is_symlink():
             raise RunError(f"{path}: is a link, which a run does not write through; remove it, or use another folder")
+
+
+def _of_shards(folder: Path) -> Iterator[Path]:
+    """What lies in a run's folder under the names of its shards."""
+    for above in _PARTED:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder / above) as entries:
+            yield from (folder / above / entry.name for entry in entries if _PART.fullmatch(entry.name))
 
 
 def remove_marked(folder: Path, mark: str) -> None:

@@ -1,25 +1,29 @@
-"""A finished run's folder to where `--output` points with a URL: `s3://`, `gs://`, `memory://` and what else fsspec opens.
+"""A run's folder to where `--output` points with a URL.
 
-Files go there under names that follow from their content and are never renamed or overwritten; `manifest.json` is written
-last and in one step. Whoever follows it sees one finish or the next, never half of one.
+`manifest.json` is written last and in one step. Whoever follows it sees one finish or the next, never half of one. Shards
+of a run of many are brought before, each when it is whole: `shards/000012.json` is written last of its files, and says to
+other machines that it need not be made again.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter, model_validator
+from pydantic import BaseModel, ConfigDict, TypeAdapter, model_validator
 
-from comfy_nodes.core.keys import PathInside
 from comfy_nodes.core.whole_files import write_whole
 
+from ..disk import disk_errors
 from ..errors import RunError
+from .commits import Commit, committed
+from .ownership import SHARDS
+from .parts import NAME, Part, parts
+from .shards import CONFIGS
+from .store import OurName, Store, StoredFile, name_by_hash
+from .tables import TABLES
 
 MANIFEST = "manifest.json"
 
@@ -29,40 +33,7 @@ PENDING = "pending.json"
 LOCAL_ONLY = (".work", "run.sqlite", "annotate.sqlite", "images")
 """How names begin that stay on the local disk: journals, what isn't whole, what exports took out of the shards."""
 
-_DIGITS = 16
-"""Hexadecimal digits of a file's SHA-256 in its name. Ours."""
-
-_OURS = re.compile(rf"-([0-9a-f]{{{_DIGITS}}})(\.[^/.]+)?\Z")
-"""How names of ours in a store end: nothing else is ever removed there."""
-
-
-def _our_name(name: str) -> str:
-    if not _OURS.search(name):
-        raise ValueError("not a name of a published file")
-    return name
-
-
-_PENDING = TypeAdapter(frozenset[Annotated[PathInside, AfterValidator(_our_name)]])
-
-
-class StoredFile(BaseModel):
-    """A file of a published run."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    path: PathInside
-    """In the run's folder."""
-    name: PathInside
-    """In the store, below the URL; ends in the first digits of its hash."""
-    size: int
-    sha256: str
-
-    @model_validator(mode="after")
-    def _is_named_by_its_hash(self) -> StoredFile:
-        found = _OURS.search(self.name)
-        if found is None or found[1] != self.sha256[:_DIGITS]:
-            raise ValueError("not named by its hash")
-        return self
+_PENDING = TypeAdapter(frozenset[OurName])
 
 
 class Manifest(BaseModel):
@@ -71,6 +42,34 @@ class Manifest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     files: tuple[StoredFile, ...]
+
+
+class PublishedPart(BaseModel):
+    """`shards/000012.json` in a store."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    commit: Commit | None = None
+    """What the shard came to; None until all its files are there."""
+    files: tuple[StoredFile, ...] = ()
+    former: frozenset[OurName] = frozenset()
+    """What uploads that broke off may have left there, and files that an earlier manifest may still name."""
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> PublishedPart:
+        if self.commit is not None and not self.beside().keys() <= {file.path for file in self.files}:
+            raise ValueError("lacks files of its shard")
+        return self
+
+    def beside(self, folder: Path = Path()) -> dict[str, Path]:
+        """The files of a shard that are no rows, the commit last: paths in the run's folder, and in that folder."""
+        assert self.commit is not None
+        part = Part(folder, f"{self.commit.index:06d}")
+        return {path.relative_to(folder).as_posix(): path for path in _beside(part)}
+
+    @property
+    def names(self) -> frozenset[str]:
+        return frozenset(file.name for file in self.files)
 
 
 def publish(folder: Path, url: str) -> Manifest:
@@ -84,131 +83,188 @@ def publish(folder: Path, url: str) -> Manifest:
     Raises:
         RunError: the store cannot be used, or a file in it is not what was sent. What was published before is still whole.
     """
-    store = _Store(url)
-    former = store.manifest()
+    store = Store(url)
+    former = _manifest(store)
+    shards = _publish_shards(store, folder)
     known = {(file.sha256, file.size): file.name for file in former.files} if former else {}
-    files = [_described(path, folder, known) for path in _files(folder)]
-    leftovers = store.pending() | ({file.name for file in former.files} if former else set())
-    store.put_text(PENDING, json.dumps(sorted({file.name for file in files} | leftovers)))
-    for file in files:
+    own = [_described(path, folder, known) for path in _files(folder)]
+    leftovers = _pending(store) | ({file.name for file in former.files} if former else set())
+    # What a shard's own list names is that list's to remove.
+    leftovers -= {name for one in shards.values() for name in one.names | one.former}
+    store.put_text(PENDING, json.dumps(sorted({file.name for file in own} | leftovers)))
+    for file in own:
         store.put(folder / file.path, file)
-    manifest = Manifest(files=tuple(files))
+    files = [*own, *(file for part in _of_shards(folder) for file in shards[part.name].files)]
+    manifest = Manifest(files=tuple(sorted(files, key=lambda file: PurePosixPath(file.path))))
     store.put_text(MANIFEST, manifest.model_dump_json(indent=1) + "\n")
-    store.remove(leftovers - {file.name for file in files})
+    store.remove(leftovers - {file.name for file in own})
+    _forget_former(store, shards)
     store.remove({PENDING})
     return manifest
 
 
-class _Store:
-    """A place in a store, as fsspec opens it."""
+def publish_part(part: Part, url: str) -> None:
+    """Brings a shard that has its commit into a store: its files, then a list of them with the commit. What a manifest
+    names meanwhile stays until the next `publish`.
 
-    def __init__(self, url: str):
-        self._url = url
-        try:
-            import fsspec  # type: ignore[import-untyped]
-
-            self._files, self._root = fsspec.core.url_to_fs(url)
-        except (ImportError, ValueError) as error:
-            raise RunError(f"--output {url}: {error}; install the fsspec package of this kind of store") from None
-        self._root = self._root.rstrip("/")
-
-    def manifest(self) -> Manifest | None:
-        text = self._text(MANIFEST)
-        with self._ours(MANIFEST):
-            return None if text is None else Manifest.model_validate_json(text)
-
-    def pending(self) -> set[str]:
-        text = self._text(PENDING)
-        with self._ours(PENDING):
-            return set() if text is None else set(_PENDING.validate_json(text))
-
-    @contextmanager
-    def _ours(self, name: str) -> Iterator[None]:
-        try:
-            yield
-        except ValueError:
-            raise RunError(f"--output {self._url}: its {name} is not one of ours; choose another place") from None
-
-    def put(self, local: Path, file: StoredFile) -> None:
-        """Brings a file, unless it is there."""
-        with self._named(file.name):
-            place = self._place(file.name)
-            self._refuse_links(file.name)
-            if self._size(place) != file.size:
-                self._files.makedirs(place.rpartition("/")[0], exist_ok=True)
-                self._files.put_file(str(local), place)
-                if (size := self._size(place)) != file.size:
-                    raise OSError(f"{file.size} bytes were sent, {size} are there")
-
-    def put_text(self, name: str, text: str) -> None:
-        """Writes a small file in one step: readers find the old one or the new one."""
-        with self._named(name):
-            self._files.makedirs(self._root, exist_ok=True)
-            if not _is_local(self._files):
-                self._files.pipe_file(self._place(name), text.encode())  # object stores take a whole object or nothing
-                return
-            write_whole(Path(self._place(name)), text)
-
-    def remove(self, names: set[str]) -> None:
-        with self._named("old files"):
-            self._files.invalidate_cache()
-            for name in sorted(names):
-                self._refuse_links(name)
-                if self._files.exists(self._place(name)):
-                    self._files.rm_file(self._place(name))
-
-    def _refuse_links(self, name: str) -> None:
-        """A local store's folders may have other writers, and a link there leads out of it."""
-        if _is_local(self._files):
-            for inside in (PurePosixPath(name), *PurePosixPath(name).parents[:-1]):
-                if Path(self._place(str(inside))).is_symlink():
-                    raise OSError(f"{inside} is a link; remove it")
-
-    def _text(self, name: str) -> str | None:
-        with self._named(name):
-            self._files.invalidate_cache()
-            try:
-                return bytes(self._files.cat_file(self._place(name))).decode()
-            except FileNotFoundError:
-                return None
-
-    def _size(self, place: str) -> int | None:
-        self._files.invalidate_cache()
-        try:
-            return int(self._files.info(place)["size"])
-        except FileNotFoundError:
-            return None
-
-    def _place(self, name: str) -> str:
-        return f"{self._root}/{name}"
-
-    @contextmanager
-    def _named(self, what: str) -> Iterator[None]:
-        """Turns what a store raises into one line."""
-        try:
-            yield
-        except Exception as error:  # stores raise what their clients raise
-            why = str(error).strip().partition("\n")[0]
-            raise RunError(
-                f"--output {self._url}/{what}: the store refused ({type(error).__name__}: {why}); what was published before is "
-                "still whole; see to the store and run the same command again",
-                1,
-            ) from None
+    Raises:
+        RunError: as `publish`; or the shard has no commit.
+    """
+    store = Store(url)
+    _publish_part(store, part, _published(store, part.name))
 
 
-def _is_local(files: Any) -> bool:
-    return "file" in ((files.protocol,) if isinstance(files.protocol, str) else files.protocol)
+def published_commits(url: str) -> Iterator[Commit]:
+    """The commits of the shards that lie in a store, in the order of the input.
+
+    Raises:
+        RunError: the store cannot be used, or holds something else.
+    """
+    return (one.commit for _, one in _all_published(Store(url)) if one.commit is not None)
+
+
+def fetch_commits(url: str, folder: Path) -> list[Part]:
+    """Takes the commits of shards that were not begun in this folder, so that they need not be made here; their rows stay
+    in the store.
+
+    Returns:
+        These shards.
+
+    Raises:
+        RunError: the store cannot be used, or the disk is full.
+    """
+    store = Store(url)
+    taken = []
+    for name, one in _all_published(store):
+        part = Part(folder, name)
+        if one.commit is not None and not part.commit.exists() and not part.journal.exists():
+            with disk_errors(folder):
+                part.commit.parent.mkdir(parents=True, exist_ok=True)
+                write_whole(part.elsewhere, url)
+            files = {file.path: file for file in one.files}
+            for path, place in one.beside(folder).items():
+                store.get(files[path], place)
+            taken.append(part)
+    return taken
+
+
+def _publish_shards(store: Store, folder: Path) -> dict[str, PublishedPart]:
+    """Brings what is not there of a run's shards; returns all that lie in the store, by name."""
+    mine = _of_shards(folder)
+    found = dict(_all_published(store)) if mine else {}
+    for part in mine:
+        found[part.name] = _publish_part(store, part, found.get(part.name, PublishedPart()))
+    return found
+
+
+def _publish_part(store: Store, part: Part, known: PublishedPart) -> PublishedPart:
+    commit = committed(part)
+    if known.commit == commit:
+        return known
+    if not part.here:
+        raise RunError(
+            f"{part.output}: the rows of shard {part.name} lie neither here nor in the store; make it again", 1
+        )
+    names = {(file.sha256, file.size): file.name for file in known.files}
+    files = tuple(_described(path, part.output, names) for path in _files_of(part))
+    found = PublishedPart(commit=commit, files=files)
+    _put_list(store, part.name, known.model_copy(update={"former": (known.former | found.names) - known.names}))
+    for file in files:
+        store.put(part.output / file.path, file)
+    found = found.model_copy(update={"former": (known.former | known.names) - found.names})
+    _put_list(store, part.name, found)
+    return found
+
+
+def _forget_former(store: Store, shards: dict[str, PublishedPart]) -> None:
+    """Removes what no list names any more."""
+    named = {name for one in shards.values() for name in one.names}
+    for part, one in shards.items():
+        if one.former:
+            store.remove(set(one.former - named))
+            _put_list(store, part, one.model_copy(update={"former": frozenset()}))
+
+
+def _list_name(part: str) -> str:
+    return f"{SHARDS}/{part}.json"
+
+
+def _put_list(store: Store, part: str, found: PublishedPart) -> None:
+    store.put_text(_list_name(part), found.model_dump_json(indent=1) + "\n")
+
+
+def _published(store: Store, part: str) -> PublishedPart:
+    return dict(_read_lists(store, [_list_name(part)])).get(part, PublishedPart())
+
+
+def _all_published(store: Store) -> Iterator[tuple[str, PublishedPart]]:
+    lists = [name for name in store.names(SHARDS) if NAME.fullmatch(PurePosixPath(name).stem)]
+    return _read_lists(store, [name for name in lists if name.endswith(".json")])
+
+
+def _read_lists(store: Store, names: list[str]) -> Iterator[tuple[str, PublishedPart]]:
+    for name, text in store.texts(names):
+        part = PurePosixPath(name).stem
+        with store.ours(name):
+            found = PublishedPart.model_validate_json(text)
+            if found.commit is not None and found.commit.index != int(part):
+                raise ValueError("another shard's")
+        yield part, found
+
+
+def _manifest(store: Store) -> Manifest | None:
+    text = store.text(MANIFEST)
+    with store.ours(MANIFEST):
+        return None if text is None else Manifest.model_validate_json(text)
+
+
+def _pending(store: Store) -> set[str]:
+    text = store.text(PENDING)
+    with store.ours(PENDING):
+        return set() if text is None else set(_PENDING.validate_json(text))
+
+
+def _of_shards(folder: Path) -> list[Part]:
+    return [part for part in parts(folder) if part.name]
 
 
 def _files(folder: Path) -> Iterator[Path]:
+    """What of a run's folder is published, but for what is its shards'."""
+    shards = bool(_of_shards(folder))
     for path in sorted(folder.rglob("*")):
         inside = path.relative_to(folder)
         if inside.parts[0].startswith(LOCAL_ONLY) or inside.name.startswith("."):
             continue
-        if path.is_symlink():
-            raise RunError(f"{path}: is a link, which is not published; remove it and run the same command again", 1)
-        if path.is_file():
-            yield path
+        if shards and (inside.parts[0] == SHARDS or (inside.parts[0] in CONFIGS and inside.parts[1:])):
+            continue
+        yield from _published_file(path)
+
+
+def _files_of(part: Part) -> Iterator[Path]:
+    """The files of a shard, its commit last."""
+    for config in CONFIGS:
+        for path in sorted(part.config(config).rglob("*")):
+            if not path.name.startswith("."):
+                yield from _published_file(path)
+    for path in _beside(part):
+        yield from _published_file(path)
+
+
+def _beside(part: Part) -> tuple[Path, ...]:
+    """The files of a shard that are no rows, its commit last."""
+    return part.keys, part.statistics, *map(part.table, TABLES), part.commit
+
+
+def _published_file(path: Path) -> Iterator[Path]:
+    """The path, if it is a file's.
+
+    Raises:
+        RunError: it is a link's.
+    """
+    if path.is_symlink():
+        raise RunError(f"{path}: is a link, which is not published; remove it and run the same command again", 1)
+    if path.is_file():
+        yield path
 
 
 def _described(path: Path, folder: Path, known: dict[tuple[str, int], str]) -> StoredFile:
@@ -217,7 +273,7 @@ def _described(path: Path, folder: Path, known: dict[tuple[str, int], str]) -> S
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     size = path.stat().st_size
     # Also under its earlier name: shards are numbered anew when there are more of them.
-    name = known.get((digest, size)) or str(inside.with_name(f"{inside.stem}-{digest[:_DIGITS]}{inside.suffix}"))
+    name = known.get((digest, size)) or name_by_hash(inside, digest)
     try:
         return StoredFile(path=str(inside), name=name, size=size, sha256=digest)
     except ValueError:

@@ -85,6 +85,11 @@ class Former:
     def of(cls, folder: Path, facts: ConfigFacts, listed: int) -> Former:
         return cls(folder, {(shard.stream, shard.number): shard for shard in facts.shards}, listed)
 
+    @property
+    def whole(self) -> bool:
+        """Whether all of them lie there as they were written, by their files' sizes and times."""
+        return all(map(self._lies_there, self.shards.values()))
+
     def look_at(self, rows: Iterable[Row], layout: Layout) -> None:
         """Takes note of all rows that there are now: 17 bytes each."""
         last: dict[str, str] = {}

@@ -56,8 +56,10 @@ class Spool:
         """
         place = self._path(key, role, number)
         staged = Staged(place, place.with_name(f"{place.name}.{uuid.uuid4().hex[:12]}.part"))
-        with disk_errors(self.folder), new_file(staged.part) as file:
-            file.write(data)
+        with disk_errors(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)  # gone where its shard is written, and a late copy comes home
+            with new_file(staged.part) as file:
+                file.write(data)
         return staged
 
     def put(self, key: str, role: str, number: int, data: bytes) -> None:
@@ -75,7 +77,7 @@ class Spool:
         """Forgets all images; to be called when the shards that hold them are in place."""
         while some := self._some(10_000):  # there may be millions
             for path in some:
-                path.unlink()
+                path.unlink(missing_ok=True)
 
     @property
     def empty(self) -> bool:

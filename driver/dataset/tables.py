@@ -1,9 +1,11 @@
-"""The small tables beside the dataset, `failed.parquet`, `skipped.parquet` and `telemetry.parquet`, written as their rows come."""
+"""The small tables beside the dataset, `failed.parquet`, `skipped.parquet` and `telemetry.parquet`, written as their rows come,
+and those of each shard, which make up the run's.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import pyarrow.parquet as pq
 from comfy_nodes.core.whole_files import replacing
 
 from ..disk import disk_errors
+from ..journal import Journal
 
 FAILED_SCHEMA = pa.schema(
     [(name, pa.string()) for name in ("key", "source_id", "task", "stage", "node", "error_type", "message")]
@@ -25,6 +28,9 @@ TELEMETRY_SCHEMA = pa.schema(
     + [(name, pa.int32()) for name in ("attempts", "submissions", "faults", "deaths")]
     + [(name, pa.float64()) for name in ("queued_at", "finished_at", "execution_s", "transfer_s")]
 )
+
+TABLES = {"failed": FAILED_SCHEMA, "skipped": FAILED_SCHEMA, "telemetry": TELEMETRY_SCHEMA}
+"""Their columns, by their names."""
 
 _BATCH = 20_000
 """Rows that are held at once. Ours."""
@@ -49,3 +55,19 @@ def write_table(path: Path, rows: Iterable[Mapping[str, object]], schema: pa.Sch
                 pyarrow.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore"),
             )
             writer.write_table(table.select(schema.names))
+
+
+def journal_rows(journal: Journal, table: str) -> Iterator[dict[str, object]]:
+    """The rows of a table, by the samples of a journal."""
+    return journal.telemetry() if table == "telemetry" else journal.failures(skipped=table == "skipped")
+
+
+def table_rows(path: Path) -> Iterator[dict[str, object]]:
+    """The rows of a table that was written.
+
+    Raises:
+        OSError, ValueError: it is missing, or damaged.
+    """
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches():
+            yield from batch.to_pylist()

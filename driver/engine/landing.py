@@ -51,10 +51,10 @@ class Landing:
         begun = time.monotonic()
         try:
             origin = self._poster.origin(posted, station.packer.seeded)
-            harvest = station.work.harvester.harvest(origin, station.server, self._pool.renamed(posted))
+            harvest = posted.item.portion.harvester.harvest(origin, station.server, self._pool.renamed(posted))
         except PhotoError as error:
             del flight.open[slot]
-            self._pool.fail(posted.item.sample, SampleFailure("input", type(error).__name__, str(error)))
+            self._pool.fail(posted.item, SampleFailure("input", type(error).__name__, str(error)))
         except Foreign as foreign:
             del flight.open[slot]
             self._pool.disturbed(station.name, [posted], Trouble.FOREIGN, str(foreign), its_own=True)

@@ -1,4 +1,4 @@
-"""Puts a journal's waiting samples on all servers of a run, a thread for each, and waits until they are through."""
+"""Puts the samples of a supply on all servers of a run, a thread for each, and waits until they are through."""
 
 from __future__ import annotations
 
@@ -25,13 +25,11 @@ def run_pool(pool: Pool, hosts: list[Host], work: Work) -> None:
     turns = [(index + 1) / len(hosts) for index in range(len(hosts))]
     workers = at_once([partial(Worker, host, pool, work, turn) for host, turn in zip(hosts, turns, strict=True)])
     homes = {host.server.url for host in hosts}
-    for prompt_id, flight in pool.adopted.items():
-        if pool.homes[prompt_id] not in homes:
-            pool.returned([one.item for one in flight.posted])
     with pool.stop.orderly(), ThreadPoolExecutor(len(workers), "server") as threads:
         running = [threads.submit(worker.run) for worker in workers]
         told, needless_since = False, None
         while wait(running, timeout=0.2).not_done:
+            pool.look_after(homes)
             if pool.stop.level and not told:
                 told = True
                 number = len(pool.flights)

@@ -18,6 +18,7 @@ from ..monitor.listeners import Reporter
 from ..samples import Sample
 from ..stopping import StopRequest
 from .harvest import Harvest
+from .portion import Portion, Supply
 from .prompts import Flight, Posted, sink_folder
 from .queue import Item, SampleQueue
 from .troubles import MAX_DEATHS, MAX_FAULTS, MAX_MEMORY_FAILURES, Trouble
@@ -37,24 +38,22 @@ class Pool:
 
     def __init__(
         self,
-        journal: Journal,
+        supply: Supply,
         stage: str,
         reporter: Reporter,
         stop: StopRequest,
         servers: int,
         attempts: int,
         room: Callable[[], str],
-        tasks: Collection[str] | None = None,
     ):
         """
         Args:
+            supply: gives the samples.
             stage: what failures of the run's samples are filed under.
             servers: how many share the work.
             attempts: edits tried of each sample, after rejections and errors of its own.
             room: why nothing new may be begun now, such as a full disk; empty where it may.
-            tasks: only samples of these tasks; None for all.
         """
-        self.journal = journal
         self.stage = stage
         self.reporter = reporter
         self.stop = stop
@@ -62,15 +61,15 @@ class Pool:
         self._attempts = attempts
         self._room = room
         self._paused = ""
-        self.adopted = self._adopted(tasks)
-        held = frozenset(one.key for flight in self.adopted.values() for one in flight.posted)
-        self.queue = SampleQueue(journal, held, tasks)
         self._lock = threading.Lock()
+        self._adopted: list[tuple[str, Flight]] = []
+        """Prompts of an earlier run that no server of this one was asked about yet, by the server's address."""
+        self.queue = SampleQueue(supply, self._adopt)
         self._deciding = threading.RLock()
         """Held by whoever speaks on a sample that two servers may have."""
         self.flights: dict[str, tuple[str, Flight]] = {}
         """By prompt id: which server has it, and what is in it."""
-        self._copied: set[str] = set()
+        self._copied: set[tuple[Portion, str]] = set()
         self._working: set[str] = set()
         self._done = 0
         self._signatures: Counter[str] = Counter()
@@ -81,7 +80,7 @@ class Pool:
 
     def over(self) -> bool:
         """Whether nothing is left to do for anybody."""
-        return self.broken is not None or self.queue.left <= 0
+        return self.broken is not None or self.queue.over
 
     def ending(self) -> bool:
         """Whether waiting for a server is in vain."""
@@ -107,17 +106,17 @@ class Pool:
                 late = max(STRAGGLER_SECONDS, STRAGGLER_FACTOR * 2 * len(flight) * (seconds_per_sample or 0))
                 if owner == server or time.monotonic() - flight.begun < late:
                     continue
-                items = [one.item for one in flight.open.values() if one.key not in self._copied]
+                items = [one.item for one in flight.open.values() if one.item.identity not in self._copied]
                 if items:
-                    self._copied.update(item.sample.key for item in items)
-                    return [Item(item.sample) for item in items]
+                    self._copied.update(item.identity for item in items)
+                    return [Item(item.sample, item.portion) for item in items]
         return []
 
     def drop_decided(self, flight: Flight) -> None:
         """Takes those samples out of a prompt on which another server has had the word."""
         for slot, posted in list(flight.open.items()):
             with self._deciding:
-                if posted.key in self._copied and not self.journal.undecided(posted.key, posted.attempt):
+                if posted.item.identity in self._copied and not _undecided(posted):
                     del flight.open[slot]
                     self._left(posted)
 
@@ -135,6 +134,17 @@ class Pool:
         with self._lock:
             self.flights[flight.prompt_id] = (server, flight)
 
+    def submitting(self, flight: Flight, url: str) -> None:
+        """To be called before a prompt is posted to a server."""
+        for journal, slots in _by_journal(flight).items():
+            keys = [flight.posted[slot].key for slot in slots]
+            journal.submitting(keys, flight.prompt_id, url, slots)
+
+    def timed(self, flight: Flight, seconds: float) -> None:
+        """How long a server worked on each sample of a prompt."""
+        for journal, slots in _by_journal(flight).items():
+            journal.timed([flight.posted[slot].key for slot in slots], seconds)
+
     def landed(self, flight: Flight) -> None:
         with self._lock:
             self.flights.pop(flight.prompt_id, None)
@@ -146,7 +156,7 @@ class Pool:
     ) -> None:
         """A sample's sink has run. Of two servers that bring it the first counts; the other's pictures go."""
         with self._deciding:
-            if not self.journal.undecided(posted.key, posted.attempt):
+            if not _undecided(posted):
                 for one in harvest.staged:
                     one.drop()
                 self._left(posted)
@@ -158,12 +168,12 @@ class Pool:
             elif harvest.failure:
                 self.sample_failed(server, posted, harvest.failure)
             elif harvest.rejected and self._has_attempts(posted):
-                self.journal.tried(posted.key, harvest.rows)
+                posted.journal.tried(posted.key, harvest.rows)
                 self._again([posted.item], server, "rejected", "the edit was rejected: another seed")
-            elif self.journal.done(posted.key, harvest.rows, transfer_s):
+            elif posted.journal.done(posted.key, harvest.rows, transfer_s):
                 self._done += 1
-                self.queue.finished()
                 self.reporter.finished(server, posted.item.sample, [row.verdict for row in harvest.rows], seconds)
+                posted.item.portion.finished()
 
     def _made_otherwise(self, server: str, posted: Posted, why: str) -> None:
         """Its rows must not stand beside the run's: a server's fault, and the end of the run where there is no other."""
@@ -173,7 +183,7 @@ class Pool:
 
     def _left(self, posted: Posted) -> None:
         """Another server had the word on this attempt: where that was not the last one, the next may begin."""
-        if not self.journal.ended(posted.key):
+        if not posted.journal.ended(posted.key):
             self._put_back([posted.item])
 
     def renamed(self, posted: Posted) -> Callable[[str, bool], str]:
@@ -184,21 +194,21 @@ class Pool:
     def sample_failed(self, server: str, posted: Posted, failure: SampleFailure) -> None:
         """A node failed over a sample, which costs it an attempt."""
         with self._deciding:
-            if not self.journal.undecided(posted.key, posted.attempt):
+            if not _undecided(posted):
                 self._left(posted)
             elif self._has_attempts(posted):
-                self.journal.tried(posted.key)
+                posted.journal.tried(posted.key)
                 self._again([posted.item], server, failure.error_type, failure.message)
             else:
-                self.fail(posted.item.sample, failure)
+                self.fail(posted.item, failure)
 
     def out_of_memory(self, server: str, posted: Posted, failure: SampleFailure) -> None:
         """Not enough memory for it: alone, then elsewhere."""
         item = posted.item.out_of_memory(server)
         if item.memory_failures >= MAX_MEMORY_FAILURES:
-            self.fail(item.sample, failure)
+            self.fail(item, failure)
         else:
-            self.journal.release(posted.key)
+            posted.journal.release(posted.key)
             self._again([item], server, failure.error_type, failure.message)
 
     def disturbed(
@@ -212,9 +222,9 @@ class Pool:
         again = []
         for one in posted:
             died = trouble is Trouble.DEATH
-            count = self.journal.death(one.key) if died else self.journal.fault(one.key)
+            count = one.journal.death(one.key) if died else one.journal.fault(one.key)
             if count >= (MAX_DEATHS if died else MAX_FAULTS):
-                self.fail(one.item.sample, SampleFailure(self.stage, trouble.value, f"{why}; {count} times"))
+                self.fail(one.item, SampleFailure(self.stage, trouble.value, f"{why}; {count} times"))
             else:
                 item = one.item.later(server) if its_own else one.item
                 again.append(item.suspected() if died else item)
@@ -223,17 +233,20 @@ class Pool:
     def returned(self, items: Sequence[Item]) -> None:
         """Nothing was done to them, and nobody is to blame: they wait again."""
         for item in items:
-            self.journal.release(item.sample.key)
+            item.portion.journal.release(item.sample.key)
         self._put_back(items)
 
-    def fail(self, sample: Sample, failure: SampleFailure) -> None:
+    def fail(self, item: Item, failure: SampleFailure) -> None:
         """A sample will have no row: it failed, or is skipped."""
-        if not self.journal.failed(sample.key, failure):
+        if not item.portion.journal.failed(item.sample.key, failure):
             return
-        self.queue.finished()
-        self.reporter.failed(sample, failure)
-        if failure.skipped:
-            return
+        self.reporter.failed(item.sample, failure)
+        if not failure.skipped:
+            self._note(failure)
+        item.portion.finished()
+
+    def _note(self, failure: SampleFailure) -> None:
+        """Breaks the run off where everything fails the same way."""
         self._signatures[f"{failure.error_type} at {failure.node}" if failure.node else failure.error_type] += 1
         if not self._done and len(self._signatures) == 1 and self._signatures.total() >= SAME_FAILURES:
             (signature,) = self._signatures
@@ -251,31 +264,74 @@ class Pool:
 
     def _put_back(self, items: Sequence[Item]) -> None:
         # What another server has too, or has finished, is left to it.
-        done = {key for item in items if (key := item.sample.key) in self._copied and self.journal.ended(key)}
-        left = [item for item in items if item.sample.key not in done and not self._flies(item.sample.key)]
-        self._copied.difference_update(item.sample.key for item in left)
+        done = {item.identity for item in items if item.identity in self._copied and _has_ended(item)}
+        left = [item for item in items if item.identity not in done and not self._flies(item)]
+        self._copied.difference_update(item.identity for item in left)
         self.queue.put_back(left)
 
-    def _flies(self, key: str) -> bool:
+    def _flies(self, item: Item) -> bool:
         with self._lock:
-            return any(one.key == key for _, flight in self.flights.values() for one in flight.open.values())
+            open_ = (one for _, flight in self.flights.values() for one in flight.open.values())
+            return any(one.item.identity == item.identity for one in open_)
 
     def _has_attempts(self, posted: Posted) -> bool:
         return posted.attempt + 1 < self._attempts
 
-    def _adopted(self, tasks: Collection[str] | None) -> dict[str, Flight]:
-        """Prompts of these tasks that an earlier run of this folder left with servers, by id."""
-        run_id = self.journal.get("run_id") or ""
+    # Prompts of an earlier run of this folder.
+
+    def adopted_by(self, url: str) -> list[Flight]:
+        """Prompts that an earlier run left with a server, each told once."""
+        with self._lock:
+            found = [flight for home, flight in self._adopted if home == url]
+            self._adopted = [one for one in self._adopted if one[0] != url]
+        return found
+
+    def look_after(self, urls: Collection[str]) -> None:
+        """To be called now and then: prompts that servers have which take no part are made again, and where nothing more
+        can come the run breaks off.
+
+        Args:
+            urls: of the servers that take part.
+        """
+        try:
+            self.queue.check()
+        except RunError as error:
+            self.give_up(error)
+        with self._lock:
+            lost = [flight for home, flight in self._adopted if home not in urls]
+            self._adopted = [one for one in self._adopted if one[0] in urls]
+        for flight in lost:
+            self.returned([one.item for one in flight.posted])
+
+    def _adopt(self, portion: Portion) -> frozenset[str]:
+        """Takes note of the prompts of a portion that an earlier run left with servers; returns their samples' keys."""
         found: dict[str, dict[int, Posted]] = {}
-        self.homes: dict[str, str] = {}
-        for left in self.journal.submissions():
-            if tasks is not None and left.sample.task not in tasks:
+        homes: dict[str, str] = {}
+        for left in portion.journal.submissions():
+            if portion.tasks is not None and left.sample.task not in portion.tasks:
                 continue
-            folder = sink_folder(run_id, left.sample.key, left.tries.submissions - 1)
-            posted = Posted(Item(left.sample), folder, left.tries.attempts)
+            folder = sink_folder(portion.run_id, left.sample.key, left.tries.submissions - 1)
+            posted = Posted(Item(left.sample, portion), folder, left.tries.attempts)
             found.setdefault(left.prompt_id, {})[left.slot] = posted
-            self.homes[left.prompt_id] = left.server
-        return {
-            prompt_id: Flight(prompt_id, list(posted.values()), posted, adopted=True, polled=0)
-            for prompt_id, posted in found.items()
-        }
+            homes[left.prompt_id] = left.server
+        with self._lock:
+            for prompt_id, posted_by_slot in found.items():
+                flight = Flight(prompt_id, list(posted_by_slot.values()), posted_by_slot, adopted=True, polled=0)
+                self._adopted.append((homes[prompt_id], flight))
+        return frozenset(one.key for slots in found.values() for one in slots.values())
+
+
+def _by_journal(flight: Flight) -> dict[Journal, list[int]]:
+    """Places of a prompt's samples among all of it, by their journal."""
+    found: dict[Journal, list[int]] = {}
+    for slot, posted in enumerate(flight.posted):
+        found.setdefault(posted.journal, []).append(slot)
+    return found
+
+
+def _undecided(posted: Posted) -> bool:
+    return posted.journal.undecided(posted.key, posted.attempt)
+
+
+def _has_ended(item: Item) -> bool:
+    return item.portion.journal.ended(item.sample.key)

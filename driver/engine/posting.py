@@ -60,8 +60,6 @@ class Poster:
         self._pool = pool
         self._work = work
         self._server = server
-        self._run_id = pool.journal.get("run_id") or ""
-        self._uploads = f"{FOLDER}/{self._run_id}"
         self._readers = ThreadPoolExecutor(READERS, "read-photo")
 
     def close(self) -> None:
@@ -110,12 +108,12 @@ class Poster:
             ready = self._ready(item)
             json.dumps(sample_widgets(item.sample, ready.provenance), ensure_ascii=False).encode()
         except PhotoError as error:
-            self._pool.fail(item.sample, SampleFailure("input", type(error).__name__, str(error)))
+            self._pool.fail(item, SampleFailure("input", type(error).__name__, str(error)))
             return None
         except UnicodeEncodeError as error:
             found = f"half a character ({error.object[error.start]!r}, a lone surrogate)"
             why = f"its instruction or annotation holds {found}; write it again"
-            self._pool.fail(item.sample, SampleFailure("input", "AnnotationError", why))
+            self._pool.fail(item, SampleFailure("input", "AnnotationError", why))
             return None
         return ready
 
@@ -126,10 +124,11 @@ class Poster:
             PhotoError: one of them cannot be read.
         """
         sample, annotation, source = item.sample, item.sample.annotation, self._work.source
+        journal = item.portion.journal
         located = {role: getattr(sample, role) for role in self._work.roles}
         seconds = {role: source.read(file) for role, file in located.items() if file}
         data = source.read(sample.file)
-        self._pool.journal.read_from(sample.key, digest([data, *(seconds[one] for one in SECONDS if one in seconds)]))
+        journal.read_from(sample.key, digest([data, *(seconds[one] for one in SECONDS if one in seconds)]))
         provenance = Provenance(
             key=sample.key,
             task=sample.own_task,
@@ -141,8 +140,9 @@ class Poster:
             source_licence=annotation.source_licence,
             source_url=annotation.source_url,
         )
-        tries = self._pool.journal.tries(sample.key)
-        return Ready(item, data, seconds, provenance, tries, sink_folder(self._run_id, sample.key, tries.submissions))
+        tries = journal.tries(sample.key)
+        folder = sink_folder(item.portion.run_id, sample.key, tries.submissions)
+        return Ready(item, data, seconds, provenance, tries, folder)
 
     def _upload(self, ready: Ready, server: ComfyServer) -> tuple[Posted, Filling] | None:
         """Brings a sample's pictures to the server; None where the server does not take these.
@@ -155,9 +155,9 @@ class Poster:
         names = {role: f"{sample.key}-{role}{suffix(getattr(sample, role))}" for role in ready.seconds}
         names[""] = f"{sample.key}{suffix(sample.file)}"
         try:
-            found = {role: server.upload(data[role], name, self._uploads) for role, name in names.items()}
+            found = {role: server.upload(data[role], name, _uploads(ready.item)) for role, name in names.items()}
         except PromptRefused as refusal:
-            self._pool.fail(sample, SampleFailure(self._pool.stage, "PromptRefused", str(refusal)))
+            self._pool.fail(ready.item, SampleFailure(self._pool.stage, "PromptRefused", str(refusal)))
             return None
         except (ServerGone, ServerLocked):
             raise
@@ -179,7 +179,7 @@ class Poster:
             ServerFault: it takes none.
         """
         try:
-            server.upload(bytes(size), "probe.bin", self._uploads)
+            server.upload(bytes(size), "probe.bin", _uploads(ready.item))
         except (ServerGone, ServerLocked):
             raise
         except (ServerFault, PromptRefused):
@@ -190,6 +190,11 @@ class Poster:
 
 def _posted(ready: Ready, *uploads: str) -> Posted:
     return Posted(ready.item, ready.folder, ready.tries.attempts, uploads, ready.provenance.source_sha256)
+
+
+def _uploads(item: Item) -> str:
+    """Where a sample's pictures go, below a server's input folder."""
+    return f"{FOLDER}/{item.portion.run_id}"
 
 
 def _sha256(data: bytes) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from comfy_nodes.core.run_files import FOLDER
 
+from ..journal import Journal
 from .queue import Item
 
 
@@ -28,6 +29,11 @@ class Posted:
     @property
     def key(self) -> str:
         return self.item.sample.key
+
+    @property
+    def journal(self) -> Journal:
+        """That of its sample."""
+        return self.item.portion.journal
 
 
 @dataclass
@@ -51,6 +57,11 @@ class Flight:
 
     def __len__(self) -> int:
         return len(self.posted)
+
+    def joined(self, other: Flight) -> None:
+        """Takes in what another portion has in the same prompt."""
+        self.posted += other.posted
+        self.open.update(other.open)
 
     def clear(self) -> list[Posted]:
         """Takes out the samples without an end."""

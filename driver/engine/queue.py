@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from ..journal import BEFORE_ALL, Journal
+from ..journal import BEFORE_ALL
 from ..samples import Sample
+from .portion import Portion, Supply
 
 CHUNK = 512
 """How many are read from the journal at a time."""
@@ -19,6 +20,8 @@ class Item:
     """A sample on its way through servers, with what is known of its troubles in this run."""
 
     sample: Sample
+    portion: Portion
+    """What it belongs to."""
     alone: bool = False
     """It must not share a prompt: somebody in its last one caused trouble."""
     avoid: frozenset[str] = frozenset()
@@ -26,6 +29,11 @@ class Item:
     memory_failures: int = 0
     last: bool = False
     """Those that were not tried yet go first: they show whether its trouble is the server's."""
+
+    @property
+    def identity(self) -> tuple[Portion, str]:
+        """What tells it from all others: two portions may have samples of one key."""
+        return self.portion, self.sample.key
 
     def suspected(self) -> Item:
         return replace(self, alone=True)
@@ -45,24 +53,47 @@ class Item:
 
 
 class SampleQueue:
-    """Hands each waiting sample to one server. Holds a chunk of the journal at a time, however long that is."""
+    """Hands each waiting sample to one server, portion after portion. Holds a chunk of a journal at a time, however long
+    that is."""
 
-    def __init__(self, journal: Journal, held: frozenset[str], tasks: Collection[str] | None = None):
+    def __init__(self, supply: Supply, held: Callable[[Portion], frozenset[str]]):
         """
         Args:
-            held: keys of samples that servers still have from an earlier run; they come in by `put_back` only.
-            tasks: only samples of these tasks; None for all.
+            held: told of a portion whose turn has come; gives the keys of samples that servers still have of it from an
+                earlier run; they come in by `put_back` only.
         """
-        self._tasks = tasks
-        self._journal = journal
-        self._held = held
-        self._lock = threading.Lock()
-        self._chunk: deque[Sample] = deque()
+        self._supply = supply
+        self._held_of = held
+        self._lock = threading.RLock()
+        self._chunk: deque[Item] = deque()
         self._back: deque[Item] = deque()
-        self._behind = BEFORE_ALL
-        self._drained = False
-        self.left = journal.pending(tasks)
-        """How many wait, or are with a server and not finished, at most."""
+        self._open: list[Portion] = []
+        """Those with samples that have no end yet."""
+        self._portion: Portion | None = None
+        """The one in hand."""
+        self._behind, self._drained = BEFORE_ALL, True
+        self._held = frozenset[str]()
+        self._begin_next()
+
+    @property
+    def left(self) -> int:
+        """How many samples wait, or are with a server and not finished, at most."""
+        with self._lock:
+            return sum(one.left for one in self._open) + self._supply.waiting
+
+    @property
+    def over(self) -> bool:
+        """Whether all samples have an end and no more can come."""
+        with self._lock:
+            self._open = [one for one in self._open if one.left > 0]
+            return not self._open and self._supply.ended
+
+    def check(self) -> None:
+        """
+        Raises:
+            RunError: as `Supply.check`.
+        """
+        self._supply.check()
 
     def empty(self) -> bool:
         with self._lock:
@@ -79,26 +110,21 @@ class SampleQueue:
             came_back = self._came_back(server, others)
             if came_back and came_back[0].alone:
                 return came_back[:1]
-            first = came_back[0].sample if came_back else self._peek()
+            first = came_back[0] if came_back else self._peek()
             if first is None:
                 return []
-            wanted = count(first)
+            wanted = count(first.sample)
             while len(came_back) < wanted and (more := self._came_back(server, others, together=True)):
                 came_back += more
             while len(came_back) < wanted and self._peek() is not None:
-                came_back.append(Item(self._chunk.popleft()))
+                came_back.append(self._chunk.popleft())
             return came_back
 
     def put_back(self, items: list[Item]) -> None:
         """They are to be tried again, soon; what waits already is not put back twice."""
         with self._lock:
-            waiting = {item.sample.key for item in self._back}
-            self._back.extend(item for item in items if item.sample.key not in waiting)
-
-    def finished(self) -> None:
-        """One sample less."""
-        with self._lock:
-            self.left -= 1
+            waiting = {item.identity for item in self._back}
+            self._back.extend(item for item in items if item.identity not in waiting)
 
     def _came_back(self, server: str, others: bool, together: bool = False) -> list[Item]:
         for item in self._back:
@@ -110,11 +136,24 @@ class SampleQueue:
             return [item]
         return []
 
-    def _peek(self) -> Sample | None:
-        while not self._chunk and not self._drained:
-            found = self._journal.waiting(self._behind, CHUNK, self._tasks)
+    def _peek(self) -> Item | None:
+        while not self._chunk and (not self._drained or self._begin_next()):
+            portion = self._portion
+            assert portion is not None
+            found = portion.journal.waiting(self._behind, CHUNK, portion.tasks)
             self._drained = len(found) < CHUNK
-            self._chunk.extend(one.sample for one in found if one.sample.key not in self._held)
+            self._chunk.extend(Item(one.sample, portion) for one in found if one.sample.key not in self._held)
             if found:
                 self._behind = found[-1].place
         return self._chunk[0] if self._chunk else None
+
+    def _begin_next(self) -> bool:
+        """Takes the next portion in hand, if there is one by now."""
+        portion = self._supply.next()
+        if portion is None:
+            return False
+        self._portion, self._behind, self._drained = portion, BEFORE_ALL, False
+        self._held = self._held_of(portion)
+        self._open.append(portion)
+        portion.opened()
+        return True

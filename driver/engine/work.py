@@ -1,4 +1,4 @@
-"""What every server of a run is to do: the graph, whose photos go through it, and how what they give comes home."""
+"""What every server of a run is to do: the graph, and whose photos go through it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,6 @@ class Work:
     source: Source
     roles: frozenset[str]
     """Of pictures beside the photo that the graph takes."""
-    harvester: Harvester
     seed: int
     """The run's."""
     samples_per_prompt: int | None
@@ -38,10 +37,13 @@ class Work:
     """Raises RunError of a server that came back, or joins late, and does not fit the others; returns what is to be said
     of it."""
 
-    @property
-    def stage(self) -> str:
-        """What failures of its samples are filed under."""
-        return "verify" if "edited" in self.roles else self.harvester.stage
+    def stage(self, harvester: Harvester) -> str:
+        """What failures of its samples are filed under.
+
+        Args:
+            harvester: brings home what its sink leaves.
+        """
+        return "verify" if "edited" in self.roles else harvester.stage
 
     def fit(self, server: ComfyServer) -> tuple[Packer, PackSize]:
         """How prompts are packed for a server that answers.

@@ -64,7 +64,6 @@ class Worker:
         station = self._station
         station.listen()
         try:
-            self._adopt()
             self._pool.working(station.name, not station.away)
             while self._step():
                 pass
@@ -86,6 +85,7 @@ class Worker:
         station, recovery = self._station, self._recovery
         if self._stopped():
             return False
+        self._adopt()
         try:
             if station.away:
                 return recovery.come_back()
@@ -132,7 +132,7 @@ class Worker:
             return
         posted = [one for one, _ in prepared]
         flight = Flight(str(uuid.uuid4()), posted, dict(enumerate(posted)))
-        self._pool.journal.submitting([one.key for one in posted], flight.prompt_id, station.server.url)
+        self._pool.submitting(flight, station.server.url)
         station.takes_off(flight)
         station.prompts += 1
         try:
@@ -152,7 +152,7 @@ class Worker:
         blamed = {slot_of(node_id) for node_id in refusal.nodes} if len(flight) > 1 else {0}
         guilty = [flight.open.pop(slot) for slot in list(flight.open) if slot in blamed]
         for posted in guilty:
-            self._pool.fail(posted.item.sample, SampleFailure(self._pool.stage, "PromptRefused", str(refusal)))
+            self._pool.fail(posted.item, SampleFailure(self._pool.stage, "PromptRefused", str(refusal)))
         self._pool.returned([one.item if guilty else one.item.suspected() for one in flight.clear()])
 
     # Listening.
@@ -262,7 +262,7 @@ class Worker:
         else:
             self._went_well(flight, list(left.values()), job)
         if seconds is not None:
-            self._pool.journal.timed([one.key for one in flight.posted], seconds)
+            self._pool.timed(flight, seconds)
         station.server.forget(flight.prompt_id)
         station.host.discard([name for one in flight.posted for name in one.uploads], [])
         station.show("working")
@@ -310,8 +310,10 @@ class Worker:
 
     def _adopt(self) -> None:
         """Takes over prompts that an earlier run of this folder left here; polling tells what became of them."""
-        for prompt_id, flight in self._pool.adopted.items():
-            if self._pool.homes[prompt_id] == self._station.server.url:
+        for flight in self._pool.adopted_by(self._station.server.url):
+            if known := self._station.flights.get(flight.prompt_id):
+                known.joined(flight)
+            else:
                 self._station.takes_off(flight)
 
     def _stopped(self) -> bool:

@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict
 from comfy_nodes.core.keys import KEY_LENGTH
 from comfy_nodes.core.whole_files import replace_folder, replacing, write_whole
 
-from ..dataset.dataset import dataset_digest, finished_facts, stored_rows
+from ..dataset.dataset import dataset_digest, finished_parts, part_facts, stored_rows
 from ..dataset.layouts.layout import StoredRow
 from ..dataset.ownership import keep_others, refuse_links, remove_marked
 from ..dataset.rows import key_stem
@@ -47,7 +47,7 @@ class Mark(BaseModel):
 
     form: Form
     dataset: str
-    """SHA-256 of the `shards.json` that it was made from."""
+    """`dataset_digest` of the run that it was made from."""
     rows: int
 
 
@@ -87,12 +87,12 @@ def export(run: Path, form: Form, output: Path, link: Link) -> Done:
 
 def check(run: Path, form: Form, output: Path) -> int:
     """How many kept rows an export starts from, before anything is written. Arguments and errors as of `export`."""
-    facts = finished_facts(run)
+    parts = finished_parts(run)
     refuse_links(run)
     _check(output, form)
     for beside in _beside(output.resolve()):
         _check_beside(beside)
-    return facts.configs["data"].rows
+    return sum(part_facts(part).configs["data"].rows for part in parts)
 
 
 def _beside(output: Path) -> tuple[Path, Path]:

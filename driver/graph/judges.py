@@ -95,7 +95,10 @@ def unvouched(graph: BatchGraph, file: WorkflowFile) -> str:
     blind = "WILL BE UNSCORED, as nobody in it looks at the edits"
     if making == "classical":
         return f"{name}: ALL ROWS {blind}: {f'{off}: switch it on' if off else 'wire Verify Pixels to Save Edit Pair'}"
-    todo = f"{f'{off}: switch it on; ' if off else ''}--judge PROFILE switches its judges on"
+    judged = "--judge PROFILE switches its judges on"
+    if not file.switched_off(JUDGES):
+        judged = "wire Verify Edit or Judge Edit to Save Edit Pair"
+    todo = f"{f'{off}: switch it on; ' if off else ''}{judged}"
     if "edited" in graph.seconds().values():
         return f"{name}: ALL ROWS WITHOUT A HAND LABEL {blind}: {todo}, and review.py takes labels"
     rows = "ALL ROWS" if making == "model" else "ALL ROWS whose words a model writes"

@@ -35,7 +35,8 @@ def aligned(photo: Photo, reader: Reader, seconds: Collection[str]) -> Annotatio
         if second := getattr(photo, role):
             header_of(Photo(file=second, source_id=photos.readable(name_of(second))), reader)
     known = photo.annotation or Annotation(path=photo.source_id, size=None, regions=())
-    known = replace(known, path=photo.source_id)
+    if known.path != photo.source_id:
+        known = replace(known, path=photo.source_id)
     if not photo.mask:
         return align(known, header.size, header.orientation)
     name = photos.readable(name_of(photo.mask))

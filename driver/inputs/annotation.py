@@ -7,12 +7,14 @@ below the image root; a path that leaves it is refused.
 from __future__ import annotations
 
 import codecs
-import itertools
+import io
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
 import ijson  # type: ignore[import-untyped]
+import numpy as np
 
 from comfy_nodes.core import photos
 from comfy_nodes.core.imgedit import task_of_file
@@ -24,12 +26,15 @@ from ..errors import RunError
 from . import foreign
 from .find import Input
 from .folder import PhotoFiles
-from .photo import InputError, Photo
+from .photo import InputError, Photo, Skip
 from .records import read_record
 from .storage import unreadable
 
 FIRST_ITEMS = 64
 """How many members of an object are looked at to tell one annotation from ImgEdit's {key: annotation}. Ours."""
+
+_BLOCK = 1 << 20
+"""Bytes in which lines are counted at once. Ours."""
 
 _NOT_UTF8 = "cannot be read as UTF-8 text; save it as UTF-8"
 
@@ -44,7 +49,8 @@ class AnnotationReader(PhotoFiles):
     def remedy(self, photo: Photo) -> str:
         return "add one to segmentation.object of its annotation, or leave the photo out"
 
-    def photos(self, task: str, edited: bool = False) -> Iterator[Photo]:
+    def photos(self, task: str, edited: bool = False, skip: Skip | None = None) -> Iterator[Photo]:
+        skip = skip or Skip()
         others: set[str] = set()
         read = False
         for file in self._input.files():
@@ -54,30 +60,45 @@ class AnnotationReader(PhotoFiles):
                 continue
             read = True
             try:
-                yield from self._file(file)
+                yield from self._file(file, skip)
             except InputError as error:
                 if self._input.single:
                     raise RunError(f"--input {self._input.given}: {error}") from None
                 name = photos.readable(file)
-                yield Photo(file="", source_id=name, problem=f"{name}: {error}")
+                if not skip.pass_one():
+                    yield Photo(file="", source_id=name, problem=f"{name}: {error}")
         if others and not read and task != ANNOTATE.name:
             listed = ", ".join(sorted(others))
             raise RunError(f"--input {self._input.given}: holds task files for {listed}, none for {task}")
 
-    def _file(self, file: str) -> Iterator[Photo]:
+    def _file(self, file: str, skip: Skip) -> Iterator[Photo]:
         lines = PurePosixPath(file).suffix.lower() == ".jsonl"
         name = photos.readable(file)
         try:
             with self._input.storage.open(file) as opened:
                 _check_encoding(opened)
-                for number, (where, value) in enumerate(_lines(opened) if lines else _items(opened)):
-                    if kind := foreign.kind_of(value):
-                        value = InputError(foreign.advice(kind))
-                        if not number:
-                            raise value
-                    yield photo_of(value, f"{name}{where}", self._input.photos.inside)
+                first = True
+                for where, values in _lines(opened, skip) if lines else _items(opened):
+                    values = [_ours(value) for value in values]
+                    if first and isinstance(values[0], _Foreign):
+                        raise values[0]
+                    first = False
+                    if skip.pass_one():
+                        continue
+                    for number, value in enumerate(values):
+                        photo = photo_of(value, f"{name}{where}", self._input.photos.inside)
+                        yield replace(photo, items=0) if number else photo
         except OSError as error:
             raise InputError(unreadable(error)) from None
+
+
+class _Foreign(InputError):
+    """An object of another program's."""
+
+
+def _ours(value: Any) -> Any:
+    kind = foreign.kind_of(value)
+    return _Foreign(foreign.advice(kind)) if kind else value
 
 
 def photo_of(value: Any, name: str, inside: Callable[[str], str | None], mask: str | None = None) -> Photo:
@@ -121,30 +142,70 @@ def _check_encoding(file: BinaryIO) -> None:
     file.seek(3 if start == codecs.BOM_UTF8 else 0)
 
 
-def _lines(file: BinaryIO) -> Iterator[tuple[str, Any]]:
-    """The objects of a file with one in each line, and where each stands; a broken line costs only itself."""
-    for number in itertools.count(1):
-        line = file.readline(MAX_BYTES + 1)
-        if not line:
-            return
+def _lines(file: BinaryIO, skip: Skip) -> Iterator[tuple[str, list[Any]]]:
+    """The objects of each line of a file, most often one, and where it stands; a broken line costs only itself.
+
+    Args:
+        skip: lines that are passed over, but for the first, whose object may speak for the file.
+    """
+    number = 0
+    while line := file.readline(MAX_BYTES + 1):
+        number += 1
         if len(line) > MAX_BYTES:
             while line and not line.endswith(b"\n"):
                 line = file.readline(MAX_BYTES)
-            yield f", line {number}", InputError(TOO_LONG)
+            yield f", line {number}", [InputError(TOO_LONG)]
+        elif not line.strip():
             continue
-        if not line.strip():
-            continue
-        try:
-            values = list(_unfolded(loads(line.decode())))
-        except UnicodeDecodeError:
-            values = [InputError(_NOT_UTF8)]
-        except ValueError as error:
-            values = [InputError(f"not JSON ({error})")]
-        for value in values:
-            yield f", line {number}", value
+        else:
+            yield f", line {number}", _objects(line)
+        number += _pass_lines(file, skip)
 
 
-def _items(file: BinaryIO) -> Iterator[tuple[str, Any]]:
+def _objects(line: bytes) -> list[Any]:
+    """The objects of a line, or why there is none."""
+    try:
+        return list(_unfolded(loads(line.decode())))
+    except UnicodeDecodeError:
+        return [InputError(_NOT_UTF8)]
+    except ValueError as error:
+        return [InputError(f"not JSON ({error})")]
+
+
+def _pass_lines(file: BinaryIO, skip: Skip) -> int:
+    """Passes over lines without taking them apart; returns how many, blank ones with them, which are no items."""
+    passed = 0
+    while skip.left and (block := file.read(_BLOCK)):
+        rest = b"" if block.endswith(b"\n") else file.readline(MAX_BYTES)
+        while rest and not rest.endswith(b"\n") and (more := file.readline(MAX_BYTES)):
+            block, rest = block + rest, more
+        block += rest
+        items, lines = _counted(block)
+        if items > skip.left:
+            file.seek(-len(block), io.SEEK_CUR)
+            break
+        passed += lines
+        skip.pass_some(items)
+    while skip.left and (line := file.readline()):
+        passed += 1
+        skip.pass_some(bool(line.strip()))
+    return passed
+
+
+def _counted(block: bytes) -> tuple[int, int]:
+    """How many lines are not blank, of whole lines, and how many there are."""
+    text = np.frombuffer(block, np.uint8)
+    ends = np.flatnonzero(text == ord("\n"))
+    if not block.endswith(b"\n"):
+        ends = np.append(ends, len(block))
+    starts = np.concatenate(([0], ends[:-1] + 1))
+    # Most lines begin with a brace; only one that begins with white space may be blank.
+    doubtful = np.flatnonzero(text[starts] <= ord(" "))
+    blank = sum(not block[starts[one] : ends[one]].strip() for one in doubtful)
+    return len(ends) - blank, len(ends)
+
+
+def _items(file: BinaryIO) -> Iterator[tuple[str, list[Any]]]:
     """The objects of a JSON file, and where each stands: of a list, of ImgEdit's {key: object}, or the only one.
 
     Raises:
@@ -155,7 +216,7 @@ def _items(file: BinaryIO) -> Iterator[tuple[str, Any]]:
     try:
         for number, value in enumerate(_values(metered)):
             metered.taken = 0
-            yield f"[{number}]", value
+            yield f"[{number}]", [value]
     except ijson.JSONError as error:
         text = error.args[0] if error.args else ""
         reason = (text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)).partition("\n")[0]

@@ -16,9 +16,10 @@ from typing import Literal
 
 from comfy_nodes.core import photos
 
+from ..dataset.parts import NAME
 from ..errors import RunError
 from . import foreign
-from .storage import LocalStorage, Storage, listed, locate, matches, unreadable, walk
+from .storage import FolderNames, LocalStorage, Storage, listed, locate, matches, unreadable, walk
 
 InputKind = Literal["photos", "json", "parquet", "tar"]
 
@@ -122,7 +123,7 @@ def _folder(given: str, storage: Storage, root: Storage | None) -> Input:
     top = listed(storage, "")
     # A dataset as on the hub and as a run leaves it has its rows in data/; what was rejected lies beside that.
     carded = "data" in top.folders and "README.md" in top.names
-    shards = carded and any(_kind(name) in ("parquet", "tar") for name in listed(storage, "data").names)
+    shards = carded and _holds_shards(listed(storage, "data"))
     below = "data" if shards else ""
     kinds = Counter(_kind(name) for name in walk(storage, below))
     held: list[InputKind] = [kind for kind in ("photos", "parquet", "tar") if kinds[kind]]
@@ -134,6 +135,11 @@ def _folder(given: str, storage: Storage, root: Storage | None) -> Input:
         theirs = foreign.beside(storage, list(islice(walk(storage, below), _LOOKED_AT)))
         raise RunError(f"--input {given}: no photos in it; {theirs or _GIVE}")
     return _input(given, held[0], storage, (), below, root)
+
+
+def _holds_shards(found: FolderNames) -> bool:
+    """Whether a dataset's folder holds its files, or, of a run of many shards, a folder for each of these."""
+    return any(_kind(name) in ("parquet", "tar") for name in found.names) or any(map(NAME.fullmatch, found.folders))
 
 
 def _input(

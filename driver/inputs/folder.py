@@ -18,7 +18,7 @@ from comfy_nodes.core.regions.annotation import Annotation, AnnotationError, par
 from .. import bounded_json
 from ..places import Locator, name_of, path_of
 from . import foreign
-from .photo import Photo
+from .photo import Photo, Skip
 from .storage import FolderNames, Storage, listed, unreadable
 from .words import MAX_BYTES, NoWords, captioned, words_in
 
@@ -70,20 +70,21 @@ class FolderReader(PhotoFiles):
             self._foreign[folder] = f"; {photos.readable(found)}" if found else self._beside("") if folder else ""
         return self._foreign[folder]
 
-    def photos(self, task: str, edited: bool = False) -> Iterator[Photo]:
+    def photos(self, task: str, edited: bool = False, skip: Skip | None = None) -> Iterator[Photo]:
         """In the order of names, a sub-folder's photos at its name's place."""
-        yield from self._folder("")
+        yield from self._folder("", skip or Skip())
 
-    def _folder(self, folder: str) -> Iterator[Photo]:
+    def _folder(self, folder: str, skip: Skip) -> Iterator[Photo]:
         listing = listed(self._storage, folder)
         here = _Listing(listing)
         for name in listing.names:
             path = f"{folder}/{name}" if folder else name
             if name in listing.folders:
-                yield from self._folder(path)
+                yield from self._folder(path, skip)
             elif (sidecar := _sidecar(name)) and not here.has_photo(name.removesuffix(sidecar)):
-                yield _orphan(path, SIDECARS[sidecar.lower()])
-            elif not sidecar and _is_photo(name):
+                if not skip.pass_one():
+                    yield _orphan(path, SIDECARS[sidecar.lower()])
+            elif not sidecar and _is_photo(name) and not skip.pass_one():
                 yield self._photo(path, name, here)
 
     def _photo(self, path: str, name: str, here: _Listing) -> Photo:

@@ -26,7 +26,7 @@ from ..places import Cell, Locator, path_of
 from ..samples import SECONDS
 from .annotation import photo_of
 from .find import Input
-from .photo import InputError, Photo
+from .photo import InputError, Photo, Skip
 from .records import EDITED, GIVEN_SCORES, NAMES
 from .storage import Storage, said
 
@@ -67,7 +67,8 @@ class ParquetReader:
     def remedy(self, photo: Photo) -> str:
         return "fill its bbox (xyxy in pixels) or its mask, or leave the row out"
 
-    def photos(self, task: str, edited: bool = False) -> Iterator[Photo]:
+    def photos(self, task: str, edited: bool = False, skip: Skip | None = None) -> Iterator[Photo]:
+        skip = skip or Skip()
         for shard in self._input.files():
             name = photos.readable(shard)
             try:
@@ -76,10 +77,11 @@ class ParquetReader:
             except InputError as error:
                 if self._input.single:
                     raise RunError(f"--input {self._input.given}: {error}") from None
-                yield Photo(file="", source_id=name, problem=str(error))
+                if not skip.pass_one():
+                    yield Photo(file="", source_id=name, problem=str(error))
                 continue
             task = task_of_shard(shard) if edited else ""
-            for photo in self._rows(file, shard, columns):
+            for photo in self._rows(file, shard, columns, skip):
                 yield replace(photo, task=photo.task or task)
 
     def open(self, file: Locator) -> BinaryIO:
@@ -105,23 +107,31 @@ class ParquetReader:
             raise OSError("the row holds no photo any more")
         return data
 
-    def _rows(self, file: pq.ParquetFile, shard: str, columns: dict[str, str]) -> Iterator[Photo]:
+    def _rows(self, file: pq.ParquetFile, shard: str, columns: dict[str, str], skip: Skip) -> Iterator[Photo]:
         wanted = list(dict.fromkeys(columns.values()))
         start = 0
         for group in range(file.num_row_groups):
-            end = start + file.metadata.row_group(group).num_rows
-            row = start
+            row, end = start, start + file.metadata.row_group(group).num_rows
+            start = end
+            if skip.left >= end - row:
+                skip.pass_some(end - row)
+                continue
             try:
                 for batch in _batches(file, group, wanted, columns["image"]):
-                    for place in range(batch.num_rows):
+                    place = 0
+                    while place < batch.num_rows:
+                        if passed := skip.pass_some(batch.num_rows - place):
+                            place, row = place + passed, row + passed
+                            continue
                         values = {field: batch.column(name)[place].as_py() for field, name in columns.items()}
                         yield self._photo(values, columns, shard, row)
-                        row += 1
+                        place, row = place + 1, row + 1
             except InputError as error:
+                row += skip.pass_some(end - row)
                 name = photos.readable(f"{shard}#{row}-{end - 1}")
                 why = f"{photos.readable(shard)}: rows {row} to {end - 1} cannot be read ({error})"
-                yield Photo(file="", source_id=name, problem=why)
-            start = end
+                if row < end:
+                    yield Photo(file="", source_id=name, problem=why, items=end - row)
 
     def _photo(self, values: dict[str, Any], columns: dict[str, str], shard: str, row: int) -> Photo:
         images = values["image"]

@@ -64,12 +64,35 @@ class Photo(Told):
     """Whether the annotate stage looked at it."""
     ungrounded: str = ""
     """Why it could not."""
+    items: int = 1
+    """Of how many of the input's items it is the first that is told: 0 of a further photo of the item before it, more of
+    a rest that cannot be read."""
 
     @property
     def unmarked(self) -> bool:
         """Whether nobody marked a region in it."""
         marked = self.annotation and (self.annotation.regions or self.annotation.refusals)
         return not (self.problem or self.mask or marked)
+
+
+@dataclass
+class Skip:
+    """How many of an input's next items nobody asks for. Whoever reads them passes over them without taking them apart."""
+
+    left: int = 0
+
+    def pass_one(self) -> bool:
+        """Whether the next item is one of them; it counts as passed then."""
+        if not self.left:
+            return False
+        self.left -= 1
+        return True
+
+    def pass_some(self, most: int) -> int:
+        """How many of the next `most` items are; they count as passed."""
+        passed = min(self.left, most)
+        self.left -= passed
+        return passed
 
 
 class Reader(Protocol):
@@ -81,11 +104,12 @@ class Reader(Protocol):
     def remedy(self, photo: Photo) -> str:
         """How to give the photo a region in this kind of input, for the end of a sentence."""
 
-    def photos(self, task: str, edited: bool = False) -> Iterator[Photo]:
+    def photos(self, task: str, edited: bool = False, skip: Skip | None = None) -> Iterator[Photo]:
         """All photos in the input's order, but for files that their names say are for another task.
 
         Args:
             edited: whether edits that were made already are asked for. Others need not read them.
+            skip: items that are passed over; the caller may set it before each photo.
 
         Raises:
             RunError: the input as a whole cannot be used.

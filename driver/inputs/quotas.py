@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from comfy_nodes.core.tasks import Task, task_named
 from comfy_nodes.core.taxonomy import TAXONOMY, Kind, kind_of
@@ -65,6 +65,15 @@ class Quotas:
         self.wanted = tuple(wanted)
         self._per_region = per_region
         self._given: Counter[str] = Counter()
+
+    @classmethod
+    def of_shard(cls, wanted: Iterable[Wanted], per_region: int, index: int, shards: int) -> Quotas:
+        """What shard `index` of so many gives out of a run's quotas: all shards together give out the whole."""
+        parts = (
+            replace(one, most=one.most and one.most * (index + 1) // shards - one.most * index // shards)
+            for one in wanted
+        )
+        return cls(parts, per_region)
 
     def choose(self, suitable: Iterable[Wanted]) -> list[Wanted]:
         """Of the kinds that suit a region, those to write for; none where all their quotas are full."""

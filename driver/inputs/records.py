@@ -107,7 +107,10 @@ def _annotation(annotation: dict[str, Any], item: dict[str, Any]) -> Annotation:
     """The annotation with what is known of an edit that was made already, whose row is what comes before."""
     parsed = parse_annotation(annotation)
     upstream = str(item[EDITED]) if _edited(item) else parsed.upstream
-    return replace(parsed, carried=_carried(item), upstream=upstream)
+    carried = _carried(item)
+    if carried is parsed.carried is None and upstream == parsed.upstream:
+        return parsed
+    return replace(parsed, carried=carried, upstream=upstream)
 
 
 def _task(item: Mapping[str, Any]) -> str:
@@ -170,7 +173,11 @@ def _routed(routes: Any) -> tuple[str, ...] | None:
 
 def named(item: Mapping[str, Any], field: str) -> Any:
     """What an object holds under any of a field's names; None where it holds nothing or an empty text."""
-    return next((item[name] for name in NAMES[field] if item.get(name) not in (None, "")), None)
+    for name in NAMES[field]:
+        value = item.get(name)
+        if value is not None and value != "":
+            return value
+    return None
 
 
 def _origin(item: dict[str, Any]) -> dict[str, Any]:

@@ -47,11 +47,10 @@ class Sampling:
         task = aim.task
         if refused := _refused(photo, aim):
             return [skipped(photo.source_id, *refused)]
-        photo = replace(
-            photo,
-            frame2=photo.frame2 if "frame2" in aim.seconds else "",
-            edited=photo.edited if "edited" in aim.seconds else "",
-        )
+        if photo.frame2 and "frame2" not in aim.seconds:
+            photo = replace(photo, frame2="")
+        if photo.edited and "edited" not in aim.seconds:
+            photo = replace(photo, edited="")
         try:
             if photo.problem:
                 raise AnnotationError(photo.problem)
@@ -65,7 +64,7 @@ class Sampling:
             if not aim.words:
                 return [unusable(photo.source_id, SampleFailure("input", "NoWords", _NO_WORDS))]
             photo = replace(photo, instruction=aim.words, words_for="")
-        whole = replace(self._sample(photo, annotation, aim), words_of_graph=told)
+        whole = self._sample(photo, annotation, aim, told)
         if task.region in ("none", "any"):
             edit = _meant(annotation, photo.task) if task.region == "any" else ()
             # Two rows of one dataset may have one id, where each is an edit of one photo.
@@ -90,7 +89,7 @@ class Sampling:
             planned.append(_of_regions(whole, key, edit, aim) if picked in (None, edit) else Spare(key))
         return planned
 
-    def _sample(self, photo: Photo, annotation: Annotation, aim: Aim) -> Sample:
+    def _sample(self, photo: Photo, annotation: Annotation, aim: Aim, told: bool) -> Sample:
         """What all samples of a photo share; it has no key yet, and all regions."""
         pictures = (photo.file, *filter(None, (getattr(photo, role) for role in SECONDS if role in aim.seconds)))
         return Sample(
@@ -107,6 +106,7 @@ class Sampling:
             slot=photo.slot,
             pictures=pictures,
             stamp=self.stamp(pictures),
+            words_of_graph=told,
         )
 
     def stamp(self, pictures: Sequence[Locator]) -> str:

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
+from itertools import count, pairwise
 from pathlib import Path, PurePosixPath
 
 from comfy_nodes.core import photos
@@ -26,6 +28,7 @@ from ..places import Locator, name_of
 from ..samples import Aim, Grounding, Planned, Sample, Spare, Unusable
 from . import alignment
 from .annotation import AnnotationReader
+from .cutting import Cursor, KnownShard, Shard, borders
 from .find import Input, find_input
 from .folder import FolderReader
 from .parquet import ParquetReader
@@ -37,6 +40,12 @@ from .storage import LocalStorage
 from .tar import WebdatasetReader
 
 BUNDLED = ROOT / "samples" / "annotation.jsonl"
+
+EVERYTHING = 1 << 62
+"""More items than any input has."""
+
+MOST_GONE = 0.5
+"""Of more than this share of its shards the first photo is gone: that is another input. Ours, as of a run's samples."""
 
 DISTANT_AHEAD = 32
 """How many photos behind URLs are looked at at the same time; their answers take tens of milliseconds each. Ours."""
@@ -58,6 +67,9 @@ class Source:
         self._reader = _reader(self._input)
         self._sampling = Sampling(self._reader)
         self._labels = RowLabels(self._input)
+        self._cursors: dict[str, Cursor] = {}
+        self.total: int | None = None
+        """Items in the input, once its end was seen."""
 
     def refuse_output(self, output: Path) -> None:
         """
@@ -77,13 +89,88 @@ class Source:
         """Whether its photos are files of this machine beside those that it consists of."""
         return self._input.kind in ("json", "parquet") and not self._input.photos.remote
 
-    def unmarked(self) -> Iterator[Planned]:
-        """Photos that nobody marked a region in, as samples of the annotate stage. Files for a task have theirs."""
-        unmarked = (photo for photo in self._reader.photos(ANNOTATE.name) if photo.unmarked)
+    def more_than(self, items: int, aims: Sequence[Aim]) -> bool:
+        """Whether the input has more items; no more are read to see it."""
+        cut = self._cursor("cut", *_asked(aims), items)
+        return cut.next is not None
+
+    def count(self, aims: Sequence[Aim]) -> int:
+        """Items in the input. Goes through it without taking it apart, but for a `.json`, which no one can otherwise."""
+        if self.total is None:
+            self.total = self._cursor("cut", *_asked(aims), EVERYTHING).place
+        return self.total
+
+    def shards(
+        self,
+        size: int,
+        aims: Sequence[Aim],
+        known: Sequence[KnownShard] = (),
+        share: tuple[int, int] = (0, 1),
+        changed: bool = False,
+        keep_stale: bool = False,
+    ) -> Iterator[Shard]:
+        """The input's items in its order, cut into shards. What is known is not read again; of others only where they
+        end and which photo is their first.
+
+        Args:
+            size: items of a shard, at most; of an input that grew one that is known may have more.
+            aims: the run's, as `plan` takes them.
+            known: shards that were cut before.
+            share: i and n: only shards whose index leaves i when divided by n.
+            changed: whether the input's fingerprint is another than then. It is gone through once, and known shards begin
+                where their first photos are now.
+            keep_stale: goes on where most of these are gone.
+
+        Raises:
+            RunError: the input as a whole cannot be used, changed under a share, or is another one.
+        """
+        task, edited = _asked(aims)
+        known = sorted(known, key=lambda one: one.index)
+        items = {one.index: one.items for one in known}
+        firsts = {one.index: one.first for one in known}
+        if changed and known:
+            starts = self._starts(size, known, share, keep_stale, task, edited)
+            items, firsts = {index: end - start for index, (start, end) in enumerate(pairwise(starts))}, {}
+        start = 0
+        for index in count():
+            wanted = items.get(index, size)
+            if index % share[1] == share[0]:
+                if index in firsts or not wanted:
+                    shard: Shard | None = Shard(index, start, wanted, firsts.get(index, ""), task, edited)
+                else:
+                    shard = self._cut(index, start, wanted, task, edited)
+                if shard is None:
+                    return
+                yield shard
+            start += wanted
+
+    def _cut(self, index: int, start: int, items: int, task: str, edited: bool) -> Shard | None:
+        """The shard that begins at a place in the input; None where that ends there."""
+        cut = self._cursor("cut", task, edited, start)
+        first = cut.next
+        if first is None:
+            self.total = cut.place
+            return None
+        end = min(cut.go(start + items), start + items)
+        return Shard(index, start, end - start, first.source_id, task, edited)
+
+    def unmarked(self, shard: Shard | None = None) -> Iterator[Planned]:
+        """Photos that nobody marked a region in, as samples of the annotate stage. Files for a task have theirs.
+
+        Args:
+            shard: only those in it; of the whole input if None.
+        """
+        found = self._photos("unmarked", ANNOTATE.name, False, shard)
+        unmarked = (photo for photo in found if photo.unmarked)
         yield from self._each(unmarked, lambda photo: self._sampling.samples(photo, Aim(ANNOTATE), "all", 0))
 
     def plan(
-        self, aims: Sequence[Aim], regions: Regions, seed: int, grounding: Grounding | None = None
+        self,
+        aims: Sequence[Aim],
+        regions: Regions,
+        seed: int,
+        grounding: Grounding | None = None,
+        shard: Shard | None = None,
     ) -> Iterator[Planned]:
         """Samples in the input's order; a folder's is by name. Memory does not grow with their number.
 
@@ -93,6 +180,7 @@ class Source:
             regions: `all`, a sample for each eligible region; `one`, one picked by the seed.
             seed: for picking.
             grounding: what the annotate stage found in photos without a region.
+            shard: only those of its photos; of the whole input if None.
 
         Raises:
             RunError: the input as a whole cannot be used, or there are no photos in it.
@@ -113,10 +201,9 @@ class Source:
             kept = {one.key: one for one in found if not (isinstance(one, Unusable) and one.failure.skipped)}
             return list(kept.values()) or found[:1]
 
-        named = aims[0].task.name if len(aims) == 1 else ANNOTATE.name
-        edited = any("edited" in aim.seconds for aim in aims)
-        found = self._reader.photos(named, edited)
-        yield from self._once(self._each(map(self._labels.on, found) if edited else found, samples))
+        named, edited = _asked(aims)
+        found = self._photos("plan", named, edited, shard)
+        yield from self._once(self._each(map(self._labels.on, found) if edited else found, samples), shard)
 
     def labels(self, aims: Sequence[Aim]) -> str:
         """What to say of hand labels that count where rows are judged again; empty where none do.
@@ -136,10 +223,15 @@ class Source:
                 found.add(kind.graph if kind else None)
         return [name for name in (*GRAPHS.values(), EDITOR) if name in found]
 
-    def plan_kinds(self, quotas: Quotas, seed: int, grounding: Grounding | None = None) -> Iterator[Planned]:
+    def plan_kinds(
+        self, quotas: Quotas, seed: int, grounding: Grounding | None = None, shard: Shard | None = None
+    ) -> Iterator[Planned]:
         """Samples for several kinds of edit, as quotas and each region allow; they carry the photo's other regions.
 
         A photo that a router has looked at gets only what it accepted.
+
+        Args:
+            quotas: of a shard its share, as `Quotas.of_shard` has it.
 
         Raises:
             RunError: as `plan`.
@@ -148,10 +240,40 @@ class Source:
         def samples(photo: Photo) -> list[Planned]:
             return self._samples_of_kinds(_grounded(photo, grounding) if grounding else photo, quotas, seed)
 
-        yield from self._once(self._each(self._reader.photos(ANNOTATE.name), samples))
+        yield from self._once(self._each(self._photos("plan", ANNOTATE.name, False, shard), samples), shard)
 
-    def _once(self, found: Iterator[Planned]) -> Iterator[Planned]:
-        """What comes up a second time is skipped."""
+    def _photos(self, use: str, task: str, edited: bool, shard: Shard | None) -> Iterator[Photo]:
+        if shard is None:
+            return self._reader.photos(task, edited)
+        return self._cursor(use, shard.task, shard.edited, shard.start).take(shard.items)
+
+    def _cursor(self, use: str, task: str, edited: bool, place: int) -> Cursor:
+        """The cursor of one use, at a place in the input: shard behind shard it goes on, and begins anew to go back."""
+        cursor = self._cursors.pop(use, None)
+        if cursor is None or cursor.place > place:
+            cursor = Cursor(partial(self._reader.photos, task, edited))
+        cursor.go(place)
+        self._cursors[use] = cursor  # where it broke, nobody goes on
+        return cursor
+
+    def _starts(
+        self, size: int, known: Sequence[KnownShard], share: tuple[int, int], keep_stale: bool, task: str, edited: bool
+    ) -> list[int]:
+        if share[1] > 1:
+            raise RunError(
+                f"--input {self._input.given}: is not what it was when this share began; shares are of one input. Use "
+                "another --output, or the input as it was"
+            )
+        starts, gone = borders(self._reader.photos(task, edited), known, size)
+        if gone > max(1, MOST_GONE * len(known)) and not keep_stale:
+            raise RunError(
+                f"--input {self._input.given}: the first photos of {gone} of the run's {len(known)} shards are not in it "
+                "any more: is it this run's input, and whole? Use another --output for another input, or --keep-stale"
+            )
+        return starts
+
+    def _once(self, found: Iterator[Planned], shard: Shard | None) -> Iterator[Planned]:
+        """What comes up a second time is skipped; a shard may hold nothing, as its photos are gone."""
         with closing(_Seen()) as seen:
             for planned in found:
                 if isinstance(planned, Spare):
@@ -164,7 +286,7 @@ class Source:
                     yield skipped(source_id, "DuplicateSample", why, f"{planned.key}#{times}")
                 else:
                     yield planned
-            if not seen.any:
+            if not seen.any and shard is None:
                 raise RunError(f"--input {self._input.given}: no photos in it; give one with photos (docs/inputs.md)")
 
     def _samples_of_kinds(self, photo: Photo, quotas: Quotas, seed: int) -> list[Planned]:
@@ -274,6 +396,12 @@ class _Seen:
 
     def close(self) -> None:
         self._db.close()
+
+
+def _asked(aims: Sequence[Aim]) -> tuple[str, bool]:
+    """Whose photos a run with these aims takes, as readers have it: of which task, and with finished edits or without."""
+    task = aims[0].task.name if len(aims) == 1 else ANNOTATE.name
+    return task, any("edited" in aim.seconds for aim in aims)
 
 
 def _reader(given: Input) -> Reader:

@@ -24,7 +24,7 @@ from ..errors import RunError
 from ..places import Locator, Member, name_of
 from . import foreign
 from .find import Input
-from .photo import InputError, Photo
+from .photo import InputError, Photo, Skip
 from .records import read_record
 from .storage import MAX_BYTES as MAX_PICTURE
 from .storage import Refused, Storage, said
@@ -58,14 +58,16 @@ class WebdatasetReader:
         key = photos.readable(name_of(photo.file).partition(".")[0])
         return f"add {key}.mask.png (white is the object) or {key}.json (an ImgEdit annotation) to the tar"
 
-    def photos(self, task: str, edited: bool = False) -> Iterator[Photo]:
+    def photos(self, task: str, edited: bool = False, skip: Skip | None = None) -> Iterator[Photo]:
+        skip = skip or Skip()
         for shard in self._input.files():
             try:
-                yield from self._shard(shard)
+                yield from self._shard(shard, skip)
             except InputError as error:
                 if self._input.single:
                     raise RunError(f"--input {self._input.given}: {error}") from None
-                yield Photo(file="", source_id=photos.readable(shard), problem=str(error))
+                if not skip.pass_one():
+                    yield Photo(file="", source_id=photos.readable(shard), problem=str(error))
 
     def open(self, file: Locator) -> BinaryIO:
         member = _member(file)
@@ -87,14 +89,14 @@ class WebdatasetReader:
             raise OSError("the tar is shorter than it was")
         return data
 
-    def _shard(self, shard: str) -> Iterator[Photo]:
+    def _shard(self, shard: str, skip: Skip) -> Iterator[Photo]:
         name = photos.readable(shard)
         group: _Group | None = None
         try:
             for key, end, address, problem in _members(self._input.storage, shard):
                 # A name may be written in either Unicode form, on one disk and the next.
                 if group is None or normalize("NFC", key) != normalize("NFC", group.key):
-                    if group:
+                    if group and not skip.pass_one():
                         yield self._photo(name, group)
                     group = _Group(key)
                 if end in group.members:
@@ -104,11 +106,13 @@ class WebdatasetReader:
         except InputError as error:
             if group is None:
                 raise
-            yield self._photo(name, group)
+            if not skip.pass_one():
+                yield self._photo(name, group)
             # What was read before is sound; that the rest is missing is a failure of its own.
-            yield Photo(file="", source_id=f"{name}#rest", problem=str(error))
+            if not skip.pass_one():
+                yield Photo(file="", source_id=f"{name}#rest", problem=str(error))
             return
-        if group:
+        if group and not skip.pass_one():
             yield self._photo(name, group)
 
     def _photo(self, shard: str, group: _Group) -> Photo:

@@ -8,6 +8,7 @@ whole run and not of the sample.
 from __future__ import annotations
 
 import json
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,11 +45,12 @@ class LabelledRow:
     """Rows of the run that it stands for."""
 
 
-def report(run: Path, precision: float) -> dict[str, Any]:
-    """The figures, which are also written to `labels_report.json`.
+def report(run: Path, precision: float, write: bool = True) -> dict[str, Any]:
+    """The figures.
 
     Args:
         precision: wanted share of right rows among kept ones, for the thresholds.
+        write: into `labels_report.json` as well.
 
     Raises:
         RunError: nothing is labelled yet, the run changed since the sample was drawn, or the disk is full.
@@ -71,8 +73,14 @@ def report(run: Path, precision: float) -> dict[str, Any]:
         "wanted_precision": precision,
         "thresholds": {name: _threshold(rows, name, precision) for name in names if not name.endswith(KEEP)},
     }
-    write_text(run / REPORT, json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    if write:
+        write_text(run / REPORT, json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     return found
+
+
+def _review(run: Path) -> str:
+    """The command, as a shell takes it."""
+    return shlex.join(["python", "driver/review.py", str(run)])
 
 
 def labelled_rows(run: Path) -> tuple[list[LabelledRow], dict[str, int]]:
@@ -86,11 +94,10 @@ def labelled_rows(run: Path) -> tuple[list[LabelledRow], dict[str, int]]:
     sample, labels = read_sample(run), Labels(run)
     given = {key: answer for key in labels.given if (answer := majority(labels.answers(key)))}
     if sample is None or not given:
-        raise RunError(f"{run}: nothing is labelled yet; label some pairs with `python driver/review.py {run}` first")
+        raise RunError(f"{run}: nothing is labelled yet; label some pairs with `{_review(run)}` first")
     if dataset_digest(run) != sample.dataset:
         raise RunError(
-            f"{run / SAMPLE}: was drawn before the run went on; `python driver/review.py {run}` draws again and keeps "
-            "the labels"
+            f"{run / SAMPLE}: was drawn before the run went on; `{_review(run)}` draws again and keeps the labels"
         )
     strata = {key: stratum for stratum in sample.strata for key in stratum.keys}
     labelled = Counter((strata[key].task, strata[key].verdict) for key in given if key in strata)

@@ -23,8 +23,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from comfy_nodes.core.verdicts.verdicts import Answer
 
-from ..dataset.dataset import chosen_rows, dataset_digest
+from ..dataset.dataset import chosen_rows, part_digest
 from ..dataset.layouts.layout import StoredRow
+from ..dataset.parts import Part
 from ..errors import RunError
 from ..report.page import template_named
 from ..report.scores import RowPlace
@@ -81,7 +82,7 @@ class Review:
         self._labeller = labeller
         self._second_opinion = second_opinion
         self._lock = threading.RLock()
-        self._digest = dataset_digest(run)
+        self._digests = {part: part_digest(Part(run, part)) for part in {row.place.part for row in rows}}
         self._stored = lru_cache(HELD_ROWS)(self._read)
 
     @property
@@ -152,13 +153,17 @@ class Review:
         return next((key for key in reversed(self._given) if key in self._rows), None)
 
     def _images(self, row: DrawnRow) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
-        stored = self._stored(row.place) if dataset_digest(self._run) == self._digest else None
+        same = part_digest(self._part(row.place)) == self._digests[row.place.part]
+        stored = self._stored(row.place) if same else None
         if stored is None or stored.columns["key"] != row.key:
             raise RunError(f"{self._run}: the run went on; stop review.py and start it again", 1)
         return stored.inputs, stored.outputs
 
+    def _part(self, place: RowPlace) -> Part:
+        return Part(self._run, place.part)
+
     def _read(self, place: RowPlace) -> StoredRow | None:
-        return dict(chosen_rows(self._run, place.config, {place.number})).get(place.number)
+        return dict(chosen_rows(self._part(place), place.config, {place.number})).get(place.number)
 
 
 def _asked(row: DrawnRow, before: Sequence[bytes], after: Sequence[bytes]) -> dict[str, Any]:

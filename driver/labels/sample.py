@@ -17,7 +17,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from ..dataset.dataset import dataset_digest, stored_rows
+from ..dataset.dataset import dataset_digest, finished_parts, part_rows
 from ..dataset.shards import CONFIGS
 from ..disk import write_text
 from ..errors import RunError
@@ -53,7 +53,7 @@ class DrawnSample(BaseModel):
     wanted: int
     per_task: bool
     dataset: str
-    """SHA-256 of the `shards.json` that it was drawn from."""
+    """`dataset_digest` of the run that it was drawn from."""
     strata: tuple[Stratum, ...]
 
 
@@ -147,14 +147,18 @@ def _smallest(run: Path, seed: int, most: int) -> tuple[Counter[tuple[str, str]]
     sizes: Counter[tuple[str, str]] = Counter()
     heaps: dict[tuple[str, str], list[tuple[int, str, DrawnRow]]] = defaultdict(list)
     for config in CONFIGS:
-        for number, stored in enumerate(stored_rows(run, config, images=False)):
-            row = stored.columns
+        rows = (
+            (RowPlace(config, number, part.name), stored.columns)
+            for part in finished_parts(run)
+            for number, stored in enumerate(part_rows(part, config, images=False))
+        )
+        for place, row in rows:
             stratum, key = (row["task"], row["verdict"]), row["key"]
             sizes[stratum] += 1
             heap = heaps[stratum]
             found = int.from_bytes(hashlib.blake2b(f"{seed}/{key}".encode(), digest_size=8).digest(), "big")
             if len(heap) < most or -found > heap[0][0]:
-                heapq.heappush(heap, (-found, key, DrawnRow.of(RowPlace(config, number), row)))
+                heapq.heappush(heap, (-found, key, DrawnRow.of(place, row)))
                 if len(heap) > most:
                     heapq.heappop(heap)
     return sizes, {

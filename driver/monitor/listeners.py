@@ -36,6 +36,9 @@ class ServerView:
 class Reporter(Protocol):
     """Who is told. Called from the threads of several servers, one call at a time."""
 
+    def planned(self, samples: int, ended: int) -> None:
+        """The run is seen to have so many samples more, of which some have an end already; fewer where these are negative."""
+
     def finished(self, server: str, sample: Sample, verdicts: list[str], seconds: float | None) -> None:
         """A sample has its rows; `seconds` is what the server took for it."""
 
@@ -60,6 +63,9 @@ class Reporters:
     def __init__(self, reporters: Sequence[Reporter]):
         self._reporters = reporters
         self._lock = threading.Lock()
+
+    def planned(self, samples: int, ended: int) -> None:
+        self._tell(lambda one: one.planned(samples, ended))
 
     def finished(self, server: str, sample: Sample, verdicts: list[str], seconds: float | None) -> None:
         self._tell(lambda one: one.finished(server, sample, verdicts, seconds))

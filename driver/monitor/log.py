@@ -53,6 +53,9 @@ class RunLog:
         self._logger.addHandler(handler)
         self._told: dict[str, tuple[str, int]] = {}
 
+    def planned(self, samples: int, ended: int) -> None:
+        self._write("planned", samples=samples, ended=ended)
+
     def finished(self, server: str, sample: Sample, verdicts: list[str], seconds: float | None) -> None:
         self._write("finished", server=server, key=sample.key, verdicts=verdicts, seconds=seconds)
 

@@ -89,6 +89,10 @@ class Metrics:
             raise RunError(f"--metrics-port {port}: cannot listen there ({why}); choose another port") from None
         self.url = f"http://{HOST}:{self._http.server_port}/metrics"
 
+    def planned(self, samples: int, ended: int) -> None:
+        self._total += samples
+        self._over += ended
+
     def finished(self, server: str, sample: Sample, verdicts: list[str], seconds: float | None) -> None:
         self._over += 1
         several = set(verdicts)

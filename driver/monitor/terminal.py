@@ -71,6 +71,12 @@ class Progress:
         """Held while counting and drawing, never while printing: the display draws in a thread of its own."""
         self._screen = _Screen(work, total, finished, self._draw) if sys.stderr.isatty() else None
 
+    def planned(self, samples: int, ended: int) -> None:
+        with self._lock:
+            self._total += samples
+            self._finished += ended
+            self._begun_at += ended
+
     def finished(self, server: str, sample: Sample, verdicts: list[str], seconds: float | None) -> None:
         with self._lock:
             self._finished += 1

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from comfy_nodes.core.services import budget, profiles
@@ -12,10 +13,13 @@ from comfy_nodes.core.services import budget, profiles
 from ..graph import partner
 from ..graph.api import SAMPLE_INPUTS
 from ..graph.judges import looks
+from ..inputs.source import Source
 from ..options import RunOptions
-from ..samples import Planned, Sample, Unusable
+from ..samples import Aim, Planned, Sample, Unusable
 from ..terminal import plain
+from .form import Form
 from .plan import check_kinds, open_source, planned, workflow_names
+from .shard import Order
 from .workflow import Workflow, open_workflows
 
 PHOTO_PIXELS = 1024 * 1024
@@ -37,7 +41,8 @@ def dry_run(options: RunOptions) -> dict[str, int]:
         refused: Counter[tuple[str, str]] = Counter()
         usable: Counter[str] = Counter()
         own_words: Counter[str] = Counter()
-        for one in _taken(planned(options, source, workflows, None), options.limit):
+        scope = Scope.of(options, source, [workflow.aim for workflow in workflows])
+        for one in _taken(scope.planned(options, source, workflows), options.limit):
             if isinstance(one, Unusable):
                 refused["skipped" if one.failure.skipped else "unusable", one.failure.message] += 1
             elif isinstance(one, Sample):
@@ -47,21 +52,64 @@ def dry_run(options: RunOptions) -> dict[str, int]:
         version = workflows[0].agreement.stats["system"]["comfyui_version"]
         _show("server", f"{', '.join(host.name for host in workflows[0].hosts)} (ComfyUI {version})")
         for workflow in workflows:
-            number = usable[workflow.graph.task] if len(workflows) > 1 else usable.total()
+            number = scope.whole(usable[workflow.graph.task] if len(workflows) > 1 else usable.total())
             for name, text in {**_graph(workflow), **_estimates(workflow, number)}.items():
                 _show(name, text)
             if len(workflows) > 1:
-                _show("samples", f"{number} to edit")
+                _show("samples", f"{scope.about}{number} to edit")
             if without := own_words[workflow.graph.task]:
-                _show("words", f"{without} bring none: they get the workflow's own, {(workflow.words or '')[:60]!r}")
+                without = scope.whole(without)
+                _show("words", f"{scope.about}{without} bring none: they get the workflow's own, {(workflow.words or '')[:60]!r}")
         found = Counter(what for what, _ in refused.elements())
-        _show("all samples", f"{usable.total()} to edit, {found['skipped']} skipped, {found['unusable']} unusable")
+        counts = (scope.whole(number) for number in (usable.total(), found["skipped"], found["unusable"]))
+        edited, skipped, unusable = counts
+        _show("all samples", f"{scope.about}{edited} to edit, {skipped} skipped, {unusable} unusable{scope.told}")
         if labels:
             _show("labels", labels)
         _show("output", str(options.output))
         for (what, why), number in refused.most_common(20):
             print(plain(f"{what:>14}: {why}" + (f" (and {number - 1} more)" if number > 1 else "")))
     return {"to_edit": usable.total(), "skipped": found["skipped"], "unusable": found["unusable"]}
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What of the input is planned: all, or of a run of many shards the first, from which the rest is estimated."""
+
+    order: Order | None = None
+    times: float = 1.0
+    """How often what is planned is in the run, by the input's items."""
+    limit: int | None = None
+    told: str = ""
+    nothing: bool = False
+
+    @classmethod
+    def of(cls, options: RunOptions, source: Source, aims: Sequence[Aim]) -> Scope:
+        form = Form.asked(options)
+        if not options.shard and not source.more_than(form.size, aims):
+            return cls()
+        first = next(source.shards(form.size, aims, share=form.share), None)
+        if first is None:
+            return cls(nothing=True, told=": this share has none of the input's shards")
+        total = source.count(aims)
+        shards = -(-total // form.size)
+        ours = len(range(form.share[0], shards, form.share[1]))
+        last = shards - 1 in range(form.share[0], shards, form.share[1])
+        items = ours * form.size - (shards * form.size - total if last else 0)
+        told = f", estimated: shard {first.index} was planned, of {ours}; the input has {total} photos"
+        return cls(Order(first, shards, "", options.limit), items / max(1, first.items), options.limit, told)
+
+    @property
+    def about(self) -> str:
+        return "about " if self.times != 1 else ""
+
+    def planned(self, options: RunOptions, source: Source, workflows: Sequence[Workflow]) -> Iterator[Planned]:
+        return iter(()) if self.nothing else planned(options, source, workflows, None, self.order)
+
+    def whole(self, number: int) -> int:
+        """How many there are in the run of what was counted."""
+        found = round(number * self.times)
+        return found if self.limit is None else min(found, self.limit)
 
 
 def _taken(found: Iterator[Planned], limit: int | None) -> Iterator[Planned]:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from ..dataset.dataset import FACTS
+from ..dataset.commits import Totals, commits
+from ..dataset.dataset import ShardDamaged, Written, read_facts, write_dataset
+from ..dataset.parts import FACTS
 from ..engine.harvest import EditHarvester
+from ..report.figures import statistics_text
+from ..report.page import Gallery, write_card
 from ..report.summary import Summary
 from ..terminal import say
 from .facts import environment
-from .stage import Stage
+from .folder import summarise
+from .stage import Left, Stage
 
 
 class EditStage(Stage):
@@ -15,7 +20,7 @@ class EditStage(Stage):
 
     @property
     def harvester(self) -> EditHarvester:
-        return EditHarvester(self.run.folder.spool)
+        return EditHarvester(self.shard.spool if self.shard else self.run.folder.spool)
 
     def finish(self) -> Summary:
         """Writes the dataset. Samples whose pictures are found to be gone or changed on disk are made again first."""
@@ -25,17 +30,42 @@ class EditStage(Stage):
             summary = self._write()
         return summary
 
+    def write_shard(self) -> Left:
+        """Samples whose pictures are found to be gone or changed on disk wait again then."""
+        assert self.shard
+        part, damaged = self.shard.part, set[object]()
+        while True:
+            self._say(write_dataset(self.journal, self.shard.spool, part, self.facts, self.run.options.layout))
+            try:
+                return Left(read_facts(part), statistics_text(part))
+            except ShardDamaged as error:  # the next round looks through it
+                if error.place in damaged:
+                    raise
+                damaged.add(error.place)
+
+    def conclude(self) -> Summary:
+        folder = self.run.folder
+        summary = summarise(Totals.of_commits(commits(folder.path)), self.facts, self.title, self.spent())
+        made_with = environment(self.workflows)
+        if summary.samples:
+            write_card(folder.path, summary, made_with)
+        folder.conclude(summary, made_with, Gallery.of_dataset(folder.path) if summary.samples else Gallery())
+        return summary
+
     def _write(self) -> Summary:
         folder, layout = self.run.folder, self.run.options.layout
         return folder.finish(self.facts, self.title, environment(self.workflows), layout, self.spent())
 
     def _lost(self) -> bool:
         """Says what was found wrong on disk; returns whether samples wait again for it."""
-        found = self.run.folder.found
+        self._say(self.run.folder.found)
+        return bool(self.run.folder.found.lost)
+
+    def _say(self, found: Written) -> None:
+        """Says what a finish found wrong on disk."""
         if found.rebuilt:
             say(f"{FACTS} was missing or changed: it is made anew from the shards")
         if found.lost:
             some = ", ".join(found.lost[:3]) + (", ..." if len(found.lost) > 3 else "")
             why = "as their pictures are gone or changed on disk"
             say(f"{len(found.lost)} finished samples are made again, {why}: {some}")
-        return bool(found.lost)

@@ -7,7 +7,9 @@ import json
 import re
 import shutil
 import uuid
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +19,13 @@ from comfy_nodes.core.ingredients import Ingredients
 from comfy_nodes.core.services import budget
 from comfy_nodes.core.whole_files import write_whole
 
+from ..dataset.commits import Totals, ended_rows, read_commit
 from ..dataset.dataset import ShardDamaged, Written, restore, unfinished, write_dataset
-from ..dataset.ownership import JOURNAL, MARK, WORK, begin_work, check_run_folder, remove_marked
+from ..dataset.ownership import JOURNAL, MARK, SHARDS, WORK, begin_work, check_run_folder, remove_marked
+from ..dataset.parts import Part, parts
 from ..dataset.rows import RunFacts
 from ..dataset.spool import Spool
-from ..dataset.tables import FAILED_SCHEMA, TELEMETRY_SCHEMA, write_table
+from ..dataset.tables import TABLES, journal_rows, write_table
 from ..disk import disk_error
 from ..errors import RunError
 from ..journal import Journal
@@ -32,6 +36,9 @@ from .workflow import Workflow
 
 SHOWN = 4
 """Differences that a refusal names. Ours."""
+
+FORM = "form"
+"""In the journal of a run that is cut into shards: into which."""
 
 _NOTHING = budget.Spent()
 
@@ -58,11 +65,16 @@ class OutputFolder:
             if error.errno == errno.ENOSPC:
                 raise disk_error(error, path) from None
             raise RunError(f"--output {path}: cannot be written ({error.strerror}); choose another folder") from None
-        restore(path, self.work)
+        restore(Part(path))
         self.journal = Journal(path / JOURNAL)
         self.spool = Spool(self.work / "spool")
         self.found = Written()
         """What the last finish found beside the rows."""
+
+    @property
+    def many(self) -> bool:
+        """Whether its run is cut into shards."""
+        return self.journal.get(FORM) is not None
 
     def claim(self, workflows: Sequence[Workflow], seed: int) -> None:
         """Makes the folder these workflows' and this seed's, or sees that it is.
@@ -89,7 +101,7 @@ class OutputFolder:
         """
         gallery, lost, rebuilt, damaged = None, list[str](), False, set[object]()
         while gallery is None:
-            found = write_dataset(self.journal, self.spool, self.path, self.work, facts, layout)
+            found = write_dataset(self.journal, self.spool, Part(self.path), facts, layout)
             lost += found.lost
             rebuilt |= found.rebuilt
             try:
@@ -99,19 +111,39 @@ class OutputFolder:
                     raise
                 damaged.add(error.place)
         self.found = Written(tuple(lost), rebuilt)
-        summary = summarise(self.journal, facts, task, spent)
+        summary = summarise(Totals.of_journal(self.journal), facts, task, spent)
         write_card(self.path, summary, environment)
         self.conclude(summary, environment, gallery)
         return summary
 
     def conclude(self, summary: Summary, environment: dict[str, Any], gallery: Gallery) -> None:
         """Writes what every run leaves: tables of how samples went, versions that took part, and the report."""
-        write_table(self.path / "failed.parquet", self.journal.failures(), FAILED_SCHEMA)
-        write_table(self.path / "skipped.parquet", self.journal.failures(skipped=True), FAILED_SCHEMA)
-        write_table(self.path / "telemetry.parquet", self.journal.telemetry(), TELEMETRY_SCHEMA)
+        for name, schema in TABLES.items():
+            write_table(self.path / f"{name}.parquet", self._rows(name), schema)
         self._write_json("environment.json", environment)
-        skipped = self.journal.failures(skipped=True)
-        write_report(self.path, summary, self.journal.failures(), skipped, environment, gallery)
+        write_report(self.path, summary, self._rows("failed"), self._rows("skipped"), environment, gallery)
+
+    def _rows(self, table: str) -> Iterator[dict[str, object]]:
+        """The rows of one of the run's tables."""
+        if self.many:
+            return ended_rows(parts(self.path), table)
+        return journal_rows(self.journal, table)
+
+    def journals(self, end: str = "") -> Iterator[Journal]:
+        """The journals that samples of the run are in, in the input's order: its own, or those of its shards that have a
+        commit, each as long as the next is not asked for. Those of shards that another machine made are there.
+
+        Args:
+            end: of the name of another journal that a shard may have, such as `.annotate`.
+        """
+        if not self.many:
+            yield self.journal
+            return
+        for part in parts(self.path):
+            path = part.journal.with_suffix(f"{end}.sqlite")
+            if path.exists():
+                with closing(Journal(path)) as journal:
+                    yield journal
 
     def close(self) -> None:
         """Gives the folder free. What only a run needs goes, unless rows still wait in it; of a run that never began, everything."""
@@ -119,7 +151,7 @@ class OutputFolder:
         self.journal.close()
         if not claimed:
             (self.path / JOURNAL).unlink()
-        waiting = not self.spool.empty or unfinished(self.work)
+        waiting = not self.spool.empty or unfinished(Part(self.path)) or self._open_shards()
         for path in self.work.iterdir():
             if path.is_dir() and (not waiting or path.name.startswith(SERVER)):
                 shutil.rmtree(path, ignore_errors=True)
@@ -129,6 +161,15 @@ class OutputFolder:
         if self._made and not any(self.path.iterdir()):
             self.path.rmdir()
 
+    def _open_shards(self) -> bool:
+        """Whether rows of shards wait in the work folder; what a late copy of a sample left there of others goes."""
+        folder = self.work / SHARDS
+        names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+        done = {part.name for part in parts(self.path) if part.name in names and _whole(part)}
+        for name in done:
+            shutil.rmtree(folder / name, ignore_errors=True)
+        return names > done
+
     def _write_json(self, name: str, value: Any) -> None:
         try:
             write_whole(self.path / name, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
@@ -137,37 +178,41 @@ class OutputFolder:
 
 
 def summarise(
-    journal: Journal, facts: RunFacts, task: str, spent: budget.Spent, gives: Gives = "edit pairs"
+    totals: Totals, facts: RunFacts, task: str, spent: budget.Spent, gives: Gives = "edit pairs"
 ) -> Summary:
-    """What a journal's samples came to.
+    """What a run's samples came to.
 
     Args:
         task: what they were for, in a word.
         spent: on calls to services.
     """
-    counts = journal.counts()
-    seconds = journal.edit_seconds()
+    counts, seconds = Counter(totals.counts), totals.seconds
     return Summary(
         workflow=facts.workflow,
         profile=facts.profile,
         task=task,
-        samples=sum(counts[state] for state in ("pending", "done", "failed", "skipped")),
+        samples=totals.samples,
         kept=counts["keep"],
         rejected=counts["reject"],
         unscored=counts["unscored"],
         failed=counts["failed"],
         skipped=counts["skipped"],
         pending=counts["pending"],
-        failures=dict(journal.failure_types().most_common()),
-        skips=dict(journal.failure_types(skipped=True).most_common()),
-        retired=journal.retired(),
-        reasons=dict(journal.reject_reasons().most_common()),
+        failures=dict(Counter(totals.failures).most_common()),
+        skips=dict(Counter(totals.skips).most_common()),
+        retired=totals.retired,
+        reasons=dict(Counter(totals.reasons).most_common()),
         seconds=round(seconds, 2),
         samples_per_second=round(counts["done"] / seconds, 3) if seconds else 0.0,
         gives=gives,
         vlm_calls=spent.calls,
         vlm_usd=round(spent.usd, 4),
     )
+
+
+def _whole(part: Part) -> bool:
+    commit = read_commit(part)
+    return commit is not None and commit.cut.whole
 
 
 def workflow_files(task: str) -> tuple[str, str]:

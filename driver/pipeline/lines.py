@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -12,6 +13,7 @@ from comfy_nodes.core.records import AnnotationRecord
 from comfy_nodes.core.regions.annotation import UPSTREAM, Annotation, parse_annotation
 from comfy_nodes.core.tasks import ANNOTATE
 
+from ..dataset.commits import Totals, commits
 from ..disk import write_lines
 from ..engine.harvest import RecordHarvester
 from ..journal import Journal
@@ -20,7 +22,7 @@ from ..report.summary import Gives, Summary
 from ..samples import Planned
 from .facts import environment
 from .folder import claim, summarise
-from .stage import Stage, outdated
+from .stage import Left, Stage, outdated
 
 
 class LineStage(Stage):
@@ -37,17 +39,34 @@ class LineStage(Stage):
 
     def finish(self) -> Summary:
         """Writes the file, and a report that shows photos where they are files of this machine."""
-        summary = self._write()
+        return self._report(self._write())
+
+    def conclude(self) -> Summary:
+        self._write_lines()
+        totals = Totals.of_commits(commits(self.run.folder.path))
+        return self._report(summarise(totals, self.facts, self.title, self.spent(), self.gives))
+
+    def write_shard(self) -> Left:
+        return Left()
+
+    def _report(self, summary: Summary) -> Summary:
         gallery = Gallery.of_annotations(self._lines(), summary.kept, self.run.source.root)
         self.run.folder.conclude(summary, environment(self.workflows), gallery)
         return summary
 
     def _write(self) -> Summary:
+        self._write_lines()
+        return summarise(Totals.of_journal(self.journal), self.facts, self.title, self.spent(), self.gives)
+
+    def _write_lines(self) -> None:
         write_lines(self.run.folder.path / self.file, self._lines())
-        return summarise(self.journal, self.facts, self.title, self.spent(), self.gives)
 
     def _lines(self) -> Iterator[dict[str, Any]]:
-        return (self._line(text) for text, _attempt in self.journal.records(kept=True))
+        for journal in self._journals():
+            yield from (self._line(text) for text, _attempt in journal.records(kept=True))
+
+    def _journals(self) -> Iterator[Journal]:
+        return self.run.folder.journals()
 
     def _line(self, text: str) -> dict[str, Any]:
         """A record's annotation with its stage's hash."""
@@ -83,7 +102,8 @@ class AnnotateStage(LineStage):
         return False
 
     def planned(self) -> Iterator[Planned]:
-        return self.run.source.plan([workflow.aim for workflow in self.workflows], "all", self.run.options.seed)
+        aims = [workflow.aim for workflow in self.workflows]
+        return self.run.source.plan(aims, "all", self.run.options.seed, shard=self.cut)
 
 
 class RegionsStage(AnnotateStage):
@@ -92,6 +112,8 @@ class RegionsStage(AnnotateStage):
 
     @cached_property
     def journal(self) -> Journal:
+        if self.shard:
+            return Journal(self.shard.part.journal.with_suffix(".annotate.sqlite"))
         return Journal(self.run.folder.path / "annotate.sqlite")
 
     @cached_property
@@ -102,16 +124,33 @@ class RegionsStage(AnnotateStage):
     def due(self) -> bool:
         return True
 
-    def plan(self) -> None:
+    def plan(self, tell: Callable[[str], None] | None = None) -> None:
+        if self.shard:
+            self.journal.set("run_id", self._run_id())
         claim(self.journal, self.workflows, self.run.options.seed, self.run.folder.path)
-        super().plan()
+        super().plan(tell)
+
+    def _run_id(self) -> str:
+        """One for all shards, so that a budget is one."""
+        meta = self.run.folder.journal
+        known = meta.get("annotate_run_id") or uuid.uuid4().hex
+        meta.set("annotate_run_id", known)
+        return known
 
     def planned(self) -> Iterator[Planned]:
-        return self.run.source.unmarked()
+        return self.run.source.unmarked(self.cut)
 
     def finish(self) -> Summary:
         """Writes the file; the report is the run's own stage's."""
         return self._write()
+
+    def _journals(self) -> Iterator[Journal]:
+        return self.run.folder.journals(".annotate") if self.run.folder.many else iter([self.journal])
+
+    def conclude(self) -> Summary:
+        """Writes the file of all shards; the report is the run's own stage's."""
+        self._write_lines()
+        return summarise(Totals(), self.facts, self.title, self.spent(), self.gives)
 
     def annotation(self, source_id: str) -> Annotation | None:
         """See `samples.Grounding`."""

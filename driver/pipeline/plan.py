@@ -14,6 +14,7 @@ from ..inputs.quotas import Quotas, wanted_kinds
 from ..inputs.source import BUNDLED, Source
 from ..options import RunOptions
 from ..samples import Grounding, Planned
+from .shard import Order
 from .workflow import Workflow
 
 
@@ -57,10 +58,16 @@ def check_kinds(options: RunOptions, workflows: Sequence[Workflow]) -> None:
 
 
 def planned(
-    options: RunOptions, source: Source, workflows: Sequence[Workflow], grounding: Grounding | None
+    options: RunOptions,
+    source: Source,
+    workflows: Sequence[Workflow],
+    grounding: Grounding | None,
+    order: Order | None = None,
 ) -> Iterator[Planned]:
-    """The run's samples, as the command line asks for them."""
+    """The run's samples, or a shard's, as the command line asks for them."""
+    cut = order.cut if order else None
     if options.kinds:
-        quotas = Quotas(wanted_kinds(options.kinds), options.kinds_per_region)
-        return source.plan_kinds(quotas, options.seed, grounding)
-    return source.plan([workflow.aim for workflow in workflows], options.regions, options.seed, grounding)
+        wanted, per_region = wanted_kinds(options.kinds), options.kinds_per_region
+        quotas = Quotas.of_shard(wanted, per_region, cut.index, order.of) if order and cut else Quotas(wanted, per_region)
+        return source.plan_kinds(quotas, options.seed, grounding, cut)
+    return source.plan([workflow.aim for workflow in workflows], options.regions, options.seed, grounding, cut)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 
 from comfy_nodes.core.tasks import ANNOTATE
 
 from ..dataset.publish import publish
 from ..errors import RunError
 from ..graph.api import ANNOTATION_SINK, EDIT_SINK, INSTRUCTION_SINK
+from ..inputs.source import Source
 from ..options import RunOptions
 from ..report.summary import Summary
 from ..samples import Unavailable
@@ -17,8 +19,12 @@ from ..stopping import StopRequest
 from ..terminal import say
 from .edit import EditStage
 from .folder import OutputFolder
+from .form import Form, form_of
 from .lines import AnnotateStage, RegionsStage, WriteStage
 from .plan import check_kinds, open_source, workflow_names
+from .settled import settle, settled
+from .shard import OpenShard
+from .shards import Shards
 from .stage import Run, Stage
 from .workflow import Workflow, open_workflows
 
@@ -40,20 +46,12 @@ def run(options: RunOptions, stop: StopRequest) -> tuple[Summary, bool]:
         RunError: it cannot start, or broke off.
     """
     source = open_source(options)
-    names = workflow_names(options, source)
     folder = OutputFolder(options.output)
     try:
-        with open_workflows(options, names, folder.work) as workflows, ExitStack() as ended:
-            check_kinds(options, workflows)
-            folder.claim(workflows, options.seed)
-            begun = Run(options, source, folder, stop)
-            begun.tell(source.labels([workflow.aim for workflow in workflows]))
-            for stage in stages_of(begun, workflows, ended):
-                stage.plan()
-                stage.work()
-                summary = stage.finish()
-            for host in workflows[0].hosts:
-                begun.tell(host.stays())
+        done = settled(folder, options, source)
+        if done:
+            say("all its shards are done")
+        summary = done or _work(options, source, folder, stop)
     finally:
         folder.close()
     if options.publish_to:
@@ -61,22 +59,69 @@ def run(options: RunOptions, stop: StopRequest) -> tuple[Summary, bool]:
     return summary, stop.level > 0
 
 
-def stages_of(run: Run, workflows: Sequence[Workflow], ended: ExitStack) -> list[Stage]:
-    """The run's stages: that of its workflows, and ahead of it one that finds regions where photos have none.
+def _work(options: RunOptions, source: Source, folder: OutputFolder, stop: StopRequest) -> Summary:
+    """Goes through the run's stages on its servers, once, or once for each shard."""
+    names = workflow_names(options, source)
+    with open_workflows(options, names, folder.work) as workflows, ExitStack() as ended:
+        check_kinds(options, workflows)
+        aims = [workflow.aim for workflow in workflows]
+        form = form_of(folder.journal, options, source, aims)
+        folder.claim(workflows, options.seed)
+        begun = Run(options, source, folder, stop)
+        begun.tell(source.labels(aims))
+        if form:
+            summary = shard_by_shard(begun, workflows, form)
+        else:
+            for stage in stages_of(begun, workflows, ended):
+                stage.plan()
+                stage.work()
+                summary = stage.finish()
+        for host in workflows[0].hosts:
+            begun.tell(host.stays())
+    return summary
+
+
+def shard_by_shard(run: Run, workflows: Sequence[Workflow], form: Form) -> Summary:
+    """Goes through a run of many shards."""
+    sort = STAGES[workflows[0].graph.sink_class]
+    with ExitStack() as ended:
+        own, stages = partial(sort, run, workflows, None), partial(stages_of, run, workflows, ended)
+        Shards(run, workflows, form, own, stages).work()
+    if run.options.annotate == "auto" and any(run.folder.journals(".annotate")):
+        RegionsStage(run, [_annotate(run, workflows)]).conclude()
+    summary = sort(run, workflows).conclude()
+    if not run.stop.level:
+        settle(run.folder, run.options, run.fingerprint)
+    return summary
+
+
+def stages_of(
+    run: Run, workflows: Sequence[Workflow], ended: ExitStack, shard: OpenShard | None = None
+) -> list[Stage]:
+    """The run's stages, or a shard's: that of its workflows, and ahead of it one that finds regions where photos have none.
 
     Args:
         ended: closes what a stage opens for itself.
     """
-    own = STAGES[workflows[0].graph.sink_class](run, workflows)
+    own = STAGES[workflows[0].graph.sink_class](run, workflows, shard=shard)
     if not own.lacks_regions():
         return [own]
     try:
-        annotate = workflows[0].beside(ANNOTATE.name, run.options.licence_policy)
+        annotate = _annotate(run, workflows)
     except RunError as error:
         own.grounding = Unavailable(f"the annotate stage cannot run ({error})")
         return [own]
     say(f"finding regions first for photos that have none ({annotate.file.path.name})")
-    first = RegionsStage(run, [annotate])
+    first = RegionsStage(run, [annotate], shard=shard)
     ended.callback(first.journal.close)
     own.grounding = first
     return [first, own]
+
+
+def _annotate(run: Run, workflows: Sequence[Workflow]) -> Workflow:
+    """The workflow that finds regions.
+
+    Raises:
+        RunError: it does not fit a server, as a node or a model is missing, or a licence forbids it.
+    """
+    return workflows[0].beside(ANNOTATE.name, run.options.licence_policy)

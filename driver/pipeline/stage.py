@@ -9,19 +9,23 @@ from __future__ import annotations
 import json
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from typing import Any
 
 from comfy_nodes.core.services import budget
 
 from ..comfyui.answering import at_once
 from ..dataset.rows import RunFacts
+from ..dataset.shards import DatasetFacts
 from ..disk import Watermark
 from ..engine.harvest import Harvester
 from ..engine.local import run_pool
 from ..engine.pool import Pool
+from ..engine.portion import OnePortion, Portion, Supply
 from ..engine.work import Work
+from ..inputs.cutting import Shard
 from ..inputs.source import Source
 from ..journal import Journal
 from ..monitor.listeners import Reporter, Reporters
@@ -37,7 +41,18 @@ from .claimed import AsClaimed
 from .facts import run_facts
 from .folder import OutputFolder
 from .plan import planned
+from .shard import OpenShard, Unwanted
 from .workflow import Workflow
+
+
+@dataclass(frozen=True)
+class Left:
+    """What is written of a shard."""
+
+    dataset: DatasetFacts | None = None
+    """What lies in its folders; None where the run makes no rows."""
+    statistics: str = ""
+    """The figures of its rows, JSON."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +63,39 @@ class Run:
     source: Source
     folder: OutputFolder
     stop: StopRequest
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The input's, as it is when somebody first asks."""
+        return self.source.fingerprint()
+
+    def edit(
+        self, workflow: Workflow, supply: Supply, harvester: Harvester, reporter: Reporter, run_id: str
+    ) -> None:
+        """Puts samples through a workflow until no more can come, or the user stops.
+
+        Args:
+            harvester: of the workflow's sink.
+            run_id: what servers and ledgers know it by.
+
+        Raises:
+            RunError: no server comes back, the disk is full, or nothing ever succeeds.
+        """
+        options = self.options
+        work = Work(
+            workflow.graph.booked(run_id, options.budget_usd),
+            workflow.agreement.object_info,
+            self.source,
+            workflow.aim.seconds,
+            options.seed,
+            options.samples_per_prompt,
+            options.recycle,
+            workflow.check,
+        )
+        watermark = Watermark([self.folder.path.resolve()], int(options.min_free_gb * 1e9))
+        stage, servers = work.stage(harvester), len(workflow.hosts)
+        pool = Pool(supply, stage, reporter, self.stop, servers, options.attempts, watermark)
+        run_pool(pool, list(workflow.hosts), work)
 
     def tell(self, line: str) -> None:
         """Says a line outside of the work, if it is one."""
@@ -67,11 +115,18 @@ class Stage(ABC):
     """At least one; several are of one task each, on the same servers."""
     grounding: Grounding | None = None
     """What an earlier stage found in photos without a region."""
+    shard: OpenShard | None = None
+    """What of a run of many shards it is for."""
 
     @cached_property
     def journal(self) -> Journal:
-        """How far its samples came: the run's."""
-        return self.run.folder.journal
+        """How far its samples came: the run's, or the shard's."""
+        return self.shard.journal if self.shard else self.run.folder.journal
+
+    @property
+    def cut(self) -> Shard | None:
+        """What of the input it is for; None for all."""
+        return self.shard.cut if self.shard else None
 
     @property
     @abstractmethod
@@ -91,63 +146,79 @@ class Stage(ABC):
     @cached_property
     def basis(self) -> str:
         """What decides which samples it has; "" where nobody will ask."""
-        options = self.run.options
-        chosen = [
-            [[workflow.graph.task, workflow.words] for workflow in self.workflows],
-            options.regions,
-            options.annotate,
-            options.limit,
-            options.kinds,
-            options.kinds_per_region,
-            options.keep_stale,
-        ]
-        return json.dumps([self.run.source.fingerprint(), *chosen])
+        limit = self.run.options.limit
+        return json.dumps([self.run.fingerprint, *asked(self.run.options, self.workflows, limit)])
 
     @cached_property
     def due(self) -> bool:
         """Whether the input is to be gone through: it is another one, or what failed, regions too, is tried again."""
-        return self.run.options.retry_failed is not None or outdated(self.journal, self.run.source, self.basis)
+        if self.run.options.retry_failed is not None:
+            return True
+        if self.shard:
+            return self.shard.outdated or moved(self.journal, self.run.source)
+        return outdated(self.journal, self.run.source, self.basis)
 
     def lacks_regions(self) -> bool:
         """Whether it is to be planned from photos of which some have no region, so that these are to be found first."""
         if not self.due or self.run.options.annotate != "auto":
             return False
         needed = any(workflow.aim.task.regions for workflow in self.workflows)
-        return needed and next(self.run.source.unmarked(), None) is not None
+        return needed and next(self.run.source.unmarked(self.cut), None) is not None
 
-    def plan(self) -> None:
+    def plan(self, tell: Callable[[str], None] | None = None) -> None:
         """Takes down what it is to do, and lets failed samples wait again where the command line asks for it.
+
+        Args:
+            tell: says a line; None for outside of the work.
 
         Raises:
             RunError: the input as a whole cannot be used.
         """
-        options, journal = self.run.options, self.journal
+        options, journal, shard = self.run.options, self.journal, self.shard
         if self.due:
-            found = self.planned()
-            enrolled = journal.enrol(found, options.limit, self.run.source.same, options.keep_stale, whole=True)
-            # An input that was refused may be mended without any sign of it in what was planned from.
-            journal.set("plan", "" if journal.refused_inputs() else self.basis)
-            self.run.tell(enrolled.line())
-        if options.retry_failed is not None:
+            limit = shard.order.limit if shard else options.limit
+            found = self._while_wanted(self.planned())
+            enrolled = journal.enrol(
+                found, limit, self.run.source.same, options.keep_stale, whole=True, known_input=shard is not None
+            )
+            if shard:
+                shard.planned(enrolled.usable)
+            else:
+                # An input that was refused may be mended without any sign of it in what was planned from.
+                journal.set("plan", "" if journal.refused_inputs() else self.basis)
+            (tell or self.run.tell)(enrolled.line())
+        if options.retry_failed is not None and shard:
+            journal.retry_failed(options.retry_failed or None)
+        elif options.retry_failed is not None:
             self._retry(options.retry_failed)
+
+    def _while_wanted(self, planned: Iterator[Planned]) -> Iterator[Planned]:
+        """
+        Raises:
+            Unwanted: the user stopped a run of many shards, of which this one is not begun then.
+        """
+        for one in planned:
+            if self.shard and self.run.stop.level:
+                raise Unwanted
+            yield one
 
     def planned(self) -> Iterator[Planned]:
         """Its samples, as the command line asks for them.
 
         Raises:
             KeyboardInterrupt: the user stopped the run, so that an earlier stage may have left half of a grounding.
+            Unwanted: the same, of many shards.
         """
         if self.run.stop.level:
-            raise KeyboardInterrupt
-        return planned(self.run.options, self.run.source, self.workflows, self.grounding)
+            raise Unwanted if self.shard else KeyboardInterrupt
+        order = self.shard.order if self.shard else None
+        return planned(self.run.options, self.run.source, self.workflows, self.grounding, order)
 
     def _retry(self, error_class: str) -> None:
         """Lets failed samples wait again: those of one error type, or all where it is empty."""
         if self.journal.retry_failed(error_class or None) or not error_class:
             return
-        classes = {*self.journal.failure_types(), *self.journal.failure_types(skipped=True)}
-        known = ", ".join(sorted(classes)) or "none"
-        say(f"--retry-failed {error_class}: no sample has that class; there are: {known}")
+        say(no_such_class(error_class, {*self.journal.failure_types(), *self.journal.failure_types(skipped=True)}))
 
     def work(self) -> None:
         """Runs what waits through its workflow, one workflow after the other.
@@ -159,37 +230,37 @@ class Stage(ABC):
             self._work(workflow, [workflow.graph.task] if len(self.workflows) > 1 else None)
 
     def _work(self, workflow: Workflow, tasks: Sequence[str] | None) -> None:
-        options, run_id = self.run.options, self.journal.get("run_id") or ""
-        reporter = self._reporter(workflow.graph.task)
+        reporter, run_id = self._reporter(workflow.graph.task), self.journal.get("run_id") or ""
         begun = time.monotonic()
         try:
-            work = Work(
-                workflow.graph.booked(run_id, options.budget_usd),
-                workflow.agreement.object_info,
-                self.run.source,
-                workflow.aim.seconds,
-                AsClaimed(self.harvester, workflow.graph.api, workflow.agreement.ingredients),
-                options.seed,
-                options.samples_per_prompt,
-                options.recycle,
-                workflow.check,
-            )
-            watermark = Watermark([self.run.folder.path.resolve()], int(options.min_free_gb * 1e9))
-            servers = len(workflow.hosts)
-            pool = Pool(self.journal, work.stage, reporter, self.run.stop, servers, options.attempts, watermark, tasks)
-            run_pool(pool, list(workflow.hosts), work)
+            self.run.edit(workflow, OnePortion(self.portion(workflow, tasks)), self.harvester, reporter, run_id)
             if not self.journal.counts()["pending"]:
-                at_once([partial(host.leave, run_id) for host in workflow.hosts])
+                leave(workflow, run_id)
         finally:
             reporter.close()
             self.journal.add_edit_seconds(time.monotonic() - begun)
 
+    def portion(
+        self, workflow: Workflow, tasks: Sequence[str] | None = None, ended: Callable[[], None] = lambda: None
+    ) -> Portion:
+        """What waits for one of its workflows; arguments as of `Portion`."""
+        claimed = AsClaimed(self.harvester, workflow.graph.api, workflow.agreement.ingredients)
+        return Portion(self.journal, claimed, tasks, ended)
+
     def _reporter(self, task: str) -> Reporters:
-        """All who are told how the work goes."""
-        options, folder, counts = self.run.options, self.run.folder.path, self.journal.counts()
+        counts = self.journal.counts()
         over = counts["done"] + counts["failed"] + counts["skipped"]
-        total = over + counts["pending"]
-        shown = Progress(task, total, over, counts["failed"], counts["skipped"])
+        return self.reporter(task, over + counts["pending"], over, counts["failed"], counts["skipped"])
+
+    def reporter(self, task: str, total: int, over: int, failed: int = 0, skipped: int = 0) -> Reporters:
+        """All who are told how the work goes.
+
+        Args:
+            total: samples that are known of.
+            over: those with an end.
+        """
+        options, folder = self.run.options, self.run.folder.path
+        shown = Progress(task, total, over, failed, skipped)
         listeners: list[Reporter] = [shown, RunLog(folder)]
         if options.metrics_port:
             listeners.append(Metrics(options.metrics_port, total, over, {"output": folder}))
@@ -203,12 +274,60 @@ class Stage(ABC):
             RunError: the disk is full.
         """
 
+    @abstractmethod
+    def conclude(self) -> Summary:
+        """The same of a run of many shards, whose rows are written: leaves what goes over all of them.
+
+        Raises:
+            RunError: the disk is full, or what was written is damaged.
+        """
+
+    @abstractmethod
+    def write_shard(self) -> Left:
+        """Leaves the rows of a shard, where its records become some; what else they become, the end of the run leaves.
+
+        Raises:
+            RunError: the disk is full.
+        """
+
     def spent(self) -> budget.Spent:
         """What its calls to services came to. A stage that asks no service opens no ledger, and makes none."""
         asks = any(workflow.graph.profiles() for workflow in self.workflows)
         return budget.spent(self.journal.get("run_id") or "") if asks else budget.Spent()
 
 
+def no_such_class(error_class: str, classes: set[str]) -> str:
+    """What to say where nothing failed as what is tried again.
+
+    Args:
+        classes: those that there are.
+    """
+    return f"--retry-failed {error_class}: no sample has that class; there are: {', '.join(sorted(classes)) or 'none'}"
+
+
+def asked(options: RunOptions, workflows: Sequence[Workflow], limit: int | None) -> list[Any]:
+    """What of a command line decides which samples an input gives."""
+    return [
+        [[workflow.graph.task, workflow.words] for workflow in workflows],
+        options.regions,
+        options.annotate,
+        limit,
+        options.kinds,
+        options.kinds_per_region,
+        options.keep_stale,
+    ]
+
+
+def leave(workflow: Workflow, run_id: str) -> None:
+    """Has servers of others' delete what they have of a run, as nothing waits any more."""
+    at_once([partial(host.leave, run_id) for host in workflow.hosts])
+
+
 def outdated(journal: Journal, source: Source, basis: str) -> bool:
     """Whether the input is to be gone through: what the journal was planned from is not what there is now."""
-    return journal.get("plan") != basis or (source.names_files and journal.moved(source.stamp))
+    return journal.get("plan") != basis or moved(journal, source)
+
+
+def moved(journal: Journal, source: Source) -> bool:
+    """Whether a picture that the input names by its path is another one than when the journal was planned."""
+    return source.names_files and journal.moved(source.stamp)

@@ -1,7 +1,7 @@
 """A finished run's rows in figures: how many passed each verifier, per task, by score, and how verifiers agree.
 
-The report makes them in one pass over the stored rows, images left out. Memory grows with the names of tasks, verifiers
-and scores, not with rows.
+Made in one pass over the stored rows, images left out; of a run of many shards in a pass over each, kept beside its
+commit, and put together: the same figures. Memory grows with the names of tasks, verifiers and scores, not with rows.
 """
 
 from __future__ import annotations
@@ -14,10 +14,14 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..dataset.dataset import stored_rows
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+
+from ..dataset.commits import statistics_of
+from ..dataset.dataset import finished_parts, part_rows
+from ..dataset.parts import Part
 from ..dataset.shards import CONFIGS
 from .agreement import TwoByTwo
-from .scores import RowPlace, ScoreTally
+from .scores import RowPlace, ScoreTally, TallyRecord
 
 VERIFIERS = ("pixel", "verify", "judge", "witness", "filter")
 """The order in which edits meet verifiers; others follow by name."""
@@ -114,6 +118,30 @@ class Ranking:
     best: list[tuple[float, RowPlace]]
 
 
+class StatisticsRecord(BaseModel):
+    """The figures of a config of one part, as a file holds them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    scores: dict[str, TallyRecord]
+    reasons: dict[str, dict[str, int]]
+    words: tuple[tuple[_Words, int], ...]
+    """What was said, of how many rows."""
+
+
+_CONFIGS = TypeAdapter(dict[str, StatisticsRecord])
+
+
+def statistics_text(part: Part) -> str:
+    """The figures of a part's rows by config, as its file of statistics holds them; looks through the rows.
+
+    Raises:
+        ShardDamaged: they are damaged.
+    """
+    found = {config: RowStatistics.of_rows(part, config, every_name=True).record() for config in CONFIGS}
+    return _CONFIGS.dump_json(found, indent=None).decode() + "\n"
+
+
 @dataclass
 class RowStatistics:
     """All figures that follow from rows."""
@@ -123,6 +151,8 @@ class RowStatistics:
     """Some of the score names that are not looked at, as there are too many."""
     reasons: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     """Rows by verdict, `reject` or `unscored`, and reason without its figures."""
+    every_name: bool = False
+    """Whether no score and no reason is too many: of a part, as the first of the run are only known of the run."""
     _words: Counter[_Words] = field(default_factory=Counter)
 
     @classmethod
@@ -131,11 +161,59 @@ class RowStatistics:
         Raises:
             RunError: no finished dataset lies there, or it is damaged.
         """
-        found = cls()
-        for config in CONFIGS:
-            for number, row in enumerate(stored_rows(output, config, images=False)):
-                found.add(RowPlace(config, number), row.columns)
+        found = {config: cls() for config in CONFIGS}
+        for part in finished_parts(output):
+            records = _CONFIGS.validate_json(statistics_of(part)) if part.name else {}
+            for config, known in found.items():
+                rows = cls.of_rows(part, config) if not part.name else cls.of_record(records[config], config, part.name)
+                known.merge(rows)
+        whole = cls()
+        for known in found.values():  # as one pass meets them: all kept rows, then all others
+            whole.merge(known)
+        return whole
+
+    @classmethod
+    def of_rows(cls, part: Part, config: str, every_name: bool = False) -> RowStatistics:
+        """Of a part's rows in a config.
+
+        Raises:
+            ShardDamaged: they are damaged.
+        """
+        found = cls(every_name=every_name)
+        for number, row in enumerate(part_rows(part, config, images=False)):
+            found.add(RowPlace(config, number, part.name), row.columns)
         return found
+
+    @classmethod
+    def of_record(cls, record: StatisticsRecord, config: str, part: str) -> RowStatistics:
+        """
+        Args:
+            config, part: where the rows lie.
+        """
+        return cls(
+            scores={name: ScoreTally.of_record(one, config, part) for name, one in record.scores.items()},
+            reasons=defaultdict(Counter, {verdict: Counter(found) for verdict, found in record.reasons.items()}),
+            _words=Counter(dict(record.words)),
+        )
+
+    def record(self) -> StatisticsRecord:
+        return StatisticsRecord(
+            scores={name: tally.record() for name, tally in self.scores.items()},
+            reasons={verdict: dict(found) for verdict, found in self.reasons.items()},
+            words=tuple(self._words.items()),
+        )
+
+    def merge(self, other: RowStatistics) -> None:
+        """Takes in the figures of rows that follow those of this one."""
+        self._words.update(other._words)
+        for name, tally in other.scores.items():
+            if (known := self._tally(name)) is not None:
+                known.merge(tally)
+        for name in sorted(other.left_out):
+            self._leave_out(name)
+        for verdict, reasons in other.reasons.items():
+            for why, number in reasons.items():
+                self._count(verdict, why, number)
 
     def add(self, place: RowPlace, row: dict[str, Any]) -> None:
         """
@@ -147,18 +225,28 @@ class RowStatistics:
         vouched_by = tuple(row.get("vouched_by") or ())
         self._words[_Words(row["task"], is_try(row["key"]), verdict, said, vouched_by)] += 1
         for one in scores:
-            tally = self.scores.get(one["name"])
-            if tally is None:
-                if len(self.scores) >= MAX_SCORES:
-                    if len(self.left_out) < MAX_SCORES:
-                        self.left_out.add(one["name"])
-                    continue
-                tally = self.scores[one["name"]] = ScoreTally()
-            tally.add(one["value"], verdict == "keep", place)
+            if (tally := self._tally(one["name"])) is not None:
+                tally.add(one["value"], verdict == "keep", place)
         if verdict != "keep":
-            counted = self.reasons[verdict]
-            why = (row["reject_reason"] or "").partition(":")[0]
-            counted[why if why in counted or len(counted) < MAX_REASONS else OTHER_REASONS] += 1
+            self._count(verdict, (row["reject_reason"] or "").partition(":")[0], 1)
+
+    def _tally(self, name: str) -> ScoreTally | None:
+        """The tally of a score; None where there are too many."""
+        if name not in self.scores:
+            if len(self.scores) >= MAX_SCORES and not self.every_name:
+                self._leave_out(name)
+                return None
+            self.scores[name] = ScoreTally()
+        return self.scores[name]
+
+    def _leave_out(self, name: str) -> None:
+        if len(self.left_out) < MAX_SCORES:
+            self.left_out.add(name)
+
+    def _count(self, verdict: str, why: str, number: int) -> None:
+        counted = self.reasons[verdict]
+        known = why in counted or len(counted) < MAX_REASONS or self.every_name
+        counted[why if known else OTHER_REASONS] += number
 
     @property
     def edits(self) -> int:

@@ -5,20 +5,22 @@ from __future__ import annotations
 import json
 import shlex
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
-from ..dataset.dataset import chosen_rows, finished_facts
+from ..dataset.dataset import chosen_rows, finished_parts, part_facts
 from ..dataset.layouts.layout import layout_named
+from ..dataset.parts import Part
+from ..dataset.shards import CONFIGS
 from ..disk import write_text
 from ..home import ROOT
 from .figures import Ranking, RowStatistics, stage_table
 from .pictures import annotated, pair
-from .scores import ScoreTally
+from .scores import RowPlace, ScoreTally
 from .summary import Summary
 
 MAX_PAIRS = {"data": 60, "rejected": 30}
@@ -52,12 +54,8 @@ class Gallery:
         Raises:
             RunError: no finished dataset lies there, or it is damaged.
         """
-        configs = finished_facts(output).configs
         statistics = RowStatistics.of_dataset(output)
-        pairs = {
-            folder: [shown for _, shown in sorted(_pairs(output, folder, _spread(configs[folder].rows, most)).items())]
-            for folder, most in MAX_PAIRS.items()
-        }
+        pairs = {config: list(_pairs(output, places).values()) for config, places in _chosen(output).items()}
         ranking = statistics.ranking()
         return cls(pairs=pairs, statistics=statistics, ranked=_ranked(output, ranking) if ranking else {})
 
@@ -169,25 +167,44 @@ def write_card(output: Path, summary: Summary, environment: dict[str, Any]) -> N
     Raises:
         RunError: no finished dataset lies there.
     """
-    facts = finished_facts(output)
-    layout = layout_named(facts.layout)
+    found = finished_parts(output)
+    held = {config: _Held() for config in CONFIGS}
+    for part in found:
+        facts = part_facts(part)
+        layout = layout_named(facts.layout)
+        for config, of_part in facts.configs.items():
+            held[config].rows += of_part.rows
+            held[config].without += not of_part.rows
+            held[config].streams.update(shard.stream for shard in of_part.shards)
     plain = {"data": "default", "rejected": "rejected"}
     configs = [
         (config + suffix if number else plain[config], glob)
-        for config, held in facts.configs.items()
-        for number, (suffix, glob) in enumerate(layout.card(config, sorted({shard.stream for shard in held.shards})))
+        for config, one in held.items()
+        for number, (suffix, glob) in enumerate(layout.card(found[0].below(config), sorted(one.streams)))
     ]
     columns = layout.empty_features()
-    empty = [plain[config] for config, held in facts.configs.items() if not held.rows]
+    # A file without rows tells no columns, wherever among the others it lies.
+    told = [plain[config] for config, one in held.items() if one.without and columns]
     card = template_named("card.md").render(
         summary=summary,
         environment=environment,
         layout=layout.name,
+        lists="shards.json" if not found[0].name else "shards/",
         configs=configs,
-        features=json.dumps([{"config_name": name, "features": columns} for name in empty if columns]),
-        empty=empty,
+        features=json.dumps([{"config_name": name, "features": columns} for name in told]),
+        empty=[plain[config] for config, one in held.items() if not one.rows],
     )
     write_text(output / "README.md", card)
+
+
+@dataclass
+class _Held:
+    """What the parts of a dataset hold of a config."""
+
+    rows: int = 0
+    without: int = 0
+    """Parts without rows."""
+    streams: set[str] = field(default_factory=set)
 
 
 def template_named(name: str) -> jinja2.Template:
@@ -201,21 +218,43 @@ def _argument(text: str) -> str:
     return shlex.quote(f"./{text}" if text.startswith("-") else text)
 
 
-def _pairs(output: Path, config: str, chosen: set[int]) -> dict[int, dict[str, Any]]:
-    """Rows of a config by their place in it, with small pictures."""
-    rows = chosen_rows(output, config, chosen)
-    return {number: pair(row.columns, row.inputs, row.outputs[0]) for number, row in rows}
+def _chosen(output: Path) -> dict[str, list[RowPlace]]:
+    """The rows that are shown of each config."""
+    held: dict[str, list[tuple[Part, int]]] = {config: [] for config in MAX_PAIRS}
+    for part in finished_parts(output):
+        if part.here:
+            for config, facts in part_facts(part).configs.items():
+                held[config].append((part, facts.rows))
+    return {config: _places(config, held[config], most) for config, most in MAX_PAIRS.items()}
+
+
+def _places(config: str, held: Sequence[tuple[Part, int]], most: int) -> list[RowPlace]:
+    """Up to `most` places of a config, spread evenly over the rows of its parts."""
+    numbers = _spread(sum(rows for _, rows in held), most)
+    found, first = [], 0
+    for part, rows in held:
+        found += [RowPlace(config, at - first, part.name) for at in sorted(numbers) if first <= at < first + rows]
+        first += rows
+    return found
+
+
+def _pairs(output: Path, places: Iterable[RowPlace]) -> dict[RowPlace, dict[str, Any]]:
+    """Rows with small pictures, in the order of their places in each part. Other parts are not read."""
+    numbers: dict[tuple[str, str], set[int]] = {}
+    for place in places:
+        numbers.setdefault((place.part, place.config), set()).add(place.number)
+    return {
+        RowPlace(config, number, part): pair(row.columns, row.inputs, row.outputs[0])
+        for (part, config), wanted in numbers.items()
+        for number, row in chosen_rows(Part(output, part), config, wanted)
+    }
 
 
 def _ranked(output: Path, ranking: Ranking) -> dict[str, list[dict[str, Any]]]:
     ends = {"worst": ranking.worst, "best": ranking.best}
-    places = {place for end in ends.values() for _, place in end}
-    found = {
-        config: _pairs(output, config, {place.number for place in places if place.config == config})
-        for config in {place.config for place in places}
-    }
+    found = _pairs(output, {place for end in ends.values() for _, place in end if Part(output, place.part).here})
     return {
-        name: [found[place.config][place.number] | {"ranked_value": value} for value, place in end]
+        name: [found[place] | {"ranked_value": value} for value, place in end if place in found]
         for name, end in ends.items()
     }
 

@@ -22,6 +22,7 @@ from PIL import Image, ImageOps
 from comfy_nodes.core.records import EditRecord, SavedFile, Score
 from comfy_nodes.core.regions.annotation import Annotation
 from driver.dataset.dataset import write_dataset
+from driver.dataset.parts import Part
 from driver.dataset.rows import RunFacts
 from driver.dataset.spool import Spool
 from driver.journal import Journal
@@ -61,7 +62,7 @@ def run(tmp_path: Path) -> Path:
             source_id="cup.jpg", source_path="cup.jpg", source_sha256="f" * 64, seed=1, width=300, height=200, **saved,
         )  # fmt: skip
         journal.done(key, [JournalRow(key, verdict, record.model_dump_json())], 0.1)
-    write_dataset(journal, spool, tmp_path, tmp_path / ".work", RunFacts("remove", "a" * 64, "b" * 64, "full"))
+    write_dataset(journal, spool, Part(tmp_path), RunFacts("remove", "a" * 64, "b" * 64, "full"))
     journal.close()
     return tmp_path
 

@@ -23,6 +23,7 @@ from driver.dataset.spool import Spool
 from driver.engine.harvest import EditHarvester
 from driver.engine.local import run_pool
 from driver.engine.pool import Pool
+from driver.engine.portion import OnePortion, Portion
 from driver.engine.work import Work
 from driver.graph.bound import BatchGraph
 from driver.inputs.source import Source
@@ -65,17 +66,18 @@ def sample(key: str, instruction: str = "") -> Sample:
     )
 
 
-def pool_of(journal: Journal, servers: int) -> tuple[Pool, Told]:
+def pool_of(journal: Journal, spool: Spool, servers: int) -> tuple[Pool, Told]:
     """What servers of a run share."""
     told = Told()
     journal.set("run_id", "0" * 32)
-    return Pool(journal, "edit", told, StopRequest(), servers, 1, lambda: ""), told
+    supply = OnePortion(Portion(journal, EditHarvester(spool)))
+    return Pool(supply, "edit", told, StopRequest(), servers, 1, lambda: ""), told
 
 
-def work_of(spool: Spool, pack: int = 1) -> Work:
+def work_of(pack: int = 1) -> Work:
     """What each of them does."""
     photos = cast(Source, Photos())
-    return Work(graph(), NODES, photos, frozenset(), EditHarvester(spool), 0, pack, 10**6, lambda _server: ())
+    return Work(graph(), NODES, photos, frozenset(), 0, pack, 10**6, lambda _server: ())
 
 
 @contextmanager
@@ -129,6 +131,8 @@ class Told:
     failures: dict[str, SampleFailure] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
 
+    def planned(self, samples: int, ended: int) -> None: ...
+
     def finished(self, server: str, sample: Sample, verdicts: list[str], seconds: float | None) -> None:
         self.finished_keys.append(sample.key)
 
@@ -163,6 +167,6 @@ def run(urls: Sequence[str], samples: list[Sample], journal: Journal, spool: Spo
     """
     journal.enrol(samples, None)
     hosts: list[Host] = [ForeignServer(ComfyServer(url)) for url in urls]
-    pool, told = pool_of(journal, len(hosts))
-    run_pool(pool, hosts, work_of(spool, pack))
+    pool, told = pool_of(journal, spool, len(hosts))
+    run_pool(pool, hosts, work_of(pack))
     return told

@@ -22,7 +22,6 @@ from driver.comfyui.hosts import ForeignServer
 from driver.dataset.spool import Spool
 from driver.engine import health, worker
 from driver.engine.prompts import Flight, Posted
-from driver.engine.queue import Item
 from driver.engine.worker import Worker
 from driver.errors import RunError
 from driver.journal import Journal
@@ -296,19 +295,20 @@ def test_of_two_finishers_the_pictures_are_the_records(journal: Journal, spool: 
     """Two servers bring the same sample at the same moment, 50 times: not once are they mixed."""
     keys = [f"k{number}" for number in range(50)]
     journal.enrol([double.sample(key) for key in keys], None)
-    pool, told = double.pool_of(journal, 2)
+    pool, told = double.pool_of(journal, spool, 2)
+    items = pool.take("a", lambda _first: len(keys))
 
     def finisher(url: str) -> Worker:
-        return Worker(ForeignServer(ComfyServer(url)), pool, double.work_of(spool), 1.0)
+        return Worker(ForeignServer(ComfyServer(url)), pool, double.work_of(), 1.0)
 
     with serving(tmp_path / "a", painting(100)) as a, serving(tmp_path / "b", painting(200)) as b:
         finishers = [finisher(a), finisher(b)]
         together = threading.Barrier(2)
 
         def bring(one: Worker) -> None:
-            for key in keys:
-                posted = Posted(Item(double.sample(key)), f"editpairs/r/{key}-0", 0)
-                flight = Flight(f"{key}-{id(one)}", [posted], {0: posted})
+            for item in items:
+                posted = Posted(item, f"editpairs/r/{item.sample.key}-0", 0)
+                flight = Flight(f"{item.sample.key}-{id(one)}", [posted], {0: posted})
                 together.wait(20)
                 one._landing.collect(flight, 0)
 

@@ -79,13 +79,16 @@ def test_photos_get_their_regions_and_edits_read_them(driver: Driver, models: Pa
     assert refused | {row["source_id"] for row in helpers.rows(edited)} == {item["path"] for item in items}
 
 
-def test_bare_photos_are_annotated_first_and_once(driver: Driver, models: Path, bare: Path, tmp_path: Path) -> None:
-    output = tmp_path / "out"
-    first = driver.run("--input", bare, "--output", output, expect=None)
+@pytest.mark.parametrize("size", [1000, 2])
+def test_bare_photos_are_annotated_first_and_once(
+    size: int, driver: Driver, models: Path, bare: Path, tmp_path: Path
+) -> None:
+    output, shards = tmp_path / "out", ("--shard-size", size)
+    first = driver.run("--input", bare, "--output", output, *shards, expect=None)
     assert "finding regions first for photos that have none" in first.stderr
     written = (output / "annotation.jsonl").read_text()
-    assert len(written.splitlines()) == 3
-    again = driver.run("--input", bare, "--output", output, expect=None)
+    assert [json.loads(line)["path"] for line in written.splitlines()] == [f"photo00{n}.png" for n in range(3)]
+    again = driver.run("--input", bare, "--output", output, *shards, expect=None)
     assert "annotate: 3/3" not in again.stderr, "nothing is annotated twice"
     assert (output / "annotation.jsonl").read_text() == written
 

@@ -13,7 +13,8 @@ import torch
 pytest.importorskip("comfy.model_management", reason="needs ComfyUI's source: COMFYUI_PATH, or python install.py")
 
 from comfy_nodes.models.checkpoints import CheckpointError
-from comfy_nodes.models.clip_text import BATCH, KEPT_VOCABULARIES, ClipText
+from comfy_nodes.models.clip_text import BATCH, ClipText
+from comfy_nodes.models.detections import KEPT_VOCABULARIES
 from driver.comfyui.own import find_comfyui
 from tests.models import openai_clip, tiny
 

@@ -15,12 +15,12 @@ from comfy import model_management
 from transformers import GroundingDinoProcessor, Owlv2Processor
 
 from comfy_nodes.models.checkpoints import CheckpointError
-from comfy_nodes.models.detections import Candidates, Grounder, Selection
+from comfy_nodes.models.detections import BoxRules, Candidates, Grounder
 from comfy_nodes.models.grounders import GroundingDino, Owlv2, load_grounder
 from tests.models import tiny
 
 NAMES = ["cat", "a red bus", "dog"]
-EVERYTHING = Selection(score=0.0, overlap=1.0, limit=1000)
+EVERYTHING = BoxRules(score=0.0, overlap=1.0, limit=1000)
 
 
 def photo(height: int, width: int, seed: int = 0) -> np.ndarray:

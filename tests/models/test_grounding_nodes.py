@@ -18,7 +18,7 @@ pytest.importorskip("comfy.model_management", reason="needs ComfyUI's source: CO
 import folder_paths
 
 from comfy_nodes.models import folders
-from comfy_nodes.models.detections import Candidates, Grounder, Selection, select
+from comfy_nodes.models.detections import BoxRules, Candidates, Grounder, select
 from comfy_nodes.nodes.converting import BBoxToBoxes, BoxesToBBox, BoxesToSegs, SegsToBoxes
 from comfy_nodes.nodes.drawing import DrawRegions
 from comfy_nodes.nodes.grounding import DetectObjects, LoadGrounder, LoadYoloWorld
@@ -123,9 +123,7 @@ def test_selection() -> None:
     found = Candidates(boxes, torch.tensor([0.9, 0.8, 0.7, 0.6, 0.5]), torch.tensor([0, 1, 1, 0, 0]))
 
     def labels(**rules: Any) -> list[tuple[str, float]]:
-        return [
-            (one.label, round(one.score, 2)) for one in select(found, ["a", "b"], WIDTH, HEIGHT, Selection(**rules))
-        ]
+        return [(one.label, round(one.score, 2)) for one in select(found, ["a", "b"], WIDTH, HEIGHT, BoxRules(**rules))]
 
     assert labels() == [("a", 0.9), ("b", 0.8), ("b", 0.7), ("a", 0.6)]
     assert labels(per_class=False) == [("a", 0.9), ("b", 0.7), ("a", 0.6)]
@@ -135,9 +133,9 @@ def test_selection() -> None:
     assert labels(order="size") == [("b", 0.7), ("a", 0.9), ("b", 0.8), ("a", 0.6)]
     assert labels(order="left to right", limit=3) == [("a", 0.9), ("b", 0.8), ("b", 0.7)]
     assert labels(min_area=0.3) == [("b", 0.7)] and labels(max_area=0.02) == [("a", 0.6)]
-    assert select(found, ["a", "b"], WIDTH, HEIGHT, Selection())[-1].box == (0.0, 70.0, 10.0, 80.0)
+    assert select(found, ["a", "b"], WIDTH, HEIGHT, BoxRules())[-1].box == (0.0, 70.0, 10.0, 80.0)
     none = Candidates(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.long))
-    assert select(none, ["a"], WIDTH, HEIGHT, Selection()) == []
+    assert select(none, ["a"], WIDTH, HEIGHT, BoxRules()) == []
 
 
 def test_names_far_down_a_long_vocabulary_suppress_each_other_all_the_same() -> None:
@@ -145,7 +143,7 @@ def test_names_far_down_a_long_vocabulary_suppress_each_other_all_the_same() -> 
     boxes = torch.tensor([[100.0, 100.0, 102.0, 102.0], [101.0, 100.0, 103.0, 102.0], [104.0, 100.0, 106.0, 102.0]])
     found = Candidates(boxes, torch.tensor([0.9, 0.8, 0.7]), torch.tensor([999, 999, 999]))
     names = [str(number) for number in range(1000)]
-    assert [len(select(found, names, 200, 200, Selection(overlap=limit))) for limit in (0.32, 0.34)] == [2, 3]
+    assert [len(select(found, names, 200, 200, BoxRules(overlap=limit))) for limit in (0.32, 0.34)] == [2, 3]
 
 
 def test_wrong_widgets_are_one_line() -> None:

@@ -24,14 +24,14 @@ from comfy_nodes.imaging.opencv import MissingLibrary
 from comfy_nodes.models import sam2_models
 from comfy_nodes.models.checkpoints import CheckpointError
 from comfy_nodes.models.managed import OutOfMemory, size_of
-from comfy_nodes.models.queries import Prompt
+from comfy_nodes.models.queries import MaskPrompt
 from tests.models import tiny_sam2
 
 PROMPTS = [
-    Prompt((10, 10, 60, 50)),
-    Prompt((5, 20, 30, 70)),
-    Prompt((40, 30, 110, 75), ((60.0, 50.0, True), (45.0, 70.0, False))),
-    Prompt(points=((80.0, 20.0, True),)),
+    MaskPrompt((10, 10, 60, 50)),
+    MaskPrompt((5, 20, 30, 70)),
+    MaskPrompt((40, 30, 110, 75), ((60.0, 50.0, True), (45.0, 70.0, False))),
+    MaskPrompt(points=((80.0, 20.0, True),)),
 ]
 
 
@@ -139,7 +139,7 @@ def test_boxes_go_through_the_decoder_together(
     for step in ("encode", "decode"):
         real = getattr(segmenter._network, step)
         monkeypatch.setattr(segmenter._network, step, lambda *a, s=step, r=real: calls.append(s) or r(*a))
-    many = [Prompt((x, x, x + 20, x + 20)) for x in range(0, 50, 2)]
+    many = [MaskPrompt((x, x, x + 20, x + 20)) for x in range(0, 50, 2)]
     assert segmenter.segment(photo, many).masks.shape == (25, 80, 120)
     assert calls == ["encode", "decode"]
     assert segmenter.segment(photo, []).masks.shape == (0, 80, 120)
@@ -281,5 +281,5 @@ def test_masks_of_many_boxes_are_scaled_up_a_few_at_a_time(
     monkeypatch.setattr(
         sam2_models.functional, "interpolate", lambda x, *a, **k: sizes.append(len(x)) or real(x, *a, **k)
     )
-    segmenter.segment(photo, [Prompt((1, 1, 60, 60))] * 20)
+    segmenter.segment(photo, [MaskPrompt((1, 1, 60, 60))] * 20)
     assert max(sizes) == sam2_models.MASKS_AT_ONCE

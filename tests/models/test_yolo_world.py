@@ -23,7 +23,7 @@ from comfy_nodes.imaging.opencv import MissingLibrary
 from comfy_nodes.models import yolo_architecture, yolo_world
 from comfy_nodes.models.checkpoints import Checkpoint, CheckpointError, PickledRecord, read
 from comfy_nodes.models.clip_text import ClipText
-from comfy_nodes.models.detections import Selection
+from comfy_nodes.models.detections import BoxRules
 from comfy_nodes.models.yolo_world import YoloWorld, letterbox
 from comfy_nodes.wires.box_formats import Detection
 from tests.models import tiny
@@ -88,16 +88,16 @@ def test_equals_ultralytics_own_predictor(
     theirs = library.predict(
         image[..., ::-1], imgsz=320, conf=0.01, iou=overlap, agnostic_nms=not per_class, max_det=1000, verbose=False
     )
-    ours = detector.detect([image], NAMES, Selection(0.01, overlap, per_class, 1000))
+    ours = detector.detect([image], NAMES, BoxRules(0.01, overlap, per_class, 1000))
     assert_same(ours[0], as_detections(theirs[0]))
-    swapped = detector.detect([image[..., ::-1]], NAMES, Selection(0.01, overlap, per_class, 1000))
+    swapped = detector.detect([image[..., ::-1]], NAMES, BoxRules(0.01, overlap, per_class, 1000))
     assert min(size) == 1 or swapped != ours
 
 
 def test_a_batch_equals_its_photos_one_by_one(detector: YoloWorld) -> None:
     photos = [photo(*size) for size in SIZES]
-    together = detector.detect(photos, NAMES, Selection(0.01))
-    assert together == [detector.detect([one], NAMES, Selection(0.01))[0] for one in photos]
+    together = detector.detect(photos, NAMES, BoxRules(0.01))
+    assert together == [detector.detect([one], NAMES, BoxRules(0.01))[0] for one in photos]
     assert all(0 <= x1 < x2 <= one.shape[1] and 0 <= y1 < y2 <= one.shape[0]
                for one, found in zip(photos, together, strict=True) for x1, y1, x2, y2 in (box.box for box in found))  # fmt: skip
 
@@ -119,7 +119,7 @@ def test_safetensors_equal_the_pickle(tmp_path: Path, text: ClipText, version: i
     scales = None if recipe else {"n": [0.33, 0.25, 1024]}
     pickled = tiny.yolo_world(tmp_path / "w.pt", scales, version)
     plain = tiny.as_safetensors(pickled, tmp_path / "w.safetensors", recipe)
-    image, selection = photo(60, 90), Selection(0.01)
+    image, selection = photo(60, 90), BoxRules(0.01)
     found = [YoloWorld(read(file), text, 128).detect([image], NAMES, selection)[0] for file in (pickled, plain)]
     assert found[0] == found[1] and found[0]
 
@@ -144,7 +144,7 @@ def test_every_published_size_is_recognised_by_its_shapes() -> None:
 
 def test_a_thousand_names_and_names_with_commas(detector: YoloWorld) -> None:
     names = ["pot, black", *(f"thing number {number}" for number in range(999))]
-    found = detector.detect([photo(64, 64)], names, Selection(0.0, limit=1000))[0]
+    found = detector.detect([photo(64, 64)], names, BoxRules(0.0, limit=1000))[0]
     assert len(found) > 10 and len({one.label for one in found}) > 5
     assert {one.label for one in found} <= set(names)
     with pytest.raises(ValueError, match="vocabulary is empty"):
@@ -153,21 +153,21 @@ def test_a_thousand_names_and_names_with_commas(detector: YoloWorld) -> None:
 
 def test_vocabularies_take_turns_without_traces(detector: YoloWorld) -> None:
     image = photo(64, 64)
-    first = detector.detect([image], NAMES, Selection(0.01))
-    one = detector.detect([image], ["cat"], Selection(0.01))
+    first = detector.detect([image], NAMES, BoxRules(0.01))
+    one = detector.detect([image], ["cat"], BoxRules(0.01))
     assert {found.label for found in one[0]} == {"cat"}
-    assert detector.detect([image], NAMES, Selection(0.01)) == first
+    assert detector.detect([image], NAMES, BoxRules(0.01)) == first
 
 
 def test_models_are_counted_freed_and_come_back(detector: YoloWorld) -> None:
     image = photo(64, 64)
-    before = detector.detect([image], NAMES, Selection(0.01))
+    before = detector.detect([image], NAMES, BoxRules(0.01))
     held = sum(model.loaded_size() for model in model_management.loaded_models())
     assert detector.patcher in model_management.loaded_models()
     assert held >= detector.patcher.model_size() > 2_000_000
     model_management.unload_all_models()
     assert model_management.loaded_models() == [] and detector.patcher.loaded_size() == 0
-    assert detector.detect([image], NAMES, Selection(0.01)) == before
+    assert detector.detect([image], NAMES, BoxRules(0.01)) == before
 
 
 def test_a_cancel_ends_it_within_one_photo(detector: YoloWorld) -> None:
@@ -209,7 +209,7 @@ def test_nothing_goes_to_the_network(
     monkeypatch.delenv("YOLO_AUTOINSTALL", raising=False)
     gone = {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] == "ultralytics"}
     try:
-        found = YoloWorld(read(yolo_file), ClipText(clip_folder), 64).detect([photo(64, 64)], NAMES, Selection(0.01))
+        found = YoloWorld(read(yolo_file), ClipText(clip_folder), 64).detect([photo(64, 64)], NAMES, BoxRules(0.01))
         settings = sys.modules["ultralytics.utils"]
         assert settings.ONLINE is False and settings.AUTOINSTALL is False
     finally:

@@ -17,10 +17,13 @@ from PIL import Image
 from comfy_nodes.core.records import EditRecord
 from comfy_nodes.core.regions.annotation import Annotation, Region
 from comfy_nodes.core.regions.rle import Rle
-from driver.dataset.dataset import write_dataset
+from driver.dataset.commits import Commit, Cut, write_commit
+from driver.dataset.dataset import read_facts, write_dataset
+from driver.dataset.parts import Part
 from driver.dataset.rows import RunFacts
 from driver.dataset.spool import Spool
 from driver.journal import Journal
+from driver.report.figures import statistics_text
 from driver.report.page import Gallery, write_card, write_report
 from driver.report.summary import Summary
 from driver.samples import Sample
@@ -146,6 +149,12 @@ class Run:
     spool: Spool
     sample_of: Callable[..., Any]
     _filed: Callable[..., Any]
+    name: str = ""
+    """Which shard it is; empty in a run of one."""
+
+    @property
+    def part(self) -> Part:
+        return Part(self.output, self.name)
 
     def filed(self, key: str, verdict: str = "keep", **fields: Any) -> Any:
         """A record whose images' hashes are those of what lies in the spool under its key."""
@@ -166,8 +175,14 @@ class Run:
                 self.spool.put(key, role, 0, self.png(key, role, side))
             self.journal.done(key, [self.filed(key, verdict, **fields)], 0.1)
 
-    def finish(self) -> None:
-        write_dataset(self.journal, self.spool, self.output, self.output / ".work", FACTS)
+    def finish(self, layout: str = "hf") -> None:
+        write_dataset(self.journal, self.spool, self.part, FACTS, layout)
+
+    def commit(self, layout: str = "hf", whole: bool = True) -> Commit:
+        """Writes a shard, and that it is whole."""
+        self.finish(layout)
+        cut = Cut(items=3, first=f"{self.name}.jpg", plan="p" * 64, whole=whole)
+        return write_commit(self.part, self.journal, cut, read_facts(self.part), statistics_text(self.part))
 
     def report(
         self,
@@ -184,7 +199,7 @@ class Run:
         return [row for path in self.shards(config) for row in pq.read_table(path).to_pylist()]
 
     def shards(self, config: str = "data") -> list[Path]:
-        return sorted((self.output / config).iterdir())
+        return sorted(self.part.config(config).iterdir())
 
     def keys(self, config: str = "data") -> list[str]:
         return [row["key"] for row in self.rows(config)]
@@ -203,3 +218,19 @@ class Run:
 @pytest.fixture
 def run(tmp_path: Path, journal: Journal, sample_of: Callable[..., Sample], filed: Callable[..., Filed]) -> Run:
     return Run(tmp_path, journal, Spool(tmp_path / ".work" / "spool"), sample_of, filed)
+
+
+@pytest.fixture
+def shard(tmp_path: Path, sample_of: Callable[..., Sample], filed: Callable[..., Filed]) -> Iterator[Callable[..., Run]]:
+    """A function that opens a shard of a run of many, by its number."""
+    opened: list[Journal] = []
+
+    def make(index: int, output: Path = tmp_path / "many") -> Run:
+        part = Part.of_shard(output, index)
+        part.journal.parent.mkdir(parents=True, exist_ok=True)
+        opened.append(Journal(part.journal))
+        return Run(output, opened[-1], Spool(part.work / "spool"), sample_of, filed, part.name)
+
+    yield make
+    for journal in opened:
+        journal.close()

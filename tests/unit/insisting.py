@@ -26,9 +26,9 @@ class Insisting:
     async def ask(self, questions: Sequence[Question]) -> list[Answer | Failure]:
         return local_replies.answers(questions, self._say, self.model)
 
-    def _say(self, asked: Sequence[local_replies.Conversation]) -> list[local_replies.Reply | Failure]:
+    def _say(self, asked: Sequence[local_replies.Conversation]) -> list[local_replies.Utterance | Failure]:
         self.heard += [one.turns[-1].text for one in asked]
-        return [local_replies.Reply(self._reply(one), self._finished, Usage()) for one in asked]
+        return [local_replies.Utterance(self._reply(one), self._finished, Usage()) for one in asked]
 
     def _reply(self, asked: local_replies.Conversation) -> str:
         if isinstance(self._words, str):

@@ -611,7 +611,9 @@ class TestRefusing:
         info["CLIPTextEncode"]["input"]["required"]["text"] = ["STRING", {"multiline": True, "dynamicPrompts": True}]
         drawn = kontext()
         drawn.nodes[3]["widgets_values"] = ["Make it {winter|spring}."]
-        with pytest.raises(RunError, match=r"#4: its words 'Make it \{winter\|spring\}\.' have alternatives.*leave one"):
+        with pytest.raises(
+            RunError, match=r"#4: its words 'Make it \{winter\|spring\}\.' have alternatives.*leave one"
+        ):
             adopted(drawn.ui, info)
         drawn.nodes[3]["widgets_values"], drawn.nodes[4]["widgets_values"] = ["Make it {winter}."], ["{dim|blurry}"]
         api, by_class, _ = adopted(drawn.ui, info)

@@ -17,6 +17,7 @@ from comfy_nodes.core.verdicts.verdicts import Judge
 from driver.dataset import dataset
 from driver.dataset.dataset import COMMIT, read_facts, restore, unfinished
 from driver.dataset.layouts.hf import HfLayout
+from driver.dataset.parts import Part
 from driver.dataset.rows import RunFacts
 from driver.errors import RunError
 
@@ -184,7 +185,6 @@ class TestBeingKilled:
     def test_at_any_rename_the_old_dataset_or_the_new_one_is_there(
         self, opened: bool, run: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        work = run.output / ".work"
         seen = set()
         run.add("a", "b")
         run.add("r", verdict="reject")
@@ -196,16 +196,16 @@ class TestBeingKilled:
             run.add(f"c{step}")
             if not self.kill_at(monkeypatch, run, step):
                 break
-            new = unfinished(work)
+            new = unfinished(Part(run.output))
             seen.add(new)
-            facts = read_facts(run.output)
+            facts = read_facts(Part(run.output))
             if facts is not None:
                 for config, held in facts.configs.items():
                     assert len(run.keys(config)) == held.rows, "the list speaks of other files than lie there"
             if opened:
-                restore(run.output, work)
-                assert not unfinished(work)
-                assert read_facts(run.output) is not None
+                restore(Part(run.output))
+                assert not unfinished(Part(run.output))
+                assert read_facts(Part(run.output)) is not None
                 found = run.keys(), run.keys("rejected")
                 assert (found == old) is not new, "what lies there is neither the old dataset nor the new one"
             run.finish()
@@ -232,7 +232,7 @@ class TestBeingKilled:
             patched.setattr(Path, "rename", rename)
             run.finish()
         assert sorted(run.keys()) == ["a", "b"]
-        assert not unfinished(run.output / ".work")
+        assert not unfinished(Part(run.output))
 
     def test_a_full_disk_leaves_the_old_dataset_and_takes_no_room(
         self, run: Any, monkeypatch: pytest.MonkeyPatch
@@ -285,7 +285,7 @@ class TestSplitting:
         run.add("k")
         run.finish()
         again(run, "k")
-        facts = read_facts(run.output)
+        facts = read_facts(Part(run.output))
         assert facts is not None
         return int(facts.configs["data"].size)
 

@@ -15,8 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from driver.dataset.dataset import FACTS, Written, chosen_rows, read_facts, stored_row, stored_rows, write_dataset
+from driver.dataset.dataset import Written, chosen_rows, read_facts, stored_row, stored_rows, write_dataset
 from driver.dataset.layouts.hf import HfLayout
+from driver.dataset.parts import FACTS, Part
 from driver.dataset.rows import IMAGE_COLUMNS, PLAIN, RunFacts
 from driver.errors import RunError
 from driver.pipeline.folder import OutputFolder
@@ -27,7 +28,7 @@ KEYS = ["a", "b", "c", "d"]
 
 
 def finish(run: Any, layout: str) -> Written:
-    return write_dataset(run.journal, run.spool, run.output, run.output / ".work", RUN_FACTS, layout)
+    return write_dataset(run.journal, run.spool, Part(run.output), RUN_FACTS, layout)
 
 
 def waiting(run: Any) -> list[str]:
@@ -164,15 +165,15 @@ def test_a_row_is_found_by_its_key_whatever_the_pictures_of_others_are(layout: s
     run.add("r", verdict="reject")
     finish(run, layout)
     rows = {row.columns["key"]: row for config in ("data", "rejected") for row in stored_rows(run.output, config)}
-    assert {key: stored_row(run.output, key) for key in (*KEYS, "r", "nobody")} == {**rows, "nobody": None}
+    assert {key: stored_row(Part(run.output), key) for key in (*KEYS, "r", "nobody")} == {**rows, "nobody": None}
     for key in ("a", "c", "d"):
         flip_a_picture(run, key, "input", unnoticed=True)
         flip_a_picture(run, key, "output", unnoticed=True)
-    assert stored_row(run.output, "b") == rows["b"]
-    assert stored_row(run.output, "r") == rows["r"]
-    assert dict(chosen_rows(run.output, "data", {1})) == {1: rows["b"]}
+    assert stored_row(Part(run.output), "b") == rows["b"]
+    assert stored_row(Part(run.output), "r") == rows["r"]
+    assert dict(chosen_rows(Part(run.output), "data", {1})) == {1: rows["b"]}
     with pytest.raises(RunError, match="a picture of row c is no whole PNG"):
-        stored_row(run.output, "c")
+        stored_row(Part(run.output), "c")
 
 
 def test_a_key_is_looked_for_in_the_one_column_and_its_row_group_alone_is_read(
@@ -189,7 +190,7 @@ def test_a_key_is_looked_for_in_the_one_column_and_its_row_group_alone_is_read(
 
     monkeypatch.setattr(pq.ParquetFile, "read_row_group", counted)
     monkeypatch.setattr(pq.ParquetFile, "read", None)
-    assert stored_row(run.output, "c") is not None
+    assert stored_row(Part(run.output), "c") is not None
     assert read == [(0, {"key"}), (1, {"key"}), (2, {"key"}), (2, {*PLAIN.names}), (2, {*IMAGE_COLUMNS})]
 
 
@@ -219,9 +220,9 @@ def test_a_byte_changed_anywhere_is_one_line_at_most(layout: str, run: Any) -> N
             with contextlib.suppress(RunError):
                 list(stored_rows(run.output, "data"))
             with contextlib.suppress(RunError):
-                list(chosen_rows(run.output, "data", {0, 1}))
+                list(chosen_rows(Part(run.output), "data", {0, 1}))
             with contextlib.suppress(RunError):
-                stored_row(run.output, "b")
+                stored_row(Part(run.output), "b")
         path.write_bytes(whole)
         os.utime(path, ns=(stat.st_mtime_ns, stat.st_mtime_ns))
     assert finish(run, layout) == Written()
@@ -282,7 +283,7 @@ def test_a_list_of_a_version_without_seals_is_read(run: Any) -> None:
         for shard in config["shards"]:
             shard.pop("lengths")
     (run.output / FACTS).write_text(json.dumps(facts))
-    assert read_facts(run.output) is not None
+    assert read_facts(Part(run.output)) is not None
     inode = run.shards()[0].stat().st_ino
     assert finish(run, "hf") == Written()
     assert run.shards()[0].stat().st_ino == inode, "the shard was written anew"

@@ -25,6 +25,7 @@ from driver.dataset.layouts import imgedit as layout_imgedit
 from driver.dataset.layouts.imgedit import ImgEditLayout, check_part
 from driver.dataset.layouts.tars import TarWriter
 from driver.dataset.layouts.wds import WdsLayout
+from driver.dataset.parts import Part
 from driver.dataset.rows import PLAIN, RunFacts
 from driver.errors import RunError
 from driver.report.page import write_card
@@ -35,7 +36,7 @@ SUMMARY = Summary("remove", "classical", "remove", 3, 2, 1, 0, 0, 0, {}, {}, 1.0
 
 
 def finish(run: Any, layout: str) -> None:
-    write_dataset(run.journal, run.spool, run.output, run.output / ".work", RUN_FACTS, layout)
+    write_dataset(run.journal, run.spool, Part(run.output), RUN_FACTS, layout)
     write_card(run.output, SUMMARY, {"editpairs": "0.1.0", "comfyui": "0.30.0"})
 
 

@@ -11,6 +11,7 @@ from PIL import Image
 
 from comfy_nodes.core.records import Score
 from driver.dataset.dataset import write_dataset
+from driver.dataset.parts import Part
 from driver.dataset.rows import SCHEMA, RunFacts
 from driver.report.summary import Summary
 
@@ -66,7 +67,7 @@ def test_a_config_without_rows_is_there_and_empty(
 ) -> None:
     """And what was rejected never stands in for what was kept."""
     run.add("a", "b", verdict="reject" if empty == "default" else "keep")
-    write_dataset(run.journal, run.spool, run.output, run.output / ".work", RunFacts("w", "a", "b", "c"), layout)
+    write_dataset(run.journal, run.spool, Part(run.output), RunFacts("w", "a", "b", "c"), layout)
     full = "rejected" if empty == "default" else "default"
     rows = opened(full)
     assert len(rows) == 2
@@ -88,3 +89,34 @@ def test_a_folder_without_its_card_opens_as_the_kept_rows(run: Any, opened: Call
     (run.output / "README.md").unlink()
     rows = datasets.load_dataset(str(run.output), split="train")
     assert rows["key"][:] == ["a"]
+
+
+@pytest.mark.parametrize("layout", ["hf", "imgedit", "wds"])
+def test_a_dataset_of_many_parts_opens_as_one(
+    layout: str, shard: Callable[..., Any], opened: Callable[..., Any], run: Any
+) -> None:
+    """Also where the first part has no row of a config."""
+    for index in range(3):
+        part = shard(index, run.output)
+        part.add(*(() if index == 0 else (f"a{index}", f"b{index}")))
+        part.add(*(() if index == 2 else (f"r{index}",)), verdict="reject")
+        part.commit(layout)
+    for config, count in (("default", 4), ("rejected", 2)):
+        rows = opened(config)
+        assert len(rows) == count
+        assert len(list(opened(config, streaming=True))) == count
+        if layout == "hf":
+            assert rows["key"][:] == (["a1", "b1", "a2", "b2"] if config == "default" else ["r0", "r1"])
+            assert isinstance(rows[0]["input_images"][0], Image.Image)
+
+
+@pytest.mark.parametrize("layout", ["hf", "imgedit", "wds"])
+def test_many_parts_without_a_row_of_a_config_open_as_empty(
+    layout: str, shard: Callable[..., Any], opened: Callable[..., Any], run: Any
+) -> None:
+    for index in range(2):
+        part = shard(index, run.output)
+        part.add(f"a{index}")
+        part.commit(layout)
+    assert len(opened()) == 2
+    assert list(opened("rejected", streaming=True)) == []

@@ -13,11 +13,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from comfy_nodes.core.records import EditRecord
-from driver.dataset.dataset import FACTS, read_facts, write_dataset
+from driver.dataset.dataset import read_facts, write_dataset
 from driver.dataset.layouts import hf as layout_hf
 from driver.dataset.layouts.hf import HfLayout
 from driver.dataset.layouts.imgedit import ImgEditLayout
 from driver.dataset.layouts.wds import WdsLayout
+from driver.dataset.parts import FACTS, Part
 from driver.dataset.rows import NO_COLUMNS, SCHEMA, RunFacts, table
 from driver.dataset.spool import Spool
 from driver.journal import Journal
@@ -28,7 +29,7 @@ KEYS = [f"k{number}" for number in range(7)]
 
 
 def finish(run: Any, layout: str = "hf") -> None:
-    write_dataset(run.journal, run.spool, run.output, run.output / ".work", RUN_FACTS, layout)
+    write_dataset(run.journal, run.spool, Part(run.output), RUN_FACTS, layout)
 
 
 def again(run: Any, *keys: str) -> None:
@@ -190,7 +191,7 @@ class TestTheList:
         run.add(*KEYS)
         run.add("r", verdict="reject")
         finish(run, layout)
-        facts = read_facts(run.output)
+        facts = read_facts(Part(run.output))
         assert facts is not None
         assert facts.layout == layout
         for config, held in facts.configs.items():
@@ -244,13 +245,14 @@ import sys
 from pathlib import Path
 from driver.dataset.rows import RunFacts
 from driver.dataset.dataset import write_dataset
+from driver.dataset.parts import Part
 from driver.journal import Journal
 from driver.dataset.spool import Spool
 from driver.dataset.tables import FAILED_SCHEMA, write_table
 here = Path(sys.argv[1])
 journal = Journal(here / "run.sqlite")
 for layout in ("hf", "imgedit", "wds", "hf"):
-    write_dataset(journal, Spool(here / ".work" / "spool"), here, here / ".work", RunFacts("w", "a", "b", "c"), layout)
+    write_dataset(journal, Spool(here / ".work" / "spool"), Part(here), RunFacts("w", "a", "b", "c"), layout)
 write_table(here / "failed.parquet", iter([{"key": "a", "attempts": 1}]), FAILED_SCHEMA)
 assert "pandas" not in sys.modules
 """

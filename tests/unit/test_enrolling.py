@@ -354,3 +354,13 @@ def test_keys_of_regions_and_spares_agree(tmp_path: Path) -> None:
     picked = list(source.plan([Aim(task_named("remove"))], "one", 0))
     assert [one.key for one in picked] == every
     assert sum(isinstance(one, Sample) for one in picked) == 1
+
+
+def test_of_a_known_input_most_of_a_shard_may_go(journal: Journal, sample_of: Make) -> None:
+    names = [f"{number:020}" for number in range(FEW_GONE + 5)]
+    assert journal.enrol(map(sample_of, names), None).usable == len(names)
+    for name in names:
+        journal.done(name, [], 0.0)
+    with pytest.raises(RunError, match="is it this run's input"):
+        journal.enrol([], None, whole=True)
+    assert journal.enrol([], None, whole=True, known_input=True).gone == len(names)

@@ -15,6 +15,7 @@ import pytest
 
 from comfy_nodes.core.records import Score
 from driver.dataset.dataset import write_dataset
+from driver.dataset.parts import Part
 from driver.dataset.rows import RunFacts
 from driver.errors import RunError
 from driver.export import main
@@ -41,7 +42,7 @@ def finished(request: pytest.FixtureRequest, run: Any) -> Any:
 
 
 def finish(run: Any, layout: str = "hf") -> None:
-    write_dataset(run.journal, run.spool, run.output, run.output / ".work", FACTS, layout)
+    write_dataset(run.journal, run.spool, Part(run.output), FACTS, layout)
 
 
 def names_in(folder: Path) -> set[str]:
@@ -361,6 +362,20 @@ def test_the_command_looks_first_and_counts_for_programs(
     assert (made["output"], made["rows"], made["left_out"]) == (str(out / "pairs"), 1, {})
     assert main([*command[:2], "diffsynth", *command[3:], "--dry-run"]) == 2
     assert "holds an export to pairs" in json.loads(capsys.readouterr().out)["message"]
+
+
+def test_preferences_of_nothing_rejected_say_why_they_are_empty(
+    run: Any, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run.add("a")
+    finish(run)
+    command = [str(run.output), "--to", "preference", "--output", str(out / "pairs")]
+    assert main([*command, "--dry-run"]) == 0
+    assert f"the 1 kept rows of {run.output}, against the rejected ones of their samples" in capsys.readouterr().out
+    assert main(command) == 0
+    said = capsys.readouterr()
+    assert f"{out / 'pairs'}: 0 rows from {run.output}" in said.out
+    assert "no kept edit has a rejected one of its sample, which `--attempts N` of batch.py makes" in said.err
 
 
 def test_the_command_as_a_user_types_it(run: Any, out: Path) -> None:

@@ -103,7 +103,7 @@ def test_a_hostile_reply_is_of_no_use(name: str) -> None:
     begun = time.monotonic()
     found = replies.read(UNUSABLE[name], Score)
     assert time.monotonic() - begun < MOST_SECONDS
-    assert isinstance(found, replies.Unusable), found
+    assert isinstance(found, replies.UnusableReply), found
     assert "\n" not in found.message and len(found.message) < 1000
 
 
@@ -380,9 +380,9 @@ def test_instructions_stay(words: str) -> None:
 def test_shapes_that_take_anything_take_nothing_unfinished() -> None:
     shape = judgement(("quality", "faith"), (), 1, 5)
     whole = '{"reason": "r", "quality": 3, "faith": 4}'
-    assert not isinstance(replies.read(whole, shape), replies.Unusable)
+    assert not isinstance(replies.read(whole, shape), replies.UnusableReply)
     for cut in range(1, len(whole)):
-        assert isinstance(replies.read(whole[:cut], shape), replies.Unusable), whole[:cut]
+        assert isinstance(replies.read(whole[:cut], shape), replies.UnusableReply), whole[:cut]
 
 
 def test_a_verification_cut_anywhere_is_not_read() -> None:
@@ -397,4 +397,4 @@ def test_a_verification_cut_anywhere_is_not_read() -> None:
     for text in (json.dumps(members), str(members), json.dumps(members, indent=1)):
         assert isinstance(replies.read(text, Verification), Verification)
         for cut in range(len(text)):
-            assert isinstance(replies.read(text[:cut], Verification), replies.Unusable), text[:cut]
+            assert isinstance(replies.read(text[:cut], Verification), replies.UnusableReply), text[:cut]

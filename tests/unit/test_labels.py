@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import shlex
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ from driver import review
 from driver.dataset.layouts.hf import HfLayout
 from driver.dataset.layouts.layout import Shard, StoredRow
 from driver.errors import RunError
-from driver.labels.figures import report
+from driver.labels.figures import REPORT, report
 from driver.labels.labels import LABELS, Label, Labels
 from driver.labels.page import HOST, Review, ReviewServer
 from driver.labels.sample import SAMPLE, allot, draw, read_sample
@@ -339,11 +340,16 @@ def test_the_command_says_first_how_many_it_would_show(finished: Any, capsys: py
 
 def test_the_command_says_what_the_labels_tell(finished: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert review.main([str(finished.output), "--report"]) == 2
-    assert "nothing is labelled yet" in capsys.readouterr().err
+    command = f"`python driver/review.py {shlex.quote(str(finished.output))}`"
+    assert f"nothing is labelled yet; label some pairs with {command} first" in capsys.readouterr().err
     draw(finished.output, 33, None, False)
     label(finished, {key: "keep" for keys in strata(finished).values() for key in keys})
+    assert review.main([str(finished.output), "--report", "--dry-run"]) == 0
+    assert f"would be in {finished.output / REPORT}" in capsys.readouterr().out
+    assert not (finished.output / REPORT).exists()
     assert review.main([str(finished.output), "--report", "--precision", "0.8"]) == 0
     told = capsys.readouterr().out
+    assert (finished.output / REPORT).exists()
     assert "33 labelled pairs" in told
     assert "at least 0: keeps 100.0%" in told
     assert review.main([str(finished.output / "nowhere")]) == 2

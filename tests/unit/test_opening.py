@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -178,3 +179,22 @@ def test_a_run_without_its_journal_is_not_given_an_empty_one(finished: Path) -> 
     with pytest.raises(RunError, match=r"journal, run\.sqlite, is missing"):
         find_row("a" * 20, finished)
     assert not (finished / "run.sqlite").exists()
+
+
+def test_a_row_of_a_shard_is_found_with_the_sample_in_the_journal_of_its_shard(
+    finished: Path, shard: Callable[..., Any], tmp_path: Path
+) -> None:
+    output = tmp_path / "many"
+    for index in range(2):
+        part = shard(index, output)
+        part.add(f"{index}" * 20)
+        part.commit()
+    for path in finished.glob("workflow*.json"):
+        shutil.copy(path, output)
+    found = find_row("1" * 20, output)
+    assert (found.row.columns["key"], found.sample.key) == ("1" * 20, "1" * 20)
+    with pytest.raises(RunError, match="has no row of this key"):
+        find_row("2" * 20, output)
+    part.part.journal.unlink()
+    with pytest.raises(RunError, match=r"000001\.sqlite, is missing"):
+        find_row("1" * 20, output)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sqlite3
 import subprocess
@@ -188,6 +189,69 @@ def test_an_option_of_old_names_the_command_that_it_is_now(
     assert capsys.readouterr() == ("", f"batch.py: a command of its own now: python driver/{now}\n")
 
 
+def test_a_program_is_told_of_an_option_of_old_in_the_same_words(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        batch.main(["--collect", "pairs", "--json"])
+    said = capsys.readouterr()
+    assert f"batch.py: {json.loads(said.out)['message']}\n" == said.err
+
+
+@pytest.mark.parametrize("both", [False, True], ids=["stdout", "stderr too"])
+@pytest.mark.parametrize("words", [("--json",), ("--json", "--nonsense")], ids=["at its end", "misused"])
+def test_a_reader_that_left_is_no_fault_of_the_program(words: tuple[str, ...], both: bool, tmp_path: Path) -> None:
+    command = [sys.executable, "driver/review.py", str(tmp_path / "nonexist"), *words]
+    reader, writer = os.pipe()
+    os.close(reader)
+    errors = writer if both else subprocess.PIPE
+    done = subprocess.run(command, stdout=writer, stderr=errors, text=True, cwd=REPOSITORY, check=False)
+    os.close(writer)
+    assert done.returncode == 1
+    if not both:
+        assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr
+        assert done.stderr.endswith("review.py: broken off, as nobody reads what it says; run the same command again\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("open", ("s3://bucket/run", "k")),
+        ("export", ("run", "--to", "pairs", "--output", "s3://bucket/pairs")),
+        ("adopt", ("https://host/graph.json",)),
+    ],
+)
+def test_a_url_is_refused_where_only_a_path_is_read(
+    name: str, words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        COMMANDS[name].main(list(words))
+    assert "is a URL; name what lies on this machine" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("folder", [".", "/"])
+def test_a_folder_is_no_graph(folder: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert adopt.main([folder]) == 2
+    assert f"adopt.py: {folder}: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (("--report", "--sample", "3"), "--sample has no effect with --report; leave one of them out"),
+        (("--report", "--per-task"), "--per-task has no effect with --report"),
+        (("--report", "--seed", "0"), "--seed has no effect with --report"),
+        (("--report", "--port", "0"), "--port has no effect with --report"),
+        (("--report", "--labeller", "a"), "--labeller has no effect with --report"),
+        (("--precision", "0.9"), "--precision goes with --report"),
+    ],
+)
+def test_a_review_refuses_what_would_do_nothing(
+    words: tuple[str, ...], line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        review.main(["run", *words])
+    assert f"review.py: error: {line}" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("start", [("driver/{}.py",), ("-m", "driver.{}")], ids=["file", "module"])
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_help_says_what_the_statuses_and_the_shared_options_mean(name: str, start: tuple[str, ...]) -> None:
@@ -251,7 +315,11 @@ def test_json_is_one_line_also_where_nothing_was_started(
             2,
             "nothing answers: see to the server and run the same command again",
         ),
-        (sqlite3.OperationalError("full"), 1, "x.py: out: the journal cannot be written (full); is the disk full?"),
+        (
+            sqlite3.OperationalError("full"),
+            1,
+            "x.py: out: the journal cannot be written (full); is the disk full or read-only?",
+        ),
         (sqlite3.DatabaseError("torn"), 1, "x.py: out: its journal, run.sqlite, is damaged (torn); "),
         (ModuleNotFoundError("no", name="pyarrow"), 2, "the package pyarrow is missing: run python install.py"),
         (KeyboardInterrupt(), 130, "x.py: stopped; nothing that was done is lost"),
@@ -277,3 +345,19 @@ def test_what_goes_wrong_ends_every_command_alike(
         assert (told["command"], told["status"], told["reason"]) == ("x.py", status, REASONS[status])
         assert told["message"] is None if not fault else f"x.py: {told['message']}\n" in said.err
         assert fault or told["rows"] == 3
+def test_a_share_is_its_number_and_how_many_there_are() -> None:
+    assert parse([*REMOVE, "--shard", "3/8", "--shard-size", "50"]).shard == (3, 8)
+    assert parse([*REMOVE]).shard is None
+
+
+@pytest.mark.parametrize("given", ["8/8", "-1/8", "1", "a/b", "1/", "0/0"])
+def test_a_share_that_is_none_is_refused(given: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse([*REMOVE, f"--shard={given}"])
+    assert "is no share such as 0/8" in capsys.readouterr().err
+
+
+def test_a_limit_is_of_a_whole_run(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse([*REMOVE, "--shard", "0/2", "--limit", "5"])
+    assert "--limit has no effect with --shard" in capsys.readouterr().err

@@ -14,6 +14,7 @@ import pytest
 from comfy_nodes.core.whole_files import new_file, replacing, write_whole
 from driver.dataset.dataset import read_facts, write_dataset
 from driver.dataset.ownership import MARK, WORK
+from driver.dataset.parts import Part
 from driver.dataset.rows import RunFacts
 from driver.errors import RunError
 from driver.exports.forms import export
@@ -133,7 +134,8 @@ def test_a_marked_work_folder_does_not_make_what_lies_beside_it_ours(tmp_path: P
     "name",
     [
         "data", "rejected", "images", "open", "run.sqlite-wal", "run.log.jsonl", "run.log.jsonl.1", "annotate.sqlite",
-        "labels.jsonl", ".work", ".work/lock", ".work/spool", ".work/data.new", f".work/{MARK}",
+        "labels.jsonl", ".work", ".work/lock", ".work/spool", ".work/data.new", f".work/{MARK}", "shards", ".work/shards",
+        "shards/000003.sqlite", "data/000003", "rejected/000003", ".work/shards/000003",
     ],
 )  # fmt: skip
 def test_a_planted_link_is_not_followed(name: str, tmp_path: Path) -> None:
@@ -142,7 +144,7 @@ def test_a_planted_link_is_not_followed(name: str, tmp_path: Path) -> None:
     output.mkdir()
     Journal(output / "run.sqlite").close()
     link = output / name
-    link.parent.mkdir(exist_ok=True)
+    link.parent.mkdir(parents=True, exist_ok=True)
     link.symlink_to(victim / "precious", target_is_directory=True)
     with pytest.raises(RunError, match="is a link"):
         OutputFolder(output)
@@ -203,7 +205,7 @@ def test_a_new_file_takes_no_others_name_and_goes_where_it_was_not_ended(tmp_pat
 def test_what_a_user_put_into_the_datasets_folders_outlives_a_finish(layout: str, run: Any) -> None:
     mine = {"data/notes.txt", "data/Columns/mine.parquet", "rejected/why/a.png", "data/train.parquet"}
     run.add("a", "b")
-    finish = partial(write_dataset, run.journal, run.spool, run.output, run.output / ".work", FACTS)
+    finish = partial(write_dataset, run.journal, run.spool, Part(run.output), FACTS)
     finish(layout)
     for name in mine:
         write(run.output / name)
@@ -211,7 +213,7 @@ def test_what_a_user_put_into_the_datasets_folders_outlives_a_finish(layout: str
         finish(other)
         found = tree(run.output)
         assert {name: found.get(name) for name in mine} == dict.fromkeys(mine, b"mine")
-        facts = read_facts(run.output)
+        facts = read_facts(Part(run.output))
         assert facts is not None
         ours = {f"{at}/{file}" for at, one in facts.configs.items() for shard in one.shards for file in shard.files}
         assert {name for name in found if name.startswith(("data/", "rejected/"))} == mine | ours

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from comfy_nodes.models.queries import Prompt, of_boxes, parse_points
+from comfy_nodes.models.queries import MaskPrompt, of_boxes, parse_points
 
 
 def test_boxes_are_clipped_and_those_outside_are_not_asked() -> None:
     boxes = [(-5.0, -5.0, 10.0, 10.0), (90.0, 40.0, 300.0, 300.0), (100.0, 0.0, 120.0, 10.0), (5.0, 5.0, 5.0, 9.0)]
-    assert of_boxes(boxes, (), 100, 50) == [Prompt((0, 0, 10, 10)), Prompt((90, 40, 100, 50)), None, None]
+    assert of_boxes(boxes, (), 100, 50) == [MaskPrompt((0, 0, 10, 10)), MaskPrompt((90, 40, 100, 50)), None, None]
 
 
 def test_each_box_takes_the_points_in_it() -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from fractions import Fraction
+from functools import cache
 from typing import Any
 
 import numpy as np
 import pytest
 
 from driver.report.agreement import TwoByTwo, wilson
-from driver.report.figures import MAX_SCORES, OVERALL, RowStatistics
-from driver.report.scores import EXTREMES, FINE_BINS, RowPlace, ScoreTally
+from driver.report.figures import MAX_SCORES, OVERALL, RowStatistics, StatisticsRecord
+from driver.report.scores import EXTREMES, FINE_BINS, RowPlace, ScoreTally, TallyRecord
 
 
 def tally_of(values: Any, kept: Any = None) -> ScoreTally:
@@ -154,3 +156,91 @@ def test_without_a_judge_pairs_are_ranked_by_what_tells_most_apart_and_low_may_b
 def test_names_without_end_take_no_memory() -> None:
     found = statistics(*((str(number), "reject", {f"seen.{number}": 1.0}) for number in range(5 * MAX_SCORES)))
     assert len(found.scores) == len(found.left_out) == MAX_SCORES
+
+
+@cache
+def random_rows(count: int) -> list[dict[str, Any]]:
+    """Rows whose scores lie close and far, in few values and in more than are counted apart."""
+    draw = np.random.default_rng(3)
+    names = ["judge.overall", "pixel.changed", "odd.size", "verify.clip", "verify.keep", "judge.keep"]
+    rows = []
+    for number in range(count):
+        values = [draw.integers(1, 6), draw.random(), 10.0 ** draw.integers(-12, 12) * draw.normal(), draw.normal(), *draw.integers(0, 2, 2)]  # fmt: skip
+        scores = [{"name": n, "value": float(v)} for n, v in zip(names, values, strict=True) if draw.random() < 0.8]
+        scores.append({"name": f"one.of.many.{draw.integers(0, 150)}", "value": 1.0})
+        verdict = str(draw.choice(["keep", "reject", "unscored"]))
+        reason = "" if verdict == "keep" else f"reason {draw.integers(0, 300)}: {number}"
+        vouched = list(draw.choice(["judge", "pixel", "person"], draw.integers(0, 3), replace=False))
+        key = f"k{number}~try1" if draw.random() < 0.1 else f"k{number}"
+        rows.append({"key": key, "task": str(draw.choice(["remove", "add", "style"])), "verdict": verdict,
+                     "scores": scores, "reject_reason": reason, "vouched_by": [str(one) for one in vouched]})  # fmt: skip
+    return rows
+
+
+def in_parts(rows: list[dict[str, Any]], cuts: list[int]) -> RowStatistics:
+    """The figures of parts that went through their files, put together as a run's are."""
+    whole = RowStatistics()
+    for config in ("data", "rejected"):
+        for number, (first, last) in enumerate(zip([0, *cuts], [*cuts, len(rows)], strict=True)):
+            found, chosen = RowStatistics(every_name=True), [row for row in rows[first:last] if (row["verdict"] == "keep") == (config == "data")]
+            for place, row in enumerate(chosen):
+                found.add(RowPlace(config, place, f"{number:06d}"), row)
+            text = found.record().model_dump_json()
+            whole.merge(RowStatistics.of_record(StatisticsRecord.model_validate_json(text), config, f"{number:06d}"))
+    return whole
+
+
+def shown(found: RowStatistics, rows: list[dict[str, Any]], cuts: list[int]) -> dict[str, Any]:
+    """All that anybody reads of figures, in its order, with rows instead of their places."""
+    parts = [rows[first:last] for first, last in zip([0, *cuts], [*cuts, len(rows)], strict=True)]
+
+    def key(place: RowPlace) -> str:
+        part = parts[int(place.part)]
+        return str([row for row in part if (row["verdict"] == "keep") == (place.config == "data")][place.number]["key"])
+
+    return {
+        "left_out": found.left_out,
+        "stages": found.stages(9000, 8000),
+        "tasks": list(found.tasks(Counter(), Counter()).items()),
+        "vouched": [list(one.vouched_by.items()) for one in found.tasks(Counter(), Counter()).values()],
+        "reasons": [(verdict, known.most_common()) for verdict, known in sorted(found.reasons.items())],
+        "agreement": found.agreement(),
+        "scores": [
+            (name, one.count, one.mean, one.kept_mean, one.other_mean, one.histogram(),
+             [(value, key(place)) for value, place in [*one.lowest, *one.highest]])
+            for name, one in found.scores.items()
+        ],
+        "ranked_by": found.ranking() and found.ranking().score,  # type: ignore[union-attr]
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("cuts", [0, 1, 40])
+def test_figures_of_parts_come_to_those_of_one_pass(cuts: int) -> None:
+    """To the last bit, wherever the parts are cut, also where bins had to become wider in some of them only."""
+    rows = random_rows(9_000)
+    draw = np.random.default_rng(cuts)
+    places = sorted(int(place) for place in draw.integers(0, len(rows), cuts))
+    assert shown(in_parts(rows, places), rows, places) == shown(in_one(rows), rows, [])
+
+
+def in_one(rows: list[dict[str, Any]]) -> RowStatistics:
+    """One pass, as over a run of one shard: all kept rows, then all others."""
+    found = RowStatistics()
+    for config in ("data", "rejected"):
+        for place, row in enumerate(row for row in rows if (row["verdict"] == "keep") == (config == "data")):
+            found.add(RowPlace(config, place, "000000"), row)
+    return found
+
+
+def test_a_mean_is_the_closest_float_whatever_the_order() -> None:
+    values = [1e16, 1.0, -1e16, 3e-310, 1e308, 1e308, -1e308, 0.1]
+    found = {tally_of(order).mean for order in (values, values[::-1], sorted(values))}
+    assert found == {float(sum(map(Fraction, values)) / len(values))}
+
+
+def test_a_tally_survives_its_file() -> None:
+    tally = tally_of(np.random.default_rng(2).normal(0, 1e5, 9000))
+    text = tally.record().model_dump_json()
+    again = ScoreTally.of_record(TallyRecord.model_validate_json(text), "data", "")
+    assert again.record() == tally.record()
+    assert again.record().model_dump_json() == text

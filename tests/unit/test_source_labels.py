@@ -11,6 +11,7 @@ import pytest
 from comfy_nodes.core.records import Score
 from comfy_nodes.core.tasks import VERIFY, task_named
 from driver.dataset.dataset import write_dataset
+from driver.dataset.parts import Part
 from driver.dataset.rows import RunFacts
 from driver.errors import RunError
 from driver.inputs.source import Source
@@ -32,7 +33,7 @@ def finish(run: Any, layout: str) -> None:
     run.add("good", verdict="unscored", scores=(Score(name="pixel.keep", value=1.0),))
     run.add("other")
     facts = RunFacts("remove", "a" * 64, "b" * 64, "full")
-    write_dataset(run.journal, run.spool, run.output, run.output / ".work", facts, layout)
+    write_dataset(run.journal, run.spool, Part(run.output), facts, layout)
     write_card(run.output, SUMMARY, {"editpairs": "0", "comfyui": "0"})
 
 

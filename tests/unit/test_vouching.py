@@ -224,9 +224,10 @@ def test_a_run_that_can_keep_nothing_says_so_before_it_starts(
     [
         (INPAINT, "remove", PIXELS, "looks at the edits: Pixels here #8 is muted: switch it on"),
         (INPAINT, "remove", {"class_type": "Blur"}, "looks at the edits: wire Verify Pixels to Save Edit Pair"),
-        (("VAEDecode", {}), "remove", PIXELS, "looks at the edits: --judge PROFILE switches"),
-        (("VAEDecode", {}), "remove", {"class_type": "EditPairsWitness"}, "Pixels here #8 is muted: switch it on; --judge"),
-        (("VAEDecode", {}), "style", {"class_type": "EditPairsWitness"}, "looks at the edits: --judge PROFILE switches"),
+        (("VAEDecode", {}), "remove", PIXELS, "looks at the edits: wire Verify Edit or Judge Edit to Save Edit Pair, or"),
+        (("VAEDecode", {}), "remove", {"class_type": "EditPairsJudgeEdit"}, "looks at the edits: --judge PROFILE switches"),
+        (("VAEDecode", {}), "remove", {"class_type": "EditPairsWitness"}, "Pixels here #8 is muted: switch it on; wire"),
+        (("VAEDecode", {}), "style", {"class_type": "EditPairsWitness"}, "looks at the edits: wire Verify Edit"),
     ],
 )  # fmt: skip
 def test_who_could_vouch_and_is_switched_off_is_named(

@@ -200,8 +200,11 @@ def segmentation(regions: Iterable[Region]) -> dict[str, Any]:
     """Regions as `segmentation` and `weak` hold them, a list for each kind."""
     lists: dict[str, Any] = {kind: [] for kind in KINDS}
     for region in regions:
-        unused = {name for name in ("sam_iou", "eligibility") if getattr(region, name) is None}
-        lists[region.kind].append(region.model_dump(mode="json", exclude={"kind", *unused}))
+        mask = region.mask and {"size": list(region.mask.size), "counts": region.mask.counts}
+        item = {"class_name": region.class_name, "bbox": list(region.bbox), "mask": mask}
+        item |= {name: getattr(region, name) for name in ("score", "clip_score", "aes_score")}
+        item |= {name: value for name in ("sam_iou", "eligibility") if (value := getattr(region, name)) is not None}
+        lists[region.kind].append(item)
     return lists
 
 
@@ -222,6 +225,7 @@ def align(annotation: Annotation, size: tuple[int, int], exif_orientation: int) 
     stored = (size[1], size[0]) if exif_orientation >= 5 else size
     regions: list[Region] = []
     refusals = list(annotation.refusals)
+    rle.measure(region.mask for region in annotation.regions if region.mask)
     for number, region in enumerate(annotation.regions):
         try:
             regions.append(_align_region(region, annotation.size, size, stored, exif_orientation))
@@ -266,9 +270,14 @@ def _align_region(
     clipped = (max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height)))
     if clipped[2] <= clipped[0] or clipped[3] <= clipped[1]:
         raise AnnotationError(f"its box {list(region.bbox)} has no area inside the photo of {_by(size)}")
-    if region.mask is not None and not rle.decode(region.mask).any():
-        raise AnnotationError("its mask marks nothing")
-    return region.model_copy(update={"bbox": clipped})
+    if region.mask is not None:
+        try:
+            marked = region.mask.area
+        except ValueError as error:
+            raise AnnotationError(str(error)) from None
+        if not marked:
+            raise AnnotationError("its mask marks nothing")
+    return region if clipped == region.bbox else region.model_copy(update={"bbox": clipped})
 
 
 def _turn(region: Region, stored: tuple[int, int], exif_orientation: int) -> Region:

@@ -19,7 +19,6 @@ from itertools import combinations
 
 from ..boxes import area
 from ..tasks import TASKS, Task
-from . import rle
 from .annotation import NAMED, Region, RegionKind
 
 MIN_GAP = 100 / 1280
@@ -214,7 +213,7 @@ def _covered(region: Region) -> float | None:
     if region.mask is None:
         return area(region.bbox)
     try:
-        return float(rle.decode(region.mask).sum())
+        return float(region.mask.area)
     except ValueError:
         return None
 

@@ -106,20 +106,20 @@ class _Conversation:
             return Failure("VlmBudget", str(error))
         except Fault as fault:
             return Failure(fault.kind, str(fault))
-        if isinstance(result, replies.Unusable):
+        if isinstance(result, replies.UnusableReply):
             who = f"VLM profile '{self.profile.name}', prompt '{self.question.prompt_id}'"
             return Failure(result.kind, redaction.clean(f"{who}: {result.message}"), said.text)
         return result
 
-    async def _answer(self) -> tuple[Said, Answer | replies.Unusable]:
+    async def _answer(self) -> tuple[Said, Answer | replies.UnusableReply]:
         messages, said = await self._first_reply()
         result = self._read(said, said.usage)
-        if not isinstance(result, replies.Unusable) or not result.can_be_mended or self.question.reply is None:
+        if not isinstance(result, replies.UnusableReply) or not result.can_be_mended or self.question.reply is None:
             return said, result
         complaint = replies.ask_again(result, self.question.reply)
         turn = [{"role": "assistant", "content": said.text[:MAX_REPLY_BACK]}, {"role": "user", "content": complaint}]
         mended = await self._request([*messages, *turn])
-        return mended, self._read(mended, _sum(said.usage, mended.usage))
+        return mended, self._read(mended, said.usage + mended.usage)
 
     async def _first_reply(self) -> tuple[list[dict[str, Any]], Said]:
         most = self.profile.max_image_pixels
@@ -138,16 +138,16 @@ class _Conversation:
         body = chat.body(self.profile, self.question, messages)
         return await self.service.request(body, self.account, chat.most_usd(self.profile, self.question, body))
 
-    def _read(self, said: Said, usage: Usage) -> Answer | replies.Unusable:
+    def _read(self, said: Said, usage: Usage) -> Answer | replies.UnusableReply:
         if said.repeats_key:
-            return replies.Unusable("VlmRepeatedKey", "the reply repeats the key of the profile, and is not used")
+            return replies.UnusableReply("VlmRepeatedKey", "the reply repeats the key of the profile, and is not used")
         if said.refused:
-            return replies.Unusable("VlmRefusal", "the service declined to answer")
+            return replies.UnusableReply("VlmRefusal", "the service declined to answer")
         if said.cut_off:
             message = f"the reply was cut off at {self.question.max_tokens} tokens; allow more, or take another model"
-            return replies.Unusable("VlmCutOff", message)
+            return replies.UnusableReply("VlmCutOff", message)
         value = replies.read(said.text, self.question.reply)
-        if isinstance(value, replies.Unusable):
+        if isinstance(value, replies.UnusableReply):
             ended = f" (finish_reason {said.finish or 'null'})" if value.kind == "VlmCutOff" else ""
             return replace(value, message=value.message + ended)
         text = said.text if value is not None else replies.spoken(said.text)
@@ -156,7 +156,7 @@ class _Conversation:
 
 def _from_cache(kept: CachedReply, question: Question) -> Answer | None:
     """The kept reply as an answer; None where shape or reader have tightened since, without the key showing it."""
-    if isinstance(replies.read(kept.text, question.reply), replies.Unusable):
+    if isinstance(replies.read(kept.text, question.reply), replies.UnusableReply):
         return None
     if question.reply is None:
         return Answer(kept.text, None, kept.model, question.prompt_version, cached=True)
@@ -165,12 +165,6 @@ def _from_cache(kept: CachedReply, question: Question) -> Answer | None:
     except ValueError:
         return None
     return Answer(kept.text, value, kept.model, question.prompt_version, cached=True)
-
-
-def _sum(one: Usage, other: Usage) -> Usage:
-    return Usage(
-        one.prompt_tokens + other.prompt_tokens, one.completion_tokens + other.completion_tokens, one.usd + other.usd
-    )
 
 
 _flights: Flights[Answer | Failure] = Flights()

@@ -55,7 +55,7 @@ class Service:
 
     def __init__(self, profile: Profile, key: str) -> None:
         self._profile = profile
-        self._limits = Limits(profile.concurrency, profile.requests_per_minute)
+        self._limits = RequestLimits(profile.concurrency, profile.requests_per_minute)
 
         async def only_what_is_needed(request: Any) -> None:
             for name in set(request.headers) - _SENT_HEADERS:
@@ -154,7 +154,7 @@ def _wait(state: RetryCallState) -> float:
     return _BACK_OFF(state) if asked is None else asked
 
 
-class Limits:
+class RequestLimits:
     """Slots and a pace for the requests to one service."""
 
     def __init__(self, concurrency: int, requests_per_minute: float) -> None:

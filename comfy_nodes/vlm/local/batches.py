@@ -1,6 +1,6 @@
 """Conversations in, replies out: one batch through a transformers model, each row with limits and a seed of its own.
 
-`local.LocalVlm` calls this with the model on its device. A row says the same whoever shares its batch, up to the
+`transformers_vlm.LocalVlm` calls this with the model on its device. A row says the same whoever shares its batch, up to the
 rounding of the arithmetic: sampled rows draw from their own generator. Nothing here knows of questions, JSON or memory.
 """
 
@@ -26,7 +26,7 @@ from transformers import (
 
 from ...models.checkpoints import one_line
 from ..asking import Usage
-from .conversations import Conversation, Reply
+from .conversations import Conversation, Utterance
 
 
 class Overflow(ValueError):
@@ -69,7 +69,7 @@ def prepare(processor: Any, conversations: Sequence[Conversation], context: int 
 
 def answer(
     model: Any, tokenizer: Any, inputs: Any, conversations: Sequence[Conversation], progress: Callable[[int], None]
-) -> list[Reply]:
+) -> list[Utterance]:
     """The replies to a prepared batch that lies on the model's device.
 
     Args:
@@ -104,7 +104,8 @@ def opening(model: Any, tokenizer: Any, inputs: Any) -> torch.Tensor:
     config = _greedy(model, tokenizer, 1)
     config.return_dict_in_generate = config.output_logits = True
     output = model.generate(**inputs, generation_config=config)
-    return output.logits[0].float().softmax(dim=-1)
+    logits: torch.Tensor = output.logits[0]
+    return logits.float().softmax(dim=-1)
 
 
 class _OwnDraws(LogitsProcessor):
@@ -135,7 +136,8 @@ class _OwnDraws(LogitsProcessor):
         self._checked = True
         scores = scores.float().clone()
         for row, temperature, generator in self._rows:
-            cut = self._cuts(input_ids[row : row + 1], scores[row : row + 1] / temperature)[0]
+            own, warmed = input_ids[row : row + 1], scores[row : row + 1] / temperature
+            cut = self._cuts(own, warmed)[0]  # type: ignore[arg-type]  # a LongTensor is asked for, which slices are to no checker
             noise = torch.empty_like(cut).exponential_(generator=generator).log()
             scores[row] = cut - noise
         return scores
@@ -169,7 +171,7 @@ def _messages(conversation: Conversation) -> list[dict[str, Any]]:
 
 def _greedy(model: Any, tokenizer: Any, max_tokens: int) -> GenerationConfig:
     """The model's own settings, such as its repetition penalty, without its sampling, which `_OwnDraws` does."""
-    config = copy.deepcopy(model.generation_config)
+    config: GenerationConfig = copy.deepcopy(model.generation_config)
     config.do_sample, config.num_beams, config.max_new_tokens = False, 1, max_tokens
     # transformers' defaults: what is None would be filled in again from the model's own settings.
     config.temperature, config.top_k, config.top_p, config.min_p = 1.0, 50, 1.0, None
@@ -179,9 +181,9 @@ def _greedy(model: Any, tokenizer: Any, max_tokens: int) -> GenerationConfig:
     return config
 
 
-def _reply(tokenizer: Any, tokens: list[int], ends: set[int], prompt_tokens: int) -> Reply:
+def _reply(tokenizer: Any, tokens: list[int], ends: set[int], prompt_tokens: int) -> Utterance:
     end = next((place for place, token in enumerate(tokens) if token in ends), None)
     said = tokens if end is None else tokens[:end]
     text = tokenizer.decode(said, skip_special_tokens=True)
     made = len(tokens) if end is None else end + 1
-    return Reply(text, end is not None, Usage(prompt_tokens, made))
+    return Utterance(text, end is not None, Usage(prompt_tokens, made))

@@ -1,6 +1,6 @@
 """Questions to models on this machine and what becomes of their replies, whichever library runs the model.
 
-`local.LocalVlm` and `core_clip.CoreClipVlm` bring a function that lets their model speak; this turns questions into
+`transformers_vlm.LocalVlm` and `core_encoder.CoreClipVlm` bring a function that lets their model speak; this turns questions into
 conversations, replies into answers or failures, and asks once more where a reply is of no use. No torch, no ComfyUI.
 """
 
@@ -44,7 +44,7 @@ class Conversation:
 
 
 @dataclass(frozen=True)
-class Reply:
+class Utterance:
     """What a model said to a conversation."""
 
     text: str
@@ -53,7 +53,7 @@ class Reply:
     usage: Usage
 
 
-Say = Callable[[Sequence[Conversation]], Sequence[Reply | Failure]]
+Say = Callable[[Sequence[Conversation]], Sequence[Utterance | Failure]]
 """Lets a model speak: a reply to each conversation, or why it could not be asked."""
 
 
@@ -77,12 +77,8 @@ def answers(questions: Sequence[Question], say: Say, model: str) -> list[Answer 
     if poor:
         second = say([_once_more(asked[number], heard[number]) for number in poor])
         for number, reply in zip(poor, second, strict=True):
-            if isinstance(reply, Reply):
-                first = heard[number].usage
-                usage = Usage(
-                    first.prompt_tokens + reply.usage.prompt_tokens,
-                    first.completion_tokens + reply.usage.completion_tokens,
-                )
+            if isinstance(reply, Utterance):
+                usage = heard[number].usage + reply.usage
                 heard[number] = _hear(questions[number], replace(reply, usage=usage))
     return [one.result(model) for one in heard]
 
@@ -95,7 +91,7 @@ class _Heard:
     text: str
     usage: Usage
     value: BaseModel | None = None
-    unusable: replies.Unusable | None = None
+    unusable: replies.UnusableReply | None = None
 
     def result(self, model: str) -> Answer | Failure:
         if self.unusable:
@@ -104,14 +100,14 @@ class _Heard:
         return Answer(text, self.value, model, self.question.prompt_version, usage=self.usage)
 
 
-def _hear(question: Question, reply: Reply | Failure) -> _Heard:
+def _hear(question: Question, reply: Utterance | Failure) -> _Heard:
     if isinstance(reply, Failure):
-        return _Heard(question, reply.text, Usage(), unusable=replies.Unusable(reply.kind, reply.message))
+        return _Heard(question, reply.text, Usage(), unusable=replies.UnusableReply(reply.kind, reply.message))
     if not reply.finished:
         message = f"the reply was not finished after {question.max_tokens} tokens; raise max_tokens"
-        return _Heard(question, reply.text, reply.usage, unusable=replies.Unusable("VlmCutOff", message))
+        return _Heard(question, reply.text, reply.usage, unusable=replies.UnusableReply("VlmCutOff", message))
     found = replies.read(reply.text, question.reply)
-    if isinstance(found, replies.Unusable):
+    if isinstance(found, replies.UnusableReply):
         return _Heard(question, reply.text, reply.usage, unusable=found)
     return _Heard(question, reply.text, reply.usage, value=found)
 

@@ -7,7 +7,6 @@ Loading, memory, progress bar and cancelling are core's. Everything is computed 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +20,7 @@ from PIL import Image
 from ...models.managed import out_of_memory_explained
 from ..asking import Answer, Failure, Question, Usage
 from ..images import fitted
-from .conversations import Conversation, Reply, answers
+from .conversations import Conversation, Utterance, answers
 
 TOP_K, TOP_P = 20, 0.8
 """What bounds a draw: generation_config.json of Qwen3-VL-Instruct."""
@@ -74,7 +73,7 @@ class CoreClipVlm:
         """
         return answers(questions, lambda asked: [self._reply(one) for one in asked], self.model)
 
-    def _reply(self, asked: Conversation) -> Reply | Failure:
+    def _reply(self, asked: Conversation) -> Utterance | Failure:
         model_management.throw_exception_if_processing_interrupted()
         images = [self._pixels(image) for image in asked.images]
         before, text = _chat(asked)
@@ -95,7 +94,7 @@ class CoreClipVlm:
                 seed=asked.seed,
             )
         usage = Usage(len(row) - shown + sum(map(_tokens_of, images)), len(said))
-        return Reply(self._clip.decode(said), said[-1] in self._ends, usage)
+        return Utterance(self._clip.decode(said), said[-1] in self._ends, usage)
 
     def _pixels(self, image: np.ndarray) -> torch.Tensor:
         """float [1, H, W, 3], 0 to 1, within the pixel budget."""
@@ -128,6 +127,6 @@ def _plain(text: str) -> str:
     return text.replace("<|", "< |").replace("embedding:", "embedding :")
 
 
-def _tokens_of(image: Any) -> int:
+def _tokens_of(image: torch.Tensor) -> int:
     height, width = image.shape[1:3]
     return round(height / SIDE) * round(width / SIDE)

@@ -19,10 +19,9 @@ from comfy.utils import ProgressBar
 
 from ...models.managed import OutOfMemory
 from ..asking import Answer, Failure, Question
-from . import batches as local_batches
-from . import weights as local_weights
+from . import batches, weights
 from .batches import UnusablePrompt
-from .conversations import Conversation, Reply, answers, conversation
+from .conversations import Conversation, Utterance, answers, conversation
 
 QUIET_SECONDS = 0.05
 """How long nothing new may come before waiting questions are answered. Ours: nodes of one prompt follow each other in
@@ -35,7 +34,7 @@ class LocalVlm:
     """Answers with a hub-format folder of any image-text-to-text architecture of transformers."""
 
     def __init__(self, folder: Path, dtype: str, batch_size: int, min_pixels: int, max_pixels: int) -> None:
-        """Looks at the folder; reads no weights. Arguments as in `local_weights.load`.
+        """Looks at the folder; reads no weights. Arguments as in `weights.load`.
 
         Args:
             batch_size: most questions in a batch. Halved where memory does not suffice.
@@ -43,12 +42,12 @@ class LocalVlm:
         Raises:
             CheckpointError: the folder holds nothing that could be loaded.
         """
-        local_weights.check(folder)
+        weights.check(folder)
         self.model = folder.name
         self._folder = folder
         self._settings = (dtype, min_pixels, max_pixels)
         self._batch_size = batch_size
-        self._loaded: local_weights.Loaded | None = None
+        self._loaded: weights.Loaded | None = None
         self._calls: list[_Call] = []
 
     @property
@@ -83,9 +82,9 @@ class LocalVlm:
             if len(found) != 1:
                 raise ValueError(f"{choice!r} is {len(found)} tokens of {self.model}; a score needs single ones")
         asked = [conversation(replace(question, max_tokens=1))]
-        inputs = local_batches.prepare(loaded.processor, asked, loaded.context)
+        inputs = batches.prepare(loaded.processor, asked, loaded.context)
         with loaded.managed.on_device(inputs["input_ids"].numel() * loaded.bytes_per_token) as model:
-            likely = local_batches.opening(model, loaded.tokenizer, inputs.to(loaded.managed.device))
+            likely = batches.opening(model, loaded.tokenizer, inputs.to(loaded.managed.device))
         return [float(likely[0, token]) for (token,) in tokens]
 
     async def _answer_calls(self) -> None:
@@ -111,10 +110,10 @@ class LocalVlm:
             for call in waiting:
                 call.answered.set_result([next(found) for _ in call.questions])
 
-    def _say(self, conversations: Sequence[Conversation]) -> list[Reply | Failure]:
+    def _say(self, conversations: Sequence[Conversation]) -> Sequence[Utterance | Failure]:
         """All replies, in batches of conversations with equally many images. Halves the batches once."""
         loaded = self._load()
-        said: dict[int, Reply | Failure] = {}
+        said: dict[int, Utterance | Failure] = {}
         bar = ProgressBar(sum(one.max_tokens for one in conversations))
         halved = False
         while len(said) < len(conversations):
@@ -138,22 +137,22 @@ class LocalVlm:
         return [said[number] for number in range(len(conversations))]
 
     def _batch(
-        self, loaded: local_weights.Loaded, conversations: Sequence[Conversation], bar: ProgressBar, done: int
-    ) -> list[Reply | Failure]:
+        self, loaded: weights.Loaded, conversations: Sequence[Conversation], bar: ProgressBar, done: int
+    ) -> Sequence[Utterance | Failure]:
         """The replies of one batch; where one of its prompts cannot be read, each is asked by itself.
 
         Args:
             done: how much of the progress bar the batches before it have filled.
         """
         try:
-            inputs = local_batches.prepare(loaded.processor, conversations, loaded.context)
+            inputs = batches.prepare(loaded.processor, conversations, loaded.context)
         except UnusablePrompt as error:
             if len(conversations) == 1:
                 return [Failure("VlmBadRequest", str(error))]
             return [reply for one in conversations for reply in self._batch(loaded, [one], bar, done)]
         longest = inputs["input_ids"].shape[1] + max(one.max_tokens for one in conversations)
         with loaded.managed.on_device(len(conversations) * longest * loaded.bytes_per_token) as model:
-            return local_batches.answer(
+            return batches.answer(
                 model,
                 loaded.tokenizer,
                 inputs.to(loaded.managed.device),
@@ -161,9 +160,9 @@ class LocalVlm:
                 lambda made: bar.update_absolute(done + made * len(conversations)),
             )
 
-    def _load(self) -> local_weights.Loaded:
+    def _load(self) -> weights.Loaded:
         if self._loaded is None:
-            self._loaded = local_weights.load(self._folder, *self._settings)
+            self._loaded = weights.load(self._folder, *self._settings)
         return self._loaded
 
 

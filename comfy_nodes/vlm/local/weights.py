@@ -1,6 +1,6 @@
 """Hub-format folders of vision-language models: what is checked before, and how weights and processor are read.
 
-`local.LocalVlm` looks at the folder when its node runs and loads when the first question comes. Everything is read from
+`transformers_vlm.LocalVlm` looks at the folder when its node runs and loads when the first question comes. Everything is read from
 the folder: no hub, no code that a folder brings along, weights as safetensors only.
 """
 
@@ -19,9 +19,7 @@ from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoPr
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES as ARCHITECTURES
 
 from ...models.checkpoints import FROM_FOLDER, CheckpointError, check_names, model_type, one_line
-from ...models.managed import ManagedModule
-
-DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
+from ...models.managed import DTYPES, ManagedModule
 
 _BROKEN = (OSError, ValueError, TypeError, KeyError, RuntimeError, ImportError, SafetensorError, pickle.UnpicklingError)
 
@@ -75,11 +73,12 @@ def load(folder: Path, dtype: str, min_pixels: int, max_pixels: int) -> Loaded:
     """
     processor, tokenizer = _processor(folder, min_pixels, max_pixels)
     try:
-        model, notes = AutoModelForImageTextToText.from_pretrained(
+        read: Any = AutoModelForImageTextToText.from_pretrained(
             str(folder), use_safetensors=True, output_loading_info=True, dtype=_dtype(dtype), **FROM_FOLDER
         )
     except _BROKEN as error:
         raise CheckpointError(f"{folder.name}: {one_line(error)}") from None
+    model, notes = read
     check_names(folder.name, type(model).__name__, notes["missing_keys"], (), len(model.state_dict()))
     if notes.get("mismatched_keys"):
         raise CheckpointError(f"{folder.name}: its weights have other sizes than config.json says")
@@ -128,4 +127,4 @@ def _bytes_per_token(config: Any, itemsize: int) -> int:
     heads = config.num_attention_heads
     keys = getattr(config, "num_key_value_heads", None) or heads
     width = keys * (getattr(config, "head_dim", None) or config.hidden_size // heads)
-    return itemsize * (2 * config.num_hidden_layers * width + 4 * config.intermediate_size)
+    return int(itemsize * (2 * config.num_hidden_layers * width + 4 * config.intermediate_size))

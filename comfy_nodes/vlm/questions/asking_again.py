@@ -35,10 +35,10 @@ async def ask_checked(vlm: Vlm, question: Question, read: Callable[[Answer], _Re
         try:
             return read(answer)
         except Unfit as problem:
-            problems = [problem]
-        # What was asked first is asked again: complaints about earlier answers do not pile up in the prompt.
-        asked = replace(again(question, problems), seed=asked.seed + 1)
-    return unfit(problems, answer)
+            failure = unfit([problem], answer)
+            # What was asked first is asked again: complaints about earlier answers do not pile up in the prompt.
+            asked = replace(again(question, [problem]), seed=asked.seed + 1)
+    return failure
 
 
 def again(question: Question, problems: Sequence[Unfit]) -> Question:

@@ -23,14 +23,13 @@ from ..replies import spoken
 from .asking_again import line
 from .edited_pair import EditedPair, spoke, unanswered
 from .prompt_files import prompt
+from .writer import NOTHING
 
 MAX_TOKENS = 2048
 """UnicBench's and ImgEdit's judges are allowed as much."""
 
 LEAST_DIGITS = 0.5
 """How likely the digits of a score have to be together: below it the model was about to say something else. Ours."""
-
-NO_POINTS = "none given"
 
 _LEGIBLE = ("VlmNotJson", "VlmWrongShape")
 """Failures of replies that are whole, only not in the form that was asked for."""
@@ -120,7 +119,7 @@ def _question(case: Case, ending: str, values: Mapping[str, object]) -> Question
         {
             "pictures": case.pair.told,
             "instruction": line(case.pair.instruction),
-            "points": "; ".join(line(one) for one in case.points if one.strip()) or NO_POINTS,
+            "points": "; ".join(line(one) for one in case.points if one.strip()) or NOTHING,
             "answer": string.Template(end.user).substitute(values),
         },
         reply=Reply,

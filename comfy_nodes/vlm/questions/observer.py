@@ -27,7 +27,7 @@ from ...core.taxonomy import kind_of
 from ..asking import Answer, Failure, Vlm
 from .asking_again import ask_checked, line
 from .prompt_files import prompt
-from .writer import LANGUAGES, facts, marked
+from .writer import LANGUAGE_NAMES, facts, marked
 
 MAX_TAGS = 30
 """Most nouns of each kind that are asked for. Ours."""
@@ -49,7 +49,7 @@ class Nouns:
 
 
 @dataclass(frozen=True)
-class Route:
+class RoutedTasks:
     """Which tasks suit a photo and its region."""
 
     accepted: dict[str, str]
@@ -75,7 +75,7 @@ class Command:
 async def caption(vlm: Vlm, photo: np.ndarray, language: Language, seed: int) -> Captions | Failure:
     """A dense and a short caption of a photo, uint8 [H, W, 3]. One in another language is asked for once more."""
     question = prompt("caption-image").question(
-        {"language": LANGUAGES[language]}, reply=Caption, images=(photo,), max_tokens=1024, seed=seed
+        {"language": LANGUAGE_NAMES[language]}, reply=Caption, images=(photo,), max_tokens=1024, seed=seed
     )
 
     def read(answer: Answer) -> Captions:
@@ -125,14 +125,14 @@ def checked_nouns(objects: Sequence[str], backgrounds: Sequence[str], described:
 
 async def route(
     vlm: Vlm, photo: np.ndarray, scene: Scene, tasks: Sequence[str], described: str, seed: int
-) -> Route | Failure:
+) -> RoutedTasks | Failure:
     """Which of `tasks` suit the photo and its region. A task that the model passes over is rejected."""
     listed = "\n".join(f"- {task}: {_purpose(task)}" for task in tasks)
     question = prompt("route-task").question(
         facts(scene, described) | {"tasks": listed}, reply=Routing, images=(marked(photo, scene),), seed=seed
     )
 
-    def read(answer: Answer) -> Route:
+    def read(answer: Answer) -> RoutedTasks:
         assert isinstance(answer.value, Routing)
         decisions: dict[str, Decision] = {}
         for one in answer.value.decisions:
@@ -151,7 +151,7 @@ async def route(
                 rejected[task] = "the model did not decide"
             else:
                 (accepted if decision.suitable else rejected)[task] = line(decision.reason)
-        return Route(accepted, rejected, answer.model, question.prompt_id, answer.prompt_version, answer.text)
+        return RoutedTasks(accepted, rejected, answer.model, question.prompt_id, answer.prompt_version, answer.text)
 
     return await ask_checked(vlm, question, read)
 
@@ -176,10 +176,7 @@ async def plain_command(
 
     def read(answer: Answer) -> Command:
         assert isinstance(answer.value, Rewriting)
-        text = line(answer.value.command)
-        check_clean(text)
-        check_language(text, "en")
-        check_length(text, "en")
+        text = _plain_english(answer.value.command)
         check_request(text)
         return Command(text, answer.model, question.prompt_id, answer.prompt_version, answer.text)
 
@@ -198,16 +195,26 @@ async def result(vlm: Vlm, photo: np.ndarray, scene: Scene, wish: str, gone: str
 
     def read(answer: Answer) -> str:
         assert isinstance(answer.value, Result)
-        text = line(answer.value.target)
-        check_clean(text)
-        check_language(text, "en")
-        check_length(text, "en")
+        text = _plain_english(answer.value.target)
         check_description(text)
         if gone:
             check_absent(text, gone, "the description")
         return text
 
     return await ask_checked(vlm, question, read)
+
+
+def _plain_english(text: str) -> str:
+    """A model's words in one line.
+
+    Raises:
+        Unfit: markup, another language, or a length out of bounds.
+    """
+    text = line(text)
+    check_clean(text)
+    check_language(text, "en")
+    check_length(text, "en")
+    return text
 
 
 def _holds(described: str, noun: str) -> bool:

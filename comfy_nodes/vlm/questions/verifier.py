@@ -20,7 +20,7 @@ from ..replies import spoken
 from .asking_again import again, line, unfit
 from .edited_pair import EditedPair, spoke, unanswered
 from .prompt_files import prompt
-from .writer import LANGUAGES
+from .writer import LANGUAGE_NAMES
 
 MAX_TOKENS = 2048
 """Two captions, the differences and the claims; UnicBench allows its judges as much."""
@@ -54,7 +54,7 @@ def question(pair: EditedPair) -> Question:
         {
             "pictures": pair.told,
             "instruction": line(pair.instruction),
-            "language": LANGUAGES[pair.language],
+            "language": LANGUAGE_NAMES[pair.language],
             "words": _LONGEST[pair.language],
         },
         reply=Verification,

@@ -24,7 +24,7 @@ from ..asking import Answer, Failure, Question, Vlm
 from .asking_again import MAX_ASKED, again, line, unfit
 from .prompt_files import prompt
 
-LANGUAGES: dict[Language, str] = {"en": "English", "zh": "Chinese (simplified characters)"}
+LANGUAGE_NAMES: dict[Language, str] = {"en": "English", "zh": "Chinese (simplified characters)"}
 NOTHING = "none given"
 """What stands in a prompt where a fact is not known."""
 
@@ -75,8 +75,9 @@ async def write(vlm: Vlm, assignment: Assignment) -> list[Writing] | Failure:
         if len(found) == assignment.count or (tried and found):
             return found
         problems = problems or [Unfit(f"there are {len(found)} different edits instead of {assignment.count}")]
+        failure = unfit(problems, answer)
         question = replace(again(first, problems), seed=question.seed + 1)
-    return unfit(problems, answer)
+    return failure
 
 
 def marked(photo: np.ndarray, scene: Scene) -> np.ndarray:
@@ -110,7 +111,7 @@ def _question(assignment: Assignment, ops: tuple[str, ...]) -> Question:
         images.append(assignment.other_picture)
     several_turns = kind.task and (TASKS[kind.task].turns > 1 or TASKS[kind.task].regions > 1)
     values = facts(scene, assignment.caption) | {
-        "language": LANGUAGES[assignment.language],
+        "language": LANGUAGE_NAMES[assignment.language],
         "number": "one edit"
         if assignment.count == 1
         else f"{assignment.count} edits that clearly differ from each other",

@@ -126,4 +126,4 @@ def test_observers(write_profile: WriteProfile) -> None:
         nouns = asyncio.run(observer.nouns(vlm, PHOTO, captions.dense, 0))
         assert nouns == observer.Nouns(["cup"], ["table"], ["spoon"])
         route = asyncio.run(observer.route(vlm, PHOTO, SCENE, ["remove", "style"], captions.dense, 0))
-        assert isinstance(route, observer.Route) and list(route.accepted) == ["remove"]
+        assert isinstance(route, observer.RoutedTasks) and list(route.accepted) == ["remove"]

@@ -20,7 +20,7 @@ from comfy import model_management
 from comfy.text_encoders import qwen3vl
 
 from comfy_nodes.vlm.asking import Answer, Failure
-from comfy_nodes.vlm.local.conversations import Reply, conversation
+from comfy_nodes.vlm.local.conversations import Utterance, conversation
 from comfy_nodes.vlm.local.core_encoder import CoreClipVlm
 from tests.vlm.local import tiny_core_clip
 from tests.vlm.local.conftest import Score, ask, photo, question, texts
@@ -108,7 +108,7 @@ def test_large_photos_are_scaled_down_and_tokens_are_counted(
         vlm._reply(conversation(one))
         for one in (question("", photo(0, *size), max_tokens=1), question("", max_tokens=1))
     )
-    assert isinstance(with_photo, Reply) and isinstance(without, Reply)
+    assert isinstance(with_photo, Utterance) and isinstance(without, Utterance)
     assert len(seen[0][0]) == tokens
     frame = 2  # <|vision_start|> and <|vision_end|>
     assert with_photo.usage.prompt_tokens - without.usage.prompt_tokens == tokens + frame

@@ -1,0 +1,89 @@
+"""Whether a run of many shards has nothing left to do, told by its commits: then no server is started for it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import fields
+from pathlib import Path
+
+from ..dataset.commits import Commit, read_commit
+from ..dataset.parts import Part, parts
+from ..dataset.shards import Former
+from ..graph.file import AUTO, find_workflow
+from ..home import VERSION
+from ..inputs.source import Source
+from ..options import RunOptions
+from ..report.summary import Summary
+from .folder import OutputFolder
+
+_SETTLED = "settled"
+"""In the run's journal: what was asked for when everything was done, as a hash."""
+
+_ELSEWHERE = (
+    "server",
+    "servers",
+    "metrics_port",
+    "recycle",
+    "min_free_gb",
+    "max_failed",
+    "samples_per_prompt",
+    "publish_to",
+)
+"""Options that decide nothing of what a run leaves."""
+
+
+def settle(folder: OutputFolder, options: RunOptions, fingerprint: str) -> None:
+    """Takes down that all that the command line asks for is done, where it is.
+
+    Args:
+        fingerprint: the input's.
+    """
+    if all(commit.cut.whole for _, commit in _commits(folder.path)):
+        folder.journal.set(_SETTLED, _asked(options, fingerprint))
+
+
+def settled(folder: OutputFolder, options: RunOptions, source: Source) -> Summary | None:
+    """What the run came to, if nothing of what the command line asks for is left to do; looks at no more of what lies
+    there than sizes and times."""
+    meta = folder.journal
+    if not folder.many or options.retry_failed is not None:
+        return None
+    if meta.get(_SETTLED) != _asked(options, source.fingerprint()):
+        return None
+    if not all(commit.cut.whole and written(part, commit) for part, commit in _commits(folder.path)):
+        return None
+    try:
+        told = json.loads((folder.path / "summary.json").read_bytes())
+        return Summary(**{field.name: told[field.name] for field in fields(Summary)})
+    except (OSError, ValueError, LookupError):
+        return None
+
+
+def written(part: Part, commit: Commit) -> bool:
+    """Whether a shard's rows lie where its commit says, untouched since; those that lie in a store count as that."""
+    if commit.dataset is None or not part.here:
+        return True
+    listed = part.commit.stat().st_mtime_ns
+    return all(Former.of(part.config(name), held, listed).whole for name, held in commit.dataset.configs.items())
+
+
+def _commits(output: Path) -> list[tuple[Part, Commit]]:
+    found = [(part, read_commit(part)) for part in parts(output) if part.name]
+    return [(part, commit) for part, commit in found if commit]
+
+
+def _asked(options: RunOptions, fingerprint: str) -> str:
+    asked = {name: str(value) for name, value in vars(options).items() if name not in _ELSEWHERE}
+    text = json.dumps([VERSION, fingerprint, asked, _workflow_files(options)])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _workflow_files(options: RunOptions) -> list[str]:
+    """Hashes of the files that `--workflow` may mean."""
+    if options.workflow == AUTO:
+        return []
+    names = [name.strip() for name in options.workflow.split(",") if name.strip()]
+    profiles = ["full", "classical"] if options.profile == "auto" else [options.profile]
+    paths = {find_workflow(name, profile)[0] for name in names for profile in profiles}
+    return sorted(hashlib.sha256(path.read_bytes()).hexdigest() for path in paths if path.is_file())

@@ -1,0 +1,395 @@
+"""The life of the shards of a run: each is planned when its turn comes, edited, and written while servers are at the next.
+
+A run with one stage has one pool over all shards: while one is edited, a thread plans the next, and another one writes those
+whose last sample has ended. With several stages these run one after the other within a shard.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+
+from comfy_nodes.core.records import SampleFailure
+
+from ..dataset.commits import Commit, committed, duplicates, read_commit
+from ..dataset.layouts.layout import layout_named
+from ..dataset.parts import Part, parts
+from ..dataset.publish import fetch_commits, publish_part
+from ..dataset.shards import settings_digest
+from ..engine.portion import Portion
+from ..errors import RunError
+from ..graph.api import EDIT_SINK
+from ..inputs.cutting import KnownShard, Shard
+from ..journal import DUPLICATE, Journal
+from ..monitor.listeners import Reporter
+from .form import Form
+from .settled import written
+from .shard import OpenShard, Order, Unwanted, usable
+from .stage import Run, Stage, asked, leave, no_such_class
+from .workflow import Workflow
+
+MOST_OPEN = 3
+"""Shards that are open at once: the one that is edited, the next one, and one that is being written."""
+
+TWICE = "the same photo and region stand in the input twice; only the first is edited"
+
+_CUT = "fingerprint"
+"""In the run's journal: the input's, as all its shards were cut from it."""
+
+
+class Shards:
+    """The shards of a run."""
+
+    def __init__(
+        self,
+        run: Run,
+        workflows: Sequence[Workflow],
+        form: Form,
+        own: Callable[[OpenShard], Stage],
+        stages: Callable[[OpenShard], list[Stage]],
+    ):
+        """
+        Args:
+            own: the stage of the workflows, whose records are a shard's.
+            stages: all that a shard goes through, this one last.
+        """
+        self._run, self._workflows, self._form, self._own, self._stages = run, workflows, form, own, stages
+        self._run_id = run.folder.journal.get("run_id") or ""
+        self._room = threading.Semaphore(MOST_OPEN)
+        self._open: list[Stage] = []
+        """Those that are not written."""
+        self._lock = threading.Lock()
+        self._lost = False
+        self._broken_off = threading.Event()
+
+    @property
+    def _makes_rows(self) -> bool:
+        """Whether a shard's commit says all of it: lines of other stages come out of its journal, which no store has."""
+        return self._workflows[0].graph.sink_class == EDIT_SINK
+
+    def work(self) -> None:
+        """Edits all samples that have no end yet, and writes their shards; after a stop, also those that are open. Of samples
+        that stand in two shards the first counts.
+
+        Raises:
+            RunError: no server comes back, the disk is full, or nothing ever succeeds. What is done stays done.
+        """
+        if self._run.options.publish_to and self._makes_rows:
+            fetch_commits(self._run.options.publish_to, self._run.folder.path)
+        self._go_through()
+        if self._lost and not self._run.stop.level:
+            self._go_through()
+        if not self._run.stop.level:
+            self._skip_duplicates()
+            for workflow in self._workflows:
+                leave(workflow, self._run_id)
+
+    def _skip_duplicates(self) -> None:
+        found: dict[str, list[str]] = {}
+        for twice in duplicates(parts(self._run.folder.path)):
+            found.setdefault(twice.later.name, []).append(twice.key)
+        for name, keys in found.items():
+            commit = committed(Part(self._run.folder.path, name))
+            cut = Shard(commit.index, 0, commit.cut.items, commit.cut.first, "", False)
+            stage = self._own(self._opened(Order(cut, 0, commit.cut.plan, None)))
+            for key in keys:
+                stage.journal.withdraw(key, SampleFailure("input", DUPLICATE, TWICE, skipped=True))
+            self._write_out(stage)
+
+    def _go_through(self) -> None:
+        self._lost = False
+        writer = _Writer(self._write)
+        try:
+            due = self._due(writer)
+            ahead = next(due, None)
+            while ahead and not self._run.stop.level:
+                if len(ahead) > 1 or len(self._workflows) > 1:
+                    self._stage_by_stage(ahead, writer)
+                    ahead = next(due, None)
+                else:
+                    ahead = self._flow(ahead[0], due, writer)
+            writer.wait()
+            for stage in [one for one in self._open if one.shard and not one.shard.outdated]:
+                self._write(stage)  # the user stopped the run
+        except KeyboardInterrupt:
+            self._broken_off.set()
+            raise
+        finally:
+            writer.close()
+            for stage in self._open:
+                stage.journal.close()
+            self._open.clear()
+
+    # Which shards.
+
+    def _due(self, writer: _Writer) -> Iterator[list[Stage]]:
+        """The stages of shards in which there is something to do, each opened when it is asked for; the one before is to
+        be planned then."""
+        source, options, meta = self._run.source, self._run.options, self._run.folder.journal
+        aims = [workflow.aim for workflow in self._workflows]
+        found = [commit for part in parts(self._run.folder.path) if part.name and (commit := read_commit(part))]
+        known = {one.index: one for one in found}
+        if again := options.retry_failed:
+            self._tell_classes(found, again)
+        if not known:
+            meta.set(_CUT, self._run.fingerprint)
+        changed = meta.get(_CUT) != self._run.fingerprint
+        shards = -(-source.count(aims) // self._form.size) if options.kinds else 0
+        claimed = [meta.get(name) for name in ("graph", "seed", "content")]  # shards of a store may be another run's
+        basis = json.dumps([self._run.fingerprint, claimed, shards, *asked(options, self._workflows, None)])
+        cuts = source.shards(
+            self._form.size,
+            aims,
+            [KnownShard(one.index, one.cut.items, one.cut.first) for one in found],
+            self._form.share,
+            changed,
+            options.keep_stale,
+        )
+        left = options.limit
+        for cut in cuts:
+            if left == 0:
+                return
+            plan = hashlib.sha256(f"{basis} {cut.items}".encode()).hexdigest()
+            order = Order(cut, shards, plan, left)
+            if not self._settled(order, known.get(cut.index)):
+                if not self._may_open(writer):
+                    return
+                stages = self._stages(self._opened(order))
+                self._open.append(stages[-1])
+                yield stages
+            if left is not None:
+                left -= self._usable(cut)
+        if not self._form.shared:
+            meta.set("total", str(source.total))
+        meta.set(_CUT, self._run.fingerprint)
+
+    def _tell_classes(self, found: Sequence[Commit], error_class: str) -> None:
+        if not any(_failed(one, error_class) for one in found):
+            classes = {name for one in found for name in (*one.totals.failures, *one.totals.skips)}
+            self._run.tell(no_such_class(error_class, classes))
+
+    def _opened(self, order: Order) -> OpenShard:
+        return OpenShard(self._run.folder.path, self._run_id, order, self._broken_off)
+
+    def _may_open(self, writer: _Writer) -> bool:
+        """Waits until another shard may be opened; False where none is to be."""
+        while not self._room.acquire(timeout=0.1):
+            if self._run.stop.level or writer.error:
+                return False
+        return not (self._run.stop.level or writer.error)
+
+    def _settled(self, order: Order, commit: Commit | None) -> bool:
+        """Whether nothing is to be done in a shard."""
+        if commit is None or not commit.cut.whole:
+            return False
+        options = self._run.options
+        part = Part.of_shard(self._run.folder.path, commit.index)
+        if commit.dataset and commit.dataset.settings != settings_digest(layout_named(options.layout)):
+            return False
+        if not written(part, commit):
+            return False
+        again = options.retry_failed
+        if again is not None and _failed(commit, again):
+            return False
+        return order.kept(commit.cut.plan, 0 if order.limit is None else self._usable(order.cut))
+
+    def _usable(self, cut: Shard) -> int:
+        part = Part.of_shard(self._run.folder.path, cut.index)
+        if not part.here:
+            return committed(part).totals.samples
+        with closing(Journal(part.journal)) as journal:
+            return usable(journal)
+
+    # How they are worked off.
+
+    def _stage_by_stage(self, stages: list[Stage], writer: _Writer) -> None:
+        for stage in stages:
+            try:
+                stage.plan()
+            except Unwanted:
+                return
+            stage.work()
+        for stage in stages[:-1]:
+            stage.journal.close()
+        if not stages[-1].journal.pending():
+            writer.put(stages[-1])
+
+    def _flow(self, first: Stage, due: Iterator[list[Stage]], writer: _Writer) -> list[Stage] | None:
+        """Edits shards in one pool, from `first` on; returns the stages of the first one that has several."""
+        (workflow,) = self._workflows
+        reporter = first.reporter(workflow.graph.task, 0, 0)
+        flow = _Flow(first, due, workflow, writer, reporter)
+        try:
+            self._run.edit(workflow, flow, first.harvester, reporter, self._run_id)
+        except RunError as broken:
+            raise flow.error or broken from None
+        finally:
+            flow.close()
+            reporter.close()
+        return flow.rest
+
+    def _write(self, stage: Stage) -> None:
+        """Writes a shard; its samples have an end, or wait for the next run."""
+        self._lost |= not self._write_out(stage)
+        with self._lock:
+            self._open.remove(stage)
+        self._room.release()
+
+    def _write_out(self, stage: Stage) -> bool:
+        assert stage.shard
+        left = stage.write_shard()
+        whole = stage.shard.commit(left.dataset, left.statistics)
+        stage.journal.close()
+        if self._run.options.publish_to:
+            publish_part(stage.shard.part, self._run.options.publish_to)
+        return whole
+
+
+def _failed(commit: Commit, error_class: str) -> bool:
+    """Whether samples of a shard failed, or were skipped, with an error type; with "" whether any failed."""
+    totals = commit.totals
+    return error_class in {**totals.failures, **totals.skips} if error_class else bool(totals.failures)
+
+
+class _Writer:
+    """Writes shards, one after the other, in a thread of its own."""
+
+    def __init__(self, write: Callable[[Stage], None]):
+        self._write = write
+        self._thread = ThreadPoolExecutor(1, "write-shard")
+        self._running: deque[Future[None]] = deque()
+        self.error: BaseException | None = None
+        """Why it writes no more."""
+
+    def put(self, stage: Stage) -> None:
+        """To be written next. Called from the threads of servers."""
+        while self._running and self._running[0].done():
+            self._running.popleft()
+        self._running.append(self._thread.submit(self._try, stage))
+
+    def _try(self, stage: Stage) -> None:
+        if self.error:
+            return
+        try:
+            self._write(stage)
+        except BaseException as error:
+            self.error = error
+
+    def wait(self) -> None:
+        """Until all is written that was put so far.
+
+        Raises: what writing raised.
+        """
+        while self._running:
+            self._running.popleft().result()
+        if self.error:
+            raise self.error
+
+    def close(self) -> None:
+        """What is not begun stays unwritten."""
+        self._thread.shutdown(cancel_futures=True)
+
+
+class _Flow:
+    """Supplies a pool with the portions of one shard after the other, which it plans in a thread of its own."""
+
+    def __init__(
+        self, first: Stage, due: Iterator[list[Stage]], workflow: Workflow, writer: _Writer, reporter: Reporter
+    ):
+        self._due, self._workflow, self._writer, self._reporter = due, workflow, writer, reporter
+        self.rest: list[Stage] | None = None
+        """The stages of the first shard that has several, and does not flow with the others."""
+        self._ready: Portion | None = None
+        self._planning, self._closed = True, False
+        self._error: BaseException | None = None
+        self._changed = threading.Condition()
+        self._since = time.monotonic()
+        self._begun: list[Stage] = []
+        """Those with samples that have no end yet."""
+        self._thread = threading.Thread(target=self._plan, args=(first,), name="plan-shards", daemon=True)
+        self._thread.start()
+
+    @property
+    def ended(self) -> bool:
+        """See `Supply`."""
+        with self._changed:
+            return self._ready is None and not self._planning
+
+    @property
+    def waiting(self) -> int:
+        """See `Supply`."""
+        with self._changed:
+            return self._ready.left if self._ready else 0
+
+    def next(self) -> Portion | None:
+        """See `Supply`."""
+        with self._changed:
+            portion, self._ready = self._ready, None
+            self._changed.notify_all()
+        return portion
+
+    def check(self) -> None:
+        """See `Supply`."""
+        if error := self.error:
+            raise error if isinstance(error, RunError) else RunError("the run broke off", 1)
+
+    @property
+    def error(self) -> BaseException | None:
+        """What broke planning or writing."""
+        return self._error or self._writer.error
+
+    def close(self) -> None:
+        """Plans no more."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self._thread.join()
+        if self._begun:
+            self._count_seconds(self._begun.pop(0))
+
+    def _plan(self, stage: Stage) -> None:
+        try:
+            following: list[Stage] | None = [stage]
+            while following and len(following) == 1 and self._planned(following[0]):
+                following = next(self._due, None)
+            self.rest = following
+        except Unwanted:
+            pass
+        except BaseException as error:
+            self._error = error
+        finally:
+            with self._changed:
+                self._planning = self._error is not None
+
+    def _planned(self, stage: Stage) -> bool:
+        """Plans a shard, and hands it on when the one before is taken; False where no more are wanted."""
+        stage.plan(lambda line: self._reporter.say(line) if line else None)
+        counts = stage.journal.counts()
+        over = counts["done"] + counts["failed"] + counts["skipped"]
+        self._reporter.planned(over + counts["pending"], over)
+        portion = stage.portion(self._workflow, ended=lambda: self._ended(stage))
+        with self._changed:
+            self._begun.append(stage)
+            self._ready = portion
+            while self._ready is not None and not self._closed:
+                self._changed.wait()
+            return not self._closed
+
+    def _ended(self, stage: Stage) -> None:
+        """All of a shard's samples have an end."""
+        self._count_seconds(stage)
+        self._begun.remove(stage)
+        self._writer.put(stage)
+
+    def _count_seconds(self, stage: Stage) -> None:
+        """Gives a shard the time that went by since the one before it ended, so that all have the whole."""
+        now = time.monotonic()
+        with self._changed:
+            seconds, self._since = now - self._since, now
+        stage.journal.add_edit_seconds(seconds)

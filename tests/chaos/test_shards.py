@@ -1,0 +1,379 @@
+"""A run of many shards, killed, stopped and gone on with: every sample once, in the input's order.
+
+Kills are of the command itself; all else is the run's own list of stages in this process, on a server that paints nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pyarrow.parquet as pq
+import pytest
+
+from benchmarks.driver_servers import ServerProcess
+from benchmarks.fake_engine import INGREDIENTS
+from driver.comfyui.client import ComfyServer
+from driver.comfyui.hosts import ForeignServer
+from driver.dataset.commits import commits
+from driver.dataset.dataset import stored_rows
+from driver.dataset.parts import Part
+from driver.dataset.publish import publish, published_commits
+from driver.errors import RunError
+from driver.graph.file import WorkflowFile
+from driver.inputs.source import Source
+from driver.journal import Journal
+from driver.options import RunOptions
+from driver.pipeline.dry_run import Scope
+from driver.pipeline.folder import OutputFolder
+from driver.pipeline.form import form_of
+from driver.pipeline.preflight import Agreement
+from driver.pipeline.run import shard_by_shard
+from driver.pipeline.settled import settled
+from driver.pipeline.stage import Run
+from driver.pipeline.workflow import Workflow
+from driver.report.summary import Summary
+from driver.samples import Sample
+from driver.stopping import StopRequest
+from tests.chaos import double, scene
+from tests.chaos.conftest import Fakes
+from tests.chaos.scene import AT_ONCE, EDIT, Patched
+from tests.e2e import helpers
+
+PHOTOS, SIZE = 25, 10
+
+KILLED = """
+import importlib, os, signal, sys
+sys.path.insert(0, sys.argv.pop(1))
+place, call, after = sys.argv.pop(1), int(sys.argv.pop(1)), sys.argv.pop(1) == "after"
+module, _, name = place.rpartition(".")
+loaded = importlib.import_module(module)
+known, calls = getattr(loaded, name), []
+def killed(*values, **named):
+    calls.append(1)
+    if after and len(calls) == call:
+        known(*values, **named)
+    if len(calls) == call:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return known(*values, **named)
+setattr(loaded, name, killed)
+from driver.batch import main
+sys.exit(main(sys.argv[1:]))
+"""
+"""The command that is killed before, or after, a call of one of its functions."""
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return scene.photos(tmp_path / "photos", PHOTOS)
+
+
+class Posts:
+    """A hand in a server's answers: counts prompts, and the samples of each; calls somebody at one of them."""
+
+    def __init__(self) -> None:
+        self.prompts = 0
+        self.samples = 0
+        self.at: dict[int, Callable[[], None]] = {}
+        """What is called when so many samples' records have been asked for."""
+
+    def __call__(self, route: str, name: str, _body: bytes) -> None:
+        self.prompts += route == "POST /prompt"
+        if route == "GET /view" and name.endswith(".records.json"):
+            self.samples += 1
+            self.at.pop(self.samples, lambda: None)()
+
+
+@pytest.fixture
+def posts() -> Posts:
+    return Posts()
+
+
+@pytest.fixture
+def server(posts: Posts, tmp_path: Path) -> Iterator[str]:
+    with double.serving(tmp_path / "server", posts) as url:
+        yield url
+
+
+def workflow(url: str) -> Workflow:
+    graph = double.graph()
+    agreement = Agreement(
+        url, graph.api, {"system": {"comfyui_version": "1"}, "devices": []}, double.NODES, INGREDIENTS, ()
+    )
+    file = SimpleNamespace(path=Path("paint.json"), sha256="f" * 64, ui=None)
+    return Workflow([ForeignServer(ComfyServer(url))], agreement, cast(WorkflowFile, file), graph, "custom")
+
+
+def asked(output: Path, **more: Any) -> RunOptions:
+    return replace(RunOptions(str(EDIT), output, shard_size=SIZE), **more)
+
+
+def go(url: str, photos: Path, options: RunOptions, stop: StopRequest | None = None) -> Summary:
+    """Runs the command's list of stages."""
+    source, used = Source(photos, options.image_root), workflow(url)
+    folder = OutputFolder(options.output)
+    try:
+        form = form_of(folder.journal, options, source, [used.aim])
+        folder.claim([used], options.seed)
+        assert form
+        return shard_by_shard(Run(options, source, folder, stop or StopRequest()), [used], form)
+    finally:
+        folder.close()
+
+
+def rows(output: Path, config: str = "data") -> list[dict[str, Any]]:
+    """All rows of a config, in order."""
+    return [row for path in sorted((output / config).rglob("*.parquet")) for row in pq.read_table(path).to_pylist()]
+
+
+def kept_once(output: Path, source: Path) -> None:
+    """Every sample is kept, once, in the input's order, and nothing is left open."""
+    assert [row["key"] for row in rows(output)] == scene.expected(source)
+    assert [(one.index, one.cut.whole) for one in commits(output)] == [(index, True) for index in range(3)]
+    assert not (output / ".work").exists()
+
+
+def posted_once(output: Path) -> bool:
+    return {row["submissions"] for row in helpers.table(output, "telemetry")} == {1}
+
+
+def files(output: Path) -> dict[Path, tuple[int, int]]:
+    """What tells whether files of shards were written again."""
+    found = [path for path in output.rglob("0*/*") if path.is_file()] + list(output.glob("shards/*.json"))
+    return {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in found}
+
+
+def test_samples_follow_one_another_over_all_shards(server: str, posts: Posts, source: Path, tmp_path: Path) -> None:
+    """Prompts hold samples of two shards where one ends within them."""
+    summary = go(server, source, asked(tmp_path / "out", samples_per_prompt=4))
+    kept_once(tmp_path / "out", source)
+    assert posts.prompts == -(-PHOTOS // 4)
+    assert (summary.samples, summary.kept, summary.pending) == (PHOTOS, PHOTOS, 0)
+    assert [row["key"] for row in helpers.table(tmp_path / "out", "telemetry")] == scene.expected(source)
+
+
+def test_what_is_done_is_not_touched_again(server: str, posts: Posts, source: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    first = go(server, source, asked(output))
+    before, prompts = files(output), posts.prompts
+    assert go(server, source, asked(output)) == first
+    assert (files(output), posts.prompts) == (before, prompts)
+
+
+def test_a_run_that_is_done_needs_no_server(server: str, source: Path, tmp_path: Path) -> None:
+    options = asked(tmp_path / "out")
+    summary = go(server, source, options)
+    folder = OutputFolder(options.output)
+    try:
+        assert settled(folder, options, Source(source)) == summary
+        assert settled(folder, replace(options, limit=30), Source(source)) is None
+        assert settled(folder, replace(options, retry_failed=""), Source(source)) is None
+        next(options.output.glob("data/000001/*")).unlink()
+        assert settled(folder, options, Source(source)) is None
+    finally:
+        folder.close()
+    go(server, source, options)
+    assert [row["key"] for row in rows(options.output)] == scene.expected(source)
+
+
+def test_stopped_it_leaves_what_is_done_and_goes_on(server: str, posts: Posts, source: Path, tmp_path: Path) -> None:
+    output, stop = tmp_path / "out", StopRequest()
+    posts.at[13] = stop.request
+    summary = go(server, source, asked(output, samples_per_prompt=1), stop)
+    done = [row["key"] for row in rows(output)]
+    assert done == scene.expected(source)[: len(done)]
+    assert 13 <= len(done) < 20
+    assert [one.cut.whole for one in commits(output)][:2] == [True, False]
+    assert (summary.kept, summary.samples) == (len(done), len(done) + summary.pending)
+    go(server, source, asked(output))
+    kept_once(output, source)
+    assert posted_once(output)
+
+
+def test_a_shard_that_cannot_be_written_ends_the_run_in_one_line(
+    server: str, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "out"
+    with monkeypatch.context() as patched:
+        full = RunError("the disk of out is full: make room and run the same command again; it goes on", 1)
+        patched.setattr("driver.pipeline.shard.write_commit", lambda *_: (_ for _ in ()).throw(full))
+        with pytest.raises(RunError, match="make room and run the same command again"):
+            go(server, source, asked(output))
+    assert list(commits(output)) == []
+    go(server, source, asked(output))
+    kept_once(output, source)
+
+
+def test_a_photo_that_cannot_be_planned_fails_in_its_shard(server: str, source: Path, tmp_path: Path) -> None:
+    (source / "photo012.png").write_bytes(b"no photo")
+    output = tmp_path / "out"
+    summary = go(server, source, asked(output))
+    assert (summary.kept, summary.failed) == (PHOTOS - 1, 1)
+    assert [row["source_id"] for row in helpers.table(output, "failed")] == ["photo012.png"]
+    assert [one.totals.counts.get("failed") for one in commits(output)] == [None, 1, None]
+    before = files(output)
+    go(server, source, asked(output))
+    assert files(output) == before
+    go(server, source, asked(output, retry_failed=""))
+    changed = {
+        path.parts[-2] if path.suffix == ".parquet" else path.name.partition(".")[0]
+        for path in before
+        if files(output)[path] != before[path]
+    }
+    assert changed == {"000001"}, "only the shard with a failed sample is gone through again"
+
+
+@pytest.mark.parametrize("limit", [5, 10, 12])
+def test_a_limit_goes_over_all_shards_and_may_be_raised(limit: int, server: str, source: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    for most in (limit, limit, 17):
+        summary = go(server, source, asked(output, limit=most))
+        assert [row["key"] for row in rows(output)] == scene.expected(source)[:most]
+        assert summary.samples == most
+
+
+def test_a_photo_that_stands_in_two_shards_is_edited_once(server: str, tmp_path: Path) -> None:
+    photos = scene.photos(tmp_path / "photos", 3)
+    lines = [{"path": f"photo00{n}.png", "segmentation": {"object": [{"class_name": "disc", "bbox": [20, 20, 60, 60]}]},
+              "instruction": "Remove the disc."} for n in (0, 1, 2, 0)]  # fmt: skip
+    listed = tmp_path / "list.jsonl"
+    listed.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    output = tmp_path / "out"
+    options = asked(output, shard_size=2, image_root=str(photos))
+    for _ in range(2):
+        summary = go(server, listed, options)
+        assert [row["source_path"] for row in rows(output)] == ["photo000.png", "photo001.png", "photo002.png"]
+        assert [row["error_type"] for row in helpers.table(output, "skipped")] == ["DuplicateSample"]
+        assert (summary.kept, summary.skipped) == (3, 1)
+
+
+def test_another_size_is_refused(server: str, source: Path, tmp_path: Path) -> None:
+    go(server, source, asked(tmp_path / "out"))
+    with pytest.raises(RunError, match="holds shards of 10 photos, and shards of 9 photos is asked for"):
+        go(server, source, asked(tmp_path / "out", shard_size=9))
+
+
+def test_three_shares_are_the_whole(server: str, tmp_path: Path) -> None:
+    source = scene.photos(tmp_path / "photos", 32)
+    outputs = [tmp_path / f"out{share}" for share in range(3)]
+    for share, output in enumerate(outputs):
+        go(server, source, asked(output, shard=(share, 3)))
+    assert [[one.index for one in commits(output)] for output in outputs] == [[0, 3], [1], [2]]
+    found = {path.parent.name: path for output in outputs for path in (output / "data").rglob("*.parquet")}
+    keys = [row["key"] for name in sorted(found) for row in pq.read_table(found[name]).to_pylist()]
+    assert keys == scene.expected(source)
+
+
+def test_another_layout_writes_all_shards_again_and_edits_nothing(
+    server: str, posts: Posts, source: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    go(server, source, asked(output))
+    prompts = posts.prompts
+    go(server, source, asked(output, layout="wds"))
+    assert posts.prompts == prompts
+    assert [row.columns["key"] for row in stored_rows(output, "data")] == scene.expected(source)
+    assert list(output.rglob("train-*.parquet")) == []
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_of_a_changed_input_only_what_is_new_is_edited(
+    keep: bool, server: str, posts: Posts, source: Path, tmp_path: Path
+) -> None:
+    """A photo is gone from the first shard, and one stands in the second that was not there."""
+    output, known = tmp_path / "out", scene.expected(source)
+    go(server, source, asked(output, samples_per_prompt=1))
+    prompts = posts.prompts
+    for path in source.glob("photo003*"):
+        path.unlink()
+    helpers.make_photo(source / "photo012b.png", 77)
+    summary = go(server, source, asked(output, samples_per_prompt=1, keep_stale=keep))
+    assert posts.prompts == prompts + 1
+    found = [row["key"] for row in rows(output)]
+    now = scene.expected(source)
+    assert (summary.kept, sorted(found)) == (25 + keep, sorted({*now, *(known if keep else ())}))
+    assert [one.cut.items for one in commits(output)] == [9, 11, 5]
+    if not keep:
+        assert found == now
+    go(server, source, asked(output, keep_stale=keep))
+    assert posts.prompts == prompts + 1
+
+
+def test_another_machine_makes_only_what_the_store_lacks(
+    server: str, posts: Posts, source: Path, tmp_path: Path
+) -> None:
+    url, stop = f"file://{tmp_path}/store", StopRequest()
+    posts.at[13] = stop.request
+    go(server, source, asked(tmp_path / "one", publish_to=url, samples_per_prompt=1), stop)
+    made = posts.prompts
+    summary = go(server, source, asked(tmp_path / "other", publish_to=url, samples_per_prompt=1))
+    assert posts.prompts == made + 15, "the first shard was there"
+    assert (summary.kept, summary.samples, summary.pending) == (25, 25, 0)
+    publish(tmp_path / "other", url)
+    assert [one.cut.whole for one in published_commits(url)] == [True] * 3
+    assert [row["key"] for row in helpers.table(tmp_path / "other", "telemetry")] == scene.expected(source)
+
+
+def test_a_dry_run_counts_the_first_shard_and_estimates_the_rest(source: Path) -> None:
+    (source / "photo003.png").write_bytes(b"no photo")
+    photos = Source(source)
+    options = asked(Path("out"))
+    used = workflow("http://127.0.0.1:9")
+    scope = Scope.of(options, photos, [used.aim])
+    found = list(scope.planned(options, photos, [used]))
+    assert [len(found), sum(isinstance(one, Sample) for one in found)] == [10, 9]
+    assert (scope.whole(9), scope.about) == (22, "about ")
+    assert scope.told == ", estimated: shard 0 was planned, of 3; the input has 25 photos"
+    last = Scope.of(replace(options, shard=(2, 3)), photos, [used.aim])
+    assert (len(list(last.planned(options, photos, [used]))), last.whole(5), last.about) == (5, 5, "")
+
+
+def killed(driver: Patched, server: ServerProcess, place: str, call: int, when: str, *options: object) -> None:
+    process = driver.script(KILLED, place, call, when, "--workflow", EDIT, "--server", server.url, *options)
+    assert process.wait(60) == -signal.SIGKILL, scene.said(process)
+
+
+@pytest.mark.parametrize(
+    ("place", "call", "when"),
+    [("driver.pipeline.shard.write_commit", 2, "before"), ("driver.pipeline.shard.write_commit", 1, "after")],
+)
+def test_killed_at_a_commit_or_behind_it(
+    place: str, call: int, when: str, driver: Patched, fake: Fakes, source: Path, tmp_path: Path
+) -> None:
+    server, output = fake(), tmp_path / "out"
+    options = ("--input", source, "--output", output, "--shard-size", SIZE, *AT_ONCE)
+    killed(driver, server, place, call, when, *options)
+    driver.run(*options, server=server.url, workflow=EDIT, quick=False)
+    kept_once(output, source)
+    assert max(scene.executed(server).values()) == 1
+
+
+def test_killed_with_two_shards_in_flight(driver: Patched, fake: Fakes, source: Path, tmp_path: Path) -> None:
+    """What a prompt holds of both comes home by the next run."""
+    server, output = fake("--seconds", 0.2), tmp_path / "out"
+    options = ("--input", source, "--output", output, "--shard-size", SIZE, "--samples-per-prompt", 4, *AT_ONCE)
+    process = driver.start(*options, server=server.url, workflow=EDIT, quick=False)
+    scene.during(process, lambda: in_flight(output) == 2, "a prompt with samples of two shards")
+    helpers.kill(process)
+    driver.run(*options, server=server.url, workflow=EDIT, quick=False)
+    kept_once(output, source)
+    assert max(scene.executed(server).values()) == 1
+
+
+def in_flight(output: Path) -> int:
+    """In how many shards the prompt is that holds most."""
+    found: dict[str, set[int]] = {}
+    for index in range(2):
+        path = Part.of_shard(output, index).journal
+        if not path.exists():
+            return 0
+        with closing(Journal(path)) as journal:
+            for left in journal.submissions():
+                found.setdefault(left.prompt_id, set()).add(index)
+    return max(map(len, found.values()), default=0)
