@@ -133,7 +133,10 @@ def farming(site: Site) -> dict[str, float]:
         graphs = {url: filled(bare, photos, url, site.seed(), 16) for url in urls}
         alone = _floor_together({urls[0]: graphs[urls[0]]})
         ideal = {n: n * alone / _floor_together({url: graphs[url] for url in urls[:n]}) for n in FARMS[1:]}
-        say(", ".join(f"{1 / each:.3f} images/s on {n}" for n, each in seconds.items()) + f"; the most there is: {ideal}")
+        say(
+            ", ".join(f"{1 / each:.3f} images/s on {n}" for n, each in seconds.items())
+            + f"; the most there is: {ideal}"
+        )
         rounds.append(seconds)
         ideals.append(ideal)
     return {
