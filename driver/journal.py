@@ -104,9 +104,11 @@ class Journal:
 
     @_in_turn
     def close(self) -> None:
-        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        self._db.close()
-        self._opened = None
+        """Lets go of its file."""
+        if self._opened is not None:
+            self._opened.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._opened.close()
+            self._opened = None
 
     @_in_turn
     def get(self, name: str) -> str | None:

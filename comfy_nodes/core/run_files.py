@@ -1,7 +1,7 @@
-"""What a batch run has on a server, and how it asks for that to be taken away once it is home.
+"""What a batch run has on a server, how it asks for it, and for that to be taken away once it is home.
 
-The driver makes such a request of what it was told and has committed; a server carries it out in its own folders. Nothing
-here looks at a disk.
+The driver makes such requests, the second of what it was told and has committed; a server carries them out in its own
+folders. Nothing here looks at a disk.
 """
 
 from __future__ import annotations
@@ -15,6 +15,13 @@ from .keys import FileName, Key
 
 ROUTE = "/editpairs/discard"
 """Where a server takes it: POST `RunFiles` as application/json."""
+
+FETCH_ROUTE = "/editpairs/fetch"
+"""Where a server gives what sinks saved of several samples: POST `Wanted` as application/json, back comes a zip with plain
+members `<sink folder>/<file>`. It deletes nothing: that is asked for when all is home."""
+
+MOST_SAMPLES = 16
+"""Samples of one request. Ours: two requests in the place of 64 leave nothing to gain."""
 
 FOLDER = "editpairs"
 """Below ComfyUI's output and temp folders: where each run has a folder of its own, named by its id."""
@@ -66,6 +73,15 @@ class RunFiles(BaseModel):
     """Pictures in the run's folder below temp."""
     everything: bool = False
     """Whether the run is through, and nothing of it is needed."""
+
+
+class Wanted(BaseModel):
+    """Samples of one run whose sinks' files are wanted, as many of them as fit into an answer."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    run_id: RunId
+    samples: tuple[SinkFolder, ...] = Field(min_length=1, max_length=MOST_SAMPLES)
 
 
 class Left(BaseModel):

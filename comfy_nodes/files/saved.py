@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import uuid
-from collections.abc import Sequence
+import zlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import folder_paths
 import numpy as np
@@ -19,6 +22,8 @@ from ..core.keys import file_stem
 from ..core.records import EditRecord, FailureRecord, SavedFile, records_name
 from ..core.whole_files import write_whole
 from ..wires.sockets import EditSample
+
+Written = TypeVar("Written")
 
 
 class OutputFiles:
@@ -62,8 +67,23 @@ class OutputFiles:
         return saved
 
 
-PNG_LEVEL = 1
-"""zlib level of saved PNGs. Level 4, core's, takes almost twice as long for a tenth of the size."""
+PNG = {"compress_level": 1, "compress_type": zlib.Z_RLE}
+"""How pictures are packed. Of photos, 512 x 512 and 1024 x 1024, each on one core: 15 ms for 404 kB and 53 ms for 1,266 kB;
+with zlib's own strategy 18 and 63 ms for 439 and 1,417 kB, at level 4, core's, 32 and 111 ms for 406 and 1,281 kB."""
+
+_writers = ThreadPoolExecutor(2, "save-pair")
+"""Two, as packing one picture keeps a core busy."""
+
+
+async def aside(write: Callable[[], Written]) -> Written:
+    """Has a sink write while ComfyUI goes on with other nodes of the prompt. A prompt that breaks off ends when all is
+    written whose turn had come, as if the sinks had never let it go on."""
+    writing = _writers.submit(write)
+    try:
+        return await asyncio.shield(asyncio.wrap_future(writing))
+    except asyncio.CancelledError:
+        wait([writing])
+        raise
 
 
 class PairFiles(OutputFiles):
@@ -105,7 +125,7 @@ class PairFiles(OutputFiles):
 
     def _save_image(self, name: str, pixels: np.ndarray) -> SavedFile:
         buffer = BytesIO()
-        Image.fromarray(pixels).save(buffer, "PNG", compress_level=PNG_LEVEL, pnginfo=self._text)
+        Image.fromarray(pixels).save(buffer, "PNG", pnginfo=self._text, **PNG)
         return self.save(name, buffer.getvalue())
 
 

@@ -20,7 +20,7 @@ from ..core.regions import rle
 from ..core.regions.annotation import region_of_mask
 from ..core.verdicts import pixels, verdicts
 from ..core.verdicts.makers import making_of
-from ..files.saved import PairFiles, failed
+from ..files.saved import PairFiles, aside, failed
 from ..routes import ingredients
 from ..wires.inputs import folder_input, scores_input, uncomputed
 from ..wires.sockets import EditSample, Sample
@@ -81,7 +81,7 @@ class SaveEditPair(io.ComfyNode):
         return uncomputed(sample, **inputs, **{name: value for value, name in grown.values()})
 
     @classmethod
-    def execute(
+    async def execute(
         cls,
         sample: EditSample,
         edited: torch.Tensor | None = None,
@@ -117,7 +117,7 @@ class SaveEditPair(io.ComfyNode):
         references = [to_bytes(sample.images["reference"][0])] if "reference" in sample.images else []
         made = ingredients.basis(sample, cls.hidden.prompt)
         making = making_of(cls.hidden.prompt, cls.hidden.unique_id)
-        records = []
+        pairs: list[tuple[EditRecord, np.ndarray, np.ndarray]] = []
         for index in range(count):
             before, after = to_bytes(item(sources, index)), to_bytes(item(edited, index))
             if before.shape != after.shape:
@@ -141,9 +141,15 @@ class SaveEditPair(io.ComfyNode):
                 record = record.with_carried(sample.carried)
             if count > 1:
                 record = record.model_copy(update={"key": f"{record.key}~{index}"})
-            records.append(files.write(record, (before, *references), after))
-        returned = [one.model_dump(mode="json") for one in records]
-        files.finish(sample.provenance.key, returned)
+            pairs.append((record, before, after))
+
+        def write() -> tuple[list[EditRecord], list[dict[str, Any]]]:
+            records = [files.write(record, (before, *references), after) for record, before, after in pairs]
+            returned = [one.model_dump(mode="json") for one in records]
+            files.finish(sample.provenance.key, returned)
+            return records, returned
+
+        records, returned = await aside(write)
         shown = [
             image.model_dump(include={"filename", "subfolder", "type"})
             for one in records

@@ -1,46 +1,103 @@
-"""Takes a batch run's files out of ComfyUI's folders once the driver has them, which ComfyUI itself cannot do.
+"""Gives a batch run's files to the driver, many at a time, and takes them out of ComfyUI's folders once it has them: ComfyUI
+itself gives one at a time and deletes none.
 
-The driver asks over a route. It is ComfyUI's server that keeps other sites' pages away from it; what may be deleted is
-decided here: files in the folder that has the run's id for its name, under names that sinks give, and no links.
+The driver asks over routes. It is ComfyUI's server that keeps other sites' pages away from them; what may be given and
+deleted is decided here: files in the folder that has the run's id for its name, under names that sinks give, and no links.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+import zipfile
 from collections.abc import Iterable
+from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import folder_paths
 from comfy.cli_args import args
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from ..core.keys import file_stem
 from ..core.records import records_name
-from ..core.run_files import FOLDER, ROUTE, RunFiles, SinkFolder
+from ..core.run_files import FETCH_ROUTE, FOLDER, ROUTE, RunFiles, SinkFolder, Wanted
 from .ingredients import comfy_server
 
 if TYPE_CHECKING:
     from aiohttp import web
 
 
+MOST_BYTES = 128 << 20
+"""Of an answer, which is made in memory. Ours: sixteen samples of four megapixels fit."""
+
+_Asked = TypeVar("_Asked", bound=BaseModel)
+
+
 def announce() -> None:
-    """Gives ComfyUI the route. Once, when the pack is loaded."""
+    """Gives ComfyUI the routes. Once, when the pack is loaded."""
     if server := comfy_server():
         server.routes.post(ROUTE)(_discard)
+        server.routes.post(FETCH_ROUTE)(_fetch)
 
 
 async def _discard(request: web.Request) -> web.Response:
     from aiohttp import web
 
-    if request.content_type != "application/json":  # what a page of another site may send unasked
-        return web.json_response({"error": "not application/json"}, status=415)
-    try:
-        asked = RunFiles.model_validate_json(await request.read())
-    except ValidationError:
-        return web.json_response({"error": "not what a run asks for"}, status=400)
+    asked = await _asked(request, RunFiles)
     return web.json_response({"left": await asyncio.to_thread(discard, asked)})
+
+
+async def _fetch(request: web.Request) -> web.Response:
+    from aiohttp import web
+
+    asked = await _asked(request, Wanted)
+    return web.Response(body=await asyncio.to_thread(packed, asked), content_type="application/zip")
+
+
+async def _asked(request: web.Request, kind: type[_Asked]) -> _Asked:
+    """What a request asks for.
+
+    Raises:
+        HTTPException: it is no run's.
+    """
+    from aiohttp import web
+
+    if request.content_type != "application/json":  # what a page of another site may send unasked
+        raise web.HTTPUnsupportedMediaType(text=json.dumps({"error": "not application/json"}))
+    try:
+        return kind.model_validate_json(await request.read())
+    except ValidationError:
+        raise web.HTTPBadRequest(text=json.dumps({"error": "not what a run asks for"})) from None
+
+
+def packed(asked: Wanted) -> bytes:
+    """What sinks saved of samples and said of it, as a zip; whole samples, in their order, as long as there is room."""
+    run = Path(folder_paths.get_output_directory(), FOLDER, asked.run_id).absolute()
+    with BytesIO() as found:
+        with zipfile.ZipFile(found, "w", zipfile.ZIP_STORED) as members:
+            for one in asked.samples:
+                folder = run / one.name
+                paths = [] if any(map(_is_link, (run.parent, run, folder))) else _given(folder, one.key)
+                if found.tell() + sum(path.stat().st_size for path in paths) > MOST_BYTES:
+                    break
+                for path in paths:
+                    members.writestr(f"{one.name}/{path.name}", path.read_bytes())
+        return found.getvalue()
+
+
+def _given(folder: Path, key: str) -> list[Path]:
+    """A sample's pictures and its list of records, once that is there, so that the pictures are."""
+    listing = folder / records_name(key)
+    if not _is_plain(listing):
+        return []
+    pictures = [path for path in _inside(folder) if path.name.startswith(f"{file_stem(key)}-") and path.suffix == ".png"]
+    return [listing, *filter(_is_plain, sorted(pictures))]
+
+
+def _is_plain(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
 
 
 def discard(asked: RunFiles) -> int:

@@ -6,8 +6,11 @@ Called by workers and the preflight. Knows nothing of samples, journals or datas
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from io import BytesIO
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -16,6 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from comfy_nodes.core import run_files
 from comfy_nodes.core.ingredients import ROUTE, Ingredients
+from comfy_nodes.core.records import SavedFile
 from comfy_nodes.core.services import redaction
 
 from ..errors import PromptRefused, RunError, ServerFault, ServerLocked
@@ -92,6 +96,10 @@ class ComfyServer:
         self.url = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
         self._login = login
         self.transport = Transport(self.url, login)
+        self._fetches_ahead = True
+        self._asked_for: frozenset[run_files.SinkFolder] = frozenset()
+        self._fetched: dict[str, bytes] = {}
+        """By path below the output folder."""
 
     def system_stats(self) -> dict[str, Any]:
         """Version and devices.
@@ -193,6 +201,8 @@ class ComfyServer:
         Raises:
             FileNotFoundError: the server does not have it.
         """
+        if kind == "output" and (fetched := self._fetched.pop(f"{subfolder}/{filename}", None)) is not None:
+            return fetched
         query = urlencode({"filename": filename, "subfolder": subfolder, "type": kind})
         answer = self._request("GET", f"/view?{query}", FILES)
         if answer.status == 404:
@@ -200,6 +210,51 @@ class ComfyServer:
         if answer.status != 200:
             raise ServerFault(f"{self.url} answered {answer.status} for {filename}")
         return answer.data
+
+    def fetch_ahead(self, run_id: str, samples: Sequence[run_files.SinkFolder]) -> None:
+        """Gets what sinks saved of samples in one answer, for `fetch` to give it out once; as much of it as the server
+        gives, which is nothing where its EditPairs is too old to do it.
+
+        Args:
+            samples: at most `run_files.MOST_SAMPLES`. Where the first is one of those that were asked for last, nothing
+                is asked for.
+
+        Raises:
+            ServerFault: it answers something else.
+        """
+        if not self._fetches_ahead or samples[0] in self._asked_for:
+            return
+        self._fetched = {}
+        asked = run_files.Wanted(run_id=run_id, samples=tuple(samples))
+        answer = self._post(run_files.FETCH_ROUTE, asked.model_dump(), FILES)
+        if answer.status in (404, 405):
+            self._fetches_ahead = False
+        elif answer.status != 200:
+            raise ServerFault(f"{self.url} answered {answer.status} for {len(samples)} samples' files")
+        else:
+            base, self._asked_for = f"{run_files.FOLDER}/{run_id}", frozenset(samples)
+            self._fetched = {f"{base}/{name}": data for name, data in self._members(answer.data).items()}
+
+    def _members(self, data: bytes) -> dict[str, bytes]:
+        """A zip's members, which may not be packed: they take no more room than they came with."""
+        try:
+            with zipfile.ZipFile(BytesIO(data)) as opened:
+                members = opened.infolist()
+                if any(one.compress_type != zipfile.ZIP_STORED for one in members):
+                    raise zipfile.BadZipFile("packed members")
+                if sum(one.file_size for one in members) > len(data):
+                    raise zipfile.BadZipFile("members within each other")
+                return {one.filename: opened.read(one) for one in members}
+        except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
+            raise ServerFault(f"{self.url}: what it sent of samples' files is damaged ({plain(str(error))})") from None
+
+    def picture(self, image: SavedFile) -> bytes | Path:
+        """A picture that a sink saved: its bytes, or where it lies on a disk of ours.
+
+        Raises:
+            FileNotFoundError: the server does not have it.
+        """
+        return self.fetch(image.filename, image.subfolder, image.type)
 
     def discard(self, files: run_files.RunFiles) -> int | None:
         """Has the server delete files of a run's that are home.
@@ -229,9 +284,9 @@ class ComfyServer:
         ]
         return {item.name: item.size for item in found}
 
-    def forget(self, prompt_id: str) -> None:
-        """Deletes the prompt from the server's history, whose memory it holds."""
-        self._post("/history", {"delete": [prompt_id]})
+    def forget(self, *prompt_ids: str) -> None:
+        """Deletes prompts from the server's history, whose memory they hold."""
+        self._post("/history", {"delete": prompt_ids})
 
     def cancel(self, prompt_ids: list[str]) -> None:
         """Cancels prompts of ours, queued or running; nobody else's."""

@@ -25,6 +25,7 @@ from ..home import ROOT
 from .answering import Stop, never, sleep, trouble
 from .client import ComfyServer
 from .gpus import gpu_ids
+from .near import NearServer
 from .process import GuardedProcess
 
 START_SECONDS = 300
@@ -95,7 +96,7 @@ class OwnServer:
         self._cache = cache
         self._process: GuardedProcess | None = None
         self.name = folder.name
-        self.server = _somewhere()
+        self.server: ComfyServer = self._somewhere()
         """Where it answers. Another object after a restart for which the old port was taken."""
 
     def start(self, stop: Stop = never) -> bool:
@@ -191,7 +192,7 @@ class OwnServer:
             (self._folder / name).mkdir(parents=True, exist_ok=True)
         port = int(self.server.url.rpartition(":")[2])
         if not _is_free(port):
-            self.server = _somewhere()
+            self.server = self._somewhere()
             port = int(self.server.url.rpartition(":")[2])
         self._process = GuardedProcess(self._command(port), self._comfyui, self._folder / "comfyui.log")
         up = False
@@ -201,6 +202,14 @@ class OwnServer:
             if not up:
                 self.stop()
         return up
+
+    def _somewhere(self) -> NearServer:
+        """A server at a port of ours that nobody listens on."""
+        for _ in range(1000):
+            port = random.choice(PORTS)
+            if _is_free(port):
+                return NearServer(f"http://127.0.0.1:{port}", self._folder)
+        raise RunError(f"no free port between {PORTS.start} and {PORTS.stop}: close what listens there")
 
     def _wait(self, process: GuardedProcess, stop: Stop) -> bool:
         begun = time.monotonic()
@@ -249,15 +258,6 @@ def _device(gpu: int) -> str:
     if gpu >= len(ids):
         raise RunError(f"there is no GPU {gpu}: {len(ids)} visible here (CUDA_VISIBLE_DEVICES decides)")
     return ids[gpu]
-
-
-def _somewhere() -> ComfyServer:
-    """A server at a port of ours that nobody listens on."""
-    for _ in range(1000):
-        port = random.choice(PORTS)
-        if _is_free(port):
-            return ComfyServer(f"http://127.0.0.1:{port}")
-    raise RunError(f"no free port between {PORTS.start} and {PORTS.stop}: close what listens there")
 
 
 def _is_free(port: int) -> bool:

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
+import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from PIL import Image
@@ -51,6 +54,10 @@ class Origin:
 
 
 _Record = TypeVar("_Record", bound=BaseModel)
+_Picture = TypeVar("_Picture", bytes, Path, bytes | Path)
+
+_PNG_END = bytes.fromhex("00000000 49454e44 ae426082")
+"""The last chunk of every PNG, IEND (PNG specification, third edition, 11.2.5)."""
 
 
 def records_of(returned: Sequence[Any], kind: type[_Record]) -> list[_Record]:
@@ -111,11 +118,15 @@ def _readable(annotation: Mapping[str, Any]) -> None:
         raise Unfit(f"its annotation cannot be read: {error}") from None
 
 
-def pictures(record: EditRecord, read: Callable[[SavedFile], bytes]) -> Iterator[tuple[Role, int, SavedFile, bytes]]:
-    """A record's pictures, one after the other, each whole and as its record says: role, place, address and bytes.
+def pictures(
+    record: EditRecord, read: Callable[[SavedFile], _Picture]
+) -> Iterator[tuple[Role, int, SavedFile, _Picture]]:
+    """A record's pictures, one after the other, each whole and as its record says: role, place, address and what `read`
+    gives.
 
     Args:
-        read: gets a file's bytes.
+        read: gets a file's bytes; or its path, where it is of a sink on this machine: then it is a whole PNG of the right
+            size, and its hash is left to whoever makes a row of it, as `dataset.py` does.
 
     Raises:
         Unfit: they are no pair of equal size, or a mask has another.
@@ -128,14 +139,14 @@ def pictures(record: EditRecord, read: Callable[[SavedFile], bytes]) -> Iterator
     roles: dict[Role, tuple[SavedFile, ...]] = {"input": record.input_images, "output": record.output_images}
     for role, images in roles.items():
         for number, image in enumerate(images):
-            data = read(image)
-            size = _size(data, image)
+            picture = read(image)
+            size = _size_of_file(picture, image) if isinstance(picture, Path) else _size(picture, image)
             if number == 0 and size != (record.width, record.height):
                 raise Unfit(
                     f"the record says {record.width} x {record.height}, {image.filename} is {size[0]} x {size[1]}: "
                     "before and after need one size"
                 )
-            yield role, number, image, data
+            yield role, number, image, picture
 
 
 def _masks_fit(record: EditRecord) -> None:
@@ -159,6 +170,26 @@ def _size(data: bytes, image: SavedFile) -> tuple[int, int]:
     try:
         return png_size(data)
     except ValueError as error:
+        raise Damaged(f"{image.filename} is no whole PNG ({error})") from None
+
+
+def _size_of_file(path: Path, image: SavedFile) -> tuple[int, int]:
+    """(width, height) of a PNG that begins and ends as one.
+
+    Raises:
+        FileNotFoundError: it is gone.
+    """
+    try:
+        if not stat.S_ISREG(path.lstat().st_mode):
+            raise Damaged(f"{image.filename} is no file")
+        with path.open("rb") as file, Image.open(file, formats=["PNG"]) as opened:
+            file.seek(-len(_PNG_END), os.SEEK_END)
+            if file.read() != _PNG_END:
+                raise Damaged(f"{image.filename} is no whole PNG (its end is missing)")
+            return opened.size
+    except FileNotFoundError:
+        raise
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise Damaged(f"{image.filename} is no whole PNG ({error})") from None
 
 

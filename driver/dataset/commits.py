@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from comfy_nodes.core.whole_files import write_whole
 
-from ..disk import disk_errors
+from ..disk import disk_errors, make_durable
 from ..errors import RunError
 from ..journal import Journal
 from .parts import Part, parts
@@ -158,6 +158,7 @@ def write_commit(part: Part, journal: Journal, cut: Cut, dataset: DatasetFacts |
         for name, schema in TABLES.items():
             write_table(part.table(name), journal_rows(journal, name), schema)
         _put(part, commit)
+        make_durable(part.commit.parent)
     return commit
 
 

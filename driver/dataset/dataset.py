@@ -202,6 +202,8 @@ def part_facts(part: Part) -> DatasetFacts:
         RunError: no finish came to its end there, or its list was changed.
     """
     facts = read_facts(part)
+    if facts is None and part.name and read_commit(part):
+        raise RunError(f"{part.output}: holds no dataset, as its run makes no rows")
     if facts is None:
         listing = part.listing.relative_to(part.output).as_posix()
         raise RunError(

@@ -44,12 +44,13 @@ class Spool:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
 
-    def stage(self, key: str, role: str, number: int, data: bytes) -> Staged:
-        """Writes one image durably beside its place.
+    def stage(self, key: str, role: str, number: int, image: bytes | Path) -> Staged:
+        """Puts one image durably beside its place.
 
         Args:
             role: `input` or `output`.
             number: its place in the record's list.
+            image: its bytes, or a file on this disk that becomes it, durable already.
 
         Raises:
             RunError: the disk is full or may not be written to.
@@ -58,8 +59,11 @@ class Spool:
         staged = Staged(place, place.with_name(f"{place.name}.{uuid.uuid4().hex[:12]}.part"))
         with disk_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)  # gone where its shard is written, and a late copy comes home
-            with new_file(staged.part) as file:
-                file.write(data)
+            if isinstance(image, Path):
+                move_whole(image, staged.part)
+            else:
+                with new_file(staged.part) as file:
+                    file.write(image)
         return staged
 
     def put(self, key: str, role: str, number: int, data: bytes) -> None:

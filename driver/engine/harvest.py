@@ -99,8 +99,9 @@ class EditHarvester:
         with ExitStack() as undone:
             for record in records:
                 kept_as = rename(record.key, rejected)
-                for role, number, image, data in pictures(record, lambda file: _fetched(file, server)):
-                    staged = self._spool.stage(kept_as, role, number, data)
+                # All of them are looked at before one is taken: what is taken is not there for a second try.
+                for role, number, image, picture in list(pictures(record, server.picture)):
+                    staged = self._spool.stage(kept_as, role, number, picture)
                     undone.callback(staged.drop)
                     harvest.staged.append(staged)
                     harvest.files.append(image)
@@ -146,10 +147,6 @@ def _returned(origin: Origin, server: ComfyServer) -> tuple[list[Any], SavedFile
     if not isinstance(returned, list):
         raise ServerFault(f"{name} of {server.url} holds no list of records")
     return returned, listing
-
-
-def _fetched(image: SavedFile, server: ComfyServer) -> bytes:
-    return server.fetch(image.filename, image.subfolder, image.type)
 
 
 def _failure(returned: list[Any], origin: Origin, stage: str) -> SampleFailure | None:

@@ -7,6 +7,7 @@ import time
 
 from comfy_nodes.core.photos import PhotoError
 from comfy_nodes.core.records import SampleFailure
+from comfy_nodes.core.run_files import MOST_SAMPLES, SinkFolder
 
 from ..dataset.binding import Foreign
 from ..errors import ServerFault, ServerGone, ServerLocked
@@ -51,6 +52,7 @@ class Landing:
         begun = time.monotonic()
         try:
             origin = self._poster.origin(posted, station.packer.seeded)
+            self._fetch_ahead(flight, slot)
             harvest = posted.item.portion.harvester.harvest(origin, station.server, self._pool.renamed(posted))
         except PhotoError as error:
             del flight.open[slot]
@@ -73,6 +75,12 @@ class Landing:
             station.done += 1
             station.health.finished_sample()
             station.host.discard([], harvest.files)
+
+    def _fetch_ahead(self, flight: Flight, slot: int) -> None:
+        """Gets a sample's files in one answer, and with them those of the next samples, where their prompt has ended."""
+        ended = [one for one in flight.open if one >= slot] if flight.over else [slot]
+        named = [flight.open[one].folder.split("/") for one in sorted(ended)[:MOST_SAMPLES]]
+        self._station.server.fetch_ahead(named[0][1], [SinkFolder.named(name) for _, _, name in named])
 
     def bring(self, flight: Flight) -> None:
         """Brings home what the sinks of a prompt wrote that will not go on; what cannot be had stays in it."""

@@ -43,7 +43,8 @@ class Ready:
     data: bytes
     seconds: dict[str, bytes]
     """Bytes of the pictures that belong to the photo and that the graph takes, by role."""
-    provenance: Provenance
+    source_sha256: str
+    widgets: dict[str, Any]
     tries: Tries
     folder: str
     """Where its sink is to save."""
@@ -106,7 +107,7 @@ class Poster:
     def _read(self, item: Item) -> Ready | None:
         try:
             ready = self._ready(item)
-            json.dumps(sample_widgets(item.sample, ready.provenance), ensure_ascii=False).encode()
+            ready.widgets["instruction"].encode()  # of the widgets, only it holds text as it came
         except PhotoError as error:
             self._pool.fail(item, SampleFailure("input", type(error).__name__, str(error)))
             return None
@@ -128,7 +129,8 @@ class Poster:
         located = {role: getattr(sample, role) for role in self._work.roles}
         seconds = {role: source.read(file) for role, file in located.items() if file}
         data = source.read(sample.file)
-        journal.read_from(sample.key, digest([data, *(seconds[one] for one in SECONDS if one in seconds)]))
+        held = digest([data, *(seconds[one] for one in SECONDS if one in seconds)])
+        journal.read_from(sample.key, held)
         provenance = Provenance(
             key=sample.key,
             task=sample.own_task,
@@ -136,13 +138,14 @@ class Poster:
             slot=sample.slot,
             source_id=annotation.path,
             source_path=annotation.path,
-            source_sha256=_sha256(data),
+            source_sha256=held.split()[0],
             source_licence=annotation.source_licence,
             source_url=annotation.source_url,
         )
         tries = journal.tries(sample.key)
         folder = sink_folder(item.portion.run_id, sample.key, tries.submissions)
-        return Ready(item, data, seconds, provenance, tries, folder)
+        widgets = sample_widgets(sample, provenance)
+        return Ready(item, data, seconds, provenance.source_sha256, widgets, tries, folder)
 
     def _upload(self, ready: Ready, server: ComfyServer) -> tuple[Posted, Filling] | None:
         """Brings a sample's pictures to the server; None where the server does not take these.
@@ -165,7 +168,7 @@ class Poster:
             self._blame(ready, fault, max(map(len, data.values())), server)
             return None
         photo = found.pop("")
-        values = {"image": photo, **sample_widgets(sample, ready.provenance)}
+        values = {"image": photo, **ready.widgets}
         seed = sample_seed(self._work.seed, sample.key, ready.tries.attempts)
         return _posted(ready, photo, *found.values()), Filling(values, seed, ready.folder, found)
 
@@ -189,7 +192,7 @@ class Poster:
 
 
 def _posted(ready: Ready, *uploads: str) -> Posted:
-    return Posted(ready.item, ready.folder, ready.tries.attempts, uploads, ready.provenance.source_sha256)
+    return Posted(ready.item, ready.folder, ready.tries.attempts, uploads, ready.source_sha256)
 
 
 def _uploads(item: Item) -> str:

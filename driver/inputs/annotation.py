@@ -26,7 +26,7 @@ from ..errors import RunError
 from . import foreign
 from .find import Input
 from .folder import PhotoFiles
-from .photo import InputError, Photo, Skip
+from .photo import InputError, Mark, Marks, Photo, Skip
 from .records import read_record
 from .storage import unreadable
 
@@ -45,6 +45,7 @@ class AnnotationReader(PhotoFiles):
     def __init__(self, given: Input):
         super().__init__(given.photos)
         self._input = given
+        self._marks: dict[str, Marks] = {}
 
     def remedy(self, photo: Photo) -> str:
         return "add one to segmentation.object of its annotation, or leave the photo out"
@@ -78,7 +79,8 @@ class AnnotationReader(PhotoFiles):
             with self._input.storage.open(file) as opened:
                 _check_encoding(opened)
                 first = True
-                for where, values in _lines(opened, skip) if lines else _items(opened):
+                marks = self._marks.setdefault(file, Marks())
+                for where, values in _lines(opened, skip, marks) if lines else _items(opened):
                     values = [_ours(value) for value in values]
                     if first and isinstance(values[0], _Foreign):
                         raise values[0]
@@ -90,6 +92,7 @@ class AnnotationReader(PhotoFiles):
                         yield replace(photo, items=0) if number else photo
         except OSError as error:
             raise InputError(unreadable(error)) from None
+
 
 
 class _Foreign(InputError):
@@ -142,13 +145,14 @@ def _check_encoding(file: BinaryIO) -> None:
     file.seek(3 if start == codecs.BOM_UTF8 else 0)
 
 
-def _lines(file: BinaryIO, skip: Skip) -> Iterator[tuple[str, list[Any]]]:
+def _lines(file: BinaryIO, skip: Skip, marks: Marks) -> Iterator[tuple[str, list[Any]]]:
     """The objects of each line of a file, most often one, and where it stands; a broken line costs only itself.
 
     Args:
         skip: lines that are passed over, but for the first, whose object may speak for the file.
+        marks: where others came who passed over lines of it; it adds where it comes to.
     """
-    number = 0
+    items = number = 0
     while line := file.readline(MAX_BYTES + 1):
         number += 1
         if len(line) > MAX_BYTES:
@@ -159,7 +163,17 @@ def _lines(file: BinaryIO, skip: Skip) -> Iterator[tuple[str, list[Any]]]:
             continue
         else:
             yield f", line {number}", _objects(line)
+        items += 1
+        if not skip.left:
+            continue
+        if (mark := marks.last(items + skip.left)).items > items:
+            skip.pass_some(mark.items - items)
+            items, number = mark.items, mark.parts
+            file.seek(mark.place)
+        wanted = skip.left
         number += _pass_lines(file, skip)
+        items += wanted - skip.left
+        marks.add(Mark(items, number, file.tell()))
 
 
 def _objects(line: bytes) -> list[Any]:

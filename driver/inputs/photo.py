@@ -5,9 +5,10 @@ Knows nothing of tasks' rules and of how an input is stored.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, NamedTuple, Protocol
 
 from comfy_nodes.core.regions.annotation import Annotation
 
@@ -93,6 +94,32 @@ class Skip:
         passed = min(self.left, most)
         self.left -= passed
         return passed
+
+
+class Mark(NamedTuple):
+    """A place in a file of an input."""
+
+    items: int
+    """How many items of the file stand before it."""
+    parts: int
+    """How many lines or members do, whatever they are."""
+    place: int
+    """How many bytes do."""
+
+
+class Marks:
+    """Places in one file that somebody came to who passed over items, one for each shard: others go on from there."""
+
+    def __init__(self) -> None:
+        self._found = [Mark(0, 0, 0)]
+
+    def last(self, items: int) -> Mark:
+        """The last one with so many items before it at most."""
+        return self._found[bisect_right(self._found, items, key=lambda one: one.items) - 1]
+
+    def add(self, mark: Mark) -> None:
+        if mark.items > self._found[-1].items:
+            self._found.append(mark)
 
 
 class Reader(Protocol):

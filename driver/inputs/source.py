@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
-from itertools import count, pairwise
+from itertools import count, islice, pairwise
 from pathlib import Path, PurePosixPath
 
 from comfy_nodes.core import photos
@@ -40,6 +40,9 @@ from .storage import LocalStorage
 from .tar import WebdatasetReader
 
 BUNDLED = ROOT / "samples" / "annotation.jsonl"
+
+LOOKED_AT = 50_000
+"""Photos whose tasks tell which workflows `auto` is, at most: some seconds. Ours."""
 
 EVERYTHING = 1 << 62
 """More items than any input has."""
@@ -215,9 +218,9 @@ class Source:
 
     def graphs(self) -> list[str]:
         """The workflows that make what the input's records name, or its router accepted, in the task table's order;
-        that for kinds which their task's own cannot make comes last."""
+        that for kinds which their task's own cannot make comes last. Of a large input its beginning tells."""
         found: set[str | None] = set()
-        for photo in self._reader.photos(ANNOTATE.name):
+        for photo in islice(self._reader.photos(ANNOTATE.name), LOOKED_AT):
             for task in photo.routed or ((photo.task,) if photo.task else ()):
                 kind = known_kind(task, photo.subtask)
                 found.add(kind.graph if kind else None)

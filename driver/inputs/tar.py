@@ -24,7 +24,7 @@ from ..errors import RunError
 from ..places import Locator, Member, name_of
 from . import foreign
 from .find import Input
-from .photo import InputError, Photo, Skip
+from .photo import InputError, Mark, Marks, Photo, Skip
 from .records import read_record
 from .storage import MAX_BYTES as MAX_PICTURE
 from .storage import Refused, Storage, said
@@ -52,6 +52,7 @@ class WebdatasetReader:
     def __init__(self, given: Input):
         self._input = given
         self._open = _Open()
+        self._marks: dict[str, Marks] = {}
         self._stamp = lru_cache(1)(given.storage.stamp)  # a shard's photos are asked for in a row
 
     def remedy(self, photo: Photo) -> str:
@@ -92,12 +93,20 @@ class WebdatasetReader:
     def _shard(self, shard: str, skip: Skip) -> Iterator[Photo]:
         name = photos.readable(shard)
         group: _Group | None = None
+        marks = self._marks.setdefault(shard, Marks())
+        begun = marks.last(skip.left)
+        items = begun.items
+        skip.pass_some(items)
         try:
-            for key, end, address, problem in _members(self._input.storage, shard):
+            for key, end, address, problem, before in _members(self._input.storage, shard, begun):
                 # A name may be written in either Unicode form, on one disk and the next.
                 if group is None or normalize("NFC", key) != normalize("NFC", group.key):
-                    if group and not skip.pass_one():
-                        yield self._photo(name, group)
+                    if group:
+                        items += 1
+                        if not skip.pass_one():
+                            yield self._photo(name, group)
+                        elif not skip.left:
+                            marks.add(Mark(items, *before))
                     group = _Group(key)
                 if end in group.members:
                     problem = problem or f"it holds two members called {PurePosixPath(key).name}.{end}"
@@ -218,18 +227,24 @@ class _MemberFile(io.RawIOBase):
         return self._place
 
 
-def _members(storage: Storage, shard: str) -> Iterator[tuple[str, str, Member, str]]:
-    """The files in a tar: key, what follows it in the name, address, and what is wrong with it.
+def _members(
+    storage: Storage, shard: str, begun: Mark
+) -> Iterator[tuple[str, str, Member, str, tuple[int, int]]]:
+    """The files in a tar: key, what follows it in the name, address, what is wrong with it, and how many members and
+    bytes stand before it.
+
+    Args:
+        begun: those before it are left out.
 
     Raises:
         InputError: not a tar, or the rest of it is missing or damaged; all that stands before is given first.
     """
     name = photos.readable(shard)
-    read = 0
+    read = begun.parts
     try:
         with storage.open(shard) as file:
             size = file.seek(0, io.SEEK_END)
-            file.seek(0)
+            file.seek(begun.place)
             with tarfile.open(fileobj=file, mode="r:") as tar:
                 while (member := tar.next()) is not None:
                     tar.members.clear()  # type: ignore[attr-defined]  # it would remember them all
@@ -244,7 +259,7 @@ def _members(storage: Storage, shard: str) -> Iterator[tuple[str, str, Member, s
                     elif member.offset_data + member.size > size:
                         problem = f"{photos.readable(parts[-1])} is cut off: the tar is truncated; copy it again"
                     address = Member(shard, member.offset_data, member.size, parts[-1])
-                    yield "/".join([*parts[:-1], key]), end, address, problem
+                    yield "/".join([*parts[:-1], key]), end, address, problem, (read - 1, member.offset)
                 reason = _unfinished(file, tar.offset)
     except OSError as error:
         reason = said(error)

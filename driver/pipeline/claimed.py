@@ -26,6 +26,7 @@ class AsClaimed:
             claimed: what its servers said that they make it with.
         """
         self._harvester, self._api, self._claimed = harvester, api, claimed
+        self._made_with = {claimed.sha256}
 
     @property
     def stage(self) -> str:
@@ -36,7 +37,7 @@ class AsClaimed:
         """See `harvest.Harvester`."""
         found = self._harvester.harvest(origin, server, rename)
         made_with = {json.loads(row.record)["basis"]["ingredients"] for row in found.rows}
-        if made_with <= {self._claimed.sha256}:
+        if made_with <= self._made_with:
             return found
         for picture in found.staged:
             picture.drop()

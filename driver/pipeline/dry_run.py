@@ -52,7 +52,7 @@ def dry_run(options: RunOptions) -> dict[str, int]:
         version = workflows[0].agreement.stats["system"]["comfyui_version"]
         _show("server", f"{', '.join(host.name for host in workflows[0].hosts)} (ComfyUI {version})")
         for workflow in workflows:
-            number = scope.whole(usable[workflow.graph.task] if len(workflows) > 1 else usable.total())
+            number = scope.edited(usable[workflow.graph.task] if len(workflows) > 1 else usable.total())
             for name, text in {**_graph(workflow), **_estimates(workflow, number)}.items():
                 _show(name, text)
             if len(workflows) > 1:
@@ -61,8 +61,8 @@ def dry_run(options: RunOptions) -> dict[str, int]:
                 without = scope.whole(without)
                 _show("words", f"{scope.about}{without} bring none: they get the workflow's own, {(workflow.words or '')[:60]!r}")
         found = Counter(what for what, _ in refused.elements())
-        counts = (scope.whole(number) for number in (usable.total(), found["skipped"], found["unusable"]))
-        edited, skipped, unusable = counts
+        edited = scope.edited(usable.total())
+        skipped, unusable = scope.whole(found["skipped"]), scope.whole(found["unusable"])
         _show("all samples", f"{scope.about}{edited} to edit, {skipped} skipped, {unusable} unusable{scope.told}")
         if labels:
             _show("labels", labels)
@@ -81,10 +81,15 @@ class Scope:
     """How often what is planned is in the run, by the input's items."""
     limit: int | None = None
     told: str = ""
+    """What is to be said of it."""
     nothing: bool = False
 
     @classmethod
     def of(cls, options: RunOptions, source: Source, aims: Sequence[Aim]) -> Scope:
+        """
+        Args:
+            aims: as `Source.plan` takes them.
+        """
         form = Form.asked(options)
         if not options.shard and not source.more_than(form.size, aims):
             return cls()
@@ -101,6 +106,7 @@ class Scope:
 
     @property
     def about(self) -> str:
+        """What stands before a number that is estimated."""
         return "about " if self.times != 1 else ""
 
     def planned(self, options: RunOptions, source: Source, workflows: Sequence[Workflow]) -> Iterator[Planned]:
@@ -108,8 +114,11 @@ class Scope:
 
     def whole(self, number: int) -> int:
         """How many there are in the run of what was counted."""
-        found = round(number * self.times)
-        return found if self.limit is None else min(found, self.limit)
+        return round(number * self.times)
+
+    def edited(self, number: int) -> int:
+        """The same of samples to edit, of which a limit may allow fewer."""
+        return self.whole(number) if self.limit is None else min(self.whole(number), self.limit)
 
 
 def _taken(found: Iterator[Planned], limit: int | None) -> Iterator[Planned]:

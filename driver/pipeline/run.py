@@ -111,7 +111,7 @@ def stages_of(
     except RunError as error:
         own.grounding = Unavailable(f"the annotate stage cannot run ({error})")
         return [own]
-    say(f"finding regions first for photos that have none ({annotate.file.path.name})")
+    run.say_once(f"finding regions first for photos that have none ({annotate.file.path.name})")
     first = RegionsStage(run, [annotate], shard=shard)
     ended.callback(first.journal.close)
     own.grounding = first

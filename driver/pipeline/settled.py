@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def settle(folder: OutputFolder, options: RunOptions, fingerprint: str) -> None:
     Args:
         fingerprint: the input's.
     """
-    if all(commit.cut.whole for _, commit in _commits(folder.path)):
+    if all(commit.cut.whole for _, commit in sound_commits(folder.path)):
         folder.journal.set(_SETTLED, _asked(options, fingerprint))
 
 
@@ -49,9 +50,10 @@ def settled(folder: OutputFolder, options: RunOptions, source: Source) -> Summar
     meta = folder.journal
     if not folder.many or options.retry_failed is not None:
         return None
-    if meta.get(_SETTLED) != _asked(options, source.fingerprint()):
+    known = meta.get(_SETTLED)
+    if known is None or known != _asked(options, source.fingerprint()):
         return None
-    if not all(commit.cut.whole and written(part, commit) for part, commit in _commits(folder.path)):
+    if not all(commit.cut.whole and written(part, commit) for part, commit in sound_commits(folder.path)):
         return None
     try:
         told = json.loads((folder.path / "summary.json").read_bytes())
@@ -68,9 +70,11 @@ def written(part: Part, commit: Commit) -> bool:
     return all(Former.of(part.config(name), held, listed).whole for name, held in commit.dataset.configs.items())
 
 
-def _commits(output: Path) -> list[tuple[Part, Commit]]:
-    found = [(part, read_commit(part)) for part in parts(output) if part.name]
-    return [(part, commit) for part, commit in found if commit]
+def sound_commits(output: Path) -> Iterator[tuple[Part, Commit]]:
+    """The shards of a run that have a commit, one after the other; of a damaged one nothing is known."""
+    for part in parts(output):
+        if part.name and (commit := read_commit(part)):
+            yield part, commit
 
 
 def _asked(options: RunOptions, fingerprint: str) -> str:

@@ -7,7 +7,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..dataset.commits import Cut, read_commit, reopen, write_commit
+from ..dataset.commits import Cut, committed, read_commit, reopen, write_commit
 from ..dataset.dataset import restore
 from ..dataset.parts import Part
 from ..dataset.shards import DatasetFacts
@@ -77,7 +77,7 @@ class OpenShard:
         """
         self.order, self.cut = order, order.cut
         self.part = Part.of_shard(output, order.cut.index)
-        if not self.part.here:
+        if not self.part.here and committed(self.part).cut.whole:
             raise RunError(
                 f"{output}: shard {self.part.name} was made on another machine, and something is to be done in it again: run "
                 "this there, or use another --output"

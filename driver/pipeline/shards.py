@@ -29,7 +29,7 @@ from ..inputs.cutting import KnownShard, Shard
 from ..journal import DUPLICATE, Journal
 from ..monitor.listeners import Reporter
 from .form import Form
-from .settled import written
+from .settled import sound_commits, written
 from .shard import OpenShard, Order, Unwanted, usable
 from .stage import Run, Stage, asked, leave, no_such_class
 from .workflow import Workflow
@@ -38,6 +38,9 @@ MOST_OPEN = 3
 """Shards that are open at once: the one that is edited, the next one, and one that is being written."""
 
 TWICE = "the same photo and region stand in the input twice; only the first is edited"
+
+TOTAL = "total"
+"""In the run's journal: how many items the input has, once its end was seen."""
 
 _CUT = "fingerprint"
 """In the run's journal: the input's, as all its shards were cut from it."""
@@ -133,31 +136,24 @@ class Shards:
         be planned then."""
         source, options, meta = self._run.source, self._run.options, self._run.folder.journal
         aims = [workflow.aim for workflow in self._workflows]
-        found = [commit for part in parts(self._run.folder.path) if part.name and (commit := read_commit(part))]
-        known = {one.index: one for one in found}
-        if again := options.retry_failed:
-            self._tell_classes(found, again)
+        if options.retry_failed:
+            self._tell_classes(options.retry_failed)
+        found = sound_commits(self._run.folder.path)
+        known = [KnownShard(one.index, one.cut.items, one.cut.first) for _, one in found]
         if not known:
             meta.set(_CUT, self._run.fingerprint)
         changed = meta.get(_CUT) != self._run.fingerprint
         shards = -(-source.count(aims) // self._form.size) if options.kinds else 0
         claimed = [meta.get(name) for name in ("graph", "seed", "content")]  # shards of a store may be another run's
         basis = json.dumps([self._run.fingerprint, claimed, shards, *asked(options, self._workflows, None)])
-        cuts = source.shards(
-            self._form.size,
-            aims,
-            [KnownShard(one.index, one.cut.items, one.cut.first) for one in found],
-            self._form.share,
-            changed,
-            options.keep_stale,
-        )
+        cuts = source.shards(self._form.size, aims, known, self._form.share, changed, options.keep_stale)
         left = options.limit
         for cut in cuts:
             if left == 0:
                 return
             plan = hashlib.sha256(f"{basis} {cut.items}".encode()).hexdigest()
             order = Order(cut, shards, plan, left)
-            if not self._settled(order, known.get(cut.index)):
+            if not self._settled(order):
                 if not self._may_open(writer):
                     return
                 stages = self._stages(self._opened(order))
@@ -165,13 +161,14 @@ class Shards:
                 yield stages
             if left is not None:
                 left -= self._usable(cut)
-        if not self._form.shared:
-            meta.set("total", str(source.total))
+        if source.total is not None:
+            meta.set(TOTAL, str(source.total))
         meta.set(_CUT, self._run.fingerprint)
 
-    def _tell_classes(self, found: Sequence[Commit], error_class: str) -> None:
-        if not any(_failed(one, error_class) for one in found):
-            classes = {name for one in found for name in (*one.totals.failures, *one.totals.skips)}
+    def _tell_classes(self, error_class: str) -> None:
+        totals = (one.totals for _, one in sound_commits(self._run.folder.path))
+        classes = {name for one in totals for name in (*one.failures, *one.skips)}
+        if error_class not in classes:
             self._run.tell(no_such_class(error_class, classes))
 
     def _opened(self, order: Order) -> OpenShard:
@@ -184,12 +181,12 @@ class Shards:
                 return False
         return not (self._run.stop.level or writer.error)
 
-    def _settled(self, order: Order, commit: Commit | None) -> bool:
+    def _settled(self, order: Order) -> bool:
         """Whether nothing is to be done in a shard."""
+        part = Part.of_shard(self._run.folder.path, order.cut.index)
+        commit, options = read_commit(part), self._run.options
         if commit is None or not commit.cut.whole:
             return False
-        options = self._run.options
-        part = Part.of_shard(self._run.folder.path, commit.index)
         if commit.dataset and commit.dataset.settings != settings_digest(layout_named(options.layout)):
             return False
         if not written(part, commit):
@@ -201,7 +198,7 @@ class Shards:
 
     def _usable(self, cut: Shard) -> int:
         part = Part.of_shard(self._run.folder.path, cut.index)
-        if not part.here:
+        if not part.journal.exists():  # another machine made it
             return committed(part).totals.samples
         with closing(Journal(part.journal)) as journal:
             return usable(journal)
@@ -358,7 +355,8 @@ class _Flow:
             following: list[Stage] | None = [stage]
             while following and len(following) == 1 and self._planned(following[0]):
                 following = next(self._due, None)
-            self.rest = following
+            if following and len(following) > 1:
+                self.rest = following
         except Unwanted:
             pass
         except BaseException as error:

@@ -10,7 +10,7 @@ import json
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
 
@@ -63,6 +63,7 @@ class Run:
     source: Source
     folder: OutputFolder
     stop: StopRequest
+    _said: set[str] = field(default_factory=set, init=False)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -96,6 +97,12 @@ class Run:
         stage, servers = work.stage(harvester), len(workflow.hosts)
         pool = Pool(supply, stage, reporter, self.stop, servers, options.attempts, watermark)
         run_pool(pool, list(workflow.hosts), work)
+
+    def say_once(self, line: str) -> None:
+        """Says a line that holds for each shard."""
+        if line not in self._said:
+            self._said.add(line)
+            say(line)
 
     def tell(self, line: str) -> None:
         """Says a line outside of the work, if it is one."""

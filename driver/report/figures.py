@@ -163,10 +163,8 @@ class RowStatistics:
         """
         found = {config: cls() for config in CONFIGS}
         for part in finished_parts(output):
-            records = _CONFIGS.validate_json(statistics_of(part)) if part.name else {}
-            for config, known in found.items():
-                rows = cls.of_rows(part, config) if not part.name else cls.of_record(records[config], config, part.name)
-                known.merge(rows)
+            for config, known in _of_part(part).items():
+                found[config].merge(known)
         whole = cls()
         for known in found.values():  # as one pass meets them: all kept rows, then all others
             whole.merge(known)
@@ -343,3 +341,11 @@ class RowStatistics:
         ends = tally.lowest[:most], tally.highest[:most]
         worst, best = ends if high_is_good else reversed(ends)
         return Ranking(name, high_is_good, worst, best)
+
+
+def _of_part(part: Part) -> dict[str, RowStatistics]:
+    """The figures of a part's rows by config: those beside its commit, or, of the one part, by a look through them."""
+    if not part.name:
+        return {config: RowStatistics.of_rows(part, config) for config in CONFIGS}
+    records = _CONFIGS.validate_json(statistics_of(part))
+    return {config: RowStatistics.of_record(record, config, part.name) for config, record in records.items()}

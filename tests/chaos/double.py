@@ -56,8 +56,10 @@ NODES = {
 }
 
 
-def graph() -> BatchGraph:
-    return BatchGraph.bind(json.loads(json.dumps(GRAPH)), NODES)
+def graph(task: str = "remove") -> BatchGraph:
+    api = json.loads(json.dumps(GRAPH))
+    api["1"]["inputs"]["task"] = task
+    return BatchGraph.bind(api, NODES)
 
 
 def sample(key: str, instruction: str = "") -> Sample:

@@ -79,9 +79,11 @@ def plagued(servers: list[ServerProcess], rng: random.Random) -> Iterator[list[s
         thread.join(60)
 
 
-@pytest.mark.parametrize(("samples", "kills", "servers"), [(150, 6, 1), (500, 20, 3)], ids=["one", "three"])
+@pytest.mark.parametrize(
+    ("samples", "kills", "servers", "size"), [(150, 6, 1, 40), (500, 20, 3, 1000)], ids=["one, many shards", "three"]
+)
 def test_nothing_is_lost_and_nothing_doubled(
-    driver: Patched, fake: Fakes, tmp_path: Path, samples: int, kills: int, servers: int
+    driver: Patched, fake: Fakes, tmp_path: Path, samples: int, kills: int, servers: int, size: int
 ) -> None:
     """The driver is killed 20 times and run again; of three servers, all fakes, two die, hang and go dead inside."""
     print(f"EDITPAIRS_KILL_SEED={SEED}")
@@ -93,7 +95,7 @@ def test_nothing_is_lost_and_nothing_doubled(
     for proxy in proxies:
         proxy.__enter__()
     try:
-        run = ("--input", source, "--output", output, *AT_ONCE, "--max-failed", "100%")
+        run = ("--input", source, "--output", output, "--shard-size", size, *AT_ONCE, "--max-failed", "100%")
         how = {"server": ",".join(proxy.url for proxy in proxies), "workflow": EDIT, "quick": False}
         moments = sorted(rng.sample(range(1, samples), kills))
         with plagued(fakes[:2], rng) as done:

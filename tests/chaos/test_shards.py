@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -25,6 +27,7 @@ from driver.dataset.commits import commits
 from driver.dataset.dataset import stored_rows
 from driver.dataset.parts import Part
 from driver.dataset.publish import publish, published_commits
+from driver.dataset.spool import Spool
 from driver.errors import RunError
 from driver.graph.file import WorkflowFile
 from driver.inputs.source import Source
@@ -101,40 +104,41 @@ def server(posts: Posts, tmp_path: Path) -> Iterator[str]:
         yield url
 
 
-def workflow(url: str) -> Workflow:
-    graph = double.graph()
+def workflow(url: str, task: str = "remove") -> Workflow:
+    graph = double.graph(task)
     agreement = Agreement(
         url, graph.api, {"system": {"comfyui_version": "1"}, "devices": []}, double.NODES, INGREDIENTS, ()
     )
     file = SimpleNamespace(path=Path("paint.json"), sha256="f" * 64, ui=None)
-    return Workflow([ForeignServer(ComfyServer(url))], agreement, cast(WorkflowFile, file), graph, "custom")
+    return Workflow([ForeignServer(ComfyServer(url))], agreement, cast(WorkflowFile, file), graph, "classical")
 
 
 def asked(output: Path, **more: Any) -> RunOptions:
     return replace(RunOptions(str(EDIT), output, shard_size=SIZE), **more)
 
 
-def go(url: str, photos: Path, options: RunOptions, stop: StopRequest | None = None) -> Summary:
+def go(
+    url: str,
+    photos: Path,
+    options: RunOptions,
+    stop: StopRequest | None = None,
+    used: Sequence[Workflow] | None = None,
+) -> Summary:
     """Runs the command's list of stages."""
-    source, used = Source(photos, options.image_root), workflow(url)
+    source, used = Source(photos, options.image_root), used or [workflow(url)]
     folder = OutputFolder(options.output)
     try:
-        form = form_of(folder.journal, options, source, [used.aim])
-        folder.claim([used], options.seed)
+        form = form_of(folder.journal, options, source, [one.aim for one in used])
+        folder.claim(used, options.seed)
         assert form
-        return shard_by_shard(Run(options, source, folder, stop or StopRequest()), [used], form)
+        return shard_by_shard(Run(options, source, folder, stop or StopRequest()), used, form)
     finally:
         folder.close()
 
 
-def rows(output: Path, config: str = "data") -> list[dict[str, Any]]:
-    """All rows of a config, in order."""
-    return [row for path in sorted((output / config).rglob("*.parquet")) for row in pq.read_table(path).to_pylist()]
-
-
 def kept_once(output: Path, source: Path) -> None:
     """Every sample is kept, once, in the input's order, and nothing is left open."""
-    assert [row["key"] for row in rows(output)] == scene.expected(source)
+    assert [row["key"] for row in helpers.rows(output)] == scene.expected(source)
     assert [(one.index, one.cut.whole) for one in commits(output)] == [(index, True) for index in range(3)]
     assert not (output / ".work").exists()
 
@@ -179,14 +183,14 @@ def test_a_run_that_is_done_needs_no_server(server: str, source: Path, tmp_path:
     finally:
         folder.close()
     go(server, source, options)
-    assert [row["key"] for row in rows(options.output)] == scene.expected(source)
+    assert [row["key"] for row in helpers.rows(options.output)] == scene.expected(source)
 
 
 def test_stopped_it_leaves_what_is_done_and_goes_on(server: str, posts: Posts, source: Path, tmp_path: Path) -> None:
     output, stop = tmp_path / "out", StopRequest()
     posts.at[13] = stop.request
     summary = go(server, source, asked(output, samples_per_prompt=1), stop)
-    done = [row["key"] for row in rows(output)]
+    done = [row["key"] for row in helpers.rows(output)]
     assert done == scene.expected(source)[: len(done)]
     assert 13 <= len(done) < 20
     assert [one.cut.whole for one in commits(output)][:2] == [True, False]
@@ -234,7 +238,7 @@ def test_a_limit_goes_over_all_shards_and_may_be_raised(limit: int, server: str,
     output = tmp_path / "out"
     for most in (limit, limit, 17):
         summary = go(server, source, asked(output, limit=most))
-        assert [row["key"] for row in rows(output)] == scene.expected(source)[:most]
+        assert [row["key"] for row in helpers.rows(output)] == scene.expected(source)[:most]
         assert summary.samples == most
 
 
@@ -248,7 +252,7 @@ def test_a_photo_that_stands_in_two_shards_is_edited_once(server: str, tmp_path:
     options = asked(output, shard_size=2, image_root=str(photos))
     for _ in range(2):
         summary = go(server, listed, options)
-        assert [row["source_path"] for row in rows(output)] == ["photo000.png", "photo001.png", "photo002.png"]
+        assert [row["source_path"] for row in helpers.rows(output)] == ["photo000.png", "photo001.png", "photo002.png"]
         assert [row["error_type"] for row in helpers.table(output, "skipped")] == ["DuplicateSample"]
         assert (summary.kept, summary.skipped) == (3, 1)
 
@@ -268,6 +272,47 @@ def test_three_shares_are_the_whole(server: str, tmp_path: Path) -> None:
     found = {path.parent.name: path for output in outputs for path in (output / "data").rglob("*.parquet")}
     keys = [row["key"] for name in sorted(found) for row in pq.read_table(found[name]).to_pylist()]
     assert keys == scene.expected(source)
+
+
+def test_an_interrupt_waits_for_no_shard_to_be_written(
+    server: str, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output, spool = tmp_path / "out", Spool.get
+
+    def interrupted(_writer: Any) -> None:
+        helpers.until(lambda: reading, "a shard to be written")
+        at.append(len(reading))
+        raise KeyboardInterrupt
+
+    def slow(self: Spool, *which: Any) -> bytes | None:
+        reading.append(which)
+        time.sleep(0.2)
+        return spool(self, *which)
+
+    reading: list[tuple[Any, ...]] = []
+    at: list[int] = []
+    with monkeypatch.context() as patched:
+        patched.setattr("driver.pipeline.shards._Writer.wait", interrupted)
+        patched.setattr(Spool, "get", slow)
+        with pytest.raises(KeyboardInterrupt):
+            go(server, source, asked(output))
+    assert len(reading) <= at[0] + 1
+    assert list(commits(output)) == []
+    go(server, source, asked(output))
+    kept_once(output, source)
+    assert posted_once(output)
+
+
+def test_several_workflows_run_one_after_the_other_within_a_shard(server: str, source: Path, tmp_path: Path) -> None:
+    both = [workflow(server, task) for task in ("remove", "extract")]
+    summary = go(server, source, asked(tmp_path / "out"), used=both)
+    found = [(row["source_path"], row["task"]) for row in helpers.rows(tmp_path / "out")]
+    names = sorted(path.name for path in source.glob("photo???.png"))
+    assert found == [(name, task) for name in names for task in ("remove", "extract")]
+    assert summary.kept == 2 * PHOTOS
+    task_of = {row["key"]: row["task"] for row in helpers.rows(tmp_path / "out")}
+    ended = sorted(helpers.table(tmp_path / "out", "telemetry"), key=lambda row: float(row["finished_at"]))
+    assert [task for task, _ in groupby(task_of[row["key"]] for row in ended)] == ["remove", "extract"] * 3
 
 
 def test_another_layout_writes_all_shards_again_and_edits_nothing(
@@ -295,7 +340,7 @@ def test_of_a_changed_input_only_what_is_new_is_edited(
     helpers.make_photo(source / "photo012b.png", 77)
     summary = go(server, source, asked(output, samples_per_prompt=1, keep_stale=keep))
     assert posts.prompts == prompts + 1
-    found = [row["key"] for row in rows(output)]
+    found = [row["key"] for row in helpers.rows(output)]
     now = scene.expected(source)
     assert (summary.kept, sorted(found)) == (25 + keep, sorted({*now, *(known if keep else ())}))
     assert [one.cut.items for one in commits(output)] == [9, 11, 5]
@@ -328,10 +373,11 @@ def test_a_dry_run_counts_the_first_shard_and_estimates_the_rest(source: Path) -
     scope = Scope.of(options, photos, [used.aim])
     found = list(scope.planned(options, photos, [used]))
     assert [len(found), sum(isinstance(one, Sample) for one in found)] == [10, 9]
-    assert (scope.whole(9), scope.about) == (22, "about ")
+    assert (scope.edited(9), scope.about) == (22, "about ")
     assert scope.told == ", estimated: shard 0 was planned, of 3; the input has 25 photos"
+    assert Scope.of(replace(options, limit=12), photos, [used.aim]).edited(9) == 12
     last = Scope.of(replace(options, shard=(2, 3)), photos, [used.aim])
-    assert (len(list(last.planned(options, photos, [used]))), last.whole(5), last.about) == (5, 5, "")
+    assert (len(list(last.planned(options, photos, [used]))), last.edited(5), last.about) == (5, 5, "")
 
 
 def killed(driver: Patched, server: ServerProcess, place: str, call: int, when: str, *options: object) -> None:

@@ -70,7 +70,8 @@ class Pack:
     def call(self, node_id: str, hidden: dict[Any, Any] | None = None, **inputs: Any) -> Any:
         """Executes a node as ComfyUI does: on a clone of its class that knows the hidden inputs."""
         node = self.nodes[node_id].PREPARE_CLASS_CLONE({"hidden_inputs": hidden or {}})
-        return node.execute(**inputs)
+        given = node.execute(**inputs)
+        return asyncio.run(given) if asyncio.iscoroutine(given) else given
 
 
 @pytest.fixture(scope="session")

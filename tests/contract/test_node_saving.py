@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
 import json
 import os
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -426,3 +429,37 @@ class TestSaveEditPair:
             entry = self.records(output)[0]["output_images"][0]
             saved = Image.open(folders / "output" / entry["subfolder"] / entry["filename"])
             assert saved.text == texts
+
+
+class TestWritingAside:
+    """What a sink writes while ComfyUI goes on with other nodes."""
+
+    def test_other_nodes_run_meanwhile(self, pack: Any) -> None:
+        aside, goes_on = pack.part("files.saved").aside, threading.Event()
+
+        async def prompt() -> list[bool]:
+            sinks = [asyncio.create_task(aside(lambda: goes_on.wait(30))) for _ in range(2)]
+            await asyncio.sleep(0)
+            goes_on.set()
+            return await asyncio.gather(*sinks)
+
+        assert asyncio.run(prompt()) == [True, True]
+
+    def test_what_breaks_off_a_prompt_leaves_samples_whole_that_were_being_written(self, pack: Any) -> None:
+        aside, begun, written = pack.part("files.saved").aside, threading.Event(), []
+
+        def write() -> None:
+            begun.set()
+            time.sleep(0.2)
+            written.append("whole")
+
+        async def prompt() -> None:
+            sinks = [asyncio.create_task(aside(write)) for _ in range(5)]  # more than are written at a time
+            while not begun.is_set():
+                await asyncio.sleep(0.01)
+            assert not any(sink.done() for sink in sinks)
+            raise ValueError("another sample's node failed")
+
+        with pytest.raises(ValueError, match="another sample's"):
+            asyncio.run(prompt())
+        assert written == ["whole"] * 5

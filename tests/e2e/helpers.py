@@ -166,8 +166,8 @@ def disc_of(number: int, size: tuple[int, int] = (96, 96)) -> np.ndarray:
 
 
 def rows(output: Path, config: str = "data") -> list[dict[str, Any]]:
-    """All rows of a config, in order."""
-    return [row for path in sorted((output / config).glob("*.parquet")) for row in pq.read_table(path).to_pylist()]
+    """All rows of a config, in order, of one shard or of many."""
+    return [row for path in sorted((output / config).rglob("*.parquet")) for row in pq.read_table(path).to_pylist()]
 
 
 def table(output: Path, name: str) -> list[dict[str, Any]]:
@@ -252,8 +252,11 @@ def until(condition: Callable[[], Any], what: str, seconds: float = 120, every: 
 
 
 def done_so_far(output: Path) -> int:
-    """Samples that a run's journal calls finished; 0 while there is none."""
-    path = output / "run.sqlite"
+    """Samples that a run's journals call finished; 0 while there is none."""
+    return sum(map(_done_in, [output / "run.sqlite", *output.glob("shards/??????.sqlite")]))
+
+
+def _done_in(path: Path) -> int:
     if not path.exists():
         return 0
     with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)) as journal:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import http.client
+import io
 import json
 import shutil
 import sqlite3
+import zipfile
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from comfy_nodes.core.run_files import ROUTE, RunFiles
+from comfy_nodes.core.run_files import FETCH_ROUTE, MOST_SAMPLES, ROUTE, RunFiles, SinkFolder
 from driver.comfyui.client import ComfyServer
 from tests.e2e.helpers import Driver, comparable, done_so_far, files_in, kill, rows, table, until
 from tests.e2e.proxy import Fault, Proxy
@@ -45,7 +47,12 @@ def send(url: str, body: Any, path: str = ROUTE, method: str = "POST", **headers
         connection.endheaders(data)
         answer = connection.getresponse()
         text = answer.read()
-    return answer.status, json.loads(text) if text[:1] == b"{" else None
+    return answer.status, json.loads(text) if text[:1] == b"{" else text or None
+
+
+def members(data: bytes) -> set[str]:
+    with zipfile.ZipFile(io.BytesIO(data)) as opened:
+        return set(opened.namelist())
 
 
 class Saved:
@@ -176,6 +183,73 @@ def test_what_is_no_runs_is_refused(body: Any, comfy: Any, saved: Saved) -> None
     assert saved.untouched()
 
 
+WANTED = {"run_id": RUN, "samples": [{"key": KEY, "submission": 0}]}
+
+
+def test_a_samples_pictures_and_its_records_are_given_and_stay(comfy: Any, saved: Saved) -> None:
+    """What another program put there is not given, nor what is being written, nor another sample's."""
+    for name in ("notes.txt", "theirs.png", f"{KEY}-0123456789ab.json"):
+        (saved.sample / name).write_bytes(b"x")
+    other = saved.sample.with_name(f"{KEY}-1") / f"{KEY}-0123456789ab-edited.png"
+    other.parent.mkdir()
+    other.write_bytes(b"x")
+    names = {f"{KEY}-0/{KEY}-0123456789ab-edited.png", f"{KEY}-0/{KEY}.records.json"}
+    asked = {"run_id": RUN, "samples": [{"key": KEY, "submission": number} for number in (0, 1, 2)]}
+    status, given = send(comfy.url, asked, FETCH_ROUTE)
+    assert (status, members(given)) == (200, names)  # of the second there are no records yet, nothing of the third
+    assert saved.untouched() and send(comfy.url, asked, FETCH_ROUTE) == (status, given)
+
+    server = ComfyServer(comfy.url)
+    server.fetch_ahead(RUN, [SinkFolder(key=KEY, submission=0)])
+    (saved.sample / f"{KEY}.records.json").unlink()
+    assert server.fetch(f"{KEY}.records.json", f"editpairs/{RUN}/{KEY}-0") == b"x"
+
+
+def test_no_more_is_given_than_an_answer_may_hold(comfy: Any, saved: Saved) -> None:
+    """Whole samples that fit; of the next one nothing, as it is asked for again, or file by file."""
+    second = saved.sample.with_name(f"{KEY}-1")
+    second.mkdir()
+    (second / f"{KEY}.records.json").write_bytes(b"x")
+    with (second / f"{KEY}-0123456789ab-edited.png").open("wb") as file:
+        file.truncate(200 << 20)
+    asked = {"run_id": RUN, "samples": [{"key": KEY, "submission": number} for number in (0, 1)]}
+    status, given = send(comfy.url, asked, FETCH_ROUTE)
+    assert status == 200 and {name.split("/")[0] for name in members(given)} == {f"{KEY}-0"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *({"samples": WANTED["samples"], **body} for body in HOSTILE[:13] if isinstance(body, dict)),
+        *(body for body in HOSTILE if isinstance(body, dict) and "samples" in body),
+        {"run_id": RUN},
+        {"run_id": RUN, "samples": []},
+        {"run_id": RUN, "samples": WANTED["samples"] * (MOST_SAMPLES + 1)},
+        {**WANTED, "everything": True},
+        *HOSTILE[-5:],
+    ],
+    ids=lambda body: str(body)[:40],
+)
+def test_what_is_no_runs_is_not_given(body: Any, comfy: Any, saved: Saved) -> None:
+    assert send(comfy.url, body, FETCH_ROUTE)[0] == 400
+
+
+@pytest.mark.parametrize("place", ["run", "sample", "file"])
+def test_what_links_lead_to_is_not_given(place: str, comfy: Any, saved: Saved, tmp_path: Path) -> None:
+    link = saved.ours[0] if place == "file" else getattr(saved, place)
+    elsewhere = tmp_path / "elsewhere"
+    link.rename(elsewhere)
+    link.symlink_to(elsewhere, target_is_directory=elsewhere.is_dir())
+    status, given = send(comfy.url, WANTED, FETCH_ROUTE)
+    link.unlink()
+    assert (status, members(given)) == (200, {f"{KEY}-0/{KEY}.records.json"} if place == "file" else set())
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+def test_other_methods_give_nothing(method: str, comfy: Any, saved: Saved) -> None:
+    assert send(comfy.url, WANTED, FETCH_ROUTE, method)[0] in (404, 405)
+
+
 def test_names_that_are_not_there_touch_nothing(comfy: Any, saved: Saved) -> None:
     for name in ("*", "%2e%2e", "theirs.png", f"{KEY}.PNG", "C:theirs.png"):
         assert send(comfy.url, {"run_id": RUN, "uploads": [name]}) == (200, {"left": 0})
@@ -197,8 +271,8 @@ def test_names_that_are_not_there_touch_nothing(comfy: Any, saved: Saved) -> Non
 def test_pages_of_other_sites_are_refused(headers: dict[str, str], comfy: Any, saved: Saved) -> None:
     """As ComfyUI does it, and what a browser sends to other sites without asking them first is not read at all."""
     for prefix in ("", "/api"):
-        status, _ = send(comfy.url, {"run_id": RUN, "everything": True}, f"{prefix}{ROUTE}", **headers)
-        assert status in (403, 415)
+        for body, route in (({"run_id": RUN, "everything": True}, ROUTE), (WANTED, FETCH_ROUTE)):
+            assert send(comfy.url, body, f"{prefix}{route}", **headers)[0] in (403, 415)
     assert saved.untouched()
 
 

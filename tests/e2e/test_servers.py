@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from comfy_nodes.core.ingredients import ROUTE
+from comfy_nodes.core.run_files import FETCH_ROUTE
 from tests.e2e import helpers
 from tests.e2e.helpers import Driver
 from tests.e2e.proxy import PAID, Fault, Proxy, Rule
@@ -138,16 +139,24 @@ def on(route: str, fault: Fault, *numbers: int) -> Rule:
     return lambda asked, number: fault if asked == route and (not numbers or number in numbers) else None
 
 
+def one_by_one(fault: Fault, *numbers: int) -> Rule:
+    """The same of a server whose EditPairs gives one file at a time."""
+    rule = on("GET /view", fault, *numbers)
+    return lambda asked, number: "not found" if asked == f"POST {FETCH_ROUTE}" else rule(asked, number)
+
+
 FAULTS: dict[str, tuple[Rule, int, int]] = {
     "a 500 although the prompt was queued": (on("POST /prompt", "forget", 1, 3), 0, 0),
     "a 500 and the prompt was not queued": (on("POST /prompt", "refuse", 0, 3), 2, 0),
     "the connection is reset after the prompt was queued": (on("POST /prompt", "cut", 2), 0, 0),
     "an upload fails": (on("POST /upload/image", "refuse", 0, 3), 2, 0),
     "an upload's answer is lost": (on("POST /upload/image", "cut", 1), 1, 0),
-    "a result is cut off": (on("GET /view", "cut", 0, 3, 4), 0, 0),
-    "a result is cut off again and again": (on("GET /view", "cut", *range(2, 12)), 0, 0),
-    "a result gives 500": (on("GET /view", "refuse", 1), 0, 0),
-    "a result's file is gone": (on("GET /view", "not found", 3), 1, 1),
+    "a result is cut off": (one_by_one("cut", 0, 3, 4), 0, 0),
+    "a result is cut off again and again": (one_by_one("cut", *range(2, 12)), 0, 0),
+    "a result gives 500": (one_by_one("refuse", 1), 0, 0),
+    "a result's file is gone": (one_by_one("not found", 3), 1, 1),
+    "results are cut off": (on(f"POST {FETCH_ROUTE}", "cut", 0, 2), 0, 0),
+    "results give 500": (on(f"POST {FETCH_ROUTE}", "refuse", 0, 2), 0, 0),
     "jobs are unknown for a moment": (on("GET /api/jobs/", "not found", 1), 0, 0),
     "jobs give 500 for a while": (on("GET /api/jobs/", "refuse", 1, 2), 0, 0),
     "the history cannot be deleted": (on("POST /history", "refuse"), 0, 0),

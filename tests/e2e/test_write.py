@@ -154,6 +154,15 @@ def test_every_line_carries_its_stages_hash_into_the_rows(written: tuple[Path, D
     assert odd == [found[0]["path"]]
 
 
+def test_many_shards_write_the_same_file(written: tuple[Path, Driver], place: Path, annotation: Path) -> None:
+    output, driver = written
+    run(driver, place, annotation, place / "cut", "--shard-size", 2)
+    assert (place / "cut" / "shards" / "000001.json").exists()
+    assert (place / "cut" / "instructions.jsonl").read_bytes() == (output / "instructions.jsonl").read_bytes()
+    told, whole = (json.loads((one / "summary.json").read_text()) for one in (place / "cut", output))
+    assert [told[name] for name in ("samples", "kept", "gives")] == [whole[name] for name in ("samples", "kept", "gives")]
+
+
 def test_what_is_over_the_budget_fails_and_says_so(
     written: tuple[Path, Driver], place: Path, annotation: Path, endpoint: Endpoint
 ) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import json
-import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,12 +13,13 @@ import pytest
 
 from comfy_nodes.core.tasks import ANNOTATE, task_named
 from driver.errors import RunError
-from driver.inputs import annotation
+from driver.inputs import annotation, tar
 from driver.inputs.cutting import KnownShard, Shard
 from driver.inputs.quotas import Quotas, wanted_kinds
 from driver.inputs.source import Source
 from driver.samples import Aim, Planned, Sample
 from tests.unit.source_making import BOX, picture
+from tests.unit.test_sources_tar import marked, pack
 
 AIMS = [Aim(task_named("style"))]
 
@@ -65,12 +64,7 @@ def table(folder: Path) -> Path:
 
 def archive(folder: Path) -> Path:
     def packed(name: str, *members: str) -> None:
-        with tarfile.open(folder / name, "w") as tar:
-            for member in members:
-                data = b"Take it." if member.endswith(".txt") else picture()
-                told = tarfile.TarInfo(member)
-                told.size = len(data)
-                tar.addfile(told, io.BytesIO(data))
+        pack(folder / name, *((one, b"Take it." if one.endswith(".txt") else picture()) for one in members))
 
     packed("a.tar", "a.jpg", "a.txt", "folder/b.jpg", "none.txt", "c.jpg", "c.png", "d.jpg", "e.jpg", "a.jpg")
     packed("b.tar", *(f"{number}.jpg" for number in range(6)))
@@ -262,3 +256,34 @@ def test_shares_of_a_quota_are_the_whole_quota() -> None:
     assert [[one.most for one in part] for part in parts] == [[2, None], [2, None], [3, None]]
     none = Quotas.of_shard(wanted_kinds("remove=1"), 1, 0, 3)
     assert none.choose(none.wanted) == []
+
+
+def test_lines_that_were_passed_over_are_not_counted_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "list.jsonl"
+    numbered(path, *(f"p{number:02}" for number in range(40)))
+    source = Source(path)
+    passed: list[int] = []
+    pass_lines = annotation._pass_lines
+    monkeypatch.setattr(annotation, "_pass_lines", lambda *given: passed.append(pass_lines(*given)) or passed[-1])
+    last = list(source.shards(4, AIMS))[-1]
+    assert sum(passed) < 40
+    assert ids(planned(source, last)) == [f"p{number}.jpg" for number in range(36, 40)]
+    assert sum(passed) < 40
+
+
+def test_members_that_were_passed_over_are_not_walked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = pack(tmp_path / "a.tar", *(member for number in range(20) for member in marked(f"{number:02}")))
+    source = Source(path)
+    walked: list[str] = []
+    members = tar._members
+
+    def counted(*given: Any) -> Iterator[Any]:
+        for one in members(*given):
+            walked.append(one[0])
+            yield one
+
+    monkeypatch.setattr(tar, "_members", counted)
+    last = list(source.shards(4, AIMS))[-1]
+    assert len(walked) == 40
+    assert ids(planned(source, last)) == [f"a.tar/{number}.jpg" for number in range(16, 20)]
+    assert len(walked) == 40 + 8

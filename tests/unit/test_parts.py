@@ -17,6 +17,7 @@ from comfy_nodes.core.records import SampleFailure, Score
 from comfy_nodes.core.tasks import VERIFY
 from driver.dataset import commits as commits_module
 from driver.dataset.commits import (
+    Cut,
     Totals,
     Twice,
     commits,
@@ -26,6 +27,7 @@ from driver.dataset.commits import (
     parts_with,
     read_commit,
     reopen,
+    write_commit,
 )
 from driver.dataset.dataset import (
     ShardDamaged,
@@ -120,6 +122,15 @@ def test_a_folder_without_any_commit_is_no_dataset(shard: Shard) -> None:
     opened.add("a")
     opened.finish()
     with pytest.raises(RunError, match=r"holds no finished dataset"):
+        keys(opened.output)
+
+
+def test_a_run_that_makes_no_rows_has_commits_and_no_dataset(shard: Shard) -> None:
+    opened = shard(0)
+    opened.journal.enrol([opened.sample_of("a")], None)
+    commit = write_commit(opened.part, opened.journal, Cut(items=1, first="a.jpg", plan="", whole=False), None, "{}")
+    assert list(commits(opened.output)) == [commit]
+    with pytest.raises(RunError, match="holds no dataset, as its run makes no rows"):
         keys(opened.output)
 
 

@@ -416,10 +416,11 @@ class TestPortions:
         supply.ready = 1
         first, *_, again, last = take(pool, 9)
         assert (first.sample.key, again.sample.key) == ("k0", "k0")
-        pool.fail(again, SampleFailure("edit", "ValueError", "no"))
-        pool.returned([first, last])
-        assert [item.identity for item in take(pool, 9)] == [first.identity, last.identity]
-        assert [one.portion.journal.counts()["failed"] for one in (first, last)] == [0, 1]
+        pool.fail(last, SampleFailure("edit", "ValueError", "no"))
+        pool.returned([first])
+        pool.returned([again])
+        assert [item.identity for item in take(pool, 9)] == [first.identity, again.identity]
+        assert [one.portion.journal.counts()["failed"] for one in (first, again)] == [0, 1]
 
     def test_a_prompt_of_two_comes_home_to_both(self, pool: Pool, supply: Two, told: Told) -> None:
         supply.ready = 1

@@ -126,3 +126,25 @@ def test_says_what_is_broken(counts: str, why: str) -> None:
 def test_refuses_sizes_that_no_photo_has(size: tuple[int, int]) -> None:
     with pytest.raises(ValidationError):
         Rle(size=size, counts="0")
+
+
+def test_masks_that_are_measured_together_have_the_areas_of_their_pixels() -> None:
+    rng = np.random.default_rng(4)
+    pixels = [rng.random((rng.integers(1, 60), rng.integers(1, 60))) < rng.random() for _ in range(40)]
+    pixels += [np.zeros((300, 400), bool), np.ones((300, 400), bool)]
+    masks = [rle.encode(one) for one in pixels]
+    rle.measure(masks)
+    assert [one.__dict__["area"] for one in masks] == [one.sum() for one in pixels]
+
+
+@pytest.mark.parametrize("counts", ["", "é", "0~", "5o", "ooooooooo0", "00", "9" * 40, "`" * 8 + "0", "o0o0", "0" * 99])
+def test_a_broken_mask_beside_sound_ones_says_what_it_says_alone(counts: str) -> None:
+    sound = rle.encode(np.eye(7, dtype=bool))
+    broken = rle.Rle(size=(7, 7), counts=counts)
+    rle.measure([sound, broken, sound.model_copy()])
+    assert sound.area == 7
+    with pytest.raises(ValueError, match="broken mask RLE") as alone:
+        rle.decode(broken)
+    with pytest.raises(ValueError, match="broken mask RLE") as measured:
+        _ = broken.area
+    assert str(measured.value) == str(alone.value)
