@@ -2,7 +2,8 @@
 
 Speed: the real `write_dataset` turns a journal and a spool of PNG-sized files into shards. Beside it, on the same bytes
 with the same parquet settings and the same sync to disk: the plain way (`Table.from_pylist`, row group by row group), and
-the floor, pyarrow writing tables that lie in memory already. Each round runs all three; medians are shown.
+the floor, pyarrow writing tables that lie in memory already. Ours also reads the images and compares their hashes, which
+is measured alone, too. Each round runs all four; medians are shown.
 
 Memory: the largest resident set of a process of its own that finishes N rows with small images, and finishes them again
 with every image read back out of the shards, at two numbers of rows.
@@ -111,7 +112,7 @@ def main() -> int:
 def _speed(folder: Path, options: argparse.Namespace) -> dict[str, float]:
     size = options.kilobytes * 1000
     bytes_a_round = 2 * size * options.rows
-    ours, plain, floor = list[Taken](), list[Taken](), list[Taken]()
+    ours, plain, floor, checks = list[Taken](), list[Taken](), list[Taken](), list[Taken]()
     for number in range(options.rounds):
         here = folder / "speed"
         here.mkdir()
@@ -124,11 +125,17 @@ def _speed(folder: Path, options: argparse.Namespace) -> dict[str, float]:
                 (spool.folder / f"{key}.{role}0.png").write_bytes(image)
                 hashes.setdefault(key, []).append(hashlib.sha256(image).hexdigest())
         _journal(here / "run.sqlite", options.rows, hashes.__getitem__)
-        kinds = [(floor, _write_ready), (plain, _write_plainly), (ours, _write_ours)]
-        for seconds, write in kinds[number % 3 :] + kinds[: number % 3]:  # who is first finds another disk and cache
+        kinds = [(floor, _write_ready), (plain, _write_plainly), (ours, _write_ours), (checks, _read_and_hash)]
+        first = number % len(kinds)
+        for seconds, write in kinds[first:] + kinds[:first]:  # who is first finds another disk and cache
             seconds.append(write(here, Lasting(here / "spool")))
         shutil.rmtree(here)
-    walls = {"ours": ours, "plain: Table.from_pylist": plain, "floor: pyarrow, tables ready in memory": floor}
+    walls = {
+        "ours": ours,
+        "plain: Table.from_pylist": plain,
+        "floor: pyarrow, tables ready in memory": floor,
+        "reading and hashing the images alone": checks,
+    }
     rates = {
         f"rows/s, {name}": options.rows / statistics.median(one.wall for one in all_) for name, all_ in walls.items()
     }
@@ -136,13 +143,16 @@ def _speed(folder: Path, options: argparse.Namespace) -> dict[str, float]:
         f"CPU ms/row, {name}": 1000 * statistics.median(one.cpu for one in all_) / options.rows
         for name, all_ in walls.items()
     }
-    pairs = list(zip(floor, ours, strict=True))
+    rounds = list(zip(floor, checks, ours, strict=True))
     return {
         **rates,
         "MB/s, ours": rates["rows/s, ours"] * bytes_a_round / options.rows / 1e6,
         **cpus,
-        "parquet_vs_pyarrow": statistics.median(alone.wall / one.wall for alone, one in pairs),
-        "parquet_vs_pyarrow, CPU": statistics.median(alone.cpu / one.cpu for alone, one in pairs),
+        "parquet_vs_pyarrow": statistics.median(alone.wall / one.wall for alone, _, one in rounds),
+        "parquet_vs_pyarrow, CPU": statistics.median(alone.cpu / one.cpu for alone, _, one in rounds),
+        "the same, beside the floor that reads and hashes too": statistics.median(
+            (alone.cpu + check.cpu) / one.cpu for alone, check, one in rounds
+        ),
     }
 
 
@@ -195,13 +205,21 @@ def _write_ready(folder: Path, spool: Spool) -> Taken:
     return seconds
 
 
+def _read_and_hash(_folder: Path, spool: Spool) -> Taken:
+    """What it takes to see that images are their records' own, whoever writes them."""
+    begun = Taken.now()
+    for path in spool.folder.iterdir():
+        hashlib.sha256(path.read_bytes()).digest()
+    return Taken.now() - begun
+
+
 def _groups(folder: Path, spool: Spool) -> Iterator[list[Pair]]:
     """The row groups that ours has, too."""
     journal = Journal(folder / "run.sqlite")
     group: list[Pair] = []
     for text, attempt in journal.records(kept=True):
         row = Row.of(text, attempt, FACTS)
-        images = [spool.get(row.key, role, 0) or b"" for role in ("input", "output")]
+        images = [(spool.folder / f"{row.key}.{role}0.png").read_bytes() for role in ("input", "output")]
         group.append(Pair(row, images[:1], images[1:]))
         if sum(pair.size for pair in group) >= HfLayout.group_size:
             yield group

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import time
+import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 
-from benchmarks.driver_loops import comfy_run, filled, floor, pipelined, prompts_so_far, reference_loop
-from benchmarks.driver_site import Site, graph, say
+from benchmarks.driver_inputs import photos_in
+from benchmarks.driver_loops import Graph, comfy_run, filled, floor, pipelined, prompts_so_far, reference_loop
+from benchmarks.driver_site import Site, floor_of, graph, say
 
 CALL_SECONDS = 1.0
 EDIT_SECONDS = 0.1
@@ -14,6 +19,11 @@ VERIFIED_EDIT_SECONDS = 2.0
 FARMED_EDIT_SECONDS = 0.5
 PACK = 16
 SIDE = 256
+SMALL = 64
+"""Where a figure is about the driver's pace: encoding pictures would have servers fight over cores, as no farm's do."""
+
+FARMS = (1, 2, 4)
+"""Servers at a time."""
 
 
 def vlm(site: Site) -> dict[str, float]:
@@ -36,6 +46,8 @@ def vlm(site: Site) -> dict[str, float]:
     return {
         "vlm_vs_reference": median([reference / ours for reference, _, ours, _ in rounds]),
         "vlm_vs_floor": median([ours / least for _, _, ours, least in rounds]),
+        floor_of("vlm_vs_reference"): median([reference / least for reference, _, _, least in rounds]),
+        floor_of("vlm_vs_floor"): 1.0,
         "reference loop, s per image": median([one[0] for one in rounds]),
         "one prompt per image pipelined, s per image": median([one[1] for one in rounds]),
         "driver, s per image": median([one[2] for one in rounds]),
@@ -69,16 +81,19 @@ def switching(site: Site) -> dict[str, float]:
 
 
 def editing(site: Site) -> dict[str, float]:
-    """Edits that block for 0.1 s, nobody called: images a second, over the floor's."""
+    """Edits that sleep for 0.1 s, small pictures, nobody called: images a second, over the floor's."""
     (url,) = site.servers(1)
-    photos = site.photos(site.size(128, 32), SIDE)
+    photos = site.photos(site.size(256, 32), SMALL)
     bare = graph("edit", {"edit.seconds": EDIT_SECONDS})
     rounds = []
     for _ in range(site.rounds):
         ours = site.drive("edit", photos, [url], "--set", f"#edit.seconds={EDIT_SECONDS}").per_image
-        rounds.append((ours, floor(filled(bare, photos, url, site.seed(), 32), url)))
+        least = floor(filled(bare, photos, url, site.seed(), 32), url)
+        say(f"s per image: ours {ours:.4f}, floor {least:.4f}")
+        rounds.append((ours, least))
     return {
         "edit_vs_floor": median([least / ours for ours, least in rounds]),
+        floor_of("edit_vs_floor"): 1.0,
         "edits, s per image": median([ours for ours, _ in rounds]),
         "edits' floor, s per image": median([least for _, least in rounds]),
     }
@@ -87,46 +102,87 @@ def editing(site: Site) -> dict[str, float]:
 def commands(site: Site) -> dict[str, float]:
     """A graph that takes milliseconds: `comfy run --wait` for each image, over the whole command for many."""
     (url,) = site.servers(1)
-    photos, few = site.photos(site.size(256, 64), SIDE), site.size(5, 2)
+    photos, few = site.photos(site.size(256, 64), SMALL), site.size(5, 2)
     trivial = graph("edit", {"edit.seconds": 0.0})
     rounds = []
     for _ in range(site.rounds):
         run = site.drive("edit", photos, [url], "--set", "#edit.seconds=0")
         theirs = comfy_run(filled(trivial, photos, url, site.seed(), few), url, _made(site.folder / "comfy-run"))
-        rounds.append((theirs, run.wall / run.samples))
+        least = floor(filled(trivial, photos, url, site.seed(), 32), url)
+        say(f"s per image: comfy run {theirs:.3f}, ours {run.wall / run.samples:.4f}, floor {least:.4f}")
+        rounds.append((theirs, run, least))
     return {
-        "vs_comfy_run": median([theirs / ours for theirs, ours in rounds]),
-        "comfy run, s per image": median([theirs for theirs, _ in rounds]),
-        "driver's whole command, s per image": median([ours for _, ours in rounds]),
+        "vs_comfy_run": median([theirs * run.samples / run.wall for theirs, run, _ in rounds]),
+        floor_of("vs_comfy_run"): median([theirs / least for theirs, _, least in rounds]),
+        "comfy run, s per image": median([theirs for theirs, _, _ in rounds]),
+        "driver's whole command, s": median([run.wall for _, run, _ in rounds]),
+        "of which editing, s": median([run.editing for _, run, _ in rounds]),
+        "its floor, s": median([least * run.samples for _, run, least in rounds]),
     }
 
 
 def farming(site: Site) -> dict[str, float]:
-    """Edits that block for 0.5 s on one, two and four servers of this machine."""
-    urls = site.servers(4)
-    photos = site.photos(site.size(96, 24), SIDE)
-    rounds = []
+    """Edits that sleep for 0.5 s on one, two and four servers of this machine, small pictures."""
+    urls = site.servers(max(FARMS))
+    photos = site.photos(site.size(128, 24), SMALL)
+    bare = graph("edit", {"edit.seconds": FARMED_EDIT_SECONDS})
+    rounds, ideals = [], []
     for _ in range(site.rounds):
         settings = ("--set", f"#edit.seconds={FARMED_EDIT_SECONDS}")
-        seconds = {n: site.drive("edit", photos, urls[:n], *settings).per_image for n in (1, 2, 4)}
-        say("images/s: " + ", ".join(f"{1 / each:.2f} on {n}" for n, each in seconds.items()))
+        seconds = {n: site.drive("edit", photos, urls[:n], *settings).per_image for n in FARMS}
+        graphs = {url: filled(bare, photos, url, site.seed(), 16) for url in urls}
+        alone = _floor_together({urls[0]: graphs[urls[0]]})
+        ideal = {n: n * alone / _floor_together({url: graphs[url] for url in urls[:n]}) for n in FARMS[1:]}
+        say(
+            ", ".join(f"{1 / each:.3f} images/s on {n}" for n, each in seconds.items())
+            + f"; the most there is: {ideal}"
+        )
         rounds.append(seconds)
+        ideals.append(ideal)
     return {
-        "speedup_2": median([one[1] / one[2] for one in rounds]),
-        "speedup_4": median([one[1] / one[4] for one in rounds]),
+        **{f"speedup_{n}": median([one[1] / one[n] for one in rounds]) for n in FARMS[1:]},
+        **{floor_of(f"speedup_{n}"): median([one[n] for one in ideals]) for n in FARMS[1:]},
         "one server, images/s": median([1 / one[1] for one in rounds]),
     }
 
 
+def _floor_together(graphs: dict[str, list[Graph]]) -> float:
+    """Seconds per image and server where servers work at the same time: cores that they fight over show in it."""
+    with ThreadPoolExecutor(len(graphs)) as threads:
+        return mean(threads.map(floor, graphs.values(), graphs.keys()))
+
+
 def spending(site: Site) -> dict[str, float]:
-    """CPU time of the driver's process for each image of 512 x 512, between the first finished ones and the last: on a
-    server of its own, and on somebody else's."""
+    """CPU time of the driver's process for each image of 512 x 512, on a server of its own and on somebody else's."""
+    urls = site.servers(1)
     photos = site.photos(site.size(96, 24), 512)
-    found = {}
-    for name, urls in {"driver_cpu_ms": [], "driver_cpu_ms on a server of somebody else's": site.servers(1)}.items():
-        runs = [site.drive("edit", photos, urls, "--set", f"#edit.seconds={EDIT_SECONDS}") for _ in range(site.rounds)]
-        found[name] = median([run.cpu * 1000 for run in runs])
-    return found
+    settings = ("--set", f"#edit.seconds={EDIT_SECONDS}")
+    rounds = []
+    for _ in range(site.rounds):
+        own = site.drive("edit", photos, [], *settings).cpu * 1000
+        foreign = site.drive("edit", photos, urls, *settings).cpu * 1000
+        least = _checking_ms(photos)
+        say(f"ms of CPU per image: own server {own:.1f}, foreign {foreign:.1f}, hashing and checking alone {least:.1f}")
+        rounds.append((own, foreign, least))
+    own, foreign, least = (median(column) for column in zip(*rounds, strict=True))
+    return {
+        "driver_cpu_ms": own,
+        floor_of("driver_cpu_ms"): 0.0,
+        "driver_cpu_ms_foreign": foreign,
+        floor_of("driver_cpu_ms_foreign"): least,
+    }
+
+
+def _checking_ms(photos: Path) -> float:
+    """CPU milliseconds that reading, hashing and checking two pictures take with nothing around them."""
+    pictures = photos_in(photos)
+    begun = time.process_time()
+    for path in pictures:
+        for _ in ("before", "after"):
+            data = path.read_bytes()
+            hashlib.sha256(data)
+            zlib.crc32(data)
+    return (time.process_time() - begun) * 1000 / len(pictures)
 
 
 def _made(folder: Path) -> Path:

@@ -135,6 +135,11 @@ def graph(name: str, settings: dict[str, Any] | None = None) -> dict[str, dict[s
     return loaded
 
 
+def floor_of(figure: str) -> str:
+    """Name of what a figure would be if the driver cost nothing, measured beside it."""
+    return f"{figure}: floor"
+
+
 def say(line: str) -> None:
     """What is going on, for whoever waits."""
     print(f"[{os.getloadavg()[0]:.1f}] {line}", file=sys.stderr, flush=True)

@@ -2,7 +2,8 @@
 
 Answers what the driver asks in ComfyUI 0.30's shapes and runs prompts one after another. It forgets uploads, queue and
 history when it ends, as the real one does; what sinks wrote stays in its folder. Besides, `GET /fake` says what it was
-asked, and `POST /fake {"zombie": true}` makes it take prompts and finish none.
+asked, `GET /fake/counts` how much of it, in no time, and `POST /fake {"zombie": true}` makes it take prompts and finish
+none.
 """
 
 from __future__ import annotations
@@ -73,6 +74,7 @@ class FakeComfy:
                 get("/view", self._view), post("/free", _ok), post("/interrupt", _ok), post("/queue", _ok),
                 get("/experiment/models", _nothing), get("/experiment/models/{folder}", _nothing),
                 post(ROUTE, _ingredients), get("/fake", self._told), post("/fake", self._told_to),
+                get("/fake/counts", self._counted),
             ]
         )  # fmt: skip
         app.cleanup_ctx.append(self._worker)
@@ -111,7 +113,7 @@ class FakeComfy:
                     break
                 outputs[sink] = await self._engine.run(prompt.graph, sink)
                 await self._send(prompt, "executed", node=sink, display_node=sink, output=outputs[sink])
-                if self._zombie_after is not None and self._engine.executed.total() >= self._zombie_after:
+                if self._zombie_after is not None and self._engine.samples >= self._zombie_after:
                     self._die_inside(True)
                     self._zombie_after = None
         except NodeError as error:
@@ -220,14 +222,17 @@ class FakeComfy:
         return web.Response(status=404) if body is None else web.Response(body=body)
 
     async def _told(self, _request: web.Request) -> web.Response:
-        executed = self._engine.executed
-        return web.json_response(
-            {
-                "prompts": self._prompts, "samples": executed.total(), "executed": dict(executed.most_common(HISTORY)),
-                "first_prompt_at": self._first_prompt_at, "last_end_at": self._last_end_at,
-                "zombie_since": self._zombie_since,
-            }
-        )  # fmt: skip
+        executed = dict(self._engine.executed.most_common(HISTORY))
+        return web.json_response(self._counts() | {"executed": executed, "zombie_since": self._zombie_since})
+
+    async def _counted(self, _request: web.Request) -> web.Response:
+        return web.json_response(self._counts())
+
+    def _counts(self) -> dict[str, Any]:
+        return {
+            "prompts": self._prompts, "samples": self._engine.samples,
+            "first_prompt_at": self._first_prompt_at, "last_end_at": self._last_end_at,
+        }  # fmt: skip
 
     async def _told_to(self, request: web.Request) -> web.Response:
         self._die_inside(bool((await request.json())["zombie"]))

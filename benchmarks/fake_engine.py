@@ -53,6 +53,8 @@ class FakeEngine:
         """
         self.executed: Counter[str] = Counter()
         """How often each sample was run to its end, by key."""
+        self.samples = 0
+        """How many were, each time counted."""
         self._seconds = seconds
         self._written: OrderedDict[tuple[str, str], bytes] = OrderedDict()
         self._disk = (folder / "written.jsonl").open("a+", encoding="utf-8")
@@ -83,6 +85,7 @@ class FakeEngine:
         culprit = next((one for one in above if graph[one]["class_type"] == MISHAP), sink)
         self._mishap(inputs["instruction"], origin["key"], culprit)
         self.executed[origin["key"]] += 1
+        self.samples += 1
         return {"editpairs": [self._save(graph[sink]["inputs"]["folder"], inputs, origin)]}
 
     def _mishap(self, instruction: str, key: str, node_id: str) -> None:
