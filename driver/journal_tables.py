@@ -68,11 +68,12 @@ def opened(path: Path) -> sqlite3.Connection:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = NORMAL")
         (form,) = db.execute("PRAGMA user_version").fetchone()
-        if form != _FORM and db.execute("SELECT 1 FROM sqlite_master WHERE name = 'samples'").fetchone():
-            db.close()
-            raise RunError(f"{path}: not a journal of EditPairs, or that of another version; use another --output")
-        db.executescript(_SCHEMA)
-        db.execute(f"PRAGMA user_version = {_FORM}")
+        if form != _FORM:
+            if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'samples'").fetchone():
+                db.close()
+                raise RunError(f"{path}: not a journal of EditPairs, or that of another version; use another --output")
+            db.executescript(_SCHEMA)
+            db.execute(f"PRAGMA user_version = {_FORM}")  # last: it says that the tables are whole
     except sqlite3.DatabaseError as error:
         if error.sqlite_errorname.startswith(_DISK_ERRORS):
             raise

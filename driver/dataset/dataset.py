@@ -33,7 +33,7 @@ from .commits import read_commit
 from .layouts.layout import LAYOUTS, Layout, Shard, StoredRow, layout_named
 from .ownership import keep_others
 from .parts import FACTS, Part, parts
-from .rows import Pair, Row, RunFacts
+from .rows import Encoded, Pair, Row, RunFacts
 from .shards import CONFIGS, ConfigFacts, DatasetFacts, Former, settings_digest, write_config
 from .spool import Spool
 
@@ -386,7 +386,7 @@ class _Images:
         return pair
 
 
-def _matched(row: Row, before: Sequence[bytes | None], after: Sequence[bytes | None]) -> Pair | None:
+def _matched(row: Row, before: Sequence[Encoded | None], after: Sequence[Encoded | None]) -> Pair | None:
     """A row with its images, if these are what its record says."""
     inputs, outputs = ([one for one in images if one is not None] for images in (before, after))
     for images, hashes in ((inputs, row.inputs), (outputs, row.outputs)):

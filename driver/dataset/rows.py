@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -158,13 +158,20 @@ class Row:
         return hashlib.blake2b(parts.encode(), digest_size=16).digest()
 
 
+Encoded: TypeAlias = "bytes | pa.Buffer"
+"""An image as an encoded file, as it was read."""
+
+CHUNK = 500_000
+"""Bytes of images from which they are not joined with those of the next row. Ours: copying less costs less than a chunk."""
+
+
 @dataclass(frozen=True)
 class Pair:
     """A row with its images as encoded files."""
 
     row: Row
-    inputs: Sequence[bytes]
-    outputs: Sequence[bytes]
+    inputs: Sequence[Encoded]
+    outputs: Sequence[Encoded]
 
     @property
     def size(self) -> int:
@@ -226,15 +233,26 @@ def lists(values: pa.Array, lengths: Sequence[int]) -> pa.Array:
     return pa.ListArray.from_arrays(_offsets(lengths), values)
 
 
-def _images(keys: Sequence[str], role: str, images: Sequence[Sequence[bytes]]) -> pa.Array:
+def _images(keys: Sequence[str], role: str, images: Sequence[Sequence[Encoded]]) -> pa.ChunkedArray:
+    """In chunks of a few rows, so that large images are not copied on their way into a file."""
+    chunks, first, size = [], 0, 0
+    for end, row in enumerate(images, 1):
+        size += sum(map(len, row))
+        if size >= CHUNK or end == len(images):
+            chunks.append(_chunk(keys[first:end], role, images[first:end]))
+            first, size = end, 0
+    return pa.chunked_array(chunks, _IMAGES)
+
+
+def _chunk(keys: Sequence[str], role: str, images: Sequence[Sequence[Encoded]]) -> pa.Array:
     names = [image_name(key, role, number) for key, row in zip(keys, images, strict=True) for number in range(len(row))]
     values = [_from_bytes([image for row in images for image in row], pa.binary()), strings(names)]
     return lists(pa.StructArray.from_arrays(values, fields=list(_IMAGES.value_type)), [len(row) for row in images])
 
 
-def _from_bytes(values: Sequence[bytes], kind: pa.DataType) -> pa.Array:
-    buffers = [None, _offsets([len(value) for value in values]).buffers()[1], pa.py_buffer(b"".join(values))]
-    return pa.Array.from_buffers(kind, len(values), buffers)
+def _from_bytes(values: Sequence[Encoded], kind: pa.DataType) -> pa.Array:
+    data = pa.py_buffer(values[0] if len(values) == 1 else b"".join(values))
+    return pa.Array.from_buffers(kind, len(values), [None, _offsets([len(value) for value in values]).buffers()[1], data])
 
 
 def _offsets(lengths: Sequence[int]) -> pa.Array:

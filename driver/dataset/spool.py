@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+import pyarrow as pa
+
 from comfy_nodes.core.whole_files import move_whole, new_file
 
 from ..disk import disk_errors
@@ -70,10 +72,15 @@ class Spool:
         """Writes one image durably; arguments and errors as of `stage`."""
         self.stage(key, role, number, data).keep()
 
-    def get(self, key: str, role: str, number: int) -> bytes | None:
-        """The image, or None where it is in a shard already."""
+    def get(self, key: str, role: str, number: int) -> pa.Buffer | None:
+        """The image, or None where it is in a shard already.
+
+        In memory of Arrow's, which is used again for the next ones: Python's would be fetched from the system anew for
+        each, which takes as long as reading.
+        """
         try:
-            return self._path(key, role, number).read_bytes()
+            with pa.OSFile(str(self._path(key, role, number))) as file:
+                return file.read_buffer()
         except FileNotFoundError:
             return None
 

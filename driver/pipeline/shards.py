@@ -64,6 +64,7 @@ class Shards:
         """
         self._run, self._workflows, self._form, self._own, self._stages = run, workflows, form, own, stages
         self._run_id = run.folder.journal.get("run_id") or ""
+        self._settings = settings_digest(layout_named(run.options.layout))
         self._room = threading.Semaphore(MOST_OPEN)
         self._open: list[Stage] = []
         """Those that are not written."""
@@ -187,7 +188,7 @@ class Shards:
         commit, options = read_commit(part), self._run.options
         if commit is None or not commit.cut.whole:
             return False
-        if commit.dataset and commit.dataset.settings != settings_digest(layout_named(options.layout)):
+        if commit.dataset and commit.dataset.settings != self._settings:
             return False
         if not written(part, commit):
             return False
