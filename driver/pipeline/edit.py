@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from comfy_nodes.core.services import budget
+
 from ..dataset.commits import Totals, commits
 from ..dataset.dataset import ShardDamaged, Written, read_facts, write_dataset
 from ..dataset.parts import FACTS
 from ..engine.harvest import EditHarvester
 from ..report.figures import statistics_text
-from ..report.page import Gallery, write_card
+from ..report.page import CARD, Gallery, begin_card, write_card
 from ..report.summary import Summary
 from ..terminal import say
 from .facts import environment
@@ -42,6 +44,13 @@ class EditStage(Stage):
                 if error.place in damaged:
                     raise
                 damaged.add(error.place)
+
+    def begin(self) -> None:
+        """Says which rows are the kept ones before there are any."""
+        folder = self.run.folder.path
+        if not (folder / CARD).exists():
+            summary = summarise(Totals(), self.facts, self.title, budget.Spent())
+            begin_card(folder, self.run.options.layout, summary, environment(self.workflows))
 
     def conclude(self) -> Summary:
         folder = self.run.folder

@@ -84,6 +84,8 @@ def _work(options: RunOptions, source: Source, folder: OutputFolder, stop: StopR
 def shard_by_shard(run: Run, workflows: Sequence[Workflow], form: Form) -> Summary:
     """Goes through a run of many shards."""
     sort = STAGES[workflows[0].graph.sink_class]
+    if sort is EditStage:
+        EditStage(run, workflows).begin()
     with ExitStack() as ended:
         own, stages = partial(sort, run, workflows, None), partial(stages_of, run, workflows, ended)
         Shards(run, workflows, form, own, stages).work()

@@ -13,7 +13,7 @@ from typing import Any
 import jinja2
 
 from ..dataset.dataset import chosen_rows, finished_parts, part_facts
-from ..dataset.layouts.layout import layout_named
+from ..dataset.layouts.layout import Layout, layout_named
 from ..dataset.parts import Part
 from ..dataset.shards import CONFIGS
 from ..disk import write_text
@@ -22,6 +22,9 @@ from .figures import Ranking, RowStatistics, stage_table
 from .pictures import annotated, pair
 from .scores import RowPlace, ScoreTally
 from .summary import Summary
+
+CARD = "README.md"
+"""The dataset card's name."""
 
 MAX_PAIRS = {"data": 60, "rejected": 30}
 """Pairs shown of each config; spread evenly over more."""
@@ -161,6 +164,14 @@ def _score(tally: ScoreTally) -> dict[str, Any]:
     }
 
 
+def begin_card(output: Path, layout: str, summary: Summary, environment: dict[str, Any]) -> None:
+    """Writes the dataset card of a run of many shards before there are rows: without one, whoever opens the folder meanwhile
+    gets rejected rows with the kept ones."""
+    found = layout_named(layout)
+    held = {config: _Held(streams={found.empty_stream}) for config in CONFIGS}
+    _write_card(output, found, Part.of_shard(output, 0), held, summary, environment, going_on=True)
+
+
 def write_card(output: Path, summary: Summary, environment: dict[str, Any]) -> None:
     """Writes the dataset card, `README.md`, of the dataset that lies there.
 
@@ -171,16 +182,27 @@ def write_card(output: Path, summary: Summary, environment: dict[str, Any]) -> N
     held = {config: _Held() for config in CONFIGS}
     for part in found:
         facts = part_facts(part)
-        layout = layout_named(facts.layout)
         for config, of_part in facts.configs.items():
             held[config].rows += of_part.rows
             held[config].without += not of_part.rows
             held[config].streams.update(shard.stream for shard in of_part.shards)
+    _write_card(output, layout_named(facts.layout), found[0], held, summary, environment)
+
+
+def _write_card(
+    output: Path,
+    layout: Layout,
+    part: Part,
+    held: dict[str, _Held],
+    summary: Summary,
+    environment: dict[str, Any],
+    going_on: bool = False,
+) -> None:
     plain = {"data": "default", "rejected": "rejected"}
     configs = [
         (config + suffix if number else plain[config], glob)
         for config, one in held.items()
-        for number, (suffix, glob) in enumerate(layout.card(found[0].below(config), sorted(one.streams)))
+        for number, (suffix, glob) in enumerate(layout.card(part.below(config), sorted(one.streams)))
     ]
     columns = layout.empty_features()
     # A file without rows tells no columns, wherever among the others it lies.
@@ -189,12 +211,13 @@ def write_card(output: Path, summary: Summary, environment: dict[str, Any]) -> N
         summary=summary,
         environment=environment,
         layout=layout.name,
-        lists="shards.json" if not found[0].name else "shards/",
+        lists="shards/" if part.name else "shards.json",
         configs=configs,
         features=json.dumps([{"config_name": name, "features": columns} for name in told]),
-        empty=[plain[config] for config, one in held.items() if not one.rows],
+        empty=[] if going_on else [plain[config] for config, one in held.items() if not one.rows],
+        going_on=going_on,
     )
-    write_text(output / "README.md", card)
+    write_text(output / CARD, card)
 
 
 @dataclass

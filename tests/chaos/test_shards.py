@@ -395,6 +395,7 @@ def test_killed_at_a_commit_or_behind_it(
     server, output = fake(), tmp_path / "out"
     options = ("--input", source, "--output", output, "--shard-size", SIZE, *AT_ONCE)
     killed(driver, server, place, call, when, *options)
+    assert "path: data/*/*.parquet" in (output / "README.md").read_text(), "or rejected rows are opened too"
     driver.run(*options, server=server.url, workflow=EDIT, quick=False)
     kept_once(output, source)
     assert max(scene.executed(server).values()) == 1
