@@ -292,7 +292,8 @@ def test_where_links_cannot_be_it_copies(made: Path, tmp_path: Path, monkeypatch
 def test_a_dry_run_writes_nothing(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = [*(str(made / f"share{share}") for share in range(SHARES)), "--output", str(tmp_path / "out"), "--json"]
     assert main([*words, "--dry-run"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"output": str(tmp_path / "out"), "folders": 3, "shards": 5}
+    told = json.loads(capsys.readouterr().out)
+    assert (told["output"], told["folders"], told["shards"]) == (str(tmp_path / "out"), 3, 5)
     assert not (tmp_path / "out").exists()
     assert main(words) == 0
     told = json.loads(capsys.readouterr().out)

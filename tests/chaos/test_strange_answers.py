@@ -278,7 +278,7 @@ def painting(colour: int) -> Meddle:
         key = name.partition(".")[0]
         files = {
             f"{role}_images": [{"filename": f"{key}-{'edited' if role == 'output' else 'source'}.png", "type": "output",
-                                "subfolder": f"editpairs/r/{key}-0", "sha256": hashlib.sha256(data).hexdigest()}]
+                                "subfolder": f"editpairs/{'0' * 32}/{key}-0", "sha256": hashlib.sha256(data).hexdigest()}]
             for role, data in pictures.items()
         }  # fmt: skip
         record = {
@@ -307,7 +307,7 @@ def test_of_two_finishers_the_pictures_are_the_records(journal: Journal, spool: 
 
         def bring(one: Worker) -> None:
             for item in items:
-                posted = Posted(item, f"editpairs/r/{item.sample.key}-0", 0)
+                posted = Posted(item, f"editpairs/{'0' * 32}/{item.sample.key}-0", 0)
                 flight = Flight(f"{item.sample.key}-{id(one)}", [posted], {0: posted})
                 together.wait(20)
                 one._landing.collect(flight, 0)
