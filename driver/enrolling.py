@@ -110,7 +110,7 @@ class Enrolment:
         left = Enrolled(kept=self._keep_stale)
         whole_plan = True
         for position, one in enumerate(planned):
-            if len(waiting) >= AT_ONCE:
+            if len(waiting) >= AT_ONCE or one.key in waiting:
                 changed += self._samples(waiting)
             if isinstance(one, Unusable):
                 self._unusable(one, position)
