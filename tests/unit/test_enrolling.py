@@ -364,3 +364,13 @@ def test_of_a_known_input_most_of_a_shard_may_go(journal: Journal, sample_of: Ma
     with pytest.raises(RunError, match="is it this run's input"):
         journal.enrol([], None, whole=True)
     assert journal.enrol([], None, whole=True, known_input=True).gone == len(names)
+
+
+def test_a_sample_that_a_plan_names_twice_is_compared_with_its_first_mention(
+    journal: Journal, sample_of: Make, filed: Callable[..., Any]
+) -> None:
+    """Other words retire its row, even where the second mention has those that the row was made from."""
+    journal.enrol([sample_of("a")], None)
+    journal.done("a", [filed("a")], 0.1)
+    assert journal.enrol([sample_of("a", "Other words."), sample_of("a")], None, whole=True).changed == 1
+    assert journal.counts() == {"pending": 1}
