@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -45,8 +44,8 @@ def sample(pack: Any) -> Any:
 
 @pytest.fixture
 def take(pack: Any) -> Any:
-    return lambda sample, step=1, **more: asyncio.run(
-        pack.call("EditPairsTakeStep", sample=sample, step=step, **more)
+    return lambda sample, step=1, **more: pack.call(
+        "EditPairsTakeStep", sample=sample, step=step, **more
     ).result[:7]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from driver import command, merge
+from driver import merge, options
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DOCS = REPOSITORY / "docs"
@@ -35,7 +35,7 @@ def run_by_a_shell(script: str, folder: Path, **variables: str) -> list[str]:
 
 def asked(words: list[str]) -> Any:
     """As the real command reads them."""
-    return command.parse(words)
+    return options.parse(words)
 
 
 def shares_of(read: list[Any]) -> None:
@@ -100,7 +100,7 @@ def test_the_page() -> None:
     lines = re.findall(r"^python driver/(\w+)\.py (.*)$", text, re.MULTILINE)
     shares = [asked(shlex.split(words)) for name, words in lines if name == "batch"]
     shares_of(shares)
-    (merged,) = [merge.parse(shlex.split(words)) for name, words in lines if name == "merge"]
+    (merged,) = [merge._parse(shlex.split(words)) for name, words in lines if name == "merge"]
     assert merged.outputs == [one.output for one in shares]
     for name in re.findall(r"\]\((scale/[^)]+)\)", text):
         assert (DOCS / name).is_file()
