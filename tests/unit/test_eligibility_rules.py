@@ -23,7 +23,7 @@ from comfy_nodes.core.regions.eligibility import (
     pick,
     refusal,
     refusals,
-    region_refusal,
+    region_refusals,
 )
 from comfy_nodes.core.regions.selection import select
 from comfy_nodes.core.tasks import TASKS, task_named
@@ -96,7 +96,7 @@ def test_the_table_on_random_regions() -> None:
 )  # fmt: skip
 def test_the_borders_of_the_table(share: float, kind: RegionKind, score: float, clip: float, fits: bool) -> None:
     region = Region(class_name="thing", kind=kind, bbox=(0, 0, 10000, 10000 * share), score=score, clip_score=clip)
-    assert (region_refusal(region, 10000, 10000, RULES[kind]) is None) == fits
+    assert (region_refusals([region], 10000, 10000) == [None]) == fits
 
 
 def test_first_difference_on_purpose_the_area_is_the_masks() -> None:
