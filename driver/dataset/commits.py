@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -246,6 +246,20 @@ def _beside(part: Part, path: Path, sha256: str) -> bytes:
     if hashlib.sha256(data).hexdigest() != sha256:
         raise _damaged(part, path)
     return data
+
+
+def beside_whole(part: Part) -> bool:
+    """Whether the files beside a shard's commit are there; those that were written to since are looked through."""
+    listed = part.commit.stat().st_mtime_ns
+    try:
+        found = [path.stat() for path in (part.keys, part.statistics, *map(part.table, TABLES))]
+        if any(one.st_mtime_ns > listed for one in found):
+            keys_of(part), statistics_of(part)
+            for name in TABLES:
+                deque(ended_rows([part], name), 0)
+    except (FileNotFoundError, RunError):
+        return False
+    return True
 
 
 def _damaged(part: Part, path: Path) -> RunError:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 
-from ..dataset.commits import Commit, read_commit
+from ..dataset.commits import Commit, beside_whole, read_commit
 from ..dataset.parts import Part, parts
 from ..dataset.shards import Former
 from ..graph.file import AUTO, find_workflow
@@ -63,8 +63,12 @@ def settled(folder: OutputFolder, options: RunOptions, source: Source) -> Summar
 
 
 def written(part: Part, commit: Commit) -> bool:
-    """Whether a shard's rows lie where its commit says, untouched since; those that lie in a store count as that."""
-    if commit.dataset is None or not part.here:
+    """Whether a shard's rows, and the files beside its commit, lie there, untouched since; rows in a store count as that."""
+    if not part.here:
+        return True
+    if not beside_whole(part):
+        return False
+    if commit.dataset is None:
         return True
     listed = part.commit.stat().st_mtime_ns
     return all(Former.of(part.config(name), held, listed).whole for name, held in commit.dataset.configs.items())

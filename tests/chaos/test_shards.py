@@ -6,6 +6,8 @@ Kills are of the command itself; all else is the run's own list of stages in thi
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import signal
 import sqlite3
 import time
@@ -184,6 +186,39 @@ def test_a_run_that_is_done_needs_no_server(server: str, source: Path, tmp_path:
         folder.close()
     go(server, source, options)
     assert [row["key"] for row in helpers.rows(options.output)] == scene.expected(source)
+
+
+@pytest.mark.parametrize("what", ["keys", "statistics.json", "failed.parquet"])
+@pytest.mark.parametrize("gone", [True, False])
+def test_a_shard_whose_figures_were_lost_is_written_again(
+    what: str, gone: bool, server: str, posts: Posts, source: Path, tmp_path: Path
+) -> None:
+    options = asked(tmp_path / "out")
+    summary = go(server, source, options)
+    path, prompts = options.output / "shards" / f"000001.{what}", posts.prompts
+    was = path.read_bytes()
+    path.unlink() if gone else path.write_bytes(was[:-9])
+    folder = OutputFolder(options.output)
+    try:
+        assert settled(folder, options, Source(source)) is None
+    finally:
+        folder.close()
+    assert go(server, source, options).kept == summary.kept
+    assert path.read_bytes() == was
+    kept_once(options.output, source)
+    assert posts.prompts == prompts
+
+
+def test_a_copy_of_a_run_is_as_done_as_the_run(server: str, posts: Posts, source: Path, tmp_path: Path) -> None:
+    """A copy's files have times of their own, in any order."""
+    go(server, source, asked(tmp_path / "out"))
+    output = tmp_path / "copy"
+    shutil.copytree(tmp_path / "out", output)
+    for path in output.glob("shards/*.keys"):
+        os.utime(path)
+    before, prompts = files(output), posts.prompts
+    go(server, source, asked(output))
+    assert (files(output), posts.prompts) == (before, prompts)
 
 
 def test_stopped_it_leaves_what_is_done_and_goes_on(server: str, posts: Posts, source: Path, tmp_path: Path) -> None:
