@@ -5,20 +5,26 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from comfy_nodes.core.services import budget, profiles
 
+from ..dataset.commits import Totals
+from ..dataset.ownership import JOURNAL, check_journal
 from ..graph import partner
 from ..graph.api import SAMPLE_INPUTS
 from ..graph.judges import looks
 from ..inputs.source import Source
+from ..journal import Journal
 from ..options import RunOptions
 from ..samples import Aim, Planned, Sample, Unusable
 from ..terminal import plain
-from .form import Form
+from .folder import FORM
+from .form import form_to_be
 from .plan import check_kinds, open_source, planned, workflow_names
+from .settled import sound_commits
 from .shard import Order
 from .workflow import Workflow, open_workflows
 
@@ -41,7 +47,9 @@ def dry_run(options: RunOptions) -> dict[str, int]:
         refused: Counter[tuple[str, str]] = Counter()
         usable: Counter[str] = Counter()
         own_words: Counter[str] = Counter()
-        scope = Scope.of(options, source, [workflow.aim for workflow in workflows])
+        with _journal(options.output) as journal:
+            scope = Scope.of(options, source, [workflow.aim for workflow in workflows], journal)
+            begun = _begun(options.output, journal)
         for one in _taken(scope.planned(options, source, workflows), options.limit):
             if isinstance(one, Unusable):
                 refused["skipped" if one.failure.skipped else "unusable", one.failure.message] += 1
@@ -64,12 +72,35 @@ def dry_run(options: RunOptions) -> dict[str, int]:
         edited = scope.edited(usable.total())
         skipped, unusable = scope.whole(found["skipped"]), scope.whole(found["unusable"])
         _show("all samples", f"{scope.about}{edited} to edit, {skipped} skipped, {unusable} unusable{scope.told}")
+        if begun:
+            _show("of these", begun)
         if labels:
             _show("labels", labels)
         _show("output", str(options.output))
         for (what, why), number in refused.most_common(20):
             print(plain(f"{what:>14}: {why}" + (f" (and {number - 1} more)" if number > 1 else "")))
-    return {"to_edit": usable.total(), "skipped": found["skipped"], "unusable": found["unusable"]}
+    return {"to_edit": edited, "skipped": skipped, "unusable": unusable}
+
+
+@contextmanager
+def _journal(output: Path) -> Iterator[Journal | None]:
+    """The journal of a run that has begun in the folder."""
+    if not (output / JOURNAL).exists():
+        yield None
+        return
+    check_journal(output, output / JOURNAL)
+    with closing(Journal(output / JOURNAL)) as journal:
+        yield journal
+
+
+def _begun(output: Path, journal: Journal | None) -> str:
+    """What a run that has begun came to so far, in words."""
+    if journal is None:
+        return ""
+    many = journal.get(FORM) is not None
+    found = Totals.of_commits(one for _, one in sound_commits(output)) if many else Totals.of_journal(journal)
+    counts = [f"{found.counts.get(state, 0)} {state}" for state in ("done", "failed", "skipped")]
+    return f"{', '.join(counts)} already, by the output's {'shards' if many else 'journal'}"
 
 
 @dataclass(frozen=True)
@@ -85,13 +116,17 @@ class Scope:
     nothing: bool = False
 
     @classmethod
-    def of(cls, options: RunOptions, source: Source, aims: Sequence[Aim]) -> Scope:
+    def of(cls, options: RunOptions, source: Source, aims: Sequence[Aim], journal: Journal | None = None) -> Scope:
         """
         Args:
             aims: as `Source.plan` takes them.
+            journal: of the run that is gone on with.
+
+        Raises:
+            RunError: that run is cut into other shards.
         """
-        form = Form.asked(options)
-        if not options.shard and not source.more_than(form.size, aims):
+        form = form_to_be(journal, options, source, aims)
+        if form is None:
             return cls()
         first = next(source.shards(form.size, aims, share=form.share), None)
         if first is None:

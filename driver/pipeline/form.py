@@ -42,15 +42,29 @@ def form_of(journal: Journal, options: RunOptions, source: Source, aims: Sequenc
     Raises:
         RunError: the folder has another one.
     """
-    wanted, told = Form.asked(options), journal.get(FORM)
-    if told is None and journal.get("graph") is not None:
+    form = form_to_be(journal, options, source, aims)
+    if form and journal.get(FORM) is None:
+        journal.set(FORM, json.dumps([form.size, form.share]))
+    return form
+
+
+def form_to_be(journal: Journal | None, options: RunOptions, source: Source, aims: Sequence[Aim]) -> Form | None:
+    """What `form_of` says, without taking it down.
+
+    Args:
+        journal: None where the folder is new.
+
+    Raises:
+        RunError: the folder has another one.
+    """
+    wanted, told = Form.asked(options), journal.get(FORM) if journal else None
+    if journal and told is None and journal.get("graph") is not None:
         if options.shard:
             raise RunError(f"--output {options.output}: holds a run that is not cut into shards; choose another folder")
         return None
     if told is None:
         if not options.shard and not source.more_than(wanted.size, aims):
             return None
-        journal.set(FORM, json.dumps([wanted.size, wanted.share]))
         return wanted
     size, share = json.loads(told)
     known = Form(size, (share[0], share[1]))

@@ -12,7 +12,7 @@ import signal
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing, nullcontext, suppress
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -34,8 +34,9 @@ from driver.dataset.spool import Spool
 from driver.errors import RunError
 from driver.graph.file import WorkflowFile
 from driver.inputs.source import Source
+from driver.journal import Journal
 from driver.options import RunOptions
-from driver.pipeline.dry_run import Scope
+from driver.pipeline.dry_run import Scope, dry_run
 from driver.pipeline.folder import OutputFolder
 from driver.pipeline.form import form_of
 from driver.pipeline.preflight import Agreement
@@ -186,6 +187,28 @@ def test_a_run_that_is_done_needs_no_server(server: str, source: Path, tmp_path:
         folder.close()
     go(server, source, options)
     assert [row["key"] for row in helpers.rows(options.output)] == scene.expected(source)
+
+
+def test_a_dry_run_refuses_what_the_run_would(server: str, source: Path, tmp_path: Path) -> None:
+    options, aims = asked(tmp_path / "out", limit=12), [workflow(server).aim]
+    go(server, source, options)
+    with closing(Journal(options.output / "run.sqlite")) as journal:
+        with pytest.raises(RunError, match="holds shards of 10 photos, and shards of 9 photos is asked for"):
+            Scope.of(replace(options, shard_size=9), Source(source), aims, journal)
+        assert "shard 0 was planned, of 3" in Scope.of(options, Source(source), aims, journal).told
+
+
+def test_a_dry_run_tells_what_is_there_already(
+    server: str, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("driver.pipeline.dry_run.open_workflows", lambda *_: nullcontext([workflow(server)]))
+    options = asked(tmp_path / "out", input=str(source))
+    assert dry_run(options) == {"to_edit": 25, "skipped": 0, "unusable": 0}
+    assert "already" not in capsys.readouterr().out
+    assert not options.output.exists()
+    go(server, source, replace(options, limit=12))
+    dry_run(options)
+    assert "of these: 12 done, 0 failed, 0 skipped already" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("what", ["keys", "statistics.json", "failed.parquet"])
