@@ -120,6 +120,10 @@ class Journal:
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
 
     @_in_turn
+    def unset(self, name: str) -> None:
+        self._db.execute("DELETE FROM meta WHERE name = ?", (name,))
+
+    @_in_turn
     def add_edit_seconds(self, seconds: float) -> None:
         """Adds the time that a run spent editing."""
         self.set("edit_seconds", str(self.edit_seconds() + seconds))

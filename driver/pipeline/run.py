@@ -22,7 +22,7 @@ from .folder import OutputFolder
 from .form import Form, form_of
 from .lines import AnnotateStage, RegionsStage, WriteStage
 from .plan import check_kinds, open_source, workflow_names
-from .settled import settle, settled
+from .settled import settle, settled, unsettle
 from .shard import OpenShard
 from .shards import Shards
 from .stage import Run, Stage
@@ -83,6 +83,7 @@ def _work(options: RunOptions, source: Source, folder: OutputFolder, stop: StopR
 
 def shard_by_shard(run: Run, workflows: Sequence[Workflow], form: Form) -> Summary:
     """Goes through a run of many shards."""
+    unsettle(run.folder)
     sort = STAGES[workflows[0].graph.sink_class]
     if sort is EditStage:
         EditStage(run, workflows).begin()

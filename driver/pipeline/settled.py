@@ -44,6 +44,11 @@ def settle(folder: OutputFolder, options: RunOptions, fingerprint: str) -> None:
         folder.journal.set(SETTLED, _asked(options, fingerprint))
 
 
+def unsettle(folder: OutputFolder) -> None:
+    """Takes down that something is begun, so that what an earlier command line asked for is not known to be done any more."""
+    folder.journal.unset(SETTLED)
+
+
 def settled(folder: OutputFolder, options: RunOptions, source: Source) -> Summary | None:
     """What the run came to, if nothing of what the command line asks for is left to do; looks at no more of what lies
     there than sizes and times."""

@@ -42,6 +42,7 @@ from driver.pipeline.form import form_of
 from driver.pipeline.preflight import Agreement
 from driver.pipeline.run import shard_by_shard
 from driver.pipeline.settled import settled
+from driver.pipeline.shard import OpenShard
 from driver.pipeline.stage import Run
 from driver.pipeline.workflow import Workflow
 from driver.report.summary import Summary
@@ -242,6 +243,29 @@ def test_a_copy_of_a_run_is_as_done_as_the_run(server: str, posts: Posts, source
     before, prompts = files(output), posts.prompts
     go(server, source, asked(output))
     assert (files(output), posts.prompts) == (before, prompts)
+
+
+def test_what_another_command_began_is_not_done_for_the_first(server: str, source: Path, tmp_path: Path) -> None:
+    """Another layout is stopped after some shards: the first command brings them back, and is not done before."""
+    options, stop = asked(tmp_path / "out"), StopRequest()
+    go(server, source, options)
+
+    def stopping(*which: Any) -> OpenShard:
+        stop.request()
+        return OpenShard(*which)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("driver.pipeline.shards.OpenShard", stopping)
+        go(server, source, replace(options, layout="wds"), stop)
+    assert {path.suffix for path in options.output.glob("data/*/*")} == {".tar", ".parquet"}
+    folder = OutputFolder(options.output)
+    try:
+        assert settled(folder, options, Source(source)) is None
+    finally:
+        folder.close()
+    go(server, source, options)
+    assert {path.suffix for path in options.output.glob("data/*/*")} == {".parquet"}
+    kept_once(options.output, source)
 
 
 def test_stopped_it_leaves_what_is_done_and_goes_on(server: str, posts: Posts, source: Path, tmp_path: Path) -> None:
