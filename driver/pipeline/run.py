@@ -8,7 +8,9 @@ from functools import partial
 
 from comfy_nodes.core.tasks import ANNOTATE
 
+from ..dataset.ownership import SHARDS
 from ..dataset.publish import publish
+from ..disk import disk_errors
 from ..errors import RunError
 from ..graph.api import ANNOTATION_SINK, EDIT_SINK, INSTRUCTION_SINK
 from ..inputs.source import Source
@@ -84,6 +86,8 @@ def _work(options: RunOptions, source: Source, folder: OutputFolder, stop: StopR
 def shard_by_shard(run: Run, workflows: Sequence[Workflow], form: Form) -> Summary:
     """Goes through a run of many shards."""
     unsettle(run.folder)
+    with disk_errors(run.folder.path):
+        (run.folder.path / SHARDS).mkdir(exist_ok=True)  # a share may have none
     sort = STAGES[workflows[0].graph.sink_class]
     if sort is EditStage:
         EditStage(run, workflows).begin()

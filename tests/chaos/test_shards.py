@@ -39,6 +39,7 @@ from driver.options import RunOptions
 from driver.pipeline.dry_run import Scope, dry_run
 from driver.pipeline.folder import OutputFolder
 from driver.pipeline.form import form_of
+from driver.pipeline.merging import Merger
 from driver.pipeline.preflight import Agreement
 from driver.pipeline.run import shard_by_shard
 from driver.pipeline.settled import settled
@@ -354,6 +355,23 @@ def test_three_shares_are_the_whole(server: str, tmp_path: Path) -> None:
     found = {path.parent.name: path for output in outputs for path in (output / "data").rglob("*.parquet")}
     keys = [row["key"] for name in sorted(found) for row in pq.read_table(found[name]).to_pylist()]
     assert keys == scene.expected(source)
+
+
+def test_a_share_without_shards_has_nothing_to_do(server: str, source: Path, tmp_path: Path) -> None:
+    options = asked(tmp_path / "out", shard=(7, 8))
+    summary = go(server, source, options)
+    assert (summary.samples, summary.pending) == (0, 0)
+    folder = OutputFolder(options.output)
+    try:
+        assert settled(folder, options, Source(source)) == summary
+    finally:
+        folder.close()
+    others = [tmp_path / f"out{share}" for share in range(7)]
+    for share, output in enumerate(others):
+        go(server, source, asked(output, shard=(share, 8)))
+    merged = Merger.of([*others, options.output]).merge(tmp_path / "whole")
+    assert merged.kept == PHOTOS
+    kept_once(tmp_path / "whole", source)
 
 
 def test_an_interrupt_waits_for_no_shard_to_be_written(
