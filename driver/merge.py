@@ -30,6 +30,7 @@ def _merge(options: argparse.Namespace) -> Ended:
     made = {"output": options.output, "folders": len(merger.shares), "shards": len(merger.shards)}
     of = f"{len(merger.shards)} shards of {len(merger.shares)} folders"
     if options.dry_run:
+        merger.check_output(options.output)
         print(f"{options.output}: would hold {of}")
         return Ended(made)
     summary = merger.merge(options.output)

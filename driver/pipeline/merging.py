@@ -20,7 +20,7 @@ from comfy_nodes.core.services import budget
 from comfy_nodes.core.whole_files import move_whole
 
 from ..dataset.commits import Totals, committed, duplicates, keys_of, statistics_of
-from ..dataset.ownership import JOURNAL, WORK, check_journal
+from ..dataset.ownership import JOURNAL, SHARDS, WORK, check_journal, check_run_folder
 from ..dataset.parts import Part, parts
 from ..dataset.publish import fetch_rows
 from ..dataset.rows import RunFacts
@@ -75,7 +75,7 @@ class Share:
         Raises:
             RunError: no run of many shards lies there, or one that is not finished, or is damaged.
         """
-        if not path.is_dir():
+        if not (path / JOURNAL).exists() and not (path / SHARDS).is_dir():
             raise RunError(f"{path}: is no folder of a run; give the --output of each share")
         check_journal(path, path / JOURNAL)
         with closing(Journal(path / JOURNAL)) as journal:
@@ -201,6 +201,15 @@ class Merger:
                     f"{twice.later.name} of {twice.later.output}; take one out of the input and run these shares again"
                 )
 
+    def check_output(self, output: Path) -> None:
+        """
+        Raises:
+            RunError: no dataset can be made there.
+        """
+        if any(output.resolve().is_relative_to(share.path.resolve()) for share in self.shares):
+            raise RunError(f"--output {output}: is, or lies in, one of the shares; choose a folder beside them")
+        check_run_folder(output)
+
     def merge(self, output: Path) -> Summary:
         """Makes their dataset. One that was begun is gone on with.
 
@@ -210,8 +219,7 @@ class Merger:
         Raises:
             RunError: it holds something else, or the disk is full.
         """
-        if output.resolve() in {share.path.resolve() for share in self.shares}:
-            raise RunError(f"--output {output}: is one of the shares; choose a folder of its own")
+        self.check_output(output)
         folder = OutputFolder(output)
         try:
             self._claim(folder)

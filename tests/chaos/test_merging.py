@@ -218,9 +218,13 @@ def test_overlaps_and_gaps_are_named(shares: list[Path], tmp_path: Path) -> None
 def test_a_run_of_one_shard_and_no_run_are_refused(made: Path, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="no folder of a run"):
         Merger.of([tmp_path / "nothing"])
-    (tmp_path / "empty").mkdir()
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(RunError, match="no folder of a run"):
+        Merger.of([tmp_path / "photos"])
+    bare = shutil.copytree(made / "share0", tmp_path / "bare")
+    (bare / "run.sqlite").unlink()
     with pytest.raises(RunError, match=r"run\.sqlite, is missing"):
-        Merger.of([tmp_path / "empty"])
+        Merger.of([bare])
     one = shutil.copytree(made / "share0", tmp_path / "one")
     with closing(Journal(one / "run.sqlite")) as journal:
         journal._db.execute("DELETE FROM meta WHERE name = 'form'")
@@ -258,8 +262,10 @@ def test_an_output_that_holds_something_else_is_left_alone(shares: list[Path], m
     shutil.copy(output / "shards/000003.json", output / "shards/000004.json")
     with pytest.raises(RunError, match="holds shard 000004 otherwise than"):
         merged(shares, output)
-    with pytest.raises(RunError, match="is one of the shares"):
-        merged(shares, shares[0])
+    for inside in (shares[0], shares[0] / "data/new"):
+        with pytest.raises(RunError, match="is, or lies in, one of the shares"):
+            merged(shares, inside)
+    assert not (shares[0] / "data/new").exists()
 
 
 CALLS = 5
@@ -295,6 +301,8 @@ def test_a_dry_run_writes_nothing(made: Path, tmp_path: Path, capsys: pytest.Cap
     told = json.loads(capsys.readouterr().out)
     assert (told["output"], told["folders"], told["shards"]) == (str(tmp_path / "out"), 3, 5)
     assert not (tmp_path / "out").exists()
+    assert main([*words[:-2], str(made / "share0/new"), "--dry-run"]) == 2
+    capsys.readouterr()
     assert main(words) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["kept"], told["failed"]) == (PHOTOS, 0)
