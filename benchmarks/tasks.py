@@ -234,5 +234,8 @@ def _ratios(rounds: int, ours: Callable[[], Any], others: dict[str, Callable[[],
 
 if __name__ == "__main__":
     command(
-        "Measure what tasks leave outside their masks, and what blending costs.", outside_max, crop_vs_plain, blend_vs_plain
+        "Measure what tasks leave outside their masks, and what blending costs.",
+        outside_max,
+        crop_vs_plain,
+        blend_vs_plain,
     )

@@ -254,9 +254,7 @@ class Journal:
         return bool(row == ("pending", attempt))
 
     @_in_turn
-    def submitting(
-        self, keys: Sequence[str], prompt_id: str, server: str, slots: Sequence[int] | None = None
-    ) -> None:
+    def submitting(self, keys: Sequence[str], prompt_id: str, server: str, slots: Sequence[int] | None = None) -> None:
         """To be called before a prompt with these samples is posted.
 
         Args:

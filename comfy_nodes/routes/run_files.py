@@ -92,7 +92,9 @@ def _given(folder: Path, key: str) -> list[Path]:
     listing = folder / records_name(key)
     if not _is_plain(listing):
         return []
-    pictures = [path for path in _inside(folder) if path.name.startswith(f"{file_stem(key)}-") and path.suffix == ".png"]
+    pictures = [
+        path for path in _inside(folder) if path.name.startswith(f"{file_stem(key)}-") and path.suffix == ".png"
+    ]
     return [listing, *filter(_is_plain, sorted(pictures))]
 
 

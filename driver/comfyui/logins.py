@@ -109,7 +109,9 @@ class Login(BaseModel):
                 context.load_verify_locations(Path(self.certificate).expanduser())
         except OSError as error:  # ssl.SSLError is one
             why = error.strerror or "no certificate in PEM form is in it"
-            raise RunError(f"--server {self.name}: {file()}, server '{self.name}': certificate {self.certificate}: {why}") from None
+            raise RunError(
+                f"--server {self.name}: {file()}, server '{self.name}': certificate {self.certificate}: {why}"
+            ) from None
         return context
 
     def _key(self) -> str:

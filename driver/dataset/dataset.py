@@ -324,7 +324,9 @@ def reading(part: Part, config: str, shard: Shard) -> Iterator[None]:
     except FileNotFoundError as error:
         if not part.here:
             where = part.elsewhere.read_text()
-            raise RunError(f"{part.output}: the rows of shard {part.name} are only in {where}; read them there") from None
+            raise RunError(
+                f"{part.output}: the rows of shard {part.name} are only in {where}; read them there"
+            ) from None
         what = f"{error.filename or first}: a shard is missing that {part.listing.name} lists"
         raise ShardDamaged(f"{what}; {again}", part, config, shard.files) from None
     except DAMAGE as error:

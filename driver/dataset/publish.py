@@ -162,7 +162,9 @@ def fetch_rows(part: Part, folder: Path) -> None:
     store = Store(url)
     found = _published(store, part.name)
     if found.commit != committed(part):
-        raise RunError(f"{url}: does not hold shard {part.name} as {part.output} has it; run the command that made it again", 1)
+        raise RunError(
+            f"{url}: does not hold shard {part.name} as {part.output} has it; run the command that made it again", 1
+        )
     for file in found.files:
         if file.path not in found.beside():
             place = folder / file.path

@@ -252,7 +252,9 @@ def _chunk(keys: Sequence[str], role: str, images: Sequence[Sequence[Encoded]]) 
 
 def _from_bytes(values: Sequence[Encoded], kind: pa.DataType) -> pa.Array:
     data = pa.py_buffer(values[0] if len(values) == 1 else b"".join(values))
-    return pa.Array.from_buffers(kind, len(values), [None, _offsets([len(value) for value in values]).buffers()[1], data])
+    return pa.Array.from_buffers(
+        kind, len(values), [None, _offsets([len(value) for value in values]).buffers()[1], data]
+    )
 
 
 def _offsets(lengths: Sequence[int]) -> pa.Array:

@@ -79,7 +79,11 @@ def settle(api: Api, page: UiGraph, object_info: dict[str, Any]) -> None:
     for node_id, node in api.items():
         for name, spec in inputs_of(object_info.get(node["class_type"], {})):
             text = node["inputs"].get(name)
-            if is_dynamic(spec) and isinstance(text, str) and not page.comes_through_subgraph(tuple(node_id.split(":")), name):
+            if (
+                is_dynamic(spec)
+                and isinstance(text, str)
+                and not page.comes_through_subgraph(tuple(node_id.split(":")), name)
+            ):
                 put(node, name, text)
 
 

@@ -147,7 +147,10 @@ def _combo_values(values: list[Any]) -> dict[str, Any]:
 def _node_list(ui: dict[str, Any], object_info: dict[str, Any]) -> dict[str, Any]:
     """The server's nodes with what makes comfy-cli give each of the page's widgets its value."""
     kinds = {str(node.get("type")) for scope in scopes_of(ui) for node in nodes_of(scope)}
-    return {**object_info, **{kind: with_inputs(object_info[kind], _with_editors) for kind in kinds & object_info.keys()}}
+    return {
+        **object_info,
+        **{kind: with_inputs(object_info[kind], _with_editors) for kind in kinds & object_info.keys()},
+    }
 
 
 def _with_editors(specs: dict[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -334,6 +334,7 @@ class UiGraph:
 MARGIN, TITLE = 20, 90
 """Pixels of a group's frame around its nodes, and above them, where its title and the first node's stand. Ours."""
 
+
 def _slot(node: Node, name: str, kind: str, widget: bool) -> int:
     """The place of an input among a node's sockets; a widget that is none yet becomes one."""
     inputs = node.setdefault("inputs", [])

@@ -94,7 +94,6 @@ class AnnotationReader(PhotoFiles):
             raise InputError(unreadable(error)) from None
 
 
-
 class _Foreign(InputError):
     """An object of another program's."""
 

@@ -227,9 +227,7 @@ class _MemberFile(io.RawIOBase):
         return self._place
 
 
-def _members(
-    storage: Storage, shard: str, begun: Mark
-) -> Iterator[tuple[str, str, Member, str, tuple[int, int]]]:
+def _members(storage: Storage, shard: str, begun: Mark) -> Iterator[tuple[str, str, Member, str, tuple[int, int]]]:
     """The files in a tar: key, what follows it in the name, address, what is wrong with it, and how many members and
     bytes stand before it.
 

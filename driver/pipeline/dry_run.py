@@ -67,7 +67,10 @@ def dry_run(options: RunOptions) -> dict[str, int]:
                 _show("samples", f"{scope.about}{number} to edit")
             if without := own_words[workflow.graph.task]:
                 without = scope.whole(without)
-                _show("words", f"{scope.about}{without} bring none: they get the workflow's own, {(workflow.words or '')[:60]!r}")
+                _show(
+                    "words",
+                    f"{scope.about}{without} bring none: they get the workflow's own, {(workflow.words or '')[:60]!r}",
+                )
         found = Counter(what for what, _ in refused.elements())
         edited = scope.edited(usable.total())
         skipped, unusable = scope.whole(found["skipped"]), scope.whole(found["unusable"])

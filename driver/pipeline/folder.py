@@ -177,9 +177,7 @@ class OutputFolder:
             raise disk_error(error, self.path) from None
 
 
-def summarise(
-    totals: Totals, facts: RunFacts, task: str, spent: budget.Spent, gives: Gives = "edit pairs"
-) -> Summary:
+def summarise(totals: Totals, facts: RunFacts, task: str, spent: budget.Spent, gives: Gives = "edit pairs") -> Summary:
     """What a run's samples came to.
 
     Args:

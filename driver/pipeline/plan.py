@@ -68,6 +68,8 @@ def planned(
     cut = order.cut if order else None
     if options.kinds:
         wanted, per_region = wanted_kinds(options.kinds), options.kinds_per_region
-        quotas = Quotas.of_shard(wanted, per_region, cut.index, order.of) if order and cut else Quotas(wanted, per_region)
+        quotas = (
+            Quotas.of_shard(wanted, per_region, cut.index, order.of) if order and cut else Quotas(wanted, per_region)
+        )
         return source.plan_kinds(quotas, options.seed, grounding, cut)
     return source.plan([workflow.aim for workflow in workflows], options.regions, options.seed, grounding, cut)

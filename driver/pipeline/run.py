@@ -102,9 +102,7 @@ def shard_by_shard(run: Run, workflows: Sequence[Workflow], form: Form) -> Summa
     return summary
 
 
-def stages_of(
-    run: Run, workflows: Sequence[Workflow], ended: ExitStack, shard: OpenShard | None = None
-) -> list[Stage]:
+def stages_of(run: Run, workflows: Sequence[Workflow], ended: ExitStack, shard: OpenShard | None = None) -> list[Stage]:
     """The run's stages, or a shard's: that of its workflows, and ahead of it one that finds regions where photos have none.
 
     Args:

@@ -141,7 +141,9 @@ class Shards:
             self._tell_classes(options.retry_failed)
         found = sound_commits(self._run.folder.path)
         known = [KnownShard(one.index, one.cut.items, one.cut.first) for _, one in found]
-        if not known or meta.get(CUT) is None:  # None: shards of a store, whose plans tell whether they are of this input
+        if (
+            not known or meta.get(CUT) is None
+        ):  # None: shards of a store, whose plans tell whether they are of this input
             meta.set(CUT, self._run.fingerprint)
         changed = meta.get(CUT) != self._run.fingerprint
         shards = -(-source.count(aims) // self._form.size) if options.kinds else 0

@@ -70,9 +70,7 @@ class Run:
         """The input's, as it is when somebody first asks."""
         return self.source.fingerprint()
 
-    def edit(
-        self, workflow: Workflow, supply: Supply, harvester: Harvester, reporter: Reporter, run_id: str
-    ) -> None:
+    def edit(self, workflow: Workflow, supply: Supply, harvester: Harvester, reporter: Reporter, run_id: str) -> None:
         """Puts samples through a workflow until no more can come, or the user stops.
 
         Args:

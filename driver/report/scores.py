@@ -235,9 +235,7 @@ class ScoreTally:
             bins, counts = _coarser(self._bins, 1), self._counts
             self._exponent += 1
 
-    def _ends(
-        self, known: list[tuple[float, RowPlace]], values: np.ndarray, sign: int
-    ) -> list[tuple[float, RowPlace]]:
+    def _ends(self, known: list[tuple[float, RowPlace]], values: np.ndarray, sign: int) -> list[tuple[float, RowPlace]]:
         order = np.argsort(sign * values, kind="stable")[:EXTREMES]
         found = [*known, *((float(values[number]), self._places[number]) for number in order)]
         return _first(found, sign)

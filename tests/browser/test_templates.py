@@ -99,7 +99,9 @@ def test_a_template(template: str, frontend: Frontend, info: dict[str, Any], tal
     assert changed == []
 
 
-@pytest.mark.parametrize("case", ["bypassed-verifier", "drawn-boxes-lost", "custom-combo", "subgraph-off-in-a-subgraph"])
+@pytest.mark.parametrize(
+    "case", ["bypassed-verifier", "drawn-boxes-lost", "custom-combo", "subgraph-off-in-a-subgraph"]
+)
 def test_a_case(case: str, frontend: Frontend, info: dict[str, Any]) -> None:
     path = CASES / case / "graph.json"
     frontend.open(_read(path), case)

@@ -44,9 +44,7 @@ def sample(pack: Any) -> Any:
 
 @pytest.fixture
 def take(pack: Any) -> Any:
-    return lambda sample, step=1, **more: pack.call(
-        "EditPairsTakeStep", sample=sample, step=step, **more
-    ).result[:7]
+    return lambda sample, step=1, **more: pack.call("EditPairsTakeStep", sample=sample, step=step, **more).result[:7]
 
 
 def typed(sample: Any, task: str, words: str) -> Any:

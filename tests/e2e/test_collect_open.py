@@ -53,7 +53,16 @@ def opened(output: Path, url: str, photos: Path | None) -> Opened:
 def test_a_row_is_opened_run_by_hand_and_collected(driver: Driver, photos: Path, comfy: Any, tmp_path: Path) -> None:
     driver.run("--input", photos, "--output", tmp_path / "out", "--seed", 3)
     (row,) = rows(tmp_path / "out")
-    command = [sys.executable, "driver/open.py", tmp_path / "out", row["key"], "--again", "--server", comfy.url, "--json"]
+    command = [
+        sys.executable,
+        "driver/open.py",
+        tmp_path / "out",
+        row["key"],
+        "--again",
+        "--server",
+        comfy.url,
+        "--json",
+    ]
     for dry in (["--dry-run"], []):
         told = json.loads(subprocess.run([*command, *dry], capture_output=True, check=True, cwd=REPOSITORY).stdout)
         assert told["output"] == str(tmp_path / "out" / "open" / f"{row['key']}.json")

@@ -160,7 +160,9 @@ def test_many_shards_write_the_same_file(written: tuple[Path, Driver], place: Pa
     assert (place / "cut" / "shards" / "000001.json").exists()
     assert (place / "cut" / "instructions.jsonl").read_bytes() == (output / "instructions.jsonl").read_bytes()
     told, whole = (json.loads((one / "summary.json").read_text()) for one in (place / "cut", output))
-    assert [told[name] for name in ("samples", "kept", "gives")] == [whole[name] for name in ("samples", "kept", "gives")]
+    assert [told[name] for name in ("samples", "kept", "gives")] == [
+        whole[name] for name in ("samples", "kept", "gives")
+    ]
 
 
 def test_what_is_over_the_budget_fails_and_says_so(

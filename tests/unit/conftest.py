@@ -221,7 +221,9 @@ def run(tmp_path: Path, journal: Journal, sample_of: Callable[..., Sample], file
 
 
 @pytest.fixture
-def shard(tmp_path: Path, sample_of: Callable[..., Sample], filed: Callable[..., Filed]) -> Iterator[Callable[..., Run]]:
+def shard(
+    tmp_path: Path, sample_of: Callable[..., Sample], filed: Callable[..., Filed]
+) -> Iterator[Callable[..., Run]]:
     """A function that opens a shard of a run of many, by its number."""
     opened: list[Journal] = []
 

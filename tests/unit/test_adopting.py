@@ -493,9 +493,7 @@ class TestAsking:
 
     def test_two_photos_that_count_the_same_are_asked_about(self, info: dict[str, Any]) -> None:
         ui = two_photos(sized=True).ui
-        with pytest.raises(
-            RunError, match=r"#1 LoadImage \('a.png'\); #10 LoadImage \('b.png'\).*--choice source=#1"
-        ):
+        with pytest.raises(RunError, match=r"#1 LoadImage \('a.png'\); #10 LoadImage \('b.png'\).*--choice source=#1"):
             adopted(ui, info)
         api, by_class, _ = adopted(ui, info, "source=#10")
         assert api[by_class["ImageStitch"]]["inputs"] == {

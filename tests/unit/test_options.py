@@ -291,7 +291,12 @@ def test_json_is_one_line_also_where_nothing_was_started(
     name: str, wrong: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     no = str(tmp_path / "nonexist")
-    rest = {"batch": ("--workflow", no), "open": (no, "k"), "export": (no, "--to", "pairs", "--output", "x"), "merge": (no, "--output", "x")}
+    rest = {
+        "batch": ("--workflow", no),
+        "open": (no, "k"),
+        "export": (no, "--to", "pairs", "--output", "x"),
+        "merge": (no, "--output", "x"),
+    }
     words = [*rest.get(name, (no,)), *wrong, "--json"]
     if wrong:
         with pytest.raises(SystemExit, match="2"):
@@ -346,6 +351,8 @@ def test_what_goes_wrong_ends_every_command_alike(
         assert (told["command"], told["status"], told["reason"]) == ("x.py", status, REASONS[status])
         assert told["message"] is None if not fault else f"x.py: {told['message']}\n" in said.err
         assert fault or told["rows"] == 3
+
+
 def test_a_share_is_its_number_and_how_many_there_are() -> None:
     assert parse([*REMOVE, "--shard", "3/8", "--shard-size", "50"]).shard == (3, 8)
     assert parse([*REMOVE]).shard is None

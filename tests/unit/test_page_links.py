@@ -163,10 +163,15 @@ def test_what_is_in_a_switched_off_subgraph_of_a_subgraph_runs(mode: int, handed
     """As the page has it; what hangs on that subgraph gets what any switched-off node hands on."""
     ui = boxed(0, [], [(1, -10, 0, 5, 0), (2, 5, 0, -20, 0)])
     (outer,) = ui["definitions"]["subgraphs"]
-    sockets = {"inputs": [{"name": "image", "type": "IMAGE", "link": 1}], "outputs": [{"name": "out0", "type": "IMAGE"}]}
+    sockets = {
+        "inputs": [{"name": "image", "type": "IMAGE", "link": 1}],
+        "outputs": [{"name": "out0", "type": "IMAGE"}],
+    }
     outer["nodes"] = [{"id": 5, "type": INNER, "mode": mode, **sockets}]
     links = [(1, -10, 0, 6, 0), (2, 6, 0, 7, 0), (3, 6, 0, -20, 0)]
-    inner = boxed(0, [node(6, "Blur", 0, [1], image=1), node(7, "Show", source=2)], links)["definitions"]["subgraphs"][0]
+    inner = boxed(0, [node(6, "Blur", 0, [1], image=1), node(7, "Show", source=2)], links)["definitions"]["subgraphs"][
+        0
+    ]
     ui["definitions"]["subgraphs"].append(inner | {"id": INNER})
     assert inputs_of(ui, "3") == handed_on
     assert inputs_of(ui, "2:5:6") == {"image": ["1", 0], "radius": 1}

@@ -182,7 +182,10 @@ def in_parts(rows: list[dict[str, Any]], cuts: list[int]) -> RowStatistics:
     whole = RowStatistics()
     for config in ("data", "rejected"):
         for number, (first, last) in enumerate(zip([0, *cuts], [*cuts, len(rows)], strict=True)):
-            found, chosen = RowStatistics(every_name=True), [row for row in rows[first:last] if (row["verdict"] == "keep") == (config == "data")]
+            found, chosen = (
+                RowStatistics(every_name=True),
+                [row for row in rows[first:last] if (row["verdict"] == "keep") == (config == "data")],
+            )
             for place, row in enumerate(chosen):
                 found.add(RowPlace(config, place, f"{number:06d}"), row)
             text = found.record().model_dump_json()

@@ -98,7 +98,9 @@ class TestReading:
         with pytest.raises(RunError, match=begin + "not JSON"):
             WorkflowFile.read(written(tmp_path, "{"), "--workflow")
         with pytest.raises(RunError, match=begin + "cannot be converted"):
-            WorkflowFile.read(written(tmp_path, {**UI, "nodes": [{"id": 1, "type": []}]}), "--workflow").to_api(object_info)
+            WorkflowFile.read(written(tmp_path, {**UI, "nodes": [{"id": 1, "type": []}]}), "--workflow").to_api(
+                object_info
+            )
         file = WorkflowFile.read(written(tmp_path, graph() | {"2": {"class_type": "Gone", "inputs": {}}}), "--workflow")
         with pytest.raises(RunError, match=begin + "the workflow (does not fit|has no)|does not depend"):
             BatchGraph.bind(file.to_api(object_info), object_info, file)
@@ -126,7 +128,6 @@ class TestReading:
         with pytest.raises(RunError, match=r"cannot be converted|has no such node|has no Save Edit Pair"):
             BatchGraph.bind(file.to_api(object_info), object_info)
 
-
     @pytest.mark.parametrize(
         ("mode", "nested", "why"),
         [
@@ -145,12 +146,17 @@ class TestReading:
             nodes = [{"id": 1, "type": name, "mode": 0}]
         nodes[0]["mode"] = mode
         ui = {**UI, "nodes": nodes, "definitions": {"subgraphs": boxes}}
-        with pytest.raises(RunError, match=rf"^--workflow graph\.json: .*has no Save Edit Pair.* that runs: {why}: switch it on"):
+        with pytest.raises(
+            RunError, match=rf"^--workflow graph\.json: .*has no Save Edit Pair.* that runs: {why}: switch it on"
+        ):
             BatchGraph.bind({}, object_info, WorkflowFile(Path("graph.json"), "", ui, None, "--workflow"))
 
     def test_a_subgraph_in_a_subgraph_switches_nothing_off(self) -> None:
         """The page submits what is in it."""
-        boxes = [{"id": "a", "nodes": [{"id": 1, "type": "b", "mode": 4}]}, {"id": "b", "nodes": [{"id": 2, "type": "End"}]}]
+        boxes = [
+            {"id": "a", "nodes": [{"id": 1, "type": "b", "mode": 4}]},
+            {"id": "b", "nodes": [{"id": 2, "type": "End"}]},
+        ]
         ui = {"nodes": [{"id": 1, "type": "a"}], "definitions": {"subgraphs": boxes}}
         assert WorkflowFile(Path("graph.json"), "", ui, None).switched_off({"End"}) == []
 
