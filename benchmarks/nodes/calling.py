@@ -22,6 +22,7 @@ class CallEndpoint(io.ComfyNode):
             display_name="Call Endpoint (benchmark)",
             category="editpairs/benchmark",
             description="Asks an OpenAI-compatible endpoint and passes the image on. Notes how long that took.",
+            is_api_node=True,
             inputs=[
                 io.Image.Input("image"),
                 io.String.Input("url", default="http://127.0.0.1:8000/v1", tooltip="The endpoint's address."),
