@@ -182,7 +182,7 @@ def test_a_guard_that_is_killed_takes_its_server_along(own: OwnServer, stand_in:
         helpers.until(lambda: not helpers.processes_with(str(stand_in / "main.py")), "the server to be gone", 5)
         for left in helpers.processes_with(str(stand_in)):
             left.kill()
-    assert not own.running()
+    helpers.until(lambda: not own.running(), "its end to be seen", 5)
 
 
 def test_revived_after_its_death_at_the_same_address(own: OwnServer, stand_in: Path) -> None:
