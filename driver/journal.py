@@ -24,7 +24,7 @@ from . import places
 from .enrolling import Enrolled, Enrolment, sample_of, state_of
 from .journal_tables import opened
 from .places import Locator
-from .samples import JournalRow, Planned, Sample
+from .samples import DUPLICATE, JournalRow, Planned, Sample
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
@@ -52,9 +52,6 @@ Position = tuple[int, str]
 """Where a sample stands in the input's order: its position, which two may have after a change of the input, and its key."""
 
 BEFORE_ALL: Position = (-1, "")
-
-DUPLICATE = "DuplicateSample"
-"""The error type of a sample that stands in the input a second time."""
 
 
 @dataclass(frozen=True)

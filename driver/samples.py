@@ -49,6 +49,13 @@ class Sample:
     """Whether the photo brought no words and got the graph's. Only known where it is planned."""
 
 
+DUPLICATE = "DuplicateSample"
+"""Error type of what stands in an input more than once, the first time left out."""
+
+TWICE = "the same photo and region stand in the input twice; only the first is edited"
+"""What is said of it."""
+
+
 @dataclass(frozen=True)
 class Unusable:
     """An input that gives no sample, and why."""

@@ -23,8 +23,8 @@ from comfy_nodes.core.whole_files import write_whole
 from ..disk import disk_errors, make_durable
 from ..errors import RunError
 from ..journal import Journal
-from .parts import Part, parts
-from .shards import DatasetFacts
+from .parts import Part, parts, shards_of
+from .shards import DatasetFacts, seal_of
 from .tables import TABLES, journal_rows, table_rows, write_table
 
 _HASH = np.dtype("<u8")
@@ -119,15 +119,12 @@ class Commit(BaseModel):
 
     @model_validator(mode="after")
     def _is_sealed(self) -> Commit:
-        if self.seal and self.seal != self._digest():
+        if self.seal not in ("", seal_of(self)):
             raise ValueError("changed after it was written")
         return self
 
     def sealed(self) -> Commit:
-        return self.model_copy(update={"seal": self._digest()})
-
-    def _digest(self) -> str:
-        return hashlib.sha256(self.model_dump_json(exclude={"seal"}).encode()).hexdigest()
+        return self.model_copy(update={"seal": seal_of(self)})
 
 
 def write_commit(part: Part, journal: Journal, cut: Cut, dataset: DatasetFacts | None, statistics: str) -> Commit:
@@ -210,7 +207,7 @@ def commits(output: Path) -> Iterator[Commit]:
     Raises:
         RunError: one is damaged.
     """
-    return (committed(part) for part in parts(output) if part.name)
+    return map(committed, shards_of(output))
 
 
 def _hashes(keys: Iterable[str]) -> np.ndarray:

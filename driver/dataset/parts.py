@@ -106,6 +106,11 @@ class Part:
         return self.output / SHARDS / f"{self.name}.{suffix}"
 
 
+def shards_of(output: Path) -> list[Part]:
+    """The shards of a run's folder that have a commit, in the order of the input; none where it is not cut into shards."""
+    return [part for part in parts(output) if part.name]
+
+
 def parts(output: Path) -> list[Part]:
     """The parts of a run's folder, in the order of the input: those of its shards that have a commit, or the one part."""
     if (output / FACTS).exists() or not (output / SHARDS).is_dir():

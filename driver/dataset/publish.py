@@ -20,7 +20,7 @@ from ..disk import disk_errors
 from ..errors import RunError
 from .commits import Commit, committed
 from .ownership import SHARDS
-from .parts import NAME, Part, parts
+from .parts import NAME, Part, shards_of
 from .shards import CONFIGS
 from .store import OurName, Store, StoredFile, name_by_hash
 from .tables import TABLES
@@ -94,7 +94,7 @@ def publish(folder: Path, url: str) -> Manifest:
     store.put_text(PENDING, json.dumps(sorted({file.name for file in own} | leftovers)))
     for file in own:
         store.put(folder / file.path, file)
-    files = [*own, *(file for part in _of_shards(folder) for file in shards[part.name].files)]
+    files = [*own, *(file for part in shards_of(folder) for file in shards[part.name].files)]
     manifest = Manifest(files=tuple(sorted(files, key=lambda file: PurePosixPath(file.path))))
     store.put_text(MANIFEST, manifest.model_dump_json(indent=1) + "\n")
     store.remove(leftovers - {file.name for file in own})
@@ -175,7 +175,7 @@ def fetch_rows(part: Part, folder: Path) -> None:
 
 def _publish_shards(store: Store, folder: Path) -> dict[str, PublishedPart]:
     """Brings what is not there of a run's shards; returns all that lie in the store, by name."""
-    mine = _of_shards(folder)
+    mine = shards_of(folder)
     found = dict(_all_published(store)) if mine else {}
     for part in mine:
         found[part.name] = _publish_part(store, part, found.get(part.name, PublishedPart()))
@@ -249,13 +249,9 @@ def _pending(store: Store) -> set[str]:
         return set() if text is None else set(_PENDING.validate_json(text))
 
 
-def _of_shards(folder: Path) -> list[Part]:
-    return [part for part in parts(folder) if part.name]
-
-
 def _files(folder: Path) -> Iterator[Path]:
     """What of a run's folder is published, but for what is its shards'."""
-    shards = bool(_of_shards(folder))
+    shards = bool(shards_of(folder))
     for path in sorted(folder.rglob("*")):
         inside = path.relative_to(folder)
         if inside.parts[0].startswith(LOCAL_ONLY) or inside.name.startswith("."):

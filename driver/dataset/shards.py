@@ -54,15 +54,17 @@ class DatasetFacts(BaseModel):
 
     @model_validator(mode="after")
     def _is_sealed(self) -> DatasetFacts:
-        if self.configs.keys() != {"data", "rejected"} or (self.seal and self.seal != self._digest()):
+        if self.configs.keys() != {"data", "rejected"} or self.seal not in ("", seal_of(self)):
             raise ValueError("changed after it was written")
         return self
 
     def sealed(self) -> DatasetFacts:
-        return self.model_copy(update={"seal": self._digest()})
+        return self.model_copy(update={"seal": seal_of(self)})
 
-    def _digest(self) -> str:
-        return hashlib.sha256(self.model_dump_json(exclude={"seal"}).encode()).hexdigest()
+
+def seal_of(listing: BaseModel) -> str:
+    """Hash of all that a list says but its seal."""
+    return hashlib.sha256(listing.model_dump_json(exclude={"seal"}).encode()).hexdigest()
 
 
 def settings_digest(layout: Layout) -> str:

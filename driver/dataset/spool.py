@@ -60,9 +60,8 @@ class Spool:
         place = self._path(key, role, number)
         staged = Staged(place, place.with_name(f"{place.name}.{uuid.uuid4().hex[:12]}.part"))
         with disk_errors(self.folder):
-            self.folder.mkdir(
-                parents=True, exist_ok=True
-            )  # gone where its shard is written, and a late copy comes home
+            # Gone where its shard is written, and a late copy comes home.
+            self.folder.mkdir(parents=True, exist_ok=True)
             if isinstance(image, Path):
                 move_whole(image, staged.part)
             else:

@@ -18,7 +18,7 @@ LONGEST_REST = 60.0
 """Seconds that a suspended server rests at most before it gets one prompt as a canary. Ours."""
 
 ZOMBIE_SECONDS = 60.0
-"""A server is never taken for dead sooner (issue table: max(60 s, 5 x p95))."""
+"""A server is never taken for dead sooner. Ours."""
 
 FIRST_SECONDS = 900.0
 """While nothing of a run was finished there: its models may still be loading. Ours."""

@@ -25,7 +25,7 @@ from .queue import Item, SampleQueue
 from .troubles import MAX_DEATHS, MAX_FAULTS, MAX_MEMORY_FAILURES, Trouble
 
 SAME_FAILURES = 100
-"""When so many samples have failed the same way and none is done, the rest is not tried (issue: the first hundred)."""
+"""When so many samples have failed the same way and none is done, the rest is not tried. Ours."""
 
 STRAGGLER_SECONDS = 5.0
 """A prompt is never given to a second server sooner. Ours."""

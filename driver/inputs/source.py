@@ -27,7 +27,7 @@ from comfy_nodes.core.taxonomy import EDITOR, GRAPHS, known_kind
 from ..errors import RunError
 from ..home import ROOT
 from ..places import Locator, name_of
-from ..samples import Aim, Grounding, Planned, Sample, Spare, Unusable
+from ..samples import DUPLICATE, TWICE, Aim, Grounding, Planned, Sample, Spare, Unusable
 from . import alignment
 from .annotation import AnnotationReader
 from .cutting import Cursor, KnownShard, Shard, borders
@@ -294,8 +294,7 @@ class Source:
                 times = seen.add(planned.key)
                 if times > 1:
                     source_id = planned.annotation.path if isinstance(planned, Sample) else planned.source_id
-                    why = "the same photo and region stand in the input twice; only the first is edited"
-                    yield skipped(source_id, "DuplicateSample", why, f"{planned.key}#{times}")
+                    yield skipped(source_id, DUPLICATE, TWICE, f"{planned.key}#{times}")
                 else:
                     yield planned
             if not seen.any and shard is None:

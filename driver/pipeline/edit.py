@@ -9,7 +9,7 @@ from ..dataset.dataset import ShardDamaged, Written, read_facts, write_dataset
 from ..dataset.parts import FACTS
 from ..engine.harvest import EditHarvester
 from ..report.figures import statistics_text
-from ..report.page import CARD, Gallery, begin_card, write_card
+from ..report.page import CARD, begin_card
 from ..report.summary import Summary
 from ..terminal import say
 from .facts import environment
@@ -55,10 +55,7 @@ class EditStage(Stage):
     def conclude(self) -> Summary:
         folder = self.run.folder
         summary = summarise(Totals.of_commits(commits(folder.path)), self.facts, self.title, self.spent())
-        made_with = environment(self.workflows)
-        if summary.samples:
-            write_card(folder.path, summary, made_with)
-        folder.conclude(summary, made_with, Gallery.of_dataset(folder.path) if summary.samples else Gallery())
+        folder.conclude_shards(summary, environment(self.workflows))
         return summary
 
     def _write(self) -> Summary:

@@ -22,7 +22,7 @@ from comfy_nodes.core.whole_files import write_whole
 from ..dataset.commits import Totals, ended_rows, read_commit
 from ..dataset.dataset import ShardDamaged, Written, restore, unfinished, write_dataset
 from ..dataset.ownership import JOURNAL, MARK, SHARDS, WORK, begin_work, check_run_folder, remove_marked
-from ..dataset.parts import Part, parts
+from ..dataset.parts import Part, parts, shards_of
 from ..dataset.rows import RunFacts
 from ..dataset.spool import Spool
 from ..dataset.tables import TABLES, journal_rows, write_table
@@ -123,6 +123,13 @@ class OutputFolder:
         self._write_json("environment.json", environment)
         write_report(self.path, summary, self._rows("failed"), self._rows("skipped"), environment, gallery)
 
+    def conclude_shards(self, summary: Summary, environment: dict[str, Any]) -> None:
+        """The same of a run of many shards, whose rows are written; of edit pairs with the dataset card and pictures."""
+        rows = summary.samples and summary.gives == "edit pairs"
+        if rows:
+            write_card(self.path, summary, environment)
+        self.conclude(summary, environment, Gallery.of_dataset(self.path) if rows else Gallery())
+
     def _rows(self, table: str) -> Iterator[dict[str, object]]:
         """The rows of one of the run's tables."""
         if self.many:
@@ -165,7 +172,7 @@ class OutputFolder:
         """Whether rows of shards wait in the work folder; what a late copy of a sample left there of others goes."""
         folder = self.work / SHARDS
         names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-        done = {part.name for part in parts(self.path) if part.name in names and _whole(part)}
+        done = {part.name for part in shards_of(self.path) if part.name in names and _whole(part)}
         for name in done:
             shutil.rmtree(folder / name, ignore_errors=True)
         return names > done

@@ -21,14 +21,13 @@ from comfy_nodes.core.whole_files import move_whole
 
 from ..dataset.commits import Totals, committed, duplicates, keys_of, statistics_of
 from ..dataset.ownership import JOURNAL, SHARDS, WORK, check_journal, check_run_folder
-from ..dataset.parts import Part, parts
+from ..dataset.parts import Part, shards_of
 from ..dataset.publish import fetch_rows
 from ..dataset.rows import RunFacts
 from ..dataset.shards import CONFIGS, link
 from ..disk import disk_errors, write_lines
 from ..errors import RunError
 from ..journal import Journal
-from ..report.page import Gallery, write_card
 from ..report.summary import Summary
 from .folder import FORM, SHOWN, OutputFolder, difference, summarise
 from .lines import AnnotateStage, WriteStage
@@ -85,7 +84,7 @@ class Share:
             raise RunError(f"{path}: holds a run that is not cut into shards; only the shares of one are merged")
         if len(meta) < len(found) or (path / WORK).exists():
             raise _unfinished(path)
-        shards = tuple(part for part in parts(path) if part.name)
+        shards = tuple(shards_of(path))
         for part in shards:
             _check_shard(part)
         try:
@@ -237,7 +236,7 @@ class Merger:
         """Makes the folder that of a run without shares, which `batch.py` goes on with."""
         meta, first = folder.journal, self.shares[0]
         runs = json.dumps(sorted(share.meta["run_id"] for share in self.shares))
-        others = {part.name for part in parts(folder.path) if part.name} - {part.name for part in self.shards}
+        others = {part.name for part in shards_of(folder.path)} - {part.name for part in self.shards}
         if (meta.get("graph") is not None and meta.get(_MERGED) != runs) or others:
             raise RunError(f"--output {folder.path}: holds another run than these shares make; choose another folder")
         size, _index, _shares = first.form
@@ -248,15 +247,12 @@ class Merger:
             meta.set(name, value)
 
     def _finish(self, folder: OutputFolder) -> Summary:
-        told, made_with, output = self.shares[0].told, self._environment(), folder.path
+        told, made_with = self.shares[0].told, self._environment()
         facts = RunFacts(told["workflow"], made_with["workflow_sha256"], made_with["graph_sha256"], told["profile"])
         calls, usd = (sum(share.told[name] for share in self.shares) for name in ("vlm_calls", "vlm_usd"))
         totals = Totals.of_commits(committed(part) for part in self.shards)
         summary = summarise(totals, facts, told["task"], budget.Spent(calls=calls, usd=usd), told["gives"])
-        rows = summary.samples and summary.gives == "edit pairs"
-        if rows:
-            write_card(output, summary, made_with)
-        folder.conclude(summary, made_with, Gallery.of_dataset(output) if rows else Gallery())
+        folder.conclude_shards(summary, made_with)
         return summary
 
     def _environment(self) -> dict[str, str]:

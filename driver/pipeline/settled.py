@@ -9,7 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from ..dataset.commits import Commit, beside_whole, read_commit
-from ..dataset.parts import Part, parts
+from ..dataset.parts import Part, shards_of
 from ..dataset.shards import Former
 from ..graph.file import AUTO, find_workflow
 from ..home import VERSION
@@ -29,6 +29,7 @@ _ELSEWHERE = (
     "min_free_gb",
     "max_failed",
     "samples_per_prompt",
+    "json",
     "publish_to",
 )
 """Options that decide nothing of what a run leaves."""
@@ -81,8 +82,8 @@ def written(part: Part, commit: Commit) -> bool:
 
 def sound_commits(output: Path) -> Iterator[tuple[Part, Commit]]:
     """The shards of a run that have a commit, one after the other; of a damaged one nothing is known."""
-    for part in parts(output):
-        if part.name and (commit := read_commit(part)):
+    for part in shards_of(output):
+        if commit := read_commit(part):
             yield part, commit
 
 

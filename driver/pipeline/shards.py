@@ -26,8 +26,9 @@ from ..engine.portion import Portion
 from ..errors import RunError
 from ..graph.api import EDIT_SINK
 from ..inputs.cutting import KnownShard, Shard
-from ..journal import DUPLICATE, Journal
+from ..journal import Journal
 from ..monitor.listeners import Reporter
+from ..samples import DUPLICATE, TWICE
 from .form import Form
 from .settled import sound_commits, written
 from .shard import OpenShard, Order, Unwanted, usable
@@ -36,8 +37,6 @@ from .workflow import Workflow
 
 MOST_OPEN = 3
 """Shards that are open at once: the one that is edited, the next one, and one that is being written."""
-
-TWICE = "the same photo and region stand in the input twice; only the first is edited"
 
 TOTAL = "total"
 """In the run's journal: how many items the input has, once its end was seen."""
@@ -141,9 +140,8 @@ class Shards:
             self._tell_classes(options.retry_failed)
         found = sound_commits(self._run.folder.path)
         known = [KnownShard(one.index, one.cut.items, one.cut.first) for _, one in found]
-        if (
-            not known or meta.get(CUT) is None
-        ):  # None: shards of a store, whose plans tell whether they are of this input
+        if not known or meta.get(CUT) is None:
+            # Known without it: shards of a store, whose plans tell whether they are of this input.
             meta.set(CUT, self._run.fingerprint)
         changed = meta.get(CUT) != self._run.fingerprint
         shards = -(-source.count(aims) // self._form.size) if options.kinds else 0

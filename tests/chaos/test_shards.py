@@ -181,6 +181,7 @@ def test_a_run_that_is_done_needs_no_server(server: str, source: Path, tmp_path:
     folder = OutputFolder(options.output)
     try:
         assert settled(folder, options, Source(source)) == summary
+        assert settled(folder, replace(options, json=True), Source(source)) == summary
         assert settled(folder, replace(options, limit=30), Source(source)) is None
         assert settled(folder, replace(options, retry_failed=""), Source(source)) is None
         next(options.output.glob("data/000001/*")).unlink()

@@ -14,12 +14,12 @@ from comfy_nodes.core.records import Model, RegionRecord, Score
 from comfy_nodes.core.regions import rle
 from comfy_nodes.core.regions.annotation import Region
 from comfy_nodes.core.verdicts.verdicts import Judge
-from driver.dataset import dataset
 from driver.dataset.dataset import COMMIT, read_facts, restore, unfinished
 from driver.dataset.layouts.hf import HfLayout
 from driver.dataset.parts import Part
 from driver.dataset.rows import RunFacts
 from driver.errors import RunError
+from tests.unit.killing import killed_at
 
 FACTS = RunFacts("remove", "a" * 64, "b" * 64, "classical")
 
@@ -151,36 +151,7 @@ class TestFinishingAgain:
         assert run.rows()[0]["input_images"][0]["bytes"] == run.png("a", "input", 20)
 
 
-class Killed(BaseException):
-    """What a kill is in one process: nothing after it runs."""
-
-
 class TestBeingKilled:
-    def kill_at(self, monkeypatch: pytest.MonkeyPatch, run: Any, step: int) -> bool:
-        """Finishes with a kill instead of the rename of that number; returns False where there are fewer."""
-        done = 0
-
-        def killing(real: Any) -> Any:
-            def renamed(path: Path, target: Path) -> Path:
-                nonlocal done
-                done += 1
-                if done > step:
-                    raise Killed
-                return real(path, target)
-
-            return renamed
-
-        with monkeypatch.context() as patched:
-            patched.setattr(Path, "rename", killing(Path.rename))
-            patched.setattr(Path, "replace", killing(Path.replace))
-            # A kill lets no handler run either.
-            patched.setattr(dataset.shutil, "rmtree", lambda *_, **__: None)
-            try:
-                run.finish()
-            except Killed:
-                return True
-        return False
-
     @pytest.mark.parametrize("opened", [True, False], ids=["opened-again", "finished-again"])
     def test_at_any_rename_the_old_dataset_or_the_new_one_is_there(
         self, opened: bool, run: Any, monkeypatch: pytest.MonkeyPatch
@@ -194,7 +165,7 @@ class TestBeingKilled:
             again(run, "r")
             run.add("r", verdict="keep" if step % 2 else "reject")
             run.add(f"c{step}")
-            if not self.kill_at(monkeypatch, run, step):
+            if not killed_at(monkeypatch, run.finish, step):
                 break
             new = unfinished(Part(run.output))
             seen.add(new)

@@ -52,6 +52,7 @@ from driver.report.figures import RowStatistics
 from driver.report.page import Gallery, write_card, write_report
 from driver.report.summary import Summary
 from driver.samples import Aim
+from tests.unit.killing import killed_at
 from tests.unit.source_making import samples
 
 SUMMARY = Summary("remove", "full", "remove", 8, 6, 2, 0, 0, 0, {}, {}, 1.0, 1.0)
@@ -200,10 +201,6 @@ def test_a_damaged_shard_is_looked_through_when_it_is_opened_again(shard: Shard)
     assert [one.sample.key for one in again.journal.waiting((-1, ""), 9)] == ["a1"]
 
 
-class Killed(BaseException):
-    """What a kill is in one process: nothing after it runs."""
-
-
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_killed_at_any_rename_a_shard_is_the_old_one_the_new_one_or_not_there(
     layout: str, shard: Shard, monkeypatch: pytest.MonkeyPatch
@@ -230,31 +227,6 @@ def test_killed_at_any_rename_a_shard_is_the_old_one_the_new_one_or_not_there(
             assert row.outputs == (opened.png(row.columns["key"], "output"),)
     assert step > 8, "fewer renames than a commit has"
     assert {(False, True), (True, False)} <= seen
-
-
-def killed_at(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object], step: int) -> bool:
-    """Acts with a kill instead of the rename of that number; returns False where there are fewer."""
-    done = 0
-
-    def killing(real: Any) -> Any:
-        def renamed(path: Path, target: Path) -> Path:
-            nonlocal done
-            done += 1
-            if done > step:
-                raise Killed
-            return real(path, target)
-
-        return renamed
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Path, "rename", killing(Path.rename))
-        patched.setattr(Path, "replace", killing(Path.replace))
-        patched.setattr("driver.dataset.dataset.shutil.rmtree", lambda *_, **__: None)
-        try:
-            act()
-        except Killed:
-            return True
-    return False
 
 
 def test_an_export_holds_the_rows_of_all_parts(shard: Shard, tmp_path: Path) -> None:
