@@ -38,10 +38,13 @@ class Ingredients(BaseModel):
     profiles: dict[str, dict[str, str]] = {}
     """What decides a VLM profile's answers, by name and field: the model by its name, all else by its SHA-256. Empty
     where there is no such profile."""
+    terms: dict[str, dict[str, str]] = {}
+    """What the operator says of a VLM profile's licence, by name: `licence` and `outputs_may_train`, as far as said.
+    Decides no pixel and no word, and is not hashed."""
 
     @property
     def sha256(self) -> str:
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        text = json.dumps(self.model_dump(mode="json", exclude={"terms"}), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def of(self, graph: Graph) -> Ingredients:
@@ -55,6 +58,7 @@ class Ingredients(BaseModel):
                 "weights": {name: content for name, content in self.weights.items() if name in weights},
                 "pictures": {name: content for name, content in self.pictures.items() if name in pictures},
                 "profiles": {name: fields for name, fields in self.profiles.items() if name in profiles},
+                "terms": {name: said for name, said in self.terms.items() if name in profiles},
             }
         )
 

@@ -87,6 +87,7 @@ def of(graph: Graph) -> Ingredients:
         weights=weights,
         pictures={name: _picture(name) for name in named.pictures},
         profiles=asked,
+        terms={name: said for name in named.profiles if (said := _terms(name))},
     )
 
 
@@ -247,3 +248,10 @@ def _profile(name: str) -> dict[str, str]:
         for field, value in deciding.items()
     }
     return {**hashed, "model": str(deciding["model"])}
+
+
+def _terms(name: str) -> dict[str, str]:
+    try:
+        return profiles.find(name).terms()
+    except profiles.VlmNotConfigured:
+        return {}  # the loader says so

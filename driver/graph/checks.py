@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from comfy_nodes.core.graph_names import weights_named
 from comfy_nodes.core.weights.table import fetch_command, missing_model
 
 from ..errors import RunError
@@ -76,7 +77,8 @@ def check(api: Api, object_info: dict[str, Any]) -> None:
             if is_link(value) and value[0] not in api
         ]
     task = next((str(node["inputs"].get("task")) for node in api.values() if node["class_type"] == SOURCE_CLASS), "")
-    if command := fetch_command(missing, task):
+    named = [choice for node in api.values() for _, choice in weights_named(node)]
+    if command := fetch_command(missing, task, named):
         findings.append(f"{command} fetches what the model table knows")
     if findings:
         raise RunError("the workflow does not fit the server: " + "; ".join(findings))

@@ -1,21 +1,25 @@
-"""Which weights a graph names, what their licences allow, and what to take instead.
+"""Which weights and services a graph names, what their licences allow, and what to take instead.
 
-Called once a graph is bound, before anything is queued. It goes by the names in loaders' widgets and the model table;
-what a file really holds, and which model answers behind a service's profile, it cannot know.
+Called before anything is queued. It goes by the names in loaders' widgets and the model table, and by what operators say
+of services in their profiles; what a file really holds, and which model answers behind a service, it cannot know.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from comfy_nodes.core.graph_names import ENDPOINT_LOADER, weights_named
+from comfy_nodes.core.graph_names import weights_named
+from comfy_nodes.core.ingredients import Ingredients
 from comfy_nodes.core.records import Model
 from comfy_nodes.core.weights.records import Policy, Weights
 from comfy_nodes.core.weights.table import find, permitted
 
 from ..errors import RunError
 from .api import SOURCE_CLASS, Api
+
+SERVICE = "language model"
+"""The role of what answers behind a VLM profile; what it wrote or judged is in the row's own columns."""
 
 SHOWN = 3
 """Models that a refusal names. Ours."""
@@ -45,22 +49,38 @@ def named_in(api: Api) -> list[Named]:
     return list(found.values())
 
 
-def models_of(api: Api, contents: Mapping[str, str | None]) -> tuple[Model, ...]:
-    """The same as entries of a row's `models`.
+def models_of(api: Api, behind: Ingredients) -> tuple[Model, ...]:
+    """Weights and services that a graph asks, as entries of a row's `models`.
 
     Args:
-        contents: SHA-256 by name, as the server told them.
+        behind: what the server told of the names in the graph.
     """
-    return tuple(
+    weights = [
         Model(
             role=one.role,
             name=one.choice,
-            sha256=contents.get(one.choice),
+            sha256=behind.weights.get(one.choice),
             revision=one.revision,
             licence=one.weights.licence.name if one.weights else None,
         )
         for one in named_in(api)
-    )
+    ]
+    services = [
+        Model(role=SERVICE, name=fields["model"], licence=behind.terms.get(name, {}).get("licence"))
+        for name, fields in sorted(behind.profiles.items())
+        if fields
+    ]
+    return (*weights, *services)
+
+
+def rests_on(api: Api, behind: Ingredients) -> list[str]:
+    """Licences that a graph rests on, a line each, with what is under them."""
+    files: dict[str, list[str]] = {}
+    for one in named_in(api):
+        loader = f" (loaded by {code.name}, {code.licence})" if one.weights and (code := one.weights.code) else ""
+        files.setdefault(one.weights.licence.name if one.weights else "unknown", []).append(one.choice + loader)
+    services = [f"{_terms(name, behind)}: VLM profile {name}" for name in sorted(behind.profiles)]
+    return [f"{licence}: {', '.join(names)}" for licence, names in files.items()] + services
 
 
 def check_licences(api: Api, policy: Policy) -> tuple[str, ...]:
@@ -71,7 +91,7 @@ def check_licences(api: Api, policy: Policy) -> tuple[str, ...]:
             must allow other models to be trained on what it puts out.
 
     Returns:
-        Lines to be said: with `any`, which models' outputs must not train others; else, what could not be checked.
+        Lines to be said: with `any`, which models' outputs must not train others.
 
     Raises:
         RunError: the policy rules a model out, or the table does not know it; one line with file, licence, clause and
@@ -85,11 +105,52 @@ def check_licences(api: Api, policy: Policy) -> tuple[str, ...]:
     refused = [one for one in named if one.weights is None or one.weights.licence.forbids(policy)]
     if refused:
         raise RunError(f"--licence-policy {policy}: {_listed(refused, policy)}{_instead(task, policy)}")
-    if any(node["class_type"] == ENDPOINT_LOADER for node in api.values()):
-        return (
-            f"--licence-policy {policy} covers weights; read the terms of the services behind your profiles yourself",
-        )
     return ()
+
+
+def check_services(behind: Ingredients, paid: Sequence[str], policy: Policy) -> tuple[str, ...]:
+    """Holds the services that a graph asks against `--licence-policy`, by what their profiles say of their terms.
+
+    Args:
+        behind: what the server told of the names in the graph.
+        paid: nodes of ComfyUI's partners, of whose terms nothing is known here.
+        policy: as of `check_licences`.
+
+    Returns:
+        Lines to be said, as of `check_licences`.
+
+    Raises:
+        RunError: with `train`, terms are unknown or forbid it; one line that says what to do.
+    """
+    bound = [name for name in sorted(behind.profiles) if _may_train(name, behind) == "no"]
+    if policy == "any" and bound:
+        listed = ", ".join(f"VLM profile {name} ({_terms(name, behind)})" for name in bound)
+        return (f"LICENCE: what {listed} answers must not train other models, as its operator says",)
+    if policy == "commercial" and (behind.profiles or paid):
+        return ("--licence-policy commercial covers weights; read the terms of the services that it asks yourself",)
+    if policy != "train":
+        return ()
+    refused = [f"VLM profile {name} ({_terms(name, behind)}): its outputs_may_train is no; ask another" for name in bound]
+    if unsaid := [name for name in sorted(behind.profiles) if _may_train(name, behind) is None]:
+        refused.append(
+            f"of VLM profile {', '.join(unsaid)} nobody has said whether its outputs may train other models; read its "
+            f'terms, then write licence = "..." and outputs_may_train = "yes" or "no" into [profiles.{unsaid[0]}] where '
+            "ComfyUI runs (docs/vlm.md)"
+        )
+    if paid:
+        refused.append(f"{', '.join(paid)}: the terms of the service behind it are not known here; leave it out")
+    if refused:
+        raise RunError(f"--licence-policy train: {'; '.join(refused)}")
+    return ()
+
+
+def _may_train(name: str, behind: Ingredients) -> str | None:
+    return behind.terms.get(name, {}).get("outputs_may_train")
+
+
+def _terms(name: str, behind: Ingredients) -> str:
+    """What is said of a profile's licence, in words."""
+    return behind.terms.get(name, {}).get("licence") or "licence not said"
 
 
 def _task(api: Api) -> str:

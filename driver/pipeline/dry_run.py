@@ -16,6 +16,7 @@ from ..dataset.ownership import JOURNAL, check_journal
 from ..graph import partner
 from ..graph.api import SAMPLE_INPUTS
 from ..graph.judges import looks
+from ..graph.licences import rests_on
 from ..inputs.source import Source
 from ..journal import Journal
 from ..options import RunOptions
@@ -63,6 +64,8 @@ def dry_run(options: RunOptions) -> dict[str, int]:
             number = scope.edited(usable[workflow.graph.task] if len(workflows) > 1 else usable.total())
             for name, text in {**_graph(workflow), **_estimates(workflow, number)}.items():
                 _show(name, text)
+            for text in rests_on(workflow.graph.api, workflow.agreement.ingredients) or ["none: no model takes part"]:
+                _show("rests on", text)
             if len(workflows) > 1:
                 _show("samples", f"{scope.about}{number} to edit")
             if without := own_words[workflow.graph.task]:

@@ -30,7 +30,7 @@ def _facts(workflow: Workflow) -> RunFacts:
         workflow.graph.edit_sha256(),
         workflow.profile,
         ingredients.of(workflow.graph.edit_part()).sha256,
-        models_of(workflow.graph.api, ingredients.weights),
+        models_of(workflow.graph.api, ingredients),
     )
 
 

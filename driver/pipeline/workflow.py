@@ -24,7 +24,7 @@ from ..graph.bound import BatchGraph
 from ..graph.checks import apply_settings
 from ..graph.file import AUTO, WorkflowFile, find_workflow, passed_over
 from ..graph.judges import unvouched, with_judges
-from ..graph.licences import check_licences
+from ..graph.licences import check_licences, check_services
 from ..options import RunOptions
 from ..samples import Aim, Context
 from ..terminal import say
@@ -74,7 +74,9 @@ class Workflow:
         api = file.to_api(info)
         _say(check_licences(api, policy))
         graph = BatchGraph.bind(api, info, file)
-        return Workflow(self.hosts, _agree(_answering(self.hosts), graph), file, graph, profile)
+        agreement = _agree(_answering(self.hosts), graph)
+        _say(_services(graph, agreement, policy))
+        return Workflow(self.hosts, agreement, file, graph, profile)
 
     def check(self, server: ComfyServer) -> tuple[str, ...]:
         """Lines to be said of a server that comes, or comes back.
@@ -128,6 +130,8 @@ def open_workflows(options: RunOptions, names: Sequence[str], work: Path) -> Ite
         agreements = [_agree(there, graph) for graph in graphs]
         if options.judge and any(one.ingredients.profiles.get(options.judge) == {} for one in agreements):
             raise RunError(f"--judge {options.judge}: {first.url} has no VLM profile of that name (docs/vlm.md)")
+        for graph, agreement in zip(graphs, agreements, strict=True):
+            _say(_services(graph, agreement, options.licence_policy))
         alone = [unvouched(graph, file) for graph, file in zip(graphs, files, strict=True)]
         away = [f"{host.name} does not answer; it joins when it does" for host in hosts if host not in there]
         _say((*filter(None, alone), *away, *(line for one in agreements for line in one.warnings)))
@@ -215,6 +219,11 @@ def _agree(there: Sequence[OwnServer | ForeignServer], graph: BatchGraph) -> Agr
     found = agree([host.server for host in there], graph.api)
     paid = partner.notes(graph.api, found.object_info, [host.server.url for host in there])
     return replace(found, warnings=(*found.warnings, *paid))
+
+
+def _services(graph: BatchGraph, agreement: Agreement, policy: Policy) -> tuple[str, ...]:
+    paid = partner.paid_nodes(graph.api, agreement.object_info)
+    return check_services(agreement.ingredients, paid, policy)
 
 
 def _profile(options: RunOptions) -> str | None:

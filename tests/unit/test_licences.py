@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from comfy_nodes.core.graph_names import ENDPOINT_LOADER
+from comfy_nodes.core.ingredients import Ingredients
 from driver.errors import RunError
 from driver.graph.api import Api
-from driver.graph.licences import check_licences, models_of, named_in
+from driver.graph.licences import SERVICE, check_licences, check_services, models_of, named_in, rests_on
 
 
 def graph(task: str = "", **nodes: dict[str, Any]) -> Api:
@@ -17,6 +17,17 @@ def graph(task: str = "", **nodes: dict[str, Any]) -> Api:
     named = {"EditPairsLoadSample": {"image": "a.png", "instruction": "Remove flux1-fill-dev", "task": task}, **nodes}
     return {str(number): {"class_type": name, "inputs": inputs} for number, (name, inputs) in enumerate(named.items())}
 
+
+BEHIND = Ingredients(version="1", code="", prompts={})
+
+
+def services(**said: dict[str, str]) -> Ingredients:
+    """Profiles by name, with what is said of their terms."""
+    return BEHIND.model_copy(update={"profiles": {name: {"model": f"{name}-8b"} for name in said}, "terms": said})
+
+
+FREE = {"licence": "Apache-2.0", "outputs_may_train": "yes"}
+BOUND = {"licence": "Some Terms of Use", "outputs_may_train": "no"}
 
 FILL = graph(
     task="replace",
@@ -48,10 +59,10 @@ class TestNamed:
         ]
 
     def test_rows_get_role_licence_and_revision(self) -> None:
-        fill, *_ = models_of(FILL, {})
+        fill, *_ = models_of(FILL, BEHIND)
         assert (fill.role, fill.name) == ("diffusion model", "flux/flux1-fill-dev.safetensors")
         assert fill.licence == "FLUX.1 [dev] Non-Commercial License v1.1.1" and fill.revision.startswith("0f6b956e")
-        [mine] = models_of(MINE, {})
+        [mine] = models_of(MINE, BEHIND)
         assert (mine.role, mine.name, mine.licence, mine.revision) == (
             "ckpt_name",
             "mine/dreams.safetensors",
@@ -61,7 +72,7 @@ class TestNamed:
 
     def test_a_pipeline_of_the_hub_with_the_nodes_own_revision(self) -> None:
         node = {"model": "black-forest-labs/FLUX.1-Kontext-dev", "revision": "abc"}
-        [one] = models_of(graph(EditPairsLoadDiffusersEditor=node), {})
+        [one] = models_of(graph(EditPairsLoadDiffusersEditor=node), BEHIND)
         assert one.revision == "abc" and one.licence.startswith("FLUX.1 [dev]")
 
 
@@ -97,11 +108,49 @@ class TestPolicy:
     def test_allowed_graphs_go_through_in_silence(self, policy: Any) -> None:
         assert check_licences(SDXL, policy) == check_licences(graph(), policy) == ()
 
-    def test_models_behind_services_are_not_covered_and_that_is_said(self) -> None:
-        [line] = check_licences(graph(**{ENDPOINT_LOADER: {"profile": "judge"}}), "train")
-        assert "services behind your profiles" in line
-
     def test_many_are_not_all_listed(self) -> None:
         api = {str(n): {"class_type": "LoraLoader", "inputs": {"lora_name": f"{n}.safetensors"}} for n in range(5)}
         with pytest.raises(RunError, match=r"0\.safetensors, 1\.safetensors, 2\.safetensors and 2 more \(not in"):
             check_licences(api, "train")
+
+
+class TestServices:
+    def test_what_is_said_lets_it_pass(self) -> None:
+        assert check_services(services(judge=FREE), [], "train") == ()
+        assert check_services(BEHIND, [], "train") == check_services(services(judge=FREE), [], "any") == ()
+
+    @pytest.mark.parametrize("said", [{}, {"licence": "Apache-2.0"}])
+    def test_what_nobody_said_is_refused_with_what_to_write(self, said: dict[str, str]) -> None:
+        with pytest.raises(RunError) as refusal:
+            check_services(services(free=FREE, judge=said), [], "train")
+        line = str(refusal.value)
+        for word in ("of VLM profile judge nobody has said", 'outputs_may_train = "yes" or "no"', "[profiles.judge]"):
+            assert word in line
+        assert "\n" not in line and "free" not in line and refusal.value.status == 2
+
+    def test_what_must_not_train_is_refused_and_with_any_it_is_loud(self) -> None:
+        with pytest.raises(RunError, match=r"VLM profile gpt \(Some Terms of Use\): its outputs_may_train is no"):
+            check_services(services(gpt=BOUND), [], "train")
+        [line] = check_services(services(gpt=BOUND), [], "any")
+        assert line.startswith("LICENCE: what VLM profile gpt (Some Terms of Use) answers must not train")
+
+    def test_paid_nodes_are_services_of_unknown_terms(self) -> None:
+        with pytest.raises(RunError, match=r"FluxProNode #3: the terms of the service behind it are not known"):
+            check_services(BEHIND, ["FluxProNode #3"], "train")
+        assert check_services(BEHIND, ["FluxProNode #3"], "any") == ()
+        [line] = check_services(BEHIND, ["FluxProNode #3"], "commercial")
+        assert "read the terms of the services" in line
+
+    def test_rows_name_what_answers_and_its_licence(self) -> None:
+        [one] = models_of(graph(), services(judge=FREE))
+        assert (one.role, one.name, one.licence) == (SERVICE, "judge-8b", "Apache-2.0")
+        assert models_of(graph(), BEHIND.model_copy(update={"profiles": {"gone": {}}})) == ()
+
+    def test_what_a_graph_rests_on(self) -> None:
+        yolo = graph(EditPairsLoadYoloWorld={"model": "yolov8x-worldv2.pt", "text_encoder": "clip-vit-base-patch32"})
+        assert rests_on(yolo, services(judge={})) == [
+            "AGPL-3.0: yolov8x-worldv2.pt (loaded by ultralytics, AGPL-3.0)",
+            "MIT: clip-vit-base-patch32",
+            "licence not said: VLM profile judge",
+        ]
+        assert rests_on(MINE, BEHIND) == ["unknown: mine/dreams.safetensors"] and rests_on(graph(), BEHIND) == []

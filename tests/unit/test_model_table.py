@@ -16,7 +16,7 @@ from comfy_nodes.core.tasks import WORK
 from comfy_nodes.core.taxonomy import SINGLE_TURN
 from comfy_nodes.core.weights import table as model_table
 from comfy_nodes.core.weights.licences import AGPL, APACHE, FLUX_DEV, MIT, OPENRAIL, QWEN_RESEARCH, SAM
-from comfy_nodes.core.weights.records import Part, Weights
+from comfy_nodes.core.weights.records import Part, Route, Weights
 from comfy_nodes.core.weights.routes import ROUTES
 from comfy_nodes.core.weights.rows import TABLE
 from comfy_nodes.core.weights.table import (
@@ -170,12 +170,23 @@ class TestLookups:
 
     def test_one_command_for_all_that_is_missing(self) -> None:
         fill = ["flux1-fill-dev.safetensors", "sub/ae.safetensors", "mine.safetensors"]
-        assert fetch_command(fill, "replace") == "python install.py --models replace"
-        assert fetch_command(["flux1-redux-dev.safetensors"], "replace") == "python install.py --models visual"
-        assert fetch_command(["ae.safetensors", "sd_xl_base_1.0.safetensors"], "") == (
+        assert fetch_command(fill, "replace", fill) == "python install.py --models replace"
+        redux = ["flux1-redux-dev.safetensors"]
+        assert fetch_command(redux, "replace", redux) == "python install.py --models visual"
+        strange = ["ae.safetensors", "sd_xl_base_1.0.safetensors"]
+        assert fetch_command(strange, "", strange) == (
             "python install.py --models ae.safetensors,sd_xl_base_1.0.safetensors"
         )
-        assert fetch_command(["mine.safetensors"], "replace") == ""
+        assert fetch_command(["mine.safetensors"], "replace", []) == ""
+
+    @pytest.mark.parametrize("route", [one for one in ROUTES if one.weights], ids=lambda one: one.workflow)
+    def test_the_command_is_of_the_graph_that_lacks_them(self, route: Route) -> None:
+        """Also where what is missing stands in other graphs of the task, too."""
+        named = [one.name for one in route.weights]
+        for missing in (named, named[:1], named[-1:]):
+            command = fetch_command(missing, route.task, named)
+            [found] = [one for one in ROUTES if command == f"python install.py --models {one.workflow}"]
+            assert set(found.weights) == set(route.weights)
 
 
 class TestLicences:

@@ -72,6 +72,10 @@ class Profile(BaseModel):
     """Parameters that the service refuses."""
     extra_body: dict[str, Any] = Field(default_factory=dict)
     """Further members of each request's body, as the service documents them."""
+    licence: str = Field("", max_length=200)
+    """Of the model behind it, or the service's terms, as the operator read them. Decides no answer."""
+    outputs_may_train: Literal["yes", "no"] | None = None
+    """Whether those terms let other models be trained on what it answers; None: nobody has said."""
 
     @field_validator("name")
     @classmethod
@@ -112,6 +116,11 @@ class Profile(BaseModel):
             "omit": sorted(self.omit),
             "extra_body": self.extra_body,
         }
+
+    def terms(self) -> dict[str, str]:
+        """What the operator says of its licence, as far as something is said."""
+        said = {"licence": self.licence, "outputs_may_train": self.outputs_may_train}
+        return {name: value for name, value in said.items() if value}
 
     def sha256(self) -> str:
         """Names the profile as it is now, all of it, where its values must not be seen."""

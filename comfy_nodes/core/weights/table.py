@@ -94,13 +94,20 @@ def missing_model(file: str) -> str:
     return f" ({size_text(row.size)}, {row.licence.name}, from {row.repository} into models/{row.folder})"
 
 
-def fetch_command(files: Iterable[str], task: str) -> str:
-    """The command that fetches those of these files that the table knows, for a graph of this task; "" where it knows none."""
+def fetch_command(files: Iterable[str], task: str, named: Iterable[str]) -> str:
+    """The command that fetches those of these files that the table knows; "" where it knows none.
+
+    Args:
+        files: what is missing.
+        task: what the graph is for.
+        named: all weights that the graph names, by which its workflow is known.
+    """
     rows = {row for file in files if (row := find(file))}
     if not rows:
         return ""
+    beside = {row for file in named if (row := find(file))}
     enough = [one for one in ROUTES if rows <= set(one.weights)]
-    enough.sort(key=lambda one: one.task != task)
+    enough.sort(key=lambda one: (len(beside.symmetric_difference(one.weights)), one.task != task))
     words = [one.workflow for one in enough[:1]] or sorted(row.name for row in rows)
     return f"python install.py --models {','.join(words)}"
 
