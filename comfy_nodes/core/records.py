@@ -9,6 +9,7 @@ from pydantic.dataclasses import dataclass
 from pydantic_core import from_json
 
 from .keys import FileName, FolderInside, Key, checked_key
+from .models import Model
 from .regions.annotation import Region
 from .regions.rle import Rle
 from .validation import first_fault
@@ -67,18 +68,6 @@ class Score(BaseModel):
     value: float = Field(allow_inf_nan=False)
 
 
-class Model(BaseModel):
-    """A set of weights that took part."""
-
-    model_config = ConfigDict(frozen=True)
-
-    role: str
-    name: str
-    sha256: str | None = None
-    revision: str | None = None
-    licence: str | None = None
-
-
 @dataclass(frozen=True)
 class SampleFailure:
     """Why a sample has no record: a line of `failed.parquet`, or of `skipped.parquet`."""
@@ -104,6 +93,8 @@ class Basis(BaseModel):
     """Hash of the stage that left the input's line; empty where none did."""
     pictures: dict[Words, Words] = {}
     """Hashes of the pixels of further pictures, by role."""
+    models: tuple[Model, ...] = ()
+    """What took part in the stages before; `upstream` hashes what they did with it."""
 
 
 class FailureRecord(BaseModel):

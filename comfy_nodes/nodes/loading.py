@@ -154,6 +154,7 @@ class LoadEditSample(io.ComfyNode):
             writings=(writing,) if writing and words == writing.instruction else (),
             carried=known.carried if known else None,
             upstream=known.upstream if known else "",
+            models=known.models if known else (),
         )
         shown = (region.class_name if region else None) or ""
         mask = _mask(region, sample.size)

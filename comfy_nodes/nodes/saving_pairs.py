@@ -15,7 +15,8 @@ from comfy_api.latest import io
 from ..core.instructions.checks import language_of
 from ..core.instructions.instructions import USER
 from ..core.instructions.operations import misasked
-from ..core.records import EditRecord, Model, RegionRecord, Score
+from ..core.models import Model
+from ..core.records import EditRecord, RegionRecord, Score
 from ..core.regions import rle
 from ..core.regions.annotation import region_of_mask
 from ..core.verdicts import pixels, verdicts

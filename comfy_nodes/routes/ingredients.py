@@ -116,6 +116,7 @@ def basis(sample: EditSample, graph: Graph | None) -> Basis:
         ingredients=of(graph or {}).sha256,
         upstream=sample.upstream,
         pictures={role: images.digest(to_bytes(picture[0])) for role, picture in sample.images.items()},
+        models=sample.models,
     )
 
 

@@ -11,6 +11,7 @@ from comfy_api.latest import io
 
 from ..core.boxes import Box
 from ..core.instructions.instructions import Writing
+from ..core.models import Model
 from ..core.records import SampleFailure
 from ..core.regions.annotation import Provenance, Region
 from ..imaging.crops import Crop
@@ -59,6 +60,8 @@ class EditSample:
     """Of an edit that was made already: fields of its record that stay as they are. Save Edit Pair takes them over."""
     upstream: str = ""
     """Hash of the stage that left its annotation; see `core.regions.annotation.Annotation`."""
+    models: tuple[Model, ...] = ()
+    """What took part in that stage and those before it."""
     routes: dict[str, Any] | None = None
     """What Route Task decided: accepted and rejected tasks with reasons, and who said so."""
     failure: SampleFailure | None = None

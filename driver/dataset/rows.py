@@ -18,7 +18,8 @@ import pyarrow.json
 from pydantic import ValidationError
 
 from comfy_nodes.core.instructions.instructions import InstructionRecord
-from comfy_nodes.core.records import AnnotationRecord, Basis, EditRecord, Model
+from comfy_nodes.core.models import Model, each_once
+from comfy_nodes.core.records import AnnotationRecord, Basis, EditRecord
 from comfy_nodes.core.tasks import INSTRUCT
 from comfy_nodes.core.taxonomy import known_kind
 
@@ -29,7 +30,7 @@ _IMAGES = pa.list_(pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
 _RLE = pa.struct([("size", pa.list_(pa.int32())), ("counts", pa.string())])
 _BOX = pa.list_(pa.float32())
 _REGION = pa.struct([("op", pa.string()), ("class_name", pa.string()), ("bbox", _BOX), ("mask", _RLE)])
-_MODEL = pa.struct([(name, pa.string()) for name in ("role", "name", "sha256", "revision", "licence")])
+_MODEL = pa.struct([(name, pa.string()) for name in Model.model_fields])
 
 SCHEMA = pa.schema(
     [
@@ -132,7 +133,8 @@ class Row:
         made_as = (record.made_as, record.made_as_subtask) if record.made_as else (record.task, record.subtask)
         facts = facts.of(*made_as)
         columns = record.model_dump(mode="json", exclude={*IMAGE_COLUMNS, *NO_COLUMNS})
-        columns["models"] += [model.model_dump(mode="json") for model in facts.models]
+        took_part = each_once((*record.models, *record.basis.models, *facts.models))
+        columns["models"] = [model.model_dump(mode="json") for model in took_part]
         first = columns["regions"][0] if columns["regions"] else {}
         columns |= {name: first.get(name) for name in ("class_name", "bbox", "mask")}
         columns |= {

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from comfy_nodes.core.graph_names import weights_named
 from comfy_nodes.core.ingredients import Ingredients
-from comfy_nodes.core.records import Model
+from comfy_nodes.core.models import Model, service_licence
 from comfy_nodes.core.weights.records import Policy, Weights
 from comfy_nodes.core.weights.table import find, permitted
 
@@ -66,7 +66,7 @@ def models_of(api: Api, behind: Ingredients) -> tuple[Model, ...]:
         for one in named_in(api)
     ]
     services = [
-        Model(role=SERVICE, name=fields["model"], licence=behind.terms.get(name, {}).get("licence"))
+        Model(role=SERVICE, name=fields["model"], licence=service_licence(behind.terms.get(name, {})))
         for name, fields in sorted(behind.profiles.items())
         if fields
     ]

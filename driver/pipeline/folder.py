@@ -242,7 +242,7 @@ def claim(journal: Journal, workflows: Sequence[Workflow], seed: int, folder: Pa
         RunError: it belongs to others; the message says what differs.
     """
     nodes = [node for workflow in workflows for node in workflow.graph.canonical()]
-    content = [workflow.agreement.ingredients.model_dump(mode="json") for workflow in workflows]
+    content = [workflow.agreement.ingredients.model_dump(mode="json", exclude={"terms"}) for workflow in workflows]
     wanted = {"graph": json.dumps(nodes, ensure_ascii=False), "seed": str(seed), "content": json.dumps(content)}
     for name, value in wanted.items():
         known = journal.get(name)

@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 
 from comfy_nodes.core.instructions.instructions import InstructionRecord
 from comfy_nodes.core.keys import sample_key
+from comfy_nodes.core.models import each_once
 from comfy_nodes.core.records import AnnotationRecord
-from comfy_nodes.core.regions.annotation import UPSTREAM, Annotation, parse_annotation
+from comfy_nodes.core.regions.annotation import UPSTREAM, UPSTREAM_MODELS, Annotation, parse_annotation
 from comfy_nodes.core.tasks import ANNOTATE
 
 from ..dataset.commits import Totals, commits
@@ -69,9 +70,12 @@ class LineStage(Stage):
         return self.run.folder.journals()
 
     def _line(self, text: str) -> dict[str, Any]:
-        """A record's annotation with its stage's hash."""
+        """A record's annotation with its stage's hash, and with the models that took part up to there."""
         record = self.kind.model_validate_json(text)
-        return {**record.annotation, UPSTREAM: self.facts.line_sha256(record)}
+        models = each_once((*record.basis.models, *self.facts.models))
+        told = [one.model_dump(exclude_none=True) for one in models]
+        line = {**record.annotation, UPSTREAM: self.facts.line_sha256(record)}
+        return {**line, UPSTREAM_MODELS: told} if told else line
 
 
 class WriteStage(LineStage):

@@ -22,6 +22,7 @@ from ..dataset.parts import Part
 from ..dataset.shards import CONFIGS
 from .agreement import TwoByTwo
 from .scores import RowPlace, ScoreTally, TallyRecord
+from .terms import TookPart
 
 VERIFIERS = ("pixel", "verify", "judge", "witness", "filter")
 """The order in which edits meet verifiers; others follow by name."""
@@ -34,6 +35,11 @@ OVERALL = "judge.overall"
 
 MAX_SCORES = 100
 """Score names that are looked at, the first of the run. Ours."""
+
+MAX_LICENCES = 200
+"""Photos' licences that are told apart, the first of the run. Ours."""
+
+OTHER_LICENCES = "other licences: see source_licence of each row"
 
 MAX_REASONS = 200
 """Reasons that are told apart, the first of the run. Ours."""
@@ -127,6 +133,10 @@ class StatisticsRecord(BaseModel):
     reasons: dict[str, dict[str, int]]
     words: tuple[tuple[_Words, int], ...]
     """What was said, of how many rows."""
+    models: tuple[tuple[TookPart, int], ...] = ()
+    """What took part, in how many rows."""
+    photos: dict[str, int] = {}
+    """Rows by their photos' licences; empty where none is stated."""
 
 
 _CONFIGS = TypeAdapter(dict[str, StatisticsRecord])
@@ -151,6 +161,9 @@ class RowStatistics:
     """Some of the score names that are not looked at, as there are too many."""
     reasons: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     """Rows by verdict, `reject` or `unscored`, and reason without its figures."""
+    models: Counter[TookPart] = field(default_factory=Counter)
+    photos: Counter[str] = field(default_factory=Counter)
+    """Rows by their photos' licences; empty where none is stated."""
     every_name: bool = False
     """Whether no score and no reason is too many: of a part, as the first of the run are only known of the run."""
     _words: Counter[_Words] = field(default_factory=Counter)
@@ -191,6 +204,8 @@ class RowStatistics:
         return cls(
             scores={name: ScoreTally.of_record(one, config, part) for name, one in record.scores.items()},
             reasons=defaultdict(Counter, {verdict: Counter(found) for verdict, found in record.reasons.items()}),
+            models=Counter(dict(record.models)),
+            photos=Counter(record.photos),
             _words=Counter(dict(record.words)),
         )
 
@@ -199,11 +214,16 @@ class RowStatistics:
             scores={name: tally.record() for name, tally in self.scores.items()},
             reasons={verdict: dict(found) for verdict, found in self.reasons.items()},
             words=tuple(self._words.items()),
+            models=tuple(self.models.items()),
+            photos=dict(self.photos),
         )
 
     def merge(self, other: RowStatistics) -> None:
         """Takes in the figures of rows that follow those of this one."""
         self._words.update(other._words)
+        self.models.update(other.models)
+        for licence, number in other.photos.items():
+            self._count_photo(licence, number)
         for name, tally in other.scores.items():
             if (known := self._tally(name)) is not None:
                 known.merge(tally)
@@ -222,6 +242,8 @@ class RowStatistics:
         said = tuple(sorted(verdicts_in(scores).items()))
         vouched_by = tuple(row.get("vouched_by") or ())
         self._words[_Words(row["task"], is_try(row["key"]), verdict, said, vouched_by)] += 1
+        self.models.update({TookPart.of(one) for one in row.get("models") or ()})
+        self._count_photo(row.get("source_licence") or "", 1)
         for one in scores:
             if (tally := self._tally(one["name"])) is not None:
                 tally.add(one["value"], verdict == "keep", place)
@@ -240,6 +262,10 @@ class RowStatistics:
     def _leave_out(self, name: str) -> None:
         if len(self.left_out) < MAX_SCORES:
             self.left_out.add(name)
+
+    def _count_photo(self, licence: str, number: int) -> None:
+        known = licence in self.photos or len(self.photos) < MAX_LICENCES or self.every_name
+        self.photos[licence if known else OTHER_LICENCES] += number
 
     def _count(self, verdict: str, why: str, number: int) -> None:
         counted = self.reasons[verdict]

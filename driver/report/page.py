@@ -22,6 +22,7 @@ from .figures import Ranking, RowStatistics, stage_table
 from .pictures import annotated, pair
 from .scores import RowPlace, ScoreTally
 from .summary import Summary
+from .terms import Terms
 
 CARD = "README.md"
 """The dataset card's name."""
@@ -169,7 +170,7 @@ def begin_card(output: Path, layout: str, summary: Summary, environment: dict[st
     gets rejected rows with the kept ones."""
     found = layout_named(layout)
     held = {config: _Held(streams={found.empty_stream}) for config in CONFIGS}
-    _write_card(output, found, Part.of_shard(output, 0), held, summary, environment, going_on=True)
+    _write_card(output, found, Part.of_shard(output, 0), held, summary, environment, None)
 
 
 def write_card(output: Path, summary: Summary, environment: dict[str, Any]) -> None:
@@ -186,7 +187,9 @@ def write_card(output: Path, summary: Summary, environment: dict[str, Any]) -> N
             held[config].rows += of_part.rows
             held[config].without += not of_part.rows
             held[config].streams.update(shard.stream for shard in of_part.shards)
-    _write_card(output, layout_named(facts.layout), found[0], held, summary, environment)
+    rows = RowStatistics.of_dataset(output)
+    terms = Terms.of(rows.models, rows.photos)
+    _write_card(output, layout_named(facts.layout), found[0], held, summary, environment, terms)
 
 
 def _write_card(
@@ -196,8 +199,9 @@ def _write_card(
     held: dict[str, _Held],
     summary: Summary,
     environment: dict[str, Any],
-    going_on: bool = False,
+    terms: Terms | None,
 ) -> None:
+    """`terms` is None while rows are still made."""
     plain = {"data": "default", "rejected": "rejected"}
     configs = [
         (config + suffix if number else plain[config], glob)
@@ -214,8 +218,8 @@ def _write_card(
         lists="shards/" if part.name else "shards.json",
         configs=configs,
         features=json.dumps([{"config_name": name, "features": columns} for name in told]),
-        empty=[] if going_on else [plain[config] for config, one in held.items() if not one.rows],
-        going_on=going_on,
+        empty=[] if terms is None else [plain[config] for config, one in held.items() if not one.rows],
+        terms=terms,
     )
     write_text(output / CARD, card)
 

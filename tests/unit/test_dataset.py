@@ -10,7 +10,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from comfy_nodes.core.records import Model, RegionRecord, Score
+from comfy_nodes.core.models import Model
+from comfy_nodes.core.records import RegionRecord, Score
 from comfy_nodes.core.regions import rle
 from comfy_nodes.core.regions.annotation import Region
 from comfy_nodes.core.verdicts.verdicts import Judge

@@ -143,7 +143,7 @@ class TestServices:
 
     def test_rows_name_what_answers_and_its_licence(self) -> None:
         [one] = models_of(graph(), services(judge=FREE))
-        assert (one.role, one.name, one.licence) == (SERVICE, "judge-8b", "Apache-2.0")
+        assert (one.role, one.name, one.licence) == (SERVICE, "judge-8b", "Apache-2.0 (outputs may train: yes)")
         assert models_of(graph(), BEHIND.model_copy(update={"profiles": {"gone": {}}})) == ()
 
     def test_what_a_graph_rests_on(self) -> None:

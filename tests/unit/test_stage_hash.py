@@ -13,7 +13,8 @@ import pytest
 
 from comfy_nodes.core.ingredients import Ingredients
 from comfy_nodes.core.instructions.instructions import InstructionRecord, Writing
-from comfy_nodes.core.records import AnnotationRecord, Basis, Model, RegionRecord, SavedFile, Score
+from comfy_nodes.core.models import Model
+from comfy_nodes.core.records import AnnotationRecord, Basis, RegionRecord, SavedFile, Score
 from comfy_nodes.core.regions.annotation import Region
 from comfy_nodes.core.regions.rle import Rle
 from comfy_nodes.core.verdicts.verdicts import Judge

@@ -16,10 +16,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from .. import boxes, photos, texts
 from ..keys import Key
+from ..models import Model
 from ..validation import first_fault
 from . import rle
 
@@ -38,8 +39,9 @@ detected. Ours, for ViT-L/14 and not calibrated on photos: cosines of 0.24 and 0
 WEAK = "weak"
 """The key of what is too weak. An annotation that has it was sifted already, by whatever threshold."""
 
-UPSTREAM = "upstream_sha256"
-"""The key under which lines of the annotate and the write stage carry their stage's hash."""
+UPSTREAM, UPSTREAM_MODELS = "upstream_sha256", "upstream_models"
+"""The keys under which lines of the annotate and the write stage carry their stage's hash, and the models that took part
+up to there."""
 
 
 class AnnotationError(ValueError):
@@ -120,6 +122,11 @@ class Annotation:
     """How many more detections there are, too weak to be taken for things."""
     upstream: str = ""
     """Hash of the stage that left the annotation: what it found or wrote, and with what. Empty where none did."""
+    models: tuple[Model, ...] = ()
+    """What took part in that stage and those before it."""
+
+
+_MODELS = TypeAdapter(tuple[Model, ...])
 
 
 def sift(regions: Iterable[Region], least: float = EXISTS) -> tuple[list[Region], list[Region]]:
@@ -144,7 +151,7 @@ def parse_annotation(item: Any) -> Annotation:
 
     Args:
         item: a decoded JSON object in ImgEdit's schema. Extra keys are ignored but for
-            `weak`, `reasoning_points`, `source_licence`, `source_url`, `upstream_sha256`, the write stage's `writing`, and the driver's own `carried` and `editpairs`.
+            `weak`, `reasoning_points`, `source_licence`, `source_url`, `upstream_sha256`, `upstream_models`, the write stage's `writing`, and the driver's own `carried` and `editpairs`.
 
     Raises:
         AnnotationError: not an object, or `segmentation` or `resolution` of another shape.
@@ -174,6 +181,7 @@ def parse_annotation(item: Any) -> Annotation:
         carried=item.get("carried"),
         weak=weak,
         upstream=_optional_text(item, UPSTREAM) or "",
+        models=_models(item.get(UPSTREAM_MODELS, ()), path),
     )
 
 
@@ -191,6 +199,7 @@ def to_json(annotation: Annotation, provenance: Provenance | None = None) -> dic
         "writing": annotation.writing,
         "carried": annotation.carried,
         UPSTREAM: annotation.upstream or None,
+        UPSTREAM_MODELS: [one.model_dump(exclude_none=True) for one in annotation.models] or None,
         "editpairs": provenance and provenance.model_dump(mode="json"),
     }
     return item | {name: value for name, value in known.items() if value is not None}
@@ -340,6 +349,13 @@ def _region(entry: Any, kind: RegionKind, size: tuple[int, int] | None) -> Regio
     if not all(math.isfinite(value) for value in region.bbox):
         raise AnnotationError(f"bbox {list(region.bbox)} holds a number that is not finite")
     return region
+
+
+def _models(value: Any, path: str) -> tuple[Model, ...]:
+    try:
+        return _MODELS.validate_python(value)
+    except ValidationError as error:
+        raise AnnotationError(f"{path}: {UPSTREAM_MODELS} lists no models ({first_fault(error)})") from None
 
 
 def _size(resolution: Any, path: str) -> tuple[int, int] | None:

@@ -1,0 +1,114 @@
+"""What may be done with a dataset as a whole, by what its rows say of their photos' and models' licences.
+
+The strictest of all counts, in plain words; what nobody stated counts as a question. No legal advice: the dataset card,
+which shows it, says so. No row is looked at here; `figures` counts them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from comfy_nodes.core.models import said_to_train
+from comfy_nodes.core.weights.table import find
+
+
+class TookPart(NamedTuple):
+    """A model as rows name it."""
+
+    role: str
+    name: str
+    licence: str
+    """Empty where it is unknown."""
+
+    @classmethod
+    def of(cls, model: Mapping[str, str | None]) -> TookPart:
+        """An entry of a row's `models`."""
+        return cls(model["role"] or "", model["name"] or "", model["licence"] or "")
+
+    @property
+    def outputs_may_train(self) -> str:
+        """`yes`, `no` or `unclear`, by the model table or what a service's operator said; empty where neither knows."""
+        row = find(self.name)
+        return row.licence.trains if row else said_to_train(self.licence)
+
+    @property
+    def commercial(self) -> str:
+        """The same of commercial use, by the model table alone: nobody says it of services."""
+        row = find(self.name)
+        return row.licence.commercial if row else ""
+
+
+UNWRITTEN = frozenset({"template", "classical"})
+"""Writers that are no models: sentences of EditPairs."""
+
+_PHOTO_TERMS = (
+    (r"\bnd\b|no.?deriv", "edits of them must not be passed on (no derivatives)"),
+    (r"\bnc\b|non.?commercial|research", "non-commercial use only"),
+    (r"\bsa\b|share.?alike|\bo?gpl\b", "who passes edits on does so under the same licence, and names the authors"),
+    (r"\bby\b|attribution", "who passes them on names the authors and the licence, and says that they were changed"),
+    (r"cc0|public domain|\bpdm\b|no known copyright", "any use"),
+)
+"""What a photo's licence asks, the strictest first, by what stands in its name: Creative Commons' abbreviations."""
+
+_TO_BE_READ = "read it: EditPairs does not know this licence"
+_UNSTATED = "nobody stated one: ask before they are passed on"
+_ORDER = (
+    _PHOTO_TERMS[0][1],
+    _PHOTO_TERMS[1][1],
+    _UNSTATED,
+    _TO_BE_READ,
+    *(words for _, words in _PHOTO_TERMS[2:]),
+)
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a dataset's licences come to."""
+
+    training: str
+    """Whether other models may be trained on it, as far as the models that made it go."""
+    commercial: str
+    """Whether its models may be used commercially."""
+    photos: str
+    """What the strictest of the photos' licences asks."""
+    models: list[tuple[TookPart, int]]
+    """With the rows that each took part in."""
+    sources: list[tuple[str, str, int]]
+    """Photos' licences, what each asks, and rows."""
+
+    @classmethod
+    def of(cls, models: Mapping[TookPart, int], photos: Mapping[str, int]) -> Terms:
+        """
+        Args:
+            models: rows by model.
+            photos: rows by the photo's licence; empty where none is stated.
+        """
+        asked = [(licence, _photo_terms(licence), rows) for licence, rows in Counter(photos).most_common()]
+        said = {words for _, words, _ in asked}
+        took_part = [one for one in models if one.name not in UNWRITTEN]
+        return cls(
+            training=_strictest([(one, one.outputs_may_train) for one in took_part]),
+            commercial=_strictest([(one, one.commercial) for one in took_part]),
+            photos=next((words for words in _ORDER if words in said), ""),
+            models=Counter(models).most_common(),
+            sources=asked,
+        )
+
+
+def _photo_terms(licence: str) -> str:
+    if not licence:
+        return _UNSTATED
+    plain = re.sub(r"[^a-z0-9]+", " ", licence.lower())
+    return next((words for pattern, words in _PHOTO_TERMS if re.search(pattern, plain)), _TO_BE_READ)
+
+
+def _strictest(said: list[tuple[TookPart, str]]) -> str:
+    """`no` where one says no, else what is open, else `yes`; with those that say it."""
+    for answer, words in (("no", "no"), ("unclear", "unclear"), ("", "not known")):
+        if names := sorted({f"{one.name} ({one.licence or 'licence unknown'})" for one, may in said if may == answer}):
+            return f"{words}, by {', '.join(names)}"
+    return "yes" if said else "yes: no model took part"

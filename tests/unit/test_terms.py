@@ -1,0 +1,116 @@
+"""What a dataset's licences come to: who took part, from stage to stage, and what the card says of the whole."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from comfy_nodes.core.models import Model, each_once, said_to_train, service_licence
+from comfy_nodes.core.records import Basis
+from comfy_nodes.core.regions.annotation import UPSTREAM_MODELS, Annotation, AnnotationError, parse_annotation, to_json
+from driver.report.summary import Summary
+from driver.report.terms import Terms, TookPart
+
+FILL = Model(role="diffusion model", name="flux1-fill-dev.safetensors", licence="FLUX.1 [dev] Non-Commercial License")
+KLEIN = Model(role="diffusion model", name="flux-2-klein-4b-fp8.safetensors", licence="Apache-2.0")
+WRITER = Model(role="writer", name="gpt-4o", revision="write 3")
+SAID = {"licence": "Some Terms of Use", "outputs_may_train": "no"}
+SERVICE = Model(role="language model", name="gpt-4o", licence=service_licence(SAID))
+SUMMARY = Summary("remove", "open", "remove", 2, 2, 0, 0, 0, 0, {}, {}, 1.0, 1.0)
+
+
+def part(model: Model) -> TookPart:
+    return TookPart.of(model.model_dump())
+
+
+class TestTookPart:
+    def test_a_licence_that_is_known_of_a_name_holds_for_who_wrote_by_it(self) -> None:
+        writer, service, again = each_once([WRITER, SERVICE, KLEIN, KLEIN])
+        assert writer.licence == service.licence == "Some Terms of Use (outputs may train: no)" and again == KLEIN
+
+    def test_what_an_operator_said_is_read_back(self) -> None:
+        assert said_to_train(service_licence(SAID) or "") == "no"
+        assert service_licence({"outputs_may_train": "yes"}) == "terms not named (outputs may train: yes)"
+        assert service_licence({"licence": "MIT"}) == "MIT" and said_to_train("MIT") == ""
+        assert service_licence({}) is None
+
+    def test_it_travels_with_the_annotation(self) -> None:
+        known = Annotation(path="a.jpg", size=(4, 4), regions=(), models=(KLEIN, SERVICE))
+        line = to_json(known)
+        assert line[UPSTREAM_MODELS][0] == {"role": "diffusion model", "name": KLEIN.name, "licence": "Apache-2.0"}
+        assert parse_annotation(line).models == known.models
+        assert UPSTREAM_MODELS not in to_json(Annotation(path="a.jpg", size=None, regions=()))
+
+    @pytest.mark.parametrize("value", ["klein", [3], [{"role": "vae"}], {"name": "x"}])
+    def test_other_things_in_its_place_are_refused_in_one_line(self, value: Any) -> None:
+        item = {**to_json(Annotation(path="a.jpg", size=(4, 4), regions=())), UPSTREAM_MODELS: value}
+        with pytest.raises(AnnotationError, match=r"^a\.jpg: upstream_models lists no models"):
+            parse_annotation(item)
+
+
+class TestTheWhole:
+    def test_the_strictest_model_decides(self) -> None:
+        found = Terms.of({part(KLEIN): 9, part(FILL): 1}, {"CC0-1.0": 10})
+        assert found.training == "no, by flux1-fill-dev.safetensors (FLUX.1 [dev] Non-Commercial License)"
+        assert found.commercial.startswith("no, by flux1-fill-dev")
+        assert Terms.of({part(KLEIN): 9}, {}).training == "yes"
+        assert Terms.of({}, {}).training == "yes: no model took part"
+
+    def test_what_nobody_knows_is_no_yes(self) -> None:
+        mine = Model(role="checkpoint", name="mine.safetensors")
+        assert (
+            Terms.of({part(mine): 1, part(KLEIN): 1}, {}).training == "not known, by mine.safetensors (licence unknown)"
+        )
+        assert Terms.of({part(SERVICE): 1}, {}).training.startswith("no, by gpt-4o (Some Terms of Use")
+        assert Terms.of({part(SERVICE): 1}, {}).commercial.startswith("not known, by gpt-4o")
+
+    def test_sentences_of_ours_are_no_model(self) -> None:
+        assert Terms.of({part(Model(role="writer", name="template")): 3}, {}).training == "yes: no model took part"
+
+    @pytest.mark.parametrize(
+        ("licence", "asks"),
+        [
+            ("CC0-1.0", "any use"),
+            ("public domain", "any use"),
+            ("CC-BY-2.0", "names the authors"),
+            ("http://creativecommons.org/licenses/by/2.0/", "names the authors"),
+            ("cc-by-sa-4.0", "same licence"),
+            ("CC BY-NC-SA 4.0", "non-commercial"),
+            ("CC BY-NC-ND 4.0", "no derivatives"),
+            ("Unsplash License", "read it"),
+            ("", "nobody stated one"),
+        ],
+    )
+    def test_photos(self, licence: str, asks: str) -> None:
+        assert asks in Terms.of({}, {licence: 1}).photos
+
+    def test_the_strictest_photo_decides_and_all_are_listed(self) -> None:
+        found = Terms.of({}, {"CC0-1.0": 90, "": 3, "CC-BY-NC-4.0": 1, "CC-BY-4.0": 6})
+        assert found.photos == "non-commercial use only"
+        assert [(licence, rows) for licence, _asks, rows in found.sources] == [
+            ("CC0-1.0", 90),
+            ("CC-BY-4.0", 6),
+            ("", 3),
+            ("CC-BY-NC-4.0", 1),
+        ]
+
+
+def test_rows_and_card_have_all_stages(run: Any) -> None:
+    """What found the region, what wrote, and what edited."""
+    run.add("a", models=(WRITER,), source_licence="CC-BY-2.0", basis=Basis(models=(SERVICE, KLEIN)))
+    run.add("b")
+    run.finish()
+    first, second = run.rows()
+    assert [(one["role"], one["licence"]) for one in first["models"]] == [
+        ("writer", SERVICE.licence),
+        ("language model", SERVICE.licence),
+        ("diffusion model", "Apache-2.0"),
+    ]
+    assert second["models"] == []
+    run.report(SUMMARY, [], {"editpairs": "0", "comfyui": "0"})
+    card = (run.output / "README.md").read_text(encoding="utf-8")
+    assert "go: **no, by gpt-4o (Some Terms of Use (outputs may train: no))**" in card
+    assert "| flux-2-klein-4b-fp8.safetensors | diffusion model | Apache-2.0 | yes | 1 |" in card
+    assert "| none stated | nobody stated one" in card and "| CC-BY-2.0 | who passes" in card
+    assert "this is no legal advice" in card
