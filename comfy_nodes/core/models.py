@@ -40,11 +40,16 @@ def said_to_train(licence: str) -> str:
 
 
 def each_once(found: Iterable[Model]) -> tuple[Model, ...]:
-    """Models without those that stand twice; a licence that is known of a name holds wherever it is named."""
+    """Models without those that stand twice, each with the licence that is known of its name.
+
+    A service may call itself longer than it was asked for, as gpt-4o-2024-11-20 for gpt-4o.
+    """
     models = tuple(found)
     known = {one.name: one.licence for one in models if one.licence}
-    licensed = (
-        one if one.licence or one.name not in known else one.model_copy(update={"licence": known[one.name]})
-        for one in models
-    )
-    return tuple({(one.role, one.name, one.revision): one for one in licensed}.values())
+    once = {(one.role, one.name, one.revision): one for one in models}
+    return tuple(one if one.licence else _licensed(one, known) for one in once.values())
+
+
+def _licensed(one: Model, known: Mapping[str, str]) -> Model:
+    like = max((name for name in known if one.name.startswith(name)), key=len, default="")
+    return one.model_copy(update={"licence": known[like]}) if like else one

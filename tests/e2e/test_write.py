@@ -27,6 +27,8 @@ COUNT = 12
 MODEL = "tiny-2026-01-01"
 """What the endpoint calls itself."""
 
+LICENCE = "Some Terms (outputs may train: yes)"
+
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -44,6 +46,7 @@ def own(place: Path, endpoint: Endpoint) -> Iterator[OwnServer]:
     """A ComfyUI whose operator has set a service up, with a key in its environment."""
     (place / "vlm.toml").write_text(
         f'[profiles.default]\nbase_url = "{endpoint.url}"\nmodel = "tiny"\nkey_variable = "SENTINEL_KEY"\n'
+        'licence = "Some Terms"\noutputs_may_train = "yes"\n'
         "usd_per_million_prompt_tokens = 1.0\nusd_per_million_completion_tokens = 4.0\n"
     )
     with pytest.MonkeyPatch.context() as patch:
@@ -137,7 +140,8 @@ def test_the_edit_stage_uses_what_was_written(written: tuple[Path, Driver], plac
     for row in rows:
         assert row["prompt"] == wanted[row["source_id"]]
         assert row["editor_prompt"] == row["prompt"].replace("Please erase", "Remove")
-        assert [(one["role"], one["name"]) for one in row["models"]] == [("writer", MODEL)]
+        named = [(one["role"], one["name"], one["licence"]) for one in row["models"]]
+        assert named == [("writer", MODEL, LICENCE), ("language model", "tiny", LICENCE)]
         helpers.assert_whole(row)
 
 

@@ -26,8 +26,12 @@ def part(model: Model) -> TookPart:
 
 class TestTookPart:
     def test_a_licence_that_is_known_of_a_name_holds_for_who_wrote_by_it(self) -> None:
-        writer, service, again = each_once([WRITER, SERVICE, KLEIN, KLEIN])
-        assert writer.licence == service.licence == "Some Terms of Use (outputs may train: no)" and again == KLEIN
+        dated = WRITER.model_copy(update={"name": "gpt-4o-2024-11-20"})
+        for one in (WRITER, dated):
+            writer, service, again = each_once([one, SERVICE, KLEIN, KLEIN])
+            assert writer.licence == service.licence == "Some Terms of Use (outputs may train: no)" and again == KLEIN
+        other, *_ = each_once([WRITER.model_copy(update={"name": "o4-mini"}), SERVICE])
+        assert other.licence is None
 
     def test_what_an_operator_said_is_read_back(self) -> None:
         assert said_to_train(service_licence(SAID) or "") == "no"

@@ -24,12 +24,13 @@ _QWEN = _of(
     "qwen_image_edit_fp8_e4m3fn.safetensors", "qwen_2.5_vl_7b_fp8_scaled.safetensors", "qwen_image_vae.safetensors"
 )
 _LONGCAT = _of("longcat_image_edit_bf16.safetensors", "qwen_2.5_vl_7b_fp8_scaled.safetensors", "ae.safetensors")
-_OPEN_REGIONS = _of("grounding-dino-tiny", "sam2.1-hiera-large", "clip-vit-large-patch14")
+_OPEN_REGIONS = _of("grounding-dino-tiny", "sam2.1-hiera-large", "clip-vit-large-patch14", "birefnet.safetensors")
+_SAM3_REGIONS = _of("sam3.1_multiplex_fp16.safetensors", "clip-vit-large-patch14")
 _REGIONS = _of("yolov8x-worldv2.pt", "clip-vit-base-patch32", "sam2.1-hiera-large", "clip-vit-large-patch14")
 
 ROUTES: tuple[Route, ...] = (
     Route("annotate", "annotate-open", _OPEN_REGIONS),
-    Route("annotate", "annotate-sam3", _of("sam3.1_multiplex_fp16.safetensors")),
+    Route("annotate", "annotate-sam3", _SAM3_REGIONS),
     Route("annotate", "annotate", _REGIONS),
     Route("add", "add-open", _MASKED),
     Route("add", "add", _FILL),
@@ -43,7 +44,7 @@ ROUTES: tuple[Route, ...] = (
     Route("alter", "alter-open", _MASKED),
     Route("alter", "alter", _SEGMENT + _SDXL),
     Route("alter", "alter-classical"),
-    Route("background", "background-open", _of("birefnet.safetensors") + _KLEIN),
+    Route("background", "background-open", _MASKED),
     Route("background", "background", _FILL),
     Route("background", "background-classical"),
     Route("motion", "motion-open", _KLEIN),

@@ -294,6 +294,13 @@ TABLE: tuple[Weights, ...] = (
         facts="repository: templates; licence: Qwen/Qwen3-VL-8B-Instruct's card; no revision, size or sha256 found",
     ),
     Weights(
+        "dinov2-base", "clip_vision", "image encoder", APACHE, "facebook/dinov2-base",
+        (Part("config.json"), Part("model.safetensors"), Part("preprocessor_config.json")),
+        "f9e44c814b77203eaa57a6bdbbd535f21ede1415",
+        "revision: mteb's model list and others; licence: the repository's card; neither size nor sha256 found",
+        hub_format=True,
+    ),
+    Weights(
         "mediapipe_face_fp32.safetensors", "detection", "face detector", APACHE, "Comfy-Org/mediapipe",
         (Part("detection/mediapipe_face_fp32.safetensors", 5_423_900,
               "a98c4806081d40eba35102a0f6dc0000c2e1388b72cf24e691703d0605bd888a"),),
