@@ -21,7 +21,10 @@ _SDXL = _of("sd_xl_base_1.0.safetensors", "controlnet-canny-sdxl-1.0.safetensors
 _KLEIN = _of("flux-2-klein-4b-fp8.safetensors", "qwen_3_4b.safetensors", "flux2-vae.safetensors")
 _MASKED = _SEGMENT + _KLEIN
 _QWEN = _of(
-    "qwen_image_edit_fp8_e4m3fn.safetensors", "qwen_2.5_vl_7b_fp8_scaled.safetensors", "qwen_image_vae.safetensors"
+    "qwen_image_edit_2511_fp8mixed.safetensors",
+    "Qwen-Image-Edit-2511-Lightning-4steps-V1.0-bf16.safetensors",
+    "qwen_2.5_vl_7b_fp8_scaled.safetensors",
+    "qwen_image_vae.safetensors",
 )
 _LONGCAT = _of("longcat_image_edit_bf16.safetensors", "qwen_2.5_vl_7b_fp8_scaled.safetensors", "ae.safetensors")
 _OPEN_REGIONS = _of("grounding-dino-tiny", "sam2.1-hiera-large", "clip-vit-large-patch14", "birefnet.safetensors")
@@ -47,16 +50,16 @@ ROUTES: tuple[Route, ...] = (
     Route("background", "background-open", _MASKED),
     Route("background", "background", _FILL),
     Route("background", "background-classical"),
-    Route("motion", "motion-open", _KLEIN),
+    Route("motion", "motion-open"),
     Route("motion", "motion"),
     Route("motion", "motion-classical"),
     Route("style", "style-open", _KLEIN),
     Route("style", "style", _SDXL),
     Route("style", "style-classical"),
-    Route("extract", "extract-open", _KLEIN),
+    Route("extract", "extract-open", _SEGMENT),
     Route("extract", "extract", _SEGMENT),
     Route("extract", "extract-classical"),
-    Route("visual", "visual-open", _KLEIN),
+    Route("visual", "visual-open", _MASKED),
     Route("visual", "visual", _REDUX),
     Route("visual", "visual-classical"),
     Route("hybrid", "hybrid-open", _MASKED),
