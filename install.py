@@ -469,7 +469,7 @@ def prepare(given: Path | None, development: bool) -> Environment:
 def fetch_models(words: Sequence[str], models: Path, agreed: bool) -> None:
     """Download the weights that some workflows name into ComfyUI's models folder, once the user has read what and agreed."""
     sys.path.insert(0, str(PACK))
-    from comfy_nodes.core.weights.downloads import DownloadError, Settings, check, fetch, plan
+    from comfy_nodes.core.weights.downloads import DownloadError, Settings, check, fetch, plan, total
     from comfy_nodes.core.weights.table import UnknownModels, size_text, wanted
 
     def say(line: str) -> None:
@@ -489,6 +489,7 @@ def fetch_models(words: Sequence[str], models: Path, agreed: bool) -> None:
         if not missing:
             print("all there, nothing to do" if asked else "these need no weights")
             return
+        print(f"to download: {total(missing)}")
         settings = Settings.of(os.environ)
         check(missing, models, settings)
         confirm(f"Download into {models} and keep to these licences?", agreed)
@@ -535,7 +536,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     then = parser.add_mutually_exclusive_group()
     then.add_argument("--demo", action="store_true", help="then make a small dataset from the bundled photos, in outputs/remove")
     then.add_argument("--test", action="store_true", help="then run the test suite")
-    then.add_argument("--models", metavar="NAME,...", help="only download weights: of workflows or tasks, e.g. remove, of single files, or all; "
+    then.add_argument("--models", metavar="NAME,...", help="only download weights: of workflows or tasks, e.g. remove-open, of single files, open (all "
+                      "workflows whose outputs may train other models), or all; "
                       "goes on where it was interrupted; HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE mean what they mean to the hub's own tools")
     parser.add_argument("--into", metavar="DIR", help="with --models: the folder to download into (default: ComfyUI's models)")
     parser.add_argument("--yes", action="store_true", help="with --models: don't ask")

@@ -21,9 +21,10 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from comfy_nodes.core.weights import downloads as model_downloads
-from comfy_nodes.core.weights.downloads import Download, DownloadError, Settings, check, fetch, plan
+from comfy_nodes.core.weights.downloads import Download, DownloadError, Settings, check, fetch, plan, total
 from comfy_nodes.core.weights.licences import APACHE
 from comfy_nodes.core.weights.records import Part, Weights
+from comfy_nodes.core.weights.table import wanted
 
 ROOT = Path(__file__).resolve().parents[1]
 BYTES = bytes(range(256)) * 4096
@@ -45,6 +46,20 @@ runpy.run_path({script!r}, run_name="__main__")
 """
 """install.py with a table of one row, whose file is small."""
 
+LAUNCH_ALL = """
+import dataclasses, runpy, sys
+sys.path.insert(0, {root!r})
+from comfy_nodes.core.weights import table as model_table
+from comfy_nodes.core.weights.records import Part
+def small(row):
+    return dataclasses.replace(row, parts=tuple(Part(one.path, {size}, {sha256!r}) for one in row.parts))
+model_table.TABLE = tuple(map(small, model_table.TABLE))
+model_table.ROUTES = tuple(dataclasses.replace(one, weights=tuple(map(small, one.weights))) for one in model_table.ROUTES)
+sys.argv = [{script!r}, *sys.argv[1:]]
+runpy.run_path({script!r}, run_name="__main__")
+"""
+"""install.py with the whole table, whose files are small."""
+
 CANNY = "controlnet-canny-sdxl-1.0.safetensors"
 
 
@@ -54,6 +69,8 @@ class Hub:
     def __init__(self) -> None:
         self.content = BYTES
         self.refusal = 0
+        self.faults: list[int] = []
+        """Statuses of its next answers, one by one, before it answers as else."""
         self.hash_sent: str | None = SHA256
         self.ranges = True
         self.cuts: list[int] = []
@@ -72,7 +89,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     class Resolve(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             state.asked.append(("hub", self.path, dict(self.headers)))
-            self.send_response(state.refusal or 302)
+            self.send_response((state.faults.pop(0) if state.faults else state.refusal) or 302)
             self.send_header("Location", f"{state.store}/bytes")
             if state.hash_sent:
                 self.send_header("X-Linked-Etag", f'"{state.hash_sent}"')
@@ -208,6 +225,19 @@ class TestOneFile:
 
 
 class TestRefusals:
+    def test_a_server_that_is_busy_for_a_while_is_asked_again(self, hub: Hub, get: Get) -> None:
+        """In the middle of a file, too: what is there stays."""
+        hub.cuts, hub.faults = [300_000], [0, 503, 429]
+        assert get().read_bytes() == BYTES
+        assert [headers.get("Range") for _, _, headers in hub.asked][-1] == "bytes=300000-"
+
+    def test_what_needs_a_token_is_said_before_the_first_byte(self, hub: Hub, tmp_path: Path) -> None:
+        asked = plan([dataclasses.replace(ROW, gated=True)], tmp_path)
+        with pytest.raises(DownloadError, match=r"tiny\.safetensors \(\S+/somebody/tiny\) only to accounts.*HF_TOKEN"):
+            check(asked, tmp_path, Settings(hub.url))
+        check(asked, tmp_path, Settings(hub.url, SECRET))
+        assert hub.asked == []
+
     @pytest.mark.parametrize("code", [401, 403])
     def test_a_gated_file_names_page_and_token(self, hub: Hub, get: Get, code: int) -> None:
         hub.refusal = code
@@ -262,6 +292,15 @@ class TestRefusals:
         with pytest.raises(DownloadError, match=f"another file than the published one .{why}"):
             get()
         assert target.read_bytes() == content and hub.asked == []
+
+
+def test_what_is_to_be_fetched_is_summed_up(tmp_path: Path) -> None:
+    unknown = dataclasses.replace(ROW, name="b.safetensors", parts=(Part("b.safetensors"),))
+    asked = plan([row(size=3_000_000_000), unknown], tmp_path)
+    assert total(asked) == "3.0 GB in 2 files; and b.safetensors, whose size is not published"
+    (tmp_path / "vae").mkdir()
+    asked[0].partial.write_bytes(bytes(1_000_000))
+    assert total(asked[:1]) == "3.0 GB in 1 file; of it 1 MB here already, unfinished"
 
 
 def test_a_folder_in_hub_format_has_all_its_parts(hub: Hub, tmp_path: Path) -> None:
@@ -319,6 +358,35 @@ def test_the_command_says_in_one_line_what_is_wrong(hub: Hub, tmp_path: Path) ->
     unknown = install(hub, tmp_path, "--models", "nope")
     assert unknown.returncode == 2 and "nope: no workflow, task or model file" in unknown.stderr
     assert [len(one.stderr.splitlines()) for one in (gated, unknown)] == [1, 1]
+
+
+def test_the_weights_of_all_open_graphs_in_one_command(hub: Hub, tmp_path: Path) -> None:
+    """Through a hub that is busy once and a line that breaks once; sizes and licences are said before."""
+    script = str(ROOT / "install.py")
+    code = LAUNCH_ALL.format(root=str(ROOT), size=len(BYTES), sha256=SHA256, script=script)
+
+    def run(*arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
+        words = [sys.executable, "-c", code, "--models", "open", "--into", str(tmp_path), *arguments]
+        return subprocess.run(words, env=environment(hub, **extra), text=True, capture_output=True, timeout=120,
+                              stdin=subprocess.DEVNULL, check=False)  # fmt: skip
+
+    open_rows = wanted(["open"])
+    files = [one.target(part) for one in open_rows for part in one.parts]
+    asked = run()
+    assert asked.returncode == 2 and hub.asked == [] and "add --yes" in asked.stderr
+    size = f"{len(files) * len(BYTES) / 1e6:.0f} MB in {len(files)} files"
+    assert f"to download: {size}\n" in asked.stdout
+    assert "Apache-2.0, https://" in asked.stdout and "FLUX.1 [dev]" not in asked.stdout
+    offline = run("--yes", HF_HUB_OFFLINE="1")
+    assert offline.returncode == 1 and "flux-2-klein-4b-fp8.safetensors" in offline.stderr and hub.asked == []
+
+    hub.faults, hub.cuts = [0, 503], [len(BYTES), 300_000]
+    done = run("--yes")
+    assert done.returncode == 0, done.stderr
+    assert {one.relative_to(tmp_path).as_posix() for one in tmp_path.rglob("*") if one.is_file()} == set(files)
+    assert [headers["Range"] for _, _, headers in hub.asked if "Range" in headers][-1] == "bytes=300000-"
+    assert all(path.startswith(tuple(f"/{one.repository}/" for one in open_rows)) for at, path, _ in hub.asked if at == "hub")
+    assert "all there, nothing to do" in run("--yes", HF_HUB_OFFLINE="1").stdout
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Ctrl-C is sent as a signal")

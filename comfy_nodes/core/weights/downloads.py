@@ -91,16 +91,36 @@ def plan(wanted: Sequence[Weights], models: Path) -> list[Download]:
     return [one for one in downloads if not _is_there(one)]
 
 
+def total(downloads: Sequence[Download]) -> str:
+    """How much is to be fetched, in words."""
+    weighty = [one for one in downloads if not one.part.path.endswith((".json", ".txt"))]
+    unknown = [one.part.file for one in weighty if one.part.size is None]
+    here = sum(min(_length(one.partial), one.part.size or 0) for one in downloads)
+    size = sum(one.part.size or 0 for one in downloads)
+    found = [f"{size_text(size)} in {len(downloads)} file{'s' if len(downloads) > 1 else ''}"]
+    found += [f"of it {size_text(here)} here already, unfinished"] if here else []
+    found += [f"and {', '.join(unknown)}, whose size is not published"] if unknown else []
+    return "; ".join(found)
+
+
 def check(downloads: Sequence[Download], models: Path, settings: Settings) -> None:
     """What can be known before the first byte.
 
     Raises:
-        DownloadError: the user wants no network, or what is known of the sizes does not fit on the disk.
+        DownloadError: the user wants no network, has no token for what the hub gives only with one, or what is known of
+            the sizes does not fit on the disk.
     """
     if settings.offline:
         listed = ", ".join(dict.fromkeys(one.weights.name for one in downloads))
         raise DownloadError(
             f"HF_HUB_OFFLINE is set and these are missing: {listed}; copy them into {models}, or unset it"
+        )
+    gated = list(dict.fromkeys(one.weights for one in downloads if one.weights.gated and not settings.token))
+    if gated:
+        listed = ", ".join(f"{one.name} ({one.page})" for one in gated)
+        raise DownloadError(
+            f"the hub gives {listed} only to accounts that have accepted the licence there: accept it, make a token, and run "
+            "the same command with HF_TOKEN set to it"
         )
     needed = sum(max(0, (one.part.size or 0) - _length(one.partial)) for one in downloads) + ROOM
     place = models
