@@ -460,7 +460,7 @@ def prepare(given: Path | None, development: bool) -> Environment:
         ensure_packages(environment, comfyui, development, tmp)
         add_grounding(environment, torch_constraints(environment, comfyui == FETCHED), tmp)
     print(f"Ready. Python: {environment.python}\n"
-          f"  a small dataset from the bundled photos:  {environment.python} {PACK / 'driver' / 'batch.py'} --workflow remove.json\n"
+          f"  a small dataset from the bundled photos:  {environment.python} {PACK / 'driver' / 'batch.py'} --workflow remove.json --profile classical\n"
           f"  ComfyUI by hand (--cpu without a GPU):    {environment.python} {comfyui / 'main.py'}\n"
           f"  our nodes and workflows in it:            {'are linked into' if linked else f'link {PACK} into'} {comfyui / 'custom_nodes'}")
     return environment
@@ -570,7 +570,8 @@ def run(arguments: list[str]) -> int:
     if not (options.demo or options.test):
         return 0
     os.chdir(PACK)
-    words = ["-m", "pytest"] if options.test else ["driver/batch.py", "--workflow", "remove.json"]
+    demo = ["driver/batch.py", "--workflow", "remove.json", "--profile", "classical"]  # needs no weights, with a GPU neither
+    words = ["-m", "pytest"] if options.test else demo
     command = [str(environment.python), *words, *options.extra]
     if os.name != "nt":
         sys.stdout.flush()

@@ -391,7 +391,7 @@ def test_demo_returns_the_drivers_status(checkout: Checkout) -> None:
     make_comfyui(checkout.root / ".comfyui" / "ComfyUI")
     done = checkout.run("--demo", "--", "--limit", "2")
     assert done.returncode == DRIVER_STATUS
-    assert done.stdout.splitlines()[-1] == "driver --workflow remove.json --limit 2"
+    assert done.stdout.splitlines()[-1] == "driver --workflow remove.json --profile classical --limit 2"
 
 
 @posix

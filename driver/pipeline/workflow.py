@@ -68,7 +68,8 @@ class Workflow:
         Raises:
             RunError: it does not fit a server, as a node or a model is missing, or a licence forbids it.
         """
-        path, profile = find_workflow(name, self.profile)
+        like = self.profile if self.profile != "custom" else _by_devices(self.agreement.stats)
+        path, profile = find_workflow(name, like)
         file = WorkflowFile.read(path, "--workflow")
         info = self.agreement.object_info
         api = file.to_api(info)
@@ -107,8 +108,7 @@ def open_workflows(options: RunOptions, names: Sequence[str], work: Path) -> Ite
     with running_hosts(options.server, options.servers, work) as hosts:
         there = _answering(hosts)
         first = there[0].server
-        stats = first.system_stats()
-        wanted = wanted or ("open" if any(one["type"] != "cpu" for one in stats["devices"]) else "classical")
+        wanted = wanted or _by_devices(first.system_stats())
         object_info = nodes_of(first)
         if options.workflow == AUTO and wanted == "classical" and len(names) > 1:
             # What only a model can make is skipped with that reason, so that the rest is made.
@@ -233,3 +233,8 @@ def _profile(options: RunOptions) -> str | None:
     if options.server:
         return None
     return "open" if has_gpu() else "classical"
+
+
+def _by_devices(stats: dict[str, Any]) -> str:
+    """The profile that is taken where none is asked for, by what a server says of itself."""
+    return "open" if any(one["type"] != "cpu" for one in stats["devices"]) else "classical"

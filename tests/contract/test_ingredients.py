@@ -135,6 +135,9 @@ class TestFiles:
         assert first.profiles["judge"]["model"] == "qwen" and "127.0.0.1" not in first.model_dump_json()
         for limits in ({"timeout_s": "9.0"}, {"concurrency": "2"}, {"usd_per_million_prompt_tokens": "1.0"}):
             assert write(**limits) == first
+        said = write(licence='"Some Terms"', outputs_may_train='"no"')
+        assert said.terms == {"judge": {"licence": "Some Terms", "outputs_may_train": "no"}} and first.terms == {}
+        assert said.sha256 == first.sha256 and said.differences(first) == [], "terms change no answer"
         other = [
             write(model='"gpt"'), write(base_url='"http://127.0.0.1:8/v1"'), write(extra_body="{top_k = 3}"),
             write(json_mode='"prompt"'), write(omit='["seed"]'), write(max_image_pixels="2000"),

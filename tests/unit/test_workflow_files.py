@@ -14,6 +14,8 @@ from driver.graph import file as workflow
 from driver.graph.api import Api
 from driver.graph.bound import BatchGraph
 from driver.graph.file import WorkflowFile, find_workflow, passed_over
+from driver.options import RunOptions
+from driver.pipeline import workflow as pipeline_workflow
 
 
 def graph() -> Api:
@@ -159,6 +161,22 @@ class TestReading:
         ]
         ui = {"nodes": [{"id": 1, "type": "a"}], "definitions": {"subgraphs": boxes}}
         assert WorkflowFile(Path("graph.json"), "", ui, None).switched_off({"End"}) == []
+
+
+class TestWhichProfile:
+    """Where none is asked for: what may train, and without a GPU what needs no model."""
+
+    @pytest.mark.parametrize(("gpu", "profile"), [(True, "open"), (False, "classical")])
+    def test_by_this_machine(self, gpu: bool, profile: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(pipeline_workflow, "has_gpu", lambda: gpu)
+        assert pipeline_workflow._profile(RunOptions("remove", tmp_path)) == profile
+        assert pipeline_workflow._profile(RunOptions("remove", tmp_path, profile="full")) == "full"
+        assert pipeline_workflow._profile(RunOptions("remove", tmp_path, server="http://a")) is None
+
+    def test_by_a_server(self) -> None:
+        devices = [{"type": "cpu"}], [{"type": "cuda"}], [{"type": "mps"}]
+        found = [pipeline_workflow._by_devices({"devices": one}) for one in devices]
+        assert found == ["classical", "open", "open"]
 
 
 class TestFinding:

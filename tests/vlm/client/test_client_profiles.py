@@ -49,6 +49,7 @@ WRONG = {
     'base_url = "http://10.1.2.3:8000/v1"\nkey_variable = "A"': "unencrypted",
     'base_url = "https://x.example/v1"\ncolour = 1': "colour",
     'base_url = "https://x.example/v1"\ntimeout_s = -1': "timeout_s",
+    'base_url = "https://x.example/v1"\noutputs_may_train = true': "outputs_may_train Input should be 'yes' or 'no'",
 }
 
 
@@ -79,9 +80,11 @@ def test_where_no_key_is_shown_to_the_network_plain_http_is_allowed(url: str) ->
 
 def test_the_environment_alone_makes_the_default_profile(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = {"BASE_URL": endpoint.url, "MODEL": "m", "KEY": "a-key-for-this", "CONCURRENCY": "3", "OMIT": "seed"}
+    settings |= {"LICENCE": "Apache-2.0", "OUTPUTS_MAY_TRAIN": "yes"}
     for name, value in settings.items():
         monkeypatch.setenv(f"EDITPAIRS_VLM_{name}", value)
     assert profiles.find("default").concurrency == 3
+    assert profiles.find("default").terms() == {"licence": "Apache-2.0", "outputs_may_train": "yes"}
     assert kinds(ask(question())) == ["answer"]
     (got,) = endpoint.requests
     assert got.headers["Authorization"] == "Bearer a-key-for-this"
