@@ -7,6 +7,12 @@ from collections.abc import Iterable, Mapping
 
 from pydantic import BaseModel, ConfigDict
 
+WRITERS = ("writer", "rewriter")
+"""Roles of what is named as its replies call it."""
+
+NO_MODELS = frozenset({"template", "classical", "user"})
+"""Writers that are none: sentences of EditPairs, and people."""
+
 _SAID = re.compile(r"\(outputs may train: (yes|no)\)$")
 
 
@@ -40,14 +46,14 @@ def said_to_train(licence: str) -> str:
 
 
 def each_once(found: Iterable[Model]) -> tuple[Model, ...]:
-    """Models without those that stand twice, each with the licence that is known of its name.
+    """Models without those that stand twice, writers with the licence that is known of their names.
 
     A service may call itself longer than it was asked for, as gpt-4o-2024-11-20 for gpt-4o.
     """
     models = tuple(found)
     known = {one.name: one.licence for one in models if one.licence}
     once = {(one.role, one.name, one.revision): one for one in models}
-    return tuple(one if one.licence else _licensed(one, known) for one in once.values())
+    return tuple(_licensed(one, known) if one.role in WRITERS and not one.licence else one for one in once.values())
 
 
 def _licensed(one: Model, known: Mapping[str, str]) -> Model:

@@ -6,12 +6,13 @@ of services in their profiles; what a file really holds, and which model answers
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from comfy_nodes.core.graph_names import weights_named
 from comfy_nodes.core.ingredients import Ingredients
-from comfy_nodes.core.models import Model, service_licence
+from comfy_nodes.core.models import NO_MODELS, Model, each_once, said_to_train, service_licence
 from comfy_nodes.core.weights.records import Policy, Weights
 from comfy_nodes.core.weights.table import find, permitted
 
@@ -142,6 +143,27 @@ def check_services(behind: Ingredients, paid: Sequence[str], policy: Policy) -> 
     if refused:
         raise RunError(f"--licence-policy train: {'; '.join(refused)}")
     return ()
+
+
+def unfit(models: Iterable[Model], policy: Policy) -> str:
+    """Why a policy rules out what stages before this one made with these models; empty where it allows it."""
+    if policy == "any":
+        return ""
+    return next((why for one in each_once(models) if (why := _unfit(one.role, one.name, one.licence or "", policy))), "")
+
+
+@lru_cache(4096)
+def _unfit(role: str, name: str, licence: str, policy: Policy) -> str:
+    said, row = said_to_train(licence), find(name)
+    if name in NO_MODELS or (said == "yes" and policy == "train"):
+        return ""
+    if row and (said != "no" or policy != "train"):
+        named = Named(name, role, row, None)
+        return f"was made with {_listed([named], policy)}" if row.licence.forbids(policy) else ""
+    if policy == "train":
+        why = f"{licence or 'licence unknown'}; state its terms where it was asked, and run its stage again"
+        return f"was made with {name} ({licence if said else why})"
+    return ""
 
 
 def _may_train(name: str, behind: Ingredients) -> str | None:

@@ -7,15 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from comfy_nodes.core.records import SampleFailure
+from comfy_nodes.core.regions.annotation import AnnotationError
+from comfy_nodes.core.weights.records import Policy
+
 from ..errors import RunError
 from ..graph.api import INSTRUCTION_SINK
 from ..graph.file import AUTO
+from ..graph.licences import unfit
 from ..inputs.quotas import Quotas, wanted_kinds
 from ..inputs.source import BUNDLED, Source
 from ..options import RunOptions
-from ..samples import Grounding, Planned
+from ..samples import Grounding, Planned, Sample, Unusable
 from .shard import Order
 from .workflow import Workflow
+
+LICENCE = "LicenceRefused"
+"""Error type of what the licence policy rules out."""
 
 
 def open_source(options: RunOptions) -> Source:
@@ -64,7 +72,31 @@ def planned(
     grounding: Grounding | None,
     order: Order | None = None,
 ) -> Iterator[Planned]:
-    """The run's samples, or a shard's, as the command line asks for them."""
+    """The run's samples, or a shard's, as the command line asks for them; what an earlier stage made with models that
+    `--licence-policy` rules out is skipped."""
+    found = _all_planned(options, source, workflows, grounding, order)
+    return found if options.licence_policy == "any" else (_permitted(one, options.licence_policy) for one in found)
+
+
+def _permitted(one: Planned, policy: Policy) -> Planned:
+    if not isinstance(one, Sample):
+        return one
+    path = one.annotation.path
+    try:
+        why = unfit(one.annotation.all_models, policy)
+    except AnnotationError as error:
+        return Unusable(one.key, path, SampleFailure("input", type(error).__name__, str(error)))
+    failure = SampleFailure("input", LICENCE, f"--licence-policy {policy}: {why}", skipped=True)
+    return Unusable(one.key, path, failure) if why else one
+
+
+def _all_planned(
+    options: RunOptions,
+    source: Source,
+    workflows: Sequence[Workflow],
+    grounding: Grounding | None,
+    order: Order | None,
+) -> Iterator[Planned]:
     cut = order.cut if order else None
     if options.kinds:
         wanted, per_region = wanted_kinds(options.kinds), options.kinds_per_region

@@ -122,8 +122,10 @@ def _ingredients(server: ComfyServer, api: Api) -> Ingredients:
 
 
 def _unlike(mine: Ingredients, theirs: Ingredients, url: str) -> list[str]:
-    """In what a server's weights, code, prompts and profiles differ from another's."""
-    return [f"unlike {url}, {one}" for one in mine.differences(theirs)]
+    """In what a server's weights, code, prompts and profiles, and what is said of their terms, differ from another's."""
+    names = sorted(name for name in mine.terms | theirs.terms if mine.terms.get(name) != theirs.terms.get(name))
+    terms = [f"VLM profile {name!r} has another licence or outputs_may_train" for name in names]
+    return [f"unlike {url}, {one}" for one in (*mine.differences(theirs), *terms)]
 
 
 @dataclass(frozen=True)

@@ -242,7 +242,7 @@ class RowStatistics:
         said = tuple(sorted(verdicts_in(scores).items()))
         vouched_by = tuple(row.get("vouched_by") or ())
         self._words[_Words(row["task"], is_try(row["key"]), verdict, said, vouched_by)] += 1
-        self.models.update({TookPart.of(one) for one in row.get("models") or ()})
+        self.models.update(list(dict.fromkeys(map(TookPart.of, row.get("models") or ()))))
         self._count_photo(row.get("source_licence") or "", 1)
         for one in scores:
             if (tally := self._tally(one["name"])) is not None:

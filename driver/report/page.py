@@ -238,7 +238,13 @@ def template_named(name: str) -> jinja2.Template:
     """A page of ours; what is put into it is escaped, and `argument` makes it one word of a shell's."""
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(_TEMPLATES), autoescape=True, trim_blocks=True)
     environment.filters["argument"] = _argument
+    environment.filters["cell"] = _cell
     return environment.get_template(name)
+
+
+def _cell(text: str) -> str:
+    """One cell of a Markdown table."""
+    return " ".join(text.split()).replace("|", "\\|")
 
 
 def _argument(text: str) -> str:

@@ -7,12 +7,11 @@ which shows it, says so. No row is looked at here; `figures` counts them.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from comfy_nodes.core.models import said_to_train
+from comfy_nodes.core.models import NO_MODELS, said_to_train
 from comfy_nodes.core.weights.table import find
 
 
@@ -31,9 +30,9 @@ class TookPart(NamedTuple):
 
     @property
     def outputs_may_train(self) -> str:
-        """`yes`, `no` or `unclear`, by the model table or what a service's operator said; empty where neither knows."""
+        """`yes`, `no` or `unclear`, by what a service's operator said or the model table; empty where neither knows."""
         row = find(self.name)
-        return row.licence.trains if row else said_to_train(self.licence)
+        return said_to_train(self.licence) or (row.licence.trains if row else "")
 
     @property
     def commercial(self) -> str:
@@ -41,9 +40,6 @@ class TookPart(NamedTuple):
         row = find(self.name)
         return row.licence.commercial if row else ""
 
-
-UNWRITTEN = frozenset({"template", "classical"})
-"""Writers that are no models: sentences of EditPairs."""
 
 _PHOTO_TERMS = (
     (r"\bnd\b|no.?deriv", "edits of them must not be passed on (no derivatives)"),
@@ -87,14 +83,18 @@ class Terms:
             models: rows by model.
             photos: rows by the photo's licence; empty where none is stated.
         """
-        asked = [(licence, _photo_terms(licence), rows) for licence, rows in Counter(photos).most_common()]
+        asked = [
+            (licence, _photo_terms(licence), rows)
+            for licence, rows in sorted(photos.items(), key=lambda one: (-one[1], one[0]))
+        ]
         said = {words for _, words, _ in asked}
-        took_part = [one for one in models if one.name not in UNWRITTEN]
+        counted = sorted(models.items(), key=lambda one: (-one[1], one[0]))
+        took_part = [one for one, _ in counted if one.name not in NO_MODELS]
         return cls(
             training=_strictest([(one, one.outputs_may_train) for one in took_part]),
             commercial=_strictest([(one, one.commercial) for one in took_part]),
             photos=next((words for words in _ORDER if words in said), ""),
-            models=Counter(models).most_common(),
+            models=[(one, rows) for one, rows in counted if one.name not in NO_MODELS],
             sources=asked,
         )
 

@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from comfy_nodes.core.models import Model, each_once, said_to_train, service_licence
 from comfy_nodes.core.records import Basis
-from comfy_nodes.core.regions.annotation import UPSTREAM_MODELS, Annotation, AnnotationError, parse_annotation, to_json
+from comfy_nodes.core.regions.annotation import (
+    UPSTREAM_MODELS,
+    Annotation,
+    AnnotationError,
+    Region,
+    parse_annotation,
+    to_json,
+)
+from comfy_nodes.core.tasks import task_named
+from driver.graph.licences import unfit
+from driver.inputs.source import Source
+from driver.options import RunOptions
+from driver.pipeline.plan import planned
 from driver.report.summary import Summary
 from driver.report.terms import Terms, TookPart
+from driver.samples import Aim, Sample, Unusable
 
 FILL = Model(role="diffusion model", name="flux1-fill-dev.safetensors", licence="FLUX.1 [dev] Non-Commercial License")
 KLEIN = Model(role="diffusion model", name="flux-2-klein-4b-fp8.safetensors", licence="Apache-2.0")
 WRITER = Model(role="writer", name="gpt-4o", revision="write 3")
 SAID = {"licence": "Some Terms of Use", "outputs_may_train": "no"}
+GOOD = Model(role="language model", name="gpt-4o", licence="Terms (outputs may train: yes)")
 SERVICE = Model(role="language model", name="gpt-4o", licence=service_licence(SAID))
 SUMMARY = Summary("remove", "open", "remove", 2, 2, 0, 0, 0, 0, {}, {}, 1.0, 1.0)
 
@@ -51,6 +69,51 @@ class TestTookPart:
         item = {**to_json(Annotation(path="a.jpg", size=(4, 4), regions=())), UPSTREAM_MODELS: value}
         with pytest.raises(AnnotationError, match=r"^a\.jpg: upstream_models lists no models"):
             parse_annotation(item)
+
+
+class TestStagesBefore:
+    """`--licence-policy` and what an input's lines say of who made them."""
+
+    @pytest.mark.parametrize(
+        ("models", "policy", "why"),
+        [
+            ((KLEIN,), "train", ""),
+            ((FILL,), "any", ""),
+            ((KLEIN, FILL), "train", "was made with flux1-fill-dev.safetensors (FLUX.1 [dev] Non-Commercial License v1.1.1: 2(d)"),
+            ((FILL,), "commercial", "2(b)"),
+            ((SERVICE,), "train", "was made with gpt-4o (Some Terms of Use (outputs may train: no))"),
+            ((WRITER,), "train", "was made with gpt-4o (licence unknown; state its terms"),
+            ((WRITER, GOOD), "train", ""),
+            ((Model(role="writer", name="template"), Model(role="writer", name="user")), "train", ""),
+            ((WRITER,), "commercial", ""),
+        ],
+    )  # fmt: skip
+    def test_what_is_ruled_out(self, models: tuple[Model, ...], policy: Any, why: str) -> None:
+        found = unfit(models, policy)
+        assert why in found and bool(found) == bool(why)
+
+    def test_such_lines_are_skipped_and_the_others_are_made(self, tmp_path: Path) -> None:
+        region = Region(class_name="cup", bbox=(1, 1, 9, 9))
+        made_with = {"free.png": [KLEIN], "bound.png": [FILL], "broken.png": []}
+        lines = []
+        for name, models in made_with.items():
+            Image.new("RGB", (16, 16)).save(tmp_path / name)
+            known = Annotation(path=name, size=(16, 16), regions=(region,), models=tuple(models))
+            lines.append({**to_json(known), "instruction": "Remove the cup."})
+        lines[2] |= {"stage_sha256": "0" * 64, "models": [{"name": "of no role"}]}  # a row of a dataset
+        (tmp_path / "lines.jsonl").write_text("\n".join(map(json.dumps, lines)))
+        workflow: Any = SimpleNamespace(aim=Aim(task_named("remove")))
+        source = Source(str(tmp_path / "lines.jsonl"), None)
+
+        def plan(policy: Any) -> list[Any]:
+            options = RunOptions("remove", tmp_path / "out", licence_policy=policy)
+            return list(planned(options, source, [workflow], None))
+
+        assert all(isinstance(one, Sample) for one in plan("any"))
+        free, bound, broken = plan("train")
+        assert isinstance(free, Sample) and isinstance(bound, Unusable) and isinstance(broken, Unusable)
+        assert bound.failure.skipped and "--licence-policy train: was made with flux1-fill-dev" in bound.failure.message
+        assert not broken.failure.skipped and "lists no models" in broken.failure.message
 
 
 class TestTheWhole:

@@ -125,6 +125,13 @@ class Annotation:
     models: tuple[Model, ...] = ()
     """What took part in that stage and those before it."""
 
+    @property
+    def all_models(self) -> tuple[Model, ...]:
+        """The same, with who wrote, and with what made an edit that is there already."""
+        writer = (self.writing or {}).get("model")
+        wrote = (Model(role="writer", name=writer),) if isinstance(writer, str) and writer else ()
+        return (*self.models, *wrote, *_models((self.carried or {}).get("models") or (), self.path))
+
 
 _MODELS = TypeAdapter(tuple[Model, ...])
 
