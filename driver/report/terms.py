@@ -44,8 +44,8 @@ class TookPart(NamedTuple):
 _PHOTO_TERMS = (
     (r"\bnd\b|no.?deriv", "edits of them must not be passed on (no derivatives)"),
     (r"\bnc\b|non.?commercial|research", "non-commercial use only"),
-    (r"\bsa\b|share.?alike|\bo?gpl\b", "who passes edits on does so under the same licence, and names the authors"),
-    (r"\bby\b|attribution", "who passes them on names the authors and the licence, and says that they were changed"),
+    (r"\bsa\b|share.?alike", "who passes edits on does so under the same licence, and names the authors"),
+    (r"\bcc by\b|\blicenses by\b|attribution", "who passes them on names the authors and the licence, and says that they were changed"),
     (r"cc0|public domain|\bpdm\b|no known copyright", "any use"),
 )
 """What a photo's licence asks, the strictest first, by what stands in its name: Creative Commons' abbreviations."""

@@ -139,7 +139,7 @@ class TestTheWhole:
         ("licence", "asks"),
         [
             ("CC0-1.0", "any use"),
-            ("public domain", "any use"),
+            ("public domain (released by SpaceX)", "any use"),
             ("CC-BY-2.0", "names the authors"),
             ("http://creativecommons.org/licenses/by/2.0/", "names the authors"),
             ("cc-by-sa-4.0", "same licence"),

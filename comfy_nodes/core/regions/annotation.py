@@ -128,9 +128,9 @@ class Annotation:
     @property
     def all_models(self) -> tuple[Model, ...]:
         """The same, with who wrote, and with what made an edit that is there already."""
-        writer = (self.writing or {}).get("model")
+        writer = self.writing.get("model") if isinstance(self.writing, dict) else None
         wrote = (Model(role="writer", name=writer),) if isinstance(writer, str) and writer else ()
-        return (*self.models, *wrote, *_models((self.carried or {}).get("models") or (), self.path))
+        return (*self.models, *wrote, *_models((self.carried or {}).get("models") or (), self.path, "models"))
 
 
 _MODELS = TypeAdapter(tuple[Model, ...])
@@ -188,7 +188,7 @@ def parse_annotation(item: Any) -> Annotation:
         carried=item.get("carried"),
         weak=weak,
         upstream=_optional_text(item, UPSTREAM) or "",
-        models=_models(item.get(UPSTREAM_MODELS, ()), path),
+        models=_models(item.get(UPSTREAM_MODELS, ()), path, UPSTREAM_MODELS),
     )
 
 
@@ -358,11 +358,11 @@ def _region(entry: Any, kind: RegionKind, size: tuple[int, int] | None) -> Regio
     return region
 
 
-def _models(value: Any, path: str) -> tuple[Model, ...]:
+def _models(value: Any, path: str, name: str) -> tuple[Model, ...]:
     try:
         return _MODELS.validate_python(value)
     except ValidationError as error:
-        raise AnnotationError(f"{path}: {UPSTREAM_MODELS} lists no models ({first_fault(error)})") from None
+        raise AnnotationError(f"{path}: {name} lists no models ({first_fault(error)})") from None
 
 
 def _size(resolution: Any, path: str) -> tuple[int, int] | None:
