@@ -121,6 +121,8 @@ class TestTheWhole:
         found = Terms.of({part(KLEIN): 9, part(FILL): 1}, {"CC0-1.0": 10})
         assert found.training == "no, by flux1-fill-dev.safetensors (FLUX.1 [dev] Non-Commercial License)"
         assert found.commercial.startswith("no, by flux1-fill-dev")
+        mine = Model(role="checkpoint", name="mine.safetensors")
+        assert Terms.of({part(mine): 9, part(FILL): 1}, {}).training == found.training
         assert Terms.of({part(KLEIN): 9}, {}).training == "yes"
         assert Terms.of({}, {}).training == "yes: no model took part"
 
