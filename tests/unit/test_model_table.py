@@ -28,6 +28,9 @@ from comfy_nodes.core.weights.table import (
     size_text,
     wanted,
 )
+from driver.errors import RunError
+from driver.graph.api import SOURCE_CLASS
+from driver.graph.checks import check
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKFLOWS = sorted((ROOT / "workflows").glob("*.json"))
@@ -187,6 +190,19 @@ class TestLookups:
             command = fetch_command(missing, route.task, named)
             [found] = [one for one in ROUTES if command == f"python install.py --models {one.workflow}"]
             assert set(found.weights) == set(route.weights)
+
+
+    @pytest.mark.parametrize("workflow", ["remove-open", "remove", "instruct-qwen"])
+    def test_a_server_without_the_weights_ends_the_run_with_that_command(self, workflow: str) -> None:
+        """Also where it has those that other graphs of the task take."""
+        [route] = [one for one in ROUTES if one.workflow == workflow]
+        loader = {"input": {"required": {"file": [["sam2.1-hiera-large"], {}]}}, "output": []}
+        api = {"0": {"class_type": SOURCE_CLASS, "inputs": {"task": route.task}}}
+        for number, one in enumerate(route.weights, 1):
+            api[str(number)] = {"class_type": "Loader", "inputs": {"file": one.name}}
+        object_info = {SOURCE_CLASS: {"input": {"required": {}}, "output": []}, "Loader": loader}
+        with pytest.raises(RunError, match=rf"; python install\.py --models {workflow} fetches what the model table"):
+            check(api, object_info)
 
 
 class TestLicences:
