@@ -196,11 +196,13 @@ class TestLookups:
     def test_a_server_without_the_weights_ends_the_run_with_that_command(self, workflow: str) -> None:
         """Also where it has those that other graphs of the task take."""
         [route] = [one for one in ROUTES if one.workflow == workflow]
-        loader = {"input": {"required": {"file": [["sam2.1-hiera-large"], {}]}}, "output": []}
+        loader = {"input": {"required": {"model": [["sam2.1-hiera-large"], {}]}}, "output": []}
         api = {"0": {"class_type": SOURCE_CLASS, "inputs": {"task": route.task}}}
         for number, one in enumerate(route.weights, 1):
-            api[str(number)] = {"class_type": "Loader", "inputs": {"file": one.name}}
-        object_info = {SOURCE_CLASS: {"input": {"required": {}}, "output": []}, "Loader": loader}
+            kind = "EditPairsLoadSam2" if one.hub_format else "UNETLoader"
+            api[str(number)] = {"class_type": kind, "inputs": {"model": one.name}}
+        source = {"input": {"required": {}}, "output": []}
+        object_info = {SOURCE_CLASS: source, "EditPairsLoadSam2": loader, "UNETLoader": loader}
         with pytest.raises(RunError, match=rf"; python install\.py --models {workflow} fetches what the model table"):
             check(api, object_info)
 
