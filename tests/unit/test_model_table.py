@@ -191,7 +191,6 @@ class TestLookups:
             [found] = [one for one in ROUTES if command == f"python install.py --models {one.workflow}"]
             assert set(found.weights) == set(route.weights)
 
-
     @pytest.mark.parametrize("workflow", ["remove-open", "remove", "instruct-qwen"])
     def test_a_server_without_the_weights_ends_the_run_with_that_command(self, workflow: str) -> None:
         """Also where it has those that other graphs of the task take."""
