@@ -203,7 +203,11 @@ def test_a_models_edit_is_unscored_until_somebody_looks(
         ("replace", "Replace the disc with a red ball.", "a red ball"),
         ("alter", "Make the disc red.", "disc, red"),
         ("remove-open", "Remove the disc.", f"Remove the disc {CENTRE}. {NOTHING_NEW}"),
-        ("replace-open", "Replace the disc with a red ball.", f"Replace the disc {CENTRE} with a red ball. {MANNERS['replace']}"),
+        (
+            "replace-open",
+            "Replace the disc with a red ball.",
+            f"Replace the disc {CENTRE} with a red ball. {MANNERS['replace']}",
+        ),
         ("alter-open", "Make the disc red.", f"Make the disc {CENTRE} red. {MANNERS['alter']}"),
     ],
 )

@@ -11,7 +11,8 @@ import re
 from ..boxes import Box, iou
 from ..regions.annotation import Region
 from . import wording
-from .checks import Unfit
+from .checks import Unfit, language_of
+from .composing import ENDINGS
 from .instructions import Step
 from .scenes import Scene
 
@@ -19,7 +20,7 @@ ERASING = ("add", "remove")
 """Operations whose picture is made by taking the thing away; an added thing is in the photo."""
 
 MANNERS: dict[str, str] = {
-    "replace": "It stands in the same place, is no larger, and has the photo's light and perspective.",
+    "replace": "The new thing stands in the same place, is no larger, and has the photo's light and perspective.",
     "alter": "Keep its shape, its position and the light on it.",
     "background": "Keep everything in front of it exactly as it is. The new background has the photo's direction of light, camera height and perspective.",
 }
@@ -79,7 +80,9 @@ def _named(region: Region, noun: str, others: list[Region], crop: Box) -> str:
     width, height = round(crop[2] - crop[0]), round(crop[3] - crop[1])
     own = _moved(region, crop)
     place = wording.location(own.bbox, width, height)
-    alike = [one for one in others if one.plain_name == own.plain_name and iou(one.bbox, own.bbox) < wording.SAME_OVERLAP]
+    alike = [
+        one for one in others if one.plain_name == own.plain_name and iou(one.bbox, own.bbox) < wording.SAME_OVERLAP
+    ]
     if all(wording.location(one.bbox, width, height) != place for one in alike):
         return f"the {noun} {place}"
     found = wording.reference(own, others, width, height)
@@ -93,7 +96,7 @@ def _said(step: Step, noun: str, the: str) -> str:
     words = step.editor_prompt.strip()
     renamed = wording.mention(noun).sub(lambda _: the, words, count=1)
     if not _PLACE.search(renamed.replace(the, "")):
-        return renamed if renamed[-1:] in (".", "!", "。") else f"{renamed}."
+        return renamed if renamed[-1:] in ENDINGS else f"{renamed}{'。' if language_of(renamed) == 'zh' else '.'}"
     if step.target and step.op in ("replace", "background"):
         return f"Replace {the} with {step.target}."
     if step.target:
