@@ -60,7 +60,10 @@ def test_what_is_around_the_mask_stays_the_photos_at_every_step(name: str) -> No
     for sampler in graph.all("SamplerCustomAdvanced"):
         kept, _ = graph.before(sampler, "latent_image")
         assert kept["type"] == "SetLatentNoiseMask"
-        crop, output = graph.before(kept, "mask")
+        free, _ = graph.before(kept, "mask")
+        assert free["type"] == "EditPairsRefineMask"
+        assert free["widgets_values"] == [0, 0, 2.3, 0, "as it is"], "hard, and no latent is mixed of both"
+        crop, output = graph.before(free, "mask")
         assert (crop["type"], output) == ("EditPairsCropAroundMask", "mask")
         assert graph.before(graph.before(kept, "samples")[0], "pixels") == (crop, "crop")
 
