@@ -48,7 +48,7 @@ def reword(pack: Any) -> Any:
 
 def test_each_step_is_told_about_its_crop_and_the_record_says_so(reword: Any, sample: Any) -> None:
     first, told = reword(sample)
-    assert first == "Remove the cup in the center of the image. Show plain ground in its place."
+    assert first == "Remove the cup in the center of the image and reveal what is behind it: plain ground."
     second, told = reword(told, 2, left=140)
     assert second.startswith("Paint the lamp in the center of the image blue. Keep its shape")
     assert told.instruction == sample.instruction, "the row's words stay"

@@ -26,8 +26,8 @@ IN_A_CROP = ("add-open", "remove-open", "replace-open", "alter-open", "backgroun
 """Graphs whose editors obey commands about a crop of the photo."""
 
 HOW = {
-    "add": r" show the (bare wooden table|plaster wall) in its place\.$",
-    "remove": r" show the (bare wooden table|plaster wall) in its place\.$",
+    "add": r" and reveal what is behind it: the (bare wooden table|plaster wall)\.$",
+    "remove": r" and reveal what is behind it: the (bare wooden table|plaster wall)\.$",
     "replace": r" the new thing stands in the same place, .*\blight and perspective\.$", "alter": r" keep its shape, .*\.$",
     "background": r" keep everything in front of it .*\bdirection of light, camera height and perspective\.$",
 }  # fmt: skip
@@ -144,7 +144,7 @@ def written_by_models() -> Iterator[Expected]:
         yield Expected(case, row=_row(writing), operations=op, **{side: (text,) if text else ()})
         said = r"^remove the cup\b" if case.task == "add" else _pattern(told["command"])
         if f"{case.workflow}-open" in IN_A_CROP:
-            erased = rf"^remove {NAMED}\."
+            erased = rf"^remove {NAMED}"
             cropped = f"{erased if case.task in ('add', 'remove') else said}.*{HOW[case.task]}"
             yield Expected(
                 by_model(kind, f"{case.workflow}-open"), row=_row(writing), operations=op, **{side: (cropped,)}

@@ -40,7 +40,15 @@ def test_a_thing_is_where_the_crop_has_it() -> None:
 def test_a_thing_is_taken_away_and_the_ground_is_named_where_it_is_known(op: str) -> None:
     assert told(step(op, "Get rid of the cup in the lower-left of the image.")) == REMOVED
     bare = told(step(op, "Remove it.", "the bare wooden table"))
-    assert bare == "Remove the cup in the center of the image. Show the bare wooden table in its place."
+    assert bare == "Remove the cup in the center of the image and reveal what is behind it: the bare wooden table."
+
+
+def test_words_name_what_a_region_without_a_name_shows() -> None:
+    nameless = CUP.model_copy(update={"class_name": None})
+    assert told(step("remove", "Erase the mug", thing=""), region=nameless) == f"Erase the mug. {cropped.NOTHING_NEW}"
+    for words in ("Erase the left mug.", ""):
+        found = told(step("remove", words, thing=""), region=nameless)
+        assert found == f"Remove the object in the center of the image. {cropped.NOTHING_NEW}"
 
 
 def test_namesakes_count_where_the_crop_shows_them() -> None:

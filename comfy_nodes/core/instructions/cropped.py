@@ -54,9 +54,17 @@ def command(step: Step, region: Region, scene: Scene, crop: Box) -> str:
     others = [one for one in (*scene.regions, *scene.others) if one is not region]
     the = _named(region, noun, _seen(others, crop), crop)
     if step.op in ERASING:
-        ground = f"Show {step.target} in its place." if step.target else NOTHING_NEW
-        return f"Remove {the}. {ground}"
+        return _removal(step, the)
     return f"{_said(step, noun, the)} {MANNERS.get(step.op, '')}".strip()
+
+
+def _removal(step: Step, the: str) -> str:
+    if step.target:
+        return f"Remove {the} and reveal what is behind it: {step.target}."
+    words = step.editor_prompt.strip()
+    if step.op == "remove" and words and not step.object and not _PLACE.search(words):
+        return f"{_sentence(words)} {NOTHING_NEW}"  # they may name what the region does not
+    return f"Remove {the}. {NOTHING_NEW}"
 
 
 def _seen(regions: list[Region], crop: Box) -> list[Region]:
@@ -96,7 +104,7 @@ def _said(step: Step, noun: str, the: str) -> str:
     words = step.editor_prompt.strip()
     renamed = wording.mention(noun).sub(lambda _: the, words, count=1)
     if not _PLACE.search(renamed.replace(the, "")):
-        return renamed if renamed[-1:] in ENDINGS else f"{renamed}{'。' if language_of(renamed) == 'zh' else '.'}"
+        return _sentence(renamed)
     if step.target and step.op in ("replace", "background"):
         return f"Replace {the} with {step.target}."
     if step.target:
@@ -105,3 +113,8 @@ def _said(step: Step, noun: str, the: str) -> str:
         f"{words!r} says where in the whole photo, and this editor sees a crop: say it without the place, such as "
         f"'Replace the {noun} with a vase.', or have the write stage write it"
     )
+
+
+def _sentence(words: str) -> str:
+    """The words with a mark at their end."""
+    return words if words[-1:] in ENDINGS else words + ("。" if language_of(words) == "zh" else ".")
