@@ -27,6 +27,7 @@ from .nodes.loading import LoadEditSample
 from .nodes.masking import PreferKnownMask, ProtectSubjects, SegmentBoxGrabCut
 from .nodes.observing import CaptionImage, RouteTask, TagImage
 from .nodes.regions import LoadRegionScorer, ScoreRegions, SelectRegions
+from .nodes.rewording import RewordForCrop
 from .nodes.saving_pairs import SaveEditPair
 from .nodes.saving_stages import SaveAnnotation, SaveInstructions
 from .nodes.second_image import LoadSecondImage
@@ -51,6 +52,7 @@ class EditPairsExtension(ComfyExtension):
             LoadEditSample,
             LoadSecondImage,
             TakeEditStep,
+            RewordForCrop,
             FilterPhoto,
             LoadYoloWorld,
             LoadGrounder,

@@ -177,8 +177,8 @@ class Reach:
             number = waiting.pop()
             if number not in needed:
                 needed.add(number)
-                waiting += [one[0] for one in self.api[number]["inputs"].values() if isinstance(one, list)]
-        nodes = {number: self.api[number] for number in needed}
+                waiting += [one[0] for one in self._inputs(number).values() if isinstance(one, list)]
+        nodes = {number: {**self.api[number], "inputs": self._inputs(number)} for number in needed}
         for name, link in self.wanted.items():
             nodes[f"told {name}"] = {"class_type": "PreviewAny", "inputs": {"source": link}}
         return {
@@ -191,6 +191,14 @@ class Reach:
             }
             for number, node in nodes.items()
         }
+
+    def _inputs(self, number: str) -> dict[str, Any]:
+        """A node's inputs; a crop is made of the photo, as a step's words are about places and need no edit before it."""
+        node = self.api[number]
+        if node["class_type"] != "EditPairsCropAroundMask":
+            return dict(node["inputs"])
+        [fit] = [one for one, other in self.api.items() if other["class_type"] == "EditPairsFitSize"]
+        return {**node["inputs"], "image": [fit, 0]}
 
     @property
     def failure(self) -> str:

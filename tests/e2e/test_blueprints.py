@@ -22,7 +22,7 @@ from comfy_nodes.core.regions.annotation import Annotation, region_of_mask, to_j
 from driver.graph.file import WorkflowFile
 from tests.e2e import full_graphs, helpers
 from tests.e2e.reaching import run_prompt
-from tests.models import tiny, tiny_flux
+from tests.models import tiny, tiny_flux, tiny_klein
 from tests.vlm.endpoint import Endpoint, Say, Status
 
 SIZE = (97, 83)
@@ -237,6 +237,19 @@ def test_paint_inside_a_mask_paints_there_alone(bench: Bench) -> None:
     }  # fmt: skip
     sockets = {"image": ["sample", 1], "mask": ["sample", 2], "text": "a blue disc", "seed": 4}
     painted(bench, bench.run("Paint Inside a Mask (FLUX.1 Fill, ", values, sockets, ["image", "edit_mask"]))
+
+
+def test_edit_inside_a_mask_edits_there_alone(bench: Bench) -> None:
+    tiny_klein.klein(bench.models / "diffusion_models" / tiny_klein.MODEL)
+    tiny_klein.vae(bench.models / "vae" / tiny_klein.VAE)
+    tiny_flux.clip_l(bench.models / "text_encoders" / tiny_klein.ENCODER)
+    values = {
+        "VAELoader.vae_name": tiny_klein.VAE, "CLIPLoader.clip_name": tiny_klein.ENCODER, "CLIPLoader.type": "sd3",
+        "Flux2Scheduler.steps": 2, "EditPairsCropAroundMask.size": full_graphs.CROP,
+    }  # fmt: skip
+    sockets = {"image": ["sample", 1], "mask": ["sample", 2], "prompt": INSTRUCTION, "seed": 4}
+    seen = bench.run("Edit Inside a Mask (FLUX.2 klein, ", values, sockets, ["image", "edit_mask"])
+    painted(bench, seen)
 
 
 def painted(bench: Bench, seen: dict[str, Any]) -> None:

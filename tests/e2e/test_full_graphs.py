@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from comfy_nodes.core.instructions.cropped import MANNERS, NOTHING_NEW
 from comfy_nodes.core.regions.annotation import Region
 from comfy_nodes.core.verdicts.makers import making_of
 from comfy_nodes.core.weights.rows import TABLE
@@ -29,7 +30,8 @@ from tests.vlm.endpoint import Endpoint, Say
 
 MASKED = ("remove", "add", "replace", "alter", "background", "visual", "hybrid")
 WHOLE = ("style", "extract", "motion", "instruct", "instruct-qwen")
-GRAPHS = (*MASKED, *WHOLE)
+OPEN = ("remove-open", "add-open", "replace-open", "alter-open", "background-open", "hybrid-open")
+GRAPHS = (*MASKED, *WHOLE, *OPEN)
 
 LOADERS = {
     "UNETLoader": ("unet_name",),
@@ -77,6 +79,11 @@ def used(whole: Photo, pair: Pair) -> np.ndarray:
 PAIRS = list(itertools.product(["remove", "replace", "add"], repeat=2))
 """Every order of a step that erases, one that paints, and one whose picture is the one before."""
 
+OPEN_PAIRS = [("remove", "replace"), ("add", "alter"), ("alter", "add")]
+"""An editor that sees the thing may alter it, too."""
+
+CENTRE = "in the center of the image"
+
 DISC, BOX = region(40, 30, 61, 55), region(10, 12, 24, 29, "box")
 
 
@@ -93,7 +100,7 @@ def test_it_fits_the_server_as_it_is(bench: Bench, name: str) -> None:
             options = spec[0] if isinstance(spec[0], list) else spec[1]["options"]
             options.append(node["inputs"][field])
     graph = BatchGraph.bind(api, info)
-    assert graph.task == name.removesuffix("-qwen")
+    assert graph.task == name.removesuffix("-qwen").removesuffix("-open")
     assert graph.seeds == (), "every seed is wired to Load Edit Sample"
     assert {line.split(" #")[0] for line in graph.left_out} <= {"ImageCompare"}
 
@@ -195,10 +202,17 @@ def test_a_models_edit_is_unscored_until_somebody_looks(
         ("remove", "Remove the disc.", "an empty place where nothing stands, the plain background simply goes on"),
         ("replace", "Replace the disc with a red ball.", "a red ball"),
         ("alter", "Make the disc red.", "disc, red"),
+        ("remove-open", "Remove the disc.", f"Remove the disc {CENTRE}. {NOTHING_NEW}"),
+        (
+            "replace-open",
+            "Replace the disc with a red ball.",
+            f"Replace the disc {CENTRE} with a red ball. {MANNERS['replace']}",
+        ),
+        ("alter-open", "Make the disc red.", f"Make the disc {CENTRE} red. {MANNERS['alter']}"),
     ],
 )
 def test_a_region_is_edited_and_nothing_else(bench: Bench, name: str, words: str, told: str) -> None:
-    """A model that fills is told what is to be seen; the row says so."""
+    """A model that fills is told what is to be seen, an editor in a crop a command about it; the row says so."""
     pair = bench.run(name, instruction=words, annotation=bench.photo.annotation(DISC))
     assert (pair.record["prompt"], pair.record["editor_prompt"] or words) == (words, told)
     assert np.array_equal(pair.before, bench.photo.pixels)
@@ -208,8 +222,9 @@ def test_a_region_is_edited_and_nothing_else(bench: Bench, name: str, words: str
     assert pair.record["seed"] == 5
 
 
-def test_add_has_the_real_photo_afterwards(bench: Bench) -> None:
-    pair = bench.run("add", annotation=bench.photo.annotation(DISC))
+@pytest.mark.parametrize("name", ["add", "add-open"])
+def test_add_has_the_real_photo_afterwards(bench: Bench, name: str) -> None:
+    pair = bench.run(name, annotation=bench.photo.annotation(DISC))
     assert np.array_equal(pair.after, bench.photo.pixels)
     pair.assert_kept_outside()
     assert pair.record["prompt"].split()[0] in ("Add", "Put", "Insert")
@@ -222,10 +237,11 @@ def test_a_box_alone_goes_through_sam(bench: Bench) -> None:
     assert pair.record["regions"][0]["mask"] is not None
 
 
-def test_a_background_leaves_the_subject_inside_it_alone(bench: Bench) -> None:
+@pytest.mark.parametrize("name", ["background", "background-open"])
+def test_a_background_leaves_the_subject_inside_it_alone(bench: Bench, name: str) -> None:
     ground = region(0, 0, 97, 70, "ground", kind="background")
     pair = bench.run(
-        "background",
+        name,
         instruction="Change the background to a beach.",
         annotation=bench.photo.annotation(DISC, ground),
         region_index=1,
@@ -344,14 +360,18 @@ def test_what_the_model_cannot_do_is_said_and_not_painted(
     assert why in pair.record["failure"]["message"]
 
 
-@pytest.mark.parametrize("ops", PAIRS, ids="-then-".join)
-def test_hybrid_puts_each_step_on_its_side(bench: Bench, ops: tuple[str, str]) -> None:
+@pytest.mark.parametrize(
+    ("name", "ops"),
+    [*(("hybrid", pair) for pair in PAIRS), *(("hybrid-open", pair) for pair in OPEN_PAIRS)],
+    ids=lambda value: value if isinstance(value, str) else "-then-".join(value),
+)
+def test_hybrid_puts_each_step_on_its_side(bench: Bench, name: str, ops: tuple[str, str]) -> None:
     """An added thing is in the photo and is erased from the picture before; everything else changes the one after."""
-    steps = tuple(op(name, number) for number, name in enumerate(ops))
-    pair = bench.run("hybrid", annotation=bench.photo.annotation(DISC, BOX, steps=steps))
+    steps = tuple(op(one, number) for number, one in enumerate(ops))
+    pair = bench.run(name, annotation=bench.photo.annotation(DISC, BOX, steps=steps))
     pair.assert_kept_outside()
-    for name, (top, bottom, left, right) in zip(ops, ((30, 55, 40, 61), (12, 29, 10, 24)), strict=True):
-        real, painted = (pair.after, pair.before) if name == "add" else (pair.before, pair.after)
+    for one, (top, bottom, left, right) in zip(ops, ((30, 55, 40, 61), (12, 29, 10, 24)), strict=True):
+        real, painted = (pair.after, pair.before) if one == "add" else (pair.before, pair.after)
         inside = (slice(top, bottom), slice(left, right))
         assert np.array_equal(real[inside], bench.photo.pixels[inside])
         assert (painted[inside] != bench.photo.pixels[inside]).any(axis=-1).mean() > 0.5

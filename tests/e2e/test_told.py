@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from comfy_nodes.core.taxonomy import EDITOR
+from comfy_nodes.core.taxonomy import EDITOR, TAXONOMY
 from tests.e2e import reaching
 from tests.e2e.reaching import REPLIES, Case, Reach, by_model
 
@@ -24,11 +24,24 @@ PERSON = (
     ("background", "Change the sky to a starry night."), ("style", "Turn the photo into a charcoal drawing."),
     ("style", "Nicer, please."), ("extract", "Cut out the cup."), ("visual", "Replace the cup with the flower in the second image."),
 )  # fmt: skip
+CROPPED = (
+    "imgedit/add", "imgedit/remove", "imgedit/replace", "imgedit/background", "unicedit/Color Alteration",
+    "scaleedit/5.4_scientific_reasoning",
+)  # fmt: skip
+PERSON_OF_A_CROP = (
+    ("add", "Add a red hat."), ("remove", "Get rid of the cup on the left."), ("replace", "Replace the left cup with a clay pot."),
+    ("replace", "Something nicer, please."), ("alter", "Make the cup deep blue."), ("alter", "让杯子变蓝"),
+    ("alter", "Let the one on the left shine."), ("background", "Change the sky to a starry night."),
+)  # fmt: skip
 CASES = [
     *(by_model(kind) for kind in REPLIES),
     *(by_model("imgedit/hybrid", ops=ops) for ops in (("remove", "replace"), ("add", "replace"), ("remove", "add"), ("alter", "add"))),
     *(by_model(f"imgedit/{task}", "instruct") for task in ("add", "remove", "replace", "background", "style", "extract")),
     *(by_model("imgedit/hybrid", "instruct", ops) for ops in (("remove", "alter"), ("add", "alter"), ("replace", "add"))),
+    *(by_model(kind, f"{TAXONOMY[kind].graph}-open") for kind in CROPPED),
+    *(by_model("imgedit/hybrid", "hybrid-open", ops) for ops in (("remove", "alter"), ("add", "replace"), ("alter", "add"))),
+    *(Case(f"{task}-open", task, "template") for task in ("add", "remove")),
+    *(Case(f"{task}-open", task, "person", words) for task, words in PERSON_OF_A_CROP),
     *(Case(task, task, "template") for task in ("add", "remove", "extract", "style")),
     *(Case(task, task, "person", words) for task, words in PERSON),
     *(Case(name, "instruct", "person", words) for name in ("instruct", EDITOR) for words in ("Add a red hat.",)),

@@ -22,6 +22,19 @@ from tests.vlm.endpoint import Endpoint, Status
 COMMANDED = ("instruct", "instruct-qwen")
 """Graphs whose editors obey commands. All others are told what is to be seen, or nothing."""
 
+IN_A_CROP = ("add-open", "remove-open", "replace-open", "alter-open", "background-open", "hybrid-open")
+"""Graphs whose editors obey commands about a crop of the photo."""
+
+HOW = {
+    "add": r" and reveal what is behind it: the (bare wooden table|plaster wall)\.$",
+    "remove": r" and reveal what is behind it: the (bare wooden table|plaster wall)\.$",
+    "replace": r" the new thing stands in the same place, .*\blight and perspective\.$", "alter": r" keep its shape, .*\.$",
+    "background": r" keep everything in front of it .*\bdirection of light, camera height and perspective\.$",
+}  # fmt: skip
+"""What a command about a crop ends with; of a thing that is taken away, where a writer said what is behind it."""
+NOTHING_NEW = r" let what lies around it go on in its place, with nothing new there\.$"
+NAMED = r"the (cup|lamp|sky)( (in|on|at) the [\w-]+ of the image)?"
+
 SPOKEN = {
     "add": ("Add a {}.", None), "remove": ("Remove the {}.", None), "replace": ("Replace the {} with a clay pot.", "a clay pot"),
     "alter": ("Make the {} deep blue.", "{}, deep blue"),
@@ -103,9 +116,17 @@ def hybrids() -> Iterator[Expected]:
         commands = sides(ops, taken, adds=("add",))
         if "add" not in ops:  # both are of one side, in one text
             commands = {"before": (), "after": (".*".join(taken[op].lstrip("^") for op in ops),)}
+        cropped = {op: f"^{taken[op].lstrip('^')}.*{HOW[op]}" for op in ops}
+        yield Expected(
+            by_model("imgedit/hybrid", "hybrid-open", ops),
+            row=row,
+            operations=ops,
+            **sides(ops, cropped, adds=("add",)),
+        )
         spoken = " ".join(SPOKEN[op][0].format(things[op]) for op in ops)
         typed = Case("hybrid", "hybrid", f"person, {' then '.join(ops)}", spoken)
-        yield Expected(typed, failure="NotTakenApart")  # its editor is told one thing after the other
+        for one in (typed, replace(typed, workflow="hybrid-open")):
+            yield Expected(one, failure="NotTakenApart")  # its editor is told one thing after the other
         for workflow in COMMANDED:
             yield Expected(by_model("imgedit/hybrid", workflow, ops), row=row, operations=ops, **commands)
             yield Expected(Case(workflow, "hybrid", f"person, {' then '.join(ops)}", spoken), exactly=True)
@@ -122,6 +143,12 @@ def written_by_models() -> Iterator[Expected]:
         text = seen.get(case.task, f"^{told['target']}$")
         yield Expected(case, row=_row(writing), operations=op, **{side: (text,) if text else ()})
         said = r"^remove the cup\b" if case.task == "add" else _pattern(told["command"])
+        if f"{case.workflow}-open" in IN_A_CROP:
+            erased = rf"^remove {NAMED}"
+            cropped = f"{erased if case.task in ('add', 'remove') else said}.*{HOW[case.task]}"
+            yield Expected(
+                by_model(kind, f"{case.workflow}-open"), row=_row(writing), operations=op, **{side: (cropped,)}
+            )
         for workflow in COMMANDED:
             yield Expected(by_model(kind, workflow), row=_row(writing), operations=op, **{side: (said,)})
             if case.task in ("add", "remove"):
@@ -138,6 +165,11 @@ def written_by_templates() -> Iterator[Expected]:
         told = {"extract": (), "style": (CAPTION.split(".")[0],)}.get(task, ("ground|place",))
         side = "before" if task == "add" else "after"
         yield Expected(Case(task, task, "template"), row=said[task], operations=(task,), **{side: told})
+        if f"{task}-open" in IN_A_CROP:
+            cropped = rf"^remove {NAMED}\.{NOTHING_NEW}"
+            yield Expected(
+                Case(f"{task}-open", task, "template"), row=said[task], operations=(task,), **{side: (cropped,)}
+            )
 
 
 def said_by_people() -> Iterator[Expected]:
@@ -149,12 +181,20 @@ def said_by_people() -> Iterator[Expected]:
         else:
             told = (f"{seen.format('cup')}$",) if seen else ("ground|place",)
         yield Expected(Case(task, task, "person", words), row=f"^{re.escape(words)}$", **{side: told})
+        if f"{task}-open" in IN_A_CROP:
+            cropped = f"{HOW[task]}" if task not in ("add", "remove") else rf"^remove {NAMED}\.{NOTHING_NEW}"
+            yield Expected(
+                Case(f"{task}-open", task, "person", words), row=f"^{re.escape(words)}$", **{side: (cropped,)}
+            )
         for workflow in COMMANDED:
             yield Expected(Case(workflow, task, "person", words), exactly=True)
             yield Expected(Case(workflow, task, "person, as a wish", WISH), exactly=True)
     for task in ("replace", "alter", "background", "style"):
         yield Expected(Case(task, task, "person, as a wish", WISH), failure="NoCaption")
-    yield Expected(Case("add", "add", "person, of another thing", "Add a red hat."), failure="OtherThing")
+    for workflow in ("add", "add-open"):
+        yield Expected(Case(workflow, "add", "person, of another thing", "Add a red hat."), failure="OtherThing")
+    where = "Let the left one shine."
+    yield Expected(Case("alter-open", "alter", "person, by its place in the photo", where), failure="NoCommand")
 
 
 def _row(writing: Writing) -> str:
@@ -225,9 +265,9 @@ def test_an_editor_gets_commands_or_captions_and_never_the_other(reaches: list[R
     for line, reach in zip(TABLE, reaches, strict=True):
         case = line.case
         texts = [] if line.failure else [*reach.before, *reach.after]
-        if case.workflow in COMMANDED:
+        if case.workflow in (*COMMANDED, *IN_A_CROP):
             by_person = case.words == WISH or case.task == "motion"
-            assert texts and all(by_person or is_command(text) for text in texts), f"{line}: {texts}"
+            assert line.failure or (texts and all(by_person or is_command(text) for text in texts)), f"{line}: {texts}"
             continue
         assert not [text for text in texts if is_command(text) or text == reach.instruction], f"{line}: {texts}"
         gone = {"alter": (), "style": ()}.get(case.task, ("cup", "lamp"))

@@ -20,7 +20,7 @@ from .repairs import repaired
 from .scenes import Scene
 from .wording import Language
 
-_ENDINGS = '.!?"\u3002\uff01\uff1f\u201d\u300d'
+ENDINGS = '.!?"\u3002\uff01\uff1f\u201d\u300d'
 """What may end a sentence, Chinese marks and closing quotes among it."""
 
 
@@ -265,7 +265,7 @@ def _sentence(text: str, language: Language) -> str:
     checks.check_language(text, language)
     checks.check_length(text, language)
     text = text[0].upper() + text[1:]
-    if text[-1] in _ENDINGS:
+    if text[-1] in ENDINGS:
         return text
     return text + ("。" if language == "zh" else ".")
 

@@ -7,6 +7,7 @@ model's sentences.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -107,6 +108,15 @@ def size_word(share: float, language: Language = "en") -> str:
     if share < SMALL_SHARE:
         return small
     return large if share > LARGE_SHARE else ""
+
+
+def mention(noun: str) -> re.Pattern[str]:
+    """Every way in which `Reference.phrase` may name a thing in English."""
+    sides = ("leftmost", "rightmost", "topmost", "bottommost")
+    ranks = (*_SIZES["en"], *sides, *filter(None, _ORDINALS), "larger", "largest", "smaller", "smallest")
+    places = (*(place for row in _LOCATIONS["en"] for place in row), "from the left", "from the top")
+    before, after = "|".join(ranks), "|".join(places)
+    return re.compile(rf"\bthe (?:(?:{before}) )?{re.escape(noun)}\b(?: (?:{after}))?", re.IGNORECASE)
 
 
 def reference(
