@@ -30,8 +30,9 @@ def aligned(picture: np.ndarray, points: np.ndarray, side: int) -> np.ndarray:
     cv2 = load_opencv()
     turn, shift = _similarity(FACE * side, points)
     # Sampled finely and then averaged: plain sampling of a large face would see single pixels.
-    finer = max(1, math.ceil(float(np.hypot(*turn[:, 0]))))
-    matrix = np.column_stack([turn / finer, shift])
+    finer = max(1, math.ceil(float(np.hypot(*turn[:, 0])) - 0.01))
+    first = shift + turn @ np.full(2, 0.5 / finer - 0.5)  # the middle of the first of the fine pixels
+    matrix = np.column_stack([turn / finer, first])
     cut = cv2.warpAffine(
         picture,
         matrix,

@@ -9,8 +9,11 @@ import torch
 from comfy_api.latest import io
 
 from ..core.boxes import Box
+from ..core.instructions.checks import language_of
+from ..core.instructions.operations import operation_of
 from ..core.regions import rle
 from ..core.regions.annotation import Region
+from ..core.tasks import TASKS
 from ..core.verdicts import consistency
 from ..core.verdicts.consistency import Face
 from ..core.verdicts.verdicts import Scores as Found
@@ -18,7 +21,7 @@ from ..core.verdicts.verdicts import shown, spared
 from ..edit_samples.verified import one_frame, placed, said_before, without_edit
 from ..edit_samples.written import step_of
 from ..imaging import likeness
-from ..models import checkpoints, folders
+from ..models import folders
 from ..wires.inputs import share_input
 from ..wires.sockets import EditSample, FaceDetectionModel, ImageEmbedder, Sample, Scores
 from ..wires.tensors import batch_size, item, marked, masks_of, to_bytes
@@ -192,21 +195,35 @@ def _faces(
         return []
     from ..models.faces import find_faces
 
-    step, _ = step_of(sample, 0)
+    ops = _operations(sample)
     if place is None:
         place = _regions(sample, before.shape)
     names = [one.class_name or "" for one in sample.regions]
-    words = names if any(names) else [sample.writing.instruction if sample.writing else sample.instruction]
+    words = names if any(names) else [_instruction(sample)]
     seen, left = (consistency.large(one) for one in find_faces(landmarker, [before, after], min_confidence))
-    kept = consistency.untouched(seen, step.op, words, place)
-    return consistency.at_their_places(kept, left, step.op, place is not None)
+    kept = consistency.untouched(seen, ops, words, place)
+    return consistency.at_their_places(kept, left, ops, place is not None)
+
+
+def _operations(sample: EditSample) -> frozenset[str]:
+    """What the edit does, by tasks' names; where an instruction alone says it, what its words say."""
+    written = len(sample.writing.steps) if sample.writing else 0
+    ops = frozenset(step_of(sample, number)[0].op for number in range(1, max(written, 1) + 1))
+    told = _instruction(sample)
+    return ops if ops <= TASKS.keys() else frozenset({operation_of(told, language_of(told))})
+
+
+def _instruction(sample: EditSample) -> str:
+    return sample.writing.instruction if sample.writing else sample.instruction
 
 
 def _regions(sample: EditSample, shape: tuple[int, ...]) -> np.ndarray | None:
     """bool [H, W]: all boxes that the edit is about; None of a sample without a region."""
     if not sample.regions:
         return None
-    return np.any([_boxed(placed(one, sample, shape[1], shape[0]), shape) for one in sample.regions], axis=0)
+    boxes = [_boxed(placed(one, sample, shape[1], shape[0]), shape) for one in sample.regions]
+    united: np.ndarray = np.any(boxes, axis=0)
+    return united
 
 
 def _subject(sample: EditSample, shape: tuple[int, ...]) -> np.ndarray | None:
@@ -216,7 +233,7 @@ def _subject(sample: EditSample, shape: tuple[int, ...]) -> np.ndarray | None:
     if sample.region.mask is None:
         return _boxed(placed(sample.region, sample, shape[1], shape[0]), shape) if sample.task == "alter" else None
     mask = _scaled(sample.region, shape)
-    subject = mask if sample.task == "alter" else ~mask
+    subject: np.ndarray = mask if sample.task == "alter" else ~mask
     return subject if subject.any() else None
 
 
@@ -225,7 +242,8 @@ def _scaled(region: Region, shape: tuple[int, ...]) -> np.ndarray:
     assert region.mask
     mask = rle.decode(region.mask)
     rows, columns = (np.arange(new) * old // new for new, old in zip(shape[:2], mask.shape, strict=True))
-    return mask[rows][:, columns]
+    scaled: np.ndarray = mask[rows][:, columns]
+    return scaled
 
 
 def _boxed(box: Box, shape: tuple[int, ...]) -> np.ndarray:

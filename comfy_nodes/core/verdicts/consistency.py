@@ -9,7 +9,7 @@ GPT-Image-Edit, without an embedder that we know of: its figures and ours are on
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,11 +30,11 @@ COVERED = 0.5
 EVERYWHERE = 0.9
 """A mask of a larger share of the picture says nothing of where the edit is. Ours."""
 
-TAKING_AWAY = ("remove", "replace", "visual", "extract")
+TAKING_AWAY = frozenset({"remove", "replace", "visual"})
 """Operations after which what stood in their place is no longer there."""
 
-MOVING = ("motion",)
-"""Tasks after which a face may be anywhere."""
+MOVING = frozenset({"motion", "extract"})
+"""Operations after which a face may be anywhere."""
 
 
 @dataclass(frozen=True)
@@ -74,27 +74,34 @@ def large(faces: Sequence[Face]) -> list[Face]:
     return [one for one in faces if min(one.box[2] - one.box[0], one.box[3] - one.box[1]) >= MIN_SIDE]
 
 
-def untouched(faces: Sequence[Face], op: str, words: Sequence[str], place: np.ndarray | None) -> list[Face]:
-    """The faces that an edit has no business to change: without those that it is about.
+def untouched(faces: Sequence[Face], ops: Set[str], words: Sequence[str], place: np.ndarray | None) -> list[Face]:
+    """The faces that an edit has no business to change: without those that it is about, and of an extraction without
+    those around what is extracted.
 
     Args:
-        op: the operation, by its task's name.
+        ops: the edit's operations, by their tasks' names.
         words: the names of what is edited, or the instruction where nobody named it.
         place: bool [H, W], where the edit is; None where nobody said, so that all faces are to stay.
     """
-    if place is None or place.mean() > EVERYWHERE or not (op in TAKING_AWAY or about_people(words)):
+    if place is None or place.mean() > EVERYWHERE:
+        return list(faces)
+    if "extract" in ops:
+        return [one for one in faces if _covered(one.box, place) >= COVERED]
+    if not (ops & TAKING_AWAY or about_people(words)):
         return list(faces)
     return [one for one in faces if _covered(one.box, place) < COVERED]
 
 
-def at_their_places(before: Sequence[Face], after: Sequence[Face], op: str, placed: bool) -> list[tuple[Face, Face]]:
+def at_their_places(
+    before: Sequence[Face], after: Sequence[Face], ops: Set[str], placed: bool
+) -> list[tuple[Face, Face]]:
     """Each face before with the one that is at its place after.
 
     A face that is no longer found is compared with what is now at its old place, so that a spoilt face counts as such.
     Where faces move, or where one is taken away and nobody said which, it is left out.
 
     Args:
-        op: the operation, by its task's name.
+        ops: the edit's operations, by their tasks' names.
         placed: whether it is known where the edit is.
     """
     overlaps = sorted(
@@ -104,7 +111,7 @@ def at_their_places(before: Sequence[Face], after: Sequence[Face], op: str, plac
     for overlap, i, j in overlaps:
         if overlap >= MIN_OVERLAP and i not in found and j not in found.values():
             found[i] = j
-    lost_counts = op not in MOVING and (placed or op not in TAKING_AWAY)
+    lost_counts = not ops & MOVING and (placed or not ops & TAKING_AWAY)
     return [(one, after[found[i]] if i in found else one) for i, one in enumerate(before) if i in found or lost_counts]
 
 
