@@ -27,15 +27,11 @@ from comfy_nodes.models.faces import find_faces
 from comfy_nodes.nodes.comparing import CheckConsistency
 from comfy_nodes.wires.sockets import EditSample
 from tests.models import tiny_faces, tiny_scorers
+from tests.models.tiny_faces import CELL, LENGTH, drawn, middle, square
 
-LENGTH = 256
-CELL = LENGTH // 16
-FACES = {"left": (4, 8), "right": (11, 8)}
-"""Cells, across and down, in which faces' middles lie."""
 LIKE = 0.98
 """What the tiny embedder gives for two patterns stays below; its random weights find all pictures rather alike."""
 SAME = pytest.approx(1.0, abs=1e-5)
-HALF = int(LENGTH * tiny_faces.FACE / 2)
 
 
 @pytest.fixture(scope="module")
@@ -50,32 +46,6 @@ def landmarker(tmp_path_factory: pytest.TempPathFactory) -> Any:
 @pytest.fixture(scope="module")
 def embedder(tmp_path_factory: pytest.TempPathFactory) -> ImageEmbedder:
     return ImageEmbedder(tiny_faces.dinov2(tmp_path_factory.mktemp("clip_vision") / "dinov2-tiny"))
-
-
-def middle(name: str) -> tuple[int, int]:
-    return tuple(CELL * cell + CELL // 2 for cell in FACES[name])  # type: ignore[return-value]
-
-
-def square(name: str) -> np.ndarray:
-    """bool [H, W]: a face's box."""
-    mask = np.zeros((LENGTH, LENGTH), bool)
-    x, y = middle(name)
-    mask[y - HALF : y + HALF, x - HALF : x + HALF] = True
-    return mask
-
-
-def drawn(**seeds: int) -> np.ndarray:
-    """A picture with faces, each a pattern of its own around what the landmarker takes for a face."""
-    picture = np.tile(np.linspace(60, 180, LENGTH)[:, None, None], (1, LENGTH, 3)).astype(np.uint8)
-    for name, seed in seeds.items():
-        pattern = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), dtype=np.uint8)
-        pattern[..., 1] = np.maximum(pattern[..., 1], 120)  # no magenta
-        x, y = middle(name)
-        face = Image.fromarray(pattern).resize((2 * HALF, 2 * HALF), Image.Resampling.NEAREST)
-        picture[y - HALF : y + HALF, x - HALF : x + HALF] = np.asarray(face)
-        across, down = FACES[name]
-        picture[CELL * down : CELL * (down + 1), CELL * across : CELL * (across + 1)] = (255, 0, 255)
-    return picture
 
 
 def image(*pictures: np.ndarray) -> torch.Tensor:

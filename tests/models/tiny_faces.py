@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 from transformers import Dinov2Config, Dinov2Model
 
@@ -19,6 +21,41 @@ FACE = 0.3
 
 EYES_AND_MOUTH = {33: (62, 80), 133: (82, 80), 362: (110, 80), 263: (130, 80), 61: (78, 125), 291: (114, 125)}
 """Where the mesh puts its landmarks, x and y of 192; all others lie on a circle."""
+
+LENGTH = 256
+"""Sides of the pictures that are drawn here."""
+CELL = LENGTH // 16
+FACES = {"left": (4, 8), "right": (11, 8)}
+"""Cells, across and down, in which faces' middles lie."""
+HALF = int(LENGTH * FACE / 2)
+
+
+def middle(name: str) -> tuple[int, int]:
+    """Where a face's middle lies, across and down."""
+    across, down = FACES[name]
+    return CELL * across + CELL // 2, CELL * down + CELL // 2
+
+
+def square(name: str) -> np.ndarray:
+    """bool [H, W]: a face's box."""
+    mask = np.zeros((LENGTH, LENGTH), bool)
+    x, y = middle(name)
+    mask[y - HALF : y + HALF, x - HALF : x + HALF] = True
+    return mask
+
+
+def drawn(**seeds: int) -> np.ndarray:
+    """A picture with faces, each a pattern of its own around what the landmarker takes for a face."""
+    picture = np.tile(np.linspace(60, 180, LENGTH)[:, None, None], (1, LENGTH, 3)).astype(np.uint8)
+    for name, seed in seeds.items():
+        pattern = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), dtype=np.uint8)
+        pattern[..., 1] = np.maximum(pattern[..., 1], 120)  # no magenta
+        x, y = middle(name)
+        face = Image.fromarray(pattern).resize((2 * HALF, 2 * HALF), Image.Resampling.NEAREST)
+        picture[y - HALF : y + HALF, x - HALF : x + HALF] = np.asarray(face)
+        across, down = FACES[name]
+        picture[CELL * down : CELL * (down + 1), CELL * across : CELL * (across + 1)] = (255, 0, 255)
+    return picture
 
 
 def landmarker(file: Path) -> Path:
@@ -39,7 +76,17 @@ def landmarker(file: Path) -> Path:
             elif variant == "short":
                 tensors[name] = tensor.clone()
     # What core draws and turns meshes by; nothing here looks at it.
-    parts = "face_oval left_eye right_eye left_eyebrow right_eyebrow lips irises nose tesselation".split()
+    parts = [
+        "left_eye",
+        "right_eye",
+        "left_eyebrow",
+        "right_eyebrow",
+        "face_oval",
+        "lips",
+        "irises",
+        "nose",
+        "tesselation",
+    ]
     tensors |= {f"topology.{part}": torch.tensor([[0, 1]], dtype=torch.int32) for part in parts}
     tensors["canonical_vertices"] = torch.rand(468, 3, generator=torch.Generator().manual_seed(1))
     tensors["procrustes_indices"], tensors["procrustes_weights"] = torch.arange(3), torch.ones(3)
