@@ -20,12 +20,17 @@ MARGIN = 0.05
 """Share of a subject's longer side that is left around it. Ours."""
 
 
-def aligned(picture: np.ndarray, points: np.ndarray, side: int) -> np.ndarray:
-    """A face turned upright and brought to one size, uint8 [side, side, 3]; beyond the picture its border is repeated.
+def aligned(
+    picture: np.ndarray, points: np.ndarray, landmarks: np.ndarray, side: int, ground: tuple[int, int, int]
+) -> np.ndarray:
+    """A face turned upright and brought to one size, uint8 [side, side, 3], without what is around it: a background may
+    change and the face be the same.
 
     Args:
         picture: uint8 [H, W, 3].
         points: [4, 2] in pixels, as `FACE` has them.
+        landmarks: [N, 2] in pixels; their hull is the face.
+        ground: the colour around it.
     """
     cv2 = load_opencv()
     turn, shift = _similarity(FACE * side, points)
@@ -40,8 +45,10 @@ def aligned(picture: np.ndarray, points: np.ndarray, side: int) -> np.ndarray:
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REPLICATE,
     )
-    small: np.ndarray = cv2.resize(cut, (side, side), interpolation=cv2.INTER_AREA)
-    return small
+    small = cv2.resize(cut, (side, side), interpolation=cv2.INTER_AREA)
+    outline = cv2.convexHull(np.rint((landmarks - shift) @ np.linalg.inv(turn).T).astype(np.int32))
+    inside = cv2.fillConvexPoly(np.zeros((side, side), np.uint8), outline, 1)
+    return np.where(inside[..., None] > 0, small, np.array(ground, np.uint8))
 
 
 def cut_out(picture: np.ndarray, mask: np.ndarray, side: int, ground: tuple[int, int, int]) -> np.ndarray:

@@ -44,4 +44,4 @@ def find_faces(landmarker: Any, pictures: Sequence[np.ndarray], min_confidence: 
 def _face(found: dict[str, Any]) -> Face:
     marks = np.asarray(found["landmarks_xy"], np.float64)
     x1, y1, x2, y2 = (float(one) for one in found["bbox_xyxy"])
-    return Face((x1, y1, x2, y2), np.stack([marks[list(part)].mean(axis=0) for part in EYES_AND_MOUTH]))
+    return Face((x1, y1, x2, y2), np.stack([marks[list(part)].mean(axis=0) for part in EYES_AND_MOUTH]), marks)

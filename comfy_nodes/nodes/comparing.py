@@ -264,8 +264,10 @@ def _measure(
     """The cosines of everything that is compared; all of it is embedded together."""
     from ..models.embedders import GROUND, SIDE
 
-    first = [likeness.aligned(before, one.points, SIDE) for one, _ in faces]
-    second = [likeness.aligned(after, other.points, SIDE) for _, other in faces]
+    first, second = (
+        [likeness.aligned(picture, one.points, one.landmarks, SIDE, GROUND) for one in there]
+        for picture, there in ((before, [one for one, _ in faces]), (after, [other for _, other in faces]))
+    )
     if subject is not None:
         first.append(likeness.cut_out(before, subject, SIDE, GROUND))
         second.append(likeness.cut_out(after, subject if moved is None else moved, SIDE, GROUND))

@@ -22,7 +22,7 @@ from comfy_nodes.core.verdicts import thresholds
 from comfy_nodes.core.verdicts.verdicts import Scores
 from comfy_nodes.imaging import likeness
 from comfy_nodes.models.checkpoints import CheckpointError
-from comfy_nodes.models.embedders import SIDE, ImageEmbedder
+from comfy_nodes.models.embedders import GROUND, SIDE, ImageEmbedder
 from comfy_nodes.models.faces import find_faces
 from comfy_nodes.nodes.comparing import CheckConsistency
 from comfy_nodes.wires.sockets import EditSample
@@ -99,12 +99,21 @@ def test_what_the_mesh_does_not_hold_for_a_face_is_none(landmarker: Any, monkeyp
 def test_an_aligned_face_is_upright_whatever_it_was_before() -> None:
     upright = np.asarray(Image.fromarray(drawn(left=3)[80:200, 10:130]).resize((SIDE, SIDE)))
     points = likeness.FACE * SIDE
-    assert np.abs(likeness.aligned(upright, points, SIDE).astype(int) - upright).max() <= 1
+    all_of_it = np.array([[0, 0], [SIDE, 0], [0, SIDE], [SIDE, SIDE]])
+    assert np.abs(likeness.aligned(upright, points, all_of_it, SIDE, GROUND).astype(int) - upright).max() <= 1
     turned = np.ascontiguousarray(np.rot90(upright))
-    back = likeness.aligned(turned, np.column_stack([points[:, 1], SIDE - 1 - points[:, 0]]), SIDE)
+    turning = np.column_stack([points[:, 1], SIDE - 1 - points[:, 0]])
+    back = likeness.aligned(turned, turning, all_of_it, SIDE, GROUND)
     assert np.abs(back.astype(int) - upright).max() <= 1
     large = np.asarray(Image.fromarray(upright).resize((3 * SIDE, 3 * SIDE), Image.Resampling.BICUBIC))
-    assert np.abs(likeness.aligned(large, 3 * points + 1, SIDE).astype(int) - upright).mean() < 4
+    assert np.abs(likeness.aligned(large, 3 * points + 1, 3 * all_of_it, SIDE, GROUND).astype(int) - upright).mean() < 4
+
+
+def test_what_is_around_a_face_does_not_count(check: Callable[..., Any]) -> None:
+    """Beyond the landmarks' hull: a background that was replaced."""
+    around = BEFORE.copy()
+    around[~(square("left") | square("right"))] = (10, 90, 200)
+    assert check(around)[0][0].values["consistency.face"] == pytest.approx(1.0, abs=1e-3)
 
 
 def test_the_vectors_are_transformers_own(embedder: ImageEmbedder, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ In a square picture whose sides are a multiple of 128, a magenta square of a six
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 from transformers import Dinov2Config, Dinov2Model
+
+from driver.comfyui.own import find_comfyui
 
 FACE = 0.3
 """A found face's width and height as a share of the picture's longer side."""
@@ -60,11 +63,16 @@ def drawn(**seeds: int) -> np.ndarray:
 
 def landmarker(file: Path) -> Path:
     """`mediapipe_face_fp32.safetensors` as core's loader reads it."""
-    from comfy_extras.mediapipe.face_landmarker import FaceLandmarker
-
+    # By its path: ComfyUI is not importable where only a server runs, and this file of it needs nothing of the rest.
+    spec = importlib.util.spec_from_file_location(
+        "face_landmarker", find_comfyui() / "comfy_extras" / "mediapipe" / "face_landmarker.py"
+    )
+    assert spec and spec.loader
+    core = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(core)
     tensors: dict[str, torch.Tensor] = {}
     for variant in ("short", "full"):
-        model = FaceLandmarker(detector_variant=variant)
+        model = core.FaceLandmarker(detector_variant=variant)
         with torch.no_grad():
             for weight in model.parameters():
                 weight.zero_()

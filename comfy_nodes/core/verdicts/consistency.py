@@ -45,6 +45,8 @@ class Face:
     """Around all landmarks, in the picture's pixels."""
     points: np.ndarray
     """float [4, 2], x and y in pixels: the eyes' middles, left in the picture first, then the mouth's corners likewise."""
+    landmarks: np.ndarray
+    """float [N, 2], all that was found of it; their hull is the face from forehead to chin, without hair."""
 
 
 @dataclass(frozen=True)
