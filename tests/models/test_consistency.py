@@ -15,6 +15,7 @@ pytest.importorskip("comfy", reason="needs ComfyUI's source: set COMFYUI_PATH")
 
 from PIL import Image
 
+from comfy_nodes.core.graph_names import weights_named
 from comfy_nodes.core.instructions.instructions import Step, Writing
 from comfy_nodes.core.records import SampleFailure
 from comfy_nodes.core.regions.annotation import Provenance, Region, region_of_mask
@@ -133,6 +134,11 @@ def test_another_model_is_no_embedder(tmp_path: Path) -> None:
     folder = tiny_scorers.clip(tmp_path / "clip-tiny")
     with pytest.raises(CheckpointError, match="clip-tiny: is a clip, not one of dinov2"):
         ImageEmbedder(folder)
+
+
+def test_the_embedder_counts_among_the_weights_that_a_graph_rests_on() -> None:
+    node = {"class_type": "EditPairsLoadImageEmbedder", "inputs": {"model": "dinov2-base"}}
+    assert list(weights_named(node)) == [("model", "dinov2-base")]
 
 
 def test_the_least_alike_face_is_the_score(check: Callable[..., Any]) -> None:
