@@ -19,7 +19,7 @@ from comfy_nodes.core.graph_names import weights_named
 from comfy_nodes.core.instructions.instructions import Step, Writing
 from comfy_nodes.core.records import SampleFailure
 from comfy_nodes.core.regions.annotation import Provenance, Region, region_of_mask
-from comfy_nodes.core.verdicts import thresholds
+from comfy_nodes.core.verdicts import consistency, thresholds
 from comfy_nodes.core.verdicts.verdicts import Scores
 from comfy_nodes.imaging import likeness
 from comfy_nodes.models.checkpoints import CheckpointError
@@ -106,8 +106,9 @@ def test_an_aligned_face_is_upright_whatever_it_was_before() -> None:
     turning = np.column_stack([points[:, 1], SIDE - 1 - points[:, 0]])
     back = likeness.aligned(turned, turning, all_of_it, SIDE, GROUND)
     assert np.abs(back.astype(int) - upright).max() <= 1
-    large = np.asarray(Image.fromarray(upright).resize((3 * SIDE, 3 * SIDE), Image.Resampling.BICUBIC))
-    assert np.abs(likeness.aligned(large, 3 * points + 1, 3 * all_of_it, SIDE, GROUND).astype(int) - upright).mean() < 4
+    large = upright.repeat(3, axis=0).repeat(3, axis=1)
+    back = likeness.aligned(large, 3 * points + 1, 3 * all_of_it, SIDE, GROUND)
+    assert np.abs(back.astype(int) - upright).max() <= 1, "all nine pixels count for one"
 
 
 def test_what_is_around_a_face_does_not_count(check: Callable[..., Any]) -> None:
@@ -161,6 +162,13 @@ def test_a_face_that_is_no_longer_found_is_compared_at_its_old_place(check: Call
     assert lost.verdict == "reject" and "no longer found" in report
     (moved,), _ = check(drawn(left=1), task="motion", min_face=LIKE)
     assert moved.values["consistency.faces"] == 1.0 and moved.verdict == "keep", "it may be anywhere"
+
+
+def test_a_face_that_is_too_small_to_tell_is_left_out(
+    check: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consistency, "MIN_SIDE", 2 * tiny_faces.HALF + 20)
+    assert check(SWAPPED)[0][0].values == {}
 
 
 def test_without_a_face_nothing_is_said(check: Callable[..., Any], landmarker: Any) -> None:
