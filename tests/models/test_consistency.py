@@ -221,8 +221,12 @@ def test_the_instruction_tells_where_no_region_does(check: Callable[..., Any]) -
 
 
 def test_the_subject_is_compared_within_its_mask(check: Callable[..., Any]) -> None:
-    mask = torch.from_numpy(square("right")).float()
+    x, y = middle("right")
+    subject = square("right")
+    subject[:y, :x] = False  # a corner of its box is none of it
+    mask = torch.from_numpy(subject).float()
     elsewhere = drawn(left=5, right=2)
+    elsewhere[:y, :x] = 20
     (same, other), report = check(elsewhere, SWAPPED, face_detection_model=None, subject_mask=mask, min_subject=LIKE)
     assert same.values == {"consistency.subject": SAME, "consistency.keep": 1.0}
     assert other.verdict == "reject" and other.reason.startswith("consistency: the subject is not the same (")
