@@ -153,12 +153,11 @@ class CheckConsistency(io.ComfyNode):
         earlier = said_before(source, edited, scores)
         one_frame(sample, source, edited)
         masks = [None if one is None else masks_of(one) for one in (edit_mask, subject_mask, edited_subject_mask)]
-        batch_size(
-            source=source, edited=edited, edit_mask=masks[0], subject_mask=masks[1], edited_subject_mask=masks[2]
-        )
+        count = batch_size(edits=earlier, edit_mask=masks[0], subject_mask=masks[1], edited_subject_mask=masks[2])
         limits = consistency.Limits(min_face, min_subject)
         results, reports = [], []
-        for index, found in enumerate(earlier):
+        for index in range(count):
+            found = item(earlier, index)
             if rejected := spared(found):
                 results.append(rejected)
                 reports.append("rejected before, not looked at")

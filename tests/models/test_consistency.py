@@ -231,6 +231,11 @@ def test_the_subject_is_compared_within_its_mask(check: Callable[..., Any]) -> N
     assert same.values == {"consistency.subject": SAME, "consistency.keep": 1.0}
     assert other.verdict == "reject" and other.reason.startswith("consistency: the subject is not the same (")
     assert "subject: " in report and "face" not in report
+    (none,), _ = check(SWAPPED, face_detection_model=None, subject_mask=torch.zeros(64, 64))
+    assert none.values == {}, "an empty mask, as of a picture without one, is none"
+    both = torch.stack([mask, torch.from_numpy(square("left")).float()])
+    found, _ = check(SWAPPED, face_detection_model=None, subject_mask=both)
+    assert [one.values["consistency.subject"] < LIKE for one in found] == [True, False], "one edit, two subjects"
     moved = np.roll(BEFORE, -2 * CELL, axis=1)
     (there,), _ = check(moved, face_detection_model=None, subject_mask=mask)
     (followed,), _ = check(
