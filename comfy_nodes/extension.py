@@ -14,6 +14,7 @@ from .nodes.classical_regions import (
     ClassicalReplace,
     CutOutOnWhite,
 )
+from .nodes.comparing import CheckConsistency, LoadImageEmbedder
 from .nodes.compositing import BlendEdit, CropAroundMask, MatchColour, StitchCrop
 from .nodes.converting import BBoxToBoxes, BoxesToBBox, BoxesToSegs, SegsToBoxes
 from .nodes.diffusers_editing import DiffusersEdit, LoadDiffusersEditor
@@ -97,6 +98,8 @@ class EditPairsExtension(ComfyExtension):
             VerifyEdit,
             JudgeEdit,
             Witness,
+            LoadImageEmbedder,
+            CheckConsistency,
             FilterPair,
             PickBest,
             SaveEditPair,

@@ -22,6 +22,7 @@ FOLDER_INPUTS = {
     "EditPairsLoadGrounder": ("model",),
     "EditPairsLoadSam2": ("model",),
     "EditPairsLoadRegionScorer": ("clip",),
+    "EditPairsLoadImageEmbedder": ("model",),
     "EditPairsLoadVlmLocal": ("model",),
     "EditPairsLoadDiffusersEditor": ("model",),
     "DiffusersLoader": ("model_path",),

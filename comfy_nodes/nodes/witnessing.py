@@ -6,12 +6,10 @@ import torch
 from comfy_api.latest import io
 
 from ..core.boxes import Box
-from ..core.regions.annotation import Region
 from ..core.tasks import TASKS
 from ..core.verdicts import verdicts, witnesses
 from ..core.verdicts.verdicts import shown, spared
-from ..edit_samples.fitted import same_shape
-from ..edit_samples.verified import said_before, without_edit
+from ..edit_samples.verified import one_frame, placed, said_before, without_edit
 from ..edit_samples.written import step_of
 from ..models.detections import BoxRules
 from ..models.detections import Grounder as Detector
@@ -105,12 +103,7 @@ class Witness(io.ComfyNode):
             failed = [without_edit(sample)]
             return io.NodeOutput(failed, "", ui={"text": shown(failed)})
         earlier = said_before(source, edited, scores)
-        height, width = edited.shape[1:3]
-        if source.shape[1:3] != edited.shape[1:3] or not same_shape(sample.size, (width, height)):
-            raise ValueError(
-                f"the sample's photo is {sample.size[0]} x {sample.size[1]}, source {source.shape[2]} x {source.shape[1]}, "
-                f"edited {width} x {height}: the region says nothing of another frame; wire both in one size and the photo's shape"
-            )
+        width, height = one_frame(sample, source, edited)
         questions = _questions(sample, new_object, width, height)
         whole = witnesses.says_all(questions, max(len(sample.writing.steps), 1) if sample.writing else 1)
         people = max_people_change < 255 and _leaves_people_alone(sample, questions)
@@ -162,15 +155,8 @@ def _questions(sample: EditSample, new_object: str, width: int, height: int) -> 
         if step.op == "replace":
             new = new_object.strip() or witnesses.thing_of(step.target if written else "")
         same = new.casefold() == old.casefold()
-        questions.append(witnesses.Inquiry(step.op, old, "" if same else new, _scaled(region, sample, width, height)))
+        questions.append(witnesses.Inquiry(step.op, old, "" if same else new, placed(region, sample, width, height)))
     return questions
-
-
-def _scaled(region: Region, sample: EditSample, width: int, height: int) -> Box:
-    """The region's box in pictures of width x height pixels."""
-    across, down = width / sample.size[0], height / sample.size[1]
-    x1, y1, x2, y2 = region.bbox
-    return (x1 * across, y1 * down, x2 * across, y2 * down)
 
 
 def _leaves_people_alone(sample: EditSample, questions: list[witnesses.Inquiry]) -> bool:
@@ -199,7 +185,7 @@ def _found(
 def _people(sample: EditSample, source: torch.Tensor, edited: torch.Tensor, before: list[witnesses.Find]) -> float:
     """How much the people outside the regions changed."""
     first, second = to_bytes(source), to_bytes(edited)
-    regions = [_scaled(one, sample, first.shape[1], first.shape[0]) for one in sample.regions]
+    regions = [placed(one, sample, first.shape[1], first.shape[0]) for one in sample.regions]
     return witnesses.largest_change(first, second, witnesses.bystanders(before, regions))
 
 

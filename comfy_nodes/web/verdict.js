@@ -7,6 +7,7 @@ const NODES = new Set([
   "EditPairsVerifyEdit",
   "EditPairsJudgeEdit",
   "EditPairsWitness",
+  "EditPairsConsistency",
   "EditPairsFilterPair",
   "EditPairsPickBest",
   "EditPairsSavePair",

@@ -25,6 +25,10 @@ Sam2 = io.Custom("EDITPAIRS_SAM2")
 """Carries a `models.sam2_models.Segmenter`."""
 RegionScorer = io.Custom("EDITPAIRS_REGION_SCORER")
 """Carries a `models.scorers.RegionScorer`."""
+ImageEmbedder = io.Custom("EDITPAIRS_IMAGE_EMBEDDER")
+"""Carries a `models.embedders.ImageEmbedder`."""
+FaceDetectionModel = io.Custom("FACE_DETECTION_MODEL")
+"""Core's, which `comfy_api` has no type for."""
 Vlm = io.Custom("EDITPAIRS_VLM")
 """Carries a `vlm.asking.Vlm`."""
 

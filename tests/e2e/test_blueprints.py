@@ -22,7 +22,7 @@ from comfy_nodes.core.regions.annotation import Annotation, region_of_mask, to_j
 from driver.graph.file import WorkflowFile
 from tests.e2e import full_graphs, helpers
 from tests.e2e.reaching import run_prompt
-from tests.models import tiny, tiny_flux, tiny_klein
+from tests.models import tiny, tiny_faces, tiny_flux, tiny_klein
 from tests.vlm.endpoint import Endpoint, Say, Status
 
 SIZE = (97, 83)
@@ -53,6 +53,8 @@ class Bench:
             edited = self.photo.copy()
             edited[self.disc] = colour
             Image.fromarray(edited).save(inputs / f"disc-{name}.png")
+        for name, right in (("before", 2), ("after", 9)):
+            Image.fromarray(tiny_faces.drawn(left=1, right=right)).save(inputs / f"people-{name}.png")
 
     def run(self, name: str, values: dict[str, Any], sockets: dict[str, Any], shown: list[str]) -> dict[str, Any]:
         """Runs a blueprint on the photo.
@@ -113,10 +115,14 @@ def given(bench: Bench) -> dict[str, Any]:
         "first": {"class_type": "ImageBatch", "inputs": {"image1": ["same", 0], "image2": ["green", 0]}},
         "edits": {"class_type": "ImageBatch", "inputs": {"image1": ["first", 0], "image2": ["blue", 0]}},
     }
-    files = {"same": "disc.png", "green": "disc-green.png", "blue": "disc-blue.png"}
+    size = (tiny_faces.LENGTH, tiny_faces.LENGTH)
+    man = Annotation(path="people-before.png", size=size, regions=(region_of_mask(tiny_faces.square("left"), "man"),))
+    people = {**sample, "image": "people-before.png", "annotation": json.dumps(to_json(man))}
+    files = {"after": "people-after.png", "same": "disc.png", "green": "disc-green.png", "blue": "disc-blue.png"}
     return {
         "sample": {"class_type": "EditPairsLoadSample", "inputs": sample},
         "addition": {"class_type": "EditPairsLoadSample", "inputs": addition},
+        "people": {"class_type": "EditPairsLoadSample", "inputs": people},
         "vlm": {"class_type": "EditPairsLoadVlmEndpoint", "inputs": {"profile": "default"}},
         **{name: {"class_type": "LoadImage", "inputs": {"image": file}} for name, file in files.items()},
         **batch,
@@ -206,6 +212,19 @@ def test_check_objects_rejects_an_addition_that_added_nothing(bench: Bench, fold
     assert before == after
     wrong = "is not found after it was added" if float(after) == 0 else "is found before it was added"
     assert "verdict='reject'" in scores and f"disc {wrong}" in scores
+
+
+@pytest.mark.parametrize("folder", ["clip_vision"], indirect=True)
+def test_check_consistency_measures_faces_and_subject(bench: Bench, folder: Path) -> None:
+    tiny_faces.dinov2(folder / "dinov2-base")
+    file = tiny_faces.landmarker(bench.models / "detection" / "mediapipe_face_fp32.safetensors")
+    sockets = {"sample": ["people", 0], "source": ["people", 1], "edited": ["after", 0], "edit_mask": ["people", 2]}
+    try:
+        seen = bench.run("Check Consistency (", {"EditPairsConsistency.min_face": 0.99}, sockets, ["scores"])["scores"]
+    finally:
+        file.unlink()
+    assert "'consistency.faces': 1.0" in seen and "'consistency.subject': 1.0" in seen
+    assert "verdict='reject'" in seen and "consistency: the face is not the same" in seen
 
 
 @pytest.mark.parametrize("folder", ["diffusers"], indirect=True)
