@@ -19,8 +19,14 @@ from tests.e2e import reaching
 from tests.e2e.reaching import CAPTION, CUP, LAMP, REPLIES, Case, Reach, by_model
 from tests.vlm.endpoint import Endpoint, Status
 
-COMMANDED = ("instruct", "instruct-qwen")
+COMMANDED = ("instruct", "instruct-open", "instruct-qwen")
 """Graphs whose editors obey commands. All others are told what is to be seen, or nothing."""
+
+EXPLAINED = {
+    "style-open": r" it looks like this: .*\. keep every person, face, .* only the manner of drawing changes\.$",
+    "visual-open": r" image 1 is the photo, image 2 the reference: .* stays exactly as it is\.$",
+}
+"""Graphs whose editors obey a command and what is said after it."""
 
 SPOKEN = {
     "add": ("Add a {}.", None), "remove": ("Remove the {}.", None), "replace": ("Replace the {} with a clay pot.", "a clay pot"),
@@ -122,6 +128,9 @@ def written_by_models() -> Iterator[Expected]:
         text = seen.get(case.task, f"^{told['target']}$")
         yield Expected(case, row=_row(writing), operations=op, **{side: (text,) if text else ()})
         said = r"^remove the cup\b" if case.task == "add" else _pattern(told["command"])
+        if f"{case.workflow}-open" in EXPLAINED:
+            command = said + EXPLAINED[f"{case.workflow}-open"]
+            yield Expected(by_model(kind, f"{case.workflow}-open"), row=_row(writing), operations=op, after=(command,))
         for workflow in COMMANDED:
             yield Expected(by_model(kind, workflow), row=_row(writing), operations=op, **{side: (said,)})
             if case.task in ("add", "remove"):
@@ -138,6 +147,9 @@ def written_by_templates() -> Iterator[Expected]:
         told = {"extract": (), "style": (CAPTION.split(".")[0],)}.get(task, ("ground|place",))
         side = "before" if task == "add" else "after"
         yield Expected(Case(task, task, "template"), row=said[task], operations=(task,), **{side: told})
+        if f"{task}-open" in EXPLAINED:
+            command = rf"^turn the photo into an? .*{EXPLAINED[f'{task}-open']}"
+            yield Expected(Case(f"{task}-open", task, "template"), row=said[task], operations=(task,), after=(command,))
 
 
 def said_by_people() -> Iterator[Expected]:
@@ -149,11 +161,17 @@ def said_by_people() -> Iterator[Expected]:
         else:
             told = (f"{seen.format('cup')}$",) if seen else ("ground|place",)
         yield Expected(Case(task, task, "person", words), row=f"^{re.escape(words)}$", **{side: told})
+        if f"{task}-open" in EXPLAINED:
+            command = f"^{re.escape(words)}{EXPLAINED[f'{task}-open']}"
+            yield Expected(
+                Case(f"{task}-open", task, "person", words), row=f"^{re.escape(words)}$", **{side: (command,)}
+            )
         for workflow in COMMANDED:
             yield Expected(Case(workflow, task, "person", words), exactly=True)
             yield Expected(Case(workflow, task, "person, as a wish", WISH), exactly=True)
     for task in ("replace", "alter", "background", "style"):
         yield Expected(Case(task, task, "person, as a wish", WISH), failure="NoCaption")
+    yield Expected(Case("style-open", "style", "person, as a wish", WISH), failure="NoCaption")
     yield Expected(Case("add", "add", "person, of another thing", "Add a red hat."), failure="OtherThing")
 
 
@@ -225,7 +243,7 @@ def test_an_editor_gets_commands_or_captions_and_never_the_other(reaches: list[R
     for line, reach in zip(TABLE, reaches, strict=True):
         case = line.case
         texts = [] if line.failure else [*reach.before, *reach.after]
-        if case.workflow in COMMANDED:
+        if case.workflow in (*COMMANDED, *EXPLAINED) and not line.failure:
             by_person = case.words == WISH or case.task == "motion"
             assert texts and all(by_person or is_command(text) for text in texts), f"{line}: {texts}"
             continue
