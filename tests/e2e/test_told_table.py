@@ -129,7 +129,7 @@ def written_by_models() -> Iterator[Expected]:
         yield Expected(case, row=_row(writing), operations=op, **{side: (text,) if text else ()})
         said = r"^remove the cup\b" if case.task == "add" else _pattern(told["command"])
         if f"{case.workflow}-open" in EXPLAINED:
-            command = said + EXPLAINED[f"{case.workflow}-open"]
+            command = rf"{said}\.{EXPLAINED[f'{case.workflow}-open']}"
             yield Expected(by_model(kind, f"{case.workflow}-open"), row=_row(writing), operations=op, after=(command,))
         for workflow in COMMANDED:
             yield Expected(by_model(kind, workflow), row=_row(writing), operations=op, **{side: (said,)})
