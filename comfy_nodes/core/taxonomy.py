@@ -24,6 +24,10 @@ EDITOR = "instruct-qwen"
 """Workflow for kinds of edit that their task's own cannot make: an editor that follows instructions, sees the photo and
 can spell. Qwen-Image-Edit rather than Kontext: it writes letters better, and its licence lets pairs train any model."""
 
+CHINESE_EDITOR = "instruct-longcat"
+"""The same where all that it is to make are words on things whose instructions are Chinese: LongCat is told a word in
+quotation marks letter by letter, and was made for Chinese. One of the two to a run, as both are for one task."""
+
 
 @dataclass(frozen=True)
 class Kind:

@@ -22,7 +22,7 @@ from comfy_nodes.core import photos
 from comfy_nodes.core.regions import rle
 from comfy_nodes.core.regions.annotation import Region
 from comfy_nodes.core.tasks import ANNOTATE
-from comfy_nodes.core.taxonomy import EDITOR, GRAPHS, known_kind
+from comfy_nodes.core.taxonomy import CHINESE_EDITOR, EDITOR, GRAPHS, known_kind
 
 from ..errors import RunError
 from ..home import ROOT
@@ -225,11 +225,15 @@ class Source:
         """The workflows that make what the input's records name, or its router accepted, in the task table's order;
         that for kinds which their task's own cannot make comes last. Of a large input its beginning tells."""
         found: set[str | None] = set()
+        chinese: set[bool] = set()
         for photo in islice(self._reader.photos(ANNOTATE.name), LOOKED_AT):
             for task in photo.routed or ((photo.task,) if photo.task else ()):
                 kind = known_kind(task, photo.subtask)
                 found.add(kind.graph if kind else None)
-        return [name for name in (*GRAPHS.values(), EDITOR) if name in found]
+                if kind and kind.unlike:
+                    chinese.add(kind.rubric == "text" and _is_chinese(photo))
+        editor = [CHINESE_EDITOR if chinese == {True} else EDITOR] if EDITOR in found else []
+        return [name for name in GRAPHS.values() if name in found] + editor
 
     def plan_kinds(
         self, quotas: Quotas, seed: int, grounding: Grounding | None = None, shard: Shard | None = None
@@ -446,6 +450,12 @@ def _grounded(photo: Photo, grounding: Grounding) -> Photo:
     if found is None:
         return replace(photo, ungrounded=grounding.reason(photo.source_id))
     return replace(photo, annotation=found, grounded=True)
+
+
+def _is_chinese(photo: Photo) -> bool:
+    """Whether the write stage left a Chinese instruction."""
+    writing = photo.annotation.writing if photo.annotation else None
+    return isinstance(writing, dict) and writing.get("lang") == "zh"
 
 
 def _told(region: Region) -> tuple[Any, ...]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from comfy_nodes.core.tasks import VERIFY, task_named
-from comfy_nodes.core.taxonomy import EDITOR
+from comfy_nodes.core.taxonomy import CHINESE_EDITOR, EDITOR
 from comfy_nodes.core.weights.records import Policy
 
 from ..comfyui.answering import at_once
@@ -112,7 +112,7 @@ def open_workflows(options: RunOptions, names: Sequence[str], work: Path) -> Ite
         object_info = nodes_of(first)
         if options.workflow == AUTO and wanted == "classical" and len(names) > 1:
             # What only a model can make is skipped with that reason, so that the rest is made.
-            names = [name for name in names if name != EDITOR]
+            names = [name for name in names if name not in (EDITOR, CHINESE_EDITOR)]
         found = [find_workflow(name, wanted) for name in names]
         _say(filter(None, (passed_over(name, path) for name, (path, _) in zip(names, found, strict=True))))
         if options.profile == "auto" and (taken := _without_models(names, found)):

@@ -52,18 +52,28 @@ SAFETENSORS: dict[str, Callable[[Path], Path]] = {
     "flux1-fill-dev.safetensors": tiny_flux.fill,
     "flux1-dev-kontext_fp8_scaled.safetensors": tiny_flux.kontext,
     "flux-2-klein-4b-fp8.safetensors": tiny_klein.klein,
-    "qwen_image_edit_fp8_e4m3fn.safetensors": tiny_flux.kontext,
+    "qwen_image_edit_2511_fp8mixed.safetensors": tiny_klein.klein,
+    "longcat_image_edit_bf16.safetensors": tiny_flux.longcat,
 }
-"""Diffusion models under the graphs' own names. Qwen-Image's width and its text encoder's 7 billion parameters are
-fixed in ComfyUI; a FLUX model stands in for it, so that test shows the wiring and not the family."""
+"""Diffusion models under the graphs' own names. The widths of Qwen-Image and of LongCat's words are fixed in ComfyUI, as
+are the 7 billion parameters of their text encoder: klein stands in for the one, which knows its way with references, and
+a LongCat at the width of words that there is for the other. So their tests show the wiring and not the family."""
+
+LORAS: dict[str, Callable[[Path], Path]] = {
+    "Qwen-Image-Edit-2511-Lightning-4steps-V1.0-bf16.safetensors": tiny_flux.lora,
+}
+"""LoRAs under the graphs' own names, for what stands in for their models."""
+
+LINKED_STEPS = ("Steps", "Steps when fast")
+"""Titles of what says the number of steps where a switch chooses it."""
 
 STAND_INS = {
     "t5xxl_fp16.safetensors": "clip_l.pt",
     "qwen_3_4b.safetensors": "clip_l.pt",
     "qwen_2.5_vl_7b_fp8_scaled.safetensors": "clip_l.pt",
-    "qwen_image_vae.safetensors": "ae.pt",
+    "qwen_image_vae.safetensors": "flux2-vae.pt",
 }
-"""CLIP-L alone, as wide as T5-XXL, for encoders of which there is no small one; FLUX's autoencoder for Qwen-Image's."""
+"""CLIP-L alone, as wide as T5-XXL, for encoders of which there is no small one; FLUX.2's autoencoder beside klein."""
 
 NAMES = {name: Path(file).name for name, (file, _make) in FOLDED.items()} | STAND_INS
 """What loaders are told in place of what the graphs say."""
@@ -85,6 +95,8 @@ def make_checkpoints(models: Path) -> None:
         make(models / file)
     for name, make in SAFETENSORS.items():
         make(models / "diffusion_models" / name)
+    for name, make in LORAS.items():
+        make(models / "loras" / name)
 
 
 def tiny(api: Api) -> list[str]:
@@ -97,11 +109,16 @@ def tiny(api: Api) -> list[str]:
     ]
     for address, value in CHANGED.items():
         class_type, field = address.split(".")
-        nodes = [number for number, node in api.items() if node["class_type"] == class_type]
+        nodes = [
+            number
+            for number, node in api.items()
+            if node["class_type"] == class_type and not isinstance(node["inputs"].get(field), list)
+        ]
         if address == "EditPairsFitSize.size":  # what makes room for a crop leaves so small a photo as it is
             nodes = [number for number in nodes if api[number]["inputs"]["size"] not in sizes.ROOM]
         wanted += [f"#{number}.{field}={value}" for number in nodes]
-    return wanted
+    steps = [number for number, node in api.items() if node.get("_meta", {}).get("title") in LINKED_STEPS]
+    return wanted + [f"#{number}.value={CHANGED['KSampler.steps']}" for number in steps]
 
 
 def bound(name: str, object_info: dict[str, Any], *settings: str) -> BatchGraph:

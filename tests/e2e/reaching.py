@@ -242,7 +242,7 @@ class Reach:
         kind, inputs = node["class_type"], node["inputs"]
         if kind in ("EditPairsLoadSample", "EditPairsFitSize", "EditPairsTakeStep", "EditPairsLoadSecondImage"):
             return
-        if kind in ("CLIPTextEncode", "TextEncodeQwenImageEdit"):
+        if kind in ("CLIPTextEncode", "TextEncodeQwenImageEdit", "TextEncodeQwenImageEditPlus"):
             name = "text" if kind == "CLIPTextEncode" else "prompt"
             if isinstance(inputs[name], list):
                 yield self.found[f"{link[0]}.{name}"]
@@ -298,7 +298,7 @@ def run_prompt(url: str, prompt: Api) -> dict[str, Any]:
     """The prompt's outputs, by node."""
     job = helpers.post(url, "/prompt", {"prompt": prompt})
     assert not job.get("node_errors"), job
-    done = helpers.until(lambda: helpers.get(url, f"/history/{job['prompt_id']}"), "the prompt's end", 120, 0.05)
+    done = helpers.until(lambda: helpers.get(url, f"/history/{job['prompt_id']}"), "the prompt's end", 240, 0.05)
     entry = done[job["prompt_id"]]
     failed = dict(entry["status"]["messages"]).get("execution_error")
     assert failed is None, f"{failed['node_type']}: {failed['exception_message']}"

@@ -29,8 +29,11 @@ from tests.e2e.test_verify import FOUND
 from tests.vlm.endpoint import Endpoint, Say
 
 MASKED = ("remove", "add", "replace", "alter", "background", "visual", "hybrid")
-WHOLE = ("style", "extract", "motion", "instruct", "instruct-qwen")
-OPEN = ("remove-open", "add-open", "replace-open", "alter-open", "background-open", "hybrid-open")
+WHOLE = ("style", "extract", "motion", "instruct", "instruct-qwen", "instruct-longcat")
+OPEN = (
+    *(f"{task}-open" for task in (*MASKED, "style", "extract", "motion")),
+    "instruct-open",
+)
 GRAPHS = (*MASKED, *WHOLE, *OPEN)
 
 LOADERS = {
@@ -41,6 +44,7 @@ LOADERS = {
     "CLIPVisionLoader": ("clip_name",),
     "StyleModelLoader": ("style_model_name",),
     "CheckpointLoaderSimple": ("ckpt_name",),
+    "LoraLoaderModelOnly": ("lora_name",),
     "ControlNetLoader": ("control_net_name",),
     "EditPairsLoadSam2": ("model",),
 }
@@ -100,7 +104,7 @@ def test_it_fits_the_server_as_it_is(bench: Bench, name: str) -> None:
             options = spec[0] if isinstance(spec[0], list) else spec[1]["options"]
             options.append(node["inputs"][field])
     graph = BatchGraph.bind(api, info)
-    assert graph.task == name.removesuffix("-qwen").removesuffix("-open")
+    assert graph.task == name.split("-")[0]
     assert graph.seeds == (), "every seed is wired to Load Edit Sample"
     assert {line.split(" #")[0] for line in graph.left_out} <= {"ImageCompare"}
 
@@ -141,7 +145,7 @@ def test_what_makes_each_graphs_edits(bench: Bench, path: Path) -> None:
     if not sinks:
         return
     expected = "frames" if path.stem.startswith("motion") else "model"
-    if path.stem == "extract" or (path.stem.endswith("-classical") and expected == "model"):
+    if path.stem in ("extract", "extract-open") or (path.stem.endswith("-classical") and expected == "model"):
         expected = "classical"
     assert making_of(api, sinks[0]) == expected
 
@@ -253,21 +257,23 @@ def test_a_background_leaves_the_subject_inside_it_alone(bench: Bench, name: str
     assert pair.mask[:20, :20].all()
 
 
-def test_visual_keeps_the_photos_half_and_the_reference(bench: Bench) -> None:
-    graph = bench.bind("visual")
+@pytest.mark.parametrize("name", ["visual", "visual-open"])
+def test_visual_keeps_the_photo_and_the_reference(bench: Bench, name: str) -> None:
+    graph = bench.bind(name)
     reference = bench.other.pixels
     values = {"image": bench.photo.name, "instruction": "Use it.", "annotation": bench.photo.annotation(DISC)}
     for node in graph.api.values():
         if node["class_type"] == "EditPairsLoadSecondImage":
             node["inputs"]["image"] = bench.other.name
     pair = run(bench.url, graph, **values)
-    assert np.array_equal(pair.before, bench.photo.pixels)
+    assert np.array_equal(pair.before, used(bench.photo, pair))
     pair.assert_kept_outside()
     assert np.array_equal(pair.picture(pair.record["input_images"][1]), reference)
 
 
-def test_extract_shows_the_object_in_the_photos_size(bench: Bench) -> None:
-    pair = bench.run("extract", annotation=bench.photo.annotation(DISC))
+@pytest.mark.parametrize("name", ["extract", "extract-open"])
+def test_extract_shows_the_object_in_the_photos_size(bench: Bench, name: str) -> None:
+    pair = bench.run(name, annotation=bench.photo.annotation(DISC))
     assert np.array_equal(pair.before, bench.photo.pixels)
     assert pair.after.shape == pair.before.shape
     assert pair.record["edit_mask"] is None
@@ -275,21 +281,23 @@ def test_extract_shows_the_object_in_the_photos_size(bench: Bench) -> None:
     assert np.array_equal(pair.after[33:52, 43:58], bench.photo.pixels[33:52, 43:58]), "the photo's own pixels"
 
 
-def test_style_redraws_the_whole_photo(bench: Bench) -> None:
-    pair = bench.run("style", annotation=bench.photo.annotation())
+@pytest.mark.parametrize("name", ["style", "style-open"])
+def test_style_redraws_the_whole_photo(bench: Bench, name: str) -> None:
+    pair = bench.run(name, annotation=bench.photo.annotation())
     assert pair.before.shape == pair.after.shape == (80, 96, 3)
     assert np.array_equal(pair.before, used(bench.photo, pair)), "cropped, not scaled"
     assert pair.record["prompt"].startswith("Turn the photo into ")
     assert pair.record["edit_mask"] is None
 
 
-def test_motion_paints_nothing(bench: Bench) -> None:
+@pytest.mark.parametrize("name", ["motion", "motion-open"])
+def test_motion_paints_nothing(bench: Bench, name: str) -> None:
     """A local model in the service's place: neither is asked where the instruction is known."""
     folder = bench.models / "LLM" / "tiny"
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text('{"model_type": "qwen2_5_vl"}', encoding="utf-8")
     (folder / "model.safetensors").write_bytes(b"")
-    graph = bench.bind("motion")
+    graph = bench.bind(name)
     for node in graph.api.values():
         if node["class_type"] == "EditPairsLoadSecondImage":
             node["inputs"]["image"] = bench.other.name
@@ -300,7 +308,7 @@ def test_motion_paints_nothing(bench: Bench) -> None:
     assert np.array_equal(pair.after, bench.other.pixels)
 
 
-@pytest.mark.parametrize("name", ["instruct", "instruct-qwen"])
+@pytest.mark.parametrize("name", ["instruct", "instruct-open", "instruct-qwen", "instruct-longcat"])
 def test_an_editor_redraws_the_whole_photo(bench: Bench, name: str) -> None:
     pair = bench.run(name, instruction="Make it red.", annotation=bench.photo.annotation())
     assert pair.before.shape == pair.after.shape == (80, 96, 3)
@@ -309,13 +317,36 @@ def test_an_editor_redraws_the_whole_photo(bench: Bench, name: str) -> None:
     assert pair.record["edit_mask"] is None
 
 
-def test_an_editor_that_was_told_to_remove_makes_an_add(bench: Bench) -> None:
-    pair = bench.run("instruct", annotation=bench.photo.annotation(DISC, steps=(op("add", 0),)))
+def test_one_switch_brings_the_lora_its_steps_and_its_guidance(bench: Bench) -> None:
+    """All three choices follow it, each of which changes the picture, as a number of steps of its own does."""
+    told = {"image": bench.photo.name, "instruction": "Make it red.", "annotation": bench.photo.annotation()}
+    slow, fast = (
+        run(bench.url, bench.bind("instruct-qwen", f"@Fast.value={on}"), **told).after for on in ("false", "true")
+    )
+    assert not np.array_equal(slow, fast)
+    for title, as_slow in (("Model", "false"), ("Guidance", "false")):
+        graph = bench.bind("instruct-qwen", "@Fast.value=true")
+        (switch,) = [node for node in graph.api.values() if node["_meta"]["title"] == title]
+        switch["inputs"]["switch"] = as_slow == "true"
+        assert not np.array_equal(run(bench.url, graph, **told).after, fast), title
+    longer = bench.bind("instruct-qwen", "@Fast.value=true", "@Steps when fast.value=3")
+    assert not np.array_equal(run(bench.url, longer, **told).after, fast)
+
+
+@pytest.mark.parametrize("name", ["instruct", "instruct-open"])
+def test_an_editor_that_was_told_to_remove_makes_an_add(bench: Bench, name: str) -> None:
+    pair = bench.run(name, annotation=bench.photo.annotation(DISC, steps=(op("add", 0),)))
     assert np.array_equal(pair.after, used(bench.photo, pair))
     assert not np.array_equal(pair.before, pair.after)
 
 
-@pytest.mark.parametrize(("name", "ops"), [("instruct", ("remove", "add")), ("instruct-qwen", ("add", "alter"))])
+@pytest.mark.parametrize(
+    ("name", "ops"),
+    [
+        ("instruct", ("remove", "add")), ("instruct-qwen", ("add", "alter")), ("instruct-open", ("add", "remove")),
+        ("instruct-longcat", ("replace", "add")),
+    ],
+)  # fmt: skip
 def test_an_editor_makes_both_pictures_of_an_add_beside_another_edit(
     bench: Bench, name: str, ops: tuple[str, str]
 ) -> None:

@@ -46,6 +46,13 @@ CASES = [
     *(Case(task, task, "person", words) for task, words in PERSON),
     *(Case(name, "instruct", "person", words) for name in ("instruct", EDITOR) for words in ("Add a red hat.",)),
     Case("instruct", "alter", "person", "Make the cup deep blue."), Case("instruct", "add", "person", "Add a red hat."),
+    *(by_model(f"imgedit/{task}", "instruct-open") for task in ("add", "remove", "background")),
+    *(by_model(f"imgedit/{task}", f"{task}-open") for task in ("style", "extract", "visual")),
+    *(by_model("scaleedit/4.3_object_surface_text_editing", name) for name in ("instruct-open", "instruct-longcat")),
+    Case("style-open", "style", "template"), Case("style-open", "style", "person", "Turn the photo into a charcoal drawing."),
+    Case("style-open", "style", "person", "Nicer, please."),
+    Case("visual-open", "visual", "person", "Replace the cup with the flower in the second image."),
+    Case("instruct-longcat", "alter", "person", "把杯子上的字改成“茶”。"),
 ]  # fmt: skip
 
 

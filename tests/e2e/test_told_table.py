@@ -19,7 +19,7 @@ from tests.e2e import reaching
 from tests.e2e.reaching import CAPTION, CUP, LAMP, REPLIES, Case, Reach, by_model
 from tests.vlm.endpoint import Endpoint, Status
 
-COMMANDED = ("instruct", "instruct-qwen")
+COMMANDED = ("instruct", "instruct-open", "instruct-qwen")
 """Graphs whose editors obey commands. All others are told what is to be seen, or nothing."""
 
 IN_A_CROP = ("add-open", "remove-open", "replace-open", "alter-open", "background-open", "hybrid-open")
@@ -34,6 +34,12 @@ HOW = {
 """What a command about a crop ends with; of a thing that is taken away, where a writer said what is behind it."""
 NOTHING_NEW = r" let what lies around it go on in its place, with nothing new there\.$"
 NAMED = r"the (cup|lamp|sky)( (in|on|at) the [\w-]+ of the image)?"
+
+EXPLAINED = {
+    "style-open": r" it looks like this: .*\. keep every person, face, .* only the manner of drawing changes\.$",
+    "visual-open": r" image 1 is the photo, image 2 the reference: .* stays exactly as it is\.$",
+}
+"""Graphs whose editors obey a command and what is said after it."""
 
 SPOKEN = {
     "add": ("Add a {}.", None), "remove": ("Remove the {}.", None), "replace": ("Replace the {} with a clay pot.", "a clay pot"),
@@ -149,6 +155,9 @@ def written_by_models() -> Iterator[Expected]:
             yield Expected(
                 by_model(kind, f"{case.workflow}-open"), row=_row(writing), operations=op, **{side: (cropped,)}
             )
+        if f"{case.workflow}-open" in EXPLAINED:
+            command = rf"{said}\.{EXPLAINED[f'{case.workflow}-open']}"
+            yield Expected(by_model(kind, f"{case.workflow}-open"), row=_row(writing), operations=op, after=(command,))
         for workflow in COMMANDED:
             yield Expected(by_model(kind, workflow), row=_row(writing), operations=op, **{side: (said,)})
             if case.task in ("add", "remove"):
@@ -170,6 +179,9 @@ def written_by_templates() -> Iterator[Expected]:
             yield Expected(
                 Case(f"{task}-open", task, "template"), row=said[task], operations=(task,), **{side: (cropped,)}
             )
+        if f"{task}-open" in EXPLAINED:
+            command = rf"^turn the photo into an? .*{EXPLAINED[f'{task}-open']}"
+            yield Expected(Case(f"{task}-open", task, "template"), row=said[task], operations=(task,), after=(command,))
 
 
 def said_by_people() -> Iterator[Expected]:
@@ -185,6 +197,10 @@ def said_by_people() -> Iterator[Expected]:
             cropped = f"{HOW[task]}" if task not in ("add", "remove") else rf"^remove {NAMED}\.{NOTHING_NEW}"
             yield Expected(
                 Case(f"{task}-open", task, "person", words), row=f"^{re.escape(words)}$", **{side: (cropped,)}
+        if f"{task}-open" in EXPLAINED:
+            command = f"^{re.escape(words)}{EXPLAINED[f'{task}-open']}"
+            yield Expected(
+                Case(f"{task}-open", task, "person", words), row=f"^{re.escape(words)}$", **{side: (command,)}
             )
         for workflow in COMMANDED:
             yield Expected(Case(workflow, task, "person", words), exactly=True)
@@ -195,6 +211,8 @@ def said_by_people() -> Iterator[Expected]:
         yield Expected(Case(workflow, "add", "person, of another thing", "Add a red hat."), failure="OtherThing")
     where = "Let the left one shine."
     yield Expected(Case("alter-open", "alter", "person, by its place in the photo", where), failure="NoCommand")
+    yield Expected(Case("style-open", "style", "person, as a wish", WISH), failure="NoCaption")
+    yield Expected(Case("add", "add", "person, of another thing", "Add a red hat."), failure="OtherThing")
 
 
 def _row(writing: Writing) -> str:
@@ -266,6 +284,7 @@ def test_an_editor_gets_commands_or_captions_and_never_the_other(reaches: list[R
         case = line.case
         texts = [] if line.failure else [*reach.before, *reach.after]
         if case.workflow in (*COMMANDED, *IN_A_CROP):
+        if case.workflow in (*COMMANDED, *EXPLAINED) and not line.failure:
             by_person = case.words == WISH or case.task == "motion"
             assert line.failure or (texts and all(by_person or is_command(text) for text in texts)), f"{line}: {texts}"
             continue

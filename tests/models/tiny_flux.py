@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -31,32 +32,47 @@ def kontext(file: Path) -> Path:
     return _flux(file, in_channels=LATENT, seed=12)
 
 
-def _flux(file: Path, in_channels: int, seed: int) -> Path:
+def longcat(file: Path, text: int = TEXT) -> Path:
+    """A LongCat-Image-Edit state dict: FLUX's without pooled words and guidance.
+
+    Args:
+        text: the words' width. With 3584, that of its encoder, of which there is no small one, ComfyUI takes it for
+            LongCat; with another one for FLUX.
+    """
+    return _flux(file, LATENT, 18, vec_in_dim=None, context_in_dim=text, guidance_embed=False)
+
+
+def lora(file: Path) -> Path:
+    """A LoRA of rank 4 on what a model of this module gives out of its one double block's attention."""
+    key = "diffusion_model.double_blocks.0.img_attn.proj"
+    wanted = {f"{key}.lora_A.weight": torch.Size((4, HIDDEN)), f"{key}.lora_B.weight": torch.Size((HIDDEN, 4))}
+    return save({name: 30 * tensor for name, tensor in filled(wanted, 17).items()}, file)
+
+
+def _flux(file: Path, in_channels: int, seed: int, **other: Any) -> Path:
     comfy_modules()
     import comfy.ops
     from comfy.ldm.flux.model import Flux
 
-    wanted = shapes(
-        lambda: Flux(
-            in_channels=in_channels,
-            out_channels=LATENT,
-            vec_in_dim=POOLED,
-            context_in_dim=TEXT,
-            hidden_size=HIDDEN,
-            mlp_ratio=4.0,
-            num_heads=1,
-            depth=1,
-            depth_single_blocks=1,
-            axes_dim=[16, 56, 56],
-            theta=10000,
-            patch_size=2,
-            qkv_bias=True,
-            guidance_embed=True,
-            txt_ids_dims=[],
-            dtype=torch.float16,
-            operations=comfy.ops.disable_weight_init,
-        )
-    )
+    sizes = {
+        "in_channels": in_channels,
+        "out_channels": LATENT,
+        "vec_in_dim": POOLED,
+        "context_in_dim": TEXT,
+        "hidden_size": HIDDEN,
+        "mlp_ratio": 4.0,
+        "num_heads": 1,
+        "depth": 1,
+        "depth_single_blocks": 1,
+        "axes_dim": [16, 56, 56],
+        "theta": 10000,
+        "patch_size": 2,
+        "qkv_bias": True,
+        "guidance_embed": True,
+        "txt_ids_dims": [],
+    }
+    operations = comfy.ops.disable_weight_init
+    wanted = shapes(lambda: Flux(**{**sizes, **other}, dtype=torch.float16, operations=operations))
     return save(filled(wanted, seed), file)
 
 

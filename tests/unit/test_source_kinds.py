@@ -20,7 +20,7 @@ KINDS = {"colour": ("alter", "unicedit/Color Alteration"), "text": ("alter", TEX
          "size": ("alter", SIZE), "plain": ("remove", "")}  # fmt: skip
 
 
-def written(folder: Path, kinds: Mapping[str, tuple[str, str]] = KINDS) -> Source:
+def written(folder: Path, kinds: Mapping[str, tuple[str, str]] = KINDS, chinese: tuple[str, ...] = ()) -> Source:
     """An input as the write stage leaves it, a photo for each kind."""
     region = {"class_name": "cup", "bbox": [4, 4, 24, 24], "score": 0.9}
     lines = []
@@ -29,7 +29,7 @@ def written(folder: Path, kinds: Mapping[str, tuple[str, str]] = KINDS) -> Sourc
         found = [region] if task_named(task).regions else []
         lines.append({
             "path": f"{name}.jpg", "resolution": {"height": 30, "width": 40}, "task": task, "subtask": subtask,
-            "instruction": "Do it.", "writing": {"instruction": "Do it.", "lang": "en"}, "segmentation": {"object": found, "background": []},
+            "instruction": "Do it.", "writing": {"instruction": "Do it.", "lang": "zh" if name in chinese else "en"}, "segmentation": {"object": found, "background": []},
         })  # fmt: skip
     (folder / "instructions.jsonl").write_text("\n".join(map(json.dumps, lines)))
     return Source(folder / "instructions.jsonl", folder)
@@ -42,6 +42,16 @@ def aims(*tasks: str) -> list[Aim]:
 def test_auto_takes_the_workflows_that_can(tmp_path: Path) -> None:
     assert written(tmp_path).graphs() == ["remove", "alter", "instruct-qwen"]
     assert written(tmp_path, {"tone": ("style", TONE)}).graphs() == ["instruct-qwen"]
+
+
+def test_chinese_words_on_things_go_to_the_editor_for_chinese(tmp_path: Path) -> None:
+    """One editor makes all that a run has for any: the other one where something else is among it."""
+    assert written(tmp_path, {"text": ("alter", TEXT)}, ("text",)).graphs() == ["instruct-longcat"]
+    beside = {"text": ("alter", TEXT), "plain": ("remove", "")}
+    assert written(tmp_path, beside, ("text", "plain")).graphs() == ["remove", "instruct-longcat"]
+    for other in ("text", "tone"):
+        kinds = {"chinese": ("alter", TEXT), other: KINDS[other]}
+        assert written(tmp_path, kinds, ("chinese", "tone")).graphs() == ["instruct-qwen"], other
 
 
 def test_each_record_goes_to_one_workflow(tmp_path: Path) -> None:
