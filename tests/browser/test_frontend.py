@@ -40,7 +40,9 @@ def test_a_workflow_opens_without_complaint(frontend: Frontend, path: Path) -> N
     assert frontend.page.evaluate(unknown) == []
     assert frontend.page.get_by_text("Missing node").count() == 0
     assert frontend.page.locator("[role=dialog]:visible").count() == 0
-    assert frontend.errors == []
+    # Without API nodes the server lets the page ask no other host, where it would learn the sizes of missing weights.
+    asked = [one["url"] for node in _read(path)["nodes"] for one in node["properties"].get("models", ())]
+    assert [error for error in frontend.errors if not any(url in error for url in asked)] == []
 
 
 @every_workflow
