@@ -129,4 +129,4 @@ def _annotate(run: Run, workflows: Sequence[Workflow]) -> Workflow:
     Raises:
         RunError: it does not fit a server, as a node or a model is missing, or a licence forbids it.
     """
-    return workflows[0].beside(ANNOTATE.name, run.options.profile, run.options.licence_policy)
+    return workflows[0].beside(ANNOTATE.name, run.options.licence_policy)

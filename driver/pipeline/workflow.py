@@ -59,17 +59,16 @@ class Workflow:
         """What holds for photos that bring no words; None where a node may write some. Those in `workflows/` are examples."""
         return self.graph.words if self.profile == "custom" else None
 
-    def beside(self, name: str, wanted: str, policy: Policy) -> Workflow:
+    def beside(self, name: str, policy: Policy) -> Workflow:
         """Another workflow of ours on the same servers, as its file has it.
 
         Args:
-            wanted: the profile that the run was asked for, or `auto`.
             policy: what licences of weights have to allow.
 
         Raises:
             RunError: it does not fit a server, as a node or a model is missing, or a licence forbids it.
         """
-        path, profile = find_workflow(name, profile_beside(self.profile, wanted))
+        path, profile = find_workflow(name, self.profile)
         file = WorkflowFile.read(path, "--workflow")
         info = self.agreement.object_info
         api = file.to_api(info)
@@ -136,19 +135,6 @@ def open_workflows(options: RunOptions, names: Sequence[str], work: Path) -> Ite
             Workflow(hosts, agreement, file, graph, profile)
             for agreement, file, graph, (_, profile) in zip(agreements, files, graphs, found, strict=True)
         ]
-
-
-def profile_beside(profile: str, wanted: str) -> str:
-    """The profile of a workflow of ours that goes ahead of another one.
-
-    Args:
-        profile: the other one's; `custom` where it is somebody's own.
-        wanted: the run's. Where it leaves the choice, it is models whose outputs may train others, unless the run does
-            without any.
-    """
-    if wanted != "auto":
-        return wanted
-    return "classical" if profile == "classical" else "open"
 
 
 def nodes_of(server: ComfyServer) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from driver.errors import RunError
 from driver.graph.api import Api, is_link
 from driver.graph.bound import BatchGraph
 from driver.graph.checks import apply_settings, check
-from driver.pipeline.workflow import profile_beside
 
 
 def graph() -> Api:
@@ -216,15 +215,3 @@ class TestHashing:
         one, other = BatchGraph.bind(graph(), object_info), BatchGraph.bind(api, object_info)
         assert one.canonical() != other.canonical()
         assert one.edit_sha256() == other.edit_sha256()
-
-
-@pytest.mark.parametrize(
-    ("profile", "wanted", "ahead"),
-    [
-        ("open", "auto", "open"), ("classical", "auto", "classical"), ("custom", "auto", "open"), ("full", "auto", "open"),
-        ("custom", "full", "full"), ("full", "open", "open"), ("full", "full", "full"), ("custom", "classical", "classical"),
-    ],
-)  # fmt: skip
-def test_the_graph_that_goes_ahead_is_of_the_runs_profile(profile: str, wanted: str, ahead: str) -> None:
-    """A run's own choice counts also where its graph is somebody's, or there in one profile only."""
-    assert profile_beside(profile, wanted) == ahead
