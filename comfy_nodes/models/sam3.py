@@ -1,9 +1,11 @@
 """SAM 3 (Meta 2025) through ComfyUI's own implementation: what words name, found and cut out in one go.
 
-Core's Load Checkpoint gives the weights, whose memory core manages. Two things are done otherwise than in core's node SAM3
+Core's Load Checkpoint gives the weights, whose memory core manages. Three things are done otherwise than in core's node SAM3
 Detect. A photo goes through the image encoder once for all words (5.6 TFLOP by its layers' shapes, and 0.42 for each word),
-not once for each. And a box's score is that of its query times the presence of the word in the photo, as the model's makers
-have it (transformers, modeling_sam3.py); core's node leaves presence out, and so may find what is not there.
+not once for each. Its pixels go in as -1 to 1, as in training (transformers, image_processing_sam3.py: mean and deviation
+0.5), where core's node leaves them at 0 to 1. And a box's score is that of its query times the presence of the word in the
+photo, as the model's makers have it (transformers, modeling_sam3.py); core's node leaves presence out, and so may find what
+is not there.
 """
 
 from __future__ import annotations
@@ -85,9 +87,8 @@ class Sam3:
         device, dtype = model_management.get_torch_device(), self._patcher.model.get_dtype()
         encoder = detector.backbone["vision_backbone"]
         side = encoder.trunk.img_size
-        # As core's node has it: stretched to a square, 0 to 1. The makers' processor goes on to -1 to 1.
-        frame = common_upscale(image[None, ..., :3].movedim(-1, 1), side, side, "bilinear", crop="disabled")
-        features, positions, _, _ = encoder(frame.to(device=device, dtype=dtype))
+        square = common_upscale(image[None, ..., :3].movedim(-1, 1), side, side, "bilinear", crop="disabled")
+        features, positions, _, _ = encoder((square * 2 - 1).to(device=device, dtype=dtype))
         height, width = image.shape[:2]
         scale = torch.tensor([width, height, width, height], device=device)
         parts = []

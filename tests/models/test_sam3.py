@@ -50,7 +50,7 @@ def test_it_finds_what_cores_model_finds_and_weighs_it_by_presence(sam3: Sam3, c
     image, side = photos(), tiny_sam3.SIDE
     read = clip.encode_from_tokens(clip.tokenize("cat"), return_dict=True)
     model_management.load_model_gpu(model)
-    frame = common_upscale(image.movedim(-1, 1), side, side, "bilinear", crop="disabled")
+    frame = (common_upscale(image.movedim(-1, 1), side, side, "bilinear", crop="disabled") - 0.5) / 0.5
     with torch.no_grad():
         theirs = model.model.diffusion_model(
             frame, text_embeddings=read["cond"], text_mask=read["attention_mask"], orig_size=(HEIGHT, WIDTH)
