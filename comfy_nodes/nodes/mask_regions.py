@@ -26,11 +26,12 @@ class AddMaskRegion(io.ComfyNode):
             description="Makes a named region of a mask, with box and score, and puts it behind those that were found before. An image whose mask marks nothing gets none.",
             search_aliases=["mask to box", "mask to bounding box", "join boxes", "background region", "name a mask"],
             inputs=[
-                io.Mask.Input("mask", tooltip="One mask per image, soft or hard, such as Invert Mask behind core's Remove Background."),
                 io.String.Input("name", default="background", tooltip="What the region is called."),
                 share_input("above", SURE, "Values above this belong to the region. 0.5: what its maker takes to be more likely in it than not."),
+                # Before `mask`, so that a bypassed node passes on these.
                 io.BoundingBox.Input("boxes", force_input=True, optional=True, tooltip="Regions that were found before, a list per image."),
                 io.Mask.Input("masks", optional=True, tooltip="Their masks, one for each box, in the same order over the batch."),
+                io.Mask.Input("mask", optional=True, tooltip="One mask per image, soft or hard, such as Invert Mask behind core's Remove Background. Without it the others are passed on."),
             ],
             outputs=[
                 io.BoundingBox.Output("boxes", tooltip="Those and the new one, whose score is its mask's mean value: how sure its maker is of it."),
@@ -40,10 +41,17 @@ class AddMaskRegion(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, mask: torch.Tensor, name: str, above: float, boxes: Any = None, masks: torch.Tensor | None = None
+        cls,
+        name: str,
+        above: float,
+        boxes: Any = None,
+        masks: torch.Tensor | None = None,
+        mask: torch.Tensor | None = None,
     ) -> io.NodeOutput:
-        soft = masks_of(mask)
         frames = wire.frames([[]] if boxes is None else boxes) or [[]]
+        if mask is None:
+            return io.NodeOutput(frames, torch.zeros((1, 64, 64)) if masks is None else masks)  # as LoadImage's none
+        soft = masks_of(mask)
         count = batch_size(mask=soft, boxes=frames)
         frames = frames * count if len(frames) == 1 else frames
         known = _masks_of_boxes(masks, frames, soft)

@@ -28,7 +28,7 @@ def box(label: str) -> dict[str, Any]:
 
 
 def test_a_soft_mask_becomes_a_box_with_its_mean_as_score() -> None:
-    boxes, masks = AddMaskRegion.execute(soft(True), " ground ", 0.5).result
+    boxes, masks = AddMaskRegion.execute(" ground ", 0.5, mask=soft(True)).result
     assert boxes == [[{"x": 30, "y": 10, "width": 20, "height": 10, "label": "ground", "score": pytest.approx(0.8)}]]
     assert torch.equal(masks, (soft(True) > 0.5).float())
 
@@ -36,7 +36,7 @@ def test_a_soft_mask_becomes_a_box_with_its_mean_as_score() -> None:
 def test_it_stands_behind_those_of_its_photo() -> None:
     known = torch.stack([torch.full((HEIGHT, WIDTH), value) for value in (0.1, 0.2, 0.3)])
     boxes, masks = AddMaskRegion.execute(
-        soft(True, False, True), "g", 0.5, [[box("a"), box("b")], [box("c")], []], known
+        "g", 0.5, [[box("a"), box("b")], [box("c")], []], known, soft(True, False, True)
     ).result
     assert [[one["label"] for one in frame] for frame in boxes] == [["a", "b", "g"], ["c"], ["g"]]
     assert torch.equal(masks[:, 0, 0], torch.tensor([0.1, 0.2, 0.0, 0.3, 0.0])), "masks in the boxes' order"
@@ -44,7 +44,7 @@ def test_it_stands_behind_those_of_its_photo() -> None:
 
 
 def test_nothing_marked_and_nothing_known_is_one_empty_mask() -> None:
-    boxes, masks = AddMaskRegion.execute(soft(False), "g", 0.5, [[]], torch.zeros(1, HEIGHT, WIDTH)).result
+    boxes, masks = AddMaskRegion.execute("g", 0.5, [[]], torch.zeros(1, HEIGHT, WIDTH), soft(False)).result
     assert boxes == [[]] and masks.shape == (1, HEIGHT, WIDTH) and not masks.any()
 
 
@@ -54,4 +54,12 @@ def test_nothing_marked_and_nothing_known_is_one_empty_mask() -> None:
 )  # fmt: skip
 def test_masks_that_are_not_the_boxes(masks: torch.Tensor | None, why: str) -> None:
     with pytest.raises(ValueError, match=why):
-        AddMaskRegion.execute(soft(True), "g", 0.5, [[box("a")]], masks)
+        AddMaskRegion.execute("g", 0.5, [[box("a")]], masks, soft(True))
+
+
+def test_without_a_mask_the_others_are_passed_on() -> None:
+    """As where the nodes that make it are muted."""
+    masks = torch.ones(1, HEIGHT, WIDTH)
+    assert AddMaskRegion.execute("g", 0.5, [[box("a")]], masks).result == ([[box("a")]], masks)
+    boxes, none = AddMaskRegion.execute("g", 0.5).result
+    assert boxes == [[]] and not none.any()
