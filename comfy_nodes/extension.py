@@ -25,6 +25,7 @@ from .nodes.gating import GatePack
 from .nodes.grounding import DetectObjects, LoadGrounder, LoadYoloWorld
 from .nodes.judging import JudgeEdit, VerifyEdit
 from .nodes.loading import LoadEditSample
+from .nodes.mask_regions import AddMaskRegion
 from .nodes.masking import PreferKnownMask, ProtectSubjects, SegmentBoxGrabCut
 from .nodes.observing import CaptionImage, RouteTask, TagImage
 from .nodes.regions import LoadRegionScorer, ScoreRegions, SelectRegions
@@ -33,6 +34,7 @@ from .nodes.saving_pairs import SaveEditPair
 from .nodes.saving_stages import SaveAnnotation, SaveInstructions
 from .nodes.second_image import LoadSecondImage
 from .nodes.segmenting import LoadSam2, RefineMask, SegmentBoxesSam2
+from .nodes.segmenting_words import SegmentWordsSam3
 from .nodes.steps import TakeEditStep
 from .nodes.templates import PickStyle, WriteInstructionTemplate
 from .nodes.verifying import VerifyPixels
@@ -66,8 +68,10 @@ class EditPairsExtension(ComfyExtension):
             SegmentBoxGrabCut,
             LoadSam2,
             SegmentBoxesSam2,
+            SegmentWordsSam3,
             RefineMask,
             PreferKnownMask,
+            AddMaskRegion,
             LoadRegionScorer,
             ScoreRegions,
             SelectRegions,

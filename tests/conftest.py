@@ -86,6 +86,8 @@ def comfy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     base = tmp_path_factory.mktemp("comfy")
     (base / "custom_nodes").mkdir()
     (base / "custom_nodes" / FOLDER).symlink_to(REPOSITORY, target_is_directory=True)
+    small = REPOSITORY / "tests" / "e2e" / "small_models"
+    (base / "custom_nodes" / small.name).symlink_to(small, target_is_directory=True)
     port = free_port()
     options = ["--cpu", "--port", str(port), "--base-directory", str(base)]
     if not request.config.getoption("--every-template", False):

@@ -41,7 +41,7 @@ class ClipText:
         self.dimensions: int = model.config.projection_dim
         self._longest: int = model.config.max_position_embeddings
         self._managed = ManagedModule(model, f"CLIP text encoder {folder.name}")
-        self._known = Vocabularies()
+        self._known: Vocabularies[torch.Tensor] = Vocabularies()
 
     def embed(self, names: Sequence[str]) -> torch.Tensor:
         """float32 [len(names), dimensions] on the CPU, each row of length 1.

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -95,13 +95,16 @@ class Grounder(ABC):
         ]
 
 
-class Vocabularies:
+Embedded = TypeVar("Embedded")
+
+
+class Vocabularies(Generic[Embedded]):
     """The embeddings of the last `KEPT_VOCABULARIES` vocabularies that were asked for."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[tuple[str, ...], torch.Tensor] = OrderedDict()
+        self._known: OrderedDict[tuple[str, ...], Embedded] = OrderedDict()
 
-    def of(self, names: Sequence[str], embed: Callable[[tuple[str, ...]], torch.Tensor]) -> torch.Tensor:
+    def of(self, names: Sequence[str], embed: Callable[[tuple[str, ...]], Embedded]) -> Embedded:
         """The embeddings of `names`, made by `embed` where they are not known."""
         key = tuple(names)
         if key not in self._known:
@@ -113,7 +116,17 @@ class Vocabularies:
 
 
 def select(found: Candidates, vocabulary: Sequence[str], width: int, height: int, rules: BoxRules) -> list[Detection]:
-    """The candidates that are kept, clipped to the photo of width x height pixels.
+    """The candidates that are kept, clipped to the photo of width x height pixels."""
+    places, boxes = chosen(found, width, height, rules)
+    scores, labels = found.scores.float().cpu()[places].tolist(), found.labels.cpu()[places].tolist()
+    return [
+        Detection(tuple(box), vocabulary[label], score)
+        for box, label, score in zip(boxes.tolist(), labels, scores, strict=True)
+    ]
+
+
+def chosen(found: Candidates, width: int, height: int, rules: BoxRules) -> tuple[torch.Tensor, torch.Tensor]:
+    """Which candidates are kept: their places among those found, int [N], and their boxes clipped to the photo, float [N, 4].
 
     Suppression comes first (as in ultralytics, on boxes not yet clipped), then area, then the limit, then the order.
     Boxes without area inside the photo are dropped.
@@ -122,13 +135,13 @@ def select(found: Candidates, vocabulary: Sequence[str], width: int, height: int
     best = sure[found.scores[sure].argsort(descending=True, stable=True)[:MAX_CANDIDATES]]
     boxes, scores, labels = found.boxes[best], found.scores[best], found.labels[best]
     if not len(boxes):
-        return []
+        return best.cpu(), boxes.float().cpu()
     apart = boxes.double()  # so that far apart still means exact with a thousand names
     if rules.per_class:
         span = apart.max() - apart.min() + 1
         apart = apart + labels.double().unsqueeze(1) * span
     kept = nms(apart, scores.double(), rules.overlap)
-    boxes, scores, labels = boxes[kept].float().cpu(), scores[kept].float().cpu(), labels[kept].cpu()
+    boxes = boxes[kept].float().cpu()
     boxes[:, 0::2] = boxes[:, 0::2].clamp(0, width)
     boxes[:, 1::2] = boxes[:, 1::2].clamp(0, height)
     area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) / (width * height)
@@ -138,7 +151,4 @@ def select(found: Candidates, vocabulary: Sequence[str], width: int, height: int
         index = index[area[index].argsort(descending=True, stable=True)]
     elif rules.order == "left to right":
         index = index[boxes[index, 0].argsort(stable=True)]
-    return [
-        Detection(tuple(box), vocabulary[label], score)
-        for box, label, score in zip(boxes[index].tolist(), labels[index].tolist(), scores[index].tolist(), strict=True)
-    ]
+    return best[kept].cpu()[index], boxes[index]

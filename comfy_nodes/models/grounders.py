@@ -134,7 +134,7 @@ class Owlv2(Grounder):
         self._image_processor, self._tokenizer = _processors(folder)
         self._most_tokens: int = model.config.text_config.max_position_embeddings
         self._managed = ManagedModule(model, f"OWLv2 {folder.name}")
-        self._known = Vocabularies()
+        self._known: Vocabularies[torch.Tensor] = Vocabularies()
 
     def candidates(self, images: Sequence[np.ndarray], vocabulary: Sequence[str], score: float) -> Iterator[Candidates]:
         """For each patch of the photo its best name."""

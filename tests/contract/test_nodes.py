@@ -137,7 +137,7 @@ def test_bypass_passes_the_image_on(info: dict[str, Any]) -> None:
 
 
 def test_types_are_cores_or_ours_or_shared(info: dict[str, Any]) -> None:
-    cores = {"*", "CLIP", "IMAGE", "MASK", "BOUNDING_BOX", "STRING", "INT", "FLOAT", "BOOLEAN", "COMBO"}
+    cores = {"*", "CLIP", "MODEL", "IMAGE", "MASK", "BOUNDING_BOX", "STRING", "INT", "FLOAT", "BOOLEAN", "COMBO"}
     cores |= {"FACE_DETECTION_MODEL"}
     shared = {"BBOX", "SEGS"}  # what other packs pass to each other
     types = {spec[0] for spec in inputs_of(info).values()} | set(info["output"])

@@ -1,0 +1,102 @@
+"""Masks from words through SAM 3."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from comfy_api.latest import io
+
+from ..models.detections import BoxRules
+from ..models.queries import parse
+from ..models.sam3 import Sam3
+from ..wires import box_formats
+from ..wires.inputs import share_input
+
+SCORE = 0.5
+"""Least score of a box: that of core's blueprint `Image Segmentation (SAM3)` and of the makers' own processor."""
+
+
+class SegmentWordsSam3(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="EditPairsSegmentWordsSam3",
+            display_name="Segment Words (SAM3)",
+            category="editpairs",
+            description="Finds what the vocabulary names and cuts it out: a box with name and score, and a mask for each. An image without a find gets an empty mask.",
+            search_aliases=["segment anything", "sam3", "text to mask", "open vocabulary", "grounding", "concept"],
+            inputs=[
+                io.Image.Input("image", tooltip="The photo, or a batch of them."),
+                io.Model.Input("model", tooltip="From core's Load Checkpoint with sam3.1_multiplex_fp16.safetensors."),
+                io.Clip.Input("clip", tooltip="From the same Load Checkpoint: it reads the words."),
+                io.String.Input(
+                    "vocabulary",
+                    multiline=True,
+                    default="person, car, dog",
+                    tooltip='What to look for: a name to a line, or with commas between; short noun phrases, up to 32 tokens each. A name that has a comma stands in double quotes: "pot, black".',
+                ),
+                share_input(
+                    "score_threshold",
+                    SCORE,
+                    "Least score of a box: its own times that of its name being in the photo at all. 0.5 in core's blueprint and in the makers' processor.",
+                ),
+                share_input(
+                    "nms_threshold",
+                    BoxRules.overlap,
+                    "Of two boxes that overlap by more than this (intersection over union) the weaker goes; 1 keeps all. Ours: the model seldom gives one thing two boxes of a name.",
+                    step=0.05,
+                    optional=True,
+                ),
+                io.Boolean.Input(
+                    "nms_per_class",
+                    default=BoxRules.per_class,
+                    optional=True,
+                    label_on="per name",
+                    label_off="across names",
+                    tooltip="per name: a coat may lie over a person. across names: one box for each place.",
+                ),
+                io.Int.Input(
+                    "max_boxes",
+                    default=BoxRules.limit,
+                    min=1,
+                    max=1000,
+                    optional=True,
+                    tooltip="Most boxes for an image, the best by score. The model gives at most 200 for a name.",
+                ),
+            ],
+            outputs=[
+                io.Mask.Output("masks", tooltip="A mask per box, in the boxes' order over the batch: 1 on the object."),
+                io.BoundingBox.Output("boxes", tooltip="A list per image of boxes in pixels, with label and score."),
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, vocabulary: str | None) -> bool | str:
+        """As of Detect Objects: what another node says may be nothing."""
+        try:
+            return bool(vocabulary is None or parse(vocabulary))
+        except ValueError as error:
+            return str(error)
+
+    @classmethod
+    def execute(
+        cls,
+        image: torch.Tensor,
+        model: Any,
+        clip: Any,
+        vocabulary: str,
+        score_threshold: float,
+        nms_threshold: float = BoxRules.overlap,
+        nms_per_class: bool = BoxRules.per_class,
+        max_boxes: int = BoxRules.limit,
+    ) -> io.NodeOutput:
+        nothing = torch.zeros((1, *image.shape[1:3]))
+        if not vocabulary.strip():
+            return io.NodeOutput(nothing, [[] for _ in image])
+        rules = BoxRules(score_threshold, nms_threshold, nms_per_class, max_boxes)
+        found = list(Sam3(model, clip).find(image, parse(vocabulary), rules))
+        masks = [torch.from_numpy(one.masks.astype(np.float32)) for one in found if one.detections]
+        boxes = box_formats.to_wire([one.detections for one in found])
+        return io.NodeOutput(torch.cat(masks) if masks else nothing, boxes)
