@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shlex
 from collections import Counter
@@ -169,7 +170,7 @@ def begin_card(output: Path, layout: str, summary: Summary, environment: dict[st
     gets rejected rows with the kept ones."""
     found = layout_named(layout)
     held = {config: _Held(streams={found.empty_stream}) for config in CONFIGS}
-    _write_card(output, found, Part.of_shard(output, 0), held, summary, environment, going_on=True)
+    _write_card(output, found, Part.of_shard(output, 0), held, summary, environment)
 
 
 def write_card(output: Path, summary: Summary, environment: dict[str, Any]) -> None:
@@ -180,13 +181,15 @@ def write_card(output: Path, summary: Summary, environment: dict[str, Any]) -> N
     """
     found = finished_parts(output)
     held = {config: _Held() for config in CONFIGS}
+    lists = hashlib.sha256()
     for part in found:
         facts = part_facts(part)
+        lists.update(facts.model_dump_json().encode())
         for config, of_part in facts.configs.items():
             held[config].rows += of_part.rows
             held[config].without += not of_part.rows
             held[config].streams.update(shard.stream for shard in of_part.shards)
-    _write_card(output, layout_named(facts.layout), found[0], held, summary, environment)
+    _write_card(output, layout_named(facts.layout), found[0], held, summary, environment, lists.hexdigest()[:16])
 
 
 def _write_card(
@@ -196,8 +199,13 @@ def _write_card(
     held: dict[str, _Held],
     summary: Summary,
     environment: dict[str, Any],
-    going_on: bool = False,
+    digest: str = "",
 ) -> None:
+    """
+    Args:
+        digest: changes with anything in the rows, so that `datasets`, which tells by the card whether it has a copy of them,
+            does not take an old one; empty where there are none yet.
+    """
     plain = {"data": "default", "rejected": "rejected"}
     configs = [
         (config + suffix if number else plain[config], glob)
@@ -214,8 +222,8 @@ def _write_card(
         lists="shards/" if part.name else "shards.json",
         configs=configs,
         features=json.dumps([{"config_name": name, "features": columns} for name in told]),
-        empty=[] if going_on else [plain[config] for config, one in held.items() if not one.rows],
-        going_on=going_on,
+        empty=[plain[config] for config, one in held.items() if not one.rows] if digest else [],
+        digest=digest,
     )
     write_text(output / CARD, card)
 
