@@ -81,9 +81,16 @@ def publish(folder: Path, url: str) -> Manifest:
         url: where to; a folder of its own in the store.
 
     Raises:
-        RunError: the store cannot be used, or a file in it is not what was sent. What was published before is still whole.
+        RunError: the store cannot be used, holds shards that this folder does not have, or a file in it is not what was
+            sent. What was published before is still whole.
     """
     store = Store(url)
+    if others := sorted(_shard_names(store) - {part.name for part in shards_of(folder)}):
+        raise RunError(
+            f"--output {url}: holds shard {others[0]} of another run, or of another share; {folder} has all that was made: "
+            "run the same command with a URL of its own",
+            1,
+        )
     former = _manifest(store)
     shards = _publish_shards(store, folder)
     known = {(file.sha256, file.size): file.name for file in former.files} if former else {}
@@ -112,6 +119,20 @@ def publish_part(part: Part, url: str) -> None:
     """
     store = Store(url)
     _publish_part(store, part, _published(store, part.name))
+
+
+def check_place(url: str, share: tuple[int, int]) -> None:
+    """
+    Args:
+        share: i and n: only shards whose number leaves i when divided by n are to lie there.
+
+    Raises:
+        RunError: the store cannot be used, or another share's shards lie there.
+    """
+    index, shares = share
+    others = sorted(name for name in _shard_names(Store(url)) if int(name) % shares != index)
+    if others:
+        raise RunError(f"--output {url}: holds shard {others[0]}, another share's; give each share a URL of its own")
 
 
 def published_commits(url: str) -> Iterator[Commit]:
@@ -223,8 +244,13 @@ def _published(store: Store, part: str) -> PublishedPart:
 
 
 def _all_published(store: Store) -> Iterator[tuple[str, PublishedPart]]:
-    lists = [name for name in store.names(SHARDS) if NAME.fullmatch(PurePosixPath(name).stem)]
-    return _read_lists(store, [name for name in lists if name.endswith(".json")])
+    return _read_lists(store, list(map(_list_name, _shard_names(store))))
+
+
+def _shard_names(store: Store) -> set[str]:
+    """The shards that have a list in a store, whole or not."""
+    paths = map(PurePosixPath, store.names(SHARDS))
+    return {path.stem for path in paths if path.suffix == ".json" and NAME.fullmatch(path.stem)}
 
 
 def _read_lists(store: Store, names: list[str]) -> Iterator[tuple[str, PublishedPart]]:

@@ -20,7 +20,7 @@ from comfy_nodes.core.records import SampleFailure
 from ..dataset.commits import Commit, committed, duplicates, read_commit
 from ..dataset.layouts.layout import layout_named
 from ..dataset.parts import Part, parts
-from ..dataset.publish import fetch_commits, publish_part
+from ..dataset.publish import check_place, fetch_commits, publish_part
 from ..dataset.shards import settings_digest
 from ..engine.portion import Portion
 from ..errors import RunError
@@ -81,8 +81,11 @@ class Shards:
         that stand in two shards the first counts.
 
         Raises:
-            RunError: no server comes back, the disk is full, or nothing ever succeeds. What is done stays done.
+            RunError: no server comes back, the disk is full, nothing ever succeeds, or shards of another share lie where these
+                are to be published. What is done stays done.
         """
+        if self._run.options.publish_to:
+            check_place(self._run.options.publish_to, self._form.share)
         if self._run.options.publish_to and self._makes_rows:
             fetch_commits(self._run.options.publish_to, self._run.folder.path)
         self._go_through()

@@ -12,7 +12,7 @@ import pytest
 from driver.dataset.commits import commits, duplicates, ended_tables, reopen
 from driver.dataset.dataset import finished_parts, stored_rows
 from driver.dataset.parts import Part, parts
-from driver.dataset.publish import MANIFEST, fetch_commits, publish, publish_part, published_commits
+from driver.dataset.publish import MANIFEST, check_place, fetch_commits, publish, publish_part, published_commits
 from driver.dataset.tables import TABLES
 from driver.errors import RunError
 from driver.report.page import Gallery
@@ -114,6 +114,18 @@ def test_another_machine_takes_up_what_is_there(shard: Shard, url: str, tmp_path
         f"data/{index:06d}/train-00000-of-00001.parquet" for index in range(3)
     ]
     assert fetch_commits(url, other) == []
+
+
+def test_a_share_leaves_alone_what_another_published(shard: Shard, url: str, tmp_path: Path) -> None:
+    """Whichever is first: also where both began when nothing was there yet."""
+    publish(finished(shard, 0).output, url)
+    before = held(url)
+    check_place(url, (0, 2))
+    with pytest.raises(RunError, match="holds shard 000000, another share's; give each share a URL of its own"):
+        check_place(url, (1, 2))
+    with pytest.raises(RunError, match="holds shard 000000 of another run, or of another share"):
+        publish(finished(shard, 1, output=tmp_path / "other").output, url)
+    assert held(url) == before
 
 
 def test_rows_that_are_nowhere_are_not_published(shard: Shard, url: str, tmp_path: Path) -> None:
