@@ -81,6 +81,7 @@ class Source:
         self._sampling = Sampling(self._reader)
         self._labels = RowLabels(self._input)
         self._cursors: dict[str, Cursor] = {}
+        self.places = self._reader.places
         self.total: int | None = None
         """Items in the input, once its end was seen."""
 

@@ -26,6 +26,7 @@ from ..engine.portion import Portion
 from ..errors import RunError
 from ..graph.api import EDIT_SINK
 from ..inputs.cutting import KnownShard, Shard
+from ..inputs.photo import Mark
 from ..journal import Journal
 from ..monitor.listeners import Reporter
 from ..samples import DUPLICATE, TWICE
@@ -43,6 +44,9 @@ TOTAL = "total"
 
 CUT = "fingerprint"
 """In the run's journal: the input's, as all its shards were cut from it."""
+
+_PLACES = "places in "
+"""In the run's journal: how the name begins of places in a file of the input, from which it goes on when it is resumed."""
 
 
 class Shards:
@@ -147,6 +151,7 @@ class Shards:
             # Known without it: shards of a store, whose plans tell whether they are of this input.
             meta.set(CUT, self._run.fingerprint)
         changed = meta.get(CUT) != self._run.fingerprint
+        source.places.learn(self._places)
         shards = -(-source.count(aims) // self._form.size) if options.kinds else 0
         claimed = [meta.get(name) for name in ("graph", "seed", "content")]  # shards of a store may be another run's
         basis = json.dumps([self._run.fingerprint, claimed, shards, *asked(options, self._workflows, None)])
@@ -163,11 +168,22 @@ class Shards:
                 stages = self._stages(self._opened(order))
                 self._open.append(stages[-1])
                 yield stages
+                self._note_places()
             if left is not None:
                 left -= self._usable(cut)
         if source.total is not None:
             meta.set(TOTAL, str(source.total))
         meta.set(CUT, self._run.fingerprint)
+
+    def _note_places(self) -> None:
+        input_now = _short(self._run.fingerprint)
+        for file, marks in self._run.source.places.news():
+            self._run.folder.journal.set(_PLACES + json.dumps(file), json.dumps([input_now, marks]))
+
+    def _places(self, file: str) -> list[Mark]:
+        """The places in a file that this run came to last, if the input is still the same."""
+        input_then, marks = json.loads(self._run.folder.journal.get(_PLACES + json.dumps(file)) or "[null, []]")
+        return [Mark(*mark) for mark in marks] if input_then == _short(self._run.fingerprint) else []
 
     def _tell_classes(self, error_class: str) -> None:
         totals = (one.totals for _, one in sound_commits(self._run.folder.path))
@@ -256,6 +272,10 @@ def _failed(commit: Commit, error_class: str) -> bool:
     """Whether samples of a shard failed, or were skipped, with an error type; with "" whether any failed."""
     totals = commit.totals
     return error_class in {**totals.failures, **totals.skips} if error_class else bool(totals.failures)
+
+
+def _short(fingerprint: str) -> str:
+    return hashlib.sha256(fingerprint.encode()).hexdigest()[:16]
 
 
 class _Writer:
