@@ -291,6 +291,28 @@ def test_members_that_were_passed_over_are_not_walked_again(tmp_path: Path, monk
     assert len(walked) == 40 + 8
 
 
+def test_a_list_is_taken_apart_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where shards are cut ahead of those that are planned."""
+    numbered(tmp_path / "lines.jsonl", *(f"p{number:02}" for number in range(20)))
+    found = [json.loads(one) for one in (tmp_path / "lines.jsonl").read_text().splitlines()]
+    (tmp_path / "list.json").write_text(json.dumps(found))
+    taken: list[Any] = []
+    values = annotation._values
+    monkeypatch.setattr(annotation, "_values", lambda file: (taken.append(one) or one for one in values(file)))
+    source = Source(tmp_path / "list.json")
+    cuts = source.shards(4, AIMS)
+    waiting = [next(cuts), next(cuts)]
+    names: list[str] = []
+    for shard in cuts:
+        waiting.append(shard)
+        names += ids(planned(source, waiting.pop(0)))
+    for shard in waiting:
+        names += ids(planned(source, shard))
+    assert names == [f"p{number:02}.jpg" for number in range(20)]
+    assert len(taken) == 20
+    assert ids(planned(source, shard)) == names[-4:], "once more, for whoever asks again"
+
+
 def walking(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Keys of the members of tars that are looked at from now on."""
     walked: list[str] = []
