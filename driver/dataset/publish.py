@@ -72,25 +72,21 @@ class PublishedPart(BaseModel):
         return frozenset(file.name for file in self.files)
 
 
-def publish(folder: Path, url: str) -> Manifest:
+def publish(folder: Path, url: str, share: tuple[int, int] = (0, 1)) -> Manifest:
     """Brings a finished run's folder into a store. What lies there already is not sent again; what the run no longer has is
     removed at the end.
 
     Args:
         folder: the run's local folder.
         url: where to; a folder of its own in the store.
+        share: i and n, as of `check_place`.
 
     Raises:
-        RunError: the store cannot be used, holds shards that this folder does not have, or a file in it is not what was
-            sent. What was published before is still whole.
+        RunError: the store cannot be used, another share's shards lie there, or a file in it is not what was sent. What was
+            published before is still whole.
     """
+    check_place(url, share)
     store = Store(url)
-    if others := sorted(_shard_names(store) - {part.name for part in shards_of(folder)}):
-        raise RunError(
-            f"--output {url}: holds shard {others[0]} of another run, or of another share; {folder} has all that was made: "
-            "run the same command with a URL of its own",
-            1,
-        )
     former = _manifest(store)
     shards = _publish_shards(store, folder)
     known = {(file.sha256, file.size): file.name for file in former.files} if former else {}

@@ -123,8 +123,8 @@ def test_a_share_leaves_alone_what_another_published(shard: Shard, url: str, tmp
     check_place(url, (0, 2))
     with pytest.raises(RunError, match="holds shard 000000, another share's; give each share a URL of its own"):
         check_place(url, (1, 2))
-    with pytest.raises(RunError, match="holds shard 000000 of another run, or of another share"):
-        publish(finished(shard, 1, output=tmp_path / "other").output, url)
+    with pytest.raises(RunError, match="holds shard 000000, another share's"):
+        publish(finished(shard, 1, output=tmp_path / "other").output, url, (1, 2))
     assert held(url) == before
 
 
