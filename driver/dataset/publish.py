@@ -57,15 +57,23 @@ class PublishedPart(BaseModel):
 
     @model_validator(mode="after")
     def _is_complete(self) -> PublishedPart:
-        if self.commit is not None and not self.beside().keys() <= {file.path for file in self.files}:
+        if self.commit is not None and not self._lacking() <= {f"{SHARDS}/{self.commit.index:06d}.sqlite"}:
             raise ValueError("lacks files of its shard")
         return self
+
+    @property
+    def enough(self) -> bool:
+        """Whether another machine need not make the shard: earlier versions brought no journal of lines."""
+        return self.commit is not None and not self._lacking()
+
+    def _lacking(self) -> set[str]:
+        return self.beside().keys() - {file.path for file in self.files}
 
     def beside(self, folder: Path = Path()) -> dict[str, Path]:
         """The files of a shard that are no rows, the commit last: paths in the run's folder, and in that folder."""
         assert self.commit is not None
         part = Part(folder, f"{self.commit.index:06d}")
-        return {path.relative_to(folder).as_posix(): path for path in _beside(part)}
+        return {path.relative_to(folder).as_posix(): path for path in _beside(part, self.commit)}
 
     @property
     def names(self) -> frozenset[str]:
@@ -142,7 +150,7 @@ def published_commits(url: str) -> Iterator[Commit]:
 
 def fetch_commits(url: str, folder: Path) -> list[Part]:
     """Takes the commits of shards that were not begun in this folder, so that they need not be made here; their rows stay
-    in the store.
+    in the store. Lines of a run that makes no rows come along, in its shards' journals.
 
     Returns:
         These shards.
@@ -154,10 +162,11 @@ def fetch_commits(url: str, folder: Path) -> list[Part]:
     taken = []
     for name, one in _all_published(store):
         part = Part(folder, name)
-        if one.commit is not None and not part.commit.exists() and not part.journal.exists():
+        if one.commit and one.enough and not part.commit.exists() and not part.journal.exists():
             with disk_errors(folder):
                 part.commit.parent.mkdir(parents=True, exist_ok=True)
-                write_whole(part.elsewhere, url)
+                if one.commit.dataset:
+                    write_whole(part.elsewhere, url)
             files = {file.path: file for file in one.files}
             for path, place in one.beside(folder).items():
                 store.get(files[path], place)
@@ -289,13 +298,14 @@ def _files_of(part: Part) -> Iterator[Path]:
         for path in sorted(part.config(config).rglob("*")):
             if not path.name.startswith("."):
                 yield from _published_file(path)
-    for path in _beside(part):
+    for path in _beside(part, committed(part)):
         yield from _published_file(path)
 
 
-def _beside(part: Part) -> tuple[Path, ...]:
-    """The files of a shard that are no rows, its commit last."""
-    return part.keys, part.statistics, *map(part.table, TABLES), part.commit
+def _beside(part: Part, commit: Commit) -> tuple[Path, ...]:
+    """The files of a shard that are no rows, its commit last; its journal only where no rows are, as what it gave is there."""
+    journal = () if commit.dataset else (part.journal,)
+    return part.keys, part.statistics, *map(part.table, TABLES), *journal, part.commit
 
 
 def _published_file(path: Path) -> Iterator[Path]:

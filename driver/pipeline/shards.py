@@ -24,7 +24,6 @@ from ..dataset.publish import check_place, fetch_commits, publish_part
 from ..dataset.shards import settings_digest
 from ..engine.portion import Portion
 from ..errors import RunError
-from ..graph.api import EDIT_SINK
 from ..inputs.cutting import KnownShard, Shard
 from ..inputs.photo import Mark
 from ..journal import Journal
@@ -75,11 +74,6 @@ class Shards:
         self._lost = False
         self._broken_off = threading.Event()
 
-    @property
-    def _makes_rows(self) -> bool:
-        """Whether a shard's commit says all of it: lines of other stages come out of its journal, which no store has."""
-        return self._workflows[0].graph.sink_class == EDIT_SINK
-
     def work(self) -> None:
         """Edits all samples that have no end yet, and writes their shards; after a stop, also those that are open. Of samples
         that stand in two shards the first counts.
@@ -90,7 +84,6 @@ class Shards:
         """
         if self._run.options.publish_to:
             check_place(self._run.options.publish_to, self._form.share)
-        if self._run.options.publish_to and self._makes_rows:
             fetch_commits(self._run.options.publish_to, self._run.folder.path)
         self._go_through()
         if self._lost and not self._run.stop.level:
