@@ -153,20 +153,32 @@ def _small_photo() -> bytes:
     return buffer.getvalue()
 
 
-def make_masks(folder: Path, count: int) -> Path:
-    """An annotation of photos of 1024 x 768 with five objects and a background each, whose masks have wavy edges."""
+def make_masks(folder: Path, count: int, masks: int = 6) -> Path:
+    """An annotation of photos of 1024 x 768, each a file of its own, whose masks have wavy edges.
+
+    Args:
+        masks: of a photo; the last of several is the background's, the others are objects' that an edit may take or not,
+            as their scores say. The only one of a photo is an object's that an edit takes.
+    """
     folder.mkdir(parents=True)
     rng = np.random.default_rng(1)
-    for number in range(PHOTOS):
-        Image.linear_gradient("L").resize((1024, 768)).rotate(number).save(folder / f"photo{number}.jpg")
+    for number in range(count):
+        photo = folder / f"photo{number}.jpg"
+        if number < PHOTOS:
+            Image.linear_gradient("L").resize((1024, 768)).rotate(number).save(photo)
+        else:
+            photo.hardlink_to(folder / f"photo{number % PHOTOS}.jpg")
     pool = [_wavy(rng) for _ in range(200)]
     with (folder / "rows.jsonl").open("w", encoding="utf-8") as file:
         for number in range(count):
-            found = [dict(pool[one], class_name=f"thing {one}") for one in rng.choice(len(pool), 6, replace=False)]
+            found = [dict(pool[one], class_name=f"thing {one}") for one in rng.choice(len(pool), masks, replace=False)]
+            if masks == 1:
+                found[0]["clip_score"] = 0.9
+            objects = max(1, masks - 1)
             item = {
-                "path": f"photo{number % PHOTOS}.jpg",
+                "path": f"photo{number}.jpg",
                 "resolution": {"width": 1024, "height": 768},
-                "segmentation": {"object": found[:5], "background": found[5:]},
+                "segmentation": {"object": found[:objects], "background": found[objects:]},
             }
             file.write(json.dumps(item) + "\n")
     return folder / "rows.jsonl"
@@ -183,8 +195,13 @@ def _wavy(rng: np.random.Generator) -> dict[str, object]:
     return {"bbox": found.bbox, "mask": found.mask.counts, **scores}
 
 
-def planning(path: Path, rows: int) -> dict[str, float]:
-    """Rows in a second of CPU time: their JSON alone, read as photos, planned, and enrolled in a new journal."""
+def planning(path: Path, rows: int, name: str) -> dict[str, float]:
+    """Lines in a second of CPU time: their JSON alone, read as photos, planned, and enrolled in a new journal; and how many
+    rows of the plan, samples and failures, that makes.
+
+    Args:
+        name: what the figures begin with.
+    """
     lines, aims = path.read_bytes().splitlines(), [Aim(task_named("remove"))]
 
     def enrolled() -> None:
@@ -200,11 +217,12 @@ def planning(path: Path, rows: int) -> dict[str, float]:
         "enrolled": enrolled,
     }
     found = {}
-    for name, work in works.items():
+    for step, work in works.items():
         begun = time.process_time()
         work()
-        found[f"masks_{name}_rows_per_s"] = rows / (time.process_time() - begun)
-    return found
+        found[f"{name}_{step}_lines_per_s"] = rows / (time.process_time() - begun)
+    ends = sum(1 for _ in Source(path).plan(aims, "all", 0))
+    return {**found, f"{name}_enrolled_rows_per_s": found[f"{name}_enrolled_lines_per_s"] * ends / rows}
 
 
 def first_sample(path: str, rows: int, known: int, task: str) -> dict[str, float]:
@@ -258,7 +276,9 @@ def main() -> None:
     figures: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
         rows = min(MASKED, options.rows)
-        figures |= planning(make_masks(Path(folder) / "masks", rows), rows)
+        for masks in (1, 6):
+            path = make_masks(Path(folder) / f"masks{masks}", rows, masks)
+            figures |= planning(path, rows, f"masks{masks}")
     for name, (make, rows, task) in inputs.items():
         with tempfile.TemporaryDirectory() as folder:
             path = make(Path(folder) / "input")

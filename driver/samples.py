@@ -124,7 +124,9 @@ def unusable(source_id: str, failure: SampleFailure, key_of: str | None = None) 
     Args:
         key_of: what tells it from others of its source; None for the source itself.
     """
-    failure = replace(failure, message=shown(failure.message))
+    message = shown(failure.message)
+    if message != failure.message:
+        failure = replace(failure, message=message)
     return Unusable(sample_key(key_of or source_id, None, "input"), source_id, failure)
 
 

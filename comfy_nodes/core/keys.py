@@ -21,8 +21,8 @@ MAX_SEED = 2**53 - 1
 
 KEY_LENGTH = 20
 
-_WRITTEN = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-"""How what a key stands for is written down."""
+_WRITTEN = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+"""How what a key stands for is written down; the fields of an object stand in the order of their names."""
 
 
 def checked_key(key: str) -> str:
@@ -83,8 +83,8 @@ def sample_key(source_id: str, region: Region | None, task: str, slot: str = "")
     """
     where = None
     if region:
-        mask = region.mask and {"size": region.mask.size, "counts": region.mask.counts}
-        where = {"class_name": region.class_name, "kind": region.kind, "bbox": region.bbox, "mask": mask}
+        mask = region.mask and {"counts": region.mask.counts, "size": region.mask.size}
+        where = {"bbox": region.bbox, "class_name": region.class_name, "kind": region.kind, "mask": mask}
     text = _WRITTEN.encode([source_id, where, task, slot])
     return hashlib.sha256(text.encode()).hexdigest()[:KEY_LENGTH]
 

@@ -30,6 +30,15 @@ MAX_PIXELS = 178_956_970
 
 _ORIENTATION_TAG = 0x0112
 
+_JPEG_HEAD = 4096
+"""Bytes in which the header of a JPEG ends that an encoder wrote without asking for more. Ours."""
+
+_TABLES = (0xFFC4, 0xFFDD, 0xFFE0, 0xFFEE, 0xFFFE)
+"""Markers of a JPEG that say nothing of what is asked here: Huffman tables, restarts, JFIF, Adobe, a comment (ITU-T T.81 B.1.1.3)."""
+
+_FRAMES = (0xFFC0, 0xFFC1, 0xFFC2)
+"""Markers of a JPEG's frame: baseline, extended, progressive."""
+
 _LOSSY = ("JPEG", "MPO", "WEBP", "AVIF")
 """Formats that may change values a little."""
 
@@ -94,10 +103,49 @@ def read_header(file: BinaryIO, name: str) -> Header:
         PhotoError: as `open_photo`, for what the header shows.
     """
     with _photo_errors(name):
+        if plain := _plain_jpeg(file):
+            return Header(size=plain, orientation=1)
         image = _identify(file, name)
         turn = _orientation(image, file)
         width, height = _stored_size(image)
         return Header(size=(height, width) if turn >= 5 else (width, height), orientation=turn)
+
+
+def _plain_jpeg(file: BinaryIO) -> tuple[int, int] | None:
+    """(width, height) of a JPEG as encoders write it, told several times as fast as by Pillow, as a plan looks at millions.
+    None of all others: with EXIF or further pictures in it, with anything unusual or broken, which Pillow is to say."""
+    head = file.read(_JPEG_HEAD)
+    file.seek(0)
+    place, size = 2, None
+    while head[:3] == b"\xff\xd8\xff" and place + 4 <= len(head):
+        marker, length = struct.unpack_from(">HH", head, place)
+        segment = head[place + 4 : place + 2 + length]
+        if length < 2 or len(segment) < length - 2:
+            return None
+        if marker == 0xFFDA:
+            return size
+        if marker in _FRAMES:
+            size = None if size else _frame_size(segment)
+            if size is None:
+                return None
+        elif marker not in _TABLES and not (marker == 0xFFDB and _are_tables(segment)):
+            return None
+        place += 2 + length
+    return None
+
+
+def _frame_size(segment: bytes) -> tuple[int, int] | None:
+    """(width, height) in a JPEG's frame header; None where it is of no kind that is read, or too large."""
+    if len(segment) < 6:
+        return None
+    depth, height, width, layers = struct.unpack_from(">BHHB", segment)
+    usual = depth == 8 and layers in (1, 3, 4) and len(segment) == 6 + 3 * layers
+    return (width, height) if usual and 0 < width * height <= MAX_PIXELS else None
+
+
+def _are_tables(segment: bytes) -> bool:
+    """Whether a JPEG's quantization tables are whole, and of 8 bits."""
+    return not len(segment) % 65 and all(first < 16 for first in segment[::65])
 
 
 def open_mask(data: bytes, name: str) -> np.ndarray:

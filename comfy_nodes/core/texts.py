@@ -89,6 +89,8 @@ def _is_sign(char: str) -> bool:
 
 def shown(text: str) -> str:
     """The text in one line, for a message: what cannot be printed stands as its escape."""
+    if text.isprintable():
+        return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 

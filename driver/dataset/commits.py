@@ -16,6 +16,7 @@ from operator import add
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from comfy_nodes.core.whole_files import write_whole
@@ -25,7 +26,7 @@ from ..errors import RunError
 from ..journal import Journal
 from .parts import Part, parts, shards_of
 from .shards import DatasetFacts, seal_of
-from .tables import TABLES, journal_rows, table_rows, write_table
+from .tables import TABLES, journal_rows, read_table, write_table
 
 _HASH = np.dtype("<u8")
 """A key's hash in a file of keys: 8 bytes, the lowest first."""
@@ -253,7 +254,7 @@ def beside_whole(part: Part) -> bool:
         if any(one.st_mtime_ns > listed for one in found):
             keys_of(part), statistics_of(part)
             for name in TABLES:
-                deque(ended_rows([part], name), 0)
+                deque(ended_tables([part], name), 0)
     except (FileNotFoundError, RunError):
         return False
     return True
@@ -289,8 +290,8 @@ class Twice:
     later: Part
 
 
-def ended_rows(found: Iterable[Part], table: str) -> Iterator[dict[str, object]]:
-    """The rows of one of a run's tables, by those of its shards.
+def ended_tables(found: Iterable[Part], table: str) -> Iterator[pa.Table]:
+    """One of a run's tables, as those of its shards.
 
     Args:
         found: shards, in the order of the input.
@@ -301,7 +302,7 @@ def ended_rows(found: Iterable[Part], table: str) -> Iterator[dict[str, object]]
     """
     for part in found:
         try:
-            yield from table_rows(part.table(table))
+            yield read_table(part.table(table))
         except (OSError, ValueError):
             raise _damaged(part, part.table(table)) from None
 
@@ -323,7 +324,7 @@ def duplicates(found: Iterable[Part]) -> Iterator[Twice]:
     for part in shards if len(suspects) else ():
         if not np.isin(suspects, keys_of(part), assume_unique=True).any():
             continue
-        names = [str(row["key"]) for row in ended_rows([part], "telemetry")]
+        names = [str(key) for rows in ended_tables([part], "telemetry") for key in rows["key"].to_pylist()]
         for key in np.array(names, object)[np.isin(_hashes(names), suspects)]:
             if key in owners:
                 yield Twice(key, owners[key], part)

@@ -190,8 +190,13 @@ def finished_parts(output: Path) -> list[Part]:
     if not output.is_dir():
         raise RunError(f"{output}: no such folder; name the --output of a run")
     found = parts(output)
-    if not found or not found[0].name:
-        part_facts(Part(output))
+    if not found:
+        raise RunError(
+            f"{output}: holds no rows, as no shard of its run is made: a share of a run of fewer shards has none, and needs "
+            "no export and no review; another run gets its first one when the command that makes it is run again"
+        )
+    if not found[0].name:
+        part_facts(found[0])
     return found
 
 

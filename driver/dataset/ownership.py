@@ -48,6 +48,9 @@ _WORKING = (_UNMARKED, "lock", "spool", "data.", "rejected.", "shards.json.", "c
 _IN_PLACE = (WORK, "run.", "annotate.", "data", "rejected", SHARDS, "images", "open", "labels", ".labels")
 """How names in a run's folder begin that are written to as they are, and not replaced."""
 
+_ROWS = ("data", "rejected", SHARDS, WORK)
+"""Folders of a run in which whoever reads it takes all files for the run's."""
+
 _PARTED = (SHARDS, "data", "rejected", f"{WORK}/{SHARDS}")
 """Folders of a run in which those of its shards lie, or files of theirs."""
 
@@ -58,8 +61,13 @@ _PART = re.compile(r"[0-9]{6}(\..*)?")
 def check_run_folder(folder: Path) -> None:
     """
     Raises:
-        RunError: the folder holds something and is no run's, or a link stands where a run would write.
+        RunError: the folder holds something and is no run's, or a link stands where a run would write, or it lies among
+            the rows of another run.
     """
+    whole = folder.absolute()
+    for above in whole.parents:
+        if whole.relative_to(above).parts[0] in _ROWS and _is_journal(above / JOURNAL):
+            raise RunError(f"--output {folder}: lies among the files of another run, {above}; choose a folder beside it")
     if not folder.is_dir():
         return
     refuse_links(folder)

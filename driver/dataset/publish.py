@@ -57,32 +57,43 @@ class PublishedPart(BaseModel):
 
     @model_validator(mode="after")
     def _is_complete(self) -> PublishedPart:
-        if self.commit is not None and not self.beside().keys() <= {file.path for file in self.files}:
+        if self.commit is not None and not self._lacking() <= {f"{SHARDS}/{self.commit.index:06d}.sqlite"}:
             raise ValueError("lacks files of its shard")
         return self
+
+    @property
+    def enough(self) -> bool:
+        """Whether another machine need not make the shard: earlier versions brought no journal of lines."""
+        return self.commit is not None and not self._lacking()
+
+    def _lacking(self) -> set[str]:
+        return self.beside().keys() - {file.path for file in self.files}
 
     def beside(self, folder: Path = Path()) -> dict[str, Path]:
         """The files of a shard that are no rows, the commit last: paths in the run's folder, and in that folder."""
         assert self.commit is not None
         part = Part(folder, f"{self.commit.index:06d}")
-        return {path.relative_to(folder).as_posix(): path for path in _beside(part)}
+        return {path.relative_to(folder).as_posix(): path for path in _beside(part, self.commit)}
 
     @property
     def names(self) -> frozenset[str]:
         return frozenset(file.name for file in self.files)
 
 
-def publish(folder: Path, url: str) -> Manifest:
+def publish(folder: Path, url: str, share: tuple[int, int] = (0, 1)) -> Manifest:
     """Brings a finished run's folder into a store. What lies there already is not sent again; what the run no longer has is
     removed at the end.
 
     Args:
         folder: the run's local folder.
         url: where to; a folder of its own in the store.
+        share: i and n, as of `check_place`.
 
     Raises:
-        RunError: the store cannot be used, or a file in it is not what was sent. What was published before is still whole.
+        RunError: the store cannot be used, another share's shards lie there, or a file in it is not what was sent. What was
+            published before is still whole.
     """
+    check_place(url, share)
     store = Store(url)
     former = _manifest(store)
     shards = _publish_shards(store, folder)
@@ -114,6 +125,20 @@ def publish_part(part: Part, url: str) -> None:
     _publish_part(store, part, _published(store, part.name))
 
 
+def check_place(url: str, share: tuple[int, int]) -> None:
+    """
+    Args:
+        share: i and n: only shards whose number leaves i when divided by n are to lie there.
+
+    Raises:
+        RunError: the store cannot be used, or another share's shards lie there.
+    """
+    index, shares = share
+    others = sorted(name for name in _shard_names(Store(url)) if int(name) % shares != index)
+    if others:
+        raise RunError(f"--output {url}: holds shard {others[0]}, another share's; give each share a URL of its own")
+
+
 def published_commits(url: str) -> Iterator[Commit]:
     """The commits of the shards that lie in a store, in the order of the input.
 
@@ -125,7 +150,7 @@ def published_commits(url: str) -> Iterator[Commit]:
 
 def fetch_commits(url: str, folder: Path) -> list[Part]:
     """Takes the commits of shards that were not begun in this folder, so that they need not be made here; their rows stay
-    in the store.
+    in the store. Lines of a run that makes no rows come along, in its shards' journals.
 
     Returns:
         These shards.
@@ -137,10 +162,11 @@ def fetch_commits(url: str, folder: Path) -> list[Part]:
     taken = []
     for name, one in _all_published(store):
         part = Part(folder, name)
-        if one.commit is not None and not part.commit.exists() and not part.journal.exists():
+        if one.commit and one.enough and not part.commit.exists() and not part.journal.exists():
             with disk_errors(folder):
                 part.commit.parent.mkdir(parents=True, exist_ok=True)
-                write_whole(part.elsewhere, url)
+                if one.commit.dataset:
+                    write_whole(part.elsewhere, url)
             files = {file.path: file for file in one.files}
             for path, place in one.beside(folder).items():
                 store.get(files[path], place)
@@ -223,8 +249,13 @@ def _published(store: Store, part: str) -> PublishedPart:
 
 
 def _all_published(store: Store) -> Iterator[tuple[str, PublishedPart]]:
-    lists = [name for name in store.names(SHARDS) if NAME.fullmatch(PurePosixPath(name).stem)]
-    return _read_lists(store, [name for name in lists if name.endswith(".json")])
+    return _read_lists(store, list(map(_list_name, _shard_names(store))))
+
+
+def _shard_names(store: Store) -> set[str]:
+    """The shards that have a list in a store, whole or not."""
+    paths = map(PurePosixPath, store.names(SHARDS))
+    return {path.stem for path in paths if path.suffix == ".json" and NAME.fullmatch(path.stem)}
 
 
 def _read_lists(store: Store, names: list[str]) -> Iterator[tuple[str, PublishedPart]]:
@@ -267,13 +298,14 @@ def _files_of(part: Part) -> Iterator[Path]:
         for path in sorted(part.config(config).rglob("*")):
             if not path.name.startswith("."):
                 yield from _published_file(path)
-    for path in _beside(part):
+    for path in _beside(part, committed(part)):
         yield from _published_file(path)
 
 
-def _beside(part: Part) -> tuple[Path, ...]:
-    """The files of a shard that are no rows, its commit last."""
-    return part.keys, part.statistics, *map(part.table, TABLES), part.commit
+def _beside(part: Part, commit: Commit) -> tuple[Path, ...]:
+    """The files of a shard that are no rows, its commit last; its journal only where no rows are, as what it gave is there."""
+    journal = () if commit.dataset else (part.journal,)
+    return part.keys, part.statistics, *map(part.table, TABLES), *journal, part.commit
 
 
 def _published_file(path: Path) -> Iterator[Path]:

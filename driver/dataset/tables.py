@@ -45,16 +45,52 @@ def write_table(path: Path, rows: Iterable[Mapping[str, object]], schema: pa.Sch
     Raises:
         RunError: the disk is full.
     """
-    remaining = iter(rows)
+    _write(path, _tables_of(rows, schema), schema)
+
+
+def join_tables(path: Path, tables: Iterable[pa.Table], schema: pa.Schema) -> None:
+    """Replaces a table in one step by several, one behind the other: the same bytes as of all their rows.
+
+    Args:
+        tables: of this schema.
+
+    Raises:
+        RunError: the disk is full.
+    """
+    _write(path, _gathered(tables), schema)
+
+
+def _write(path: Path, groups: Iterable[pa.Table], schema: pa.Schema) -> None:
     with disk_errors(path.parent), replacing(path) as file, pq.ParquetWriter(file, schema) as writer:
-        while batch := list(islice(remaining, _BATCH)):
-            text = "\n".join(json.dumps(dict(row)) for row in batch).encode()
-            table = pyarrow.json.read_json(
-                pa.BufferReader(text),
-                pyarrow.json.ReadOptions(use_threads=False, block_size=len(text) + 1),
-                pyarrow.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore"),
-            )
-            writer.write_table(table.select(schema.names))
+        for group in groups:
+            writer.write_table(group)
+
+
+def _tables_of(rows: Iterable[Mapping[str, object]], schema: pa.Schema) -> Iterator[pa.Table]:
+    remaining = iter(rows)
+    while batch := list(islice(remaining, _BATCH)):
+        text = "\n".join(json.dumps(dict(row)) for row in batch).encode()
+        table = pyarrow.json.read_json(
+            pa.BufferReader(text),
+            pyarrow.json.ReadOptions(use_threads=False, block_size=len(text) + 1),
+            pyarrow.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore"),
+        )
+        yield table.select(schema.names)
+
+
+def _gathered(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The rows of tables, as many in one as are held at once."""
+    held: list[pa.Table] = []
+    for table in tables:
+        held.append(table)
+        if sum(map(len, held)) >= _BATCH:
+            joined = pa.concat_tables(held).combine_chunks()
+            while len(joined) >= _BATCH:
+                yield joined.slice(0, _BATCH)
+                joined = joined.slice(_BATCH)
+            held = [joined]
+    if any(map(len, held)):
+        yield pa.concat_tables(held).combine_chunks()
 
 
 def journal_rows(journal: Journal, table: str) -> Iterator[dict[str, object]]:
@@ -62,12 +98,18 @@ def journal_rows(journal: Journal, table: str) -> Iterator[dict[str, object]]:
     return journal.telemetry() if table == "telemetry" else journal.failures(skipped=table == "skipped")
 
 
-def table_rows(path: Path) -> Iterator[dict[str, object]]:
-    """The rows of a table that was written.
+def read_table(path: Path) -> pa.Table:
+    """A table of a shard.
 
     Raises:
         OSError, ValueError: it is missing, or damaged.
     """
     with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches():
+        return file.read(use_threads=False)
+
+
+def table_rows(path: Path) -> Iterator[dict[str, object]]:
+    """The rows of a table of a run, however long."""
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(_BATCH):
             yield from batch.to_pylist()

@@ -45,7 +45,6 @@ class AnnotationReader(PhotoFiles):
     def __init__(self, given: Input):
         super().__init__(given.photos)
         self._input = given
-        self._marks: dict[str, Marks] = {}
 
     def remedy(self, photo: Photo) -> str:
         return "add one to segmentation.object of its annotation, or leave the photo out"
@@ -79,7 +78,7 @@ class AnnotationReader(PhotoFiles):
             with self._input.storage.open(file) as opened:
                 _check_encoding(opened)
                 first = True
-                marks = self._marks.setdefault(file, Marks())
+                marks = self.places.of(file)
                 for where, values in _lines(opened, skip, marks) if lines else _items(opened):
                     values = [_ours(value) for value in values]
                     if first and isinstance(values[0], _Foreign):

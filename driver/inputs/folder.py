@@ -18,7 +18,7 @@ from comfy_nodes.core.regions.annotation import Annotation, AnnotationError, par
 from .. import bounded_json
 from ..places import Locator, name_of, path_of
 from . import foreign
-from .photo import Photo, Skip
+from .photo import Photo, Places, Skip
 from .storage import FolderNames, Storage, listed, unreadable
 from .words import MAX_BYTES, NoWords, captioned, words_in
 
@@ -37,6 +37,7 @@ class PhotoFiles:
 
     def __init__(self, storage: Storage):
         self.distant = storage.remote
+        self.places = Places()
         self._storage = storage
 
     def open(self, file: Locator) -> BinaryIO:

@@ -26,7 +26,7 @@ from ..places import Cell, Locator, path_of
 from ..samples import SECONDS
 from .annotation import photo_of
 from .find import Input
-from .photo import InputError, Photo, Skip
+from .photo import InputError, Photo, Places, Skip
 from .records import EDITED, GIVEN_SCORES, NAMES
 from .storage import Storage, said
 
@@ -61,6 +61,7 @@ class ParquetReader:
     def __init__(self, given: Input):
         self.distant = given.photos.remote and given.photos is not given.storage
         self._input = given
+        self.places = Places()
         self._open = _Cursors()
         self._stamp = lru_cache(1)(given.storage.stamp)  # a shard's photos are asked for in a row
 

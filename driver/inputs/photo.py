@@ -6,7 +6,7 @@ Knows nothing of tasks' rules and of how an input is stored.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 from typing import Any, BinaryIO, NamedTuple, Protocol
 
@@ -107,11 +107,22 @@ class Mark(NamedTuple):
     """How many bytes do."""
 
 
+FURTHEST = 8
+"""Marks of a file that another run learns: more than a run has shards open, the first of which it goes on with. Ours."""
+
+
 class Marks:
     """Places in one file that somebody came to who passed over items, one for each shard: others go on from there."""
 
     def __init__(self) -> None:
         self._found = [Mark(0, 0, 0)]
+        self.told = 0
+        """So many items stand before the last one that was told of."""
+
+    @property
+    def furthest(self) -> list[Mark]:
+        """The last ones, in their order."""
+        return self._found[-FURTHEST:]
 
     def last(self, items: int) -> Mark:
         """The last one with so many items before it at most."""
@@ -122,11 +133,49 @@ class Marks:
             self._found.append(mark)
 
 
+class Places:
+    """The marks of all files of an input."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, Marks] = {}
+        self._known: Callable[[str], Iterable[Mark]] = lambda _file: ()
+
+    def of(self, file: str) -> Marks:
+        if file not in self._found:
+            self._found[file] = Marks()
+            self._learn(file)
+        return self._found[file]
+
+    def learn(self, known: Callable[[str], Iterable[Mark]]) -> None:
+        """
+        Args:
+            known: gives the places in a file that an earlier run over this input came to last, in their order.
+        """
+        self._known = known
+        for file in self._found:
+            self._learn(file)
+
+    def _learn(self, file: str) -> None:
+        for mark in self._known(file):
+            self._found[file].add(mark)
+            self._found[file].told = mark.items
+
+    def news(self) -> Iterator[tuple[str, list[Mark]]]:
+        """The furthest places in each file that somebody came further in than was told."""
+        for file, marks in self._found.items():
+            furthest = marks.furthest
+            if furthest[-1].items > marks.told:
+                marks.told = furthest[-1].items
+                yield file, furthest
+
+
 class Reader(Protocol):
     """Reads one kind of input."""
 
     distant: bool
     """Whether opening a photo is a request over a network."""
+    places: Places
+    """Where whoever passes over items may go on; none where items are found without walking."""
 
     def remedy(self, photo: Photo) -> str:
         """How to give the photo a region in this kind of input, for the end of a sentence."""

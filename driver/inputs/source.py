@@ -13,10 +13,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from itertools import count, islice, pairwise
 from pathlib import Path, PurePosixPath
 from typing import Any
+
+import numpy as np
 
 from comfy_nodes.core import photos
 from comfy_nodes.core.regions import rle
@@ -49,6 +51,13 @@ LOOKED_AT = 50_000
 MEASURED_TOGETHER = 16
 """Photos whose masks are. Ours: with more, a smaller part of the time goes into calls, until they leave the cache."""
 
+KEPT = 8 << 20
+"""Bytes of a block that memory is kept for, which was freed. Ours: more than all that is made of masks measured together."""
+
+HELD = 4
+"""Shards whose photos are held from when they were cut until they are planned, where passing over them takes them apart:
+more than a run has cut and not planned. Ours."""
+
 EVERYTHING = 1 << 62
 """More items than any input has."""
 
@@ -76,6 +85,9 @@ class Source:
         self._sampling = Sampling(self._reader)
         self._labels = RowLabels(self._input)
         self._cursors: dict[str, Cursor] = {}
+        self._held: dict[int, list[Photo]] = {}
+        """Photos of shards, by how many items stand before these."""
+        self.places = self._reader.places
         self.total: int | None = None
         """Items in the input, once its end was seen."""
 
@@ -159,6 +171,10 @@ class Source:
         if first is None:
             self.total = cut.place
             return None
+        if self._dear:
+            self._held[start] = list(cut.take(items))
+            if len(self._held) > HELD:
+                del self._held[min(self._held)]
         end = min(cut.go(start + items), start + items)
         return Shard(index, start, end - start, first.source_id, task, edited)
 
@@ -254,9 +270,18 @@ class Source:
 
         yield from self._once(self._each(self._photos("plan", ANNOTATE.name, False, shard), samples), shard)
 
+    @cached_property
+    def _dear(self) -> bool:
+        """Whether passing over an item costs as much as reading it: a `.json` is taken apart from its beginning."""
+        return self._input.kind == "json" and next(self._input.files(), "").lower().endswith(".json")
+
     def _photos(self, use: str, task: str, edited: bool, shard: Shard | None) -> Iterator[Photo]:
         if shard is None:
             yield from self._reader.photos(task, edited)
+            return
+        held = self._held.pop(shard.start, None) if use == "plan" else self._held.get(shard.start)
+        if held is not None:
+            yield from held
             return
         cursor = self._cursor(use, shard.task, shard.edited, shard.start)
         del self._cursors[use]  # where it breaks, nobody goes on
@@ -415,6 +440,9 @@ class _Seen:
 
 def _measured(found: Iterator[Photo]) -> Iterator[Photo]:
     """The photos, with their masks measured, those of several in one go."""
+    # glibc gives freed memory back to the kernel until it has seen a large block come and go (mallopt(3), M_MMAP_THRESHOLD);
+    # to get it page by page again takes twice as long as measuring.
+    np.empty(KEPT, np.uint8)
     for first in found:
         if first.data is not None:  # these would all be held at the same time
             yield first

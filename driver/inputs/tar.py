@@ -24,7 +24,7 @@ from ..errors import RunError
 from ..places import Locator, Member, name_of
 from . import foreign
 from .find import Input
-from .photo import InputError, Mark, Marks, Photo, Skip
+from .photo import InputError, Mark, Photo, Places, Skip
 from .records import read_record
 from .storage import MAX_BYTES as MAX_PICTURE
 from .storage import Refused, Storage, said
@@ -43,6 +43,10 @@ class _Group:
     members: dict[str, Member] = field(default_factory=dict)
     problem: str = ""
 
+    def takes(self, key: str | None) -> bool:
+        """Whether a member of this key belongs to it. A name may be written in either Unicode form, on one disk and the next."""
+        return key is not None and normalize("NFC", key) == normalize("NFC", self.key)
+
 
 class WebdatasetReader:
     """Webdataset shards."""
@@ -52,7 +56,7 @@ class WebdatasetReader:
     def __init__(self, given: Input):
         self._input = given
         self._open = _Open()
-        self._marks: dict[str, Marks] = {}
+        self.places = Places()
         self._stamp = lru_cache(1)(given.storage.stamp)  # a shard's photos are asked for in a row
 
     def remedy(self, photo: Photo) -> str:
@@ -93,23 +97,24 @@ class WebdatasetReader:
     def _shard(self, shard: str, skip: Skip) -> Iterator[Photo]:
         name = photos.readable(shard)
         group: _Group | None = None
-        marks = self._marks.setdefault(shard, Marks())
+        marks = self.places.of(shard)
         begun = marks.last(skip.left)
         items = begun.items
         skip.pass_some(items)
         try:
             for key, end, address, problem, before in _members(self._input.storage, shard, begun):
-                # A name may be written in either Unicode form, on one disk and the next.
-                if group is None or normalize("NFC", key) != normalize("NFC", group.key):
+                if group is None or not group.takes(key):
                     if group:
                         items += 1
                         if not skip.pass_one():
                             yield self._photo(name, group)
-                        elif not skip.left:
+                        elif not skip.left or key is None:
                             marks.add(Mark(items, *before))
+                    if key is None:
+                        return
                     group = _Group(key)
                 if end in group.members:
-                    problem = problem or f"it holds two members called {PurePosixPath(key).name}.{end}"
+                    problem = problem or f"it holds two members called {PurePosixPath(group.key).name}.{end}"
                 group.members[end] = address
                 group.problem = group.problem or problem
         except InputError as error:
@@ -120,9 +125,6 @@ class WebdatasetReader:
             # What was read before is sound; that the rest is missing is a failure of its own.
             if not skip.pass_one():
                 yield Photo(file="", source_id=f"{name}#rest", problem=str(error))
-            return
-        if group and not skip.pass_one():
-            yield self._photo(name, group)
 
     def _photo(self, shard: str, group: _Group) -> Photo:
         ends = _photo_ends(group.members)
@@ -227,9 +229,13 @@ class _MemberFile(io.RawIOBase):
         return self._place
 
 
-def _members(storage: Storage, shard: str, begun: Mark) -> Iterator[tuple[str, str, Member, str, tuple[int, int]]]:
+_Found = tuple[str | None, str, Member, str, tuple[int, int]]
+"""A file in a tar, as `_members` tells of it."""
+
+
+def _members(storage: Storage, shard: str, begun: Mark) -> Iterator[_Found]:
     """The files in a tar: key, what follows it in the name, address, what is wrong with it, and how many members and
-    bytes stand before it.
+    bytes stand before it. Last its end, which has no key.
 
     Args:
         begun: those before it are left out.
@@ -258,7 +264,8 @@ def _members(storage: Storage, shard: str, begun: Mark) -> Iterator[tuple[str, s
                         problem = f"{photos.readable(parts[-1])} is cut off: the tar is truncated; copy it again"
                     address = Member(shard, member.offset_data, member.size, parts[-1])
                     yield "/".join([*parts[:-1], key]), end, address, problem, (read - 1, member.offset)
-                reason = _unfinished(file, tar.offset)
+                last = tar.offset
+                reason = _unfinished(file, last)
     except OSError as error:
         reason = said(error)
     except tarfile.TarError as error:
@@ -266,6 +273,7 @@ def _members(storage: Storage, shard: str, begun: Mark) -> Iterator[tuple[str, s
     if reason:
         where = f"after {read} members: {reason}" if read else f"not a tar that can be read ({reason})"
         raise InputError(f"{name}: {where}; copy it again, or pack it again")
+    yield None, "", Member(shard, last, 0, ""), "", (read, last)
 
 
 def _unfinished(file: BinaryIO, offset: int) -> str:

@@ -19,13 +19,13 @@ from comfy_nodes.core.ingredients import Ingredients
 from comfy_nodes.core.services import budget
 from comfy_nodes.core.whole_files import write_whole
 
-from ..dataset.commits import Totals, ended_rows, read_commit
+from ..dataset.commits import Totals, ended_tables, read_commit
 from ..dataset.dataset import ShardDamaged, Written, restore, unfinished, write_dataset
 from ..dataset.ownership import JOURNAL, MARK, SHARDS, WORK, begin_work, check_run_folder, remove_marked
 from ..dataset.parts import Part, parts, shards_of
 from ..dataset.rows import RunFacts
 from ..dataset.spool import Spool
-from ..dataset.tables import TABLES, journal_rows, write_table
+from ..dataset.tables import TABLES, join_tables, journal_rows, table_rows, write_table
 from ..disk import disk_error
 from ..errors import RunError
 from ..journal import Journal
@@ -119,9 +119,14 @@ class OutputFolder:
     def conclude(self, summary: Summary, environment: dict[str, Any], gallery: Gallery) -> None:
         """Writes what every run leaves: tables of how samples went, versions that took part, and the report."""
         for name, schema in TABLES.items():
-            write_table(self.path / f"{name}.parquet", self._rows(name), schema)
+            path = self.path / f"{name}.parquet"
+            if self.many:
+                join_tables(path, ended_tables(parts(self.path), name), schema)
+            else:
+                write_table(path, journal_rows(self.journal, name), schema)
         self._write_json("environment.json", environment)
-        write_report(self.path, summary, self._rows("failed"), self._rows("skipped"), environment, gallery)
+        failures, skips = (table_rows(self.path / f"{name}.parquet") for name in ("failed", "skipped"))
+        write_report(self.path, summary, failures, skips, environment, gallery)
 
     def conclude_shards(self, summary: Summary, environment: dict[str, Any]) -> None:
         """The same of a run of many shards, whose rows are written; of edit pairs with the dataset card and pictures."""
@@ -129,12 +134,6 @@ class OutputFolder:
         if rows:
             write_card(self.path, summary, environment)
         self.conclude(summary, environment, Gallery.of_dataset(self.path) if rows else Gallery())
-
-    def _rows(self, table: str) -> Iterator[dict[str, object]]:
-        """The rows of one of the run's tables."""
-        if self.many:
-            return ended_rows(parts(self.path), table)
-        return journal_rows(self.journal, table)
 
     def journals(self, end: str = "") -> Iterator[Journal]:
         """The journals that samples of the run are in, in the input's order: its own, or those of its shards that have a

@@ -57,7 +57,7 @@ def run(options: RunOptions, stop: StopRequest) -> tuple[Summary, bool]:
     finally:
         folder.close()
     if options.publish_to:
-        publish(options.output, options.publish_to)
+        publish(options.output, options.publish_to, Form.asked(options).share)
     return summary, stop.level > 0
 
 

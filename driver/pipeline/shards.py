@@ -20,12 +20,12 @@ from comfy_nodes.core.records import SampleFailure
 from ..dataset.commits import Commit, committed, duplicates, read_commit
 from ..dataset.layouts.layout import layout_named
 from ..dataset.parts import Part, parts
-from ..dataset.publish import fetch_commits, publish_part
+from ..dataset.publish import check_place, fetch_commits, publish_part
 from ..dataset.shards import settings_digest
 from ..engine.portion import Portion
 from ..errors import RunError
-from ..graph.api import EDIT_SINK
 from ..inputs.cutting import KnownShard, Shard
+from ..inputs.photo import Mark
 from ..journal import Journal
 from ..monitor.listeners import Reporter
 from ..samples import DUPLICATE, TWICE
@@ -43,6 +43,9 @@ TOTAL = "total"
 
 CUT = "fingerprint"
 """In the run's journal: the input's, as all its shards were cut from it."""
+
+_PLACES = "places in "
+"""In the run's journal: how the name begins of places in a file of the input, from which it goes on when it is resumed."""
 
 
 class Shards:
@@ -71,19 +74,16 @@ class Shards:
         self._lost = False
         self._broken_off = threading.Event()
 
-    @property
-    def _makes_rows(self) -> bool:
-        """Whether a shard's commit says all of it: lines of other stages come out of its journal, which no store has."""
-        return self._workflows[0].graph.sink_class == EDIT_SINK
-
     def work(self) -> None:
         """Edits all samples that have no end yet, and writes their shards; after a stop, also those that are open. Of samples
         that stand in two shards the first counts.
 
         Raises:
-            RunError: no server comes back, the disk is full, or nothing ever succeeds. What is done stays done.
+            RunError: no server comes back, the disk is full, nothing ever succeeds, or shards of another share lie where these
+                are to be published. What is done stays done.
         """
-        if self._run.options.publish_to and self._makes_rows:
+        if self._run.options.publish_to:
+            check_place(self._run.options.publish_to, self._form.share)
             fetch_commits(self._run.options.publish_to, self._run.folder.path)
         self._go_through()
         if self._lost and not self._run.stop.level:
@@ -144,6 +144,7 @@ class Shards:
             # Known without it: shards of a store, whose plans tell whether they are of this input.
             meta.set(CUT, self._run.fingerprint)
         changed = meta.get(CUT) != self._run.fingerprint
+        source.places.learn(self._places)
         shards = -(-source.count(aims) // self._form.size) if options.kinds else 0
         claimed = [meta.get(name) for name in ("graph", "seed", "content")]  # shards of a store may be another run's
         basis = json.dumps([self._run.fingerprint, claimed, shards, *asked(options, self._workflows, None)])
@@ -160,11 +161,22 @@ class Shards:
                 stages = self._stages(self._opened(order))
                 self._open.append(stages[-1])
                 yield stages
+                self._note_places()
             if left is not None:
                 left -= self._usable(cut)
         if source.total is not None:
             meta.set(TOTAL, str(source.total))
         meta.set(CUT, self._run.fingerprint)
+
+    def _note_places(self) -> None:
+        input_now = _short(self._run.fingerprint)
+        for file, marks in self._run.source.places.news():
+            self._run.folder.journal.set(_PLACES + json.dumps(file), json.dumps([input_now, marks]))
+
+    def _places(self, file: str) -> list[Mark]:
+        """The places in a file that this run came to last, if the input is still the same."""
+        input_then, marks = json.loads(self._run.folder.journal.get(_PLACES + json.dumps(file)) or "[null, []]")
+        return [Mark(*mark) for mark in marks] if input_then == _short(self._run.fingerprint) else []
 
     def _tell_classes(self, error_class: str) -> None:
         totals = (one.totals for _, one in sound_commits(self._run.folder.path))
@@ -253,6 +265,10 @@ def _failed(commit: Commit, error_class: str) -> bool:
     """Whether samples of a shard failed, or were skipped, with an error type; with "" whether any failed."""
     totals = commit.totals
     return error_class in {**totals.failures, **totals.skips} if error_class else bool(totals.failures)
+
+
+def _short(fingerprint: str) -> str:
+    return hashlib.sha256(fingerprint.encode()).hexdigest()[:16]
 
 
 class _Writer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shlex
 from collections import Counter
@@ -170,7 +171,7 @@ def begin_card(output: Path, layout: str, summary: Summary, environment: dict[st
     gets rejected rows with the kept ones."""
     found = layout_named(layout)
     held = {config: _Held(streams={found.empty_stream}) for config in CONFIGS}
-    _write_card(output, found, Part.of_shard(output, 0), held, summary, environment, None)
+    _write_card(output, found, Part.of_shard(output, 0), held, summary, environment)
 
 
 def write_card(output: Path, summary: Summary, environment: dict[str, Any]) -> None:
@@ -181,15 +182,18 @@ def write_card(output: Path, summary: Summary, environment: dict[str, Any]) -> N
     """
     found = finished_parts(output)
     held = {config: _Held() for config in CONFIGS}
+    lists = hashlib.sha256()
     for part in found:
         facts = part_facts(part)
+        lists.update(facts.model_dump_json().encode())
         for config, of_part in facts.configs.items():
             held[config].rows += of_part.rows
             held[config].without += not of_part.rows
             held[config].streams.update(shard.stream for shard in of_part.shards)
     rows = RowStatistics.of_dataset(output)
     terms = Terms.of(rows.models, rows.photos)
-    _write_card(output, layout_named(facts.layout), found[0], held, summary, environment, terms)
+    digest = lists.hexdigest()[:16]
+    _write_card(output, layout_named(facts.layout), found[0], held, summary, environment, digest, terms)
 
 
 def _write_card(
@@ -199,9 +203,15 @@ def _write_card(
     held: dict[str, _Held],
     summary: Summary,
     environment: dict[str, Any],
-    terms: Terms | None,
+    digest: str = "",
+    terms: Terms | None = None,
 ) -> None:
-    """`terms` is None while rows are still made."""
+    """
+    Args:
+        digest: changes with anything in the rows, so that `datasets`, which tells by the card whether it has a copy of them,
+            does not take an old one; empty while rows are still made.
+        terms: what may be done with them; None while they are still made.
+    """
     plain = {"data": "default", "rejected": "rejected"}
     configs = [
         (config + suffix if number else plain[config], glob)
@@ -218,7 +228,8 @@ def _write_card(
         lists="shards/" if part.name else "shards.json",
         configs=configs,
         features=json.dumps([{"config_name": name, "features": columns} for name in told]),
-        empty=[] if terms is None else [plain[config] for config, one in held.items() if not one.rows],
+        empty=[plain[config] for config, one in held.items() if not one.rows] if digest else [],
+        digest=digest,
         terms=terms,
     )
     write_text(output / CARD, card)

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from driver.dataset.commits import Commit, committed, ended_rows
+from driver.dataset.commits import Commit, committed, ended_tables
 from driver.dataset.parts import parts
 from driver.errors import RunError
 from driver.journal import Journal
@@ -314,7 +314,7 @@ def test_lines_of_shares_come_in_the_order_of_the_input(shares: list[Path], made
     """Shares that wrote instructions: a line for each kept sample, in the order of their own shards."""
     for share in shares:
         other_file("summary.json", gives="instructions")(share)
-        keys = [row["key"] for part in parts(share) for row in ended_rows([part], "telemetry")]
+        keys = [key for rows in ended_tables(parts(share), "telemetry") for key in rows["key"].to_pylist()]
         (share / "instructions.jsonl").write_text("".join(json.dumps({"key": key}) + "\n" for key in keys))
     output = merged(shares, tmp_path / "out")
     lines = [json.loads(line)["key"] for line in (output / "instructions.jsonl").read_text().splitlines()]

@@ -33,6 +33,7 @@ from driver.dataset.publish import publish, published_commits
 from driver.dataset.spool import Spool
 from driver.errors import RunError
 from driver.graph.file import WorkflowFile
+from driver.inputs import annotation
 from driver.inputs.source import Source
 from driver.journal import Journal
 from driver.options import RunOptions
@@ -282,6 +283,27 @@ def test_stopped_it_leaves_what_is_done_and_goes_on(server: str, posts: Posts, s
     go(server, source, asked(output))
     kept_once(output, source)
     assert posted_once(output)
+
+
+def test_resumed_it_counts_no_line_of_the_input_again(
+    server: str, posts: Posts, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, stop = tmp_path / "rows.jsonl", StopRequest()
+    told = [{"path": f"photo{number:03d}.png", "bbox": [4, 4, 40, 40], "class_name": "cup"} for number in range(PHOTOS)]
+    rows.write_text("".join(json.dumps(one) + "\n" for one in told))
+    options = asked(tmp_path / "out", samples_per_prompt=1, image_root=source)
+    posts.at[13] = stop.request
+    go(server, rows, options, stop)
+    passed: list[int] = []
+    pass_lines = annotation._pass_lines
+    monkeypatch.setattr(annotation, "_pass_lines", lambda *given: passed.append(pass_lines(*given)) or passed[-1])
+    summary = go(server, rows, options)
+    assert (summary.kept, summary.pending) == (PHOTOS, 0)
+    assert sum(passed) < SIZE, "those of the last shard alone, which nobody came to the end of"
+    passed.clear()
+    rows.write_text(rows.read_text().replace("[4, 4,", "[5, 4,"))  # places in another input are none in this one
+    go(server, rows, options)
+    assert sum(passed) >= SIZE
 
 
 def test_a_shard_that_cannot_be_written_ends_the_run_in_one_line(

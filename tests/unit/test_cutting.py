@@ -284,19 +284,79 @@ def test_lines_that_were_passed_over_are_not_counted_again(tmp_path: Path, monke
 def test_members_that_were_passed_over_are_not_walked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = pack(tmp_path / "a.tar", *(member for number in range(20) for member in marked(f"{number:02}")))
     source = Source(path)
+    walked = walking(monkeypatch)
+    last = list(source.shards(4, AIMS))[-1]
+    assert len(walked) == 40
+    assert ids(planned(source, last)) == [f"a.tar/{number}.jpg" for number in range(16, 20)]
+    assert len(walked) == 40 + 8
+
+
+def test_a_list_is_taken_apart_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where shards are cut ahead of those that are planned."""
+    numbered(tmp_path / "lines.jsonl", *(f"p{number:02}" for number in range(20)))
+    found = [json.loads(one) for one in (tmp_path / "lines.jsonl").read_text().splitlines()]
+    (tmp_path / "list.json").write_text(json.dumps(found))
+    taken: list[Any] = []
+    values = annotation._values
+    monkeypatch.setattr(annotation, "_values", lambda file: (taken.append(one) or one for one in values(file)))
+    source = Source(tmp_path / "list.json")
+    cuts = source.shards(4, AIMS)
+    waiting = [next(cuts), next(cuts)]
+    names: list[str] = []
+    for shard in cuts:
+        waiting.append(shard)
+        names += ids(planned(source, waiting.pop(0)))
+    for shard in waiting:
+        names += ids(planned(source, shard))
+    assert names == [f"p{number:02}.jpg" for number in range(20)]
+    assert len(taken) == 20
+    assert ids(planned(source, shard)) == names[-4:], "once more, for whoever asks again"
+
+
+def walking(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Keys of the members of tars that are looked at from now on."""
     walked: list[str] = []
     members = tar._members
 
     def counted(*given: Any) -> Iterator[Any]:
         for one in members(*given):
-            walked.append(one[0])
+            walked.extend([one[0]] if one[0] is not None else [])
             yield one
 
     monkeypatch.setattr(tar, "_members", counted)
-    last = list(source.shards(4, AIMS))[-1]
-    assert len(walked) == 40
-    assert ids(planned(source, last)) == [f"a.tar/{number}.jpg" for number in range(16, 20)]
-    assert len(walked) == 40 + 8
+    return walked
+
+
+@pytest.mark.parametrize(("index", "looked_at"), [(4, 8), (3, 16)])
+def test_another_process_goes_on_where_one_came_to(
+    index: int, looked_at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tars that were gone through are not walked again, nor the beginning of the one that it goes on in."""
+    for name in ("a", "b"):
+        pack(tmp_path / f"{name}.tar", *(member for number in range(10) for member in marked(f"{number:02}")))
+    former, later = Source(tmp_path / "*.tar"), Source(tmp_path / "*.tar")
+    shards = list(former.shards(4, AIMS))
+    told = dict(former.places.news())
+    assert list(former.places.news()) == []
+    assert later.more_than(1, AIMS)
+    later.places.learn(lambda file: told.get(file, ()))
+    walked = walking(monkeypatch)
+    assert ids(planned(later, shards[index])) == [f"b.tar/{number:02}.jpg" for number in range(4 * index - 10, 4 * index - 6)]
+    assert len(walked) <= looked_at
+    assert list(later.places.news()) == []
+
+
+def test_lines_of_another_process_are_not_counted_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    numbered(tmp_path / "list.jsonl", *(f"p{number:02}" for number in range(40)))
+    former, later = Source(tmp_path / "list.jsonl"), Source(tmp_path / "list.jsonl")
+    last = list(former.shards(4, AIMS))[-1]
+    told = dict(former.places.news())
+    later.places.learn(lambda file: told.get(file, ()))
+    passed: list[int] = []
+    pass_lines = annotation._pass_lines
+    monkeypatch.setattr(annotation, "_pass_lines", lambda *given: passed.append(pass_lines(*given)) or passed[-1])
+    assert ids(planned(later, last)) == [f"p{number}.jpg" for number in range(36, 40)]
+    assert sum(passed) == 0
 
 
 def test_a_plan_that_was_broken_off_hides_nothing_from_the_next(tmp_path: Path) -> None:

@@ -50,6 +50,16 @@ def test_the_default_config_is_the_kept_rows_with_images_decoded(run: Any, opene
         assert row["scores"] == [{"name": "x", "value": 0.5}]
 
 
+def test_rows_that_came_since_it_was_opened_are_there(run: Any, opened: Callable[..., Any]) -> None:
+    """`datasets` keeps a copy of what it opened, and looks at the card alone."""
+    run.add("a")
+    run.finish()
+    assert opened()["key"][:] == ["a"]
+    run.add("b")
+    run.finish()
+    assert opened()["key"][:] == ["a", "b"]
+
+
 @pytest.mark.parametrize("verdict", ["reject", "unscored"])
 def test_the_other_config_is_all_other_rows(verdict: str, run: Any, opened: Callable[..., Any]) -> None:
     run.add("a")

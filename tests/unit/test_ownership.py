@@ -13,7 +13,7 @@ import pytest
 
 from comfy_nodes.core.whole_files import new_file, replacing, write_whole
 from driver.dataset.dataset import read_facts, write_dataset
-from driver.dataset.ownership import MARK, WORK
+from driver.dataset.ownership import MARK, WORK, check_run_folder
 from driver.dataset.parts import Part
 from driver.dataset.rows import RunFacts
 from driver.errors import RunError
@@ -57,6 +57,15 @@ def test_a_folder_that_no_run_made_is_left_alone(names: list[str], tmp_path: Pat
     with pytest.raises(RunError, match="holds files that no run left there") as error:
         OutputFolder(tmp_path)
     assert (error.value.status, tree(tmp_path)) == (2, before)
+
+
+@pytest.mark.parametrize("place", ["data", "data/x", "rejected/x", "shards/x", ".work/x"])
+def test_no_run_goes_among_the_files_of_another(place: str, run: Any) -> None:
+    run.add("a")
+    run.finish()
+    with pytest.raises(RunError, match="lies among the files of another run"):
+        check_run_folder(run.output / place)
+    check_run_folder(run.output / "more")
 
 
 def test_what_readers_leave_of_a_run_that_never_began_is_no_hindrance(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from driver.dataset.commits import (
     commits,
     committed,
     duplicates,
-    ended_rows,
+    ended_tables,
     parts_with,
     read_commit,
     reopen,
@@ -40,7 +40,7 @@ from driver.dataset.dataset import (
     unfinished,
 )
 from driver.dataset.parts import Part, parts
-from driver.dataset.tables import FAILED_SCHEMA, TABLES, journal_rows, write_table
+from driver.dataset.tables import FAILED_SCHEMA, TABLES, join_tables, journal_rows, write_table
 from driver.errors import RunError
 from driver.exports.forms import export
 from driver.inputs.source import Source
@@ -295,12 +295,12 @@ def test_the_tables_of_a_run_are_those_of_its_shards(table: str, shard: Shard, r
                 opened.commit()
     one, many = tmp_path / "one.parquet", tmp_path / "many.parquet"
     write_table(one, journal_rows(run.journal, table), TABLES[table])
-    write_table(many, ended_rows(parts(tmp_path / "many"), table), TABLES[table])
+    join_tables(many, ended_tables(parts(tmp_path / "many"), table), TABLES[table])
     assert many.read_bytes() == one.read_bytes()
     assert pq.read_metadata(one).num_rows == (9 if table == "telemetry" else 3)
     Part.of_shard(tmp_path / "many", 1).table(table).write_bytes(b"PAR1")
     with pytest.raises(RunError, match=rf"000001\.{table}\.parquet: is missing or damaged"):
-        list(ended_rows(parts(tmp_path / "many"), table))
+        list(ended_tables(parts(tmp_path / "many"), table))
 
 
 def test_report_and_figures_are_those_of_a_run_of_one_shard(shard: Shard, run: Any, tmp_path: Path) -> None:
@@ -339,7 +339,7 @@ class TestDuplicates:
 
     def test_shards_that_share_nothing_are_not_looked_into(self, shard: Shard, monkeypatch: pytest.MonkeyPatch) -> None:
         output = filled(shard)
-        monkeypatch.setattr(commits_module, "table_rows", None)
+        monkeypatch.setattr(commits_module, "read_table", None)
         assert list(duplicates(parts(output))) == []
 
     def test_equal_hashes_of_other_keys_are_none(self, shard: Shard, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,8 @@ import re
 import struct
 import zlib
 from pathlib import Path
+from random import Random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -173,3 +175,36 @@ def test_damaged_bytes_are_a_photo_or_a_photo_error(file_format: str, data: st.D
             read(bytes(damaged), "my photo.png")
         except PhotoError as error:
             assert str(error).startswith("my photo.png")
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"comment": b"hi"}, {"icc_profile": b"x" * 300}])
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_a_plain_jpeg_is_what_pillow_says_however_it_is_damaged(
+    mode: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its header is looked at without Pillow: sizes and refusals are the same."""
+    buffer = io.BytesIO()
+    Image.fromarray(GREY).convert(mode).save(buffer, "JPEG", **options)
+    random, files = Random(mode), [buffer.getvalue()]
+    for _ in range(150):
+        data = bytearray(files[0])
+        place = random.randrange(min(len(data), 700))
+        change = random.choice([b"", random.randbytes(1), random.randbytes(3), b"\xff", b"\xff\xc0\x00"])
+        data[place : place + random.randrange(3)] = change
+        files.append(bytes(data))
+
+    def said() -> list[Header | str]:
+        return [header_or_refusal(one) for one in files]
+
+    quick = said()
+    assert "icc_profile" in options or photos._plain_jpeg(io.BytesIO(files[0])) == (10, 6)
+    monkeypatch.setattr(photos, "_plain_jpeg", lambda _file: None)
+    assert quick == said()
+
+
+def header_or_refusal(data: bytes) -> Header | str:
+    try:
+        return photos.read_header(io.BytesIO(data), "x.jpg")
+    except PhotoError as error:
+        return str(error)

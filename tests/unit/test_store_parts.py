@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from driver.dataset.commits import commits, duplicates, ended_rows, reopen
+from driver.dataset.commits import Cut, commits, duplicates, ended_tables, reopen, write_commit
 from driver.dataset.dataset import finished_parts, stored_rows
 from driver.dataset.parts import Part, parts
-from driver.dataset.publish import MANIFEST, fetch_commits, publish, publish_part, published_commits
+from driver.dataset.publish import MANIFEST, check_place, fetch_commits, publish, publish_part, published_commits
 from driver.dataset.tables import TABLES
 from driver.errors import RunError
+from driver.journal import Journal
 from driver.report.page import Gallery
 from tests.unit.test_store import broken_at, held, read_manifest, url, whole
 
@@ -103,7 +106,7 @@ def test_another_machine_takes_up_what_is_there(shard: Shard, url: str, tmp_path
     finished(shard, 1, output=other)
     assert [one.index for one in commits(other)] == [0, 1, 2]
     assert list(duplicates(parts(other))) == []
-    assert [row["key"] for row in ended_rows(parts(other), "telemetry")] == ["a0", "r0", "a1", "r1", "a2", "r2"]
+    assert [key for rows in ended_tables(parts(other), "telemetry") for key in rows["key"].to_pylist()] == ["a0", "r0", "a1", "r1", "a2", "r2"]
     gallery = Gallery.of_dataset(other)
     assert gallery.statistics is not None
     assert (gallery.statistics.edits, [one["key"] for one in gallery.pairs["data"]]) == (6, ["a1"])
@@ -114,6 +117,37 @@ def test_another_machine_takes_up_what_is_there(shard: Shard, url: str, tmp_path
         f"data/{index:06d}/train-00000-of-00001.parquet" for index in range(3)
     ]
     assert fetch_commits(url, other) == []
+
+
+def test_lines_are_taken_up_in_the_journal_of_their_shard(shard: Shard, url: str, tmp_path: Path) -> None:
+    """Of a run that makes no rows, as nothing else holds what it gave."""
+    opened = shard(0)
+    opened.add("a0", "b0")
+    known = list(opened.journal.records(kept=True))
+    write_commit(opened.part, opened.journal, Cut(items=2, first="a", plan="p" * 64, whole=True), None, "{}")
+    opened.journal.close()
+    publish_part(opened.part, url)
+    (part,) = fetch_commits(url, tmp_path / "other")
+    assert part.here
+    with closing(Journal(part.journal)) as journal:
+        assert list(journal.records(kept=True)) == known
+    files, root = fsspec.core.url_to_fs(url)
+    told = json.loads(files.cat_file(f"{root}/shards/000000.json"))
+    told["files"] = [one for one in told["files"] if not one["path"].endswith(".sqlite")]
+    files.pipe_file(f"{root}/shards/000000.json", json.dumps(told).encode())
+    assert fetch_commits(url, tmp_path / "third") == [], "an earlier version brought it without, so it is made again"
+
+
+def test_a_share_leaves_alone_what_another_published(shard: Shard, url: str, tmp_path: Path) -> None:
+    """Whichever is first: also where both began when nothing was there yet."""
+    publish(finished(shard, 0).output, url)
+    before = held(url)
+    check_place(url, (0, 2))
+    with pytest.raises(RunError, match="holds shard 000000, another share's; give each share a URL of its own"):
+        check_place(url, (1, 2))
+    with pytest.raises(RunError, match="holds shard 000000, another share's"):
+        publish(finished(shard, 1, output=tmp_path / "other").output, url, (1, 2))
+    assert held(url) == before
 
 
 def test_rows_that_are_nowhere_are_not_published(shard: Shard, url: str, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from driver.dataset import tables
-from driver.dataset.tables import FAILED_SCHEMA, TELEMETRY_SCHEMA, write_table
+from driver.dataset.tables import FAILED_SCHEMA, TELEMETRY_SCHEMA, join_tables, write_table
 from driver.errors import RunError
 
 
@@ -24,6 +24,19 @@ def test_rows_come_in_batches_and_keep_their_types(tmp_path: Path, monkeypatch: 
     assert found.to_pylist()[2]["queued_at"] == 2.5
     assert found.to_pylist()[2]["server"] is None
     assert pq.read_metadata(path).num_row_groups == 3
+
+
+@pytest.mark.parametrize("sizes", [(2, 0, 2, 2), (1, 8), (3, 3), (9,), ()])
+def test_tables_are_joined_to_the_bytes_of_all_their_rows(
+    sizes: tuple[int, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "_BATCH", 3)
+    rows = [{"key": f"k{n}", "server": "a" if n % 2 else None, "queued_at": n / 3} for n in range(sum(sizes))]
+    write_table(tmp_path / "at_once.parquet", rows, TELEMETRY_SCHEMA)
+    whole, starts = pq.read_table(tmp_path / "at_once.parquet"), [sum(sizes[:n]) for n in range(len(sizes))]
+    several = (whole.slice(start, size) for start, size in zip(starts, sizes, strict=True))
+    join_tables(tmp_path / "joined.parquet", several, TELEMETRY_SCHEMA)
+    assert (tmp_path / "joined.parquet").read_bytes() == (tmp_path / "at_once.parquet").read_bytes()
 
 
 def test_any_text_comes_back_as_it_was(tmp_path: Path) -> None:
