@@ -63,8 +63,8 @@ class Folder:
         source = Source(self.path)
         for one in self.journal.waiting(BEFORE_ALL, 99):
             pictures = [one.sample.file, one.sample.reference]
-            self.journal.submitting([one.sample.key], "prompt", "http://127.0.0.1:1")
-            self.journal.read_from(one.sample.key, digest(map(source.read, pictures)))
+            held = digest(map(source.read, pictures))
+            self.journal.submitting([one.sample.key], "prompt", "http://127.0.0.1:1", digests=[held])
             self.journal.done(one.sample.key, [self._filed(one.sample.key)], 0.1)
 
     def kept(self) -> int:
@@ -282,7 +282,8 @@ def test_a_failed_sample_is_tried_again_where_its_photo_changed(folder: Folder) 
     folder.enrol()
     (one,) = folder.journal.waiting(BEFORE_ALL, 9)
     pictures = [one.sample.file, one.sample.reference]
-    folder.journal.read_from(one.sample.key, digest(map(Source(folder.path).read, pictures)))
+    held = digest(map(Source(folder.path).read, pictures))
+    folder.journal.submitting([one.sample.key], "prompt", "http://127.0.0.1:1", digests=[held])
     folder.journal.failed(one.sample.key, SampleFailure("edit", "ValueError", "it broke"))
     folder.enrol()
     assert folder.waiting() == []
