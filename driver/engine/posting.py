@@ -72,7 +72,8 @@ class Poster:
         Raises:
             ServerFault: the server takes no files, for a reason of its own; all samples wait again.
         """
-        ready = [one for one in self._readers.map(self._read, items) if one]
+        read = self._readers.map if len(items) > 1 else map
+        ready = [one for one in read(self._read, items) if one]
         try:
             return [prepared for one in ready if (prepared := self._upload(one, server))]
         except ServerFault:
