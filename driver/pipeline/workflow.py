@@ -126,8 +126,8 @@ def open_workflows(options: RunOptions, names: Sequence[str], work: Path) -> Ite
         graphs = [BatchGraph.bind(api, object_info, file) for api, file in zip(apis, files, strict=True)]
         _check_together(graphs, files)
         agreements = [_agree(there, graph) for graph in graphs]
-        if options.judge and any(one.ingredients.profiles.get(options.judge) == {} for one in agreements):
-            raise RunError(f"--judge {options.judge}: {first.url} has no VLM profile of that name (docs/vlm.md)")
+        for agreement, graph, file in zip(agreements, graphs, files, strict=True):
+            _check_profiles(agreement, graph, file, first.url, options.judge)
         alone = [unvouched(graph, file) for graph, file in zip(graphs, files, strict=True)]
         away = [f"{host.name} does not answer; it joins when it does" for host in hosts if host not in there]
         _say((*filter(None, alone), *away, *(line for one in agreements for line in one.warnings)))
@@ -135,6 +135,20 @@ def open_workflows(options: RunOptions, names: Sequence[str], work: Path) -> Ite
             Workflow(hosts, agreement, file, graph, profile)
             for agreement, file, graph, (_, profile) in zip(agreements, files, graphs, found, strict=True)
         ]
+
+
+def _check_profiles(agreement: Agreement, graph: BatchGraph, file: WorkflowFile, url: str, judge: str | None) -> None:
+    """
+    Args:
+        judge: the profile that `--judge` names.
+
+    Raises:
+        RunError: a profile that the graph asks is not there, so that each sample would be refused for it.
+    """
+    for name in graph.profiles():
+        if agreement.ingredients.profiles.get(name) == {}:
+            asked = f"--judge {judge}" if name == judge else f"--workflow {file.path.name}, VLM profile {name!r}"
+            raise RunError(f"{asked}: {url} has no VLM profile of that name (docs/vlm.md)")
 
 
 def nodes_of(server: ComfyServer) -> dict[str, Any]:
