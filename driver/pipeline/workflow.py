@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from comfy_nodes.core.services import profiles
 from comfy_nodes.core.tasks import VERIFY, task_named
 from comfy_nodes.core.taxonomy import EDITOR
 from comfy_nodes.core.weights.records import Policy
@@ -147,8 +148,9 @@ def _check_profiles(agreement: Agreement, graph: BatchGraph, file: WorkflowFile,
     """
     for name in graph.profiles():
         if agreement.ingredients.profiles.get(name) == {}:
-            asked = f"--judge {judge}" if name == judge else f"--workflow {file.path.name}, VLM profile {name!r}"
-            raise RunError(f"{asked}: {url} has no VLM profile of that name (docs/vlm.md)")
+            asks = f"--judge {judge}" if name == judge else f"--workflow {file.path.name}"
+            wanted = "VLM profile of that name" if name == judge else profiles.called(name)
+            raise RunError(f"{asks}: {url} has no {wanted} (docs/vlm.md)")
 
 
 def nodes_of(server: ComfyServer) -> dict[str, Any]:
