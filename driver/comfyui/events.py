@@ -10,6 +10,7 @@ import queue
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,7 +61,12 @@ Event = Ended | Ran | Closed
 class PromptEvents:
     """One connection at a time, each with a client id of its own: ComfyUI may deafen a second socket with the same id."""
 
-    def __init__(self, server: ComfyServer):
+    def __init__(self, server: ComfyServer, told: Callable[[str], bool] = lambda node_id: True):
+        """
+        Args:
+            told: of which nodes it is told that they ran.
+        """
+        self._told = told
         self._url = server.url.replace("http", "ws", 1)
         self._transport = server.transport
         self._events: queue.Queue[Event] = queue.Queue()
@@ -134,7 +140,8 @@ class PromptEvents:
         if kind == "executing" and data.get("node") is None:
             self._events.put(Ended(prompt_id, self._timed.seconds(prompt_id)))
         elif kind == "executed":
-            self._events.put(Ran(prompt_id, str(data.get("node", ""))))
+            if self._told(node_id := str(data.get("node", ""))):
+                self._events.put(Ran(prompt_id, node_id))
         elif kind in (_BEGUN, _WENT_WELL):
             self._timed.heard(prompt_id, kind, data.get("timestamp"))
 

@@ -172,7 +172,7 @@ class Worker:
             return
         if isinstance(event, Ended):
             self._heard_of_end(flight, event.seconds)
-        elif isinstance(event, Ran) and len(flight) > 1:
+        elif isinstance(event, Ran):
             slot = slot_of(event.node_id)
             if slot in flight.open:
                 # Some other node of the sample may show something too.
