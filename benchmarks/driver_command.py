@@ -34,7 +34,7 @@ class Run:
     editing: float
     """Seconds from the first prompt's journal entry until the last result is on disk."""
     cpu: float
-    """CPU seconds of the driver for each further image, between the first finished ones and the last."""
+    """CPU seconds of the driver for each further image, between the first finished ones and the last but one that was seen."""
 
     @property
     def per_image(self) -> float:
@@ -145,8 +145,9 @@ def drive(output: Path, *options: object, comfyui: Path | None = None) -> Run:
         wall = command.end()
     rows = pq.read_table(output / "telemetry.parquet").to_pylist()
     editing = max(row["finished_at"] for row in rows) - min(row["queued_at"] for row in rows)
-    further = seen[-1][0] - seen[0][0] if seen else 0
-    cpu = (seen[-1][1] - seen[0][1]) / further if further else 0.0
+    # Not up to the very last one: when that is seen, the dataset is being written already.
+    first, last = (seen[0], seen[-2]) if len(seen) > 1 else ((0, 0.0), (0, 0.0))
+    cpu = (last[1] - first[1]) / (last[0] - first[0]) if last[0] > first[0] else 0.0
     return Run(len(rows), wall, editing, cpu)
 
 

@@ -27,6 +27,9 @@ HTTP = urllib3.PoolManager(maxsize=4)
 NAP_SECONDS = 0.1
 """What ImgEdit's `dlc_*.py` sleep after every message of the socket."""
 
+FLOOR_PACK = 8
+"""Images in a prompt of the floor."""
+
 Graph = dict[str, dict[str, Any]]
 
 
@@ -79,11 +82,19 @@ def pipelined(graphs: list[Graph], url: str) -> float:
 
 
 def floor(graphs: list[Graph], url: str) -> float:
-    """All images in one prompt: what the server itself needs where no client can cost it anything.
+    """Several images in a prompt, all prompts posted at once: what the server itself needs where no client can cost it
+    anything. Not all in one prompt: at each of its nodes a server goes through those that it has been through.
 
     Returns:
         Seconds of execution per image, as the server says.
     """
+    packs = [graphs[begin : begin + FLOOR_PACK] for begin in range(0, len(graphs), FLOOR_PACK)]
+    jobs = [_finished(prompt_id, url) for prompt_id in [_post(_packed(pack), url) for pack in packs]]
+    spent = sum(job["execution_end_time"] - job["execution_start_time"] for job in jobs)
+    return float(spent) / 1000 / len(graphs)
+
+
+def _packed(graphs: list[Graph]) -> Graph:
     packed = {}
     for number, graph in enumerate(graphs):
         for node_id, node in copy.deepcopy(graph).items():
@@ -91,8 +102,7 @@ def floor(graphs: list[Graph], url: str) -> float:
                 if isinstance(value, list):
                     value[0] = f"{number}-{value[0]}"
             packed[f"{number}-{node_id}"] = node
-    job = _finished(_post(packed, url), url)
-    return float(job["execution_end_time"] - job["execution_start_time"]) / 1000 / len(graphs)
+    return packed
 
 
 def comfy_run(graphs: list[Graph], url: str, scratch: Path) -> float:

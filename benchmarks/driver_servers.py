@@ -19,6 +19,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 START_SECONDS = 180.0
 
@@ -90,6 +92,12 @@ class ServerProcess:
             self._signal(signal.SIGCONT)
             self._signal(signal.SIGKILL)
         self._process.wait()
+
+    def cpu_s(self) -> float:
+        """User and system seconds so far."""
+        assert self._process is not None
+        times = psutil.Process(self._process.pid).cpu_times()
+        return float(times.user + times.system)
 
     def pause(self) -> None:
         """It hangs: connections are taken, nothing is answered."""

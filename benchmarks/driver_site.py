@@ -62,6 +62,10 @@ class Site:
             server.wait()
         return [server.url for server in self._servers[:count]]
 
+    def servers_cpu_s(self) -> float:
+        """CPU seconds that the real ones took so far, all of them."""
+        return sum(server.cpu_s() for server in self._servers)
+
     def fake(self, *options: object) -> ServerProcess:
         """A fake ComfyUI of its own, with the nodes of the real one."""
         info = self.folder / "object_info.json"

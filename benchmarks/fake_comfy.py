@@ -102,7 +102,7 @@ class FakeComfy:
         """Runs a prompt's samples in their order; its job as `/api/jobs` shows it."""
         job: dict[str, Any] = {"id": prompt.id, "status": "completed", "execution_start_time": _now_ms()}
         outputs: dict[str, Any] = {}
-        await self._send(prompt, "execution_start")
+        await self._send(prompt, "execution_start", timestamp=job["execution_start_time"])
         try:
             for sink in [node_id for node_id, node in prompt.graph.items() if node["class_type"] == SINK]:
                 while self._zombie:
@@ -124,7 +124,10 @@ class FakeComfy:
                 "exception_type": error.exception_type, "exception_message": f"{error}\n",
                 "current_inputs": {}, "current_outputs": [],
             }  # fmt: skip
-        return job | {"outputs": outputs, "outputs_count": len(outputs), "execution_end_time": _now_ms()}
+        ended = _now_ms()
+        if job["status"] == "completed":
+            await self._send(prompt, "execution_success", timestamp=ended)
+        return job | {"outputs": outputs, "outputs_count": len(outputs), "execution_end_time": ended}
 
     async def _send(self, prompt: _Prompt, kind: str, **data: Any) -> None:
         socket = self._sockets.get(prompt.client)

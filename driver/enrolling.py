@@ -22,6 +22,7 @@ from . import places
 from .errors import RunError
 from .places import Locator
 from .samples import SECONDS, Planned, Sample, Spare, Unusable, unusable
+from .terminal import counted
 
 _WORDS = ("instruction", *SECONDS, "task", "own_task", "subtask", "slot")
 """A sample's texts and second pictures, of which most are empty."""
@@ -31,6 +32,8 @@ MOST_GONE = 0.5
 
 FEW_GONE = 20
 """So many always may. Ours."""
+
+_FINISHED = "finished sample"
 
 AT_ONCE = 500
 """Samples that are written in one statement. Ours."""
@@ -63,17 +66,17 @@ class Enrolled:
         leave, stay = "leave the dataset (the journal keeps their records)", "stay as they are (--keep-stale)"
         said = []
         if self.changed:
-            then = f"their rows {stay}" if self.kept else f"they are made again, and their old rows {leave}"
-            said.append(f"{self.changed} finished samples have another input now: {then}")
+            then = f"the rows {stay}" if self.kept else f"made again, and the old rows {leave}"
+            said.append(f"{counted(self.changed, _FINISHED, 'has')} another input now: {then}")
         then = stay if self.kept else "stay, as not all of --input could be read" if self.unread else leave
         if self.gone:
-            said.append(f"{self.gone} finished samples whose photo or region is gone: their rows {then}")
+            said.append(f"{counted(self.gone, _FINISHED)} whose photo or region is gone: the rows {then}")
         if self.unfit:
             why = "whose mask, words or other input cannot be used now (failed.parquet says why)"
-            said.append(f"{self.unfit} finished samples {why}: their rows {then}")
+            said.append(f"{counted(self.unfit, _FINISHED)} {why}: the rows {then}")
         if self.spared:
             why = "whose photo cannot be looked at now (failed.parquet says why)"
-            said.append(f"{self.spared} finished samples {why}: their rows stay as they are")
+            said.append(f"{counted(self.spared, _FINISHED)} {why}: the rows stay as they are")
         return "; ".join(said)
 
 

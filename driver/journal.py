@@ -168,11 +168,6 @@ class Journal:
         return any(stamp([places.from_json(one) for one in json.loads(pictures)]) != known for pictures, known in found)
 
     @_in_turn
-    def read_from(self, key: str, digest: str) -> None:
-        """Takes down the hash of the pictures that a sample is about to be made from."""
-        self._db.execute("UPDATE samples SET digest = ? WHERE key = ? AND state = 'pending'", (digest, key))
-
-    @_in_turn
     def refused_inputs(self) -> bool:
         """Whether an input gave no sample."""
         refused = "SELECT 1 FROM samples WHERE sample IS NULL OR (state = 'failed' AND stage = 'input') LIMIT 1"
@@ -251,22 +246,28 @@ class Journal:
         return bool(row == ("pending", attempt))
 
     @_in_turn
-    def submitting(self, keys: Sequence[str], prompt_id: str, server: str, slots: Sequence[int] | None = None) -> None:
+    def submitting(
+        self,
+        keys: Sequence[str],
+        prompt_id: str,
+        server: str,
+        slots: Sequence[int] | None = None,
+        digests: Sequence[str] = (),
+    ) -> None:
         """To be called before a prompt with these samples is posted.
 
         Args:
             slots: their places in the prompt, where other journals' samples are in it too; None where they are all of it,
                 in their order.
+            digests: hashes of the pictures that each is about to be made from, where they are known.
         """
         now = time.time()
+        every = zip(slots or range(len(keys)), digests or [""] * len(keys), keys, strict=True)
         with self._transaction():
             self._db.executemany(
-                "UPDATE samples SET prompt_id = ?, slot = ?, server = ?, submissions = submissions + 1, queued_at = ? "
-                "WHERE key = ? AND state = 'pending'",
-                [
-                    (prompt_id, slot, server, now, key)
-                    for slot, key in zip(slots or range(len(keys)), keys, strict=True)
-                ],
+                "UPDATE samples SET prompt_id = ?, slot = ?, server = ?, submissions = submissions + 1, queued_at = ?, "
+                "digest = coalesce(nullif(?, ''), digest) WHERE key = ? AND state = 'pending'",
+                [(prompt_id, slot, server, now, digest, key) for slot, digest, key in every],
             )
 
     @_in_turn
@@ -302,13 +303,17 @@ class Journal:
                 self._insert(key, rows)
 
     @_in_turn
-    def done(self, key: str, rows: Sequence[JournalRow], transfer_s: float) -> bool:
-        """The sample's files lie on disk. Returns False where it was finished before, and changes nothing then."""
+    def done(self, key: str, rows: Sequence[JournalRow], transfer_s: float, execution_s: float | None = None) -> bool:
+        """The sample's files lie on disk. Returns False where it was finished before, and changes nothing then.
+
+        Args:
+            execution_s: how long the server worked on it; None where `timed` says it later.
+        """
         with self._transaction():
             cursor = self._db.execute(
                 "UPDATE samples SET state = 'done', prompt_id = NULL, attempts = attempts + 1, finished_at = ?, "
-                "transfer_s = ? WHERE key = ? AND state = 'pending'",
-                (time.time(), transfer_s, key),
+                "transfer_s = ?, execution_s = coalesce(?, execution_s) WHERE key = ? AND state = 'pending'",
+                (time.time(), transfer_s, execution_s, key),
             )
             if cursor.rowcount:
                 self._insert(key, rows)

@@ -46,7 +46,7 @@ def file_stem(key: str) -> str:
 
 
 def _file_name(name: str) -> str:
-    if name in ("", ".", "..") or any(char in "/\\" or not char.isprintable() for char in name):
+    if name in ("", ".", "..") or "/" in name or "\\" in name or not name.isprintable():
         raise ValueError("not the bare name of a file")
     return name
 

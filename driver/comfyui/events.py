@@ -10,7 +10,9 @@ import queue
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import websocket
 
@@ -19,8 +21,16 @@ from .client import ComfyServer
 from .deadlines import deadline
 from .transport import HANDSHAKE_SECONDS
 
+_AT_ONCE = 64 << 10
+"""Bytes that are taken from the connection at a time. Ours."""
+
 MESSAGE_BYTES = 64 << 20
 """Of one message, at most. Ours: previews and the state of a pack's nodes have some megabytes."""
+
+_BEGUN, _WENT_WELL = "execution_start", "execution_success"
+
+_LATEST = 2**53
+"""Milliseconds; what is later is no time. Ours."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +38,8 @@ class Ended:
     """The server is through with a prompt, and its history is written."""
 
     prompt_id: str
+    seconds: float | None
+    """Execution time, where the prompt went well and all that was said of it was heard."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +61,19 @@ Event = Ended | Ran | Closed
 class PromptEvents:
     """One connection at a time, each with a client id of its own: ComfyUI may deafen a second socket with the same id."""
 
-    def __init__(self, server: ComfyServer):
+    def __init__(self, server: ComfyServer, told: Callable[[str], bool] = lambda node_id: True):
+        """
+        Args:
+            told: of which nodes it is told that they ran.
+        """
+        self._told = told
         self._url = server.url.replace("http", "ws", 1)
         self._transport = server.transport
         self._events: queue.Queue[Event] = queue.Queue()
         self._closed = threading.Event()
         self._socket: websocket.WebSocket | None = None
         self._tried = threading.Event()
+        self._timed = _Timed()
         self.client_id = ""
         self.heard = time.monotonic()
         """When the last message came."""
@@ -109,30 +127,61 @@ class PromptEvents:
 
     def _read(self, message: str | bytes) -> None:
         self.heard = time.monotonic()
-        # The state of all nodes comes with every step; of a pack it is long, and nobody reads it here.
+        # The state of all nodes comes with every step; of a pack it is long, and nobody reads it here. Which node runs
+        # is told as often.
         if not isinstance(message, str) or '"execut' not in message[:24]:
             return
+        if '"executing"' in message[:24] and "null" not in message:
+            return
         event = json.loads(message)
-        data = event.get("data", {})
+        data, kind = event.get("data", {}), event.get("type")
         prompt_id = str(data.get("prompt_id", ""))
         # `execution_success` comes before the history is written; a null node comes after it.
-        if event.get("type") == "executing" and data.get("node") is None:
-            self._events.put(Ended(prompt_id))
-        elif event.get("type") == "executed":
-            self._events.put(Ran(prompt_id, str(data.get("node", ""))))
+        if kind == "executing" and data.get("node") is None:
+            self._events.put(Ended(prompt_id, self._timed.seconds(prompt_id)))
+        elif kind == "executed":
+            if self._told(node_id := str(data.get("node", ""))):
+                self._events.put(Ran(prompt_id, node_id))
+        elif kind in (_BEGUN, _WENT_WELL):
+            self._timed.heard(prompt_id, kind, data.get("timestamp"))
+
+
+class _Timed:
+    """When a prompt began and went well, by the server's clock. It runs one at a time, so the last one is all that counts."""
+
+    def __init__(self) -> None:
+        self._prompt_id = ""
+        self._times: dict[str, float] = {}
+        """Milliseconds, by the message that told them."""
+
+    def heard(self, prompt_id: str, kind: str, timestamp: Any) -> None:
+        if prompt_id != self._prompt_id:
+            self._prompt_id, self._times = prompt_id, {}
+        if isinstance(timestamp, int | float):
+            self._times[kind] = timestamp
+
+    def seconds(self, prompt_id: str) -> float | None:
+        """How long it took; None where that is not known, or it did not go well."""
+        begun, ended = (self._times.get(kind, 0) for kind in (_BEGUN, _WENT_WELL))
+        known = prompt_id == self._prompt_id and 0 < begun <= ended < _LATEST
+        return (ended - begun) / 1000 if known else None
 
 
 class _BoundedSocket(websocket.WebSocket):
-    """Takes no endless message."""
+    """Takes no endless message, and takes from the connection what is there, where the library asks for the two bytes of a
+    frame's head, for its length and for the rest."""
 
     _taken = 0
+    _ahead = memoryview(b"")
 
     def recv(self) -> str | bytes:
         self._taken = 0
         return super().recv()
 
     def _recv(self, size: int) -> bytes:
-        data: bytes = super()._recv(size)  # type: ignore[no-untyped-call]
+        if not self._ahead:
+            self._ahead = memoryview(super()._recv(_AT_ONCE))  # type: ignore[no-untyped-call]
+        data, self._ahead = bytes(self._ahead[:size]), self._ahead[size:]
         self._taken += len(data)
         if self._taken > MESSAGE_BYTES:
             raise ValueError("a message without an end")

@@ -153,9 +153,9 @@ class OwnServer:
         """
         for upload in uploads:
             (self._folder / "temp" / upload.removesuffix(" [temp]")).unlink(missing_ok=True)
-        output = self._folder / "output"
-        for folder in {output / file.subfolder for file in files}:
-            if output in folder.resolve().parents:
+        output = f"{self._folder / 'output'}{os.sep}"
+        for folder in {output + file.subfolder for file in files}:
+            if os.path.realpath(folder).startswith(output):
                 shutil.rmtree(folder, ignore_errors=True)
 
     def leave(self, run_id: str) -> None:

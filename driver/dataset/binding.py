@@ -20,7 +20,6 @@ from pydantic import BaseModel, ValidationError
 
 from comfy_nodes.core.instructions.instructions import InstructionRecord
 from comfy_nodes.core.records import AnnotationRecord, EditRecord, SavedFile
-from comfy_nodes.core.regions import rle
 from comfy_nodes.core.regions.annotation import AnnotationError, parse_annotation
 
 Role = Literal["input", "output"]
@@ -56,8 +55,12 @@ class Origin:
 _Record = TypeVar("_Record", bound=BaseModel)
 _Picture = TypeVar("_Picture", bytes, Path, bytes | Path)
 
+_PNG_BEGIN = bytes.fromhex("89504e47 0d0a1a0a 0000000d 49484452")
+"""A PNG's signature, and length and name of its first chunk, IHDR, which begins with width and height (PNG specification,
+third edition, 5.2 and 11.2.1)."""
+
 _PNG_END = bytes.fromhex("00000000 49454e44 ae426082")
-"""The last chunk of every PNG, IEND (PNG specification, third edition, 11.2.5)."""
+"""The last chunk of every PNG, IEND (ibid., 11.2.5)."""
 
 
 def records_of(returned: Sequence[Any], kind: type[_Record]) -> list[_Record]:
@@ -158,7 +161,7 @@ def _masks_fit(record: EditRecord) -> None:
         if mask.size != (record.height, record.width):
             raise Unfit(f"{name} is {mask.size[1]} x {mask.size[0]}, the picture {record.width} x {record.height}")
         try:
-            rle.decode(mask)
+            _ = mask.area
         except ValueError as error:
             raise Unfit(f"{name}: {error}") from None
 
@@ -182,14 +185,15 @@ def _size_of_file(path: Path, image: SavedFile) -> tuple[int, int]:
     try:
         if not stat.S_ISREG(path.lstat().st_mode):
             raise Damaged(f"{image.filename} is no file")
-        with path.open("rb") as file, Image.open(file, formats=["PNG"]) as opened:
+        with path.open("rb") as file:
+            head = file.read(len(_PNG_BEGIN) + 8)
             file.seek(-len(_PNG_END), os.SEEK_END)
-            if file.read() != _PNG_END:
-                raise Damaged(f"{image.filename} is no whole PNG (its end is missing)")
-            return opened.size
+            if not head.startswith(_PNG_BEGIN) or file.read() != _PNG_END:
+                raise Damaged(f"{image.filename} is no whole PNG (its beginning or its end is missing)")
+            return int.from_bytes(head[-8:-4], "big"), int.from_bytes(head[-4:], "big")
     except FileNotFoundError:
         raise
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except OSError as error:
         raise Damaged(f"{image.filename} is no whole PNG ({error})") from None
 
 

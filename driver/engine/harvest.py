@@ -38,6 +38,8 @@ class Harvest:
     failure: SampleFailure | None = None
     files: list[SavedFile] = field(default_factory=list)
     """Files of ours on the server that are not needed there any more."""
+    made_with: set[str] = field(default_factory=set)
+    """What the rows' records say that they were made with: hashes of ingredients."""
     misfit: str = ""
     """Why its rows must not stand beside those of this run."""
     staged: list[Staged] = field(default_factory=list)
@@ -105,6 +107,7 @@ class EditHarvester:
                     undone.callback(staged.drop)
                     harvest.staged.append(staged)
                     harvest.files.append(image)
+                harvest.made_with.add(record.basis.ingredients)
                 named = record.model_copy(update={"key": kept_as})
                 harvest.rows.append(JournalRow(kept_as, record.verdict, named.model_dump_json()))
             undone.pop_all()
@@ -128,7 +131,8 @@ class RecordHarvester:
         except Unfit as unfit:
             return _unfit(unfit, listing, self.stage)
         rows = [JournalRow(one.key, "keep", one.model_dump_json()) for one in records]
-        return Harvest(rows, files=[listing, *(one.file for one in records)])
+        made_with = {one.basis.ingredients for one in records}
+        return Harvest(rows, files=[listing, *(one.file for one in records)], made_with=made_with)
 
 
 def _returned(origin: Origin, server: ComfyServer) -> tuple[list[Any], SavedFile]:

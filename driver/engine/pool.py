@@ -138,13 +138,15 @@ class Pool:
     def submitting(self, flight: Flight, url: str) -> None:
         """To be called before a prompt is posted to a server."""
         for journal, slots in _by_journal(flight).items():
-            keys = [flight.posted[slot].key for slot in slots]
-            journal.submitting(keys, flight.prompt_id, url, slots)
+            posted = [flight.posted[slot] for slot in slots]
+            keys, digests = [one.key for one in posted], [one.digest for one in posted]
+            journal.submitting(keys, flight.prompt_id, url, slots, digests)
 
     def timed(self, flight: Flight, seconds: float) -> None:
-        """How long a server worked on each sample of a prompt."""
+        """How long a server worked on each sample of a prompt; those that were brought home with it are taken down already."""
         for journal, slots in _by_journal(flight).items():
-            journal.timed([flight.posted[slot].key for slot in slots], seconds)
+            if keys := [flight.posted[slot].key for slot in slots if not flight.posted[slot].timed]:
+                journal.timed(keys, seconds)
 
     def landed(self, flight: Flight) -> None:
         with self._lock:
@@ -171,8 +173,9 @@ class Pool:
             elif harvest.rejected and self._has_attempts(posted):
                 posted.journal.tried(posted.key, harvest.rows)
                 self._again([posted.item], server, "rejected", "the edit was rejected: another seed")
-            elif posted.journal.done(posted.key, harvest.rows, transfer_s):
+            elif posted.journal.done(posted.key, harvest.rows, transfer_s, seconds):
                 self._done += 1
+                posted.timed = seconds is not None
                 self.reporter.finished(server, posted.item.sample, [row.verdict for row in harvest.rows], seconds)
                 self.queue.finished(posted.item.portion)
 

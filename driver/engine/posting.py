@@ -5,7 +5,6 @@ What cannot be read or is not taken by the server fails here, and the others go 
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -43,7 +42,8 @@ class Ready:
     data: bytes
     seconds: dict[str, bytes]
     """Bytes of the pictures that belong to the photo and that the graph takes, by role."""
-    source_sha256: str
+    digest: str
+    """Of all that was read."""
     widgets: dict[str, Any]
     tries: Tries
     folder: str
@@ -72,7 +72,8 @@ class Poster:
         Raises:
             ServerFault: the server takes no files, for a reason of its own; all samples wait again.
         """
-        ready = [one for one in self._readers.map(self._read, items) if one]
+        read = self._readers.map if len(items) > 1 else map
+        ready = [one for one in read(self._read, items) if one]
         try:
             return [prepared for one in ready if (prepared := self._upload(one, server))]
         except ServerFault:
@@ -98,8 +99,7 @@ class Poster:
             task=sample.own_task or sample.task,
             source_path=carried.get("source_path", sample.annotation.path),
             source_sha256=carried.get("source_sha256")
-            or posted.source_sha256
-            or _sha256(self._work.source.read(sample.file)),
+            or (posted.digest or digest([self._work.source.read(sample.file)])).split()[0],
             seed=seed,
             folder=posted.folder,
         )
@@ -125,12 +125,10 @@ class Poster:
             PhotoError: one of them cannot be read.
         """
         sample, annotation, source = item.sample, item.sample.annotation, self._work.source
-        journal = item.portion.journal
         located = {role: getattr(sample, role) for role in self._work.roles}
         seconds = {role: source.read(file) for role, file in located.items() if file}
         data = source.read(sample.file)
         held = digest([data, *(seconds[one] for one in SECONDS if one in seconds)])
-        journal.read_from(sample.key, held)
         provenance = Provenance(
             key=sample.key,
             task=sample.own_task,
@@ -142,10 +140,10 @@ class Poster:
             source_licence=annotation.source_licence,
             source_url=annotation.source_url,
         )
-        tries = journal.tries(sample.key)
+        tries = item.portion.journal.tries(sample.key)
         folder = sink_folder(item.portion.run_id, sample.key, tries.submissions)
         widgets = sample_widgets(sample, provenance)
-        return Ready(item, data, seconds, provenance.source_sha256, widgets, tries, folder)
+        return Ready(item, data, seconds, held, widgets, tries, folder)
 
     def _upload(self, ready: Ready, server: ComfyServer) -> tuple[Posted, Filling] | None:
         """Brings a sample's pictures to the server; None where the server does not take these.
@@ -192,16 +190,12 @@ class Poster:
 
 
 def _posted(ready: Ready, *uploads: str) -> Posted:
-    return Posted(ready.item, ready.folder, ready.tries.attempts, uploads, ready.source_sha256)
+    return Posted(ready.item, ready.folder, ready.tries.attempts, uploads, ready.digest)
 
 
 def _uploads(item: Item) -> str:
     """Where a sample's pictures go, below a server's input folder."""
     return f"{FOLDER}/{item.portion.run_id}"
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
 
 
 def sample_widgets(sample: Sample, provenance: Provenance) -> dict[str, Any]:

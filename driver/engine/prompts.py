@@ -21,8 +21,10 @@ class Posted:
     attempt: int
     uploads: tuple[str, ...] = ()
     """Names of the photo, and of what belongs to it, on the server; unknown of a prompt that an earlier run posted."""
-    source_sha256: str = ""
-    """Of the photo that was uploaded; unknown of a prompt that an earlier run posted."""
+    digest: str = ""
+    """`inputs.source.digest` of the pictures that were uploaded; unknown of a prompt that an earlier run posted."""
+    timed: bool = False
+    """Whether the journal knows how long the server worked on it."""
     faults: int = 0
     """How often what it left could not be fetched."""
 

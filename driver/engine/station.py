@@ -8,6 +8,7 @@ from ..comfyui.client import ComfyServer
 from ..comfyui.events import PromptEvents
 from ..comfyui.hosts import Host
 from ..errors import PromptRefused, RunError, ServerFault
+from ..graph.packs import slot_of
 from ..monitor.listeners import ServerState, ServerView
 from .health import Health
 from .pack_size import PackSize
@@ -52,7 +53,8 @@ class Station:
         self.packer, self.size = self.work.fit(self.server)
 
     def listen(self) -> None:
-        self.events = PromptEvents(self.server)
+        # Of a prompt for one sample its end says more.
+        self.events = PromptEvents(self.server, lambda node_id: slot_of(node_id) is not None)
 
     def pauses(self, state: ServerState) -> None:
         """It takes no samples for now."""

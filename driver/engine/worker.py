@@ -171,13 +171,31 @@ class Worker:
         if flight is None:
             return
         if isinstance(event, Ended):
-            self._poll(flight)
-        elif isinstance(event, Ran) and len(flight) > 1:
+            self._heard_of_end(flight, event.seconds)
+        elif isinstance(event, Ran):
             slot = slot_of(event.node_id)
             if slot in flight.open:
                 # Some other node of the sample may show something too.
                 with contextlib.suppress(SinkNotRun, FileNotFoundError):
                     self._landing.collect(flight, slot)
+
+    def _heard_of_end(self, flight: Flight, seconds: float | None) -> None:
+        """The server is said to be through with a prompt. Only where that is not seen in what its sinks left, it is asked."""
+        flight.polled = time.monotonic()
+        if seconds is not None and self._all_brought(flight, seconds):
+            self._station.lands(flight)
+            self._went_well(flight, [], seconds)
+            self._conclude(flight, seconds)
+        else:
+            self._poll(flight)
+
+    def _all_brought(self, flight: Flight, seconds: float) -> bool:
+        """Brings a prompt's samples home; returns whether all of them were there."""
+        self._make_way(flight)
+        with contextlib.suppress(SinkNotRun, FileNotFoundError):
+            for slot in list(flight.open):
+                self._landing.collect(flight, slot, seconds / len(flight))
+        return not flight.open
 
     def _watch(self) -> None:
         now, flights = time.monotonic(), self._station.flights
@@ -233,9 +251,7 @@ class Worker:
     # What became of a prompt.
 
     def _ended(self, flight: Flight, job: Job) -> None:
-        flight.over = True
-        if not self._recovery.due_for_recycling():
-            self._launch()  # first of all, so that the server has two prompts while this one is brought home
+        self._make_way(flight)
         station = self._station
         seconds = job.seconds / len(flight) if job.seconds is not None else None
         error = node_error(job, self._pool.stage) if job.status == "failed" else None
@@ -260,18 +276,29 @@ class Worker:
             why = "somebody cancelled the prompt on the server"
             self._pool.disturbed(station.name, list(left.values()), Trouble.FAULT, why)
         else:
-            self._went_well(flight, list(left.values()), job)
+            self._went_well(flight, list(left.values()), job.seconds)
+        self._conclude(flight, job.seconds)
+
+    def _make_way(self, flight: Flight) -> None:
+        """Gives the server its next prompt before one that it is through with is brought home, so that it has two."""
+        flight.over = True
+        if not self._recovery.due_for_recycling():
+            self._launch()
+
+    def _conclude(self, flight: Flight, seconds: float | None) -> None:
+        """Every sample of a prompt has its word, and the server need not know of it any more."""
+        station = self._station
         if seconds is not None:
-            self._pool.timed(flight, seconds)
+            self._pool.timed(flight, seconds / len(flight))
         station.server.forget(flight.prompt_id)
         station.host.discard([name for one in flight.posted for name in one.uploads], [])
         station.show("working")
 
-    def _went_well(self, flight: Flight, left: list[Posted], job: Job) -> None:
+    def _went_well(self, flight: Flight, left: list[Posted], seconds: float | None) -> None:
         for posted in left:
             why = "the sink was not reached: a node before it blocked the prompt"
             self._pool.sample_failed(self._station.name, posted, SampleFailure(self._pool.stage, "NoRecord", why))
-        self._station.size.went_well(len(flight), job.seconds)
+        self._station.size.went_well(len(flight), seconds)
         self._health.finished_prompt()
 
     def _brought(self, flight: Flight, slot: int, job: Job, seconds: float | None) -> Posted | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -97,7 +97,7 @@ class BatchGraph:
         return any(node["class_type"] == PROTECT_CLASS for node in self.api.values())
 
     def prompt(self, values: dict[str, Any], seed: int, folder: str, seconds: Mapping[str, str] | None = None) -> Api:
-        """The graph for one sample.
+        """The graph for one sample. Nodes that are the same for all samples are the graph's own: nobody may change them.
 
         Args:
             values: the source node's inputs (`SAMPLE_INPUTS` but the seed); inputs that the artist wired stay wired.
@@ -105,22 +105,21 @@ class BatchGraph:
             folder: where the sink saves.
             seconds: uploaded pictures that belong to the photo, by role.
         """
-        filled = copy.deepcopy(self.api)
-        inputs = filled[self.source]["inputs"]
+        written: dict[str, dict[str, Any]] = defaultdict(dict)
+        inputs = self.api[self.source]["inputs"]
         for name, value in {**values, "seed": seed}.items():
             if not is_link(inputs.get(name)):
-                inputs[name] = value
+                written[self.source][name] = value
         for node_id, role in self.seconds().items():
             if seconds and role in seconds:
-                filled[node_id]["inputs"]["image"] = seconds[role]
+                written[node_id]["image"] = seconds[role]
         for address in self.seeds:
             node_id, name = address.removeprefix("#").split(".", 1)
-            filled[node_id]["inputs"][name] = seed
+            written[node_id][name] = seed
         for (node_id, name), text in self._draw(seed):
-            filled[node_id]["inputs"][name] = text
-            filled[node_id]["_meta"].pop(dynamic_prompts.DRAWN, None)
-        filled[self.sink]["inputs"]["folder"] = folder
-        return filled
+            written[node_id][name] = text
+        written[self.sink]["folder"] = folder
+        return {node_id: _with(node, written.get(node_id)) for node_id, node in self.api.items()}
 
     def _draw(self, seed: int) -> Iterator[tuple[tuple[str, str], str]]:
         """What is drawn with a seed, by node and input. Ids play no part in it, as they play none in the stage hash."""
@@ -173,6 +172,16 @@ class BatchGraph:
 
     def _restaters(self) -> list[str]:
         return [node_id for node_id, node in self.api.items() if node["class_type"] == RESTATER]
+
+
+def _with(node: dict[str, Any], written: dict[str, Any] | None) -> dict[str, Any]:
+    """A node with other inputs; texts that are drawn are drawn by then."""
+    if written is None:
+        return node
+    filled = {**node, "inputs": {**node["inputs"], **written}}
+    if dynamic_prompts.marks(node):
+        filled["_meta"] = {name: one for name, one in node["_meta"].items() if name != dynamic_prompts.DRAWN}
+    return filled
 
 
 def _unscored(node: dict[str, Any]) -> dict[str, Any]:

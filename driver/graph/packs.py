@@ -6,7 +6,6 @@ can go on meanwhile. Knows graphs, not servers; called by the worker that posts 
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
@@ -58,7 +57,6 @@ class Packer:
         if len(filled) == 1:
             return filled[0]
         packed = {node_id: node for node_id, node in filled[0].items() if node_id not in self._dependent}
-        packed = copy.deepcopy(packed)
         for slot, api in enumerate(filled):
             for node_id in self._dependent & api.keys():
                 node = api[node_id]

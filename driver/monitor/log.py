@@ -110,6 +110,14 @@ class _JsonLine(logging.Formatter):
 class _Handler(RotatingFileHandler):
     """Speaks up where logging would print a traceback and go on."""
 
+    _formatted: tuple[logging.LogRecord | None, str] = None, ""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Once for each record: its length is looked at before it is written."""
+        if self._formatted[0] is not record:
+            self._formatted = record, super().format(record)
+        return self._formatted[1]
+
     def handleError(self, record: logging.LogRecord) -> None:
         error = sys.exc_info()[1]
         if isinstance(error, OSError):

@@ -6,8 +6,6 @@ otherwise make one dataset of two models.
 
 from __future__ import annotations
 
-import json
-
 from comfy_nodes.core.ingredients import Ingredients
 
 from ..comfyui.client import ComfyServer
@@ -36,8 +34,7 @@ class AsClaimed:
     def harvest(self, origin: Origin, server: ComfyServer, rename: Rename) -> Harvest:
         """See `harvest.Harvester`."""
         found = self._harvester.harvest(origin, server, rename)
-        made_with = {json.loads(row.record)["basis"]["ingredients"] for row in found.rows}
-        if made_with <= self._made_with:
+        if found.made_with <= self._made_with:
             return found
         for picture in found.staged:
             picture.drop()

@@ -22,7 +22,7 @@ from ..journal import Journal
 from ..options import RunOptions
 from ..samples import Aim, Planned, Sample, Unusable
 from ..terminal import plain
-from .folder import FORM
+from .folder import FORM, claimable
 from .form import form_to_be
 from .plan import check_kinds, open_source, planned, workflow_names
 from .settled import sound_commits
@@ -38,6 +38,9 @@ def dry_run(options: RunOptions) -> dict[str, int]:
 
     Returns:
         How many samples would be edited or skipped, or are unusable.
+
+    Raises:
+        RunError: the run could not start.
     """
     source = open_source(options)
     with (
@@ -49,6 +52,8 @@ def dry_run(options: RunOptions) -> dict[str, int]:
         usable: Counter[str] = Counter()
         own_words: Counter[str] = Counter()
         with _journal(options.output) as journal:
+            if journal is not None:
+                claimable(journal, workflows, options.seed, options.output)
             scope = Scope.of(options, source, [workflow.aim for workflow in workflows], journal)
             begun = _begun(options.output, journal)
         for one in _taken(scope.planned(options, source, workflows), options.limit):

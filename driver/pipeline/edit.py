@@ -11,7 +11,7 @@ from ..engine.harvest import EditHarvester
 from ..report.figures import statistics_text
 from ..report.page import CARD, begin_card
 from ..report.summary import Summary
-from ..terminal import say
+from ..terminal import counted, say
 from .facts import environment
 from .folder import summarise
 from .stage import Left, Stage
@@ -74,4 +74,4 @@ class EditStage(Stage):
         if found.lost:
             some = ", ".join(found.lost[:3]) + (", ..." if len(found.lost) > 3 else "")
             why = "as their pictures are gone or changed on disk"
-            say(f"{len(found.lost)} finished samples are made again, {why}: {some}")
+            say(f"{counted(len(found.lost), 'finished sample', 'is')} made again, {why}: {some}")

@@ -240,6 +240,18 @@ def claim(journal: Journal, workflows: Sequence[Workflow], seed: int, folder: Pa
     Raises:
         RunError: it belongs to others; the message says what differs.
     """
+    for name, value in claimable(journal, workflows, seed, folder).items():
+        journal.set(name, value)
+    if journal.get("run_id") is None:
+        journal.set("run_id", uuid.uuid4().hex)
+
+
+def claimable(journal: Journal, workflows: Sequence[Workflow], seed: int, folder: Path) -> dict[str, str]:
+    """What a journal says once it is these workflows' and this seed's.
+
+    Raises:
+        RunError: it belongs to others; the message says what differs.
+    """
     nodes = [node for workflow in workflows for node in workflow.graph.canonical()]
     content = [workflow.agreement.ingredients.model_dump(mode="json", exclude={"terms"}) for workflow in workflows]
     wanted = {"graph": json.dumps(nodes, ensure_ascii=False), "seed": str(seed), "content": json.dumps(content)}
@@ -250,10 +262,7 @@ def claim(journal: Journal, workflows: Sequence[Workflow], seed: int, folder: Pa
                 f"--output {folder}: holds a run of another {name} ({difference(name, known, value)}); "
                 "choose another folder"
             )
-    for name, value in wanted.items():
-        journal.set(name, value)
-    if journal.get("run_id") is None:
-        journal.set("run_id", uuid.uuid4().hex)
+    return wanted
 
 
 def difference(name: str, known: str, value: str) -> str:

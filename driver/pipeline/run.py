@@ -13,7 +13,6 @@ from ..dataset.publish import publish
 from ..disk import disk_errors
 from ..errors import RunError
 from ..graph.api import ANNOTATION_SINK, EDIT_SINK, INSTRUCTION_SINK
-from ..inputs.source import Source
 from ..options import RunOptions
 from ..report.summary import Summary
 from ..samples import Unavailable
@@ -50,10 +49,11 @@ def run(options: RunOptions, stop: StopRequest) -> tuple[Summary, bool]:
     source = open_source(options)
     folder = OutputFolder(options.output)
     try:
-        done = settled(folder, options, source)
+        begun = Run(options, source, folder, stop)
+        done = settled(folder, options, lambda: begun.fingerprint)
         if done:
             say("all its shards are done")
-        summary = done or _work(options, source, folder, stop)
+        summary = done or _work(begun)
     finally:
         folder.close()
     if options.publish_to:
@@ -61,15 +61,15 @@ def run(options: RunOptions, stop: StopRequest) -> tuple[Summary, bool]:
     return summary, stop.level > 0
 
 
-def _work(options: RunOptions, source: Source, folder: OutputFolder, stop: StopRequest) -> Summary:
+def _work(begun: Run) -> Summary:
     """Goes through the run's stages on its servers, once, or once for each shard."""
+    options, source, folder = begun.options, begun.source, begun.folder
     names = workflow_names(options, source)
     with open_workflows(options, names, folder.work) as workflows, ExitStack() as ended:
         check_kinds(options, workflows)
         aims = [workflow.aim for workflow in workflows]
         form = form_of(folder.journal, options, source, aims)
         folder.claim(workflows, options.seed)
-        begun = Run(options, source, folder, stop)
         begun.tell(source.labels(aims))
         if form:
             summary = shard_by_shard(begun, workflows, form)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
 
@@ -14,7 +14,6 @@ from ..dataset.shards import Former
 from ..errors import RunError
 from ..graph.file import AUTO, find_workflow
 from ..home import VERSION
-from ..inputs.source import Source
 from ..options import RunOptions
 from ..report.summary import Summary
 from .folder import OutputFolder
@@ -51,14 +50,18 @@ def unsettle(folder: OutputFolder) -> None:
     folder.journal.unset(SETTLED)
 
 
-def settled(folder: OutputFolder, options: RunOptions, source: Source) -> Summary | None:
+def settled(folder: OutputFolder, options: RunOptions, fingerprint: Callable[[], str]) -> Summary | None:
     """What the run came to, if nothing of what the command line asks for is left to do; looks at no more of what lies
-    there than sizes and times."""
+    there than sizes and times.
+
+    Args:
+        fingerprint: tells the input's.
+    """
     meta = folder.journal
     if not folder.many or options.retry_failed is not None:
         return None
     known = meta.get(SETTLED)
-    if known is None or known != _asked(options, source.fingerprint()):
+    if known is None or known != _asked(options, fingerprint()):
         return None
     if not all(commit.cut.whole and written(part, commit) for part, commit in sound_commits(folder.path)):
         return None

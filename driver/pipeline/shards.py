@@ -155,7 +155,8 @@ class Shards:
                 return
             plan = hashlib.sha256(f"{basis} {cut.items}".encode()).hexdigest()
             order = Order(cut, shards, plan, left)
-            if not self._settled(order):
+            samples = self._settled(order)
+            if samples is None:
                 if not self._may_open(writer):
                     return
                 stages = self._stages(self._opened(order))
@@ -163,7 +164,7 @@ class Shards:
                 yield stages
                 self._note_places()
             if left is not None:
-                left -= self._usable(cut)
+                left -= self._usable(cut) if samples is None else samples
         if source.total is not None:
             meta.set(TOTAL, str(source.total))
         meta.set(CUT, self._run.fingerprint)
@@ -194,20 +195,21 @@ class Shards:
                 return False
         return not (self._run.stop.level or writer.error)
 
-    def _settled(self, order: Order) -> bool:
-        """Whether nothing is to be done in a shard."""
+    def _settled(self, order: Order) -> int | None:
+        """How many samples count for the limit of a shard in which nothing is to be done; None where something is."""
         part = Part.of_shard(self._run.folder.path, order.cut.index)
         commit, options = read_commit(part), self._run.options
         if commit is None or not commit.cut.whole:
-            return False
+            return None
         if commit.dataset and commit.dataset.settings != self._settings:
-            return False
+            return None
         if not written(part, commit):
-            return False
+            return None
         again = options.retry_failed
         if again is not None and _failed(commit, again):
-            return False
-        return order.kept(commit.cut.plan, 0 if order.limit is None else self._usable(order.cut))
+            return None
+        samples = 0 if order.limit is None else self._usable(order.cut)
+        return samples if order.kept(commit.cut.plan, samples) else None
 
     def _usable(self, cut: Shard) -> int:
         part = Part.of_shard(self._run.folder.path, cut.index)

@@ -42,6 +42,15 @@ def test_a_lost_message(driver: Patched, fake: Fakes, tmp_path: Path) -> None:
     assert row["finished_at"] - server.get("/fake")["last_end_at"] < LOST_SECONDS
 
 
+def test_an_end_that_is_seen_in_the_files_costs_no_question(driver: Patched, fake: Fakes, tmp_path: Path) -> None:
+    server, source = fake(), scene.photos(tmp_path / "photos", 10)
+    with Proxy(server.url, lambda _route, _number: None) as proxy:
+        driver.run("--input", source, "--output", tmp_path / "out", server=proxy.url, workflow=EDIT, quick=False)
+    scene.kept_once(tmp_path / "out", source)
+    assert all(row["execution_s"] is not None for row in helpers.table(tmp_path / "out", "telemetry"))
+    assert proxy.seen["GET /api/jobs/"] < 10, "only what takes longer than two seconds is asked about"
+
+
 def test_a_zombie_beside_a_live_server(driver: Patched, fake: Fakes, tmp_path: Path) -> None:
     """It keeps its prompts and answers everything: what it has goes to the other one."""
     zombie, living = fake("--zombie-after", 4), fake()

@@ -27,7 +27,7 @@ def both(*rules: Rule) -> Rule:
 
 
 FAULTS: dict[str, tuple[Rule, int]] = {
-    "the history is written late": (on("GET /api/jobs/", "late", 0, 1, 4, 6), 0),
+    "the history is written late": (both(on("GET /api/jobs/", "late", 0, 1, 4, 6), on("GET /ws", "drop")), 0),
     "the socket drops and the next one is deaf": (
         both(on("GET /ws", "drop", 0), on("GET /ws", "deaf", *range(1, 99))),
         0,

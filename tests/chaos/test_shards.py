@@ -181,12 +181,12 @@ def test_a_run_that_is_done_needs_no_server(server: str, source: Path, tmp_path:
     summary = go(server, source, options)
     folder = OutputFolder(options.output)
     try:
-        assert settled(folder, options, Source(source)) == summary
-        assert settled(folder, replace(options, json=True), Source(source)) == summary
-        assert settled(folder, replace(options, limit=30), Source(source)) is None
-        assert settled(folder, replace(options, retry_failed=""), Source(source)) is None
+        assert settled(folder, options, Source(source).fingerprint) == summary
+        assert settled(folder, replace(options, json=True), Source(source).fingerprint) == summary
+        assert settled(folder, replace(options, limit=30), Source(source).fingerprint) is None
+        assert settled(folder, replace(options, retry_failed=""), Source(source).fingerprint) is None
         next(options.output.glob("data/000001/*")).unlink()
-        assert settled(folder, options, Source(source)) is None
+        assert settled(folder, options, Source(source).fingerprint) is None
     finally:
         folder.close()
     go(server, source, options)
@@ -227,7 +227,7 @@ def test_a_shard_whose_figures_were_lost_is_written_again(
     path.unlink() if gone else path.write_bytes(was[:-9])
     folder = OutputFolder(options.output)
     try:
-        assert settled(folder, options, Source(source)) is None
+        assert settled(folder, options, Source(source).fingerprint) is None
     finally:
         folder.close()
     assert go(server, source, options).kept == summary.kept
@@ -263,7 +263,7 @@ def test_what_another_command_began_is_not_done_for_the_first(server: str, sourc
     assert {path.suffix for path in options.output.glob("data/*/*")} == {".tar", ".parquet"}
     folder = OutputFolder(options.output)
     try:
-        assert settled(folder, options, Source(source)) is None
+        assert settled(folder, options, Source(source).fingerprint) is None
     finally:
         folder.close()
     go(server, source, options)
@@ -386,7 +386,7 @@ def test_a_share_without_shards_has_nothing_to_do(server: str, source: Path, tmp
     assert (summary.samples, summary.pending) == (0, 0)
     folder = OutputFolder(options.output)
     try:
-        assert settled(folder, options, Source(source)) == summary
+        assert settled(folder, options, Source(source).fingerprint) == summary
     finally:
         folder.close()
     others = [tmp_path / f"out{share}" for share in range(7)]

@@ -212,6 +212,7 @@ def test_another_seed_or_graph_may_not_go_into_the_same_folder(finished: Path, a
     before = helpers.comparable(again)
     into = ("--input", finished / "photos", "--output", again)
     assert "seed (0 there, 5 now)" in driver.refused(*into, "--seed", 5)
+    assert "seed (0 there, 5 now)" in driver.refused(*into, "--seed", 5, "--dry-run")
     line = driver.refused(*into, "--set", "EditPairsClassicalInpaint.grow=3")
     assert "EditPairsClassicalInpaint.grow: " in line
     assert "there, 3.0 now" in line or "there, 3 now" in line

@@ -145,6 +145,11 @@ def one_by_one(fault: Fault, *numbers: int) -> Rule:
     return lambda asked, number: "not found" if asked == f"POST {FETCH_ROUTE}" else rule(asked, number)
 
 
+def unheard(rule: Rule) -> Rule:
+    """The same where a prompt's end is not heard of, so that it is asked about."""
+    return lambda asked, number: "drop" if asked == "GET /ws" else rule(asked, number)
+
+
 FAULTS: dict[str, tuple[Rule, int, int]] = {
     "a 500 although the prompt was queued": (on("POST /prompt", "forget", 1, 3), 0, 0),
     "a 500 and the prompt was not queued": (on("POST /prompt", "refuse", 0, 3), 2, 0),
@@ -157,8 +162,8 @@ FAULTS: dict[str, tuple[Rule, int, int]] = {
     "a result's file is gone": (one_by_one("not found", 3), 1, 1),
     "results are cut off": (on(f"POST {FETCH_ROUTE}", "cut", 0, 2), 0, 0),
     "results give 500": (on(f"POST {FETCH_ROUTE}", "refuse", 0, 2), 0, 0),
-    "jobs are unknown for a moment": (on("GET /api/jobs/", "not found", 1), 0, 0),
-    "jobs give 500 for a while": (on("GET /api/jobs/", "refuse", 1, 2), 0, 0),
+    "jobs are unknown for a moment": (unheard(on("GET /api/jobs/", "not found", 1)), 0, 0),
+    "jobs give 500 for a while": (unheard(on("GET /api/jobs/", "refuse", 1, 2)), 0, 0),
     "the history cannot be deleted": (on("POST /history", "refuse"), 0, 0),
     # Its answer has no body, so it arrives whole; the next request may find its connection dead.
     "the connection is reset after an answer": (on("POST /history", "cut", 0, 2), 2, 0),

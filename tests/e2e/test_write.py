@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from comfy_nodes.core.regions.annotation import Annotation, region_of_mask, to_json
+from comfy_nodes.core.services import profiles
 from driver.comfyui.own import OwnServer, find_comfyui
 from tests.e2e import helpers
 from tests.e2e.helpers import Driver
@@ -192,8 +193,8 @@ def test_a_graph_that_names_an_address_or_a_variable_sends_nothing(
     before = len(endpoint.requests)
     for name in (endpoint.url, "SENTINEL_KEY"):
         setting = ("--set", f"EditPairsLoadVlmEndpoint.profile={name}")
-        ended = run(written[1], place, annotation, place / "hostile", *setting, expect=None)
-        assert ended.status in (1, 2)
+        ended = run(written[1], place, annotation, place / "hostile", *setting, expect=2)
+        assert f"has no {profiles.called(name)} (docs/vlm.md)" in ended.line and endpoint.url not in ended.stderr
     assert len(endpoint.requests) == before
 
 

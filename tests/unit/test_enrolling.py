@@ -63,8 +63,8 @@ class Folder:
         source = Source(self.path)
         for one in self.journal.waiting(BEFORE_ALL, 99):
             pictures = [one.sample.file, one.sample.reference]
-            self.journal.submitting([one.sample.key], "prompt", "http://127.0.0.1:1")
-            self.journal.read_from(one.sample.key, digest(map(source.read, pictures)))
+            held = digest(map(source.read, pictures))
+            self.journal.submitting([one.sample.key], "prompt", "http://127.0.0.1:1", digests=[held])
             self.journal.done(one.sample.key, [self._filed(one.sample.key)], 0.1)
 
     def kept(self) -> int:
@@ -94,7 +94,7 @@ def test_what_changed_waits_again(name: str, folder: Folder) -> None:
     folder.put(name, CHANGES[name])
     found = folder.enrol()
     assert found == Enrolled(changed=1)
-    assert found.line().startswith("1 finished samples have another input now: they are made again, and their old rows")
+    assert found.line().startswith("1 finished sample has another input now: made again, and the old rows")
     assert folder.waiting() == ["cup.jpg"]
     assert (folder.kept(), folder.journal.retired()) == (1, 1)
     folder.make()
@@ -130,7 +130,7 @@ def test_a_photo_that_is_gone_takes_its_row_along_and_brings_it_back_to_be_made(
     found = folder.enrol()
     assert found == Enrolled(gone=1)
     assert found.line() == (
-        "1 finished samples whose photo or region is gone: their rows leave the dataset (the journal keeps their records)"
+        "1 finished sample whose photo or region is gone: the rows leave the dataset (the journal keeps their records)"
     )
     assert folder.journal.counts() == {"done": 1, "retired": 1, "keep": 1}
     for name in ("cup.jpg", "cup.mask.png"):
@@ -169,7 +169,7 @@ def test_a_photo_that_cannot_be_read_keeps_its_row(name: str, words: bytes, fold
     for keep_stale in (False, False, True):
         found = folder.enrol(keep_stale)
         assert found == Enrolled(spared=1, kept=keep_stale)
-        assert found.line().startswith("1 finished samples whose photo cannot be looked at now")
+        assert found.line().startswith("1 finished sample whose photo cannot be looked at now")
         assert folder.journal.counts() == {"done": 2, "failed": 1, "keep": 2}
     (failure,) = folder.journal.failures()
     assert (failure["stage"], failure["source_id"]) == ("input", "cup.jpg")
@@ -198,7 +198,7 @@ def test_what_lies_beside_a_photo_and_cannot_be_used_keeps_no_row(name: str, oth
     found = folder.enrol()
     assert found == Enrolled(unfit=1)
     assert found.line() == (
-        "1 finished samples whose mask, words or other input cannot be used now (failed.parquet says why): their rows "
+        "1 finished sample whose mask, words or other input cannot be used now (failed.parquet says why): the rows "
         "leave the dataset (the journal keeps their records)"
     )
     assert (folder.kept(), folder.journal.retired(), folder.waiting()) == (1, 1, [])
@@ -282,7 +282,8 @@ def test_a_failed_sample_is_tried_again_where_its_photo_changed(folder: Folder) 
     folder.enrol()
     (one,) = folder.journal.waiting(BEFORE_ALL, 9)
     pictures = [one.sample.file, one.sample.reference]
-    folder.journal.read_from(one.sample.key, digest(map(Source(folder.path).read, pictures)))
+    held = digest(map(Source(folder.path).read, pictures))
+    folder.journal.submitting([one.sample.key], "prompt", "http://127.0.0.1:1", digests=[held])
     folder.journal.failed(one.sample.key, SampleFailure("edit", "ValueError", "it broke"))
     folder.enrol()
     assert folder.waiting() == []

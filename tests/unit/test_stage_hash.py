@@ -287,7 +287,7 @@ class TestWhileItLasts:
 def harvested(filed: Callable[..., Any], made_with: Ingredients, now: Ingredients) -> Harvest:
     record = record_of(filed, basis=Basis(ingredients=made_with.sha256))
     rows = [JournalRow("a", "keep", record.model_dump_json())]
-    inner: Any = SimpleNamespace(harvest=lambda *_: Harvest(rows))
+    inner: Any = SimpleNamespace(harvest=lambda *_: Harvest(rows, made_with={made_with.sha256}))
     server: Any = Server(now)
     origin: Any = None
     return AsClaimed(inner, {}, INGREDIENTS).harvest(origin, server, lambda key, _: key)

@@ -20,7 +20,7 @@ import pytest
 
 from comfy_nodes.core.services.profiles import Profile, VlmNotConfigured
 from driver.comfyui.client import ComfyServer
-from driver.comfyui.events import PromptEvents
+from driver.comfyui.events import Ended, PromptEvents, Ran
 from driver.comfyui.logins import Login
 from driver.comfyui.transport import Bounds, Transport
 from driver.errors import PromptRefused, RunError, ServerFault, ServerGone, ServerLocked
@@ -260,8 +260,8 @@ def frame(text: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("then", "endless"),
     [
-        (frame(b'{"executing": ' + DEEP + b"}"), b""),
-        (frame(b'{"executing": 1, "type": "executing", "data": []}'), b""),
+        (frame(b'{"executing": null, "data": ' + DEEP + b"}"), b""),
+        (frame(b'{"executing": 1, "type": "executing", "data": [null]}'), b""),
         (frame(b'{"executed": 1, "type": "executed", "data": null}'), b""),
         (b"\x81\x7f" + (1 << 40).to_bytes(8, "big"), bytes(1 << 16)),
         (b"\x01\x7e\xff\xff" + bytes(65535), b"\x00\x7e\xff\xff" + bytes(65535)),
@@ -277,6 +277,42 @@ def test_a_bad_message_closes_the_socket(
         assert events.wait(5), "nothing came"
         events.close()
     assert "Traceback" not in capfd.readouterr().err
+
+
+def told(kind: str, **data: Any) -> bytes:
+    """A message of the socket, as ComfyUI sends it."""
+    return frame(json.dumps({"type": kind, "data": {"prompt_id": "one", **data}}).ljust(200).encode())
+
+
+@pytest.mark.parametrize(
+    ("times", "seconds"),
+    [
+        ((1_000, 2_500), 1.5),
+        ((2_500, 1_000), None),
+        ((None, 2_500), None),
+        (("soon", [7]), None),
+        ((1_000, float("nan")), None),
+        ((1_000, 10**400), None),
+    ],
+    ids=str,
+)
+def test_an_end_says_how_long_the_prompt_took_where_that_was_told(times: tuple[Any, Any], seconds: float | None) -> None:
+    begun, ended = times
+    messages = [
+        told("execution_start", timestamp=begun),
+        told("executing", node="1"),
+        told("progress_state", nodes={"1": {"state": "running"}}),
+        told("executed", node="6", output=None),
+        told("executed", node="7", output=None),
+        told("execution_success", timestamp=ended),
+        told("executing", node=None),
+        told("executing", node=None, prompt_id="another"),
+    ]
+    with speaking(upgraded(b"".join(messages))) as url:
+        events = PromptEvents(ComfyServer(url), lambda node_id: node_id != "6")
+        heard = [events.wait(5) for _ in range(3)]
+        events.close()
+    assert heard == [Ran("one", "7"), Ended("one", seconds), Ended("another", None)]
 
 
 def test_a_dripping_handshake_ends_with_the_run() -> None:

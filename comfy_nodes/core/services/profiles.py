@@ -174,9 +174,13 @@ def find(name: str) -> Profile:
     known = load()
     if name in known:
         return known[name]
-    shown = f"no VLM profile '{name}'" if _NAME.fullmatch(name) else "no VLM profile of the name in this graph"
     have = f"has {', '.join(sorted(known))}" if known else "has none yet: see docs/vlm.md"
-    raise VlmNotConfigured(f"there is {shown}; {places.config_file()} {have}")
+    raise VlmNotConfigured(f"there is no {called(name)}; {places.config_file()} {have}")
+
+
+def called(name: str) -> str:
+    """A profile in words. What is no name is not repeated: it may be a key in the wrong place."""
+    return f"VLM profile '{name}'" if _NAME.fullmatch(name) else "VLM profile of the name in this graph"
 
 
 def problem(name: str) -> str | None:
