@@ -28,7 +28,7 @@ from driver.graph.bound import BatchGraph
 from driver.graph.checks import apply_settings
 from driver.graph.file import WORKFLOWS, WorkflowFile
 from tests.e2e import helpers
-from tests.models import tiny_flux, tiny_sam2, tiny_sdxl
+from tests.models import tiny_flux, tiny_klein, tiny_sam2, tiny_sdxl
 
 SIZE = (97, 83)
 """Width and height of the photo: no multiple of anything, so that a shifted pixel shows."""
@@ -36,41 +36,52 @@ SIZE = (97, 83)
 CROP = 96
 """What crops are scaled to, in place of 768 and 1024: the photo's own size, so that none is stretched back."""
 
-FOLDED: dict[str, tuple[str, str, Callable[[Path], Path]]] = {
-    "EditPairsLoadSam2.model": ("sam2/sam2.1-hiera-large", "sam2.1-hiera-large", tiny_sam2.hub),
-    "VAELoader.vae_name": ("vae/ae.pt", "ae.pt", tiny_flux.vae),
-    "DualCLIPLoader.clip_name1": ("text_encoders/clip_l.pt", "clip_l.pt", tiny_flux.clip_l),
-    "CLIPVisionLoader.clip_name": ("clip_vision/sigclip.pt", "sigclip.pt", tiny_flux.sigclip),
-    "StyleModelLoader.style_model_name": ("style_models/redux.pt", "redux.pt", tiny_flux.redux),
-    "CheckpointLoaderSimple.ckpt_name": ("checkpoints/sdxl.ckpt", "sdxl.ckpt", tiny_sdxl.checkpoint),
-    "ControlNetLoader.control_net_name": ("controlnet/canny.pt", "canny.pt", tiny_sdxl.canny),
+FOLDED: dict[str, tuple[str, Callable[[Path], Path]]] = {
+    "sam2.1-hiera-large": ("sam2/sam2.1-hiera-large", tiny_sam2.hub),
+    "ae.safetensors": ("vae/ae.pt", tiny_flux.vae),
+    "flux2-vae.safetensors": ("vae/flux2-vae.pt", tiny_klein.vae),
+    "clip_l.safetensors": ("text_encoders/clip_l.pt", tiny_flux.clip_l),
+    "sigclip_vision_patch14_384.safetensors": ("clip_vision/sigclip.pt", tiny_flux.sigclip),
+    "flux1-redux-dev.safetensors": ("style_models/redux.pt", tiny_flux.redux),
+    "sd_xl_base_1.0.safetensors": ("checkpoints/sdxl.ckpt", tiny_sdxl.checkpoint),
+    "controlnet-canny-sdxl-1.0.safetensors": ("controlnet/canny.pt", tiny_sdxl.canny),
 }
-"""Input, file below models, value, maker. Folded weights are no safetensors, so their names differ from the graphs'."""
+"""The graphs' name, file below models and its maker. Folded weights are no safetensors, so they have names of their own."""
 
 SAFETENSORS: dict[str, Callable[[Path], Path]] = {
     "flux1-fill-dev.safetensors": tiny_flux.fill,
     "flux1-dev-kontext_fp8_scaled.safetensors": tiny_flux.kontext,
+    "flux-2-klein-4b-fp8.safetensors": tiny_klein.klein,
     "qwen_image_edit_fp8_e4m3fn.safetensors": tiny_flux.kontext,
 }
 """Diffusion models under the graphs' own names. Qwen-Image's width and its text encoder's 7 billion parameters are
 fixed in ComfyUI; a FLUX model stands in for it, so that test shows the wiring and not the family."""
 
-CHANGED = {name: value for name, (_file, value, _make) in FOLDED.items()} | {
-    # CLIP-L alone, as wide as T5-XXL, of which there is no small one
-    "DualCLIPLoader.clip_name2": "clip_l.pt",
+STAND_INS = {
+    "t5xxl_fp16.safetensors": "clip_l.pt",
+    "qwen_3_4b.safetensors": "clip_l.pt",
+    "qwen_2.5_vl_7b_fp8_scaled.safetensors": "clip_l.pt",
+    "qwen_image_vae.safetensors": "ae.pt",
+}
+"""CLIP-L alone, as wide as T5-XXL, for encoders of which there is no small one; FLUX's autoencoder for Qwen-Image's."""
+
+NAMES = {name: Path(file).name for name, (file, _make) in FOLDED.items()} | STAND_INS
+"""What loaders are told in place of what the graphs say."""
+
+CHANGED = {
     "DualCLIPLoader.type": "sd3",
-    "CLIPLoader.clip_name": "clip_l.pt",
     "CLIPLoader.type": "sd3",
     "KSampler.steps": "2",
+    "Flux2Scheduler.steps": "2",
     "EditPairsCropAroundMask.size": str(CROP),
     "EditPairsFitSize.size": "crop to multiple",
 }
-"""All that a test changes in a graph: weights and sizes."""
+"""All that a test changes in a graph beside weights."""
 
 
 def make_checkpoints(models: Path) -> None:
     """Writes all tiny checkpoints below ComfyUI's models folder."""
-    for file, _value, make in FOLDED.values():
+    for file, make in FOLDED.values():
         make(models / file)
     for name, make in SAFETENSORS.items():
         make(models / "diffusion_models" / name)
@@ -78,7 +89,12 @@ def make_checkpoints(models: Path) -> None:
 
 def tiny(api: Api) -> list[str]:
     """What `--set` is told, so that a graph takes tiny weights."""
-    wanted = []
+    wanted = [
+        f"#{number}.{field}={NAMES[value]}"
+        for number, node in api.items()
+        for field, value in node["inputs"].items()
+        if isinstance(value, str) and value in NAMES
+    ]
     for address, value in CHANGED.items():
         class_type, field = address.split(".")
         nodes = [number for number, node in api.items() if node["class_type"] == class_type]
@@ -164,9 +180,7 @@ class Pair:
 
     def picture(self, image: dict[str, Any]) -> np.ndarray:
         """A saved picture, uint8 [H, W, 3]."""
-        query = urllib.parse.urlencode({key: image[key] for key in ("filename", "subfolder", "type")})
-        with urllib.request.urlopen(f"{self.url}/view?{query}", timeout=30) as response:
-            return np.asarray(Image.open(io.BytesIO(response.read())).convert("RGB"))
+        return picture(self.url, image)
 
 
 def run(url: str, graph: BatchGraph, seed: int = 5, **values: Any) -> Pair:
@@ -176,11 +190,27 @@ def run(url: str, graph: BatchGraph, seed: int = 5, **values: Any) -> Pair:
         AssertionError: ComfyUI refused it, or a node failed; with its words.
     """
     given = {"region_index": 0, "class_name": "", "instruction": "", "annotation": "", **values}
-    prompt = graph.prompt(given, seed, f"full/{graph.task}")
+    entry = finished(url, graph.prompt(given, seed, f"full/{graph.task}"))
+    return Pair(url, entry["outputs"][graph.sink]["editpairs"][0])
+
+
+def finished(url: str, prompt: dict[str, Any]) -> dict[str, Any]:
+    """What ComfyUI's history says of a prompt that it was given and that ended well.
+
+    Raises:
+        AssertionError: ComfyUI refused it, or a node failed; with its words.
+    """
     job = helpers.post(url, "/prompt", {"prompt": prompt})
     assert not job.get("node_errors"), job
     done = helpers.until(lambda: helpers.get(url, f"/history/{job['prompt_id']}"), "the prompt's end", 240, 0.1)
     entry = done[job["prompt_id"]]
     failed = dict(entry["status"]["messages"]).get("execution_error")
     assert failed is None, f"{failed['node_type']}: {failed['exception_message']}"
-    return Pair(url, entry["outputs"][graph.sink]["editpairs"][0])
+    return dict(entry)
+
+
+def picture(url: str, image: dict[str, Any]) -> np.ndarray:
+    """A picture that ComfyUI saved, uint8 [H, W, 3]."""
+    query = urllib.parse.urlencode({key: image[key] for key in ("filename", "subfolder", "type")})
+    with urllib.request.urlopen(f"{url}/view?{query}", timeout=30) as response:
+        return np.asarray(Image.open(io.BytesIO(response.read())).convert("RGB"))
