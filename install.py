@@ -485,7 +485,7 @@ def fetch_models(words: Sequence[str], models: Path, agreed: bool) -> None:
             notes += ["needs an account that has accepted the licence, and HF_TOKEN"] if weights.gated and lacking else []
             print(f"{weights.folder}/{weights.name}: {', '.join(notes)}")
         for licence in dict.fromkeys(weights.licence for weights in asked):
-            print(f"{licence.name}, {licence.source}\n      {licence.clause}")
+            print(f"{licence.name}, {licence.source}\n      {licence.clauses}")
         if not missing:
             print("all there, nothing to do" if asked else "these need no weights")
             return

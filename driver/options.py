@@ -36,7 +36,7 @@ class RunOptions:
     kinds: str | None = None
     kinds_per_region: int = 1
     annotate: Literal["auto", "never"] = "auto"
-    profile: Literal["auto", "full", "classical"] = "auto"
+    profile: Literal["auto", "open", "full", "classical"] = "auto"
     server: str | None = None
     servers: int | None = None
     samples_per_prompt: int | None = None
@@ -114,8 +114,9 @@ def _add_what(common: Add, rare: Add) -> None:
     )
     common(
         "--profile",
-        choices=("auto", "full", "classical"),
-        help="full: with models; classical: without; auto: that only without a GPU",
+        choices=("auto", "open", "full", "classical"),
+        help="open: models whose outputs may train others; full: the papers' models; classical: none; "
+        "auto: open, without a GPU classical",
     )
     common("--limit", type=positive, metavar="N", help="edit at most N samples")
     rare("--seed", type=int, metavar="S", help="all other seeds follow from it; default: 0")

@@ -22,8 +22,8 @@ import pytest
 
 from comfy_nodes.core.weights import downloads as model_downloads
 from comfy_nodes.core.weights.downloads import Download, DownloadError, Settings, check, fetch, plan
+from comfy_nodes.core.weights.licences import APACHE
 from comfy_nodes.core.weights.records import Part, Weights
-from comfy_nodes.core.weights.rows import APACHE
 
 ROOT = Path(__file__).resolve().parents[1]
 BYTES = bytes(range(256)) * 4096

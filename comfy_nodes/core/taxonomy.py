@@ -18,7 +18,7 @@ Scheme = Literal["imgedit", "unicedit", "scaleedit"]
 SINGLE_TURN = ("add", "remove", "replace", "alter", "background", "motion", "style", "extract", "visual", "hybrid")
 
 GRAPHS: dict[str, str] = {task: task for task in SINGLE_TURN}
-"""Workflow by task: `workflows/<name>.json` or `<name>-classical.json`. A task that is not in here has no graph yet."""
+"""Workflow by task: `workflows/<name>.json`, `<name>-open.json` or `<name>-classical.json`. A task that is not in here has no graph yet."""
 
 EDITOR = "instruct-qwen"
 """Workflow for kinds of edit that their task's own cannot make: an editor that follows instructions, sees the photo and

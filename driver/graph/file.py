@@ -106,47 +106,60 @@ class WorkflowFile:
         return api
 
 
+PROFILES = ("open", "full", "classical")
+"""The most useful first. `open`: models whose outputs may train others; `full`: those of the papers; `classical`: none."""
+
+
 def find_workflow(name: str, profile: str) -> tuple[Path, str]:
     """The file that `--workflow` means, and the profile that it is.
 
-    A name is looked up in `workflows/`, for the classical profile with `-classical` behind it; anything
-    with a folder in it, or any other existing file, is a path and taken as it is. Where a file here has a
-    name of `workflows/`, nobody knows which one is meant.
+    A name is looked up in `workflows/`, for the profiles `open` and `classical` with `-open` or `-classical` behind it.
+    What there is only once, such as `write`, is every profile's. Anything with a folder in it, or any other existing
+    file, is a path and taken as it is. Where a file here has a name of `workflows/`, nobody knows which one is meant.
 
     Args:
-        profile: `full` or `classical`.
+        profile: one of `PROFILES`.
 
     Returns:
-        The path, and `full`, `classical`, or `custom` for a path.
+        The path, and its profile, or `custom` for a path.
 
     Raises:
-        RunError: there is no such workflow, or there are two.
+        RunError: there is no such workflow, none of this profile, or there are two.
     """
     given = Path(name)
     if given.name != name:
         return given, "custom"
     stem = name.removesuffix(".json")
-    full, classical = WORKFLOWS / f"{stem}.json", WORKFLOWS / f"{stem}-classical.json"
-    if _is_somebodys(given) and (full.is_file() or classical.is_file()):
+    there = {one: path for one in PROFILES if (path := _of_profile(stem, one)).is_file()}
+    if _is_somebodys(given) and there:
         other = stem if stem != name else f"{stem}.json"
         raise RunError(
             f"--workflow {name}: a file here and a workflow of EditPairs have that name: --workflow ./{name} takes the file, "
             f"--workflow {other} that of EditPairs"
         )
-    if profile == "classical" and classical.is_file():
-        return classical, "classical"
-    if full.is_file():
-        return full, "classical" if stem.endswith("-classical") else "full"
+    if profile in there:
+        return there[profile], _profile_named(stem) or profile
+    if "full" in there and (profile == "classical" or len(there) == 1):
+        return there["full"], _profile_named(stem) or "full"
     if given.is_file():
         return given, "custom"
-    if classical.is_file():
-        raise RunError(
-            f"--workflow {name}: {stem} has no model graph yet: --profile classical takes {classical.name}, without weights"
-        )
-    known = sorted({path.stem.removesuffix("-classical") for path in WORKFLOWS.glob("*.json")})
+    if there:
+        others = "; ".join(f"--profile {one} takes {path.name}" for one, path in there.items())
+        raise RunError(f"--workflow {name}: {stem} has no graph of the profile {profile}: {others}")
+    known = sorted({path.stem.removesuffix("-classical").removesuffix("-open") for path in WORKFLOWS.glob("*.json")})
     raise RunError(
         f"--workflow {name}: no workflow called {name}{guess(stem, known)}; there are: {', '.join(known)}, or give a path"
     )
+
+
+def _of_profile(stem: str, profile: str) -> Path:
+    return WORKFLOWS / (f"{stem}.json" if profile == "full" else f"{stem}-{profile}.json")
+
+
+def _profile_named(stem: str) -> str:
+    """The profile that a file's own name says; empty where it says none."""
+    ending = stem.rpartition("-")[2]
+    return ending if ending in ("open", "classical") else ""
 
 
 def passed_over(name: str, path: Path) -> str:

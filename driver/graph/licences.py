@@ -80,11 +80,11 @@ def check_licences(api: Api, policy: Policy) -> tuple[str, ...]:
     named, task = named_in(api), _task(api)
     if policy == "any":
         bound = [one for one in named if one.weights is not None and one.weights.licence.trains != "yes"]
-        line = f"LICENCE: this run's edits are bound by {_listed(bound)}{_instead(task, 'train')}"
+        line = f"LICENCE: this run's edits are bound by {_listed(bound, 'train')}{_instead(task, 'train')}"
         return (line,) if bound else ()
     refused = [one for one in named if one.weights is None or one.weights.licence.forbids(policy)]
     if refused:
-        raise RunError(f"--licence-policy {policy}: {_listed(refused)}{_instead(task, policy)}")
+        raise RunError(f"--licence-policy {policy}: {_listed(refused, policy)}{_instead(task, policy)}")
     if any(node["class_type"] == ENDPOINT_LOADER for node in api.values()):
         return (
             f"--licence-policy {policy} covers weights; read the terms of the services behind your profiles yourself",
@@ -97,12 +97,14 @@ def _task(api: Api) -> str:
     return next((str(node["inputs"].get("task")) for node in api.values() if node["class_type"] == SOURCE_CLASS), "")
 
 
-def _listed(models: Sequence[Named]) -> str:
-    """Models of one licence together, as its clause is long."""
+def _listed(models: Sequence[Named], policy: Policy) -> str:
+    """Models of one licence together, with the clause that a policy is about."""
     by_reason: dict[str, list[str]] = {}
     for one in models:
-        licence = one.weights.licence if one.weights else None
-        reason = f"{licence.name}: {licence.clause}" if licence else "not in the model table, its licence is unknown"
+        reason = "not in the model table, its licence is unknown"
+        if one.weights is not None:
+            licence = one.weights.licence
+            reason = f"{licence.name}: {licence.weights if policy == 'commercial' else licence.outputs}"
         by_reason.setdefault(reason, []).append(one.choice)
     lines = [f"{', '.join(names[:SHOWN])}{_more(len(names))} ({reason})" for reason, names in by_reason.items()]
     return "; ".join(lines)

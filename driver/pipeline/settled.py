@@ -11,6 +11,7 @@ from pathlib import Path
 from ..dataset.commits import Commit, beside_whole, read_commit
 from ..dataset.parts import Part, shards_of
 from ..dataset.shards import Former
+from ..errors import RunError
 from ..graph.file import AUTO, find_workflow
 from ..home import VERSION
 from ..inputs.source import Source
@@ -98,6 +99,14 @@ def _workflow_files(options: RunOptions) -> list[str]:
     if options.workflow == AUTO:
         return []
     names = [name.strip() for name in options.workflow.split(",") if name.strip()]
-    profiles = ["full", "classical"] if options.profile == "auto" else [options.profile]
-    paths = {find_workflow(name, profile)[0] for name in names for profile in profiles}
-    return sorted(hashlib.sha256(path.read_bytes()).hexdigest() for path in paths if path.is_file())
+    profiles = ["open", "classical"] if options.profile == "auto" else [options.profile]
+    paths = {path for name in names for profile in profiles if (path := _file(name, profile)) and path.is_file()}
+    return sorted(hashlib.sha256(path.read_bytes()).hexdigest() for path in paths)
+
+
+def _file(name: str, profile: str) -> Path | None:
+    """What a name means in a profile; None where it has no graph of it."""
+    try:
+        return find_workflow(name, profile)[0]
+    except RunError:
+        return None

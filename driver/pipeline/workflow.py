@@ -106,7 +106,7 @@ def open_workflows(options: RunOptions, names: Sequence[str], work: Path) -> Ite
         there = _answering(hosts)
         first = there[0].server
         stats = first.system_stats()
-        wanted = wanted or ("full" if any(one["type"] != "cpu" for one in stats["devices"]) else "classical")
+        wanted = wanted or ("open" if any(one["type"] != "cpu" for one in stats["devices"]) else "classical")
         object_info = nodes_of(first)
         if options.workflow == AUTO and wanted == "classical" and len(names) > 1:
             # What only a model can make is skipped with that reason, so that the rest is made.
@@ -218,9 +218,9 @@ def _agree(there: Sequence[OwnServer | ForeignServer], graph: BatchGraph) -> Agr
 
 
 def _profile(options: RunOptions) -> str | None:
-    """`full` or `classical`, where it can be known before a server answers."""
+    """One of `graph.file.PROFILES`, where it can be known before a server answers."""
     if options.profile != "auto":
         return str(options.profile)
     if options.server:
         return None
-    return "full" if has_gpu() else "classical"
+    return "open" if has_gpu() else "classical"

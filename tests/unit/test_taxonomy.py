@@ -86,12 +86,12 @@ def test_a_graph_that_is_named_is_there(kind: Kind) -> None:
         assert kind.not_makeable.startswith("not yet makeable: ")
         return
     assert kind.not_makeable == ""
-    files = [REPOSITORY / "workflows" / f"{kind.graph}{profile}.json" for profile in ("", "-classical")]
+    files = [REPOSITORY / "workflows" / f"{kind.graph}{profile}.json" for profile in ("", "-open", "-classical")]
     assert any(path.exists() for path in files)
 
 
 def test_a_graph_that_is_there_is_named() -> None:
-    stems = {path.stem.removesuffix("-classical") for path in (REPOSITORY / "workflows").glob("*.json")}
+    stems = {path.stem.removesuffix("-classical").removesuffix("-open") for path in (REPOSITORY / "workflows").glob("*.json")}
     assert stems & set(TASKS) == set(GRAPHS)
 
 

@@ -167,7 +167,7 @@ class TestFinding:
         """A folder of workflows, and another one to be in."""
         (tmp_path / "workflows").mkdir()
         (tmp_path / "here").mkdir()
-        for name in ("remove-classical.json", "style.json", "style-classical.json"):
+        for name in ("remove-classical.json", "style.json", "style-classical.json", "style-open.json", "write.json"):
             (tmp_path / "workflows" / name).touch()
         monkeypatch.setattr(workflow, "WORKFLOWS", tmp_path / "workflows")
         monkeypatch.chdir(tmp_path / "here")
@@ -181,6 +181,11 @@ class TestFinding:
             ("style.json", "classical", "style-classical.json", "classical"),
             ("style", "full", "style.json", "full"),
             ("style-classical", "full", "style-classical.json", "classical"),
+            ("style", "open", "style-open.json", "open"),
+            ("style-open", "classical", "style-open.json", "open"),
+            ("style-classical", "open", "style-classical.json", "classical"),
+            ("write", "open", "write.json", "full"),
+            ("write.json", "classical", "write.json", "full"),
         ],
     )
     def test_names(self, name: str, profile: str, file: str, is_profile: str, house: Path) -> None:
@@ -226,9 +231,17 @@ class TestFinding:
         assert find_workflow("style.json", "full") == (house / "workflows" / "style.json", "full")
         assert passed_over("style", house / "workflows" / "style.json") == ""
 
-    def test_a_task_without_a_model_graph_names_the_profile(self) -> None:
-        with pytest.raises(RunError, match=r"no model graph yet: --profile classical takes remove-classical\.json"):
-            find_workflow("remove.json", "full")
+    @pytest.mark.parametrize("profile", ["open", "full"])
+    def test_a_task_without_a_graph_of_the_profile_names_the_others(self, profile: str) -> None:
+        line = rf"remove has no graph of the profile {profile}: --profile classical takes remove-classical\.json$"
+        with pytest.raises(RunError, match=line):
+            find_workflow("remove.json", profile)
+
+    def test_what_may_not_train_is_never_taken_for_what_may(self, house: Path) -> None:
+        (house / "workflows" / "style-open.json").unlink()
+        others = r"--profile full takes style\.json; --profile classical takes style-classical\.json"
+        with pytest.raises(RunError, match=rf"style has no graph of the profile open: {others}"):
+            find_workflow("style", "open")
 
     def test_an_unknown_name_gets_a_guess(self) -> None:
         with pytest.raises(RunError, match=r"no workflow called remov\.json \(did you mean remove\?\).*remove, style"):

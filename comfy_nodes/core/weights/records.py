@@ -23,7 +23,7 @@ RELEASES = "https://github.com"
 
 @dataclass(frozen=True)
 class Licence:
-    """A licence by what it says of use and of outputs. No legal advice: the clause is there to be read."""
+    """A licence of weights by what it says of them and of their outputs. No legal advice: the clauses are to be read."""
 
     name: str
     """SPDX identifier, or the licence's own name."""
@@ -31,14 +31,31 @@ class Licence:
     """Whether the weights may be used commercially."""
     trains: Permission
     """Whether other models may be trained on what they put out."""
-    clause: str
-    """Where that stands and what it says, in few words."""
+    weights: str
+    """What it says of the weights' use, in few words, with the clause."""
+    outputs: str
+    """The same of what they put out."""
     source: str
     """Where its text is published."""
 
     def forbids(self, policy: Policy) -> bool:
         """Whether a policy rules it out; what is unclear is ruled out too."""
         return (policy == "commercial" and self.commercial != "yes") or (policy == "train" and self.trains != "yes")
+
+    @property
+    def clauses(self) -> str:
+        """Both clauses, as people read them."""
+        return f"weights: {self.weights}; outputs: {self.outputs}"
+
+
+@dataclass(frozen=True)
+class Code:
+    """The program that loads weights, and what its licence asks of whoever runs it. It binds no output."""
+
+    name: str
+    licence: str
+    """SPDX identifier."""
+    clause: str
 
 
 @dataclass(frozen=True)
@@ -67,6 +84,7 @@ class Weights:
     """ComfyUI's model folder, as it lies under `models`."""
     role: str
     licence: Licence
+    """Of the weights and what they put out."""
     repository: str
     """On the hub, `owner/name`; with `release`, on GitHub."""
     parts: tuple[Part, ...]
@@ -80,6 +98,8 @@ class Weights:
     """Whether it is an asset of a GitHub release, not on the hub."""
     hub_format: bool = False
     """Whether `name` is a folder with `config.json` beside the weights."""
+    code: Code | None = None
+    """What loads them; None: ComfyUI itself a file, transformers a folder in hub format."""
 
     @property
     def size(self) -> int | None:

@@ -1,58 +1,88 @@
-"""The rows of the model table: licences, weights, and which workflow names which. Data only; `table` reads them.
+"""The rows of the model table: facts about the weights that our graphs name. Data only; `table` reads them.
 
 A fact stands here only where it was found published; else it is None. `facts` says where: "templates" are
 comfyui-workflow-templates-json 0.1.27, "SwarmUI" its src/Text2Image/CommonModels.cs and BuiltinExtensions at 062407c,
-"flux" black-forest-labs/flux at 802fb47, "LFS" the hub's record of the file as public download lists repeat it.
+"flux" black-forest-labs/flux at 802fb47, "flux2" black-forest-labs/flux2 at f72e0dc, "LFS" the hub's record of the file
+as public download lists repeat it.
 """
 
 from __future__ import annotations
 
-from .records import HUB, RELEASES, Licence, Part, Route, Weights
-
-FLUX_DEV = Licence(
-    "FLUX.1 [dev] Non-Commercial License v1.1.1",
-    commercial="no",
-    trains="no",
-    clause="2(b) the model is for non-commercial purposes only, which 1(c) training models for commercial use is not; 2(d) "
-    "outputs must not train, fine-tune or distil a model that competes with FLUX.1 [dev] or Kontext [dev]",
-    source=f"{RELEASES}/black-forest-labs/flux/blob/802fb4713906133fcbd0d8dc5351620ca4773036/model_licenses/LICENSE-FLUX1-dev",
-)
-APACHE = Licence(
-    "Apache-2.0",
-    commercial="yes",
-    trains="yes",
-    clause="2 any use is granted; nothing is said of outputs",
-    source="https://www.apache.org/licenses/LICENSE-2.0",
-)
-OPENRAIL = Licence(
-    "CreativeML Open RAIL++-M",
-    commercial="yes",
-    trains="yes",
-    clause="6 no rights are claimed in outputs, whose uses must keep to the licence; 1(e) a model that is trained on them to "
-    "perform like this one is a derivative, which 4 and 5 bind to the uses that attachment A leaves",
-    source=f"{HUB}/stabilityai/stable-diffusion-xl-base-1.0/blob/462165984030d82259a11f4367a4eed129e94a7b/LICENSE.md",
-)
-AGPL = Licence(
-    "AGPL-3.0",
-    commercial="yes",
-    trains="yes",
-    clause="2 what a program puts out is covered only where it is itself a copy of it; 13 who offers the program over a "
-    "network offers its source",
-    source=f"{RELEASES}/ultralytics/ultralytics/blob/main/LICENSE",
-)
-MIT = Licence(
-    "MIT",
-    commercial="yes",
-    trains="yes",
-    clause="any use is granted; nothing is said of outputs",
-    source=f"{RELEASES}/openai/CLIP/blob/main/LICENSE",
-)
+from .licences import AGPL, APACHE, FLUX_DEV, MIT, OPENRAIL, QWEN_RESEARCH, SAM, ULTRALYTICS
+from .records import Part, Weights
 
 _TOKENS = (Part("merges.txt"), Part("special_tokens_map.json"), Part("tokenizer.json"), Part("tokenizer_config.json"))
 _CLIP = (Part("config.json"), Part("preprocessor_config.json"), *_TOKENS, Part("vocab.json"))
 
+_QWEN_VL = (
+    Part("chat_template.json"), Part("config.json"), Part("generation_config.json"), Part("merges.txt"),
+    Part("model.safetensors.index.json"), Part("preprocessor_config.json"), Part("tokenizer.json"),
+    Part("tokenizer_config.json"), Part("vocab.json"),
+)  # fmt: skip
+
 
 TABLE: tuple[Weights, ...] = (
+    Weights(
+        "flux-2-klein-4b-fp8.safetensors", "diffusion_models", "diffusion model", APACHE,
+        "black-forest-labs/FLUX.2-klein-4b-fp8",
+        (Part("flux-2-klein-4b-fp8.safetensors", 4_070_624_520,
+              "97ed34fe0567e436200f2faee3939b88f2b5d99f8af2a4dc16532c4245c0ccb6"),),
+        "5b4408e59397a4a37ccb46afe426d8ed86379441",
+        "repository: templates (image_flux2_klein_image_edit_4b_distilled); size, sha256, revision: LFS; licence: flux2 "
+        "README.md, of the 4B models",
+    ),
+    Weights(
+        "qwen_3_4b.safetensors", "text_encoders", "text encoder", APACHE, "Comfy-Org/z_image_turbo",
+        (Part("split_files/text_encoders/qwen_3_4b.safetensors", 8_044_982_048,
+              "6c671498573ac2f7a5501502ccce8d2b08ea6ca2f661c458e708f36b36edfc5a"),),
+        "2f862278568d3f0a83167a16e5f11094da6dee72",
+        "repository: templates (image_flux2_klein_image_edit_4b_distilled); size, sha256, revision: LFS; licence: "
+        "Qwen/Qwen3-4B's card",
+    ),
+    Weights(
+        "flux2-vae.safetensors", "vae", "VAE", APACHE, "Comfy-Org/flux2-dev",
+        (Part("split_files/vae/flux2-vae.safetensors", 336_213_556,
+              "d64f3a68e1cc4f9f4e29b6e0da38a0204fe9a49f2d4053f0ec1fa1ca02f9c4b5"),),
+        "03d6521e6f6a47396b3f951cbea50f7e6c2f482e",
+        "repository: templates (image_flux2_klein_image_edit_4b_distilled); size, sha256, revision: LFS; licence: flux2 "
+        "README.md, of the autoencoder",
+    ),
+    Weights(
+        "qwen_image_edit_2511_fp8mixed.safetensors", "diffusion_models", "diffusion model", APACHE,
+        "Comfy-Org/Qwen-Image-Edit_ComfyUI",
+        (Part("split_files/diffusion_models/qwen_image_edit_2511_fp8mixed.safetensors", 20_533_762_817,
+              "c9fdc158e46d3b61ef75f21ae866ca2fe808bf4a53643120d1c1e87c19280a4e"),),
+        "4c7c4ea236326cbae56d403d22a03c6cd86ad9a0",
+        "repository: templates; size, sha256, revision: LFS; licence: Qwen/Qwen-Image-Edit-2511's card",
+    ),
+    Weights(
+        "Qwen-Image-Edit-2511-Lightning-4steps-V1.0-bf16.safetensors", "loras", "LoRA", APACHE,
+        "lightx2v/Qwen-Image-Edit-2511-Lightning",
+        (Part("Qwen-Image-Edit-2511-Lightning-4steps-V1.0-bf16.safetensors", 849_608_296,
+              "22226e8d05d354bb356627d428809f5afd7819399b077238a2b70a82883a904f"),),
+        "d74eba145674fd7e31b949324e148e21e7118abd",
+        "repository: templates; size, sha256, revision: LFS; licence: the repository's card",
+    ),
+    Weights(
+        "longcat_image_edit_bf16.safetensors", "diffusion_models", "diffusion model", APACHE,
+        "TalmajM/LongCat-Image-Edit_ComfyUI_repackaged",
+        (Part("split_files/diffusion_models/longcat_image_edit_bf16.safetensors"),),
+        facts="repository: templates; licence: meituan-longcat/LongCat-Image-Edit's card; no revision, size or sha256 found",
+    ),
+    Weights(
+        "sam3.1_multiplex_fp16.safetensors", "checkpoints", "segmenter", SAM, "Comfy-Org/sam3.1",
+        (Part("checkpoints/sam3.1_multiplex_fp16.safetensors", 1_745_546_848,
+              "9ba99c92703c2e8b4f47de2d34a539bb8e18923049e238b780d70dbe6368eb03"),),
+        "7bb8374780a725b4353ed31f3a9395c9742b5621",
+        "repository: blueprint Image Segmentation (SAM3); size, sha256, revision: LFS; licence: facebookresearch/sam3",
+    ),
+    Weights(
+        "birefnet.safetensors", "background_removal", "segmenter", MIT, "Comfy-Org/BiRefNet",
+        (Part("background_removal/birefnet.safetensors", 444_473_596,
+              "9ab37426bf4de0567af6b5d21b16151357149139362e6e8992021b8ce356a154"),),
+        "35767b272f2846752a3aee1259abdd4586f735c8",
+        "repository: blueprint Remove Background (BiRefNet); size, sha256, revision: LFS; licence: ZhengPeng7/BiRefNet",
+    ),
     Weights(
         "flux1-fill-dev.safetensors", "diffusion_models", "diffusion model", FLUX_DEV, "Comfy-Org/flux1-dev",
         (Part("split_files/diffusion_models/flux1-fill-dev.safetensors", 23_804_922_408,
@@ -168,6 +198,7 @@ TABLE: tuple[Weights, ...] = (
         "v8.4.0",
         "name, repository and release: ultralytics' own downloader (utils/downloads.py); neither size nor sha256 found",
         release=True,
+        code=ULTRALYTICS,
     ),
     Weights(
         "grounding-dino-tiny", "grounding", "detector", APACHE, "IDEA-Research/grounding-dino-tiny",
@@ -223,52 +254,50 @@ TABLE: tuple[Weights, ...] = (
         "sizes, sha256, revision: LFS; licence: the repository's card",
         hub_format=True,
     ),
+    Weights(
+        "Qwen2.5-VL-3B-Instruct", "LLM", "judge", QWEN_RESEARCH, "Qwen/Qwen2.5-VL-3B-Instruct",
+        (*_QWEN_VL, Part("model-00001-of-00002.safetensors"), Part("model-00002-of-00002.safetensors")),
+        "66285546d2b821cf421d4f5eb2576359d3770cd3",
+        "revision: LFS; licence: the repository's LICENSE; neither size nor sha256 found",
+        hub_format=True,
+    ),
+    Weights(
+        "Qwen3-VL-4B-Instruct", "LLM", "judge", APACHE, "Qwen/Qwen3-VL-4B-Instruct",
+        (*_QWEN_VL, Part("model-00001-of-00002.safetensors"), Part("model-00002-of-00002.safetensors")),
+        "ebb281ec70b05090aa6165b016eac8ec08e71b17",
+        "revision: LFS; licence: the repository's card; neither size nor sha256 found",
+        hub_format=True,
+    ),
+    Weights(
+        "Qwen3-VL-8B-Instruct", "LLM", "judge", APACHE, "Qwen/Qwen3-VL-8B-Instruct",
+        (*_QWEN_VL,
+         Part("model-00001-of-00004.safetensors", None,
+              "d5d0aef0eb170fc7453a296c43c0849a56f510555d3588e4fd662bb35490aefa"),
+         Part("model-00002-of-00004.safetensors", None,
+              "8be88fb5501e4d5719a6d4cc212e6a13480330e74f3e8c77daa1a68f199106b5"),
+         Part("model-00003-of-00004.safetensors", None,
+              "83de00eafe6e0d57ccd009dbcf71c9974d74df2f016c27afb7e95aafd16b2192"),
+         Part("model-00004-of-00004.safetensors", None,
+              "0a88b98e9f96270973f567e6a2c103ede6ccdf915ca3075e21c755604d0377a5")),
+        "0c351dd01ed87e9c1b53cbc748cba10e6187ff3b",
+        "revision, sha256: LFS; licence: the repository's card; no size found",
+        hub_format=True,
+    ),
+    Weights(
+        "qwen3vl_4b_fp8_scaled.safetensors", "text_encoders", "judge", APACHE, "Comfy-Org/Qwen3-VL",
+        (Part("text_encoders/qwen3vl_4b_fp8_scaled.safetensors"),),
+        facts="repository: templates; licence: Qwen/Qwen3-VL-4B-Instruct's card; no revision, size or sha256 found",
+    ),
+    Weights(
+        "qwen3vl_8b_fp8_scaled.safetensors", "text_encoders", "judge", APACHE, "Comfy-Org/Qwen3-VL",
+        (Part("text_encoders/qwen3vl_8b_fp8_scaled.safetensors"),),
+        facts="repository: templates; licence: Qwen/Qwen3-VL-8B-Instruct's card; no revision, size or sha256 found",
+    ),
+    Weights(
+        "mediapipe_face_fp32.safetensors", "detection", "face detector", APACHE, "Comfy-Org/mediapipe",
+        (Part("detection/mediapipe_face_fp32.safetensors", 5_423_900,
+              "a98c4806081d40eba35102a0f6dc0000c2e1388b72cf24e691703d0605bd888a"),),
+        facts="repository: blueprint Image Face Detection (Mediapipe); size, sha256: LFS; licence: google-ai-edge/mediapipe, "
+        "whose weights it is; no revision found",
+    ),
 )  # fmt: skip
-
-_BY_NAME = {one.name: one for one in TABLE}
-
-
-def _of(*names: str) -> tuple[Weights, ...]:
-    return tuple(_BY_NAME[name] for name in names)
-
-
-_SEGMENT = _of("sam2.1-hiera-large")
-_FLUX_TEXT = _of("clip_l.safetensors", "t5xxl_fp16.safetensors", "ae.safetensors")
-_FILL = _SEGMENT + _of("flux1-fill-dev.safetensors") + _FLUX_TEXT
-_REDUX = _FILL + _of("flux1-redux-dev.safetensors", "sigclip_vision_patch14_384.safetensors")
-_KONTEXT = _of("flux1-dev-kontext_fp8_scaled.safetensors") + _FLUX_TEXT
-_SDXL = _of("sd_xl_base_1.0.safetensors", "controlnet-canny-sdxl-1.0.safetensors")
-_QWEN = _of(
-    "qwen_image_edit_fp8_e4m3fn.safetensors", "qwen_2.5_vl_7b_fp8_scaled.safetensors", "qwen_image_vae.safetensors"
-)
-_REGIONS = _of("yolov8x-worldv2.pt", "clip-vit-base-patch32", "sam2.1-hiera-large", "clip-vit-large-patch14")
-
-ROUTES: tuple[Route, ...] = (
-    Route("annotate", "annotate", _REGIONS),
-    Route("add", "add", _FILL),
-    Route("add", "add-classical"),
-    Route("remove", "remove", _FILL),
-    Route("remove", "remove-classical"),
-    Route("replace", "replace", _FILL),
-    Route("replace", "replace-classical"),
-    Route("alter", "alter", _SEGMENT + _SDXL),
-    Route("alter", "alter-classical"),
-    Route("background", "background", _FILL),
-    Route("background", "background-classical"),
-    Route("motion", "motion"),
-    Route("motion", "motion-classical"),
-    Route("style", "style", _SDXL),
-    Route("style", "style-classical"),
-    Route("extract", "extract", _SEGMENT),
-    Route("extract", "extract-classical"),
-    Route("visual", "visual", _REDUX),
-    Route("visual", "visual-classical"),
-    Route("hybrid", "hybrid", _FILL),
-    Route("hybrid", "hybrid-classical"),
-    Route("instruct", "instruct", _KONTEXT),
-    Route("instruct", "instruct-qwen", _QWEN),
-)
-"""Ways to tasks and stages, by the files in `workflows/`: a test compares them with what those name."""
-
-IN_WORDS = ("add", "remove", "replace", "alter", "background", "style", "extract", "hybrid")
-"""Tasks that an end-to-end editor does from the instruction alone, without a mask or a second image. Ours."""

@@ -9,8 +9,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 
-from .records import Policy, Route, Weights
-from .rows import IN_WORDS, ROUTES, TABLE
+from .licences import COMFYUI, TRANSFORMERS
+from .records import Code, Policy, Route, Weights
+from .routes import IN_WORDS, ROUTES
+from .rows import TABLE
+
+OPEN = "open"
+"""For `--models`: the weights of all workflows of that profile."""
 
 
 class UnknownModels(ValueError):
@@ -23,6 +28,11 @@ def find(choice: str) -> Weights | None:
     name = choice.replace("\\", "/").rstrip("/").rpartition("/")[2]
     by_name = (one for one in TABLE if one.name == name)
     return next(by_name, None) or next((one for one in TABLE if one.repository == choice), None)
+
+
+def loaded_by(weights: Weights) -> Code:
+    """The program that loads a set of weights."""
+    return weights.code or (TRANSFORMERS if weights.hub_format else COMFYUI)
 
 
 def routes(task: str) -> tuple[Route, ...]:
@@ -45,7 +55,7 @@ def workflows_with(weights: Weights) -> tuple[str, ...]:
 
 
 def wanted(words: Iterable[str]) -> tuple[Weights, ...]:
-    """What `--models` asks for: names of workflows, of tasks (their default route), of single weights, or `all`.
+    """What `--models` asks for: names of workflows, of tasks (their default route), of single weights, `open`, or `all`.
 
     Raises:
         UnknownModels: a word is none of these.
@@ -56,6 +66,8 @@ def wanted(words: Iterable[str]) -> tuple[Weights, ...]:
 def _asked(word: str) -> tuple[Weights, ...]:
     if word == "all":
         return TABLE
+    if word == OPEN:
+        return tuple(weights for one in ROUTES if one.workflow.endswith(f"-{OPEN}") for weights in one.weights)
     for one in ROUTES:
         if one.workflow == word:
             return one.weights
@@ -64,7 +76,7 @@ def _asked(word: str) -> tuple[Weights, ...]:
     if found := find(word):
         return (found,)
     known = ", ".join(dict.fromkeys(name for one in ROUTES if one.weights for name in (one.workflow, one.task)))
-    raise UnknownModels(f"{word}: no workflow, task or model file of that name; there are all, {known}")
+    raise UnknownModels(f"{word}: no workflow, task or model file of that name; there are open, all, {known}")
 
 
 def size_text(size: int | None) -> str:
@@ -95,15 +107,20 @@ def fetch_command(files: Iterable[str], task: str) -> str:
 
 def markdown() -> str:
     """The README's table: what `python -m comfy_nodes.core.weights.table` prints."""
-    lines = ["| file | models folder | size | licence | outputs may train | in |", "|---|---|---|---|---|---|"]
+    lines = [
+        "| file | models folder | size | licence of the weights | commercial use | outputs may train | loaded by | in |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
     for one in TABLE:
         lines.append(
             f"| [{one.name}]({one.page}) | `{one.folder}` | {size_text(one.size)} | {one.licence.name} "
-            f"| {one.licence.trains} | {', '.join(workflows_with(one)) or '-'} |"
+            f"| {one.licence.commercial} | {one.licence.trains} | {loaded_by(one).name} "
+            f"| {', '.join(workflows_with(one)) or '-'} |"
         )
-    lines += ["", "What these licences say of use and outputs (read them, this is no legal advice):", ""]
-    licences = dict.fromkeys(one.licence for one in TABLE)
-    lines += [f"- [{one.name}]({one.source}): {one.clause}." for one in licences]
+    lines += ["", "What these licences say (read them, this is no legal advice):", ""]
+    lines += [f"- [{one.name}]({one.source}): {one.clauses}." for one in dict.fromkeys(one.licence for one in TABLE)]
+    lines += ["", "The programs that load them; their licences bind no output:", ""]
+    lines += [f"- {one.name}, {one.licence}: {one.clause}." for one in dict.fromkeys(map(loaded_by, TABLE))]
     return "\n".join(lines) + "\n"
 
 
