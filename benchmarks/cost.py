@@ -57,7 +57,7 @@ class Work:
     """Passes of one network in an edit."""
 
     network: str
-    """Its weights lie in memory once, whatever they are used for."""
+    """The file of its weights, as the model table names it; they lie in memory once, whatever they are used for."""
     one: Pass
     passes: float = 1
     stored: float = 2
@@ -121,7 +121,7 @@ class Cost:
     @property
     def kept(self) -> float:
         """Bytes where all models stay on the card, with the largest pass's tensors."""
-        each = {one.network: one.weights for one in self.works}
+        each = {(one.network, one.one.parameters): one.weights for one in self.works}
         return CONTEXT + sum(each.values()) + max((one.one.alive for one in self.works), default=0)
 
     @property
@@ -154,9 +154,9 @@ REDUX_TOKENS = 27 * 27
 def _fill(edits: int = 1) -> tuple[Work, ...]:
     """FLUX.1 Fill on a crop of a megapixel; its conditioning encodes crop and masked crop."""
     return (
-        Work("sam2", networks.sam2()),
+        Work("sam2.1-hiera-large", networks.sam2(), stored=4),
         *_flux_text(edits),
-        Work("fill", networks.flux1(TOKENS, T5_TOKENS, 384), 20 * edits),
+        Work("flux1-fill-dev.safetensors", networks.flux1(TOKENS, T5_TOKENS, 384), 20 * edits),
         *_vae("FLUX.1", SIDE, SIDE, encodes=2 * edits, decodes=edits),
     )
 
@@ -164,10 +164,10 @@ def _fill(edits: int = 1) -> tuple[Work, ...]:
 def _redux() -> tuple[Work, ...]:
     """FLUX.1 Fill on a crop of 768 beside the reference, which Redux describes."""
     return (
-        Work("sam2", networks.sam2(), 2),
+        Work("sam2.1-hiera-large", networks.sam2(), 2, stored=4),
         *_flux_text(1),
-        Work("sigclip", networks.siglip()),
-        Work("fill", networks.flux1(2 * 48 * 48, T5_TOKENS + REDUX_TOKENS, 384), 20),
+        Work("sigclip_vision_patch14_384.safetensors", networks.siglip()),
+        Work("flux1-fill-dev.safetensors", networks.flux1(2 * 48 * 48, T5_TOKENS + REDUX_TOKENS, 384), 20),
         *_vae("FLUX.1", 1536, 768, encodes=2, decodes=1),
     )
 
@@ -175,13 +175,13 @@ def _redux() -> tuple[Work, ...]:
 def _kontext() -> tuple[Work, ...]:
     return (
         *_flux_text(1),
-        Work("kontext", networks.flux1(2 * TOKENS, T5_TOKENS, 64), 20, stored=1, fp8=True),
+        Work("flux1-dev-kontext_fp8_scaled.safetensors", networks.flux1(2 * TOKENS, T5_TOKENS, 64), 20, stored=1, fp8=True),
         *_vae("FLUX.1", SIDE, SIDE, encodes=1, decodes=1),
     )
 
 
 def _flux_text(times: int) -> tuple[Work, ...]:
-    return Work("t5", networks.t5(T5_TOKENS), times), Work("clip_l", networks.clip_text(768, 12), times)
+    return Work("t5xxl_fp16.safetensors", networks.t5(T5_TOKENS), times), Work("clip_l.safetensors", networks.clip_text(768, 12), times)
 
 
 def _sdxl(steps: int, led: float, encodes: int, segments: bool) -> tuple[Work, ...]:
@@ -192,42 +192,42 @@ def _sdxl(steps: int, led: float, encodes: int, segments: bool) -> tuple[Work, .
     """
     passes = 2 * steps
     found = (
-        Work("clip_l", networks.clip_text(768, 12), 2),
-        Work("clip_g", networks.clip_text(1280, 32), 2),
-        Work("sdxl", networks.sdxl(SIDE // 8), passes),
-        Work("controlnet", networks.sdxl_controlnet(SIDE // 8), passes * led),
+        Work("sd_xl_base_1.0.safetensors", networks.clip_text(768, 12), 2),
+        Work("sd_xl_base_1.0.safetensors", networks.clip_text(1280, 32), 2),
+        Work("sd_xl_base_1.0.safetensors", networks.sdxl(SIDE // 8), passes),
+        Work("controlnet-canny-sdxl-1.0.safetensors", networks.sdxl_controlnet(SIDE // 8), passes * led),
         *_vae("SDXL", SIDE, SIDE, encodes=encodes, decodes=1),
     )
-    return ((Work("sam2", networks.sam2()),) if segments else ()) + found
+    return ((Work("sam2.1-hiera-large", networks.sam2(), stored=4),) if segments else ()) + found
 
 
 def _klein(references: int = 1, edits: int = 1, segments: bool = False, steps: int = 4) -> tuple[Work, ...]:
     """FLUX.2 klein: the picture that it makes and its references, a megapixel each."""
     pictures = 1 + references
     found = (
-        Work("qwen3", networks.qwen3(KLEIN_TOKENS), edits),
-        Work("klein", networks.klein(pictures * TOKENS, KLEIN_TOKENS), steps * edits, stored=1, fp8=True),
+        Work("qwen_3_4b.safetensors", networks.qwen3(KLEIN_TOKENS), edits),
+        Work("flux-2-klein-4b-fp8.safetensors", networks.klein(pictures * TOKENS, KLEIN_TOKENS), steps * edits, stored=1, fp8=True),
         *_vae("FLUX.2", SIDE, SIDE, encodes=references * edits, decodes=edits),
     )
-    return ((Work("sam2", networks.sam2()),) if segments else ()) + found
+    return ((Work("sam2.1-hiera-large", networks.sam2(), stored=4),) if segments else ()) + found
 
 
 def _qwen(passes: int, texts: int) -> tuple[Work, ...]:
     """Qwen-Image-Edit: its text encoder sees the photo, too."""
     tokens = QWEN_TOKENS + QWEN_PICTURE
     return (
-        Work("qwen eyes", networks.qwen_eyes(28), texts, stored=1),
-        Work("qwen words", networks.qwen_vl(tokens), texts, stored=1),
-        Work("qwen image", networks.qwen_image(64, 2, tokens), passes, stored=1, fp8=True),
+        Work("qwen_2.5_vl_7b_fp8_scaled.safetensors", networks.qwen_eyes(28), texts, stored=1),
+        Work("qwen_2.5_vl_7b_fp8_scaled.safetensors", networks.qwen_vl(tokens), texts, stored=1),
+        Work("qwen_image_edit_2511_fp8mixed.safetensors", networks.qwen_image(64, 2, tokens), passes, stored=1, fp8=True),
         *_vae("Qwen-Image", SIDE, SIDE, encodes=1 + texts, decodes=1),
     )
 
 
 def _longcat() -> tuple[Work, ...]:
     return (
-        Work("qwen eyes", networks.qwen_eyes(74), 2, stored=1),
-        Work("qwen words", networks.qwen_vl(LONGCAT_TEMPLATE + LONGCAT_PICTURE + LONGCAT_TOKENS), 2, stored=1),
-        Work("longcat", networks.longcat(2 * TOKENS, LONGCAT_PICTURE + LONGCAT_TOKENS), 100),
+        Work("qwen_2.5_vl_7b_fp8_scaled.safetensors", networks.qwen_eyes(74), 2, stored=1),
+        Work("qwen_2.5_vl_7b_fp8_scaled.safetensors", networks.qwen_vl(LONGCAT_TEMPLATE + LONGCAT_PICTURE + LONGCAT_TOKENS), 2, stored=1),
+        Work("longcat_image_edit_bf16.safetensors", networks.longcat(2 * TOKENS, LONGCAT_PICTURE + LONGCAT_TOKENS), 100),
         *_vae("FLUX.1", SIDE, SIDE, encodes=3, decodes=1),
     )
 
@@ -249,15 +249,15 @@ def _judge() -> tuple[Work, ...]:
     """Qwen2.5-VL-7B looks at two pictures of a megapixel and answers, a pass for each token."""
     asked = 2 * 37 * 37 + QUESTION_TOKENS
     return (
-        Work("judge's eyes", networks.qwen_eyes(74), 2),
-        Work("judge", networks.qwen_vl(asked)),
-        Work("judge", networks.qwen_vl(1), REPLY_TOKENS),
+        Work("Qwen2.5-VL-7B-Instruct", networks.qwen_eyes(74), 2),
+        Work("Qwen2.5-VL-7B-Instruct", networks.qwen_vl(asked)),
+        Work("Qwen2.5-VL-7B-Instruct", networks.qwen_vl(1), REPLY_TOKENS),
     )
 
 
 def _regions() -> tuple[Work, ...]:
     """SAM 2.1 on a photo, and CLIP L/14 on eight regions of it."""
-    return Work("sam2", networks.sam2()), Work("clip", networks.clip_image(), 8)
+    return Work("sam2.1-hiera-large", networks.sam2(), stored=4), Work("clip-vit-large-patch14", networks.clip_image(), 8, stored=4)
 
 
 _KLEIN_CARD = "template image_flux2_klein_image_edit_4b_distilled: Flux2Scheduler 4, CFGGuider 1"
