@@ -12,16 +12,16 @@ import functools
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks import cost_networks as networks  # noqa: E402
-from benchmarks.cost_networks import Pass  # noqa: E402
-from comfy_nodes.core.weights.routes import ROUTES  # noqa: E402
+from benchmarks import cost_networks as networks
+from benchmarks.cost_networks import Pass
+from comfy_nodes.core.weights.routes import ROUTES
 
 EFFICIENCY = 0.5
 """Share of a card's published rate that these networks reach. Ours: what large products and attention reach in PyTorch
@@ -154,7 +154,7 @@ REDUX_TOKENS = 27 * 27
 def _fill(edits: int = 1) -> tuple[Work, ...]:
     """FLUX.1 Fill on a crop of a megapixel; its conditioning encodes crop and masked crop."""
     return (
-        Work("sam2.1-hiera-large", networks.sam2(), stored=4),
+        _sam2(),
         *_flux_text(edits),
         Work("flux1-fill-dev.safetensors", networks.flux1(TOKENS, T5_TOKENS, 384), 20 * edits),
         *_vae("FLUX.1", SIDE, SIDE, encodes=2 * edits, decodes=edits),
@@ -164,7 +164,7 @@ def _fill(edits: int = 1) -> tuple[Work, ...]:
 def _redux() -> tuple[Work, ...]:
     """FLUX.1 Fill on a crop of 768 beside the reference, which Redux describes."""
     return (
-        Work("sam2.1-hiera-large", networks.sam2(), 2, stored=4),
+        _sam2(2),
         *_flux_text(1),
         Work("sigclip_vision_patch14_384.safetensors", networks.siglip()),
         Work("flux1-fill-dev.safetensors", networks.flux1(2 * 48 * 48, T5_TOKENS + REDUX_TOKENS, 384), 20),
@@ -175,13 +175,25 @@ def _redux() -> tuple[Work, ...]:
 def _kontext() -> tuple[Work, ...]:
     return (
         *_flux_text(1),
-        Work("flux1-dev-kontext_fp8_scaled.safetensors", networks.flux1(2 * TOKENS, T5_TOKENS, 64), 20, stored=1, fp8=True),
+        Work(
+            "flux1-dev-kontext_fp8_scaled.safetensors",
+            networks.flux1(2 * TOKENS, T5_TOKENS, 64),
+            20,
+            stored=1,
+            fp8=True,
+        ),
         *_vae("FLUX.1", SIDE, SIDE, encodes=1, decodes=1),
     )
 
 
+def _sam2(times: int = 1) -> Work:
+    return Work("sam2.1-hiera-large", networks.sam2(), times, stored=4)
+
+
 def _flux_text(times: int) -> tuple[Work, ...]:
-    return Work("t5xxl_fp16.safetensors", networks.t5(T5_TOKENS), times), Work("clip_l.safetensors", networks.clip_text(768, 12), times)
+    return Work("t5xxl_fp16.safetensors", networks.t5(T5_TOKENS), times), Work(
+        "clip_l.safetensors", networks.clip_text(768, 12), times
+    )
 
 
 def _sdxl(steps: int, led: float, encodes: int, segments: bool) -> tuple[Work, ...]:
@@ -198,7 +210,7 @@ def _sdxl(steps: int, led: float, encodes: int, segments: bool) -> tuple[Work, .
         Work("controlnet-canny-sdxl-1.0.safetensors", networks.sdxl_controlnet(SIDE // 8), passes * led),
         *_vae("SDXL", SIDE, SIDE, encodes=encodes, decodes=1),
     )
-    return ((Work("sam2.1-hiera-large", networks.sam2(), stored=4),) if segments else ()) + found
+    return ((_sam2(),) if segments else ()) + found
 
 
 def _klein(references: int = 1, edits: int = 1, segments: bool = False, steps: int = 4) -> tuple[Work, ...]:
@@ -206,10 +218,16 @@ def _klein(references: int = 1, edits: int = 1, segments: bool = False, steps: i
     pictures = 1 + references
     found = (
         Work("qwen_3_4b.safetensors", networks.qwen3(KLEIN_TOKENS), edits),
-        Work("flux-2-klein-4b-fp8.safetensors", networks.klein(pictures * TOKENS, KLEIN_TOKENS), steps * edits, stored=1, fp8=True),
+        Work(
+            "flux-2-klein-4b-fp8.safetensors",
+            networks.klein(pictures * TOKENS, KLEIN_TOKENS),
+            steps * edits,
+            stored=1,
+            fp8=True,
+        ),
         *_vae("FLUX.2", SIDE, SIDE, encodes=references * edits, decodes=edits),
     )
-    return ((Work("sam2.1-hiera-large", networks.sam2(), stored=4),) if segments else ()) + found
+    return ((_sam2(),) if segments else ()) + found
 
 
 def _qwen(passes: int, texts: int) -> tuple[Work, ...]:
@@ -218,7 +236,9 @@ def _qwen(passes: int, texts: int) -> tuple[Work, ...]:
     return (
         Work("qwen_2.5_vl_7b_fp8_scaled.safetensors", networks.qwen_eyes(28), texts, stored=1),
         Work("qwen_2.5_vl_7b_fp8_scaled.safetensors", networks.qwen_vl(tokens), texts, stored=1),
-        Work("qwen_image_edit_2511_fp8mixed.safetensors", networks.qwen_image(64, 2, tokens), passes, stored=1, fp8=True),
+        Work(
+            "qwen_image_edit_2511_fp8mixed.safetensors", networks.qwen_image(64, 2, tokens), passes, stored=1, fp8=True
+        ),
         *_vae("Qwen-Image", SIDE, SIDE, encodes=1 + texts, decodes=1),
     )
 
@@ -226,16 +246,31 @@ def _qwen(passes: int, texts: int) -> tuple[Work, ...]:
 def _longcat() -> tuple[Work, ...]:
     return (
         Work("qwen_2.5_vl_7b_fp8_scaled.safetensors", networks.qwen_eyes(74), 2, stored=1),
-        Work("qwen_2.5_vl_7b_fp8_scaled.safetensors", networks.qwen_vl(LONGCAT_TEMPLATE + LONGCAT_PICTURE + LONGCAT_TOKENS), 2, stored=1),
-        Work("longcat_image_edit_bf16.safetensors", networks.longcat(2 * TOKENS, LONGCAT_PICTURE + LONGCAT_TOKENS), 100),
+        Work(
+            "qwen_2.5_vl_7b_fp8_scaled.safetensors",
+            networks.qwen_vl(LONGCAT_TEMPLATE + LONGCAT_PICTURE + LONGCAT_TOKENS),
+            2,
+            stored=1,
+        ),
+        Work(
+            "longcat_image_edit_bf16.safetensors", networks.longcat(2 * TOKENS, LONGCAT_PICTURE + LONGCAT_TOKENS), 100
+        ),
         *_vae("FLUX.1", SIDE, SIDE, encodes=3, decodes=1),
     )
+
+
+_VAES = {
+    "FLUX.1": "ae.safetensors",
+    "FLUX.2": "flux2-vae.safetensors",
+    "Qwen-Image": "qwen_image_vae.safetensors",
+    "SDXL": "sd_xl_base_1.0.safetensors",
+}
 
 
 def _vae(name: str, width: int, height: int, encodes: int, decodes: int) -> tuple[Work, ...]:
     passes = {False: encodes, True: decodes}
     return tuple(
-        Work(f"vae {name}", networks.vae(name, width, height, decode), count) for decode, count in passes.items()
+        Work(_VAES[name], networks.vae(name, width, height, decode), count) for decode, count in passes.items()
     )
 
 
@@ -257,13 +292,16 @@ def _judge() -> tuple[Work, ...]:
 
 def _regions() -> tuple[Work, ...]:
     """SAM 2.1 on a photo, and CLIP L/14 on eight regions of it."""
-    return Work("sam2.1-hiera-large", networks.sam2(), stored=4), Work("clip-vit-large-patch14", networks.clip_image(), 8, stored=4)
+    return _sam2(), Work("clip-vit-large-patch14", networks.clip_image(), 8, stored=4)
 
 
-_KLEIN_CARD = "template image_flux2_klein_image_edit_4b_distilled: Flux2Scheduler 4, CFGGuider 1"
+_KLEIN_CARD = "ComfyUI's template image_flux2_klein_image_edit_4b_distilled: Flux2Scheduler 4, CFGGuider 1"
 _FILL_CARD = "ComfyUI's template flux_fill_inpaint_example: 20 steps, cfg 1"
-_KONTEXT_CARD = "template flux_kontext_dev_basic: 20 steps, cfg 1"
-_LIGHTNING = "template image_qwen_image_edit_2511: 4 steps, cfg 1 with the LoRA, 40 and 4 without (its note names the card)"
+_KONTEXT_CARD = "ComfyUI's template flux_kontext_dev_basic: 20 steps, cfg 1"
+_QWEN_CARD = "ComfyUI's template image_qwen_image_edit_2511, whose note repeats the model's card: 40 steps, cfg 4; 4 and 1 with the LoRA"
+_LONGCAT_CARD = "ComfyUI's template image_longcat_image_edit: 50 steps, cfg 4.5"
+
+FAST = "4-step LoRA"
 
 WAYS = (
     Way(
@@ -276,22 +314,20 @@ WAYS = (
         "remove",
     ),
     Way(("alter",), "alter-open", lambda: _klein(segments=True), 4, 1, _KLEIN_CARD, "alter"),
-    Way(("background",), "background-open", _klein, 4, 1, _KLEIN_CARD, "background"),
+    Way(("background",), "background-open", lambda: _klein(segments=True), 4, 1, _KLEIN_CARD, "background"),
     Way(("hybrid",), "hybrid-open", lambda: _klein(edits=2, segments=True), 4, 1, _KLEIN_CARD, "hybrid"),
-    Way(("visual",), "visual-open", lambda: _klein(references=2), 4, 1, _KLEIN_CARD, "visual"),
+    Way(("visual",), "visual-open", lambda: _klein(references=2, segments=True), 4, 1, _KLEIN_CARD, "visual"),
     Way(("style",), "style-open", _klein, 4, 1, _KLEIN_CARD, "style"),
-    Way(("extract",), "extract-open", _klein, 4, 1, _KLEIN_CARD),
-    Way(("motion",), "motion-open", _klein, 4, 1, _KLEIN_CARD),
     Way(("instruct",), "instruct-open", _klein, 4, 1, _KLEIN_CARD, "instruct"),
-    Way(("instruct",), "instruct-qwen", lambda: _qwen(4, 1), 4, 1, _LIGHTNING, "instruct", "4-step LoRA"),
-    Way(("instruct",), "instruct-qwen", lambda: _qwen(80, 2), 40, 4, _LIGHTNING, "instruct"),
+    Way(("instruct",), "instruct-qwen", lambda: _qwen(4, 1), 4, 1, _QWEN_CARD, "instruct", FAST),
+    Way(("instruct",), "instruct-qwen", lambda: _qwen(80, 2), 40, 4, _QWEN_CARD, "instruct"),
     Way(
         ("instruct",),
         "instruct-longcat",
         _longcat,
         50,
         4.5,
-        "template image_longcat_image_edit: 50 steps, cfg 4.5",
+        _LONGCAT_CARD,
         "instruct",
     ),
     Way(("add", "remove", "replace"), "remove", _fill, 20, 1, _FILL_CARD),
@@ -304,7 +340,8 @@ WAYS = (
     Way(("annotate",), "annotate-open", _regions),
     Way(("verify",), "verify", _judge),
 )
-"""The open routes first, the default of a task before its others."""
+"""The open routes first, the default of a task before its others. `extract` and `motion` edit with no model; of what finds
+regions and subjects, detectors and BiRefNet are not counted."""
 
 
 @functools.cache
@@ -312,34 +349,34 @@ def cost(way: Way) -> Cost:
     return Cost(way.works())
 
 
+def workflows_of(way: Way) -> tuple[str, ...]:
+    """The workflows that cost the same: of each of its tasks (`remove-open`, `add-open`, ...), or its own."""
+    task, dash, profile = way.workflow.partition("-")
+    if task not in way.tasks or task == "instruct":
+        return (way.workflow,)
+    return tuple(f"{one}{dash}{profile}" for one in way.tasks)
+
+
 def way_of(workflow: str, variant: str = "") -> Way | None:
-    """The first way by a workflow's name, or by that of a task beside it (`add-open` costs what `remove-open` does)."""
-    for way in WAYS:
-        task, dash, profile = way.workflow.partition("-")
-        names = {way.workflow, *(f"{one}{dash}{profile}" for one in way.tasks if task in way.tasks)}
-        if workflow in names and way.variant == variant:
-            return way
-    return None
+    """What a workflow costs; None where it is not in the table."""
+    return next((way for way in WAYS if workflow in workflows_of(way) and way.variant == variant), None)
 
 
 def markdown() -> str:
-    """The table, and what it is computed from."""
-    lines = [
-        "| task | workflow | licence | steps x passes | TFLOP | GB kept / least | "
-        + " | ".join(f"s, {card.name}" for card in CARDS)
-        + " | than `full`: FLOPs, time |",
-        "|---|---|---|---|---:|---:|" + "---:|" * len(CARDS) + "---:|",
-    ]
-    lines += [_line(way) for way in WAYS]
-    return "\n".join(lines) + "\n"
+    """The table of docs/tasks.md."""
+    titles = ["task", "workflow", "licence", "steps x passes", "TFLOP", "GB: all kept / one at a time"]
+    titles += [f"s on {card.name}" for card in CARDS] + ["times less than `full`: FLOPs, H100"]
+    lines = [f"| {' | '.join(titles)} |", "|---|---|---|---|" + "---:|" * (len(titles) - 4)]
+    return "\n".join([*lines, *map(line, WAYS)]) + "\n"
 
 
-def _line(way: Way) -> str:
+def line(way: Way) -> str:
+    """The table's row of a way."""
     found = cost(way)
-    name = f"`{way.workflow}`" + (f", {way.variant}" if way.variant else "")
+    variant = f", {way.variant}" if way.variant else ""
     cells = [
         ", ".join(way.tasks),
-        name,
+        f"`{way.workflow}`{variant}",
         _licences(way.workflow),
         f"{way.steps} x {way.passes // way.steps}" if way.steps else "-",
         f"{found.flops / 1e12:.0f}",
@@ -361,11 +398,7 @@ def _cheaper(way: Way, found: Cost) -> str:
 def _licences(workflow: str) -> str:
     """Of all weights that it names; "-" where a profile names the model."""
     weights = [weights for route in ROUTES if route.workflow == workflow for weights in route.weights]
-    return ", ".join(_distinct(one.licence.name for one in weights)) or "-"
-
-
-def _distinct(names: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(names))
+    return ", ".join(dict.fromkeys(one.licence.name for one in weights)) or "-"
 
 
 def figures() -> list[dict[str, Any]]:

@@ -50,7 +50,9 @@ class _Shapes(TorchFunctionMode):
         kwargs = kwargs or {}
         tensors = [one for one in tree_leaves((args, kwargs)) if isinstance(one, torch.Tensor)]
         if any(one.is_meta for one in tensors) and func is not torch.Tensor.__getitem__:
-            args, kwargs = tree_map(lambda one: one.to("meta") if isinstance(one, torch.Tensor) else one, (args, kwargs))
+            args, kwargs = tree_map(
+                lambda one: one.to("meta") if isinstance(one, torch.Tensor) else one, (args, kwargs)
+            )
         return _attention(*args, **kwargs) if func is functional.scaled_dot_product_attention else func(*args, **kwargs)
 
 
