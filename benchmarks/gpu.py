@@ -123,9 +123,6 @@ def written(task: str, file: Path, count: int) -> Path:
     lines = []
     for text in (SAMPLES / "annotation.jsonl").read_text(encoding="utf-8").splitlines():
         photo = json.loads(text)
-        for role in ("path", "reference"):
-            if role in photo:
-                photo[role] = str(SAMPLES / photo[role])
         for region in photo["segmentation"][kind]:
             alone = {"object": [], "background": [], kind: [region]}
             lines.append({**photo, "segmentation": alone, "writing": _writing(task, region["class_name"])})
@@ -154,7 +151,7 @@ def measure(workflow: str, server: ServerProcess, folder: Path, photos: int, set
     assert way is not None
     file = written(workflow.partition("-")[0], folder / "in.jsonl", photos)
     path = REPOSITORY / "workflows" / f"{workflow}.json"
-    command = ["--workflow", path, "--server", server.url, "--input", file, "--max-failed", "0", *settings]
+    command = ["--workflow", path, "--server", server.url, "--input", file, "--image-root", SAMPLES, *settings]
     drive(folder / "first", *command, "--limit", "1", "--seed", "1")  # reads the weights
     before = server.get("/editpairs-watch")
     with Peak(server) as peak:
