@@ -73,7 +73,7 @@ class Peak(threading.Thread):
     def __init__(self, server: ServerProcess):
         super().__init__(daemon=True)
         self._server = server
-        self._stop = threading.Event()
+        self._ended = threading.Event()
         self.bytes = 0
 
     def __enter__(self) -> Peak:
@@ -81,11 +81,11 @@ class Peak(threading.Thread):
         return self
 
     def __exit__(self, *_error: object) -> None:
-        self._stop.set()
+        self._ended.set()
         self.join()
 
     def run(self) -> None:
-        while not self._stop.wait(LOOK_SECONDS):
+        while not self._ended.wait(LOOK_SECONDS):
             device = self._server.get("/system_stats")["devices"][0]
             self.bytes = max(self.bytes, device["vram_total"] - device["vram_free"])
 

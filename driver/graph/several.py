@@ -60,7 +60,7 @@ def with_several(file: WorkflowFile, count: int, object_info: dict[str, Any]) ->
 def first_samplers(api: Api, object_info: dict[str, Any]) -> list[str]:
     """Samplers that no other sampler stands before: what comes behind them is a batch already."""
     found = {node_id for node_id, node in api.items() if _samples(node, object_info)}
-    return [one for one in found if not (ancestors(api, one) - {one}) & found]
+    return [one for one in api if one in found and not (ancestors(api, one) - {one}) & found]
 
 
 def _samples(node: dict[str, Any], object_info: dict[str, Any]) -> bool:

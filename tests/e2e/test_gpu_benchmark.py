@@ -14,7 +14,7 @@ import pytest
 from benchmarks import gpu
 from benchmarks.driver_command import drive
 from benchmarks.driver_servers import ServerProcess
-from tests.e2e.full_graphs import make_checkpoints
+from tests.e2e.full_graphs import CROP, make_checkpoints, photo, region
 
 TINY = (
     "VAELoader.vae_name=ae.pt",
@@ -22,10 +22,9 @@ TINY = (
     "DualCLIPLoader.clip_name2=clip_l.pt",
     "DualCLIPLoader.type=sd3",
     "KSampler.steps=2",
-    "EditPairsCropAroundMask.size=384",
+    f"EditPairsCropAroundMask.size={CROP}",
 )
-"""What tiny weights change in graphs that edit with FLUX.1 Fill: CLIP-L stands for T5. The crop is the least that is not
-stretched too far back into the bundled photos."""
+"""What tiny weights change in graphs that edit with FLUX.1 Fill: CLIP-L stands for T5."""
 
 SETTINGS = [word for one in TINY for word in ("--set", one)]
 
@@ -37,6 +36,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     (base / "custom_nodes").mkdir()  # ComfyUI looks there
     with gpu.watched(tmp_path_factory.mktemp("watched") / "server", False, "--base-directory", str(base)) as running:
         yield running
+
+
+@pytest.fixture(autouse=True)
+def small_photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the place of the bundled ones, whose crops take minutes here."""
+    folder = tmp_path / "samples"
+    lines = [photo(folder, f"{number}.png", number).annotation(region(40, 30, 61, 55)) for number in range(2)]
+    (folder / "annotation.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    monkeypatch.setattr(gpu, "SAMPLES", folder)
 
 
 def test_it_measures_a_route(server: ServerProcess, tmp_path: Path) -> None:
