@@ -42,10 +42,10 @@ def with_several(file: WorkflowFile, count: int, object_info: dict[str, Any]) ->
         )
     if file.ui is None:
         for sampler in samplers:
-            number = f"{sampler}-repeated"
+            repeated = f"{sampler}-repeated"
             inputs = {"samples": api[sampler]["inputs"][INPUT], "amount": count}
-            api[number] = {"class_type": REPEAT, "inputs": inputs, "_meta": {"title": REPEAT}}
-            api[sampler]["inputs"][INPUT] = [number, 0]
+            api[repeated] = {"class_type": REPEAT, "inputs": inputs, "_meta": {"title": REPEAT}}
+            api[sampler]["inputs"][INPUT] = [repeated, 0]
         return replace(file, api=api)
     graph = UiGraph(file.ui)
     for sampler in samplers:
@@ -66,7 +66,7 @@ def first_samplers(api: Api, object_info: dict[str, Any]) -> list[str]:
 def _samples(node: dict[str, Any], object_info: dict[str, Any]) -> bool:
     schema = object_info.get(node["class_type"], {})
     taken = inputs_by_name(schema).get(INPUT)
-    return bool(taken) and taken[0] == LATENT and is_link(node["inputs"].get(INPUT)) and LATENT in outputs_of(schema)
+    return taken is not None and taken[0] == LATENT and is_link(node["inputs"].get(INPUT)) and LATENT in outputs_of(schema)
 
 
 def _path(node_id: str) -> tuple[str, ...]:
