@@ -35,7 +35,7 @@ def _export(options: argparse.Namespace) -> Ended:
     for why, number in done.left_out.items():
         print(f"left out: {number} rows {why}", file=sys.stderr)
     if options.to == "preference" and not done.rows:
-        why = "no kept edit has a rejected one of its sample, which `--attempts N` of batch.py makes"
+        why = "no kept edit has a rejected one of its sample, which `--attempts N` or `--at-once N` of batch.py makes"
         print(f"{options.output}: {why}", file=sys.stderr)
     return Ended({"output": options.output, "rows": done.rows, "left_out": done.left_out})
 

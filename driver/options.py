@@ -41,6 +41,7 @@ class RunOptions:
     servers: int | None = None
     samples_per_prompt: int | None = None
     attempts: int = 1
+    at_once: int = 1
     licence_policy: Policy = "any"
     budget_usd: float | None = None
     metrics_port: int | None = None
@@ -150,6 +151,12 @@ def _add_what(common: Add, rare: Add) -> None:
         type=positive,
         metavar="N",
         help="edits tried of each sample, each with another seed, after a rejection or an error; default: 1",
+    )
+    rare(
+        "--at-once",
+        type=positive,
+        metavar="N",
+        help="edits made of each sample in one go, as a batch of one sampler; each is a row of its own; default: 1",
     )
     rare(
         "--licence-policy",

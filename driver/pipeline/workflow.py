@@ -26,6 +26,7 @@ from ..graph.checks import apply_settings
 from ..graph.file import AUTO, WorkflowFile, find_workflow, passed_over
 from ..graph.judges import unvouched, with_judges
 from ..graph.licences import check_licences, check_services
+from ..graph.several import with_several
 from ..options import RunOptions
 from ..samples import Aim, Context
 from ..terminal import say
@@ -122,6 +123,8 @@ def open_workflows(options: RunOptions, names: Sequence[str], work: Path) -> Ite
         files = [WorkflowFile.read(path, "--workflow") for path, _ in found]
         if options.judge:
             files = [with_judges(file, options.judge, object_info) for file in files]
+        if options.at_once > 1:
+            files = [with_several(file, options.at_once, object_info) for file in files]
         apis = [file.to_api(object_info) for file in files]
         for setting in options.set:
             _apply(setting, apis, object_info)
