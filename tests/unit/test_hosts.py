@@ -10,8 +10,11 @@ from driver.comfyui.client import ComfyServer
 from driver.comfyui.hosts import ForeignServer
 
 
+RUN = "0" * 32
+
+
 def saved(number: int) -> SavedFile:
-    return SavedFile(filename="a.png", subfolder=f"editpairs/run/key{number}-0", type="output", sha256="0" * 64)
+    return SavedFile(filename="a.png", subfolder=f"editpairs/{RUN}/key{number}-0", type="output", sha256="0" * 64)
 
 
 @pytest.mark.parametrize(("deletes", "asked"), [(True, [3, 3]), (False, [3])])
@@ -28,6 +31,6 @@ def test_what_is_to_be_deleted_is_remembered_until_it_was_asked_for(
     monkeypatch.setattr(ComfyServer, "discard", discard)
     host = ForeignServer(ComfyServer("http://127.0.0.1:9"))
     for number in range(6):
-        host.discard(["editpairs/run/k.png [temp]"] if number % 3 == 2 else [], [saved(number)])
+        host.discard([f"editpairs/{RUN}/k.png [temp]"] if number % 3 == 2 else [], [saved(number)])
     assert told == asked
     assert not host._home
