@@ -9,7 +9,6 @@ from comfy_nodes.core.run_files import RunFiles
 from driver.comfyui.client import ComfyServer
 from driver.comfyui.hosts import ForeignServer
 
-
 RUN = "0" * 32
 
 
