@@ -90,8 +90,10 @@ class ForeignServer:
             uploads: names under which `ComfyServer.upload` put pictures of one run.
             files: what sinks saved.
         """
+        if not self._can_delete:  # nobody would ask for what is remembered
+            return
         self._home |= {one.name: one for one in (_sink_folder(file) for file in files)}
-        if not uploads or not self._can_delete:
+        if not uploads:
             return
         run_id = uploads[0].split("/")[1]
         names = [upload.rpartition("/")[2].removesuffix(" [temp]") for upload in uploads]
