@@ -260,6 +260,9 @@ class TestResuming:
         first, second = abc.telemetry()
         assert (first["key"], first["state"], first["server"], first["attempts"]) == ("a", "done", SERVER, 1)
         assert (first["execution_s"], first["transfer_s"]) == (2.5, 0.25)
+        abc.submitting(["c"], "two", SERVER)
+        abc.done("c", [filed("c")], 0.25, 1.5)
+        assert [row["execution_s"] for row in abc.telemetry()] == [2.5, None, 1.5]
         assert first["queued_at"] <= first["finished_at"]
         assert (second["key"], second["state"], second["execution_s"]) == ("b", "failed", None)
 

@@ -78,6 +78,18 @@ def test_a_single_sample_keeps_the_graph_as_it_is(three_models: BatchGraph, info
     assert prompt["1"]["inputs"]["image"] == "0.png"
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_the_graph_stays_as_it_is_whatever_is_filled_in(
+    three_models: BatchGraph, info: dict[str, Any], count: int
+) -> None:
+    before = copy.deepcopy(three_models.api)
+    packer = Packer(three_models, info, SIZES, 10 * GB)
+    first = packer.prompt(fillings(count))
+    kept = copy.deepcopy(first)
+    packer.prompt([Filling({"image": "other.png"}, seed=7, folder="other")] * count)
+    assert (three_models.api, first) == (before, kept)
+
+
 def test_what_depends_on_the_sample_is_copied_and_the_rest_shared(
     three_models: BatchGraph, info: dict[str, Any]
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from driver.terminal import plain
+from driver.terminal import counted, plain
 
 
 @pytest.mark.parametrize(
@@ -26,3 +26,8 @@ from driver.terminal import plain
 )
 def test_it_is_a_plain_line(text: str, shown: str) -> None:
     assert plain(text) == shown
+
+
+def test_one_thing_is_one() -> None:
+    assert [counted(1, "sample", "has"), counted(2, "sample", "has")] == ["1 sample has", "2 samples have"]
+    assert [counted(1, "sample"), counted(0, "sample")] == ["1 sample", "0 samples"]
