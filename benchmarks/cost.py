@@ -89,7 +89,8 @@ class Way:
     tasks: tuple[str, ...]
     workflow: str
     """Of the first task; the others' differ in their names and in what the editor is told."""
-    works: Callable[[], tuple[Work, ...]]
+    works: Callable[[int], tuple[Work, ...]]
+    """From the passes of one run of the sampler."""
     steps: int = 0
     guidance: float = 1.0
     """cfg: 1 is one pass a step, anything else two."""
@@ -151,34 +152,34 @@ REDUX_TOKENS = 27 * 27
 """Of sigclip_vision_patch14_384."""
 
 
-def _fill(edits: int = 1) -> tuple[Work, ...]:
+def _fill(passes: int, edits: int = 1) -> tuple[Work, ...]:
     """FLUX.1 Fill on a crop of a megapixel; its conditioning encodes crop and masked crop."""
     return (
-        _sam2(),
+        _sam2(edits),
         *_flux_text(edits),
-        Work("flux1-fill-dev.safetensors", networks.flux1(TOKENS, T5_TOKENS, 384), 20 * edits),
+        Work("flux1-fill-dev.safetensors", networks.flux1(TOKENS, T5_TOKENS, 384), passes * edits),
         *_vae("FLUX.1", SIDE, SIDE, encodes=2 * edits, decodes=edits),
     )
 
 
-def _redux() -> tuple[Work, ...]:
+def _redux(passes: int) -> tuple[Work, ...]:
     """FLUX.1 Fill on a crop of 768 beside the reference, which Redux describes."""
     return (
         _sam2(2),
         *_flux_text(1),
         Work("sigclip_vision_patch14_384.safetensors", networks.siglip()),
-        Work("flux1-fill-dev.safetensors", networks.flux1(2 * 48 * 48, T5_TOKENS + REDUX_TOKENS, 384), 20),
+        Work("flux1-fill-dev.safetensors", networks.flux1(2 * 48 * 48, T5_TOKENS + REDUX_TOKENS, 384), passes),
         *_vae("FLUX.1", 1536, 768, encodes=2, decodes=1),
     )
 
 
-def _kontext() -> tuple[Work, ...]:
+def _kontext(passes: int) -> tuple[Work, ...]:
     return (
         *_flux_text(1),
         Work(
             "flux1-dev-kontext_fp8_scaled.safetensors",
             networks.flux1(2 * TOKENS, T5_TOKENS, 64),
-            20,
+            passes,
             stored=1,
             fp8=True,
         ),
@@ -196,13 +197,12 @@ def _flux_text(times: int) -> tuple[Work, ...]:
     )
 
 
-def _sdxl(steps: int, led: float, encodes: int, segments: bool) -> tuple[Work, ...]:
+def _sdxl(passes: int, led: float, encodes: int, segments: bool) -> tuple[Work, ...]:
     """
     Args:
         led: share of the steps in which the ControlNet takes part.
         encodes: of the VAE.
     """
-    passes = 2 * steps
     found = (
         Work("sd_xl_base_1.0.safetensors", networks.clip_text(768, 12), 2),
         Work("sd_xl_base_1.0.safetensors", networks.clip_text(1280, 32), 2),
@@ -213,21 +213,25 @@ def _sdxl(steps: int, led: float, encodes: int, segments: bool) -> tuple[Work, .
     return ((_sam2(),) if segments else ()) + found
 
 
-def _klein(references: int = 1, edits: int = 1, segments: bool = False, steps: int = 4) -> tuple[Work, ...]:
-    """FLUX.2 klein: the picture that it makes and its references, a megapixel each."""
+def _klein(passes: int, references: int = 1, edits: int = 1, segments: int = 0) -> tuple[Work, ...]:
+    """FLUX.2 klein: the picture that it makes and its references, a megapixel each.
+
+    Args:
+        segments: passes of SAM 2.1 where photos have boxes and no masks.
+    """
     pictures = 1 + references
     found = (
         Work("qwen_3_4b.safetensors", networks.qwen3(KLEIN_TOKENS), edits),
         Work(
             "flux-2-klein-4b-fp8.safetensors",
             networks.klein(pictures * TOKENS, KLEIN_TOKENS),
-            steps * edits,
+            passes * edits,
             stored=1,
             fp8=True,
         ),
         *_vae("FLUX.2", SIDE, SIDE, encodes=references * edits, decodes=edits),
     )
-    return ((_sam2(),) if segments else ()) + found
+    return ((_sam2(segments),) if segments else ()) + found
 
 
 def _qwen(passes: int, texts: int) -> tuple[Work, ...]:
@@ -243,7 +247,7 @@ def _qwen(passes: int, texts: int) -> tuple[Work, ...]:
     )
 
 
-def _longcat() -> tuple[Work, ...]:
+def _longcat(passes: int) -> tuple[Work, ...]:
     return (
         Work("qwen_2.5_vl_7b_fp8_scaled.safetensors", networks.qwen_eyes(74), 2, stored=1),
         Work(
@@ -253,7 +257,9 @@ def _longcat() -> tuple[Work, ...]:
             stored=1,
         ),
         Work(
-            "longcat_image_edit_bf16.safetensors", networks.longcat(2 * TOKENS, LONGCAT_PICTURE + LONGCAT_TOKENS), 100
+            "longcat_image_edit_bf16.safetensors",
+            networks.longcat(2 * TOKENS, LONGCAT_PICTURE + LONGCAT_TOKENS),
+            passes,
         ),
         *_vae("FLUX.1", SIDE, SIDE, encodes=3, decodes=1),
     )
@@ -280,7 +286,7 @@ QUESTION_TOKENS = 500
 """Of the rubric. Ours."""
 
 
-def _judge() -> tuple[Work, ...]:
+def _judge(_passes: int) -> tuple[Work, ...]:
     """Qwen2.5-VL-7B looks at two pictures of a megapixel and answers, a pass for each token."""
     asked = 2 * 37 * 37 + QUESTION_TOKENS
     return (
@@ -290,7 +296,7 @@ def _judge() -> tuple[Work, ...]:
     )
 
 
-def _regions() -> tuple[Work, ...]:
+def _regions(_passes: int) -> tuple[Work, ...]:
     """SAM 2.1 on a photo, and CLIP L/14 on eight regions of it."""
     return _sam2(), Work("clip-vit-large-patch14", networks.clip_image(), 8, stored=4)
 
@@ -307,20 +313,22 @@ WAYS = (
     Way(
         ("add", "remove", "replace"),
         "remove-open",
-        lambda: _klein(segments=True),
+        lambda passes: _klein(passes, segments=1),
         4,
         1,
         _KLEIN_CARD,
         "remove",
     ),
-    Way(("alter",), "alter-open", lambda: _klein(segments=True), 4, 1, _KLEIN_CARD, "alter"),
-    Way(("background",), "background-open", lambda: _klein(segments=True), 4, 1, _KLEIN_CARD, "background"),
-    Way(("hybrid",), "hybrid-open", lambda: _klein(edits=2, segments=True), 4, 1, _KLEIN_CARD, "hybrid"),
-    Way(("visual",), "visual-open", lambda: _klein(references=2, segments=True), 4, 1, _KLEIN_CARD, "visual"),
+    Way(("alter",), "alter-open", lambda passes: _klein(passes, segments=1), 4, 1, _KLEIN_CARD, "alter"),
+    Way(("background",), "background-open", lambda passes: _klein(passes, segments=1), 4, 1, _KLEIN_CARD, "background"),
+    Way(("hybrid",), "hybrid-open", lambda passes: _klein(passes, edits=2, segments=2), 4, 1, _KLEIN_CARD, "hybrid"),
+    Way(
+        ("visual",), "visual-open", lambda passes: _klein(passes, references=2, segments=2), 4, 1, _KLEIN_CARD, "visual"
+    ),
     Way(("style",), "style-open", _klein, 4, 1, _KLEIN_CARD, "style"),
     Way(("instruct",), "instruct-open", _klein, 4, 1, _KLEIN_CARD, "instruct"),
-    Way(("instruct",), "instruct-qwen", lambda: _qwen(4, 1), 4, 1, _QWEN_CARD, "instruct", FAST),
-    Way(("instruct",), "instruct-qwen", lambda: _qwen(80, 2), 40, 4, _QWEN_CARD, "instruct"),
+    Way(("instruct",), "instruct-qwen", lambda passes: _qwen(passes, texts=1), 4, 1, _QWEN_CARD, "instruct", FAST),
+    Way(("instruct",), "instruct-qwen", lambda passes: _qwen(passes, texts=2), 40, 4, _QWEN_CARD, "instruct"),
     Way(
         ("instruct",),
         "instruct-longcat",
@@ -332,10 +340,10 @@ WAYS = (
     ),
     Way(("add", "remove", "replace"), "remove", _fill, 20, 1, _FILL_CARD),
     Way(("background",), "background", _fill, 20, 1, _FILL_CARD),
-    Way(("hybrid",), "hybrid", lambda: _fill(2), 20, 1, _FILL_CARD),
+    Way(("hybrid",), "hybrid", lambda passes: _fill(passes, edits=2), 20, 1, _FILL_CARD),
     Way(("visual",), "visual", _redux, 20, 1, _FILL_CARD),
-    Way(("alter",), "alter", lambda: _sdxl(30, 0.9, 2, True), 30, 6, "the graph's note"),
-    Way(("style",), "style", lambda: _sdxl(21, 0.7, 1, False), 21, 5, "the graph's note"),
+    Way(("alter",), "alter", lambda passes: _sdxl(passes, 0.9, 2, True), 30, 6, "the graph's note"),
+    Way(("style",), "style", lambda passes: _sdxl(passes, 0.7, 1, False), 21, 5, "the graph's note"),
     Way(("instruct",), "instruct", _kontext, 20, 1, _KONTEXT_CARD),
     Way(("annotate",), "annotate-open", _regions),
     Way(("verify",), "verify", _judge),
@@ -346,7 +354,7 @@ regions and subjects, detectors and BiRefNet are not counted."""
 
 @functools.cache
 def cost(way: Way) -> Cost:
-    return Cost(way.works())
+    return Cost(way.works(way.passes))
 
 
 def workflows_of(way: Way) -> tuple[str, ...]:

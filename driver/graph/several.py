@@ -66,7 +66,9 @@ def first_samplers(api: Api, object_info: dict[str, Any]) -> list[str]:
 def _samples(node: dict[str, Any], object_info: dict[str, Any]) -> bool:
     schema = object_info.get(node["class_type"], {})
     taken = inputs_by_name(schema).get(INPUT)
-    return taken is not None and taken[0] == LATENT and is_link(node["inputs"].get(INPUT)) and LATENT in outputs_of(schema)
+    return (
+        taken is not None and taken[0] == LATENT and is_link(node["inputs"].get(INPUT)) and LATENT in outputs_of(schema)
+    )
 
 
 def _path(node_id: str) -> tuple[str, ...]:

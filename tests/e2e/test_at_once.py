@@ -21,7 +21,7 @@ from tests.e2e.helpers import Driver
 from tests.e2e.test_verify import FOUND
 from tests.vlm.endpoint import Endpoint, Say
 
-GRAPHS = [one for one in ("hybrid", "instruct", "remove-open", "hybrid-open", "instruct-open", "visual-open")
+GRAPHS = [one for one in ("hybrid", "instruct", "remove-open", "hybrid-open", "instruct-open")
           if (WORKFLOWS / f"{one}.json").is_file()]  # fmt: skip
 """Two samplers behind each other, two of which one runs, and of the open graphs those that are there."""
 
