@@ -44,6 +44,9 @@ class Workflow:
     file: WorkflowFile
     graph: BatchGraph
     profile: str
+    """What the graph is: one of `graph.file.PROFILES`, or `custom`."""
+    wanted: str
+    """The profile that the run takes: what it was told, else by what the machine has."""
 
     @property
     def aim(self) -> Aim:
@@ -62,7 +65,7 @@ class Workflow:
         return self.graph.words if self.profile == "custom" else None
 
     def beside(self, name: str, policy: Policy) -> Workflow:
-        """Another workflow of ours on the same servers, as its file has it.
+        """Another workflow of ours on the same servers, as its file has it: that of the run's profile.
 
         Args:
             policy: what licences of weights have to allow.
@@ -70,8 +73,7 @@ class Workflow:
         Raises:
             RunError: it does not fit a server, as a node or a model is missing, or a licence forbids it.
         """
-        like = self.profile if self.profile != "custom" else _by_devices(self.agreement.stats)
-        path, profile = find_workflow(name, like)
+        path, profile = find_workflow(name, self.wanted)
         file = WorkflowFile.read(path, "--workflow")
         info = self.agreement.object_info
         api = file.to_api(info)
@@ -79,7 +81,7 @@ class Workflow:
         graph = BatchGraph.bind(api, info, file)
         agreement = _agree(_answering(self.hosts), graph)
         _say(_services(graph, agreement, policy))
-        return Workflow(self.hosts, agreement, file, graph, profile)
+        return Workflow(self.hosts, agreement, file, graph, profile, self.wanted)
 
     def check(self, server: ComfyServer) -> tuple[str, ...]:
         """Lines to be said of a server that comes, or comes back.
@@ -139,7 +141,7 @@ def open_workflows(options: RunOptions, names: Sequence[str], work: Path) -> Ite
         away = [f"{host.name} does not answer; it joins when it does" for host in hosts if host not in there]
         _say((*filter(None, alone), *away, *(line for one in agreements for line in one.warnings)))
         yield [
-            Workflow(hosts, agreement, file, graph, profile)
+            Workflow(hosts, agreement, file, graph, profile, wanted)
             for agreement, file, graph, (_, profile) in zip(agreements, files, graphs, found, strict=True)
         ]
 
