@@ -132,7 +132,7 @@ def _add_what(common: Add, rare: Add) -> None:
     rare(
         "--annotate",
         choices=("auto", "never"),
-        help="auto: find regions first, with annotate.json, for photos that have none; default: auto",
+        help="auto: find regions first, with the profile's annotate, for photos that have none; default: auto",
     )
     rare(
         "--kinds",

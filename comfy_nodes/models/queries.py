@@ -74,3 +74,12 @@ def parse(text: str) -> list[str]:
     if not names:
         raise ValueError("the vocabulary is empty: write the names to look for, one to a line or with commas between")
     return list(names.values())
+
+
+def checked(vocabulary: str | None) -> bool | str:
+    """For a node's `validate_inputs`: a person who clears the text is told so. What another node says, such as Tag Image,
+    may be nothing: ComfyUI passes None for it."""
+    try:
+        return bool(vocabulary is None or parse(vocabulary))
+    except ValueError as error:
+        return str(error)

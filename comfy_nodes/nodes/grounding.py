@@ -10,10 +10,10 @@ from comfy_api.latest import io
 from ..models import checkpoints, folders
 from ..models.detections import BoxRules, Order
 from ..models.detections import Grounder as Detector
-from ..models.queries import parse
+from ..models.queries import checked, parse
 from ..models.yolo_architecture import DEFAULT_SIDE
 from ..wires import box_formats
-from ..wires.inputs import share_input
+from ..wires.inputs import most_boxes_input, per_name_input, share_input, vocabulary_input
 from ..wires.sockets import Grounder
 from ..wires.tensors import to_bytes
 
@@ -103,12 +103,7 @@ class DetectObjects(io.ComfyNode):
             inputs=[
                 Grounder.Input("grounder", tooltip="From Load YOLO-World or Load Grounder (transformers)."),
                 io.Image.Input("image", tooltip="The photo, or a batch of them."),
-                io.String.Input(
-                    "vocabulary",
-                    multiline=True,
-                    default="person, car, dog",
-                    tooltip='What to look for: a name to a line, or with commas between. A name that has a comma stands in double quotes: "pot, black".',
-                ),
+                vocabulary_input(),
                 share_input(
                     "score_threshold",
                     BoxRules.score,
@@ -122,22 +117,8 @@ class DetectObjects(io.ComfyNode):
                     "Of two boxes that overlap by more than this (intersection over union) the weaker goes. 0.5 in ImgEdit's repository; 1 keeps all.",
                     step=0.05,
                 ),
-                io.Boolean.Input(
-                    "nms_per_class",
-                    default=BoxRules.per_class,
-                    optional=True,
-                    label_on="per name",
-                    label_off="across names",
-                    tooltip="per name: a coat may lie over a person. across names: one box for each place, as ImgEdit's release does.",
-                ),
-                io.Int.Input(
-                    "max_boxes",
-                    default=BoxRules.limit,
-                    min=1,
-                    max=1000,
-                    optional=True,
-                    tooltip="Most boxes for an image, the best by score. 100 in ImgEdit's repository.",
-                ),
+                per_name_input(BoxRules.per_class, ", as ImgEdit's release does"),
+                most_boxes_input(BoxRules.limit, "100 in ImgEdit's repository."),
                 share_input(
                     "min_area",
                     BoxRules.min_area,
@@ -170,11 +151,7 @@ class DetectObjects(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, vocabulary: str | None) -> bool | str:
-        """A person who clears the text is told so. What another node says, such as Tag Image, may be nothing."""
-        try:
-            return bool(vocabulary is None or parse(vocabulary))
-        except ValueError as error:
-            return str(error)
+        return checked(vocabulary)
 
     @classmethod
     def execute(

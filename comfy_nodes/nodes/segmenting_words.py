@@ -9,10 +9,10 @@ import torch
 from comfy_api.latest import io
 
 from ..models.detections import BoxRules
-from ..models.queries import parse
+from ..models.queries import checked, parse
 from ..models.sam3 import Sam3
 from ..wires import box_formats
-from ..wires.inputs import share_input
+from ..wires.inputs import most_boxes_input, per_name_input, share_input, vocabulary_input
 
 SCORE = 0.5
 """Least score of a box: that of core's blueprint `Image Segmentation (SAM3)` and of the makers' own processor."""
@@ -31,12 +31,7 @@ class SegmentWordsSam3(io.ComfyNode):
                 io.Image.Input("image", tooltip="The photo, or a batch of them."),
                 io.Model.Input("model", tooltip="From core's Load Checkpoint with sam3.1_multiplex_fp16.safetensors."),
                 io.Clip.Input("clip", tooltip="From the same Load Checkpoint: it reads the words."),
-                io.String.Input(
-                    "vocabulary",
-                    multiline=True,
-                    default="person, car, dog",
-                    tooltip='What to look for: a name to a line, or with commas between; short noun phrases, up to 32 tokens each. A name that has a comma stands in double quotes: "pot, black".',
-                ),
+                vocabulary_input("; short noun phrases, up to 32 tokens each"),
                 share_input(
                     "score_threshold",
                     SCORE,
@@ -49,22 +44,8 @@ class SegmentWordsSam3(io.ComfyNode):
                     step=0.05,
                     optional=True,
                 ),
-                io.Boolean.Input(
-                    "nms_per_class",
-                    default=BoxRules.per_class,
-                    optional=True,
-                    label_on="per name",
-                    label_off="across names",
-                    tooltip="per name: a coat may lie over a person. across names: one box for each place.",
-                ),
-                io.Int.Input(
-                    "max_boxes",
-                    default=BoxRules.limit,
-                    min=1,
-                    max=1000,
-                    optional=True,
-                    tooltip="Most boxes for an image, the best by score. The model gives at most 200 for a name.",
-                ),
+                per_name_input(BoxRules.per_class),
+                most_boxes_input(BoxRules.limit, "The model gives at most 200 for a name."),
             ],
             outputs=[
                 io.Mask.Output("masks", tooltip="A mask per box, in the boxes' order over the batch: 1 on the object."),
@@ -74,11 +55,7 @@ class SegmentWordsSam3(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, vocabulary: str | None) -> bool | str:
-        """As of Detect Objects: what another node says may be nothing."""
-        try:
-            return bool(vocabulary is None or parse(vocabulary))
-        except ValueError as error:
-            return str(error)
+        return checked(vocabulary)
 
     @classmethod
     def execute(

@@ -43,6 +43,46 @@ def side_share_input(name: str, default: float, tooltip: str) -> io.Float.Input:
     return io.Float.Input(name, default=default, min=0.0, max=20.0, step=0.1, tooltip=tooltip)
 
 
+def vocabulary_input(names: str = "") -> io.String.Input:
+    """
+    Args:
+        names: what kind of them the model takes, where that matters.
+    """
+    return io.String.Input(
+        "vocabulary",
+        multiline=True,
+        default="person, car, dog",
+        tooltip=f'What to look for: a name to a line, or with commas between{names}. A name that has a comma stands in double quotes: "pot, black".',
+    )
+
+
+def per_name_input(default: bool, whose: str = "") -> io.Boolean.Input:
+    """Whether boxes of different names may lie over each other.
+
+    Args:
+        whose: who has one box for each place, for the end of the sentence.
+    """
+    return io.Boolean.Input(
+        "nms_per_class",
+        default=default,
+        optional=True,
+        label_on="per name",
+        label_off="across names",
+        tooltip=f"per name: a coat may lie over a person. across names: one box for each place{whose}.",
+    )
+
+
+def most_boxes_input(default: int, note: str) -> io.Int.Input:
+    return io.Int.Input(
+        "max_boxes",
+        default=default,
+        min=1,
+        max=1000,
+        optional=True,
+        tooltip=f"Most boxes for an image, the best by score. {note}",
+    )
+
+
 def language_input(tooltip: str, optional: bool = False) -> io.Combo.Input:
     return io.Combo.Input("language", options=list(LANGUAGES), default="en", optional=optional, tooltip=tooltip)
 

@@ -114,8 +114,9 @@ def find_workflow(name: str, profile: str) -> tuple[Path, str]:
     """The file that `--workflow` means, and the profile that it is.
 
     A name is looked up in `workflows/`, for the profiles `open` and `classical` with `-open` or `-classical` behind it.
-    What there is only once, such as `write`, is every profile's. Anything with a folder in it, or any other existing
-    file, is a path and taken as it is. Where a file here has a name of `workflows/`, nobody knows which one is meant.
+    What there is only once, such as `write`, is every profile's; what no classical graph can do, such as `annotate`, is
+    done by the open one. Anything with a folder in it, or any other existing file, is a path and taken as it is. Where a
+    file here has a name of `workflows/`, nobody knows which one is meant.
 
     Args:
         profile: one of `PROFILES`.
@@ -137,15 +138,15 @@ def find_workflow(name: str, profile: str) -> tuple[Path, str]:
             f"--workflow {name}: a file here and a workflow of EditPairs have that name: --workflow ./{name} takes the file, "
             f"--workflow {other} that of EditPairs"
         )
-    if profile in there:
-        return there[profile], _profile_named(stem) or profile
-    if "full" in there and (profile == "classical" or len(there) == 1):
-        return there["full"], _profile_named(stem) or "full"
+    others = (("open", profile == "classical"), ("full", len(there) == 1))
+    for one in (profile, *(other for other, may in others if may)):
+        if one in there:
+            return there[one], _profile_named(stem) or one
     if given.is_file():
         return given, "custom"
     if there:
-        others = "; ".join(f"--profile {one} takes {path.name}" for one, path in there.items())
-        raise RunError(f"--workflow {name}: {stem} has no graph of the profile {profile}: {others}")
+        takes = "; ".join(f"--profile {one} takes {path.name}" for one, path in there.items())
+        raise RunError(f"--workflow {name}: {stem} has no graph of the profile {profile}: {takes}")
     known = sorted({path.stem.removesuffix("-classical").removesuffix("-open") for path in WORKFLOWS.glob("*.json")})
     raise RunError(
         f"--workflow {name}: no workflow called {name}{guess(stem, known)}; there are: {', '.join(known)}, or give a path"

@@ -44,6 +44,9 @@ class Workflow:
     file: WorkflowFile
     graph: BatchGraph
     profile: str
+    """What the graph is: one of `graph.file.PROFILES`, or `custom`."""
+    wanted: str
+    """The profile that the run takes: what it was told, else by what the machine has."""
 
     @property
     def aim(self) -> Aim:
@@ -62,7 +65,7 @@ class Workflow:
         return self.graph.words if self.profile == "custom" else None
 
     def beside(self, name: str, policy: Policy) -> Workflow:
-        """Another workflow of ours on the same servers, as its file has it.
+        """Another workflow of ours on the same servers, as its file has it: that of the run's profile.
 
         Args:
             policy: what licences of weights have to allow.
@@ -70,8 +73,7 @@ class Workflow:
         Raises:
             RunError: it does not fit a server, as a node or a model is missing, or a licence forbids it.
         """
-        like = self.profile if self.profile != "custom" else _by_devices(self.agreement.stats)
-        path, profile = find_workflow(name, like)
+        path, profile = find_workflow(name, self.wanted)
         file = WorkflowFile.read(path, "--workflow")
         info = self.agreement.object_info
         api = file.to_api(info)
@@ -79,7 +81,7 @@ class Workflow:
         graph = BatchGraph.bind(api, info, file)
         agreement = _agree(_answering(self.hosts), graph)
         _say(_services(graph, agreement, policy))
-        return Workflow(self.hosts, agreement, file, graph, profile)
+        return Workflow(self.hosts, agreement, file, graph, profile, self.wanted)
 
     def check(self, server: ComfyServer) -> tuple[str, ...]:
         """Lines to be said of a server that comes, or comes back.
@@ -112,19 +114,8 @@ def open_workflows(options: RunOptions, names: Sequence[str], work: Path) -> Ite
         first = there[0].server
         wanted = wanted or _by_devices(first.system_stats())
         object_info = nodes_of(first)
-        if options.workflow == AUTO and wanted == "classical" and len(names) > 1:
-            # What only a model can make is skipped with that reason, so that the rest is made.
-            names = [name for name in names if name not in (EDITOR, CHINESE_EDITOR)]
-        found = [find_workflow(name, wanted) for name in names]
-        _say(filter(None, (passed_over(name, path) for name, (path, _) in zip(names, found, strict=True))))
-        if options.profile == "auto" and (taken := _without_models(names, found)):
-            note = f"NO GPU: taking {', '.join(taken)}, which edit by classical image processing without any model"
-            say(note)
-        files = [WorkflowFile.read(path, "--workflow") for path, _ in found]
-        if options.judge:
-            files = [with_judges(file, options.judge, object_info) for file in files]
-        if options.at_once > 1:
-            files = [with_several(file, options.at_once, object_info) for file in files]
+        found = _found(options, names, wanted)
+        files = [_read(path, options, object_info) for path, _ in found]
         apis = [file.to_api(object_info) for file in files]
         for setting in options.set:
             _apply(setting, apis, object_info)
@@ -139,9 +130,33 @@ def open_workflows(options: RunOptions, names: Sequence[str], work: Path) -> Ite
         away = [f"{host.name} does not answer; it joins when it does" for host in hosts if host not in there]
         _say((*filter(None, alone), *away, *(line for one in agreements for line in one.warnings)))
         yield [
-            Workflow(hosts, agreement, file, graph, profile)
+            Workflow(hosts, agreement, file, graph, profile, wanted)
             for agreement, file, graph, (_, profile) in zip(agreements, files, graphs, found, strict=True)
         ]
+
+
+def _found(options: RunOptions, names: Sequence[str], wanted: str) -> list[tuple[Path, str]]:
+    """The files of workflows, and what profile each is; says what the names may have meant beside these.
+
+    Raises:
+        RunError: there is no such workflow.
+    """
+    if options.workflow == AUTO and wanted == "classical" and len(names) > 1:
+        # What only a model can make is skipped with that reason, so that the rest is made.
+        names = [name for name in names if name not in (EDITOR, CHINESE_EDITOR)]
+    found = [find_workflow(name, wanted) for name in names]
+    _say(filter(None, (passed_over(name, path) for name, (path, _) in zip(names, found, strict=True))))
+    if options.profile == "auto" and (taken := _without_models(names, found)):
+        say(f"NO GPU: taking {', '.join(taken)}, which edit by classical image processing without any model")
+    return found
+
+
+def _read(path: Path, options: RunOptions, object_info: dict[str, Any]) -> WorkflowFile:
+    """A workflow with what the command line switches on in it."""
+    file = WorkflowFile.read(path, "--workflow")
+    if options.judge:
+        file = with_judges(file, options.judge, object_info)
+    return with_several(file, options.at_once, object_info) if options.at_once > 1 else file
 
 
 def _check_profiles(agreement: Agreement, graph: BatchGraph, file: WorkflowFile, url: str, judge: str | None) -> None:

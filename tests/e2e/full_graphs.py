@@ -124,6 +124,9 @@ def tiny(api: Api) -> list[str]:
 def bound(name: str, object_info: dict[str, Any], *settings: str) -> BatchGraph:
     """A workflow with tiny weights, ready to take a sample."""
     api = WorkflowFile.read(WORKFLOWS / f"{name}.json").to_api(object_info)
+    for node in api.values():
+        if node["class_type"] == "LoadBackgroundRemovalModel":
+            node.update(class_type=helpers.SMALL[node["class_type"]], inputs={})
     apply_settings(api, [*tiny(api), *settings], object_info)
     return BatchGraph.bind(api, object_info)
 

@@ -29,6 +29,9 @@ REPOSITORY = Path(__file__).resolve().parent.parent.parent
 QUICK = ("--set", "EditPairsClassicalInpaint.method=telea")
 """An inpainting method that takes milliseconds on a small photo; shift-map takes ten times as long."""
 
+SMALL = {"CheckpointLoaderSimple": "SmallSam3", "LoadBackgroundRemovalModel": "SmallBackgroundRemoval"}
+"""Core's loaders of models whose sizes it fixes, and what `small_models` has in their places."""
+
 LEFT = {
     "data/train-00000-of-00001.parquet",
     "rejected/train-00000-of-00001.parquet",

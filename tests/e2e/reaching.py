@@ -157,6 +157,8 @@ class Reach:
                 node["inputs"]["image"] = PHOTO  # of the first one's shape, as two frames are
             if node["class_type"] == "EditPairsPreferKnownMask":
                 node["inputs"].pop("otherwise", None)  # as where SAM 2 is muted
+            if node["class_type"] == "EditPairsProtectSubjects":
+                node["inputs"].pop("subjects", None)  # and BiRefNet
         save = self.api[self.sink]["inputs"]
         sample = save["sample"]
         while self.api[sample[0]]["class_type"] == "EditPairsCutOutOnWhite":

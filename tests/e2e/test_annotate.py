@@ -56,7 +56,7 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 
 def test_photos_get_their_regions_and_edits_read_them(driver: Driver, models: Path, bare: Path, tmp_path: Path) -> None:
     annotated, edited = tmp_path / "annotated", tmp_path / "edited"
-    driver.run("--input", bare, "--output", annotated, workflow="annotate", quick=False)
+    driver.run("--input", bare, "--output", annotated, "--profile", "full", workflow="annotate", quick=False)
 
     items = _lines(annotated / "annotation.jsonl")
     assert [item["path"] for item in items] == sorted(path.name for path in bare.glob("*.png"))
@@ -83,12 +83,13 @@ def test_photos_get_their_regions_and_edits_read_them(driver: Driver, models: Pa
 def test_bare_photos_are_annotated_first_and_once(
     size: int, driver: Driver, models: Path, bare: Path, tmp_path: Path
 ) -> None:
-    output, shards = tmp_path / "out", ("--shard-size", size)
-    first = driver.run("--input", bare, "--output", output, *shards, expect=None)
-    assert "finding regions first for photos that have none" in first.stderr
+    """By the graph of the profile that the run is told, though the one that edits is classical."""
+    output, told = tmp_path / "out", ("--shard-size", size, "--profile", "full")
+    first = driver.run("--input", bare, "--output", output, *told, expect=None)
+    assert "finding regions first for photos that have none (annotate.json)" in first.stderr
     written = (output / "annotation.jsonl").read_text()
     assert [json.loads(line)["path"] for line in written.splitlines()] == [f"photo00{n}.png" for n in range(3)]
-    again = driver.run("--input", bare, "--output", output, *shards, expect=None)
+    again = driver.run("--input", bare, "--output", output, *told, expect=None)
     assert "annotate: 3/3" not in again.stderr, "nothing is annotated twice"
     assert (output / "annotation.jsonl").read_text() == written
 

@@ -15,9 +15,6 @@ from comfy_nodes.core.regions.annotation import Annotation, parse_annotation
 from tests.e2e import helpers
 from tests.e2e.helpers import Driver
 
-SMALL = {"CheckpointLoaderSimple": "SmallSam3", "LoadBackgroundRemovalModel": "SmallBackgroundRemoval"}
-"""Loaders of models whose sizes core fixes, and what `small_models` has in their places."""
-
 
 @pytest.fixture(scope="module")
 def models(comfy: Any) -> Iterator[Path]:
@@ -47,8 +44,8 @@ def annotated(driver: Driver, name: str, folder: Path, finder: str, **values: fl
         mask.unlink()
     graph = json.loads((helpers.REPOSITORY / "workflows" / f"{name}.json").read_text(encoding="utf-8"))
     for node in graph["nodes"]:
-        if node["type"] in SMALL:
-            node.update(type=SMALL[node["type"]], widgets_values=[], inputs=[])
+        if node["type"] in helpers.SMALL:
+            node.update(type=helpers.SMALL[node["type"]], widgets_values=[], inputs=[])
     path = folder / "graph.json"
     path.write_text(json.dumps(graph), encoding="utf-8")
     titles = (f"@{finder}: {kind}" for kind in ("things", "backgrounds"))

@@ -23,7 +23,7 @@ from driver.graph.bound import BatchGraph
 from driver.graph.file import WORKFLOWS, WorkflowFile
 from driver.graph.judges import DESCRIBERS, JUDGES, with_judges
 from tests.e2e import helpers
-from tests.e2e.full_graphs import Pair, Photo, bound, make_checkpoints, op, photo, region, run, tiny
+from tests.e2e.full_graphs import SIZE, Pair, Photo, bound, make_checkpoints, op, photo, region, run, tiny
 from tests.e2e.helpers import Driver
 from tests.e2e.test_verify import FOUND
 from tests.vlm.endpoint import Endpoint, Say
@@ -47,6 +47,7 @@ LOADERS = {
     "LoraLoaderModelOnly": ("lora_name",),
     "ControlNetLoader": ("control_net_name",),
     "EditPairsLoadSam2": ("model",),
+    "LoadBackgroundRemovalModel": ("bg_removal_name",),
 }
 """Loaders and their inputs that name a file."""
 
@@ -243,8 +244,9 @@ def test_a_box_alone_goes_through_sam(bench: Bench) -> None:
     assert pair.record["regions"][0]["mask"] is not None
 
 
-@pytest.mark.parametrize("name", ["background", "background-open"])
-def test_a_background_leaves_the_subject_inside_it_alone(bench: Bench, name: str) -> None:
+@pytest.mark.parametrize(("name", "subject_ends"), [("background", 0), ("background-open", SIZE[0] // 2)])
+def test_a_background_leaves_the_subject_inside_it_alone(bench: Bench, name: str, subject_ends: int) -> None:
+    """An annotated one, and in the open graph what a background remover finds in the left half, too."""
     ground = region(0, 0, 97, 70, "ground", kind="background")
     pair = bench.run(
         name,
@@ -256,7 +258,7 @@ def test_a_background_leaves_the_subject_inside_it_alone(bench: Bench, name: str
     pair.assert_kept_outside()
     assert not pair.mask[30:55, 40:61].any(), "the subject is not painted over"
     assert not pair.mask[70:].any(), "the mask does not grow"
-    assert pair.mask[:20, :20].all()
+    assert not pair.mask[:, :subject_ends].any() and pair.mask[:20, subject_ends + 2 :].all()
 
 
 def shrink_references(graph: BatchGraph, by: int = 8) -> None:

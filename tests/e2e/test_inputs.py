@@ -89,7 +89,8 @@ def test_inputs_that_give_no_sample_are_listed_with_a_reason(driver: Driver, tmp
     assert failed.pop("truncated.png")["error_type"] == "PhotoError"
     bare = failed.pop("without region.png")
     assert (bare["stage"], bare["error_type"]) == ("annotate", "NotAnnotated")
-    assert "the annotate stage cannot run" in bare["message"] and "without region.mask.png" in bare["message"]
+    assert "the annotate stage cannot run" in bare["message"] and "--models annotate-open" in bare["message"]
+    assert "without region.mask.png" in bare["message"]
     assert {row["stage"] for row in failed.values()} == {"input"}
     ended = driver.run("--input", folder, "--output", tmp_path / "out", "--annotate", "never", expect=1)
     assert "3 failed, 1 skipped" in ended.stdout

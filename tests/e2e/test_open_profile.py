@@ -15,12 +15,11 @@ import pytest
 from comfy_nodes.core.taxonomy import SINGLE_TURN
 from comfy_nodes.core.weights.routes import ROUTES
 from comfy_nodes.core.weights.rows import TABLE
-from driver.graph.file import WORKFLOWS
 from tests.e2e.helpers import REPOSITORY, Driver
 
 SAMPLES = REPOSITORY / "samples"
 TRAIN = ("--licence-policy", "train", "--profile", "open", "--dry-run")
-EDITS = [task for task in (*SINGLE_TURN, "instruct") if (WORKFLOWS / f"{task}-open.json").is_file()]
+EDITS = (*SINGLE_TURN, "instruct")
 FREE = 'licence = "Apache-2.0"\noutputs_may_train = "yes"\n'
 
 
@@ -69,7 +68,6 @@ def rests_on(shown: str, workflow: str) -> list[str]:
     return [line.split(": ", 1)[1] for line in own.splitlines() if line.strip().startswith("rests on: ")]
 
 
-@pytest.mark.skipif(not EDITS, reason="no open graph is here")
 def test_every_edit_passes_and_says_what_it_rests_on(driver: Driver, models: Path, says: Any, tmp_path: Path) -> None:
     says(FREE)  # of motion, a language model writes
     files = ("--input", SAMPLES / "annotation.jsonl", "--output", tmp_path / "out", "--limit", 2)
@@ -83,7 +81,6 @@ def test_every_edit_passes_and_says_what_it_rests_on(driver: Driver, models: Pat
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.skipif(not (WORKFLOWS / "annotate-open.json").is_file(), reason="no open graph is here")
 def test_regions_are_found_without_agpl(driver: Driver, models: Path, tmp_path: Path) -> None:
     files = ("--input", SAMPLES / "photos", "--output", tmp_path / "out")
     shown = driver.run(*files, *TRAIN, workflow="annotate", quick=False).stdout

@@ -2,31 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import Any
-
 import pytest
 
-WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
+from tests.unit.graphs import Graph
+
 FILL = ("add", "remove", "replace", "background", "hybrid", "visual")
 TOLD = tuple(name for name in FILL if name != "visual")
-
-
-class Graph:
-    def __init__(self, name: str) -> None:
-        ui = json.loads((WORKFLOWS / f"{name}.json").read_text(encoding="utf-8"))
-        self.nodes: dict[int, dict[str, Any]] = {node["id"]: node for node in ui["nodes"]}
-        self.links = {link[0]: link for link in ui["links"]}
-
-    def all(self, kind: str) -> list[dict[str, Any]]:
-        return [node for node in self.nodes.values() if node["type"] == kind]
-
-    def before(self, node: dict[str, Any], name: str) -> tuple[dict[str, Any], str]:
-        """The node that an input comes from, and its output's name."""
-        link = self.links[next(one["link"] for one in node["inputs"] if one["name"] == name)]
-        origin = self.nodes[link[1]]
-        return origin, origin["outputs"][link[2]]["name"]
 
 
 @pytest.mark.parametrize("name", TOLD)

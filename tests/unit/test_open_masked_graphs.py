@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from comfy_nodes.core.weights.table import find
-from tests.unit.test_fill_graphs import WORKFLOWS, Graph
+from tests.unit.graphs import WORKFLOWS, Graph, check_layout, whole
 
 MASKED = tuple(f"{task}-open" for task in ("add", "remove", "replace", "alter", "background", "hybrid"))
 CONTEXT = {"add": 2.5, "remove": 2.5, "hybrid": 2, "replace": 1.5, "alter": 1.5, "background": 1.2}
-GUTTER = 40
-"""Pixels between nodes."""
 MUTED = 2
 
 every_graph = pytest.mark.parametrize("name", MASKED)
-
-
-def whole(name: str) -> dict[str, Any]:
-    return dict(json.loads((WORKFLOWS / f"{name}.json").read_text(encoding="utf-8")))
 
 
 @every_graph
@@ -91,35 +81,10 @@ def test_no_crop_is_stretched_back(name: str) -> None:
 
 
 @every_graph
-def test_the_page_can_fetch_what_is_missing(name: str) -> None:
-    for kind in ("UNETLoader", "CLIPLoader", "VAELoader"):
-        (loader,) = Graph(name).all(kind)
-        weights = find(loader["widgets_values"][0])
-        assert weights is not None
-        [model] = loader["properties"]["models"]
-        assert model == {"name": weights.name, "url": weights.address(weights.parts[0]), "directory": weights.folder}
-
-
-@every_graph
 def test_nodes_lie_apart_and_wires_lead_to_the_right(name: str) -> None:
-    nodes = {node["id"]: node for node in whole(name)["nodes"]}
-    for one, other in itertools.combinations(nodes.values(), 2):
-        assert _apart(one, other), f"{one['type']} {one['id']} and {other['type']} {other['id']}"
-    for _, origin, _, target, *_ in whole(name)["links"]:
-        assert nodes[origin]["pos"][0] <= nodes[target]["pos"][0], f"{nodes[origin]['type']} to {nodes[target]['type']}"
-    save = max(nodes.values(), key=lambda node: node["pos"][0])
-    assert save["type"] == "EditPairsSavePair", "judges stand before it"
-    judges = {node["type"] for node in nodes.values() if node["mode"] == MUTED}
+    check_layout(name)
+    judges = {node["type"] for node in whole(name)["nodes"] if node["mode"] == MUTED}
     assert {"EditPairsVerifyEdit", "EditPairsJudgeEdit"} <= judges
-
-
-def _apart(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Whether two nodes have a gutter between them, beside or below."""
-    return any(
-        first["pos"][axis] + first["size"][axis] + GUTTER <= second["pos"][axis]
-        for axis in (0, 1)
-        for first, second in ((one, other), (other, one))
-    )
 
 
 @every_graph

@@ -59,7 +59,7 @@ def served(sink: str = EDIT_SINK, task: str = "remove", lacking: str = "") -> Se
     agreement = SimpleNamespace(ingredients=INGREDIENTS)
     file = SimpleNamespace(path=Path(f"{task}.json"), sha256="f" * 64, ui=None)
     graph = BatchGraph(api, "1", "2", (), ())
-    return Served([], cast(Agreement, agreement), cast(WorkflowFile, file), graph, "classical", lacking)
+    return Served([], cast(Agreement, agreement), cast(WorkflowFile, file), graph, "classical", "classical", lacking)
 
 
 @pytest.fixture

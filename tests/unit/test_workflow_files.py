@@ -185,8 +185,8 @@ class TestFinding:
         """A folder of workflows, and another one to be in."""
         (tmp_path / "workflows").mkdir()
         (tmp_path / "here").mkdir()
-        for name in ("remove-classical.json", "style.json", "style-classical.json", "style-open.json", "write.json"):
-            (tmp_path / "workflows" / name).touch()
+        for name in ("remove-classical", "style", "style-classical", "style-open", "write", "annotate", "annotate-open"):
+            (tmp_path / "workflows" / f"{name}.json").touch()
         monkeypatch.setattr(workflow, "WORKFLOWS", tmp_path / "workflows")
         monkeypatch.chdir(tmp_path / "here")
         return tmp_path
@@ -204,6 +204,8 @@ class TestFinding:
             ("style-classical", "open", "style-classical.json", "classical"),
             ("write", "open", "write.json", "full"),
             ("write.json", "classical", "write.json", "full"),
+            ("annotate", "classical", "annotate-open.json", "open"),
+            ("annotate", "full", "annotate.json", "full"),
         ],
     )
     def test_names(self, name: str, profile: str, file: str, is_profile: str, house: Path) -> None:

@@ -47,7 +47,7 @@ ROUTES: tuple[Route, ...] = (
     Route("alter", "alter-open", _MASKED),
     Route("alter", "alter", _SEGMENT + _SDXL),
     Route("alter", "alter-classical"),
-    Route("background", "background-open", _MASKED),
+    Route("background", "background-open", _MASKED + _of("birefnet.safetensors")),
     Route("background", "background", _FILL),
     Route("background", "background-classical"),
     Route("motion", "motion-open"),

@@ -295,9 +295,11 @@ TABLE: tuple[Weights, ...] = (
     ),
     Weights(
         "dinov2-base", "clip_vision", "image encoder", APACHE, "facebook/dinov2-base",
-        (Part("config.json"), Part("model.safetensors"), Part("preprocessor_config.json")),
+        (Part("config.json", 548, "f7ff4cfa73d2f70647dbf6950541ad25d73082d54c2e7e9bded160c7656b2a70"),
+         Part("model.safetensors", 346_345_912, "d73036b56966966d07975d696bde331762f37297e2f095de8cea0040c3aa0841"),
+         Part("preprocessor_config.json", 436, "14e780d86fa1861f8751f868d7f45425b5feb55c38ca26f152ca5097ab30f828")),
         "f9e44c814b77203eaa57a6bdbbd535f21ede1415",
-        "revision: mteb's model list and others; licence: the repository's card; neither size nor sha256 found",
+        "sizes, sha256, revision: LFS; licence: the repository's card",
         hub_format=True,
     ),
     Weights(
