@@ -41,10 +41,13 @@ class Ingredients(BaseModel):
     terms: dict[str, dict[str, str]] = {}
     """What the operator says of a VLM profile's licence, by name: `licence` and `outputs_may_train`, as far as said.
     Decides no pixel and no word, and is not hashed."""
+    unready: dict[str, str] = {}
+    """Why a VLM profile cannot be asked now, by name, such as that its key is missing: one line, never with the key. Not
+    hashed either."""
 
     @property
     def sha256(self) -> str:
-        text = json.dumps(self.model_dump(mode="json", exclude={"terms"}), sort_keys=True)
+        text = json.dumps(self.model_dump(mode="json", exclude={"terms", "unready"}), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def of(self, graph: Graph) -> Ingredients:
@@ -59,6 +62,7 @@ class Ingredients(BaseModel):
                 "pictures": {name: content for name, content in self.pictures.items() if name in pictures},
                 "profiles": {name: fields for name, fields in self.profiles.items() if name in profiles},
                 "terms": {name: said for name, said in self.terms.items() if name in profiles},
+                "unready": {name: why for name, why in self.unready.items() if name in profiles},
             }
         )
 

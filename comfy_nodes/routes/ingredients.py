@@ -88,6 +88,7 @@ def of(graph: Graph) -> Ingredients:
         pictures={name: _picture(name) for name in named.pictures},
         profiles=asked,
         terms={name: said for name in named.profiles if (said := _terms(name))},
+        unready={name: why for name in named.profiles if (why := profiles.problem(name))},
     )
 
 
@@ -243,7 +244,7 @@ def _profile(name: str) -> dict[str, str]:
     try:
         deciding = profiles.find(name).deciding()
     except profiles.VlmNotConfigured:
-        return {}  # the loader says so
+        return {}  # `unready` says so
     hashed = {
         field: hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
         for field, value in deciding.items()
@@ -255,4 +256,4 @@ def _terms(name: str) -> dict[str, str]:
     try:
         return profiles.find(name).terms()
     except profiles.VlmNotConfigured:
-        return {}  # the loader says so
+        return {}  # `unready` says so

@@ -78,6 +78,7 @@ def agree(servers: Sequence[ComfyServer], api: Api) -> Agreement:
     # One first: servers of one machine share what it has read.
     (known,) = at_once([partial(_ingredients, servers[0], api)])
     told = at_once([partial(_ingredients, server, api) for server in servers[1:]])
+    _refuse({url: list(one.unready.values()) for url, one in zip(urls, (known, *told), strict=True)})
     _refuse({one.url: _unlike(other, known, first.url) for one, other in zip(others, told, strict=True)})
     warnings = first.warnings(api)
     warnings += [
@@ -103,7 +104,8 @@ def check_join(server: ComfyServer, reference: Agreement) -> tuple[str, ...]:
     first = _Server(reference.url, reference.stats, reference.object_info)
     lacking = _missing_files(server, reference.api, one.object_info)
     _refuse({one.url: one.misfits(reference.api) + one.differences(first, reference.api) + lacking})
-    _refuse({one.url: _unlike(_ingredients(server, reference.api), reference.ingredients, reference.url)})
+    told = _ingredients(server, reference.api)
+    _refuse({one.url: list(told.unready.values()) or _unlike(told, reference.ingredients, reference.url)})
     return (*one.warnings(reference.api), *one.unevenness(first))
 
 

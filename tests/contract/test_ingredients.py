@@ -118,6 +118,25 @@ class TestFiles:
         # Of our own loaders another picture counts for each sample.
         assert ingredients.of(graph("EditPairsLoadSecondImage", image="style.png")).pictures == {}
 
+    def test_a_profile_that_cannot_be_asked_yet(
+        self, ingredients: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        file = tmp_path / "vlm.toml"
+        monkeypatch.setenv("EDITPAIRS_CONFIG", str(file))
+        asked = graph("EditPairsLoadVlmEndpoint", profile="judge")
+        assert "there is no VLM profile 'judge'" in ingredients.of(asked).unready["judge"]
+        file.write_text(
+            '[profiles.judge]\nbase_url = "http://127.0.0.1:9/v1"\nmodel = "qwen"\nkey_variable = "JUDGE_KEY"\n'
+        )
+        monkeypatch.delenv("JUDGE_KEY", raising=False)
+        without = ingredients.of(asked)
+        assert "needs a key in the environment variable JUDGE_KEY" in without.unready["judge"]
+        monkeypatch.setenv("JUDGE_KEY", "nobody-may-see-it")
+        ready = ingredients.of(asked)
+        assert ready.unready == {} and "nobody-may-see-it" not in ready.model_dump_json()
+        assert ready.sha256 == without.sha256, "a key decides no answer"
+        assert without.of(graph("VAELoader")).unready == {}, "another graph does not ask it"
+
     def test_a_profile_without_its_address(
         self, ingredients: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

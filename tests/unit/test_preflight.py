@@ -194,6 +194,16 @@ def test_a_server_that_makes_them_with_something_else(serve: Serve, ingredients:
     assert str(joining.value) == line
 
 
+def test_a_profile_that_cannot_be_asked(serve: Serve) -> None:
+    """Its key is missing, say: one line, and not a failure of each sample."""
+    why = "VLM profile 'default' needs a key"
+    with pytest.raises(RunError) as caught:
+        agree([serve(), *(odd := [serve(unready={"default": why}) for _ in range(2)])], API)
+    assert str(caught.value).startswith(f"{odd[0].url}, {odd[1].url}: {why}; mend this there")
+    with pytest.raises(RunError, match=f"{odd[0].url}: {why}"):
+        check_join(odd[0], agree([serve()], API))
+
+
 def test_a_server_whose_pack_says_nothing_of_itself(serve: Serve, object_info: dict[str, Any]) -> None:
     with saying({"/system_stats": STATS, "/object_info": object_info}) as old:
         with pytest.raises(RunError, match=f"--server {old.url}: .* does not say what it runs"):
