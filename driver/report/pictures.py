@@ -25,7 +25,7 @@ THUMBNAIL = 440
 CLOSE_UP_SHARE = 0.04
 """Regions under this share of the photo get a close-up."""
 
-_COLUMNS = ["key", "task", "prompt", "class_name", "bbox", "reject_reason", "scores", "source_path", "width",
+_COLUMNS = ["key", "task", "prompt", "verdict", "vouched_by", "reject_reason", "scores", "source_path", "width",
             "height"]  # fmt: skip
 
 
@@ -74,12 +74,17 @@ def pair(row: dict[str, Any], before: Sequence[bytes], after: bytes) -> dict[str
     views = {"before": before[0], "after": after}
     close = box and (box[2] - box[0]) * (box[3] - box[1]) < CLOSE_UP_SHARE * row["width"] * row["height"]
     return {
-        **{name: row[name] for name in _COLUMNS},
+        **{name: row.get(name) for name in _COLUMNS},
         **{name: thumbnail(data) for name, data in views.items()},
         "close_ups": {name: thumbnail(data, _around(box, row)) for name, data in views.items()} if close else None,
-        "boxes": [_placed(one["bbox"], row) for one in row["regions"] or ()],
+        "boxes": [_placed(box, row) for box in boxes(row)],
         "references": [thumbnail(one) for one in before[1:]],
     }
+
+
+def boxes(row: dict[str, Any]) -> list[list[float]]:
+    """The edited regions' boxes as x0, y0, x1, y1 in pixels of a row's picture."""
+    return [one["bbox"] for one in row["regions"] or ()]
 
 
 def _placed(box: list[float], row: dict[str, Any]) -> dict[str, float]:
