@@ -17,6 +17,7 @@ from .pixel_changes import Change
 from .pixel_limits import CHANGED_LEVELS, MARGIN, MAX_UNREST, SHADOW_RATIO, Limits
 from .verdicts import SAYS, Scores, Verdict
 
+
 @dataclass(frozen=True)
 class PixelChange:
     """How two images of equal size differ. Differences are in levels of 0 to 255, largest over channels."""
