@@ -15,8 +15,9 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -28,6 +29,7 @@ from ..dataset.layouts.layout import StoredRow
 from ..dataset.parts import Part
 from ..errors import RunError
 from ..report.page import template_named
+from ..report.pictures import around, boxes
 from ..report.scores import RowPlace
 from .labels import Label, Labels
 from .sample import DrawnRow
@@ -43,6 +45,9 @@ MAX_BODY = 10_000
 HELD_ROWS = 4
 """Rows whose pictures are held in memory. Ours: the pair, the next one, and those that may come back by undoing."""
 
+CLOSE_UP = 2
+"""How many times as wide or high as the region its close-up is. Ours."""
+
 Role = Literal["before", "after"]
 
 
@@ -53,6 +58,14 @@ class _Given(BaseModel):
 
     key: str
     label: Answer
+
+
+class _Skipped(BaseModel):
+    """What it posts of a row that is to come again later."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    key: str
 
 
 class _Refused(Exception):
@@ -102,8 +115,9 @@ class Review:
     def state(self) -> dict[str, Any]:
         """What the page shows: how far it is, the pair to label, the next one, and what the run said of the last one."""
         with self._lock:
-            waiting = [row for row in self._rows.values() if row.key not in self._given][:2]
-            shown = [_asked(row, *self._images(row)) for row in waiting]
+            given = self._given
+            waiting = list(islice((row for row in self._rows.values() if row.key not in given), 2))
+            shown = [_asked(row, self._row(row)) for row in waiting]
             last = self._last()
             return {
                 "done": self.done,
@@ -127,6 +141,17 @@ class Review:
                 raise _Refused(HTTPStatus.CONFLICT, f"{key} has a label")
             self._labels.add(Label(key=key, label=answer, labeller=self._labeller, time=_now()))
 
+    def skip(self, key: str) -> None:
+        """Asks about a row after all others, this time; no label is written.
+
+        Raises:
+            _Refused: it is not in the sample.
+        """
+        with self._lock:
+            if key not in self._rows:
+                raise _Refused(HTTPStatus.NOT_FOUND, f"{key} is not in the sample")
+            self._rows[key] = self._rows.pop(key)
+
     def undo(self) -> None:
         """Withdraws the last label, which may be one of an earlier time, and asks again; nothing where there is none."""
         with self._lock:
@@ -144,7 +169,8 @@ class Review:
         with self._lock:
             if key not in self._rows:
                 raise _Refused(HTTPStatus.NOT_FOUND, f"{key} is not in the sample")
-            images = self._images(self._rows[key])[role == "after"]
+            stored = self._row(self._rows[key])
+            images = stored.outputs if role == "after" else stored.inputs
         if number >= len(images):
             raise _Refused(HTTPStatus.NOT_FOUND, f"{key} has no such image")
         return images[number]
@@ -152,12 +178,12 @@ class Review:
     def _last(self) -> str | None:
         return next((key for key in reversed(self._given) if key in self._rows), None)
 
-    def _images(self, row: DrawnRow) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
+    def _row(self, row: DrawnRow) -> StoredRow:
         same = part_digest(self._part(row.place)) == self._digests[row.place.part]
         stored = self._stored(row.place) if same else None
         if stored is None or stored.columns["key"] != row.key:
             raise RunError(f"{self._run}: the run went on; stop review.py and start it again", 1)
-        return stored.inputs, stored.outputs
+        return stored
 
     def _part(self, place: RowPlace) -> Part:
         return Part(self._run, place.part)
@@ -166,9 +192,21 @@ class Review:
         return dict(chosen_rows(self._part(place), place.config, {place.number})).get(place.number)
 
 
-def _asked(row: DrawnRow, before: Sequence[bytes], after: Sequence[bytes]) -> dict[str, Any]:
+def _asked(row: DrawnRow, stored: StoredRow) -> dict[str, Any]:
     """What a person sees of a pair before they label it: nothing of what the run thinks."""
-    return {"key": row.key, "task": row.task, "prompt": row.prompt, "before": len(before), "after": len(after)}
+    columns = stored.columns
+    size = columns["width"], columns["height"]
+    cut = around(columns["bbox"], *size, CLOSE_UP) if columns["bbox"] else (0, 0, *size)
+    return {
+        "key": row.key,
+        "task": row.task,
+        "prompt": row.prompt,
+        "before": len(stored.inputs),
+        "after": len(stored.outputs),
+        "size": size,
+        "boxes": boxes(columns),
+        "close_up": cut if cut != (0, 0, *size) else None,
+    }
 
 
 def _told(row: DrawnRow, label: Label) -> dict[str, Any]:
@@ -185,6 +223,20 @@ def _told(row: DrawnRow, label: Label) -> dict[str, Any]:
 
 def _now() -> datetime:
     return datetime.now(UTC).replace(microsecond=0)
+
+
+_Posted = TypeVar("_Posted", bound=BaseModel)
+
+
+def _posted(kind: type[_Posted], body: bytes, what: str) -> _Posted:
+    """
+    Raises:
+        _Refused: it is something else, and what it should be.
+    """
+    try:
+        return kind.model_validate_json(body)
+    except ValidationError:
+        raise _Refused(HTTPStatus.BAD_REQUEST, what) from None
 
 
 class ReviewServer(ThreadingHTTPServer):
@@ -283,11 +335,10 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(length))
         match path:
             case ["label"]:
-                try:
-                    given = _Given.model_validate_json(body)
-                except ValidationError:
-                    raise _Refused(HTTPStatus.BAD_REQUEST, "a label is a key and keep or reject") from None
+                given = _posted(_Given, body, "a label is a key and keep or reject")
                 self.server.review.give(given.key, given.label)
+            case ["skip"]:
+                self.server.review.skip(_posted(_Skipped, body, "what is skipped is a key").key)
             case ["undo"]:
                 self.server.review.undo()
             case _:

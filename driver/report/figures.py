@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
+from comfy_nodes.core.verdicts.pixel_limits import MARGIN
+
 from ..dataset.commits import statistics_of
 from ..dataset.dataset import finished_parts, part_rows
 from ..dataset.parts import Part
@@ -30,8 +32,12 @@ VERIFIERS = ("pixel", "verify", "judge", "witness", "filter")
 KEEP = ".keep"
 """Ends the name of the score that holds a verifier's own verdict: 1 keep, 0 reject."""
 
-OVERALL = "judge.overall"
-"""The score that worst and best pairs are chosen by, where there is one."""
+RANKING = {
+    "judge.overall": "The mean of the judge's scores: the higher, the better.",
+    MARGIN: "How far an edit's pixels are within the limits of their verdict: below 0 one is broken, 1 is far from all.",
+}
+"""The scores that worst and best pairs are chosen by, the first of them that tells rows apart. How much changed is none: it
+says how large an edit is, not how good."""
 
 MAX_SCORES = 100
 """Score names that are looked at, the first of the run. Ours."""
@@ -119,7 +125,7 @@ class Ranking:
     """What worst and best pairs are chosen by."""
 
     score: str
-    high_is_good: bool
+    meaning: str
     worst: list[tuple[float, RowPlace]]
     best: list[tuple[float, RowPlace]]
 
@@ -353,20 +359,21 @@ class RowStatistics:
                     table.add(said[one], said[other], number)
         return {pair: table for pair, table in found.items() if table.total}
 
+    def constants(self) -> dict[str, float]:
+        """Scores that are the same in all rows that have them, by name; none where there is but one row."""
+        if self.edits + self.tries < 2:
+            return {}
+        found = ((name, tally.constant) for name, tally in sorted(self.scores.items()))
+        return {name: value for name, value in found if value is not None}
+
     def ranking(self) -> Ranking | None:
-        """By the judge's overall score, else by the score that tells most rows apart; None without one that does."""
-        judged = {name: tally for name, tally in self.scores.items() if not name.endswith(KEEP)}
-        spread = {name: tally.histogram().entropy for name, tally in judged.items()}
-        name = OVERALL if OVERALL in judged else max(spread, key=lambda one: spread[one], default="")
-        if not spread.get(name):
-            return None
-        tally = judged[name]
-        kept, others = tally.kept_mean, tally.other_mean
-        high_is_good = name == OVERALL or kept is None or others is None or kept >= others
-        most = tally.count // 2  # no row is among both
-        ends = tally.lowest[:most], tally.highest[:most]
-        worst, best = ends if high_is_good else reversed(ends)
-        return Ranking(name, high_is_good, worst, best)
+        """By the judge's score, else by the verdict's margin; None without one that tells rows apart."""
+        for name, meaning in RANKING.items():
+            tally = self.scores.get(name)
+            if tally and tally.constant is None:
+                most = tally.count // 2  # no row is among both
+                return Ranking(name, meaning, tally.lowest[:most], tally.highest[:most])
+        return None
 
 
 def _of_part(part: Part) -> dict[str, RowStatistics]:

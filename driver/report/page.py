@@ -118,6 +118,7 @@ def write_report(
         summary=summary,
         figures=figures,
         scores=gallery.statistics.scores if gallery.statistics else {},
+        constants=gallery.statistics.constants() if gallery.statistics else {},
         failures=failed.shown,
         skips=skipped.shown,
         pairs=gallery.pairs,

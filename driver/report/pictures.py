@@ -22,10 +22,13 @@ from comfy_nodes.core.regions.drawing import DrawnRegion, draw
 THUMBNAIL = 440
 """Longest side of a picture in the report, in pixels."""
 
+CLOSE_UP = 4
+"""How many times as wide or high as its region a close-up is. Ours."""
+
 CLOSE_UP_SHARE = 0.04
 """Regions under this share of the photo get a close-up."""
 
-_COLUMNS = ["key", "task", "prompt", "class_name", "bbox", "reject_reason", "scores", "source_path", "width",
+_COLUMNS = ["key", "task", "prompt", "verdict", "vouched_by", "reject_reason", "scores", "source_path", "width",
             "height"]  # fmt: skip
 
 
@@ -74,12 +77,17 @@ def pair(row: dict[str, Any], before: Sequence[bytes], after: bytes) -> dict[str
     views = {"before": before[0], "after": after}
     close = box and (box[2] - box[0]) * (box[3] - box[1]) < CLOSE_UP_SHARE * row["width"] * row["height"]
     return {
-        **{name: row[name] for name in _COLUMNS},
+        **{name: row.get(name) for name in _COLUMNS},
         **{name: thumbnail(data) for name, data in views.items()},
-        "close_ups": {name: thumbnail(data, _around(box, row)) for name, data in views.items()} if close else None,
-        "boxes": [_placed(one["bbox"], row) for one in row["regions"] or ()],
+        "close_ups": {name: thumbnail(data, around(box, row["width"], row["height"], CLOSE_UP)) for name, data in views.items()} if close else None,
+        "boxes": [_placed(box, row) for box in boxes(row)],
         "references": [thumbnail(one) for one in before[1:]],
     }
+
+
+def boxes(row: dict[str, Any]) -> list[list[float]]:
+    """The edited regions' boxes as x0, y0, x1, y1 in pixels of a row's picture."""
+    return [one["bbox"] for one in row["regions"] or ()]
 
 
 def _placed(box: list[float], row: dict[str, Any]) -> dict[str, float]:
@@ -93,13 +101,18 @@ def _placed(box: list[float], row: dict[str, Any]) -> dict[str, float]:
     }
 
 
-def _around(box: list[float], row: dict[str, Any]) -> tuple[int, int, int, int]:
-    """A cut of the image's proportions around a small region, four times as wide or high as that."""
-    share = min(1.0, 4 * max((box[2] - box[0]) / row["width"], (box[3] - box[1]) / row["height"]))
-    width, height = max(1, round(row["width"] * share)), max(1, round(row["height"] * share))
-    left = min(max(0, round((box[0] + box[2] - width) / 2)), row["width"] - width)
-    top = min(max(0, round((box[1] + box[3] - height) / 2)), row["height"] - height)
-    return left, top, left + width, top + height
+def around(box: list[float], width: int, height: int, times: float) -> tuple[int, int, int, int]:
+    """A cut of a picture's proportions around a region: left, top, right, bottom in pixels.
+
+    Args:
+        width, height: the picture's.
+        times: how many times as wide or high as the region it is; the whole picture where that has no room.
+    """
+    share = min(1.0, times * max((box[2] - box[0]) / width, (box[3] - box[1]) / height))
+    wide, high = max(1, round(width * share)), max(1, round(height * share))
+    left = min(max(0, round((box[0] + box[2] - wide) / 2)), width - wide)
+    top = min(max(0, round((box[1] + box[3] - high) / 2)), height - high)
+    return left, top, left + wide, top + high
 
 
 def thumbnail(data: bytes, cut: tuple[int, int, int, int] | None = None) -> str:

@@ -62,13 +62,6 @@ class Histogram:
         """Rows in the fullest bin."""
         return max((kept + other for kept, other in zip(self.kept, self.others, strict=True)), default=0)
 
-    @property
-    def entropy(self) -> float:
-        """How evenly rows spread over the bins, in bits; 0 where all lie in one."""
-        rows = np.add(self.kept, self.others)
-        shares = rows[rows > 0] / rows.sum()
-        return float(-(shares * np.log2(shares)).sum())
-
 
 class TallyRecord(BaseModel):
     """One score over the rows of a config of one part, as a file holds it."""
@@ -191,6 +184,13 @@ class ScoreTally:
         """The highest, the highest first."""
         self._take_in()
         return self._highest
+
+    @property
+    def constant(self) -> float | None:
+        """The value where all rows have the same; None where they differ, and where there is none."""
+        if not self.lowest or self.lowest[0][0] != self.highest[0][0]:
+            return None
+        return self.lowest[0][0]
 
     def histogram(self) -> Histogram:
         """In steps of 1, 2 or 5 times a power of ten; whole numbers in whole steps."""

@@ -7,6 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -112,8 +113,9 @@ class Frontend:
         raise AssertionError(f"the job did not end within {RUN_SECONDS} s")
 
 
-@pytest.fixture(scope="module")
-def started_frontend(comfy: Any) -> Iterator[Frontend]:
+@contextmanager
+def opened_page(width: int, height: int) -> Iterator[Page]:
+    """A page of a browser of its own; skips the test where there is none."""
     playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
     candidates = [os.environ.get("CHROMIUM"), *map(shutil.which, CHROMIUM_NAMES)]
     chromium = next(filter(None, candidates), None)
@@ -121,7 +123,19 @@ def started_frontend(comfy: Any) -> Iterator[Frontend]:
         pytest.skip(f"no browser: set CHROMIUM or put one of {', '.join(CHROMIUM_NAMES)} on PATH")
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=chromium, args=list(CHROMIUM_OPTIONS))
-        page = browser.new_page(viewport={"width": 1920, "height": 1080})
+        yield browser.new_page(viewport={"width": width, "height": height})
+        browser.close()
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    with opened_page(1200, 700) as page:
+        yield page
+
+
+@pytest.fixture(scope="module")
+def started_frontend(comfy: Any) -> Iterator[Frontend]:
+    with opened_page(1920, 1080) as page:
         frontend = Frontend(page, comfy.url)
         # Each module's page is a new user's: an empty graph under the template browser. A returning user's would open
         # a workflow of the page's own and look its models up on the hub.
@@ -134,7 +148,6 @@ def started_frontend(comfy: Any) -> Iterator[Frontend]:
         templates.wait_for(state="hidden")
         page.wait_for_load_state("networkidle")
         yield frontend
-        browser.close()
 
 
 @pytest.fixture

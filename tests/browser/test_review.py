@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from PIL import Image, ImageOps
 
-from comfy_nodes.core.records import EditRecord, SavedFile, Score
-from comfy_nodes.core.regions.annotation import Annotation
+from comfy_nodes.core.records import EditRecord, RegionRecord, SavedFile, Score
+from comfy_nodes.core.regions.annotation import Annotation, Region
 from driver.dataset.dataset import write_dataset
 from driver.dataset.parts import Part
 from driver.dataset.rows import RunFacts
@@ -28,7 +26,6 @@ from driver.dataset.spool import Spool
 from driver.journal import Journal
 from driver.labels.labels import LABELS
 from driver.samples import JournalRow, Sample
-from tests.browser.conftest import CHROMIUM_NAMES, CHROMIUM_OPTIONS
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -38,10 +35,17 @@ HOSTILE = "Remove <img src=x onerror=alert(1)> & “the cup”"
 KEYS = ("first", "second", "third")
 
 
+REGION = RegionRecord.of("remove", Region(class_name="cup", bbox=(30, 40, 90, 100)))
+
+
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
+    return finished_run(tmp_path)
+
+
+def finished_run(folder: Path) -> Path:
     """A finished run of three rows, two of them kept, whose edits are mirrored photos."""
-    journal, spool = Journal(tmp_path / "run.sqlite"), Spool(tmp_path / ".work" / "spool")
+    journal, spool = Journal(folder / "run.sqlite"), Spool(folder / ".work" / "spool")
     photo = Image.open(next((REPOSITORY / "samples").rglob("*.jpg"))).convert("RGB").resize((300, 200))
     pictures = {role: _png(image) for role, image in (("input", photo), ("output", ImageOps.mirror(photo)))}
     saved = {
@@ -58,31 +62,19 @@ def run(tmp_path: Path) -> Path:
             spool.put(key, role, 0, data)
         verdict = "keep" if number < 2 else "reject"
         record = EditRecord(
-            key=key, task="remove", prompt=HOSTILE, verdict=verdict, scores=(Score(name="judge.overall", value=4.25),),
+            key=key, task="remove", prompt=HOSTILE, verdict=verdict, regions=(REGION,), scores=(Score(name="judge.overall", value=4.25),),
             source_id="cup.jpg", source_path="cup.jpg", source_sha256="f" * 64, seed=1, width=300, height=200, **saved,
         )  # fmt: skip
         journal.done(key, [JournalRow(key, verdict, record.model_dump_json())], 0.1)
-    write_dataset(journal, spool, Part(tmp_path), RunFacts("remove", "a" * 64, "b" * 64, "full"))
+    write_dataset(journal, spool, Part(folder), RunFacts("remove", "a" * 64, "b" * 64, "full"))
     journal.close()
-    return tmp_path
+    return folder
 
 
 def _png(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     return buffer.getvalue()
-
-
-@pytest.fixture
-def page() -> Iterator[Page]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
-    chromium = next(filter(None, [os.environ.get("CHROMIUM"), *map(shutil.which, CHROMIUM_NAMES)]), None)
-    if chromium is None:
-        pytest.skip(f"no browser: set CHROMIUM or put one of {', '.join(CHROMIUM_NAMES)} on PATH")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium, args=list(CHROMIUM_OPTIONS))
-        yield browser.new_page(viewport={"width": 1200, "height": 700})
-        browser.close()
 
 
 @contextmanager
@@ -149,3 +141,52 @@ def test_two_keys_label_one_undoes_and_what_was_labelled_stays(run: Path, page: 
         page.get_by_text("Every pair of the sample is labelled").wait_for()
     assert len({line["key"] for line in given(run)}) == 3
     assert not errors
+
+
+def test_the_region_is_outlined_and_seen_from_close_by(run: Path, page: Page) -> None:
+    """The outline lies on the photo's pixels however the page is sized, and the close-up shows the same place."""
+    with reviewing(run) as url:
+        page.goto(url)
+        shown(page, "0 of 3")
+        for width, height in ((1200, 700), (400, 800)):
+            page.set_viewport_size({"width": width, "height": height})
+            assert page.evaluate("document.documentElement.scrollWidth") == width
+            frame, outline = page.locator("figure").first.bounding_box(), page.locator("rect").bounding_box()
+            assert frame and outline
+            scale = min(frame["width"] / 300, frame["height"] / 200)
+            left = frame["x"] + frame["width"] / 2 + scale * (30 - 150)
+            top = frame["y"] + frame["height"] / 2 + scale * (40 - 100)
+            assert (outline["x"], outline["y"]) == (pytest.approx(left, abs=3), pytest.approx(top, abs=3))
+            assert outline["width"] == pytest.approx(60 * scale, abs=5)
+        assert page.locator(".close-up svg").first.get_attribute("viewBox") == "0 10 180 120"
+        held = page.locator(".close-up figure").nth(1)
+        for key, role in ((page.keyboard.down, "before"), (page.keyboard.up, "after")):
+            key(" ")
+            assert held.locator("figcaption").text_content() == f"close-up {role}"
+            assert f"/{role}/" in (held.locator("svg:not([hidden]) image").get_attribute("href") or "")
+
+
+def test_a_key_skips_and_what_was_done_is_said(run: Path, page: Page) -> None:
+    """What is skipped comes last and gets no label; a live region says what was done and how many are left."""
+    said = page.locator("[aria-live=polite]")
+
+    def press(key: str, words: str) -> str:
+        """Presses a key and waits until it is said; gives the address of the photo that is shown then."""
+        page.keyboard.press(key)
+        said.get_by_text(f"{words}. {HOSTILE}" if "left" in words else words).wait_for(state="attached")
+        page.wait_for_function("[...document.querySelectorAll('#pictures img')].every((one) => one.complete)")
+        return page.locator("figure img").first.get_attribute("src") or ""
+
+    with reviewing(run) as url:
+        page.goto(url)
+        shown(page, "0 of 3")
+        assert said.text_content() == f"3 left. {HOSTILE}"
+        first = page.locator("figure img").first.get_attribute("src")
+        second = press("s", "Skipped. 3 left")
+        assert second != first and not (run / LABELS).exists()
+        press("k", "Labelled keep. 2 left")
+        assert press("u", "Taken back. 3 left") == second
+        press("k", "Labelled keep. 2 left")
+        assert press("r", "Labelled reject. 1 left") == first
+        page.keyboard.press("k")
+        said.get_by_text("Labelled keep. 0 left. Every pair is labelled.").wait_for(state="attached")

@@ -6,8 +6,10 @@ import http.client
 import json
 import shlex
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ from driver.errors import RunError
 from driver.labels.figures import REPORT, report
 from driver.labels.labels import LABELS, Label, Labels
 from driver.labels.page import HOST, Review, ReviewServer
-from driver.labels.sample import SAMPLE, allot, draw, read_sample
+from driver.labels.sample import SAMPLE, DrawnRow, allot, draw, read_sample
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -248,7 +250,7 @@ def ask(server: ReviewServer) -> Ask:
 def test_scores_come_after_the_label(ask: Ask, finished: Any) -> None:
     status, state = ask("state")
     assert (status, state["done"], state["total"], state["last"]) == (200, 0, 6, None)
-    assert set(state["pair"]) == {"key", "task", "prompt", "before", "after"}
+    assert set(state["pair"]) == {"key", "task", "prompt", "before", "after", "size", "boxes", "close_up"}
     key = state["pair"]["key"]
     assert ask(f"image/{key}/before/0") == (200, finished.png(key, "input"))
     assert ask(f"image/{key}/after/0") == (200, finished.png(key, "output"))
@@ -282,6 +284,34 @@ def test_a_pair_is_read_once_and_nobody_elses_pictures_are(
     assert read == pairs
 
 
+def test_what_is_skipped_comes_after_all_others_and_gets_no_label(ask: Ask, finished: Any) -> None:
+    first = ask("state")[1]
+    after = ask("skip", {"key": first["pair"]["key"]})[1]
+    assert after["pair"] == first["next"]
+    while after["pair"]["key"] != first["pair"]["key"]:
+        after = ask("label", {"key": after["pair"]["key"], "label": "keep"})[1]
+    assert (after["done"], after["total"], after["next"]) == (5, 6, None)
+    assert ask("skip", {"key": first["pair"]["key"]})[1]["pair"] == first["pair"]
+    assert first["pair"]["key"] not in (finished.output / LABELS).read_text("utf-8")
+
+
+def test_a_large_sample_is_shown_as_fast_as_a_small_one(finished: Any) -> None:
+    """The next of 10,000 pairs is shown in about the time of the next of 33: only two are ever read."""
+    rows = draw(finished.output, 33, None, False)
+    many = [*rows, *(replace(rows[0], key=f"more {number}") for number in range(10_000 - len(rows)))]
+
+    def seconds(shown: list[DrawnRow]) -> float:
+        review, found = Review(finished.output, shown, Labels(finished.output), None), []
+        for row in rows[:20]:
+            begun = time.perf_counter()
+            assert review.state()["pair"]["key"] == row.key
+            found.append(time.perf_counter() - begun)
+            review.skip(row.key)
+        return min(found[1:])
+
+    assert seconds(many) < 5 * seconds(rows)
+
+
 def test_only_the_printed_page_may_ask(ask: Ask, server: ReviewServer, finished: Any) -> None:
     key = ask("state")[1]["pair"]["key"]
     given = {"key": key, "label": "keep"}
@@ -303,6 +333,8 @@ def test_only_the_printed_page_may_ask(ask: Ask, server: ReviewServer, finished:
         ("label", {"key": "nobody", "label": "keep"}, 404),
         ("label", {"key": "nobody", "label": "maybe"}, 400),
         ("label", {"key": "n" * 20_000, "label": "keep"}, 400),
+        ("skip", {"key": "nobody"}, 404),
+        ("skip", {"label": "keep"}, 400),
     ],
 )
 def test_what_is_wrong_is_said(path: str, body: dict[str, str] | None, status: int, ask: Ask) -> None:

@@ -126,8 +126,19 @@ def test_a_fine_edit_is_kept_with_its_numbers() -> None:
         "pixel.changed": pytest.approx(MEANT.mean()), "pixel.spread": 0.1875, "pixel.covered": 1.0, "pixel.within": 1.0, "pixel.overlap": 1.0,
         "pixel.extra": 0.0, "pixel.shadow": 0.0, "pixel.shift_x": 0.0, "pixel.shift_y": 0.0, "pixel.zoom": 1.0,
         "pixel.turn": 0.0, "pixel.drift": 0.0, "pixel.mixing": 0.0, "pixel.noise": 0.0,
-        "pixel.keep": 1.0,
+        "pixel.keep": 1.0, "pixel.margin": 1.0,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("columns", "margin"),
+    [(48, 2 / 3), (30, 30 / 48 / 0.6 - 1), (28, 28 / 48 / 0.6 - 1), (8, 8 / 48 / 0.6 - 1), (0, -1.0)],
+)
+def test_the_margin_is_the_distance_to_the_nearest_limit_and_below_0_where_it_is_broken(columns: int, margin: float) -> None:
+    """A region of 48 columns, of which some are repainted: at least 60 % of them have to be."""
+    scores, _ = verify(photo(), painted(box(24, 32, 64, 32 + columns)), region=MEANT)
+    assert scores.values["pixel.margin"] == pytest.approx(margin, abs=0.02)
+    assert (scores.values["pixel.margin"] >= 0) == (scores.verdict == "keep")
 
 
 def test_without_a_mask_there_are_no_numbers_of_place() -> None:
@@ -151,6 +162,7 @@ def test_without_a_mask_there_are_no_numbers_of_place() -> None:
 def test_what_is_rejected_and_why(given: dict[str, np.ndarray], done: np.ndarray, why: str) -> None:
     scores, _ = verify(photo(), painted(done), **given)
     assert (scores.verdict, scores.values["pixel.keep"]) == ("reject", 0.0)
+    assert scores.values["pixel.margin"] < 0
     assert re.match(why, scores.reason), scores.reason
 
 

@@ -8,6 +8,7 @@ import io
 import json
 import re
 import shlex
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
@@ -140,7 +141,7 @@ def test_skipped_samples_are_told_from_failed_ones(run: Any) -> None:
     skips = [failure(source_id="plain.jpg"), failure(source_id="wall.jpg", stage="edit")]
     run.report(summary, [failure(source_id="torn.jpg", error_type="PhotoError")], ENVIRONMENT, skips)
     text = (run.output / "report.html").read_text(encoding="utf-8")
-    failed, skipped = text.split("<h2>Failed</h2>")[1].split("<h2>Skipped</h2>")
+    failed, skipped = text.split(">Failed</h2>")[1].split(">Skipped</h2>")
     assert "torn.jpg" in failed and "plain.jpg" not in failed
     assert "plain.jpg" in skipped and "wall.jpg" in skipped
     figures = json.loads((run.output / "summary.json").read_text(encoding="utf-8"))
@@ -223,7 +224,7 @@ def test_stages_count_samples_and_say_who_rejected(judged: Any) -> None:
 def test_worst_and_best_pairs_are_shown_by_the_judges_score(judged: Any) -> None:
     found = page(judged, JUDGED)
     assert found.words.index("Worst by judge.overall") < found.words.index("Best by judge.overall")
-    tail = found.words[found.words.index("Worst by") :]
+    tail = found.words[found.words.index("Worst by judge") :]
     assert tail.index("judge.overall 1") < tail.index("Best by") < tail.index("judge.overall 5")
 
 
@@ -233,6 +234,29 @@ def test_a_score_is_drawn_and_counted(judged: Any) -> None:
     assert "5 to 6: 1 kept, 0 not kept" in titles
     assert "1 to 2: 0 kept, 1 not kept" in titles
     assert sum(tag == "svg" for tag, _ in found.tags) == 3
+
+
+def test_a_score_that_is_the_same_in_all_rows_is_one_of_a_line(run: Any) -> None:
+    for number in range(2):
+        scores = (Score(name="judge.overall", value=number), Score(name="pixel.drift", value=0.0))
+        run.add(f"k{number}", scores=scores)
+    run.finish()
+    found = page(run)
+    assert "The same in all rows that have them: pixel.drift 0." in found.words
+    assert found.words.count("pixel.drift") == 1
+    assert sum(tag == "svg" for tag, _ in found.tags) == 1
+
+
+def test_pairs_come_before_figures_and_say_their_verdict_in_words(rows: Any) -> None:
+    found = page(rows).words
+    kept, rejected = found.index("kept: vouched for by judge"), found.index(f"rejected: {HOSTILE}")
+    assert kept < rejected < found.index("unscored: no verifier") < found.index("edits made")
+
+
+@pytest.mark.parametrize(("rejected", "colours"), [(0, 0), (1, 1)])
+def test_none_rejected_is_not_red(rejected: int, colours: int, rows: Any) -> None:
+    found = page(rows, replace(SUMMARY, rejected=rejected))
+    assert [attributes.get("class") for tag, attributes in found.tags if tag == "li"].count("reject") == colours
 
 
 def test_a_row_says_how_to_open_it(judged: Any) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from driver.report.agreement import TwoByTwo, wilson
-from driver.report.figures import MAX_SCORES, OVERALL, RowStatistics, StatisticsRecord
+from driver.report.figures import MAX_SCORES, RowStatistics, StatisticsRecord
 from driver.report.scores import EXTREMES, FINE_BINS, RowPlace, ScoreTally, TallyRecord
 
 
@@ -140,17 +140,25 @@ def test_tries_are_counted_apart() -> None:
     assert (figures.tries, figures.failed, figures.skipped) == (2, 3, 4)
 
 
-def test_without_a_judge_pairs_are_ranked_by_what_tells_most_apart_and_low_may_be_good() -> None:
+def test_pairs_are_ranked_by_the_judge_or_else_by_the_verdicts_margin_and_never_by_how_much_changed() -> None:
     rows = [
-        (f"k{number}", "keep" if number < 5 else "reject", {"pixel.outside": float(number), "pixel.flat": 1.0, "pixel.keep": 1.0})
+        (f"k{number}", "keep", {"pixel.margin": number % 5 / 5, "pixel.changed": float(number), "pixel.flat": 1.0})
         for number in range(10)
     ]  # fmt: skip
     found = statistics(*rows).ranking()
     assert found is not None
-    assert (found.score, found.high_is_good) == ("pixel.outside", False)
-    assert [value for value, _ in found.best] == [0, 1, 2, 3, 4]
-    assert statistics(*rows, ("j", "keep", {OVERALL: 2.0}), ("l", "keep", {OVERALL: 3.0})).ranking().score == OVERALL
-    assert statistics(("a", "keep", {"pixel.flat": 1.0})).ranking() is None
+    assert (found.score, [value for value, _ in found.worst]) == ("pixel.margin", [0.0, 0.0, 0.2, 0.2, 0.4])
+    judged = [("j", "keep", {"judge.overall": 2.0}), ("l", "keep", {"judge.overall": 3.0})]
+    assert statistics(*rows, *judged).ranking().score == "judge.overall"  # type: ignore[union-attr]
+    assert statistics(*rows, judged[0]).ranking().score == "pixel.margin"  # type: ignore[union-attr]
+    changed = [(key, verdict, {"pixel.changed": values["pixel.changed"]}) for key, verdict, values in rows]
+    assert statistics(*changed).ranking() is None
+
+
+def test_scores_that_are_the_same_in_all_rows_are_told_from_others() -> None:
+    rows = [("a", "keep", {"same": 0.0, "some": 1.0, "odd": 0.5}), ("b", "reject", {"same": 0.0, "odd": 0.6})]
+    assert statistics(*rows).constants() == {"same": 0.0, "some": 1.0}
+    assert statistics(rows[0]).constants() == {}
 
 
 def test_names_without_end_take_no_memory() -> None:

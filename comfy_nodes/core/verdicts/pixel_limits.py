@@ -9,6 +9,10 @@ from dataclasses import dataclass, replace
 
 from ..taxonomy import TAXONOMY
 
+MARGIN = "pixel.margin"
+"""The score that says how far an edit is from the nearest of its limits, in shares of that limit: -1 to 1, below 0 where it
+is broken and so rejected."""
+
 CHANGED_LEVELS = 8
 """A pixel counts as changed when a channel differs by more than this many of 255 levels. Ours:
 above JPEG and VAE noise on flat areas, below any visible repainting."""

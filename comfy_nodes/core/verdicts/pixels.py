@@ -6,6 +6,7 @@ that costs money: an edit that changed nothing, or something that it must not to
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from . import pixel_changes
 from .colour_drift import TONED
 from .pixel_changes import Change
-from .pixel_limits import CHANGED_LEVELS, MAX_UNREST, SHADOW_RATIO, Limits
+from .pixel_limits import CHANGED_LEVELS, MARGIN, MAX_UNREST, SHADOW_RATIO, Limits
 from .verdicts import SAYS, Scores, Verdict
 
 
@@ -114,54 +115,87 @@ def verify(
     where = None if meant is None else landing(change.mask, meant)
     promised = counted.outside_max if edit_mask is not None else 0
     size = None if region is None else float(region.mean())
-    reason = _fault(change, where, promised, size, limits)
+    checks = list(_checks(change, where, promised, size, limits))
+    reason = next((fault for margin, fault in checks if margin < 0), "")
     verdict: Verdict = "reject" if reason else "keep"
-    return Scores(_values(counted, change, where, verdict), verdict, reason, voices=("pixels",)), change.mask
+    values = {**_values(counted, change, where, verdict), MARGIN: min(margin for margin, _ in checks)}
+    return Scores(values, verdict, reason, voices=("pixels",)), change.mask
 
 
-def _fault(change: Change, where: Landing | None, outside: int, region: float | None, limits: Limits) -> str:
-    """Why the edit is rejected; empty when it is kept.
+def _checks(
+    change: Change, where: Landing | None, outside: int, region: float | None, limits: Limits
+) -> Iterator[tuple[float, str]]:
+    """What an edit is held against, in this order: how far it is within a limit, and what is wrong where it is not.
 
     Args:
         region: share of the picture that the region takes; None where nobody says where the edit was meant.
     """
-    if where is None and not change.cells and limits.min_changed > 0:
-        return f"no edit: nothing but {_flicker(change)}"
-    if where is not None and where.covered < limits.min_changed:
-        name = "mask" if region is None else "region"
-        share = f"{where.covered:.1%} of the {name} changed, under {limits.min_changed:.1%}"
-        elsewhere = change.share * (1 - where.within)
-        if change.extra + change.shadow and region is not None:
-            return f"edited in the wrong place: {share}, but {elsewhere:.1%} of the picture outside it"
-        return f"no edit: {share}"
-    if change.share < limits.min_total:
-        beside = "" if change.drift.levels < 0.5 else f", {_flicker(change)} apart"
-        return f"too little: {change.share:.1%} of the picture changed, under {limits.min_total:.1%}{beside}"
-    if outside > limits.max_outside:
-        return f"changed outside the mask: by up to {outside} of 255 levels, {limits.max_outside} allowed"
+    if where is None and limits.min_changed > 0:
+        yield (1.0 if change.cells else -1.0), f"no edit: nothing but {_flicker(change)}"
+    if where is not None:
+        yield _above(where.covered, limits.min_changed), _not_made(change, where, region, limits)
+    beside = "" if change.drift.levels < 0.5 else f", {_flicker(change)} apart"
+    yield (
+        _above(change.share, limits.min_total),
+        f"too little: {change.share:.1%} of the picture changed, under {limits.min_total:.1%}{beside}",
+    )
+    yield (
+        _below(outside, limits.max_outside),
+        f"changed outside the mask: by up to {outside} of 255 levels, {limits.max_outside} allowed",
+    )
     of_one_thing = limits.max_spread < 1 if region is None else region <= 1 - pixel_changes.MIN_TRUSTED
     if of_one_thing and change.drift.is_tone and not limits.recolours:
-        return f"toned as a whole: by {change.drift.levels:.1f} levels, {TONED:g} allowed"
-    if of_one_thing and change.unrest > MAX_UNREST:
-        return (
+        yield -1.0, f"toned as a whole: by {change.drift.levels:.1f} levels, {TONED:g} allowed"
+    if of_one_thing:
+        yield (
+            _below(change.unrest, MAX_UNREST),
             f"changed all over: most of the picture differs by {change.noise:.1f} levels, {change.unrest:.0f} times what a "
-            f"codec leaves, {MAX_UNREST:g} allowed"
+            f"codec leaves, {MAX_UNREST:g} allowed",
         )
-    if where is None and change.spread > limits.max_spread:
-        return f"changed all over: in {change.spread:.0%} of the picture's fields, {limits.max_spread:.0%} allowed"
-    return "" if where is None or region is None else _misplaced(change, where, region, limits)
+    if where is None:
+        yield (
+            _below(change.spread, limits.max_spread),
+            f"changed all over: in {change.spread:.0%} of the picture's fields, {limits.max_spread:.0%} allowed",
+        )
+    elif region is not None:
+        yield from _placing(change, where, region, limits)
 
 
-def _misplaced(change: Change, where: Landing, region: float, limits: Limits) -> str:
-    """What is wrong with where the edit lies; empty when nothing is."""
-    if where.covered < limits.min_covered:
-        return f"half done: {where.covered:.1%} of the region changed, under {limits.min_covered:.1%}"
-    if change.extra > limits.max_extra:
-        return f"changed outside the region: {change.extra:.2%} of the picture, {limits.max_extra:.2%} allowed"
+def _not_made(change: Change, where: Landing, region: float | None, limits: Limits) -> str:
+    """What to say of an edit that is not where it was meant."""
+    name = "mask" if region is None else "region"
+    share = f"{where.covered:.1%} of the {name} changed, under {limits.min_changed:.1%}"
+    elsewhere = change.share * (1 - where.within)
+    if change.extra + change.shadow and region is not None:
+        return f"edited in the wrong place: {share}, but {elsewhere:.1%} of the picture outside it"
+    return f"no edit: {share}"
+
+
+def _placing(change: Change, where: Landing, region: float, limits: Limits) -> Iterator[tuple[float, str]]:
+    """The same of where the edit lies."""
+    yield (
+        _above(where.covered, limits.min_covered),
+        f"half done: {where.covered:.1%} of the region changed, under {limits.min_covered:.1%}",
+    )
+    yield (
+        _below(change.extra, limits.max_extra),
+        f"changed outside the region: {change.extra:.2%} of the picture, {limits.max_extra:.2%} allowed",
+    )
     shadow = max(limits.max_extra, min(limits.max_shadow, SHADOW_RATIO * region))
-    if change.extra + change.shadow > shadow + limits.max_extra:
-        return f"changed beside the region: {change.shadow:.2%} of the picture, {shadow:.2%} allowed to a shadow"
-    return ""
+    yield (
+        _below(change.extra + change.shadow, shadow + limits.max_extra),
+        f"changed beside the region: {change.shadow:.2%} of the picture, {shadow:.2%} allowed to a shadow",
+    )
+
+
+def _above(value: float, least: float) -> float:
+    """How far a value is above its least one, in shares of that, -1 to 1."""
+    return min(1.0, (value - least) / least) if least > 0 else 1.0
+
+
+def _below(value: float, most: float) -> float:
+    """How far a value is below its largest one, in shares of that, -1 to 1; at a limit of 0 nothing is between."""
+    return max(-1.0, (most - value) / most) if most > 0 else 1.0 if value <= most else -1.0
 
 
 def _flicker(change: Change) -> str:
