@@ -117,6 +117,10 @@ def find_input(path: str | Path, image_root: str | Path | None) -> Input:
     storage, names = (found[0], (found[1],)) if found else _matched(given)
     kinds = {_kind(name) for name in names}
     if kinds <= {None, "json"} and (program := _read_program(storage, names)):
+        if program == "YOLO" and names[0].endswith(".txt"):
+            raise RunError(f"--input {given}: {foreign.beside(storage, list(names))}")
+        if program == "YOLO":  # its data.yaml: labels lie in the folders beside it
+            names = ()
         return _input(given, "regions", storage, names, "", root, program)
     if None in kinds or "photos" in kinds:
         packed = any(name.endswith((".tar.gz", ".tgz", ".tar.zst", ".jsonl.gz")) for name in names)

@@ -24,7 +24,7 @@ _OBJECTS: tuple[tuple[str, tuple[str, ...]], ...] = (
 )  # fmt: skip
 """Programs, and fields that tell their objects from all others."""
 
-READ = {"COCO": ".json", "LabelMe": ".json", "SA-1B": ".json", "Pascal VOC": ".xml"}
+READ = {"COCO": ".json", "LabelMe": ".json", "SA-1B": ".json", "Pascal VOC": ".xml", "YOLO": ".txt"}
 """Programs whose annotations are read, each with how its files end."""
 
 LISTS = frozenset({"images", "annotations", "categories"})
@@ -56,7 +56,7 @@ def kind_of(item: Any) -> str:
 def advice(kind: str) -> str:
     """What is to be said of annotations of a program's, and what to do."""
     if kind in READ:
-        return f"{kind} annotations, which are read as an input of their own: give them with --input (docs/inputs.md)"
+        return f"{kind} annotations, which are read as an input of their own: give {'their folder' if kind == 'YOLO' else 'them'} with --input (docs/inputs.md)"
     todo = _WHAT_TO_DO.get(kind, "turn them into ImgEdit annotations, or into NAME.mask.png beside each photo")
     return f"{kind} annotations, which are not read: {todo} (docs/inputs.md)"
 

@@ -32,7 +32,12 @@ def mark(number: Any = 1, picture: Any = 1, category: Any = 18, **more: Any) -> 
 
 
 def written(
-    folder: Path, images: list[Any], marks: list[Any], categories: Any = CATEGORIES, name: str = "instances.json", **more: Any
+    folder: Path,
+    images: list[Any],
+    marks: list[Any],
+    categories: Any = CATEGORIES,
+    name: str = "instances.json",
+    **more: Any,
 ) -> Path:
     file = folder / name
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -87,7 +92,8 @@ def test_every_spelling_of_one_region(drawn: Any, photos: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("in_images", "in_marks"), [(7, 7.0), ("7", 7), (7.0, "7"), ("000000000007", 7), (-7, "-7"), ("a7", "a7"), (2**60, 2**60)]
+    ("in_images", "in_marks"),
+    [(7, 7.0), ("7", 7), (7.0, "7"), ("000000000007", 7), (-7, "-7"), ("a7", "a7"), (2**60, 2**60)],
 )
 def test_ids_may_be_written_in_several_ways(in_images: Any, in_marks: Any, photos: Path) -> None:
     file = written(photos.parent, [image(in_images)], [mark(picture=in_marks, category="90")])
@@ -189,7 +195,9 @@ def test_photos_of_a_folder_that_no_file_names_are_counted(photos: Path) -> None
     assert list(reasons(found)) == ["photos/other.jpg"]
 
 
-@pytest.mark.parametrize("name", ["C:\\data\\photos\\cup.jpg", "..\\photos\\cup.jpg", "/home/x/cup.jpg", "photos\\cup.jpg", "./cup.jpg"])
+@pytest.mark.parametrize(
+    "name", ["C:\\data\\photos\\cup.jpg", "..\\photos\\cup.jpg", "/home/x/cup.jpg", "photos\\cup.jpg", "./cup.jpg"]
+)
 def test_paths_of_other_machines(name: str, photos: Path) -> None:
     written(photos.parent / "annotations", [image(name=name)], [mark()])
     assert told(Source(photos.parent)) == [("photos/cup.jpg", "dog", BOX)]
@@ -209,7 +217,13 @@ def test_files_of_one_name_in_several_folders(photos: Path) -> None:
 
 
 def test_lvis_names_its_pictures_by_address(photos: Path) -> None:
-    lvis = {"id": 1, "coco_url": "http://images.cocodataset.org/train2017/cup.jpg", "width": WIDTH, "height": HEIGHT, "license": 2}
+    lvis = {
+        "id": 1,
+        "coco_url": "http://images.cocodataset.org/train2017/cup.jpg",
+        "width": WIDTH,
+        "height": HEIGHT,
+        "license": 2,
+    }
     file = written(photos.parent, [lvis], [mark()], licenses=[{"id": 2, "name": "CC BY 2.0"}])
     (sample,) = samples(plan(Source(file, photos)))
     assert sample.annotation.path == "cup.jpg"

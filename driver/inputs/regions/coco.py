@@ -95,7 +95,9 @@ class Coco:
         return kind
 
     def _marked(self, db: sqlite3.Connection, photo: str, upright: Upright) -> Marked:
-        rows = db.execute("SELECT file, id, written, data FROM image WHERE photo = ? ORDER BY number", (photo,)).fetchall()
+        rows = db.execute(
+            "SELECT file, id, written, data FROM image WHERE photo = ? ORDER BY number", (photo,)
+        ).fetchall()
         first = json.loads(rows[0][3])
         found = Marked(rows[0][2], whole_size(first.get("width"), first.get("height")) or upright())
         for file, key, data in dict.fromkeys((file, key, data) for file, key, _, data in rows):

@@ -77,7 +77,9 @@ def _labelme_marked(item: dict[str, Any], written: str, upright: Upright) -> Mar
         # Parts of one thing, such as what stands on both sides of a post, share a label and a group.
         group = shape.get("group_id")
         polygon = shape.get("shape_type") in (None, "polygon")
-        groups.setdefault((str(group), str(shape.get("label"))) if polygon and group is not None else place, []).append(shape)
+        groups.setdefault((str(group), str(shape.get("label"))) if polygon and group is not None else place, []).append(
+            shape
+        )
     for place, shapes in enumerate(groups.values()):
         kind = shapes[0].get("shape_type") or "polygon"
         name = name_of_class(shapes[0].get("label"))
@@ -216,4 +218,3 @@ def _corners(drawn: ElementTree.Element) -> list[Any]:
             break
         found += corner
     return found
-

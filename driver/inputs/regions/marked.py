@@ -152,11 +152,7 @@ def turned(cx: float, cy: float, width: float, height: float, degrees: float) ->
     """The corners of a box that was turned clockwise about its middle, as x, y, x, y …"""
     sine, cosine = math.sin(math.radians(degrees)), math.cos(math.radians(degrees))
     corners = ((-width, -height), (width, -height), (width, height), (-width, height))
-    return [
-        place
-        for x, y in corners
-        for place in (cx + (x * cosine - y * sine) / 2, cy + (x * sine + y * cosine) / 2)
-    ]
+    return [place for x, y in corners for place in (cx + (x * cosine - y * sine) / 2, cy + (x * sine + y * cosine) / 2)]
 
 
 def _masked(mask: Any) -> dict[str, Any]:

@@ -57,6 +57,13 @@ class PhotoNames:
             (last,) = row
             yield last
 
+    def called(self, stem: str) -> str | None:
+        """The photo of a path without its ending; the first by name, where several have it."""
+        rows = self._db.execute(
+            "SELECT path FROM photo WHERE path > ? AND path < ? ORDER BY path", (f"{stem}.", f"{stem}/")
+        )
+        return next((path for (path,) in rows if posixpath.splitext(path)[0] == stem), None)
+
     def find(self, written: str, file: str) -> str:
         """The photo that an annotation means.
 
@@ -79,7 +86,9 @@ class PhotoNames:
         if len(found) > 1:
             listed = ", ".join(map(photos.readable, found[:3]))
             base = photos.readable(posixpath.basename(path))
-            raise AnnotationError(f"several photos are called {base} ({listed}); give the right folder with --image-root")
+            raise AnnotationError(
+                f"several photos are called {base} ({listed}); give the right folder with --image-root"
+            )
         return self._taken(found[0], written) if found else path
 
     def _candidates(self, path: str) -> list[str]:

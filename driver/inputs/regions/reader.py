@@ -111,9 +111,7 @@ class RegionReader(PhotoFiles):
         if photo.annotation is None:
             return photo
         faults = (*photo.annotation.refusals, *marked.faults)
-        return replace(
-            photo, annotation=replace(photo.annotation, refusals=faults), left_out=tuple(marked.left_out)
-        )
+        return replace(photo, annotation=replace(photo.annotation, refusals=faults), left_out=tuple(marked.left_out))
 
     def _size(self, path: str) -> Size | None:
         try:
