@@ -24,7 +24,16 @@ _OBJECTS: tuple[tuple[str, tuple[str, ...]], ...] = (
 )  # fmt: skip
 """Programs, and fields that tell their objects from all others."""
 
-READ = {"COCO": ".json", "LabelMe": ".json", "SA-1B": ".json", "Pascal VOC": ".xml", "YOLO": ".txt"}
+READ = {
+    "COCO": ".json",
+    "LabelMe": ".json",
+    "SA-1B": ".json",
+    "Label Studio": ".json",
+    "Pascal VOC": ".xml",
+    "CVAT": ".xml",
+    "YOLO": ".txt",
+    "Open Images": ".csv",
+}
 """Programs whose annotations are read, each with how its files end."""
 
 LISTS = frozenset({"images", "annotations", "categories"})
@@ -99,6 +108,8 @@ def _kind_of_json(head: bytes) -> str:
         for kind, value in ijson.basic_parse(io.BytesIO(head.removeprefix(codecs.BOM_UTF8))):
             first = first or kind
             level = depth - (first == "start_array")
+            if kind == "end_map" and level == 1:
+                break
             if kind == "map_key" and level == 1:
                 key = value
             elif kind == "map_key":
@@ -108,6 +119,8 @@ def _kind_of_json(head: bytes) -> str:
             depth += kind.startswith("start_") - kind.startswith("end_")
     except ijson.JSONError:
         pass  # cut off, as it is the beginning alone
+    if first == "start_array" and "data" in tops and "start_array" in (tops.get("annotations"), tops.get("predictions")):
+        return "Label Studio"
     if "path" in tops or first != "start_map":
         return ""
     if tops.get("shapes") == "start_array" and inner >= {"label", "points"}:

@@ -275,5 +275,5 @@ def test_nothing_of_yolo_s_is_silent(tmp_path: Path) -> None:
 
 def test_yolo_without_names_ends_in_one_line(tmp_path: Path) -> None:
     put(tmp_path, images___cup__jpg=picture(), labels___cup__txt=LINE)
-    with pytest.raises(RunError, match="no data.yaml"):
+    with pytest.raises(RunError, match=r"no data\.yaml"):
         plan(Source(tmp_path))

@@ -20,12 +20,9 @@ from comfy_nodes.core.regions.annotation import AnnotationError
 from ...bounded_json import loads
 from ..find import Input
 from ..photo import InputError
-from .marked import Marked, Size, box, name_of_class, number, polygons, runs, turned, whole_size
+from .marked import Marked, Size, box, ellipse, name_of_class, number, polygons, runs, turned, whole_size
 from .names import PhotoNames
 from .reader import Broken, Found, Upright, each_file, whole_text
-
-CIRCLE_POINTS = 64
-"""Corners of the polygon that a circle is drawn as. Ours: of a circle of 1000 pixels it leaves out 1 pixel at most."""
 
 _OUTLINES = ("rectangle", "circle", "polygon", "mask", "rotation", "oriented_rectangle")
 """LabelMe's shapes that mark a region; `rotation` is X-AnyLabeling's. Points and lines mark none."""
@@ -99,7 +96,8 @@ def _labelme_shape(kind: str, shapes: list[dict[str, Any]], found: Marked) -> di
     if kind == "circle":
         if len(first) != 4:
             raise AnnotationError("a circle has two points: its middle and one of its rim")
-        return polygons([_circle(*first)], found.pixels())
+        radius = math.dist(first[:2], first[2:])
+        return polygons([ellipse(first[0], first[1], radius, radius)], found.pixels())
     if kind == "mask":
         return _embedded(shapes[0].get("mask"), first, found.pixels())
     return polygons(rings, found.pixels())
@@ -125,12 +123,6 @@ def _points(points: Any) -> list[float]:
     if not isinstance(points, list) or not all(isinstance(one, list | tuple) and len(one) == 2 for one in points):
         raise AnnotationError("its points are no list of pairs")
     return [number(one) for pair in points for one in pair]
-
-
-def _circle(x: float, y: float, rim_x: float, rim_y: float) -> list[float]:
-    radius = math.hypot(rim_x - x, rim_y - y)
-    angles = (2 * math.pi * place / CIRCLE_POINTS for place in range(CIRCLE_POINTS))
-    return [place for angle in angles for place in (x + radius * math.cos(angle), y + radius * math.sin(angle))]
 
 
 # SA-1B

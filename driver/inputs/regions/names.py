@@ -64,6 +64,10 @@ class PhotoNames:
         )
         return next((path for (path,) in rows if posixpath.splitext(path)[0] == stem), None)
 
+    def any_called(self, base: str) -> bool:
+        """Whether any photo has a name, in whatever folder."""
+        return self._db.execute("SELECT 1 FROM photo WHERE base = ?", (base,)).fetchone() is not None
+
     def find(self, written: str, file: str) -> str:
         """The photo that an annotation means.
 
