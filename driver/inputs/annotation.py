@@ -278,7 +278,7 @@ def _members(events: Iterator[tuple[str, Any]]) -> Iterator[Any]:
             break
         kind, value = next(events)
         if kind == "start_array" and key in foreign.LISTS and "path" not in first:
-            # One object that holds all photos; they are not read before it is clear whose it is.
+            # One object that holds all photos, beside files of ours.
             raise InputError(foreign.advice("COCO"))
         first[key] = _built(kind, value, events)
         if len(first) >= FIRST_ITEMS and "path" not in first:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import posixpath
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -21,14 +21,15 @@ from ..errors import RunError
 from . import foreign
 from .storage import FolderNames, LocalStorage, Storage, listed, locate, matches, unreadable, walk
 
-InputKind = Literal["photos", "json", "parquet", "tar"]
+InputKind = Literal["photos", "json", "parquet", "tar", "regions"]
 
 PLANNER = 3
 """Raised whenever the same input would be planned otherwise than before."""
 
 _KINDS: dict[str, InputKind] = {".json": "json", ".jsonl": "json", ".parquet": "parquet", ".tar": "tar"}
 _GIVE = (
-    "give a folder of photos, an ImgEdit annotation .json or .jsonl, .parquet, a webdataset .tar, or a folder of these"
+    "give a folder of photos, an ImgEdit annotation .json or .jsonl, another program's annotations, .parquet, a "
+    "webdataset .tar, or a folder of these"
 )
 
 
@@ -49,6 +50,8 @@ class Input:
     below: str
     photos: Storage
     """What paths in its files are relative to."""
+    program: str = ""
+    """Whose annotations they are, of a program that `foreign.READ` names; "" for our own."""
 
     @property
     def single(self) -> bool:
@@ -60,7 +63,12 @@ class Input:
         if self.chosen:
             yield from self.chosen
         else:
-            yield from (name for name in walk(self.storage, self.below) if _kind(name) == self.kind)
+            yield from (name for name in walk(self.storage, self.below) if self._is_one(name))
+
+    def _is_one(self, name: str) -> bool:
+        if self.program:
+            return name.lower().endswith(foreign.READ[self.program])
+        return _kind(name) == self.kind
 
     def refuse_output(self, output: Path) -> None:
         """
@@ -108,6 +116,12 @@ def find_input(path: str | Path, image_root: str | Path | None) -> Input:
         return _folder(given, found[0], root)
     storage, names = (found[0], (found[1],)) if found else _matched(given)
     kinds = {_kind(name) for name in names}
+    if kinds <= {None, "json"} and (program := _read_program(storage, names)):
+        if program == "YOLO" and names[0].endswith(".txt"):
+            raise RunError(f"--input {given}: {foreign.beside(storage, list(names))}")
+        if program == "YOLO":  # its data.yaml: labels lie in the folders beside it
+            names = ()
+        return _input(given, "regions", storage, names, "", root, program)
     if None in kinds or "photos" in kinds:
         packed = any(name.endswith((".tar.gz", ".tgz", ".tar.zst", ".jsonl.gz")) for name in names)
         theirs = foreign.beside(storage, list(names))
@@ -127,6 +141,8 @@ def _folder(given: str, storage: Storage, root: Storage | None) -> Input:
     below = "data" if shards else ""
     kinds = Counter(_kind(name) for name in walk(storage, below))
     held: list[InputKind] = [kind for kind in ("photos", "parquet", "tar") if kinds[kind]]
+    if held in ([], ["photos"]) and (program := _folder_program(storage)):
+        return _input(given, "regions", storage, (), below, root, program)
     if kinds["json"] and (not held or (root and held == ["photos"])):
         return _input(given, "json", storage, (), below, root)
     if len(held) > 1:
@@ -137,19 +153,36 @@ def _folder(given: str, storage: Storage, root: Storage | None) -> Input:
     return _input(given, held[0], storage, (), below, root)
 
 
+def _folder_program(storage: Storage) -> str:
+    """The program whose annotations a folder's are; "" where masks lie beside its photos, which say more."""
+    names = list(islice(walk(storage), _LOOKED_AT))
+    return "" if any(name.lower().endswith(".mask.png") for name in names) else _read_program(storage, names)
+
+
+def _read_program(storage: Storage, names: Sequence[str]) -> str:
+    found = foreign.program_of(storage, list(names))
+    return found[0] if found and found[0] in foreign.READ else ""
+
+
 def _holds_shards(found: FolderNames) -> bool:
     """Whether a dataset's folder holds its files, or, of a run of many shards, a folder for each of these."""
     return any(_kind(name) in ("parquet", "tar") for name in found.names) or any(map(NAME.fullmatch, found.folders))
 
 
 def _input(
-    given: str, kind: InputKind, storage: Storage, names: tuple[str, ...], below: str, root: Storage | None
+    given: str,
+    kind: InputKind,
+    storage: Storage,
+    names: tuple[str, ...],
+    below: str,
+    root: Storage | None,
+    program: str = "",
 ) -> Input:
     if root and kind in ("photos", "tar"):
         raise RunError(f"--image-root: {given} holds its photos itself; leave --image-root out")
     if isinstance(storage, LocalStorage):
         storage.picked = frozenset(names)
-    return Input(given, kind, storage, names, below, root or storage)
+    return Input(given, kind, storage, names, below, root or storage, program)
 
 
 def _matched(given: str) -> tuple[Storage, tuple[str, ...]]:

@@ -1,9 +1,13 @@
-"""Annotations in the formats of other programs: told by their fields, so that a message can name them. None is read."""
+"""Annotations in the formats of other programs, told by their content: those that are read, and those that a message can name."""
 
 from __future__ import annotations
 
+import codecs
+import io
 import re
 from typing import Any
+
+import ijson  # type: ignore[import-untyped]
 
 from .storage import Storage
 from .words import labels_in
@@ -19,6 +23,18 @@ _OBJECTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("SageMaker Ground Truth", ("source-ref",)), ("imagefolder", ("file_name",)), ("img2dataset", ("caption", "url")),
 )  # fmt: skip
 """Programs, and fields that tell their objects from all others."""
+
+READ = {
+    "COCO": ".json",
+    "LabelMe": ".json",
+    "SA-1B": ".json",
+    "Label Studio": ".json",
+    "Pascal VOC": ".xml",
+    "CVAT": ".xml",
+    "YOLO": ".txt",
+    "Open Images": ".csv",
+}
+"""Programs whose annotations are read, each with how its files end."""
 
 LISTS = frozenset({"images", "annotations", "categories"})
 """Members that are long lists in COCO's only object."""
@@ -48,6 +64,8 @@ def kind_of(item: Any) -> str:
 
 def advice(kind: str) -> str:
     """What is to be said of annotations of a program's, and what to do."""
+    if kind in READ:
+        return f"{kind} annotations, which are read as an input of their own: give {'their folder' if kind == 'YOLO' else 'them'} with --input (docs/inputs.md)"
     todo = _WHAT_TO_DO.get(kind, "turn them into ImgEdit annotations, or into NAME.mask.png beside each photo")
     return f"{kind} annotations, which are not read: {todo} (docs/inputs.md)"
 
@@ -58,15 +76,59 @@ def beside(storage: Storage, names: list[str]) -> str:
     Args:
         names: files by name in `storage`; only the first that could hold annotations are looked at.
     """
+    found = program_of(storage, names)
+    return f"{found[1].rpartition('/')[2]} holds {advice(found[0])}" if found else ""
+
+
+def program_of(storage: Storage, names: list[str]) -> tuple[str, str] | None:
+    """The program that left the first of some files which any did, and this file; None for none.
+
+    Args:
+        names: as `beside` has them.
+    """
     for name in [one for one in names if one.lower().endswith(_ENDS)][:_LOOKED_AT]:
         try:
             with storage.open(name) as file:
-                head = file.read(_HEAD).decode("utf-8", "replace")
+                head = file.read(_HEAD)
         except OSError:
             continue
-        if kind := _kind_of_text(name.lower(), head):
-            return f"{name.rpartition('/')[2]} holds {advice(kind)}"
-    return ""
+        kind = _kind_of_json(head) if name.lower().endswith(".json") else ""
+        if kind := kind or _kind_of_text(name.lower(), head.decode("utf-8", "replace")):
+            return kind, name
+    return None
+
+
+def _kind_of_json(head: bytes) -> str:
+    """The program of an object, or of a list's first, of which there is the beginning alone."""
+    tops: dict[str, str] = {}
+    inner: set[str] = set()
+    depth, key = 0, ""
+    first = ""
+    try:
+        for kind, value in ijson.basic_parse(io.BytesIO(head.removeprefix(codecs.BOM_UTF8))):
+            first = first or kind
+            level = depth - (first == "start_array")
+            if kind == "end_map" and level == 1:
+                break
+            if kind == "map_key" and level == 1:
+                key = value
+            elif kind == "map_key":
+                inner.add(value)
+            elif level == 1 and key and not kind.startswith("end_"):
+                tops.setdefault(key, kind)
+            depth += kind.startswith("start_") - kind.startswith("end_")
+    except ijson.JSONError:
+        pass  # cut off, as it is the beginning alone
+    if first == "start_array" and "data" in tops and "start_array" in (tops.get("annotations"), tops.get("predictions")):
+        return "Label Studio"
+    if "path" in tops or first != "start_map":
+        return ""
+    if tops.get("shapes") == "start_array" and inner >= {"label", "points"}:
+        return "LabelMe"
+    if tops.get("image") == "start_map" and tops.get("annotations") == "start_array":
+        return "SA-1B"
+    lists = [one for one in LISTS if tops.get(one) == "start_array"]
+    return "COCO" if "images" in lists or (lists and {"image_id", "category_id"} <= inner) else ""
 
 
 def _kind_of_text(name: str, head: str) -> str:

@@ -69,6 +69,9 @@ class Photo(Told):
     """Of how many of the input's items it is the first that is told: 0 of a further photo of the item before it, more of
     a rest that cannot be read."""
 
+    left_out: tuple[str, ...] = ()
+    """What its author marked that is sound and no region of one thing, such as a crowd: a line each."""
+
     @property
     def unmarked(self) -> bool:
         """Whether nobody marked a region in it."""

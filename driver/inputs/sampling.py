@@ -76,11 +76,13 @@ class Sampling:
         """A sample for each edit that the task may make of the photo's regions."""
         eligible, reasons = alignment.edits(whole.annotation, aim.task, bool(photo.task))
         if not eligible:
+            reasons += photo.left_out
             return [self._no_region(photo, reasons, bool(whole.annotation.refusals))]
         planned: list[Planned] = [
             unusable(photo.source_id, SampleFailure("input", "AnnotationError", reason), f"{photo.source_id}#{reason}")
             for reason in whole.annotation.refusals
         ]
+        planned += [skipped(photo.source_id, "LeftOut", why, f"{photo.source_id}#{why}") for why in photo.left_out]
         picked = random.Random(f"{seed}/{photo.source_id}").choice(eligible) if regions == "one" else None
         for edit in eligible:
             key = photo.source_id

@@ -34,10 +34,12 @@ from . import alignment
 from .annotation import AnnotationReader
 from .cutting import Cursor, KnownShard, Shard, borders
 from .find import Input, find_input
-from .folder import FolderReader
+from .folder import FolderReader, PhotoFiles
 from .parquet import ParquetReader
 from .photo import Photo, Reader
 from .quotas import Quotas, Wanted
+from .regions.programs import FORMATS
+from .regions.reader import RegionReader
 from .row_labels import RowLabels
 from .sampling import Regions, Sampling, skipped
 from .storage import LocalStorage
@@ -101,13 +103,13 @@ class Source:
     @property
     def root(self) -> Path | None:
         """The folder that locators are paths below, where photos are files of this machine; else None."""
-        files = isinstance(self._reader, (FolderReader, AnnotationReader))
+        files = isinstance(self._reader, PhotoFiles)
         return self._input.photos.folder if files and isinstance(self._input.photos, LocalStorage) else None
 
     @property
     def names_files(self) -> bool:
         """Whether its photos are files of this machine beside those that it consists of."""
-        return self._input.kind in ("json", "parquet") and not self._input.photos.remote
+        return self._input.kind in ("json", "parquet", "regions") and not self._input.photos.remote
 
     def more_than(self, items: int, aims: Sequence[Aim]) -> bool:
         """Whether the input has more items; no more are read to see it."""
@@ -272,7 +274,10 @@ class Source:
 
     @cached_property
     def _dear(self) -> bool:
-        """Whether passing over an item costs as much as reading it: a `.json` is taken apart from its beginning."""
+        """Whether passing over an item costs as much as reading it: a `.json` is taken apart from its beginning, and
+        files of regions are, to see which photos they name."""
+        if self._input.kind == "regions":
+            return True
         return self._input.kind == "json" and next(self._input.files(), "").lower().endswith(".json")
 
     def _photos(self, use: str, task: str, edited: bool, shard: Shard | None) -> Iterator[Photo]:
@@ -462,6 +467,8 @@ def _asked(aims: Sequence[Aim]) -> tuple[str, bool]:
 def _reader(given: Input) -> Reader:
     if given.kind == "photos":
         return FolderReader(given.storage)
+    if given.kind == "regions":
+        return RegionReader(given, FORMATS[given.program]())
     kinds: dict[str, Callable[[Input], Reader]] = {
         "json": AnnotationReader,
         "parquet": ParquetReader,
