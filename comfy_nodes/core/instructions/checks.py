@@ -327,6 +327,11 @@ def quoted_words(text: str) -> list[str]:
     return [words[1:-1] for words in _QUOTED.findall(text)]
 
 
+def outside_quotes(text: str) -> list[str]:
+    """What stands before, between and behind what double quotes hold: one piece more than `quoted_words` gives."""
+    return _QUOTED.split(text)
+
+
 def stems(text: str) -> set[str]:
     """An English text's words without endings, roughly: what is compared to see whether two texts share a word."""
     words = re.findall(r"[a-z][a-z'-]+", text.casefold())

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..boxes import Box, area, shared
-from ..instructions.checks import language_of, quoted_words
+from ..instructions.checks import language_of, outside_quotes, quoted_words
 from ..instructions.operations import operation_of
 from ..regions.lettering import words_of_name
 from ..tasks import TASKS
@@ -82,16 +82,13 @@ def words_asked(op: str, name: str, command: str, target: str) -> tuple[str, str
 
 def _parted(command: str, spoken: Sequence[str], named: str) -> tuple[str, str]:
     """Old and new words by what stands before and between their quotes."""
-    if not spoken:
-        return "", ""
-    start = command.index(spoken[0])
-    if len(spoken) == 1:
-        return (named, spoken[0]) if spoken[0] != named and _NEW.search(command[: start - 1]) else ("", "")
-    between = command[start + len(spoken[0]) + 1 : command.index(spoken[1], start + len(spoken[0]) + 1)]
-    if len(spoken) > 2 or bool(_ONWARDS.search(between)) == bool(_BACKWARDS.search(between)):
+    lead, *between = outside_quotes(command)
+    if len(spoken) == 1 and spoken[0] != named and _NEW.search(lead):
+        return named, spoken[0]
+    if len(spoken) != 2 or bool(_ONWARDS.search(between[0])) == bool(_BACKWARDS.search(between[0])):
         return "", ""
     first, second = spoken
-    return (second, first) if _BACKWARDS.search(between) else (first, second)
+    return (second, first) if _BACKWARDS.search(between[0]) else (first, second)
 
 
 def says_all(wordings: Sequence[Wording], steps: int, instruction: str, about_words: bool) -> bool:
@@ -101,10 +98,8 @@ def says_all(wordings: Sequence[Wording], steps: int, instruction: str, about_wo
         steps: how many operations the edit has.
         about_words: whether what each of them edits is words, not a thing that bears some.
     """
-    plain = instruction
-    for words in quoted_words(instruction):
-        plain = plain.replace(words, "")
-    return about_words and len(wordings) == steps and not _MORE.search(plain)
+    asked = " ".join(outside_quotes(instruction))
+    return about_words and len(wordings) == steps and not _MORE.search(asked)
 
 
 def likeness(words: str, lines: Sequence[str]) -> float:
