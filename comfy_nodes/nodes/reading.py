@@ -148,7 +148,9 @@ def _wordings(sample: EditSample, old: str, new: str, width: int, height: int) -
         name = (region.class_name if region else "") or ""
         place: Box | None = placed(region, sample, width, height) if region else None
         command = sample.writing.instruction if sample.writing and steps == 1 else step.editor_prompt
-        words = (old, new) if (old or new) and steps == 1 else lettering.words_asked(step.op, name, command, step.target)
+        words = (
+            (old, new) if (old or new) and steps == 1 else lettering.words_asked(step.op, name, command, step.target)
+        )
         if any(words):
             found.append(Wording(*words, place))
             about_words.append(_is_about_words(sample, name))
@@ -176,7 +178,9 @@ def _nothing_to_say(sample: EditSample, earlier: verdicts.Scores | None) -> verd
     if earlier is not None:
         return verdicts.Scores({}, earlier.verdict, earlier.reason, voices=earlier.voices)
     return verdicts.Scores(
-        {}, "unscored", f"text: this {sample.task} asks for no words in double quotes; wire what was found before to scores"
+        {},
+        "unscored",
+        f"text: this {sample.task} asks for no words in double quotes; wire what was found before to scores",
     )
 
 

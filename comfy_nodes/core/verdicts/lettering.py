@@ -142,7 +142,9 @@ def weigh(
         for role, words in (("old", asked.old), ("new", asked.new)):
             values |= {f"text.{role}_{when}{mark}": likeness(words, lines) for when, lines in there.items() if words}
         if asked.old and values[f"text.old_before{mark}"] < readable:
-            blind.append(f"{asked.old!r} cannot be read in the photo before the edit, so nobody can tell that it is gone")
+            blind.append(
+                f"{asked.old!r} cannot be read in the photo before the edit, so nobody can tell that it is gone"
+            )
         elif asked.old and values[f"text.old_after{mark}"] >= max(readable, _excused(asked)):
             wrong.append(f"{asked.old!r} can still be read")
         if asked.new and values[f"text.new_before{mark}"] >= spelt:
