@@ -41,7 +41,8 @@ OWN_MARK = ".fetched-by-editpairs"  # in the ComfyUI that we fetched: only such 
 STAMP, UNFINISHED = "editpairs-installed", "editpairs-unfinished"  # in the environment; the stamp is written last
 TORCH = ("torch", "torchvision", "torchaudio")
 PACK_IMPORTS = ("numpy", "PIL", "pydantic", "cv2")
-GROUNDING = {"ultralytics": "ultralytics>=8.3", "ultralytics-thop": "ultralytics-thop>=2.0", "sam2": "sam2>=1.1"}
+GROUNDING = {"ultralytics": "ultralytics>=8.3", "ultralytics-thop": "ultralytics-thop>=2.0", "sam2": "sam2>=1.1",
+             "rapidocr": "rapidocr>=3.10,<3.11"}  # whose wheel has the weights that the reader names
 COMFYUI_FILES = ("main.py", "folder_paths.py", "requirements.txt", "comfy")
 COMFYUI_VERSION = "0.30.0"
 COMFYUI_COMMIT = "9a9fdb10ed144ce760d9682cb247526ea23cc525"  # where the tag stood when it was made; a tag can be moved
@@ -396,16 +397,17 @@ def ensure_packages(environment: Environment, comfyui: Path, development: bool, 
 
 
 def add_grounding(environment: Environment, constraints: str, tmp: Path) -> None:
-    """Install what only YOLO-World and original SAM2 checkpoints need, without what these would drag in.
+    """Install what only YOLO-World, original SAM2 checkpoints and the reader of words need, without what these would drag in.
 
-    ultralytics asks for a second OpenCV build, and building sam2 for a torch of its own: neither is let in, so both
-    come alone, after the rest of what they need.
+    ultralytics and rapidocr ask for a second OpenCV build, and building sam2 for a torch of its own: neither is let in,
+    so they come alone, after the rest of what they need.
     """
     if all(environment.versions([*GROUNDING, "diffusers"]).values()):
         return
     install(environment, [PACK / "requirements-models.txt"], constraints, tmp)
     os.environ["SAM2_BUILD_CUDA"] = "0"  # its CUDA extension only smooths video masks
-    run_shown([*environment.installer(), "--no-deps", "--no-build-isolation", *GROUNDING.values()], "installing ultralytics and sam2")
+    run_shown([*environment.installer(), "--no-deps", "--no-build-isolation", *GROUNDING.values()],
+              "installing ultralytics, sam2 and rapidocr")
 
 
 # ---- the ways in -------------------------------------------------------------------------------------------------------------
@@ -423,7 +425,8 @@ def look_around() -> None:
         with scratch() as tmp:
             add_grounding(environment, torch_constraints(environment, torch_is_ours=False), tmp)
     except InstallError as error:  # the pack works without; the nodes that don't say so
-        print(f"EditPairs: YOLO-World and original SAM2 checkpoints need ultralytics and sam2, which could not be installed: {error}")
+        print("EditPairs: YOLO-World, original SAM2 checkpoints and Read Text need ultralytics, sam2 and rapidocr, which could not "
+              f"be installed: {error}")
     if hasattr(module, "xphoto"):
         print("EditPairs: all that the node pack needs is here; restart ComfyUI")
     else:

@@ -28,6 +28,7 @@ from .nodes.loading import LoadEditSample
 from .nodes.mask_regions import AddMaskRegion
 from .nodes.masking import PreferKnownMask, ProtectSubjects, SegmentBoxGrabCut
 from .nodes.observing import CaptionImage, RouteTask, TagImage
+from .nodes.reading import CheckText, ReadText
 from .nodes.regions import LoadRegionScorer, ScoreRegions, SelectRegions
 from .nodes.rewording import RewordForCrop
 from .nodes.saving_pairs import SaveEditPair
@@ -60,6 +61,7 @@ class EditPairsExtension(ComfyExtension):
             LoadYoloWorld,
             LoadGrounder,
             DetectObjects,
+            ReadText,
             BoxesToBBox,
             BBoxToBoxes,
             BoxesToSegs,
@@ -102,6 +104,7 @@ class EditPairsExtension(ComfyExtension):
             VerifyEdit,
             JudgeEdit,
             Witness,
+            CheckText,
             LoadImageEmbedder,
             CheckConsistency,
             FilterPair,

@@ -30,7 +30,7 @@ WRITERS = frozenset({"EditPairsWriteInstruction", "EditPairsWriteMotionInstructi
 DESCRIBERS = frozenset({"EditPairsTakeStep"})
 """Nodes that ask only where nobody knows what is to be seen; they may ask the judges' model."""
 
-DETECTOR, PIXELS = "EditPairsWitness", "EditPairsVerifyPixels"
+DETECTOR, READER, PIXELS = "EditPairsWitness", "EditPairsCheckText", "EditPairsVerifyPixels"
 VLM = "EDITPAIRS_VLM"
 
 
@@ -88,7 +88,7 @@ def unvouched(graph: BatchGraph, file: WorkflowFile) -> str:
         return ""
     name, making = file.path.name, making_of(graph.api, graph.sink)
     classes = {node["class_type"] for node in graph.api.values()}
-    may = {*([PIXELS] if making == "classical" else []), *([DETECTOR] if _testifies(graph.task) else [])}
+    may = {*([PIXELS] if making == "classical" else []), *_witnesses(graph.task)}
     if classes & (JUDGES | may) or _asks_others(graph.api) or (making == "frames" and not classes & WRITERS):
         return ""
     off = "; ".join(file.switched_off(may))
@@ -129,6 +129,9 @@ def _asks_others(api: Api) -> bool:
     )
 
 
-def _testifies(task: str) -> bool:
-    """Whether a detector can say something of all that a task's edits do."""
-    return task in (*TESTIFYING, "hybrid") or task_named(task).open
+def _witnesses(task: str) -> tuple[str, ...]:
+    """The nodes without a language model that can say something of all that a task's edits do: where things come and
+    go a detector, and a reader of words, which may change as well."""
+    if task in (*TESTIFYING, "hybrid") or task_named(task).open:
+        return (DETECTOR, READER)
+    return (READER,) if task == "alter" else ()

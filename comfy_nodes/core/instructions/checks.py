@@ -314,12 +314,22 @@ def _letters(text: str) -> str:
 
 def check_new_words(reads: str, target: str, *texts: str) -> None:
     """What the target quotes, the words on a surface, is quoted by the other texts, too, and does not stand there yet."""
-    quoted = {words[1:-1] for words in _QUOTED.findall(target)}
+    quoted = set(quoted_words(target))
     if quoted and all(_letters(words) in _letters(reads) for words in quoted):
         raise Unfit(f"the new words stand there already ({reads!r}): {target!r}")
     for text in (target, *texts):
-        if not quoted & {words[1:-1] for words in _QUOTED.findall(text)}:
+        if not quoted & set(quoted_words(text)):
             raise Unfit(f"the new words do not stand in double quotes: {text!r}")
+
+
+def quoted_words(text: str) -> list[str]:
+    """What stands in double quotes, English or Chinese ones, in order."""
+    return [words[1:-1] for words in _QUOTED.findall(text)]
+
+
+def outside_quotes(text: str) -> list[str]:
+    """What stands before, between and behind what double quotes hold: one piece more than `quoted_words` gives."""
+    return _QUOTED.split(text)
 
 
 def stems(text: str) -> set[str]:

@@ -14,12 +14,13 @@ import math
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 from ..boxes import area
 from ..tasks import TASKS, Task
 from .annotation import NAMED, Region, RegionKind
+from .lettering import words_of_name
 
 MIN_GAP = 100 / 1280
 """Least distance between the two regions of a hybrid edit, as a share of the photo's shorter side. The reference's 100
@@ -63,6 +64,10 @@ BACKGROUND_RULES = RegionRules(
 )
 """Backgrounds. Above 40 %: paper and ImgEdit repository; the other areas and IoU: repository."""
 
+WORDS_SHARE, WORDS_SCORE = 0.001, 0.9
+"""Words may be that small, since lines are thin, and whoever reads them that surely has proven the name. Ours: on the
+bundled photos, which bear no words, the reader is never that sure of more than a row of zeros."""
+
 RULES: dict[RegionKind, RegionRules] = {"object": OBJECT_RULES, "background": BACKGROUND_RULES}
 
 
@@ -77,7 +82,7 @@ def refusal(
     Returns:
         A sentence without its subject, such as `covers 72 % of the photo, more than 60 %`.
     """
-    return _wrong_kind(region, task) or _judge(region, _covered(region), width * height, rules[region.kind])
+    return _wrong_kind(region, task) or _judge(region, _covered(region), width * height, _rules_of(region, rules))
 
 
 def refusals(
@@ -105,14 +110,14 @@ def region_refusals(
     covered = [_covered(region) for region in regions]
     names = [
         (region.kind, region.plain_name)
-        if region.plain_name and _proves_name(region, pixels or 0, photo, rules[region.kind])
+        if region.plain_name and _proves_name(region, pixels or 0, photo, _rules_of(region, rules))
         else None
         for region, pixels in zip(regions, covered, strict=True)
     ]
     counts = Counter(names)
     reasons = []
     for region, pixels, name in zip(regions, covered, names, strict=True):
-        reason = _judge(region, pixels, photo, rules[region.kind])
+        reason = _judge(region, pixels, photo, _rules_of(region, rules))
         most = rules[region.kind].max_namesakes
         if reason is None and name and 0 < most < counts[name]:
             reason = f"is one of {counts[name]} regions called {region.class_name}, more than {most}: it is ambiguous"
@@ -168,6 +173,14 @@ def pick(count: int, seed: int) -> int:
 def is_hand_marked(region: Region) -> bool:
     """Whether neither a detector nor CLIP has scored the region: SAM's IoU and aesthetics say nothing of its name."""
     return region.score is None and region.clip_score is None
+
+
+def _rules_of(region: Region, rules: Mapping[RegionKind, RegionRules]) -> RegionRules:
+    """The rules of the region's kind, with those for words where it is words."""
+    own = rules[region.kind]
+    if not words_of_name(region.class_name or ""):
+        return own
+    return replace(own, above_share=min(own.above_share, WORDS_SHARE), sure_share=0.0, sure_score=WORDS_SCORE)
 
 
 def _proves_name(region: Region, covered: float, photo: int, rules: RegionRules) -> bool:

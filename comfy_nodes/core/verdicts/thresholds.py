@@ -29,7 +29,13 @@ _LINE = re.compile(r"([A-Za-z_]\w*(?:\.\w+)*)\s*(>=|<=|==|>|<)\s*([-+]?(?:\d+\.?
 _COMPUTED = ("judge.keep", "judge.overall", "judge.raw_")
 """Scores of a judge's that are computed from its own."""
 
-_VOICES: dict[str, Voice] = {"pixel": "pixels", "verify": "verifier", "judge": "judge", "witness": "detector"}
+_VOICES: dict[str, Voice] = {
+    "pixel": "pixels",
+    "verify": "verifier",
+    "judge": "judge",
+    "witness": "detector",
+    "text": "reader",
+}
 """Whose scores they are, by what stands before their names' point."""
 
 _RANKS: dict[Verdict, int] = {"keep": 2, "unscored": 1, "reject": 0}

@@ -21,11 +21,11 @@ LABELS = "hand_labels"
 SAYS: dict[Verdict, float] = {"keep": 1.0, "reject": 0.0}
 """A verifier's verdict as its score `<verifier>.keep`, by which verifiers are compared; an unscored edit has none."""
 
-Voice = Literal["pixels", "verifier", "judge", "detector", "hand"]
+Voice = Literal["pixels", "verifier", "judge", "detector", "reader", "hand"]
 """Who speaks of an edit: counted pixels, a language model that says what changed or how good it is, a detector that finds
-the thing, a person."""
+the thing, OCR that reads the words, a person."""
 
-SEMANTIC: tuple[Voice, ...] = ("verifier", "judge", "detector", "hand")
+SEMANTIC: tuple[Voice, ...] = ("verifier", "judge", "detector", "reader", "hand")
 """Voices that tell what a picture shows. Pixels do not: what a model painted in the place of a thing is a change, too."""
 
 Answer = Literal["keep", "reject"]
@@ -35,8 +35,8 @@ BY_HAND = "labelled bad by hand"
 DIVIDED = "the hand labels are divided"
 
 UNVOUCHED = (
-    "nobody looked: no verifier, judge, detector or person vouches for this edit by a model, and pixels alone can only "
-    "reject it"
+    "nobody looked: no verifier, judge, detector, reader of words or person vouches for this edit by a model, and pixels "
+    "alone can only reject it"
 )
 
 
