@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from comfy_nodes.core.weights.routes import ROUTES
+
 from .. import bounded_json
 from ..errors import RunError, about
 from ..home import ROOT
@@ -114,7 +116,8 @@ def find_workflow(name: str, profile: str) -> tuple[Path, str]:
     """The file that `--workflow` means, and the profile that it is.
 
     A name is looked up in `workflows/`, for the profiles `open` and `classical` with `-open` or `-classical` behind it.
-    What there is only once, such as `write`, is every profile's. Anything with a folder in it, or any other existing
+    What there is only once, such as `write`, is every profile's. Where `classical` has no graph, one of models takes its
+    place: of `full`, unless its outputs must not train other models, as those of the classical graphs may. Anything with a folder in it, or any other existing
     file, is a path and taken as it is. Where a file here has a name of `workflows/`, nobody knows which one is meant.
 
     Args:
@@ -139,6 +142,8 @@ def find_workflow(name: str, profile: str) -> tuple[Path, str]:
         )
     if profile in there:
         return there[profile], _profile_named(stem) or profile
+    if profile == "classical" and "open" in there and _must_not_train(stem):
+        return there["open"], "open"
     if "full" in there and (profile == "classical" or len(there) == 1):
         return there["full"], _profile_named(stem) or "full"
     if given.is_file():
@@ -150,6 +155,11 @@ def find_workflow(name: str, profile: str) -> tuple[Path, str]:
     raise RunError(
         f"--workflow {name}: no workflow called {name}{guess(stem, known)}; there are: {', '.join(known)}, or give a path"
     )
+
+
+def _must_not_train(stem: str) -> bool:
+    """Whether the graph of profile `full` rests on weights whose outputs must not train other models."""
+    return any(one.workflow == stem and not one.allowed("train") for one in ROUTES)
 
 
 def _of_profile(stem: str, profile: str) -> Path:

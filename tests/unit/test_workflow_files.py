@@ -261,6 +261,13 @@ class TestFinding:
         with pytest.raises(RunError, match=rf"style has no graph of the profile open: {others}"):
             find_workflow("style", "open")
 
+    def test_what_may_not_train_does_not_stand_in_for_what_needs_no_model(self, house: Path) -> None:
+        """Of the two tasks without a classical graph, the papers' detector binds no output, and FLUX.1 Kontext does."""
+        for name in ("instruct.json", "instruct-open.json", "annotate.json", "annotate-open.json"):
+            (house / "workflows" / name).touch()
+        assert find_workflow("instruct", "classical") == (house / "workflows" / "instruct-open.json", "open")
+        assert find_workflow("annotate", "classical") == (house / "workflows" / "annotate.json", "full")
+
     def test_an_unknown_name_gets_a_guess(self) -> None:
         with pytest.raises(RunError, match=r"no workflow called remov\.json \(did you mean remove\?\).*remove, style"):
             find_workflow("remov.json", "full")
