@@ -41,10 +41,12 @@ class Ingredients(BaseModel):
     terms: dict[str, dict[str, str]] = {}
     """What the operator says of a VLM profile's licence, by name: `licence` and `outputs_may_train`, as far as said.
     Decides no pixel and no word, and is not hashed."""
+    profiles_fault: str = ""
+    """What is wrong with the operator's file of VLM profiles, so that none can be used. Not hashed."""
 
     @property
     def sha256(self) -> str:
-        text = json.dumps(self.model_dump(mode="json", exclude={"terms"}), sort_keys=True)
+        text = json.dumps(self.model_dump(mode="json", exclude={"terms", "profiles_fault"}), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def of(self, graph: Graph) -> Ingredients:

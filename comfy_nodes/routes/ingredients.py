@@ -88,6 +88,7 @@ def of(graph: Graph) -> Ingredients:
         pictures={name: _picture(name) for name in named.pictures},
         profiles=asked,
         terms={name: said for name in named.profiles if (said := _terms(name))},
+        profiles_fault=_fault_of_profiles() if named.profiles else "",
     )
 
 
@@ -256,3 +257,11 @@ def _terms(name: str) -> dict[str, str]:
         return profiles.find(name).terms()
     except profiles.VlmNotConfigured:
         return {}  # the loader says so
+
+
+def _fault_of_profiles() -> str:
+    try:
+        profiles.load()
+    except profiles.VlmNotConfigured as error:
+        return str(error)
+    return ""

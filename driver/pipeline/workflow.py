@@ -155,6 +155,8 @@ def _check_profiles(agreement: Agreement, graph: BatchGraph, file: WorkflowFile,
     for name in graph.profiles():
         if agreement.ingredients.profiles.get(name) == {}:
             asks = f"--judge {judge}" if name == judge else f"--workflow {file.path.name}"
+            if fault := agreement.ingredients.profiles_fault:
+                raise RunError(f"{asks}: {url}: {fault} (docs/vlm.md)")
             wanted = "VLM profile of that name" if name == judge else profiles.called(name)
             raise RunError(f"{asks}: {url} has no {wanted} (docs/vlm.md)")
 

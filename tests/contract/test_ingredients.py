@@ -118,6 +118,19 @@ class TestFiles:
         # Of our own loaders another picture counts for each sample.
         assert ingredients.of(graph("EditPairsLoadSecondImage", image="style.png")).pictures == {}
 
+    def test_a_fault_in_the_file_of_profiles_is_no_missing_profile(
+        self, ingredients: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """One that is sound cannot be used either, since the file is read as a whole."""
+        monkeypatch.setenv("EDITPAIRS_CONFIG", str(tmp_path / "vlm.toml"))
+        sound = 'base_url = "http://127.0.0.1:9/v1"\nmodel = "qwen"\n'
+        (tmp_path / "vlm.toml").write_text(f"[profiles.judge]\n{sound}[profiles.other]\n{sound}outputs_may_train = true\n")
+        found = ingredients.of(graph("EditPairsLoadVlmEndpoint", profile="judge"))
+        assert found.profiles == {"judge": {}}
+        assert "profile 'other': outputs_may_train" in found.profiles_fault and "'yes' or 'no'" in found.profiles_fault
+        assert found.sha256 == found.model_copy(update={"profiles_fault": ""}).sha256
+        assert ingredients.of(OURS).profiles_fault == "", "no graph that asks nobody is told of it"
+
     def test_a_profile_without_its_address(
         self, ingredients: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -132,6 +145,7 @@ class TestFiles:
             return ingredients.of(asked)
 
         first = write()
+        assert first.profiles_fault == ""
         assert first.profiles["judge"]["model"] == "qwen" and "127.0.0.1" not in first.model_dump_json()
         for limits in ({"timeout_s": "9.0"}, {"concurrency": "2"}, {"usd_per_million_prompt_tokens": "1.0"}):
             assert write(**limits) == first
