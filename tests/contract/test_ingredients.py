@@ -125,6 +125,9 @@ class TestFiles:
         monkeypatch.setenv("EDITPAIRS_CONFIG", str(file))
         asked = graph("EditPairsLoadVlmEndpoint", profile="judge")
         assert "there is no VLM profile 'judge'" in ingredients.of(asked).unready["judge"]
+        sound = 'base_url = "http://127.0.0.1:9/v1"\nmodel = "qwen"\n'
+        file.write_text(f"[profiles.judge]\n{sound}[profiles.other]\n{sound}outputs_may_train = true\n")
+        assert "profile 'other': outputs_may_train" in ingredients.of(asked).unready["judge"], "it is read as a whole"
         file.write_text(
             '[profiles.judge]\nbase_url = "http://127.0.0.1:9/v1"\nmodel = "qwen"\nkey_variable = "JUDGE_KEY"\n'
         )

@@ -109,6 +109,15 @@ def test_terms_that_nobody_said_or_that_forbid_it_end_it_in_one_line(
     assert "--licence-policy train: " in line and "VLM profile default" in line and "outputs_may_train" in line
 
 
+def test_a_fault_in_the_operators_file_is_named(
+    driver: Driver, models: Path, says: Any, pair: Path, tmp_path: Path
+) -> None:
+    says('outputs_may_train = "perhaps"\n')
+    files = ("--input", pair, "--image-root", SAMPLES / "photos", "--output", tmp_path / "out")
+    line = driver.refused(*files, *TRAIN, workflow="verify", quick=False)
+    assert "vlm.toml, profile 'default': outputs_may_train" in line and "'yes' or 'no'" in line
+
+
 def test_the_papers_models_are_refused_and_the_open_graph_is_named(
     driver: Driver, models: Path, tmp_path: Path
 ) -> None:
