@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from comfy_nodes.core.services import profiles
 from comfy_nodes.core.tasks import VERIFY, task_named
 from comfy_nodes.core.taxonomy import CHINESE_EDITOR, EDITOR
 from comfy_nodes.core.weights.records import Policy
@@ -123,8 +122,7 @@ def open_workflows(options: RunOptions, names: Sequence[str], work: Path) -> Ite
         graphs = [BatchGraph.bind(api, object_info, file) for api, file in zip(apis, files, strict=True)]
         _check_together(graphs, files)
         agreements = [_agree(there, graph) for graph in graphs]
-        for agreement, graph, file in zip(agreements, graphs, files, strict=True):
-            _check_profiles(agreement, graph, file, first.url, options.judge)
+        for graph, agreement in zip(graphs, agreements, strict=True):
             _say(_services(graph, agreement, options.licence_policy))
         alone = [unvouched(graph, file) for graph, file in zip(graphs, files, strict=True)]
         away = [f"{host.name} does not answer; it joins when it does" for host in hosts if host not in there]
@@ -157,21 +155,6 @@ def _read(path: Path, options: RunOptions, object_info: dict[str, Any]) -> Workf
     if options.judge:
         file = with_judges(file, options.judge, object_info)
     return with_several(file, options.at_once, object_info) if options.at_once > 1 else file
-
-
-def _check_profiles(agreement: Agreement, graph: BatchGraph, file: WorkflowFile, url: str, judge: str | None) -> None:
-    """
-    Args:
-        judge: the profile that `--judge` names.
-
-    Raises:
-        RunError: a profile that the graph asks is not there, so that each sample would be refused for it.
-    """
-    for name in graph.profiles():
-        if agreement.ingredients.profiles.get(name) == {}:
-            asks = f"--judge {judge}" if name == judge else f"--workflow {file.path.name}"
-            wanted = "VLM profile of that name" if name == judge else profiles.called(name)
-            raise RunError(f"{asks}: {url} has no {wanted} (docs/vlm.md)")
 
 
 def nodes_of(server: ComfyServer) -> dict[str, Any]:

@@ -189,7 +189,7 @@ def test_a_models_edit_is_unscored_until_somebody_looks(
             line = driver.refused(*run, *settings, "--output", tmp_path / "y", "--judge", "other", **model)
         finally:
             comfy.profiles.unlink()
-    assert "--judge other: " in line and "has no VLM profile of that name" in line
+    assert "there is no VLM profile 'other'" in line
     assert asked == 5 and "UNSCORED" not in ended.stderr, "two verified, two looked at, one judged"
     (refused,) = helpers.rows(judged, "rejected")
     assert refused["reject_reason"] == "something new stands where a thing was erased: a vase on the ground"

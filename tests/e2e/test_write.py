@@ -194,7 +194,7 @@ def test_a_graph_that_names_an_address_or_a_variable_sends_nothing(
     for name in (endpoint.url, "SENTINEL_KEY"):
         setting = ("--set", f"EditPairsLoadVlmEndpoint.profile={name}")
         ended = run(written[1], place, annotation, place / "hostile", *setting, expect=2)
-        assert f"has no {profiles.called(name)} (docs/vlm.md)" in ended.line and endpoint.url not in ended.stderr
+        assert f"there is no {profiles.called(name)}" in ended.line and endpoint.url not in ended.stderr
     assert len(endpoint.requests) == before
 
 
