@@ -47,7 +47,8 @@ class Packer:
         self._stages = staged if staged.bytes > memory else None
         """Where each node stands between heavy models; None where all of them fit together."""
         self.gains = self._stages is not None or calls_endpoint(graph.api, self._dependent, object_info)
-        """Whether packing can pay: something waits for an endpoint, or models would be exchanged for each sample."""
+        """Whether packing pays for long edits too: something waits for an endpoint, or models would be exchanged for each
+        sample."""
         self.seeded = not is_link(graph.api[graph.source]["inputs"].get("seed"))
         """Whether records have the sample's seed, and not one that the artist wired to the source."""
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from driver.engine.pack_size import FIRST, MOST, PackSize, Shares
+from driver.engine.pack_size import FIRST, MOST, QUICK_MOST, PackSize, Shares
 
 PLENTY = 10**12
 SMALL = 256 * 256
 
 
-def test_where_packing_gains_nothing_each_sample_has_its_own_prompt() -> None:
+@pytest.mark.parametrize(("seconds", "most"), [(None, 2), (1.0, 1), (0.6, 1), (0.25, 4), (0.01, QUICK_MOST)])
+def test_where_nobody_is_waited_for_only_quick_edits_share_a_prompt(seconds: float | None, most: int) -> None:
     size = PackSize(None, gains=False, free_memory=PLENTY)
-    size.went_well(1, 1.0)
-    assert size.next(SMALL, 1000, Shares(1)) == 1
+    assert size.next(SMALL, 1000, Shares(1)) == 1, "nothing is known of them yet"
+    for _ in range(4 if seconds else 1):
+        taken = size.next(SMALL, 1000, Shares(1))
+        size.went_well(taken, seconds and seconds * taken)
+    assert size.next(SMALL, 1000, Shares(1)) == most
 
 
 def test_it_grows_while_all_goes_well_and_halves_on_failure() -> None:
