@@ -105,7 +105,7 @@ def _kind_of_json(head: bytes) -> str:
     depth, key = 0, ""
     first = ""
     try:
-        for kind, value in ijson.basic_parse(io.BytesIO(head.removeprefix(codecs.BOM_UTF8))):
+        for kind, value in ijson.basic_parse(io.BytesIO(head.removeprefix(codecs.BOM_UTF8)), use_float=True):
             first = first or kind
             level = depth - (first == "start_array")
             if kind == "end_map" and level == 1:

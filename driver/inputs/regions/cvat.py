@@ -5,7 +5,6 @@ Read picture by picture, so that a file of any size takes no more memory than it
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from functools import partial
 from typing import Any, BinaryIO
@@ -83,7 +82,7 @@ def _shape(drawn: ElementTree.Element, found: Marked) -> dict[str, Any]:
         corners = (drawn.get("points") or "").replace(";", ",").split(",")
         return polygons([corners], found.pixels())
     if drawn.tag == "ellipse":
-        return polygons([ellipse(*told("cx", "cy", "rx", "ry"), degrees)], found.pixels())
+        return polygons([ellipse(told("cx", "cy", "rx", "ry"), degrees)], found.pixels())
     left, top, width, height = (round(one) for one in told("left", "top", "width", "height"))
     return _rows(drawn.get("rle") or "", (left, top, width, height), found.pixels())
 

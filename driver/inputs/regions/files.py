@@ -97,7 +97,7 @@ def _labelme_shape(kind: str, shapes: list[dict[str, Any]], found: Marked) -> di
         if len(first) != 4:
             raise AnnotationError("a circle has two points: its middle and one of its rim")
         radius = math.dist(first[:2], first[2:])
-        return polygons([ellipse(first[0], first[1], radius, radius)], found.pixels())
+        return polygons([ellipse((first[0], first[1], radius, radius))], found.pixels())
     if kind == "mask":
         return _embedded(shapes[0].get("mask"), first, found.pixels())
     return polygons(rings, found.pixels())

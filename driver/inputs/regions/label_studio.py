@@ -112,7 +112,7 @@ def _shape(kind: str, value: dict[str, Any], found: Marked) -> dict[str, Any]:
     degrees = number(value.get("rotation") or 0)
     if kind == "ellipse":
         (cx, rx), (cy, ry) = pixels(width, "x", "radiusX"), pixels(height, "y", "radiusY")
-        return polygons([ellipse(cx, cy, rx, ry, degrees)], (width, height))
+        return polygons([ellipse((cx, cy, rx, ry), degrees)], (width, height))
     (x, across), (y, down) = pixels(width, "x", "width"), pixels(height, "y", "height")
     if not degrees:
         return box(x, y, x + across, y + down)

@@ -158,8 +158,13 @@ def turned(cx: float, cy: float, width: float, height: float, degrees: float) ->
     return [place for x, y in corners for place in (cx + (x * cosine - y * sine) / 2, cy + (x * sine + y * cosine) / 2)]
 
 
-def ellipse(cx: float, cy: float, rx: float, ry: float, degrees: float = 0) -> list[float]:
-    """Corners of an ellipse that was turned clockwise about its middle, as x, y, x, y …"""
+def ellipse(drawn: Sequence[float], degrees: float = 0) -> list[float]:
+    """Corners of an ellipse that was turned clockwise about its middle, as x, y, x, y …
+
+    Args:
+        drawn: x and y of its middle, and its two radii, in pixels.
+    """
+    cx, cy, rx, ry = drawn
     sine, cosine = math.sin(math.radians(degrees)), math.cos(math.radians(degrees))
     angles = [2 * math.pi * place / ROUND for place in range(ROUND)]
     ring = [(rx * math.cos(angle), ry * math.sin(angle)) for angle in angles]
