@@ -214,6 +214,15 @@ def test_check_objects_rejects_an_addition_that_added_nothing(bench: Bench, fold
     assert "verdict='reject'" in scores and f"disc {wrong}" in scores
 
 
+def test_check_text_reads_both_pictures(bench: Bench) -> None:
+    pytest.importorskip("rapidocr", reason="needs rapidocr: python install.py")
+    values = {"EditPairsCheckText.old_words": "OPEN"}
+    sockets = {"sample": ["sample", 0], "source": ["sample", 1], "edited": ["blue", 0]}
+    scores = bench.run("Check Text in an Edit (", values, sockets, ["scores"])["scores"]
+    assert "verdict='unscored'" in scores and "'text.old_before': 0.0, 'text.old_after': 0.0" in scores
+    assert "text: 'OPEN' cannot be read in the photo before the edit" in scores
+
+
 @pytest.mark.parametrize("folder", ["clip_vision"], indirect=True)
 def test_check_consistency_measures_faces_and_subject(bench: Bench, folder: Path) -> None:
     tiny_faces.dinov2(folder / "dinov2-base")

@@ -38,7 +38,7 @@ from driver.pipeline.workflow import Workflow
 MAKINGS: tuple[Making, ...] = ("classical", "frames", "model")
 SAID: dict[str, tuple[Verdict, tuple[Voice, ...]]] = {
     "pixels": ("keep", ("pixels",)), "verifier": ("keep", ("verifier",)), "judge": ("keep", ("judge",)),
-    "detector": ("keep", ("detector",)), "nobody": ("keep", ()), "rejecting pixels": ("reject", ("pixels",)),
+    "detector": ("keep", ("detector",)), "reader": ("keep", ("reader",)), "nobody": ("keep", ()), "rejecting pixels": ("reject", ("pixels",)),
     "rejecting judge": ("reject", ("judge",)), "silent judge": ("unscored", ()),
 }  # fmt: skip
 
@@ -49,6 +49,7 @@ TABLE: list[tuple[tuple[str, ...], dict[Making, tuple[Verdict, tuple[Voice, ...]
     (("pixels", "judge"), {"classical": ("keep", ("pixels", "judge")), "frames": ("keep", ("judge",)), "model": ("keep", ("judge",))}),
     (("judge",), {"classical": ("keep", ("judge",)), "frames": ("keep", ("judge",)), "model": ("keep", ("judge",))}),
     (("pixels", "detector"), {"classical": ("keep", ("pixels", "detector")), "frames": ("keep", ("detector",)), "model": ("keep", ("detector",))}),
+    (("pixels", "reader"), {"classical": ("keep", ("pixels", "reader")), "frames": ("keep", ("reader",)), "model": ("keep", ("reader",))}),
     (("pixels", "judge", "verifier"), {making: ("keep", (*(("pixels",) if making == "classical" else ()), "verifier", "judge")) for making in MAKINGS}),  # type: ignore[misc]
     (("rejecting pixels", "judge"), {making: ("reject", ()) for making in MAKINGS}),
     (("pixels", "rejecting judge"), {making: ("reject", ()) for making in MAKINGS}),
