@@ -55,6 +55,9 @@ DUPLICATE = "DuplicateSample"
 TWICE = "the same photo and region stand in the input twice; only the first is edited"
 """What is said of it."""
 
+NOT_ANNOTATED = "NotAnnotated"
+"""Error type of a photo in which the annotate stage had to find regions, and did not."""
+
 
 @dataclass(frozen=True)
 class Unusable:

@@ -19,7 +19,7 @@ from comfy_nodes.core.tasks import ANNOTATE, INSTRUCT, TASKS, Task
 from comfy_nodes.core.taxonomy import EDITOR, known_kind
 
 from ..places import Locator
-from ..samples import SECONDS, Aim, Planned, Sample, Spare, Unusable, unusable
+from ..samples import NOT_ANNOTATED, SECONDS, Aim, Planned, Sample, Spare, Unusable, unusable
 from . import alignment
 from .photo import Photo, Reader
 
@@ -137,7 +137,7 @@ class Sampling:
         found = photo.ungrounded or ("the annotate stage found nothing" if photo.grounded else "")
         why = f"the photo has no region{'; ' if found else ''}{found}: {self._reader.remedy(photo)}"
         if photo.ungrounded:
-            return replace(unusable(photo.source_id, SampleFailure("annotate", "NotAnnotated", why)), unread="photo")
+            return replace(unusable(photo.source_id, SampleFailure("annotate", NOT_ANNOTATED, why)), unread="photo")
         return skipped(photo.source_id, "NoRegion", why)
 
     def _unread(self, photo: Photo) -> Literal["", "photo", "rest"]:

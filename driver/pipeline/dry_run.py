@@ -20,11 +20,11 @@ from ..graph.licences import rests_on
 from ..inputs.source import Source
 from ..journal import Journal
 from ..options import RunOptions
-from ..samples import Aim, Planned, Sample, Unusable
+from ..samples import NOT_ANNOTATED, Aim, Grounding, Planned, Sample, Unavailable, Unusable
 from ..terminal import plain
 from .folder import FORM, claimable
 from .form import form_to_be
-from .plan import check_kinds, open_source, planned, workflow_names
+from .plan import check_kinds, finder, lacks_regions, open_source, planned, workflow_names
 from .settled import sound_commits
 from .shard import Order
 from .workflow import Workflow, open_workflows
@@ -37,7 +37,7 @@ def dry_run(options: RunOptions) -> dict[str, int]:
     """Shows what a run would do; starts a server to ask it, and leaves nothing behind.
 
     Returns:
-        How many samples would be edited or skipped, or are unusable.
+        How many samples would be edited or skipped, or are unusable, and how many photos get their regions first.
 
     Raises:
         RunError: the run could not start.
@@ -56,8 +56,15 @@ def dry_run(options: RunOptions) -> dict[str, int]:
                 claimable(journal, workflows, options.seed, options.output)
             scope = Scope.of(options, source, [workflow.aim for workflow in workflows], journal)
             begun = _begun(options.output, journal)
-        for one in _taken(scope.planned(options, source, workflows), options.limit):
-            if isinstance(one, Unusable):
+        cut = scope.order.cut if scope.order else None
+        lacking = not scope.nothing and lacks_regions(options, source, workflows, cut)
+        first = finder(options, workflows) if lacking else None
+        bare = 0
+        grounding = Unavailable("its regions are found first") if isinstance(first, Workflow) else first
+        for one in _taken(scope.planned(options, source, workflows, grounding), options.limit):
+            if isinstance(one, Unusable) and isinstance(first, Workflow) and one.failure.error_type == NOT_ANNOTATED:
+                bare += 1
+            elif isinstance(one, Unusable):
                 refused["skipped" if one.failure.skipped else "unusable", one.failure.message] += 1
             elif isinstance(one, Sample):
                 usable[one.task] += 1
@@ -65,12 +72,15 @@ def dry_run(options: RunOptions) -> dict[str, int]:
         labels = source.labels([workflow.aim for workflow in workflows])
         version = workflows[0].agreement.stats["system"]["comfyui_version"]
         _show("server", f"{', '.join(host.name for host in workflows[0].hosts)} (ComfyUI {version})")
+        bare = scope.whole(bare)
+        if isinstance(first, Workflow):
+            _show("regions", f"{scope.about}{bare} photos have none: {first.file.path.name} finds some first")
+            _show_licences(first)
         for workflow in workflows:
             number = scope.edited(usable[workflow.graph.task] if len(workflows) > 1 else usable.total())
             for name, text in {**_graph(workflow), **_estimates(workflow, number)}.items():
                 _show(name, text)
-            for text in rests_on(workflow.graph.api, workflow.agreement.ingredients) or ["none: no model takes part"]:
-                _show("rests on", text)
+            _show_licences(workflow)
             if len(workflows) > 1:
                 _show("samples", f"{scope.about}{number} to edit")
             if without := own_words[workflow.graph.task]:
@@ -82,7 +92,8 @@ def dry_run(options: RunOptions) -> dict[str, int]:
         found = Counter(what for what, _ in refused.elements())
         edited = scope.edited(usable.total())
         skipped, unusable = scope.whole(found["skipped"]), scope.whole(found["unusable"])
-        _show("all samples", f"{scope.about}{edited} to edit, {skipped} skipped, {unusable} unusable{scope.told}")
+        more = f" and those of {bare} photos without regions" if bare else ""
+        _show("all samples", f"{scope.about}{edited} to edit{more}, {skipped} skipped, {unusable} unusable{scope.told}")
         if begun:
             _show("of these", begun)
         if labels:
@@ -90,7 +101,7 @@ def dry_run(options: RunOptions) -> dict[str, int]:
         _show("output", str(options.output))
         for (what, why), number in refused.most_common(20):
             print(plain(f"{what:>14}: {why}" + (f" (and {number - 1} more)" if number > 1 else "")))
-    return {"to_edit": edited, "skipped": skipped, "unusable": unusable}
+    return {"to_edit": edited, "skipped": skipped, "unusable": unusable, "without_regions": bare}
 
 
 @contextmanager
@@ -155,8 +166,10 @@ class Scope:
         """What stands before a number that is estimated."""
         return "about " if self.times != 1 else ""
 
-    def planned(self, options: RunOptions, source: Source, workflows: Sequence[Workflow]) -> Iterator[Planned]:
-        return iter(()) if self.nothing else planned(options, source, workflows, None, self.order)
+    def planned(
+        self, options: RunOptions, source: Source, workflows: Sequence[Workflow], grounding: Grounding | None
+    ) -> Iterator[Planned]:
+        return iter(()) if self.nothing else planned(options, source, workflows, grounding, self.order)
 
     def whole(self, number: int) -> int:
         """How many there are in the run of what was counted."""
@@ -180,6 +193,11 @@ def _taken(found: Iterator[Planned], limit: int | None) -> Iterator[Planned]:
 
 def _show(name: str, text: str) -> None:
     print(plain(f"{name:>14}: {text}"))
+
+
+def _show_licences(workflow: Workflow) -> None:
+    for text in rests_on(workflow.graph.api, workflow.agreement.ingredients) or ["none: no model takes part"]:
+        _show("rests on", text)
 
 
 def _graph(workflow: Workflow) -> dict[str, str]:

@@ -9,16 +9,18 @@ from collections.abc import Iterator, Sequence
 
 from comfy_nodes.core.records import SampleFailure
 from comfy_nodes.core.regions.annotation import AnnotationError
+from comfy_nodes.core.tasks import ANNOTATE
 from comfy_nodes.core.weights.records import Policy
 
 from ..errors import RunError
 from ..graph.api import INSTRUCTION_SINK
 from ..graph.file import AUTO
 from ..graph.licences import unfit
+from ..inputs.cutting import Shard
 from ..inputs.quotas import Quotas, wanted_kinds
 from ..inputs.source import BUNDLED, Source
 from ..options import RunOptions
-from ..samples import Grounding, Planned, Sample, Unusable
+from ..samples import Grounding, Planned, Sample, Unavailable, Unusable
 from .shard import Order
 from .workflow import Workflow
 
@@ -63,6 +65,25 @@ def check_kinds(options: RunOptions, workflows: Sequence[Workflow]) -> None:
     """
     if options.kinds and workflows[0].graph.sink_class != INSTRUCTION_SINK:
         raise RunError(f"--kinds: {workflows[0].file.path.name} writes no instructions; it goes with --workflow write")
+
+
+def lacks_regions(options: RunOptions, source: Source, workflows: Sequence[Workflow], cut: Shard | None) -> bool:
+    """Whether some photos have no region where a workflow needs one, so that these are to be found first.
+
+    Args:
+        cut: the shard that is looked at; None for the whole input.
+    """
+    if options.annotate != "auto" or not any(workflow.aim.task.regions for workflow in workflows):
+        return False
+    return next(source.unmarked(cut), None) is not None
+
+
+def finder(options: RunOptions, workflows: Sequence[Workflow]) -> Workflow | Unavailable:
+    """The workflow that finds regions, on the servers of these, or why it cannot run there."""
+    try:
+        return workflows[0].beside(ANNOTATE.name, options.licence_policy)
+    except RunError as error:
+        return Unavailable(f"the annotate stage cannot run ({error})")
 
 
 def planned(

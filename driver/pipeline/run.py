@@ -11,7 +11,6 @@ from comfy_nodes.core.tasks import ANNOTATE
 from ..dataset.ownership import SHARDS
 from ..dataset.publish import publish
 from ..disk import disk_errors
-from ..errors import RunError
 from ..graph.api import ANNOTATION_SINK, EDIT_SINK, INSTRUCTION_SINK
 from ..options import RunOptions
 from ..report.summary import Summary
@@ -22,7 +21,7 @@ from .edit import EditStage
 from .folder import OutputFolder
 from .form import Form, form_of
 from .lines import AnnotateStage, RegionsStage, WriteStage
-from .plan import check_kinds, open_source, workflow_names
+from .plan import check_kinds, finder, open_source, workflow_names
 from .settled import settle, settled, unsettle
 from .shard import OpenShard
 from .shards import Shards
@@ -95,7 +94,7 @@ def shard_by_shard(run: Run, workflows: Sequence[Workflow], form: Form) -> Summa
         own, stages = partial(sort, run, workflows, None), partial(stages_of, run, workflows, ended)
         Shards(run, workflows, form, own, stages).work()
     if run.options.annotate == "auto" and any(run.folder.journals(".annotate")):
-        RegionsStage(run, [_annotate(run, workflows)]).conclude()
+        RegionsStage(run, [workflows[0].beside(ANNOTATE.name, run.options.licence_policy)]).conclude()
     summary = sort(run, workflows).conclude()
     if not run.stop.level:
         settle(run.folder, run.options, run.fingerprint)
@@ -111,22 +110,12 @@ def stages_of(run: Run, workflows: Sequence[Workflow], ended: ExitStack, shard: 
     own = STAGES[workflows[0].graph.sink_class](run, workflows, shard=shard)
     if not own.lacks_regions():
         return [own]
-    try:
-        annotate = _annotate(run, workflows)
-    except RunError as error:
-        own.grounding = Unavailable(f"the annotate stage cannot run ({error})")
+    annotate = finder(run.options, workflows)
+    if isinstance(annotate, Unavailable):
+        own.grounding = annotate
         return [own]
     run.say_once(f"finding regions first for photos that have none ({annotate.file.path.name})")
     first = RegionsStage(run, [annotate], shard=shard)
     ended.callback(first.journal.close)
     own.grounding = first
     return [first, own]
-
-
-def _annotate(run: Run, workflows: Sequence[Workflow]) -> Workflow:
-    """The workflow that finds regions.
-
-    Raises:
-        RunError: it does not fit a server, as a node or a model is missing, or a licence forbids it.
-    """
-    return workflows[0].beside(ANNOTATE.name, run.options.licence_policy)

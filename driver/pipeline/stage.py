@@ -40,7 +40,7 @@ from ..terminal import say
 from .claimed import AsClaimed
 from .facts import run_facts
 from .folder import OutputFolder
-from .plan import planned
+from .plan import lacks_regions, planned
 from .shard import OpenShard, Unwanted
 from .workflow import Workflow
 
@@ -165,10 +165,7 @@ class Stage(ABC):
 
     def lacks_regions(self) -> bool:
         """Whether it is to be planned from photos of which some have no region, so that these are to be found first."""
-        if not self.due or self.run.options.annotate != "auto":
-            return False
-        needed = any(workflow.aim.task.regions for workflow in self.workflows)
-        return needed and next(self.run.source.unmarked(self.cut), None) is not None
+        return self.due and lacks_regions(self.run.options, self.run.source, self.workflows, self.cut)
 
     def plan(self, tell: Callable[[str], None] | None = None) -> None:
         """Takes down what it is to do, and lets failed samples wait again where the command line asks for it.

@@ -207,7 +207,7 @@ def test_a_dry_run_tells_what_is_there_already(
 ) -> None:
     monkeypatch.setattr("driver.pipeline.dry_run.open_workflows", lambda *_: nullcontext([workflow(server)]))
     options = asked(tmp_path / "out", input=str(source))
-    assert dry_run(options) == {"to_edit": 25, "skipped": 0, "unusable": 0}
+    assert dry_run(options) == {"to_edit": 25, "skipped": 0, "unusable": 0, "without_regions": 0}
     assert "already" not in capsys.readouterr().out
     assert not options.output.exists()
     go(server, source, replace(options, limit=12))
@@ -494,13 +494,13 @@ def test_a_dry_run_counts_the_first_shard_and_estimates_the_rest(source: Path) -
     options = asked(Path("out"))
     used = workflow("http://127.0.0.1:9")
     scope = Scope.of(options, photos, [used.aim])
-    found = list(scope.planned(options, photos, [used]))
+    found = list(scope.planned(options, photos, [used], None))
     assert [len(found), sum(isinstance(one, Sample) for one in found)] == [10, 9]
     assert (scope.edited(9), scope.about) == (22, "about ")
     assert scope.told == ", estimated: shard 0 was planned, of 3; the input has 25 photos"
     assert Scope.of(replace(options, limit=12), photos, [used.aim]).edited(9) == 12
     last = Scope.of(replace(options, shard=(2, 3)), photos, [used.aim])
-    assert (len(list(last.planned(options, photos, [used]))), last.edited(5), last.about) == (5, 5, "")
+    assert (len(list(last.planned(options, photos, [used], None))), last.edited(5), last.about) == (5, 5, "")
 
 
 def killed(driver: Patched, server: ServerProcess, place: str, call: int, when: str, *options: object) -> None:

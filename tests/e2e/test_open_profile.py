@@ -87,6 +87,23 @@ def test_regions_are_found_without_agpl(driver: Driver, models: Path, tmp_path: 
     assert "annotate-open.json" in shown and "grounding-dino-tiny" in shown and "AGPL" not in shown
 
 
+def test_a_dry_run_says_who_finds_regions_first(driver: Driver, models: Path, tmp_path: Path) -> None:
+    """As the run does, whose finder's licences count, too; without its weights the photos fail."""
+    files = ("--input", SAMPLES / "photos", "--output", tmp_path / "out")
+    shown = driver.run(*files, *TRAIN, workflow="remove", quick=False).stdout
+    assert "9 photos have none: annotate-open.json finds some first" in shown
+    assert "0 to edit and those of 9 photos without regions, 0 skipped, 0 unusable" in shown
+    assert "grounding-dino-tiny" in shown.partition("workflow: ")[0]
+    never = driver.run(*files, *TRAIN, "--annotate", "never", workflow="remove", quick=False).stdout
+    assert "0 to edit, 9 skipped, 0 unusable" in never and "finds some first" not in never
+    (models / "background_removal" / "birefnet.safetensors").rename(models / "background_removal" / "elsewhere")
+    try:
+        lacking = driver.run(*files, *TRAIN, workflow="remove", quick=False).stdout
+    finally:
+        (models / "background_removal" / "elsewhere").rename(models / "background_removal" / "birefnet.safetensors")
+    assert "0 to edit, 0 skipped, 9 unusable" in lacking and "python install.py --models annotate-open" in lacking
+
+
 def test_writing_and_judging_pass_where_the_operator_says_so(
     driver: Driver, models: Path, says: Any, pair: Path, tmp_path: Path
 ) -> None:
