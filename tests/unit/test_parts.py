@@ -122,7 +122,7 @@ def test_a_folder_without_any_commit_is_no_dataset(shard: Shard) -> None:
     opened = shard(0)
     opened.add("a")
     opened.finish()
-    with pytest.raises(RunError, match=r"holds no finished dataset"):
+    with pytest.raises(RunError, match=r"holds no rows, as no shard of its run is made"):
         keys(opened.output)
 
 
