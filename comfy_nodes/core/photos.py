@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import struct
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,9 @@ MAX_PIXELS = 178_956_970
 """Largest photo that is decoded, in pixels: the bound at which Pillow itself raises DecompressionBombError."""
 
 _ORIENTATION_TAG = 0x0112
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+"""What a PNG begins with (the standard's chapter 5.2)."""
 
 _JPEG_HEAD = 4096
 """Bytes in which the header of a JPEG ends that an encoder wrote without asking for more. Ours."""
@@ -233,7 +237,7 @@ def _orientation(image: Image.Image, file: BinaryIO) -> int:
 def _has_late_metadata(png: BinaryIO) -> bool:
     """Whether a PNG's EXIF or XMP may lie behind its pixels."""
     place, pixels = png.tell(), False
-    png.seek(len(b"\x89PNG\r\n\x1a\n"))
+    png.seek(len(_PNG))
     try:
         while len(head := png.read(8)) == 8:
             length, kind = struct.unpack(">I4s", head)
@@ -244,6 +248,23 @@ def _has_late_metadata(png: BinaryIO) -> bool:
         return False
     finally:
         png.seek(place)
+
+
+def is_bare_png(data: bytes) -> bool:
+    """Whether a file is a PNG of 8-bit RGB that holds nothing but its pixels: no words, no profile, nothing behind its end."""
+    if not data.startswith(_PNG):
+        return False
+    place, kinds = len(_PNG), []
+    while place + 12 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, place)
+        end = place + 12 + length
+        if data[end - 4 : end] != struct.pack(">I", zlib.crc32(memoryview(data)[place + 4 : end - 4])):
+            return False
+        kinds.append(kind)
+        place = end
+    # IHDR: width, height, 8 bits, RGB, deflate, its filters, not interlaced (the standard's chapter 11.2.1).
+    whole = place == len(data) and len(kinds) > 2 and {*kinds[1:-1]} == {b"IDAT"}
+    return whole and (kinds[0], kinds[-1]) == (b"IHDR", b"IEND") and data[24:29] == b"\x08\x02\0\0\0"
 
 
 def _stored_size(image: Image.Image) -> tuple[int, int]:

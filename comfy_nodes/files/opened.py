@@ -12,8 +12,12 @@ from functools import cache
 from pathlib import Path
 
 import folder_paths
+import numpy as np
+from PIL import Image
 
+from ..core.photos import is_bare_png
 from ..core.regions.annotation import Annotation, parse_annotation
+from ..wires.sockets import PngFile
 
 
 def check(image: str | None) -> bool | str:
@@ -26,6 +30,16 @@ def check(image: str | None) -> bool | str:
 def content(image: str) -> str:
     """Hash of the file that a widget's value names, so that another one of the same name runs the graph again."""
     return hashlib.sha256(Path(folder_paths.get_annotated_filepath(image)).read_bytes()).hexdigest()
+
+
+def as_they_are(data: bytes, picture: Image.Image) -> tuple[PngFile, ...]:
+    """A picture's file, where a copy of it would be what a sink makes of the picture; otherwise none.
+
+    Args:
+        data: the file.
+        picture: what `photos.open_photo` gave of it.
+    """
+    return (PngFile(np.asarray(picture), data),) if is_bare_png(data) else ()
 
 
 FOLDER = "editpairs-samples"

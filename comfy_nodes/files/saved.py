@@ -21,7 +21,7 @@ from PIL import Image, PngImagePlugin
 from ..core.keys import file_stem
 from ..core.records import EditRecord, FailureRecord, SavedFile, records_name
 from ..core.whole_files import write_whole
-from ..wires.sockets import EditSample
+from ..wires.sockets import EditSample, PngFile
 
 Written = TypeVar("Written")
 
@@ -89,16 +89,18 @@ async def aside(write: Callable[[], Written]) -> Written:
 class PairFiles(OutputFiles):
     """Writes pairs. The record comes last, so a record on disk means that its images are there and whole."""
 
-    def __init__(self, folder: str, metadata: dict[str, object]):
+    def __init__(self, folder: str, metadata: dict[str, object], files: Sequence[PngFile] = ()):
         """
         Args:
             folder: subfolder, relative to the output folder.
             metadata: JSON values to embed as PNG text, by chunk name.
+            files: pictures with these pixels are saved as these files, and not packed anew, where nothing is embedded.
 
         Raises:
             ValueError: the folder lies outside the output folder.
         """
         super().__init__(folder)
+        self._files = () if metadata else files
         self._text = PngImagePlugin.PngInfo()
         for name, value in metadata.items():
             self._text.add_text(name, json.dumps(value))
@@ -124,6 +126,9 @@ class PairFiles(OutputFiles):
         return filed
 
     def _save_image(self, name: str, pixels: np.ndarray) -> SavedFile:
+        for file in self._files:
+            if np.array_equal(file.pixels, pixels):
+                return self.save(name, file.data)
         buffer = BytesIO()
         Image.fromarray(pixels).save(buffer, "PNG", pnginfo=self._text, **PNG)
         return self.save(name, buffer.getvalue())

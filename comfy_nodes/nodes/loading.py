@@ -142,6 +142,7 @@ class LoadEditSample(io.ComfyNode):
         words = instruction or (writing.instruction if writing else "")
         sample = EditSample(
             source=to_image(np.asarray(photo)),
+            files=opened.as_they_are(data, photo),
             task=provenance.task or task,
             region=region,
             instruction=words,

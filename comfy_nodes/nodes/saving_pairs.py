@@ -93,7 +93,7 @@ class SaveEditPair(io.ComfyNode):
         scores: dict[str, list[verdicts.Scores] | None] | None = None,
         folder: str = "editpairs",
     ) -> io.NodeOutput:
-        files = PairFiles(folder, _metadata(cls.hidden))
+        files = PairFiles(folder, _metadata(cls.hidden), sample.files)
         if sample.failure:
             return failed(sample, files)
         assert edited is not None

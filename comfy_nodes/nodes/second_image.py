@@ -64,7 +64,9 @@ class LoadSecondImage(io.ComfyNode):
     @classmethod
     def execute(cls, sample: EditSample, image: str, role: Role) -> io.NodeOutput:
         path = Path(folder_paths.get_annotated_filepath(image))
-        picture = photos.open_photo(photos.read_bytes(path), path.name)
+        data = photos.read_bytes(path)
+        picture = photos.open_photo(data, path.name)
+        files = (*sample.files, *opened.as_they_are(data, picture))
         if role != "reference" and picture.size != sample.size:
             if not same_shape(picture.size, sample.size):
                 why = (
@@ -75,4 +77,4 @@ class LoadSecondImage(io.ComfyNode):
                 return io.NodeOutput(refused, to_image(np.asarray(picture)))
             picture = picture.resize(sample.size, Image.Resampling.LANCZOS)
         loaded = to_image(np.asarray(picture))
-        return io.NodeOutput(replace(sample, images={**sample.images, role: loaded}), loaded)
+        return io.NodeOutput(replace(sample, images={**sample.images, role: loaded}, files=files), loaded)

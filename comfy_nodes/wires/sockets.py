@@ -34,6 +34,15 @@ Vlm = io.Custom("EDITPAIRS_VLM")
 
 
 @dataclass(frozen=True)
+class PngFile:
+    """A PNG that holds nothing but its pixels."""
+
+    pixels: np.ndarray
+    """uint8 [H, W, 3]."""
+    data: bytes
+
+
+@dataclass(frozen=True)
 class EditSample:
     """One thing to edit: the photo, the region, the task and where all of it comes from."""
 
@@ -70,6 +79,8 @@ class EditSample:
     """What Route Task decided: accepted and rejected tasks with reasons, and who said so."""
     failure: SampleFailure | None = None
     """Why a step before this one came to nothing. Sinks save the reason instead of a pair, and don't ask for the edit."""
+    files: tuple[PngFile, ...] = ()
+    """Files that its pictures were read from, as far as they may be saved as they are."""
 
     @property
     def writing(self) -> Writing | None:

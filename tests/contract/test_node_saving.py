@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 torch = pytest.importorskip("torch", reason="torch, which ComfyUI brings, is not installed")
 
@@ -382,6 +382,40 @@ class TestSaveEditPair:
             saved = Image.open(folders / "output" / entry["subfolder"] / entry["filename"])
             assert saved.mode == "RGB"
             np.testing.assert_array_equal(np.asarray(saved), pixels)
+
+    def test_a_picture_that_the_file_already_is_is_not_packed_again(self, pack: Any, folders: Path) -> None:
+        """The very bytes, of photo and finished edit, but where they hold more than pixels or are to, or are other pixels."""
+        from comfy_api.latest import io as comfy_io
+
+        pixels = np.random.default_rng(0).integers(0, 256, (2, 24, 32, 3), dtype=np.uint8)
+        words = PngImagePlugin.PngInfo()
+        words.add_text("prompt", "a secret")
+
+        def saved(
+            first: PngImagePlugin.PngInfo | None, shown: Any = None, workflow: Any = None
+        ) -> tuple[list[bytes], list[bytes]]:
+            for name, one, info in (("a.png", pixels[0], first), ("b.png", pixels[1], None)):
+                Image.fromarray(one).save(folders / "input" / name, compress_level=9, pnginfo=info)
+            sample = pack.call("EditPairsLoadSample", image="a.png", task="style", region_index=0, seed=1, instruction="K")
+            sample, edited = pack.call("EditPairsLoadSecondImage", sample=sample[0], image="b.png", role="edited").result
+            edited = edited if shown is None else shown
+            hidden = {comfy_io.Hidden.extra_pnginfo: workflow, comfy_io.Hidden.prompt: {}}
+            (record,) = self.records(pack.call("EditPairsSavePair", hidden, sample=sample, edited=edited, instruction=""))
+            entries = (*record["input_images"], *record["output_images"])
+            found = [(folders / "output" / one["subfolder"] / one["filename"]).read_bytes() for one in entries]
+            assert [hashlib.sha256(data).hexdigest() for data in found] == [one["sha256"] for one in entries]
+            return found, [(folders / "input" / name).read_bytes() for name in ("a.png", "b.png")]
+
+        found, given = saved(None)
+        assert found == given
+        found, given = saved(words)
+        assert found[1] == given[1] and found[0] != given[0] and b"secret" not in found[0]
+        np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(found[0]))), pixels[0])
+        found, given = saved(None, workflow={"workflow": {}})
+        assert "workflow" in Image.open(io.BytesIO(found[0])).text
+        other = 255 - pixels[1]
+        found, given = saved(None, shown=image(other))
+        np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(found[1]))), other)
 
     @pytest.mark.parametrize("drift", [-0.4, 0.4])
     def test_floats_are_rounded_never_cut_off(

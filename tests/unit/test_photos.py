@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from comfy_nodes.core import photos
 from comfy_nodes.core.photos import Header, PhotoError
@@ -208,3 +208,22 @@ def header_or_refusal(data: bytes) -> Header | str:
         return photos.read_header(io.BytesIO(data), "x.jpg")
     except PhotoError as error:
         return str(error)
+
+
+def test_a_png_that_holds_nothing_but_pixels() -> None:
+    def packed(mode: str = "RGB", form: str = "PNG", **options: Any) -> bytes:
+        buffer = io.BytesIO()
+        Image.fromarray(GREY).convert(mode).save(buffer, form, **options)
+        return buffer.getvalue()
+
+    bare = packed()
+    assert photos.is_bare_png(bare)
+    words, exif = PngImagePlugin.PngInfo(), Image.Exif()
+    words.add_text("Comment", "at home")
+    exif[0x0112] = 6
+    more = [packed(pnginfo=words), packed(exif=exif), packed(dpi=(72, 72)), packed(icc_profile=b"p"), packed(transparency=(0, 0, 0))]
+    others = [packed(mode) for mode in ("RGBA", "L", "P", "1", "I;16")] + [packed(form="JPEG"), b"", bare[:8]]
+    damaged = bytearray(bare)
+    damaged[-20] ^= 1  # in its pixels
+    cut = [bare + b"more", bare[:-1], bare[:-12], bytes(damaged)]
+    assert [one for one in more + others + cut if photos.is_bare_png(one)] == []
