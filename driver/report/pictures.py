@@ -28,8 +28,7 @@ CLOSE_UP = 4
 CLOSE_UP_SHARE = 0.04
 """Regions under this share of the photo get a close-up."""
 
-_COLUMNS = ["key", "task", "prompt", "verdict", "vouched_by", "reject_reason", "scores", "source_path", "width",
-            "height"]  # fmt: skip
+_COLUMNS = ["key", "task", "prompt", "verdict", "reject_reason", "scores", "source_path", "width", "height"]
 
 
 def annotated(item: dict[str, Any], photos: Path) -> dict[str, Any]:
@@ -75,11 +74,14 @@ def pair(row: dict[str, Any], before: Sequence[bytes], after: bytes) -> dict[str
     """
     box = row["bbox"]
     views = {"before": before[0], "after": after}
-    close = box and (box[2] - box[0]) * (box[3] - box[1]) < CLOSE_UP_SHARE * row["width"] * row["height"]
+    width, height = row["width"], row["height"]
+    close = box and (box[2] - box[0]) * (box[3] - box[1]) < CLOSE_UP_SHARE * width * height
+    cut = around(box, width, height, CLOSE_UP) if close else None
     return {
-        **{name: row.get(name) for name in _COLUMNS},
+        **{name: row[name] for name in _COLUMNS},
+        "vouched_by": row.get("vouched_by") or (),
         **{name: thumbnail(data) for name, data in views.items()},
-        "close_ups": {name: thumbnail(data, around(box, row["width"], row["height"], CLOSE_UP)) for name, data in views.items()} if close else None,
+        "close_ups": {name: thumbnail(data, cut) for name, data in views.items()} if cut else None,
         "boxes": [_placed(box, row) for box in boxes(row)],
         "references": [thumbnail(one) for one in before[1:]],
     }

@@ -298,7 +298,7 @@ def test_nothing_unfinished_is_left(rows: Any) -> None:
 def test_all_regions_and_the_reference_are_shown() -> None:
     buffer = io.BytesIO()
     Image.new("RGB", (100, 50)).save(buffer, "PNG")
-    columns = dict.fromkeys(("key", "task", "prompt", "class_name", "reject_reason", "source_path"), "x")
+    columns = dict.fromkeys(("key", "task", "prompt", "verdict", "reject_reason", "source_path"), "x")
     row = {**columns, "scores": [], "width": 100, "height": 50, "bbox": [10, 5, 60, 45]}
     row["regions"] = [{"bbox": [10, 5, 60, 45]}, {"bbox": [80, 0, 100, 50]}]
     shown = pair(row, [buffer.getvalue()] * 2, buffer.getvalue())
