@@ -30,6 +30,9 @@ _NO_WORDS = (
     "Load Edit Sample for all such photos"
 )
 
+LEFT_OUT = "LeftOut"
+"""The error type of what an author marked beside regions that gave samples."""
+
 _CALLED = {"frame2": "second frame", "edited": "picture after the edit", "reference": "reference picture"}
 
 
@@ -82,7 +85,7 @@ class Sampling:
             unusable(photo.source_id, SampleFailure("input", "AnnotationError", reason), f"{photo.source_id}#{reason}")
             for reason in whole.annotation.refusals
         ]
-        planned += [skipped(photo.source_id, "LeftOut", why, f"{photo.source_id}#{why}") for why in photo.left_out]
+        planned += [skipped(photo.source_id, LEFT_OUT, why, f"{photo.source_id}#{why}") for why in photo.left_out]
         picked = random.Random(f"{seed}/{photo.source_id}").choice(eligible) if regions == "one" else None
         for edit in eligible:
             key = photo.source_id

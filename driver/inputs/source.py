@@ -41,7 +41,7 @@ from .quotas import Quotas, Wanted
 from .regions.programs import FORMATS
 from .regions.reader import RegionReader
 from .row_labels import RowLabels
-from .sampling import Regions, Sampling, skipped
+from .sampling import LEFT_OUT, Regions, Sampling, skipped
 from .storage import LocalStorage
 from .tar import WebdatasetReader
 
@@ -224,7 +224,7 @@ class Source:
             if len(aims) == 1:
                 return found
             # What one task cannot use is of no interest where another can; what is wrong with the photo is.
-            kept = {one.key: one for one in found if not (isinstance(one, Unusable) and one.failure.skipped)}
+            kept = {one.key: one for one in found if not (isinstance(one, Unusable) and _unwanted(one))}
             return list(kept.values()) or found[:1]
 
         named, edited = _asked(aims)
@@ -485,6 +485,11 @@ def _grounded(photo: Photo, grounding: Grounding) -> Photo:
     if found is None:
         return replace(photo, ungrounded=grounding.reason(photo.source_id))
     return replace(photo, annotation=found, grounded=True)
+
+
+def _unwanted(planned: Unusable) -> bool:
+    """Whether one task cannot use it, which another can."""
+    return planned.failure.skipped and planned.failure.error_type != LEFT_OUT
 
 
 def _is_chinese(photo: Photo) -> bool:

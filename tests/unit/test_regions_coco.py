@@ -12,10 +12,11 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from comfy_nodes.core.regions import rle
+from comfy_nodes.core.tasks import task_named
 from driver.errors import RunError
 from driver.inputs.source import Source
 from driver.samples import Aim, Unusable
-from tests.unit.source_making import BOX, REMOVE, SIZE, mask_rle, picture, plan, reasons, samples
+from tests.unit.source_making import BOX, REMOVE, SIZE, STYLE, mask_rle, picture, plan, reasons, samples
 
 WIDTH, HEIGHT = SIZE
 SQUARE = [4, 5, 20, 5, 20, 15, 4, 15]
@@ -129,6 +130,12 @@ def test_crowds_are_left_out_and_counted(photos: Path) -> None:
     assert reasons(found) == {"cup.jpg": "annotation 2 (dog): a crowd, which is no region of one thing"}
 
 
+def test_crowds_are_counted_once_for_all_workflows_of_a_run(photos: Path) -> None:
+    file = written(photos.parent, [image()], [mark(1), mark(2, iscrowd=1, segmentation=mask_rle())])
+    found = list(Source(file, photos).plan([Aim(REMOVE), Aim(STYLE), Aim(task_named("replace"))], "all", 0))
+    assert [one.failure.error_type for one in found if isinstance(one, Unusable)] == ["LeftOut"]
+
+
 def test_a_picture_with_crowds_alone_says_so(photos: Path) -> None:
     found = plan(Source(written(photos.parent, [image()], [mark(2, iscrowd=1, segmentation=mask_rle())]), photos))
     assert "a crowd" in reasons(found)["cup.jpg"]
@@ -156,6 +163,7 @@ def test_what_leaves_the_picture_is_clipped(more: dict[str, Any], box: tuple[int
         ({"bbox": [1, 2, "x", 3], "segmentation": []}, "'x' is no coordinate"),
         ({"segmentation": [[1, 2, 3, 4]]}, "fewer than three points"),
         ({"segmentation": [[1, 2, 3, 4, 5, 1e12]]}, "leaves the picture"),
+        ({"segmentation": [[0, 0, 39, 29] * 60_000]}, "outline has more than 4,000,000 pixels"),
         ({"segmentation": [[50, 50, 60, 50, 60, 60]]}, "marks no pixel"),
         ({"segmentation": {"size": [30, 40], "counts": [1, 2]}}, "do not add up"),
         ({"segmentation": {"size": [30, 40], "counts": [-5, 1205]}}, "do not add up"),

@@ -43,6 +43,7 @@ def test_what_open_images_has_no_region_for_is_counted(tmp_path: Path) -> None:
         ROW.replace("0.1,", "x,"),
         ROW.replace("0.1,0.5", "-0.4,-0.1"),
         "cup,xclick\n",
+        ROW.replace(",0,0,0,0,0\n", "\n"),
         ROW.replace("cup", "gone"),
     ]
     put(tmp_path, cup__jpg=picture())
@@ -53,7 +54,7 @@ def test_what_open_images_has_no_region_for_is_counted(tmp_path: Path) -> None:
     said = [(one.source_id, one.failure.message) for one in found if hasattr(one, "failure")]
     for (name, why), part in zip(
         said,
-        ["too few cells", "no name", "no shares", "no coordinate", "no area", "a group", "gone.jpg"],
+        ["too few cells", "too few cells", "no name", "no shares", "no coordinate", "no area", "a group", "gone.jpg"],
         strict=True,
     ):
         assert part in why, (name, why)

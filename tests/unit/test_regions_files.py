@@ -120,12 +120,21 @@ def test_a_broken_file_and_a_photo_without_one_are_counted(tmp_path: Path) -> No
     put(tmp_path, a__json=labelme(shape(), imagePath="..\\x\\gone.jpg"))
     found = plan(Source(tmp_path))
     assert len(samples(found)) == 1
-    assert set(reasons(found)) == {"gone.jpg", "bus.jpg", "z.json"}
+    assert set(reasons(found)) == {"..\\x\\gone.jpg", "bus.jpg", "z.json"}
 
 
 def test_masks_beside_photos_say_more_than_another_program(tmp_path: Path) -> None:
     put(tmp_path, cup__jpg=picture(), cup__mask__png=mask_picture((0, 0, 9, 9)), cup__json=labelme(shape()))
     assert boxes(tmp_path) == {"cup.jpg": [(None, (0, 0, 9, 9), True)]}
+
+
+@pytest.mark.parametrize("name", ["cup\x00.jpg", "\ud800.jpg", "../gone.jpg", "", "x" * 5000])
+def test_names_that_no_file_has(name: str, tmp_path: Path) -> None:
+    odd = labelme(shape("\ud800"), shape(label=name), imagePath=name or "cup.jpg", imageWidth=None)
+    put(tmp_path, cup__jpg=picture(), cup__json=odd)
+    found = plan(Source(tmp_path / "cup.json"))
+    assert len(samples(found)) == (name == "")
+    assert all("\n" not in why and len(why) < 6000 for why in reasons(found).values())
 
 
 # SA-1B

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import ijson  # type: ignore[import-untyped]
 
+from comfy_nodes.core import photos
 from comfy_nodes.core.regions.annotation import AnnotationError
 
 from ...bounded_json import TOO_DEEP
@@ -133,7 +134,7 @@ class Coco:
 
 def key_of(value: Any) -> str:
     """An id as ids are compared: 7, 7.0, "7" and "7.0" are one."""
-    text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    text = str(int(value)) if isinstance(value, float) and value.is_integer() else photos.readable(str(value))
     found = _NUMBER.fullmatch(text)
     return found[1] if found else text
 
@@ -154,8 +155,8 @@ def _written(image: dict[str, Any]) -> str:
     """A picture's path. LVIS gives an address alone, whose folders are the server's."""
     name = image.get("file_name") or image.get("path")
     if isinstance(name, str):
-        return name
-    return urlsplit(url).path if isinstance(url := image.get("coco_url"), str) else ""
+        return photos.readable(name)
+    return photos.readable(urlsplit(url).path) if isinstance(url := image.get("coco_url"), str) else ""
 
 
 def _items(file: BinaryIO) -> Iterator[tuple[str, Any]]:

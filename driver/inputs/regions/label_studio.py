@@ -54,7 +54,9 @@ def _tasks(names: PhotoNames, file: BinaryIO, name: str) -> Iterator[Found | Bro
 def _written(task: Any, names: PhotoNames) -> str:
     """The path of a task's picture; "" where its data has none."""
     data = task.get("data") if isinstance(task, dict) else None
-    paths = [_path(one) for one in data.values() if isinstance(one, str)] if isinstance(data, dict) else []
+    paths = (
+        [_path(photos.readable(one)) for one in data.values() if isinstance(one, str)] if isinstance(data, dict) else []
+    )
     found = next((one for one in paths if PurePosixPath(one).suffix.lower() in photos.SUFFIXES), "")
     folder, mark, base = found.rpartition("/")
     return found if names.any_called(base) else folder + mark + _UPLOADED.sub("", base, count=1)

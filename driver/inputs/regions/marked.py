@@ -30,6 +30,9 @@ ROUND = 64
 FARTHEST = 2.0
 """How far beyond a picture a polygon may reach, in the picture's sides. Ours: its outline is drawn before it is clipped."""
 
+OUTLINE = 4_000_000
+"""The longest outline of a region in pixels. Ours: drawing it takes 60 bytes for each; of real things it has some thousand."""
+
 
 @dataclass
 class Marked:
@@ -83,16 +86,24 @@ def polygons(rings: Sequence[Any], size: Size) -> dict[str, Any]:
         size: the picture's.
     """
     width, height = size
-    parts = []
-    for ring in rings:
-        flat = [number(one) for one in ring] if isinstance(ring, list | tuple) else []
-        if len(flat) >= 6 and len(flat) % 2 == 0:
-            parts.append(flat)
-            if max(map(abs, flat[0::2])) > FARTHEST * width or max(map(abs, flat[1::2])) > FARTHEST * height:
-                raise AnnotationError(f"its polygon leaves the picture of {width} x {height} by far")
+    parts = [flat for ring in rings if (flat := _ring(ring))]
+    outline = 0.0
+    for flat in parts:
+        corners = np.asarray(flat).reshape(-1, 2)
+        if (np.abs(corners) > np.multiply(size, FARTHEST)).any():
+            raise AnnotationError(f"its polygon leaves the picture of {width} x {height} by far")
+        outline += np.abs(corners - np.roll(corners, 1, axis=0)).max(axis=1).sum()
+    if outline > OUTLINE:
+        raise AnnotationError(f"its polygon's outline has more than {OUTLINE:,} pixels")
     if not parts:
         raise AnnotationError("its polygon has fewer than three points, which mark nothing")
     return _masked(coco.merge(coco.frPyObjects(parts, height, width)))
+
+
+def _ring(ring: Any) -> list[float]:
+    """The coordinates of a part; none where it has fewer than three points, which mark nothing."""
+    flat = [number(one) for one in ring] if isinstance(ring, list | tuple) else []
+    return flat if len(flat) >= 6 and len(flat) % 2 == 0 else []
 
 
 def runs(found: Any) -> dict[str, Any]:

@@ -79,12 +79,13 @@ class OpenImages:
         for row in rows:
             try:
                 image, label, x1, x2, y1, y2 = (row[place] for place in places)
+                group = several is not None and row[several] == "1"
             except IndexError:
                 self._broken.append(
                     Broken(file, f"Open Images: line {rows.line_num} has too few cells", f"{rows.line_num}")
                 )
                 continue
-            yield file, rows.line_num, image, label, x1, y1, x2, y2, several is not None and row[several] == "1"
+            yield file, rows.line_num, image, label, x1, y1, x2, y2, group
 
     def _marked(self, db: sqlite3.Connection, image: str, upright: Upright) -> Marked:
         found = Marked(image, upright())

@@ -25,6 +25,9 @@ from ..storage import unreadable
 from .marked import Marked, Size
 from .names import PhotoNames
 
+LONGEST = 500
+"""Characters of a reason, at most. Ours."""
+
 Upright = Callable[[], Size | None]
 """Gives the size of the upright photo; None where it cannot be read."""
 
@@ -95,9 +98,12 @@ class RegionReader(PhotoFiles):
         """The photo that is meant, without its regions. Also of those that are passed over, so that it counts as named."""
         name = photos.readable(found.written)
         try:
-            return Photo(file=self.names.find(found.written, found.file), source_id=name)
+            path = self.names.find(name, found.file)
         except AnnotationError as error:
             return Photo(file="", source_id=name, problem=f"{name}: {error}")
+        if self._input.photos.inside(path) is None:
+            return Photo(file="", source_id=name, problem=f"{name}: its path leaves the image root; give --image-root")
+        return Photo(file=path, source_id=name)
 
     def _photo(self, found: Found, path: str) -> Photo:
         try:
@@ -110,8 +116,10 @@ class RegionReader(PhotoFiles):
         photo = photo_of(item, photos.readable(path), self._input.photos.inside)
         if photo.annotation is None:
             return photo
-        faults = (*photo.annotation.refusals, *marked.faults)
-        return replace(photo, annotation=replace(photo.annotation, refusals=faults), left_out=tuple(marked.left_out))
+        faults = (*photo.annotation.refusals, *map(_line, marked.faults))
+        return replace(
+            photo, annotation=replace(photo.annotation, refusals=faults), left_out=tuple(map(_line, marked.left_out))
+        )
 
     def _size(self, path: str) -> Size | None:
         try:
@@ -119,6 +127,11 @@ class RegionReader(PhotoFiles):
                 return photos.read_header(file, path).size
         except (OSError, PhotoError):
             return None  # said of the photo when its turn comes
+
+
+def _line(reason: str) -> str:
+    """A reason that holds an author's names, as a message may have it."""
+    return photos.readable(reason)[:LONGEST]
 
 
 def each_file(given: Input, read: Callable[[BinaryIO, str], Iterator[Found | Broken]]) -> Iterator[Found | Broken]:
