@@ -87,7 +87,7 @@ def _lines(found: Any, image: np.ndarray, score: float) -> list[ReadLine]:
 def _reader() -> Any:
     lacking = [name for name in NEEDED if find_spec(name) is None]
     if lacking:
-        raise MissingLibrary(INSTALL.format(f"and {', '.join(lacking)} is not installed"))
+        raise MissingLibrary(INSTALL.format(f"and these are not installed: {', '.join(lacking)}"))
     try:
         import rapidocr
     except ImportError as error:

@@ -35,7 +35,7 @@ def test_words_are_found_and_erased(driver: Driver, tmp_path: Path) -> None:
 
     driver.run("--input", words / "annotation.jsonl", "--image-root", photos, "--annotate", "never", "--output", output)
     [row] = helpers.rows(output)
-    assert row["instruction"].startswith('Remove the text "LAUNCH PAD"')
+    assert row["prompt"].startswith('Remove the text "LAUNCH PAD"')
     before, after = helpers.pixels_of(row["input_images"][0]), helpers.pixels_of(row["output_images"][0])
     bright = (before.min(axis=2) > 200) & (np.arange(before.shape[0])[:, None] < 115)
     assert bright.sum() > 500 and (after[bright].min(axis=1) > 200).mean() < 0.05

@@ -113,5 +113,5 @@ def test_without_its_weights_one_line_says_what_to_do(monkeypatch: pytest.Monkey
     with pytest.raises(MissingLibrary, match=r"came without PP-OCRv0_det.onnx: run `python install.py`"):
         read_lines([picture], 0.5)
     monkeypatch.setattr(text_reader, "NEEDED", ("rapidocr", "no_such_package"))
-    with pytest.raises(MissingLibrary, match=r"no_such_package is not installed: run `python install.py`"):
+    with pytest.raises(MissingLibrary, match=r"these are not installed: no_such_package: run `python install.py`"):
         read_lines([picture], 0.5)
