@@ -116,9 +116,10 @@ def find_workflow(name: str, profile: str) -> tuple[Path, str]:
     """The file that `--workflow` means, and the profile that it is.
 
     A name is looked up in `workflows/`, for the profiles `open` and `classical` with `-open` or `-classical` behind it.
-    What there is only once, such as `write`, is every profile's. Where `classical` has no graph, one of models takes its
-    place: of `full`, unless its outputs must not train other models, as those of the classical graphs may. Anything with a folder in it, or any other existing
-    file, is a path and taken as it is. Where a file here has a name of `workflows/`, nobody knows which one is meant.
+    What there is only once, such as `write`, is every profile's, and is told as `open` where its models may train others.
+    Where `classical` has no graph, one of models takes its place: that of `full`, unless its outputs must not train other
+    models, as those of classical graphs may. Anything with a folder in it, or any other existing file, is a path and taken
+    as it is. Where a file here has a name of `workflows/`, nobody knows which one is meant.
 
     Args:
         profile: one of `PROFILES`.
@@ -140,12 +141,13 @@ def find_workflow(name: str, profile: str) -> tuple[Path, str]:
             f"--workflow {name}: a file here and a workflow of EditPairs have that name: --workflow ./{name} takes the file, "
             f"--workflow {other} that of EditPairs"
         )
+    if list(there) == ["full"]:
+        return there["full"], _profile_named(stem) or ("open" if _may_train(stem) else "full")
     if profile in there:
-        return there[profile], _profile_named(stem) or profile
-    if profile == "classical" and "open" in there and _must_not_train(stem):
-        return there["open"], "open"
-    if "full" in there and (profile == "classical" or len(there) == 1):
-        return there["full"], _profile_named(stem) or "full"
+        return there[profile], profile
+    if profile == "classical" and "full" in there:
+        instead = "full" if _may_train(stem) or "open" not in there else "open"
+        return there[instead], instead
     if given.is_file():
         return given, "custom"
     if there:
@@ -157,9 +159,9 @@ def find_workflow(name: str, profile: str) -> tuple[Path, str]:
     )
 
 
-def _must_not_train(stem: str) -> bool:
-    """Whether the graph of profile `full` rests on weights whose outputs must not train other models."""
-    return any(one.workflow == stem and not one.allowed("train") for one in ROUTES)
+def _may_train(stem: str) -> bool:
+    """Whether the graph of this very name rests on models, and other models may be trained on the outputs of all of them."""
+    return any(one.workflow == stem and one.weights and one.allowed("train") for one in ROUTES)
 
 
 def _of_profile(stem: str, profile: str) -> Path:

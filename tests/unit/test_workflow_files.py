@@ -185,7 +185,8 @@ class TestFinding:
         """A folder of workflows, and another one to be in."""
         (tmp_path / "workflows").mkdir()
         (tmp_path / "here").mkdir()
-        for name in ("remove-classical.json", "style.json", "style-classical.json", "style-open.json", "write.json"):
+        for name in ("remove-classical.json", "style.json", "style-classical.json", "style-open.json", "write.json",
+                     "instruct-qwen.json"):  # fmt: skip
             (tmp_path / "workflows" / name).touch()
         monkeypatch.setattr(workflow, "WORKFLOWS", tmp_path / "workflows")
         monkeypatch.chdir(tmp_path / "here")
@@ -204,6 +205,8 @@ class TestFinding:
             ("style-classical", "open", "style-classical.json", "classical"),
             ("write", "open", "write.json", "full"),
             ("write.json", "classical", "write.json", "full"),
+            ("instruct-qwen", "full", "instruct-qwen.json", "open"),
+            ("instruct-qwen", "classical", "instruct-qwen.json", "open"),
         ],
     )
     def test_names(self, name: str, profile: str, file: str, is_profile: str, house: Path) -> None:
