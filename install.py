@@ -540,7 +540,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     then.add_argument("--demo", action="store_true", help="then make a small dataset from the bundled photos, in outputs/remove")
     then.add_argument("--test", action="store_true", help="then run the test suite")
     then.add_argument("--models", metavar="NAME,...", help="only download weights: of workflows or tasks, e.g. remove-open, of single files, open (all "
-                      "workflows whose outputs may train other models), or all; "
+                      "workflows that end in -open), or all; "
                       "goes on where it was interrupted; HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE mean what they mean to the hub's own tools")
     parser.add_argument("--into", metavar="DIR", help="with --models: the folder to download into (default: ComfyUI's models)")
     parser.add_argument("--yes", action="store_true", help="with --models: don't ask")

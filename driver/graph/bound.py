@@ -6,7 +6,7 @@ import copy
 import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -38,11 +38,14 @@ class BatchGraph:
     """Texts with alternatives, which are drawn for each sample, as node and input."""
 
     @classmethod
-    def bind(cls, api: Api, object_info: dict[str, Any], file: WorkflowFile | None = None) -> BatchGraph:
+    def bind(
+        cls, api: Api, object_info: dict[str, Any], file: WorkflowFile | None = None, together: Sequence[Api] = ()
+    ) -> BatchGraph:
         """Finds the end nodes and keeps what the sink needs.
 
         Args:
             file: where the graph comes from, so that an end that is switched off there can be named.
+            together: all graphs of its run, as `check` takes them.
 
         Raises:
             RunError: not exactly one source and one sink, or they aren't connected.
@@ -57,7 +60,7 @@ class BatchGraph:
             left_out = tuple(
                 f"{node['class_type']} #{node_id}" for node_id, node in api.items() if node_id not in needed
             )
-            check(kept, object_info)
+            check(kept, object_info, together)
             seeds = tuple(f"#{node_id}.{name}" for node_id, name in seed_inputs(kept, object_info) if node_id != source)
             drawn = tuple((one, name) for one in _order(kept, sink) for name in dynamic_prompts.marks(kept[one]))
             return cls(kept, source, sink, seeds, left_out, drawn)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from comfy_nodes.core.graph_names import weights_named
-from comfy_nodes.core.weights.table import fetch_command, missing_model
+from comfy_nodes.core.weights.table import Lacking, fetch_command, missing_model
 
 from ..errors import RunError
 from . import dynamic_prompts, page_nodes, page_rules
@@ -45,14 +46,16 @@ def apply_settings(api: Api, settings: list[str], object_info: dict[str, Any]) -
             page_rules.choose(node, node["inputs"][name])
 
 
-def check(api: Api, object_info: dict[str, Any]) -> None:
+def check(api: Api, object_info: dict[str, Any], together: Sequence[Api] = ()) -> None:
     """Compares a graph with the server's nodes: classes, required inputs, combo values, links.
+
+    Args:
+        together: all graphs of its run, so that one command fetches what they all lack.
 
     Raises:
         RunError: with every finding in one line.
     """
     findings: list[str] = []
-    missing: list[str] = []
     for node_id, node in api.items():
         where = f"{node['class_type']} #{node_id}"
         if node["class_type"] not in object_info:
@@ -63,12 +66,9 @@ def check(api: Api, object_info: dict[str, Any]) -> None:
                 if not may_be_left_out(spec):
                     findings.append(f"{where}: input {name} is missing")
                 continue
-            options = _choices(node, spec)
             value = node["inputs"][name]
             findings += [f"{where}: {name} {why}" for why in out_of_range(value, spec)]
-            elsewhere = is_upload(spec) or name in driven(node["class_type"]) or is_link(value)
-            if options is not None and not elsewhere and value not in options:
-                missing.append(str(value))
+            if (options := _choices_without(node, name, spec)) is not None:
                 close = guess(str(value), [str(o) for o in options])
                 findings.append(f"{where}: {name} {value!r} is not there{close}{missing_model(str(value))}")
         findings += [
@@ -76,12 +76,29 @@ def check(api: Api, object_info: dict[str, Any]) -> None:
             for name, value in node["inputs"].items()
             if is_link(value) and value[0] not in api
         ]
-    task = next((str(node["inputs"].get("task")) for node in api.values() if node["class_type"] == SOURCE_CLASS), "")
-    named = [choice for node in api.values() for _, choice in weights_named(node)]
-    if command := fetch_command(missing, task, named):
+    if fetch_command([_lacking(api, object_info)]):
+        command = fetch_command(_lacking(one, object_info) for one in together or (api,))
         findings.append(f"{command} fetches what the model table knows")
     if findings:
         raise RunError("the workflow does not fit the server: " + "; ".join(findings))
+
+
+def _lacking(api: Api, object_info: dict[str, Any]) -> Lacking:
+    files = [
+        str(node["inputs"][name])
+        for node in api.values()
+        for name, spec in required_of(object_info.get(node["class_type"], {})).items()
+        if name in node["inputs"] and _choices_without(node, name, spec) is not None
+    ]
+    task = next((str(node["inputs"].get("task")) for node in api.values() if node["class_type"] == SOURCE_CLASS), "")
+    return Lacking(files, task, [choice for node in api.values() for _, choice in weights_named(node)])
+
+
+def _choices_without(node: dict[str, Any], name: str, spec: Any) -> list[Any] | None:
+    """The choices of a combo, where its value is none of them."""
+    options, value = _choices(node, spec), node["inputs"][name]
+    elsewhere = is_upload(spec) or name in driven(node["class_type"]) or is_link(value)
+    return options if options is not None and not elsewhere and value not in options else None
 
 
 def _choices(node: dict[str, Any], spec: Any) -> list[Any] | None:

@@ -114,9 +114,9 @@ def find_workflow(name: str, profile: str) -> tuple[Path, str]:
     """The file that `--workflow` means, and the profile that it is.
 
     A name is looked up in `workflows/`, for the profiles `open` and `classical` with `-open` or `-classical` behind it.
-    What there is only once, such as `write`, is every profile's; what no classical graph can do, such as `annotate`, is
-    done by the open one. Anything with a folder in it, or any other existing file, is a path and taken as it is. Where a
-    file here has a name of `workflows/`, nobody knows which one is meant.
+    What there is only once, such as `write`, is every profile's, and is told as `open` where its models may train others; what
+    no classical graph can do, such as `annotate`, is done by the open one. Anything with a folder in it, or any other existing
+    file, is a path and taken as it is. Where a file here has a name of `workflows/`, nobody knows which one is meant.
 
     Args:
         profile: one of `PROFILES`.
@@ -138,10 +138,11 @@ def find_workflow(name: str, profile: str) -> tuple[Path, str]:
             f"--workflow {name}: a file here and a workflow of EditPairs have that name: --workflow ./{name} takes the file, "
             f"--workflow {other} that of EditPairs"
         )
-    others = (("open", profile == "classical"), ("full", len(there) == 1))
-    for one in (profile, *(other for other, may in others if may)):
+    if list(there) == ["full"]:
+        return there["full"], _profile_named(stem) or ("open" if _may_train(stem) else "full")
+    for one in (profile, "open", "full") if profile == "classical" else (profile,):
         if one in there:
-            return there[one], _profile_named(stem) or one
+            return there[one], one
     if given.is_file():
         return given, "custom"
     if there:
@@ -151,6 +152,11 @@ def find_workflow(name: str, profile: str) -> tuple[Path, str]:
     raise RunError(
         f"--workflow {name}: no workflow called {name}{guess(stem, known)}; there are: {', '.join(known)}, or give a path"
     )
+
+
+def _may_train(stem: str) -> bool:
+    """Whether the graph of this very name rests on models, and other models may be trained on the outputs of all of them."""
+    return any(one.workflow == stem and one.weights and one.allowed("train") for one in ROUTES)
 
 
 def _of_profile(stem: str, profile: str) -> Path:

@@ -119,7 +119,7 @@ def open_workflows(options: RunOptions, names: Sequence[str], work: Path) -> Ite
         for setting in options.set:
             _apply(setting, apis, object_info)
         _say(line for api in apis for line in check_licences(api, options.licence_policy))
-        graphs = [BatchGraph.bind(api, object_info, file) for api, file in zip(apis, files, strict=True)]
+        graphs = [BatchGraph.bind(api, object_info, file, apis) for api, file in zip(apis, files, strict=True)]
         _check_together(graphs, files)
         agreements = [_agree(there, graph) for graph in graphs]
         for graph, agreement in zip(graphs, agreements, strict=True):

@@ -19,6 +19,7 @@ from comfy_nodes.core.weights.records import Part, Route, Weights
 from comfy_nodes.core.weights.routes import ROUTES
 from comfy_nodes.core.weights.rows import TABLE
 from comfy_nodes.core.weights.table import (
+    Lacking,
     fetch_command,
     find,
     loaded_by,
@@ -181,21 +182,21 @@ class TestLookups:
 
     def test_one_command_for_all_that_is_missing(self) -> None:
         fill = ["flux1-fill-dev.safetensors", "sub/ae.safetensors", "mine.safetensors"]
-        assert fetch_command(fill, "replace", fill) == "python install.py --models replace"
+        assert fetch_command([Lacking(fill, "replace", fill)]) == "python install.py --models replace"
         redux = ["flux1-redux-dev.safetensors"]
-        assert fetch_command(redux, "replace", redux) == "python install.py --models visual"
+        assert fetch_command([Lacking(redux, "replace", redux)]) == "python install.py --models visual"
         strange = ["ae.safetensors", "sd_xl_base_1.0.safetensors"]
-        assert fetch_command(strange, "", strange) == (
+        assert fetch_command([Lacking(strange, "", strange)]) == (
             "python install.py --models ae.safetensors,sd_xl_base_1.0.safetensors"
         )
-        assert fetch_command(["mine.safetensors"], "replace", []) == ""
+        assert fetch_command([Lacking(["mine.safetensors"], "replace", [])]) == ""
 
     @pytest.mark.parametrize("route", [one for one in ROUTES if one.weights], ids=lambda one: one.workflow)
     def test_the_command_is_of_the_graph_that_lacks_them(self, route: Route) -> None:
         """Also where what is missing stands in other graphs of the task, too."""
         named = [one.name for one in route.weights]
         for missing in (named, named[:1], named[-1:]):
-            command = fetch_command(missing, route.task, named)
+            command = fetch_command([Lacking(missing, route.task, named)])
             [found] = [one for one in ROUTES if command == f"python install.py --models {one.workflow}"]
             assert set(found.weights) == set(route.weights)
 
@@ -212,6 +213,28 @@ class TestLookups:
         object_info = {SOURCE_CLASS: source, "EditPairsLoadSam2": loader, "UNETLoader": loader}
         with pytest.raises(RunError, match=rf"; python install\.py --models {workflow} fetches what the model table"):
             check(api, object_info)
+
+    def test_graphs_of_one_run_have_one_command(self) -> None:
+        """Each graph that lacks some is in it, and no other."""
+        klein, sam, fetched = "flux-2-klein-4b-fp8.safetensors", "sam2.1-hiera-large", "qwen_3_4b.safetensors"
+        kinds = {klein: "UNETLoader", sam: "EditPairsLoadSam2", fetched: "CLIPLoader"}
+
+        def graph(task: str, *names: str) -> dict[str, Any]:
+            source = {"0": {"class_type": SOURCE_CLASS, "inputs": {"task": task}}}
+            return source | {name: {"class_type": kinds[name], "inputs": {"model": name}} for name in names}
+
+        def loader(name: str) -> dict[str, Any]:
+            return {"input": {"required": {"model": [[name], {}]}}, "output": []}
+
+        object_info = {SOURCE_CLASS: {"input": {"required": {}}, "output": []}, "CLIPLoader": loader(fetched)}
+        object_info |= {"UNETLoader": loader("else"), "EditPairsLoadSam2": loader("else")}
+        extract, style, done = graph("extract", sam), graph("style", klein, fetched), graph("style", fetched)
+        with pytest.raises(
+            RunError, match=r"^[^;]*; python install\.py --models extract-open,style-open fetches what"
+        ) as told:
+            check(extract, object_info, (extract, style, done))
+        assert klein not in str(told.value)
+        check(done, object_info, (extract, style, done))
 
 
 class TestLicences:

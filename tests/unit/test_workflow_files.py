@@ -185,7 +185,8 @@ class TestFinding:
         """A folder of workflows, and another one to be in."""
         (tmp_path / "workflows").mkdir()
         (tmp_path / "here").mkdir()
-        for name in ("remove-classical", "style", "style-classical", "style-open", "write", "annotate", "annotate-open"):
+        for name in ("remove-classical", "style", "style-classical", "style-open", "write", "annotate", "annotate-open",
+                     "instruct-qwen"):  # fmt: skip
             (tmp_path / "workflows" / f"{name}.json").touch()
         monkeypatch.setattr(workflow, "WORKFLOWS", tmp_path / "workflows")
         monkeypatch.chdir(tmp_path / "here")
@@ -206,6 +207,8 @@ class TestFinding:
             ("write.json", "classical", "write.json", "full"),
             ("annotate", "classical", "annotate-open.json", "open"),
             ("annotate", "full", "annotate.json", "full"),
+            ("instruct-qwen", "full", "instruct-qwen.json", "open"),
+            ("instruct-qwen", "classical", "instruct-qwen.json", "open"),
         ],
     )
     def test_names(self, name: str, profile: str, file: str, is_profile: str, house: Path) -> None:

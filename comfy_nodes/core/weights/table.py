@@ -7,7 +7,8 @@ name that a loader shows, not by its content; nothing here looks at a disk or a 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from .licences import COMFYUI, TRANSFORMERS
 from .records import Code, Policy, Route, Weights
@@ -20,6 +21,17 @@ OPEN = "open"
 
 class UnknownModels(ValueError):
     """No workflow, task or file has this name; the message lists what there is."""
+
+
+@dataclass(frozen=True)
+class Lacking:
+    """What a graph lacks of the weights that it names."""
+
+    files: Sequence[str]
+    task: str
+    """What the graph is for."""
+    named: Sequence[str]
+    """All weights that it names, by which its workflow is known."""
 
 
 def find(choice: str) -> Weights | None:
@@ -94,22 +106,25 @@ def missing_model(file: str) -> str:
     return f" ({size_text(row.size)}, {row.licence.name}, from {row.repository} into models/{row.folder})"
 
 
-def fetch_command(files: Iterable[str], task: str, named: Iterable[str]) -> str:
-    """The command that fetches those of these files that the table knows; "" where it knows none.
+def fetch_command(lacking: Iterable[Lacking]) -> str:
+    """The one command that fetches what graphs lack, as far as the table knows it; "" where it knows nothing of it.
 
     Args:
-        files: what is missing.
-        task: what the graph is for.
-        named: all weights that the graph names, by which its workflow is known.
+        lacking: of each graph.
     """
-    rows = {row for file in files if (row := find(file))}
+    words = dict.fromkeys(word for one in lacking for word in _fetched_by(one))
+    return f"python install.py --models {','.join(words)}" if words else ""
+
+
+def _fetched_by(lacking: Lacking) -> list[str]:
+    """Words for `--models`: the graph's workflow where there is one, else files."""
+    rows = {row for file in lacking.files if (row := find(file))}
     if not rows:
-        return ""
-    beside = {row for file in named if (row := find(file))}
+        return []
+    beside = {row for file in lacking.named if (row := find(file))}
     enough = [one for one in ROUTES if rows <= set(one.weights)]
-    enough.sort(key=lambda one: (len(beside.symmetric_difference(one.weights)), one.task != task))
-    words = [one.workflow for one in enough[:1]] or sorted(row.name for row in rows)
-    return f"python install.py --models {','.join(words)}"
+    enough.sort(key=lambda one: (len(beside.symmetric_difference(one.weights)), one.task != lacking.task))
+    return [one.workflow for one in enough[:1]] or sorted(row.name for row in rows)
 
 
 def markdown() -> str:
