@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from comfy_nodes.core.weights.routes import ROUTES
+
 from .. import bounded_json
 from ..errors import RunError, about
 from ..home import ROOT
