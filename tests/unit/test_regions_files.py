@@ -71,7 +71,7 @@ def embedded() -> str:
     ],
 )
 def test_labelme_shapes(given: dict[str, Any], mask: bool, tmp_path: Path) -> None:
-    put(tmp_path, cup__jpg=picture(), cup__json=labelme(given))
+    put(tmp_path, cup__jpg=picture(), cup__json="\ufeff" + labelme(given))
     assert boxes(tmp_path) == {"cup.jpg": [("red cup", BOX, mask)]}
 
 
@@ -135,6 +135,16 @@ def test_names_that_no_file_has(name: str, tmp_path: Path) -> None:
     found = plan(Source(tmp_path / "cup.json"))
     assert len(samples(found)) == (name == "")
     assert all("\n" not in why and len(why) < 6000 for why in reasons(found).values())
+
+
+def test_a_windows_path_says_which_of_two_photos(tmp_path: Path) -> None:
+    put(
+        tmp_path,
+        a___cup__jpg=picture(),
+        b___cup__jpg=picture("red"),
+        marks___cup__json=labelme(shape(), imagePath="..\\b\\cup.jpg"),
+    )
+    assert boxes(tmp_path) == {"b/cup.jpg": [("red cup", BOX, True)]}
 
 
 # SA-1B
