@@ -1,6 +1,6 @@
 """What may be done with a dataset as a whole, by what its rows say of their photos' and models' licences.
 
-The strictest of all counts, in plain words; what nobody stated counts as a question. No legal advice: the dataset card,
+The strictest model counts, and all that photos ask, in plain words; what nobody stated counts as a question. No legal advice: the dataset card,
 which shows it, says so. No row is looked at here; `figures` counts them.
 """
 
@@ -44,21 +44,19 @@ class TookPart(NamedTuple):
 _PHOTO_TERMS = (
     (r"\bnd\b|no.?deriv", "edits of them must not be passed on (no derivatives)"),
     (r"\bnc\b|non.?commercial|research", "non-commercial use only"),
-    (r"\bsa\b|share.?alike", "who passes edits on does so under the same licence, and names the authors"),
-    (r"\bcc by\b|\blicenses by\b|attribution", "who passes them on names the authors and the licence, and says that they were changed"),
+    (r"\bsa\b|share.?alike", "who passes edits on does so under the same licence"),
+    (
+        r"\bcc by\b|\blicenses by\b|attribution",
+        "who passes them on names the authors and the licence, and says that they were changed",
+    ),
     (r"cc0|public domain|\bpdm\b|no known copyright", "any use"),
 )
-"""What a photo's licence asks, the strictest first, by what stands in its name: Creative Commons' abbreviations."""
+"""What a photo's licence asks, by what stands in its name: Creative Commons' abbreviations, of which one may have several."""
 
 _TO_BE_READ = "read it: EditPairs does not know this licence"
 _UNSTATED = "nobody stated one: ask before they are passed on"
-_ORDER = (
-    _PHOTO_TERMS[0][1],
-    _PHOTO_TERMS[1][1],
-    _UNSTATED,
-    _TO_BE_READ,
-    *(words for _, words in _PHOTO_TERMS[2:]),
-)
+_ANY_USE = _PHOTO_TERMS[-1][1]
+_ORDER = (_UNSTATED, _TO_BE_READ, *(words for _, words in _PHOTO_TERMS))
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ class Terms:
     commercial: str
     """Whether its models may be used commercially."""
     photos: str
-    """What the strictest of the photos' licences asks."""
+    """What the photos' licences ask together."""
     models: list[tuple[TookPart, int]]
     """With the rows that each took part in."""
     sources: list[tuple[str, str, int]]
@@ -87,23 +85,24 @@ class Terms:
             (licence, _photo_terms(licence), rows)
             for licence, rows in sorted(photos.items(), key=lambda one: (-one[1], one[0]))
         ]
-        said = {words for _, words, _ in asked}
+        said = {words for _, several, _ in asked for words in several}
+        said -= {_ANY_USE} if len(said) > 1 else set()
         counted = sorted(models.items(), key=lambda one: (-one[1], one[0]))
         took_part = [one for one, _ in counted if one.name not in NO_MODELS]
         return cls(
             training=_strictest([(one, one.outputs_may_train) for one in took_part]),
             commercial=_strictest([(one, one.commercial) for one in took_part]),
-            photos=next((words for words in _ORDER if words in said), ""),
+            photos="; ".join(words for words in _ORDER if words in said),
             models=[(one, rows) for one, rows in counted if one.name not in NO_MODELS],
-            sources=asked,
+            sources=[(licence, "; ".join(several), rows) for licence, several, rows in asked],
         )
 
 
-def _photo_terms(licence: str) -> str:
+def _photo_terms(licence: str) -> list[str]:
     if not licence:
-        return _UNSTATED
+        return [_UNSTATED]
     plain = re.sub(r"[^a-z0-9]+", " ", licence.lower())
-    return next((words for pattern, words in _PHOTO_TERMS if re.search(pattern, plain)), _TO_BE_READ)
+    return [words for pattern, words in _PHOTO_TERMS if re.search(pattern, plain)] or [_TO_BE_READ]
 
 
 def _strictest(said: list[tuple[TookPart, str]]) -> str:

@@ -154,9 +154,15 @@ class TestTheWhole:
     def test_photos(self, licence: str, asks: str) -> None:
         assert asks in Terms.of({}, {licence: 1}).photos
 
-    def test_the_strictest_photo_decides_and_all_are_listed(self) -> None:
+    def test_a_licence_that_asks_several_things(self) -> None:
+        asked = Terms.of({}, {"CC BY-NC-SA 4.0": 1}).photos
+        assert all(words in asked for words in ("non-commercial", "the same licence", "names the authors"))
+        assert Terms.of({}, {"CC0-1.0": 1}).photos == "any use"
+
+    def test_what_photos_ask_adds_up_and_all_are_listed(self) -> None:
         found = Terms.of({}, {"CC0-1.0": 90, "": 3, "CC-BY-NC-4.0": 1, "CC-BY-4.0": 6})
-        assert found.photos == "non-commercial use only"
+        unstated, non_commercial, by = found.photos.split("; ")
+        assert "nobody stated one" in unstated and non_commercial == "non-commercial use only" and "authors" in by
         assert [(licence, rows) for licence, _asks, rows in found.sources] == [
             ("CC0-1.0", 90),
             ("CC-BY-4.0", 6),
