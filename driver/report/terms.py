@@ -1,7 +1,7 @@
 """What may be done with a dataset as a whole, by what its rows say of their photos' and models' licences.
 
-The strictest model counts, and all that photos ask, in plain words; what nobody stated counts as a question. No legal advice: the dataset card,
-which shows it, says so. No row is looked at here; `figures` counts them.
+The strictest model counts, and all that photos ask, in plain words; what nobody stated counts as a question. No legal
+advice: the dataset card, which shows it, says so. No row is looked at here; `figures` counts them.
 """
 
 from __future__ import annotations
