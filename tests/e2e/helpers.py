@@ -239,6 +239,10 @@ def post_other(url: str) -> dict[str, Any]:
     return dict(post(url, "/prompt", {"prompt": graph}))
 
 
+ONE_EACH = ("--samples-per-prompt", 1)
+"""For tests that count prompts as edits, or whose fault is one prompt's."""
+
+
 def prompts_so_far(url: str) -> int:
     """How many prompts were posted to a server, by anybody: it numbers them. Asking posts one more, which counts."""
     return int(post_other(url)["number"])
