@@ -142,7 +142,7 @@ def test_a_windows_path_says_which_of_two_photos(tmp_path: Path) -> None:
         tmp_path,
         a___cup__jpg=picture(),
         b___cup__jpg=picture("red"),
-        marks___cup__json=labelme(shape(), imagePath="..\\b\\cup.jpg"),
+        b___marks___cup__json=labelme(shape(), imagePath="..\\cup.jpg"),
     )
     assert boxes(tmp_path) == {"b/cup.jpg": [("red cup", BOX, True)]}
 
