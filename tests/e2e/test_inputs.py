@@ -59,7 +59,7 @@ def test_bad_samples_in_the_middle_become_rows_of_failed(mixed: Path, driver: Dr
 
 def test_retry_failed_tries_the_failed_ones_only(mixed: Path, driver: Driver, tmp_path: Path) -> None:
     output = tmp_path / "out"
-    run = ("--input", mixed, "--output", output)
+    run = ("--input", mixed, "--output", output, *helpers.ONE_EACH)
     driver.run(*run, expect=1)
     posted = helpers.prompts_so_far(driver.url)
     ended = driver.run(*run, "--retry-failed=SomeOtherError", expect=1)

@@ -27,7 +27,7 @@ def test_killed_ten_times_it_loses_and_doubles_nothing(driver: Driver, tmp_path:
     rng = random.Random(SEED)
     helpers.make_photos(tmp_path / "photos", SAMPLES)
     output = tmp_path / "out"
-    run = ("--input", tmp_path / "photos", "--output", output)
+    run = ("--input", tmp_path / "photos", "--output", output, *helpers.ONE_EACH)
     posted = helpers.prompts_so_far(driver.url)
     moments = [*sorted(rng.sample(range(1, SAMPLES), KILLS - 3)), SAMPLES, SAMPLES]
     moments.insert(rng.randrange(KILLS), None)
@@ -100,7 +100,7 @@ def _changed(path: Path, then: int) -> bool:
 def test_one_signal_drains_and_the_same_command_goes_on(driver: Driver, tmp_path: Path, number: signal.Signals) -> None:
     helpers.make_photos(tmp_path / "photos", 20)
     output = tmp_path / "out"
-    run = ("--input", tmp_path / "photos", "--output", output)
+    run = ("--input", tmp_path / "photos", "--output", output, *helpers.ONE_EACH)
     posted = helpers.prompts_so_far(driver.url)
     process = driver.start(*run)
     helpers.until(lambda: helpers.done_so_far(output) >= 3, "three samples done")

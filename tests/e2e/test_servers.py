@@ -179,7 +179,7 @@ def test_a_fault_loses_and_doubles_nothing(driver: Driver, photos: Path, tmp_pat
     rule, submitted_again, edited_again = FAULTS[what]
     posted = helpers.prompts_so_far(driver.url)
     with Proxy(driver.url, rule) as proxy:
-        driver.run("--input", photos, "--output", tmp_path / "out", server=proxy.url)
+        driver.run("--input", photos, "--output", tmp_path / "out", *helpers.ONE_EACH, server=proxy.url)
         assert proxy.faults, "nothing went wrong"
     assert_each_once(tmp_path / "out")
     telemetry = helpers.table(tmp_path / "out", "telemetry")
@@ -190,7 +190,7 @@ def test_a_fault_loses_and_doubles_nothing(driver: Driver, photos: Path, tmp_pat
 
 def test_an_output_that_the_server_dropped_is_a_failure(driver: Driver, photos: Path, tmp_path: Path) -> None:
     """ComfyUI's 200 with node_errors: that sample has failed, and can be tried again."""
-    run = ("--input", photos, "--output", tmp_path / "out")
+    run = ("--input", photos, "--output", tmp_path / "out", *helpers.ONE_EACH)
     with Proxy(driver.url, on("POST /prompt", "node errors", 2)) as proxy:
         driver.run(*run, server=proxy.url, expect=1)
         (failed,) = helpers.table(tmp_path / "out", "failed")
@@ -204,7 +204,7 @@ def test_an_output_that_the_server_dropped_is_a_failure(driver: Driver, photos: 
 def test_a_fault_while_an_earlier_runs_prompts_are_taken_over(driver: Driver, tmp_path: Path) -> None:
     helpers.make_photos(tmp_path / "photos", 20)
     output = tmp_path / "out"
-    run = ("--input", tmp_path / "photos", "--output", output)
+    run = ("--input", tmp_path / "photos", "--output", output, *helpers.ONE_EACH)
     first_jobs: list[int] = []
 
     def rule(route: str, _: int) -> Fault | None:
