@@ -90,18 +90,19 @@ class Peak(threading.Thread):
             self.bytes = max(self.bytes, device["vram_total"] - device["vram_free"])
 
 
-def watched(folder: Path, gpu: bool, *options: str) -> ServerProcess:
+def watched(folder: Path, gpu: bool, base: Path | None = None) -> ServerProcess:
     """A ComfyUI with our pack and the one that watches.
 
     Args:
         folder: where its input and output and these packs lie.
-        options: of ComfyUI's command line.
+        base: its base directory, where its models and its own packs lie elsewhere.
     """
     source = find_comfyui().resolve()
     packs = folder / "custom_nodes"
     packs.mkdir(parents=True)
     (packs / "editpairs-watch").symlink_to(REPOSITORY / "benchmarks" / "watch", target_is_directory=True)
-    if REPOSITORY not in [entry.resolve() for entry in (source / "custom_nodes").iterdir()]:
+    own = (base or source) / "custom_nodes"
+    if REPOSITORY not in [entry.resolve() for entry in own.iterdir()]:
         (packs / "editpairs").symlink_to(REPOSITORY, target_is_directory=True)
     config = folder / "extra_model_paths.yaml"
     config.write_text(json.dumps({"editpairs": {"custom_nodes": str(packs)}}), encoding="utf-8")  # JSON is YAML
@@ -110,7 +111,8 @@ def watched(folder: Path, gpu: bool, *options: str) -> ServerProcess:
         sys.executable, "main.py", "--listen", "127.0.0.1", "--port", str(port), "--database-url", "sqlite:///:memory:",
         "--disable-metadata", "--disable-auto-launch", "--preview-method", "none", "--cache-lru", "64",
         "--input-directory", str(folder / "input"), "--output-directory", str(folder / "output"),
-        "--extra-model-paths-config", str(config), *([] if gpu else ["--cpu"]), *options,
+        "--extra-model-paths-config", str(config), *([] if gpu else ["--cpu"]),
+        *(["--base-directory", str(base)] if base else []),
     ]  # fmt: skip
     for name in ("input", "output"):
         (folder / name).mkdir()
@@ -242,9 +244,9 @@ def main() -> int:
             raise RunError(
                 "no GPU here: run this on a machine that has one, with the weights (install.py --models open)"
             )
-        base = ["--base-directory", str(Path(options.base_directory).resolve())] if options.base_directory else []
+        base = Path(options.base_directory).resolve() if options.base_directory else None
         with tempfile.TemporaryDirectory(prefix="editpairs-gpu-") as scratch:
-            server = watched(Path(scratch) / "server", options.device == "gpu", *base)
+            server = watched(Path(scratch) / "server", options.device == "gpu", base)
             settings = [word for one in options.set for word in ("--set", one)]
             return _all(names, server, Path(scratch), options.photos, settings, options.json)
     except RunError as error:

@@ -64,7 +64,7 @@ def test_a_dropped_output_is_a_failure(driver: Patched, fake: Fakes, tmp_path: P
     """ComfyUI's 200 with `node_errors`."""
     server, source = fake(), scene.photos(tmp_path / "photos", COUNT)
     with Proxy(server.url, on("POST /prompt", "node errors", 3)) as proxy:
-        run = ("--input", source, "--output", tmp_path / "out", *AT_ONCE, "--max-failed", "1")
+        run = ("--input", source, "--output", tmp_path / "out", *AT_ONCE, *helpers.ONE_EACH, "--max-failed", "1")
         driver.run(*run, server=proxy.url, workflow=EDIT, quick=False)
     scene.assert_each_once(tmp_path / "out", source)
     assert [row["error_type"] for row in helpers.table(tmp_path / "out", "failed")] == ["PromptRefused"]

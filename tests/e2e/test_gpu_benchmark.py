@@ -34,7 +34,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     base = tmp_path_factory.mktemp("base")
     make_checkpoints(base / "models")
     (base / "custom_nodes").mkdir()  # ComfyUI looks there
-    with gpu.watched(tmp_path_factory.mktemp("watched") / "server", False, "--base-directory", str(base)) as running:
+    with gpu.watched(tmp_path_factory.mktemp("watched") / "server", False, base) as running:
         yield running
 
 
