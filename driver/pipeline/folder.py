@@ -112,12 +112,14 @@ class OutputFolder:
                 damaged.add(error.place)
         self.found = Written(tuple(lost), rebuilt)
         summary = summarise(Totals.of_journal(self.journal), facts, task, spent)
-        write_card(self.path, summary, environment)
         self.conclude(summary, environment, gallery)
         return summary
 
     def conclude(self, summary: Summary, environment: dict[str, Any], gallery: Gallery) -> None:
-        """Writes what every run leaves: tables of how samples went, versions that took part, and the report."""
+        """Writes what every run leaves: tables of how samples went, versions that took part, and the report; where rows are
+        shown, the dataset card first."""
+        if gallery.statistics is not None:
+            write_card(self.path, summary, environment, gallery.statistics)
         for name, schema in TABLES.items():
             path = self.path / f"{name}.parquet"
             if self.many:
@@ -129,10 +131,8 @@ class OutputFolder:
         write_report(self.path, summary, failures, skips, environment, gallery)
 
     def conclude_shards(self, summary: Summary, environment: dict[str, Any]) -> None:
-        """The same of a run of many shards, whose rows are written; of edit pairs with the dataset card and pictures."""
+        """The same of a run of many shards, whose rows are written."""
         rows = summary.samples and summary.gives == "edit pairs"
-        if rows:
-            write_card(self.path, summary, environment)
         self.conclude(summary, environment, Gallery.of_dataset(self.path) if rows else Gallery())
 
     def journals(self, end: str = "") -> Iterator[Journal]:

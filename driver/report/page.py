@@ -175,8 +175,11 @@ def begin_card(output: Path, layout: str, summary: Summary, environment: dict[st
     _write_card(output, found, Part.of_shard(output, 0), held, summary, environment)
 
 
-def write_card(output: Path, summary: Summary, environment: dict[str, Any]) -> None:
+def write_card(output: Path, summary: Summary, environment: dict[str, Any], rows: RowStatistics) -> None:
     """Writes the dataset card, `README.md`, of the dataset that lies there.
+
+    Args:
+        rows: figures of its rows.
 
     Raises:
         RunError: no finished dataset lies there.
@@ -191,7 +194,6 @@ def write_card(output: Path, summary: Summary, environment: dict[str, Any]) -> N
             held[config].rows += of_part.rows
             held[config].without += not of_part.rows
             held[config].streams.update(shard.stream for shard in of_part.shards)
-    rows = RowStatistics.of_dataset(output)
     terms = Terms.of(rows.models, rows.photos)
     digest = lists.hexdigest()[:16]
     _write_card(output, layout_named(facts.layout), found[0], held, summary, environment, digest, terms)

@@ -23,7 +23,7 @@ from driver.dataset.parts import Part
 from driver.dataset.rows import RunFacts
 from driver.dataset.spool import Spool
 from driver.journal import Journal
-from driver.report.figures import statistics_text
+from driver.report.figures import RowStatistics, statistics_text
 from driver.report.page import Gallery, write_card, write_report
 from driver.report.summary import Summary
 from driver.samples import Sample
@@ -193,7 +193,7 @@ class Run:
     ) -> None:
         """Writes the report and the dataset card."""
         write_report(self.output, summary, failures, skips, environment, Gallery.of_dataset(self.output))
-        write_card(self.output, summary, environment)
+        write_card(self.output, summary, environment, RowStatistics.of_dataset(self.output))
 
     def rows(self, config: str = "data") -> list[dict[str, Any]]:
         return [row for path in self.shards(config) for row in pq.read_table(path).to_pylist()]

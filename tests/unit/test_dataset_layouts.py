@@ -28,6 +28,7 @@ from driver.dataset.layouts.wds import WdsLayout
 from driver.dataset.parts import Part
 from driver.dataset.rows import PLAIN, RunFacts
 from driver.errors import RunError
+from driver.report.figures import RowStatistics
 from driver.report.page import write_card
 from driver.report.summary import Summary
 
@@ -37,7 +38,7 @@ SUMMARY = Summary("remove", "classical", "remove", 3, 2, 1, 0, 0, 0, {}, {}, 1.0
 
 def finish(run: Any, layout: str) -> None:
     write_dataset(run.journal, run.spool, Part(run.output), RUN_FACTS, layout)
-    write_card(run.output, SUMMARY, {"editpairs": "0.1.0", "comfyui": "0.30.0"})
+    write_card(run.output, SUMMARY, {"editpairs": "0.1.0", "comfyui": "0.30.0"}, RowStatistics.of_dataset(run.output))
 
 
 def saved(count: int) -> list[dict[str, str]]:

@@ -258,7 +258,7 @@ def test_labels_are_asked_for_of_all_parts(shard: Shard) -> None:
 def test_rows_of_all_parts_are_an_input(layout: str, shard: Shard) -> None:
     """Kept ones by the run's folder, others by their config, and the tables beside them are no part of it."""
     output = filled(shard, layout)
-    write_card(output, SUMMARY, {"editpairs": "0", "comfyui": "0"})
+    write_card(output, SUMMARY, {"editpairs": "0", "comfyui": "0"}, RowStatistics.of_dataset(output))
     for name in ("failed", "telemetry"):
         write_table(output / f"{name}.parquet", [], FAILED_SCHEMA)
     aim = Aim(VERIFY, frozenset({"edited"}))

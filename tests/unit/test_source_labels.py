@@ -16,6 +16,7 @@ from driver.dataset.rows import RunFacts
 from driver.errors import RunError
 from driver.inputs.source import Source
 from driver.labels.labels import LABELS, Label, Labels
+from driver.report.figures import RowStatistics
 from driver.report.page import write_card
 from driver.report.summary import Summary
 from driver.samples import Aim, Sample
@@ -34,7 +35,7 @@ def finish(run: Any, layout: str) -> None:
     run.add("other")
     facts = RunFacts("remove", "a" * 64, "b" * 64, "full")
     write_dataset(run.journal, run.spool, Part(run.output), facts, layout)
-    write_card(run.output, SUMMARY, {"editpairs": "0", "comfyui": "0"})
+    write_card(run.output, SUMMARY, {"editpairs": "0", "comfyui": "0"}, RowStatistics.of_dataset(run.output))
 
 
 def judged(path: Path) -> list[Sample]:

@@ -20,7 +20,7 @@ from comfy_nodes.core.regions.annotation import AnnotationError
 from ...bounded_json import loads
 from ..find import Input
 from ..photo import InputError
-from .marked import Marked, Size, box, ellipse, name_of_class, number, polygons, runs, turned, whole_size
+from .marked import Marked, Size, box, ellipse, name_of_class, number, points, polygons, runs, turned, whole_size
 from .names import PhotoNames
 from .reader import Broken, Found, Upright, each_file, whole_text
 
@@ -89,7 +89,7 @@ def _labelme_marked(item: dict[str, Any], written: str, upright: Upright) -> Mar
 
 
 def _labelme_shape(kind: str, shapes: list[dict[str, Any]], found: Marked) -> dict[str, Any]:
-    rings = [_points(shape.get("points")) for shape in shapes]
+    rings = [points(shape.get("points")) for shape in shapes]
     first = rings[0]
     if kind == "rectangle" and len(first) == 4:
         return box(*first)
@@ -116,13 +116,6 @@ def _embedded(text: Any, corners: list[float], size: Size) -> dict[str, Any]:
     except (OSError, TypeError, ValueError, IndexError, SyntaxError):
         raise AnnotationError("its mask is no picture that fits between its corners") from None
     return runs(rle.encode(whole).model_dump())
-
-
-def _points(points: Any) -> list[float]:
-    """x, y, x, y … of a list of pairs."""
-    if not isinstance(points, list) or not all(isinstance(one, list | tuple) and len(one) == 2 for one in points):
-        raise AnnotationError("its points are no list of pairs")
-    return [number(one) for pair in points for one in pair]
 
 
 # SA-1B

@@ -16,11 +16,10 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import ijson  # type: ignore[import-untyped]
 
 from comfy_nodes.core import photos
-from comfy_nodes.core.regions.annotation import AnnotationError
 
 from ..find import Input
 from ..photo import InputError
-from .marked import Marked, box, ellipse, name_of_class, number, polygons, turned, whole_size
+from .marked import Marked, box, ellipse, name_of_class, number, points, polygons, scaled, turned, whole_size
 from .names import PhotoNames
 from .reader import Broken, Found, Upright, each_file
 
@@ -106,10 +105,7 @@ def _shape(kind: str, value: dict[str, Any], found: Marked) -> dict[str, Any]:
         return [number(value.get(name)) * side / 100 for name in names]
 
     if kind == "polygon":
-        points = value.get("points")
-        if not isinstance(points, list) or not all(isinstance(one, list) and len(one) == 2 for one in points):
-            raise AnnotationError("its points are no list of pairs")
-        ring = [number(one) * side / 100 for pair in points for one, side in zip(pair, (width, height), strict=True)]
+        ring = [place / 100 for place in scaled(points(value.get("points")), (width, height))]
         return polygons([ring], (width, height))
     degrees = number(value.get("rotation") or 0)
     if kind == "ellipse":

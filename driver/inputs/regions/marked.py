@@ -34,6 +34,10 @@ OUTLINE = 4_000_000
 """The longest outline of a region in pixels. Ours: drawing it takes 60 bytes for each; of real things it has some thousand."""
 
 
+BEYOND = 2.0
+"""From here on a number is no share of a photo, however far a box reaches beyond it. Ours."""
+
+
 @dataclass
 class Marked:
     """One picture of a file of annotations, with its regions."""
@@ -145,6 +149,27 @@ def number(value: Any) -> float:
     if not math.isfinite(found):
         raise AnnotationError(f"{str(value)[:40]!r} is no coordinate")
     return found
+
+
+def points(found: Any) -> list[float]:
+    """x, y, x, y … of a list of pairs."""
+    if not isinstance(found, list) or not all(isinstance(one, list | tuple) and len(one) == 2 for one in found):
+        raise AnnotationError("its points are no list of pairs")
+    return [number(one) for pair in found for one in pair]
+
+
+def check_shares(shares: Sequence[float]) -> None:
+    """
+    Raises:
+        AnnotationError: one is no share of a photo.
+    """
+    if max(map(abs, shares), default=0.0) > BEYOND:
+        raise AnnotationError("its numbers are no shares of the photo")
+
+
+def scaled(shares: Sequence[float], size: Size) -> list[float]:
+    """Pixels of x, y, x, y … in shares of a photo."""
+    return [share * size[place % 2] for place, share in enumerate(shares)]
 
 
 def whole_size(width: Any, height: Any) -> Size | None:

@@ -44,10 +44,6 @@ class PhotoNames:
         )
         self._db.execute("CREATE INDEX by_base ON photo (base)")
 
-    def all(self) -> Iterator[str]:
-        """All photos, by name."""
-        yield from (path for (path,) in self._db.execute("SELECT path FROM photo ORDER BY path"))
-
     def unnamed(self) -> Iterator[str]:
         """Photos that nobody has asked for, by name."""
         last = ""

@@ -13,18 +13,14 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any, BinaryIO
 
-from comfy_nodes.core.regions.annotation import AnnotationError
-
 from ..find import Input
 from ..photo import InputError
 from ..storage import unreadable, walk
-from .marked import Marked, box, name_of_class, number
+from .marked import Marked, box, check_shares, name_of_class, number, scaled
 from .names import PhotoNames, temporary
 from .reader import Broken, Found, Upright
 
 FIELDS = ("ImageID", "LabelName", "XMin", "XMax", "YMin", "YMax")
-BEYOND = 2.0
-"""From here on a number is no share of a photo. Ours."""
 
 
 class OpenImages:
@@ -105,7 +101,6 @@ class OpenImages:
 
 
 def _shape(shares: list[str], width: int, height: int) -> dict[str, Any]:
-    x1, y1, x2, y2 = (number(one) for one in shares)
-    if max(map(abs, (x1, y1, x2, y2))) > BEYOND:
-        raise AnnotationError("its numbers are no shares of the photo")
-    return box(x1 * width, y1 * height, x2 * width, y2 * height)
+    corners = [number(one) for one in shares]
+    check_shares(corners)
+    return box(*scaled(corners, (width, height)))

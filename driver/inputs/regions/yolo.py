@@ -20,15 +20,12 @@ from ...errors import RunError
 from ..find import Input
 from ..photo import InputError
 from ..storage import unreadable, walk
-from .marked import Marked, box, name_of_class, number, polygons
+from .marked import Marked, box, check_shares, name_of_class, number, polygons, scaled
 from .names import PhotoNames
 from .reader import Found, Upright, pass_mark, whole_text
 
 LISTS = ("classes.txt", "obj.names", "_darknet.labels")
 """Files with a class's name in each line."""
-
-BEYOND = 2.0
-"""From here on a number is no share of a photo, however far a box reaches beyond it. Ours."""
 
 
 @dataclass(frozen=True)
@@ -133,8 +130,7 @@ def _line(found: Marked, label: str, words: list[str], classes: _Classes) -> Non
         first, *numbers = (number(word) for word in words)
         if first not in classes.names:
             raise AnnotationError(f"class {words[0]} has no name in data.yaml")
-        if max(map(abs, numbers), default=0.0) > BEYOND:
-            raise AnnotationError("its numbers are no shares of the photo")
+        check_shares(numbers)
         if classes.keypoints and len(numbers) == 4 + classes.keypoints:
             numbers = numbers[:4]
         # A detector's own labels may end with its confidence.
@@ -145,8 +141,7 @@ def _line(found: Marked, label: str, words: list[str], classes: _Classes) -> Non
 
 
 def _shape(shares: list[float], found: Marked) -> dict[str, Any]:
-    width, height = found.pixels()
-    pixels = [share * (height if place % 2 else width) for place, share in enumerate(shares)]
+    pixels = scaled(shares, found.pixels())
     if len(pixels) == 4:
         x, y, across, down = pixels
         return box(x - across / 2, y - down / 2, x + across / 2, y + down / 2)
@@ -154,4 +149,4 @@ def _shape(shares: list[float], found: Marked) -> dict[str, Any]:
         raise AnnotationError(
             f"{len(pixels)} numbers behind its class are neither a box nor corners; keypoints need kpt_shape in data.yaml"
         )
-    return polygons([pixels], (width, height))
+    return polygons([pixels], found.pixels())
