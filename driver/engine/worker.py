@@ -306,7 +306,7 @@ class Worker:
         try:
             self._landing.collect(flight, slot, seconds)
         except SinkNotRun:
-            gone = self._station.packer.sink(slot, len(flight)) in job.ran
+            gone = self._station.packer.sink_ran(slot, job.ran)
         except FileNotFoundError:
             gone = True
         else:

@@ -6,7 +6,7 @@ can go on meanwhile. Knows graphs, not servers; called by the worker that posts 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 from typing import Any
@@ -66,9 +66,9 @@ class Packer:
             gate(packed, self._stages, len(fillings), slotted)
         return packed
 
-    def sink(self, slot: int, count: int) -> str:
-        """Id of a sample's sink in a prompt of `count` samples."""
-        return self._graph.sink if count == 1 else slotted(slot, self._graph.sink)
+    def sink_ran(self, slot: int, ran: Set[str]) -> bool:
+        """Whether a sample's sink is among the nodes that ran, in a prompt for it alone or for several."""
+        return self._graph.sink in ran or slotted(slot, self._graph.sink) in ran
 
     def _inputs(self, inputs: dict[str, Any], slot: int) -> dict[str, Any]:
         return {

@@ -128,6 +128,15 @@ def test_slots_are_read_back_from_ids() -> None:
     assert [slot_of(one) for one in ("30:4", "s3", "gate1-all0", "gate1-0-5", "sx/4", "")] == [None] * 6
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_sink_that_ran_is_told_by_its_place_alone(three_models: BatchGraph, info: dict[str, Any], count: int) -> None:
+    """Whoever takes a prompt over knows the samples in it that have no end yet, not how many there were."""
+    packer = Packer(three_models, info, {}, 0)
+    ran = packer.prompt(fillings(count)).keys()
+    assert all(packer.sink_ran(slot, ran) for slot in range(count))
+    assert not packer.sink_ran(0, {slotted(1, "5"), "1"})
+
+
 @pytest.mark.parametrize(("memory", "gated"), [(30 * GB, False), (20 * GB, True)])
 def test_gates_stand_only_where_models_do_not_fit_together(
     three_models: BatchGraph, info: dict[str, Any], memory: int, gated: bool
