@@ -48,7 +48,14 @@ class LineStage(Stage):
         return self._report(summarise(totals, self.facts, self.title, self.spent(), self.gives))
 
     def write_shard(self) -> Left:
+        """Leaves lines for the next stage of a recipe: with the locators of their pictures, as the recipe's input has these."""
+        if self.run.follower and self.shard:
+            write_lines(self.shard.part.lines, self._handed_on())
         return Left()
+
+    def _handed_on(self) -> Iterator[dict[str, Any]]:
+        for text, sample in self.journal.kept_with_samples():
+            yield handed_on(self._line(text), sample)
 
     def _report(self, summary: Summary) -> Summary:
         gallery = Gallery.of_annotations(self._lines(), summary.kept, self.run.source.root)
