@@ -1,6 +1,6 @@
 """The command: `python driver/batch.py --workflow remove.json --input photos/ --output out/`.
 
-`options.py` reads the command line, `pipeline/` does the work.
+`options.py` reads the command line, `pipeline/` does the work of workflows, `recipe/` that of a recipe.
 """
 
 from __future__ import annotations
