@@ -6,12 +6,11 @@ stages before and behind it is for `checks.py`.
 
 from __future__ import annotations
 
-import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
@@ -250,7 +249,9 @@ def _workflow(path: Path, name: str) -> str:
     """
     given, stem = Path(name), name.removesuffix(".json")
     there = (path.parent / given).is_file()
-    ours = given.name == name and any((WORKFLOWS / f"{stem}{end}.json").is_file() for end in ("", "-open", "-classical"))
+    ours = given.name == name and any(
+        (WORKFLOWS / f"{stem}{end}.json").is_file() for end in ("", "-open", "-classical")
+    )
     if there and ours:
         raise RunError(
             f"workflow {name}: a file beside the recipe and a workflow of EditPairs have that name; ./{name} takes the file"
@@ -261,7 +262,9 @@ def _workflow(path: Path, name: str) -> str:
         raise RunError(f"workflow {name}: there is no file {path.parent / given}")
     if not ours:
         known = sorted({one.stem.removesuffix("-classical").removesuffix("-open") for one in WORKFLOWS.glob("*.json")})
-        raise RunError(f"workflow {name}: neither a workflow of EditPairs{guess(stem, known)} nor a file beside the recipe")
+        raise RunError(
+            f"workflow {name}: neither a workflow of EditPairs{guess(stem, known)} nor a file beside the recipe"
+        )
     return name
 
 
@@ -269,4 +272,5 @@ def _beside(path: Path, name: str) -> str:
     """A path in the file as the command line would have it: always with a folder in it, so that it is taken as a path."""
     if "://" in name or Path(name).is_absolute():
         return name
-    return os.path.join(str(path.parent), name)
+    folder = str(path.parent)
+    return f"{folder}/{Path(name)}"
