@@ -15,6 +15,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
+from ..dataset.ownership import STAGES
 from ..errors import RunError, about
 from ..graph.api import guess
 from ..graph.file import AUTO, WORKFLOWS
@@ -25,9 +26,6 @@ RECIPES = ROOT / "recipes"
 
 MAX_BYTES = 1 << 20
 """The largest recipe file. Ours."""
-
-STAGES = "stages"
-"""The folder in a recipe's output that has those of its stages, but for the last one's, which is the output itself."""
 
 _NAME = r"^[a-z0-9][a-z0-9-]{0,40}$"
 
@@ -205,7 +203,8 @@ def _read(path: Path) -> _File:
 
 def _fault(told: Mapping[str, Any], fault: ErrorDetails) -> str:
     """What pydantic found wrong at one place, in our words."""
-    table, where, keys = _File, "", list(fault["loc"])
+    table: type[_Table] = _File
+    where, keys = "", list(fault["loc"])
     if keys[0] in ("stage", "input") and len(keys) > 1 and isinstance(keys[1], int):
         item = told[str(keys[0])][keys[1]]
         table = _Stage if keys[0] == "stage" else _Input
