@@ -92,7 +92,7 @@ def parse(words: Sequence[str]) -> RunOptions:
 def _parser(everything: bool) -> Parser:
     parser = Parser(
         PROGRAM,
-        "Runs a workflow, or a recipe of several, over many photos on ComfyUI and gathers a dataset of edit pairs.",
+        "Runs workflows over many photos on ComfyUI and gathers a dataset of edit pairs.",
         "" if everything else "--help-all shows all options.",
         f"{PROGRAM} --workflow NAME | --recipe NAME [--input PHOTOS] [--output DIR] [options]",
     )
@@ -127,7 +127,7 @@ def _add_what(common: Add, rare: Add) -> None:
     common(
         "--recipe",
         metavar="NAME|PATH",
-        help="in its place, from photos to a verified dataset in one go: a name from recipes/, or a file of your own",
+        help="all stages of a dataset in one go: a name from recipes/, or a file",
     )
     common(
         "--profile",
@@ -183,7 +183,7 @@ def _add_what(common: Add, rare: Add) -> None:
 
 
 def _add_recipe(common: Add, rare: Add) -> None:
-    common("--status", action="store_true", help="show how far each stage is, also while it runs, and end")
+    rare("--status", action="store_true", help="show how far each stage is, also while it runs, and end")
     rare("--until", metavar="STAGE", help="end with this stage")
     rare("--rerun-from", metavar="STAGE", help="throw away what this stage and those behind it made, and make it again")
     rare("--extend", action="store_true", help="take further photos of the input into a finished run")
@@ -325,8 +325,10 @@ def _check(parser: Parser, read: argparse.Namespace) -> None:
         if name in _OF_RECIPES and not read.recipe:
             parser.error(f"{option} goes with --recipe")
         if name in _BY_STAGE and read.recipe:
-            parser.error(f"{option} has no effect with --recipe, which says it stage by stage: copy the recipe's file, change "
-                         "it there, and give its path")
+            parser.error(
+                f"{option} has no effect with --recipe, which says it stage by stage: copy the recipe's file, change "
+                "it there, and give its path"
+            )
         if name in _OF_WORKFLOWS and read.recipe:
             parser.error(f"{option} goes with --workflow")
         if read.status and name not in _STATUS_LEAVES:

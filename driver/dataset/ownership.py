@@ -29,6 +29,12 @@ _MARKED = "EditPairs keeps here what a run needs while it lasts.\n"
 
 JOURNAL = "run.sqlite"
 
+RECIPE = "recipe.json"
+"""In a recipe's folder: its stages, in their order, as they were asked for."""
+
+STAGES = "stages"
+"""The folder in a recipe's that has those of its stages, but for the last one's, which is the recipe's itself."""
+
 SHARDS = "shards"
 """The folder of a run of many shards for their journals and commits; in the work folder, for what isn't whole of them."""
 

@@ -6,16 +6,16 @@ stages before and behind it is for `checks.py`.
 
 from __future__ import annotations
 
-import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
+from ..dataset.ownership import STAGES
 from ..errors import RunError, about
 from ..graph.api import guess
 from ..graph.file import AUTO, WORKFLOWS
@@ -26,9 +26,6 @@ RECIPES = ROOT / "recipes"
 
 MAX_BYTES = 1 << 20
 """The largest recipe file. Ours."""
-
-STAGES = "stages"
-"""The folder in a recipe's output that has those of its stages, but for the last one's, which is the output itself."""
 
 _NAME = r"^[a-z0-9][a-z0-9-]{0,40}$"
 
@@ -206,7 +203,8 @@ def _read(path: Path) -> _File:
 
 def _fault(told: Mapping[str, Any], fault: ErrorDetails) -> str:
     """What pydantic found wrong at one place, in our words."""
-    table, where, keys = _File, "", list(fault["loc"])
+    table: type[_Table] = _File
+    where, keys = "", list(fault["loc"])
     if keys[0] in ("stage", "input") and len(keys) > 1 and isinstance(keys[1], int):
         item = told[str(keys[0])][keys[1]]
         table = _Stage if keys[0] == "stage" else _Input
@@ -250,7 +248,9 @@ def _workflow(path: Path, name: str) -> str:
     """
     given, stem = Path(name), name.removesuffix(".json")
     there = (path.parent / given).is_file()
-    ours = given.name == name and any((WORKFLOWS / f"{stem}{end}.json").is_file() for end in ("", "-open", "-classical"))
+    ours = given.name == name and any(
+        (WORKFLOWS / f"{stem}{end}.json").is_file() for end in ("", "-open", "-classical")
+    )
     if there and ours:
         raise RunError(
             f"workflow {name}: a file beside the recipe and a workflow of EditPairs have that name; ./{name} takes the file"
@@ -261,7 +261,9 @@ def _workflow(path: Path, name: str) -> str:
         raise RunError(f"workflow {name}: there is no file {path.parent / given}")
     if not ours:
         known = sorted({one.stem.removesuffix("-classical").removesuffix("-open") for one in WORKFLOWS.glob("*.json")})
-        raise RunError(f"workflow {name}: neither a workflow of EditPairs{guess(stem, known)} nor a file beside the recipe")
+        raise RunError(
+            f"workflow {name}: neither a workflow of EditPairs{guess(stem, known)} nor a file beside the recipe"
+        )
     return name
 
 
@@ -269,4 +271,5 @@ def _beside(path: Path, name: str) -> str:
     """A path in the file as the command line would have it: always with a folder in it, so that it is taken as a path."""
     if "://" in name or Path(name).is_absolute():
         return name
-    return os.path.join(str(path.parent), name)
+    folder = str(path.parent)
+    return f"{folder}/{Path(name)}"
