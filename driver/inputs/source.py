@@ -119,13 +119,13 @@ class Source:
 
     def more_than(self, items: int, aims: Sequence[Aim]) -> bool:
         """Whether the input has more items; no more are read to see it."""
-        cut = self._cursor("cut", *_asked(aims), items)
+        cut = self._cursor("cut", *asked(aims), items)
         return cut.next is not None
 
     def count(self, aims: Sequence[Aim]) -> int:
         """Items in the input. Goes through it without taking it apart, but for a `.json`, which no one can otherwise."""
         if self.total is None:
-            self.total = self._cursor("cut", *_asked(aims), EVERYTHING).place
+            self.total = self._cursor("cut", *asked(aims), EVERYTHING).place
         return self.total
 
     def shards(
@@ -154,7 +154,7 @@ class Source:
         Raises:
             RunError: the input as a whole cannot be used, changed under a share, or is another one.
         """
-        task, edited = _asked(aims)
+        task, edited = asked(aims)
         known = sorted(known, key=lambda one: one.index)
         items = {one.index: one.items for one in known}
         firsts = {one.index: one.first for one in known}
@@ -235,7 +235,7 @@ class Source:
             kept = {one.key: one for one in found if not (isinstance(one, Unusable) and _unwanted(one))}
             return list(kept.values()) or found[:1]
 
-        named, edited = _asked(aims)
+        named, edited = asked(aims)
         found = self._photos("plan", named, edited, shard)
         yield from self._once(self._each(map(self._labels.on, found) if edited else found, samples), shard)
 
@@ -466,7 +466,7 @@ def _measured(found: Iterator[Photo]) -> Iterator[Photo]:
         yield from several
 
 
-def _asked(aims: Sequence[Aim]) -> tuple[str, bool]:
+def asked(aims: Sequence[Aim]) -> tuple[str, bool]:
     """Whose photos a run with these aims takes, as readers have it: of which task, and with finished edits or without."""
     task = aims[0].task.name if len(aims) == 1 else ANNOTATE.name
     return task, any("edited" in aim.seconds for aim in aims)

@@ -17,6 +17,7 @@ from comfy_nodes.core.tasks import ANNOTATE
 from ..dataset.commits import Totals, commits
 from ..disk import write_lines
 from ..engine.harvest import RecordHarvester
+from ..inputs.handed_on import figures, handed_on
 from ..journal import Journal
 from ..report.page import Gallery
 from ..report.summary import Gives, Summary
@@ -49,9 +50,10 @@ class LineStage(Stage):
 
     def write_shard(self) -> Left:
         """Leaves lines for the next stage of a recipe: with the locators of their pictures, as the recipe's input has these."""
-        if self.run.follower and self.shard:
-            write_lines(self.shard.part.lines, self._handed_on())
-        return Left()
+        if not (self.run.follower and self.shard):
+            return Left()
+        write_lines(self.shard.part.lines, self._handed_on())
+        return Left(statistics=figures(self.shard.part))
 
     def _handed_on(self) -> Iterator[dict[str, Any]]:
         for text, sample in self.journal.kept_with_samples():

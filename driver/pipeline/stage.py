@@ -66,6 +66,9 @@ class Follower(Protocol):
     def room(self) -> bool:
         """Whether another shard may be begun: those that are whole do not wait for too long."""
 
+    def end(self) -> None:
+        """No more come."""
+
 
 @dataclass(frozen=True)
 class Run:
