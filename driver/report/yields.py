@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from comfy_nodes.core.services import budget
+from comfy_nodes.core.services import budget, places
 from comfy_nodes.core.tasks import ANNOTATE, VERIFY
 
 from ..dataset.commits import ITEMS, Totals, read_commit
@@ -23,12 +23,23 @@ from ..dataset.ownership import JOURNAL, RECIPE, SHARDS, STAGES
 from ..dataset.parts import NAME, Part
 from ..errors import RunError
 from ..journal import Journal
+from ..terminal import aligned
 
 STAGE_TASKS = ("", ANNOTATE.name, VERIFY.name)
 """What samples are filed under that have no kind of edit."""
 
 _RUN_IDS = ("run_id", "annotate_run_id")
 """In a stage's journal: what its calls to services are booked on."""
+
+SHOWN = 3
+"""Reasons that a line at the terminal names; the report has all. Ours."""
+
+_STAGE_COLUMNS: tuple[str, ...] = (
+    "stage", "in", "out", "yield", "rejected", "unscored", "skipped", "failed", "calls", "USD", "s", "why not",
+)  # fmt: skip
+_KIND_COLUMNS: tuple[str, ...] = (
+    "kind", "written", "made", "judged", "kept", "yield", "calls/kept", "USD/kept", "s/kept",
+)  # fmt: skip
 
 _PAIRS = "EditPairsSavePair"
 
@@ -144,6 +155,28 @@ class YieldTable:
         """For `summary.json`."""
         return {"stages": [one.told() for one in self.stages], "kinds": {one.name: one.told() for one in self.kinds}}
 
+    def lines(self) -> list[str]:
+        """For the terminal, at the end of a run."""
+        rows = [_STAGE_COLUMNS]
+        for one in self.stages:
+            numbers = (one.taken, one.passed, _percent(one.share), one.rejected, one.unscored, one.skipped, one.failed)
+            why = {"rejected": one.reasons, "skipped": one.skips, "failed": one.failures}
+            told = "; ".join(f"{what}: {_counted(found)}" for what, found in why.items() if found)
+            rows.append((one.name, *map(str, numbers), str(one.calls), f"{one.usd:.2f}", f"{one.seconds:.1f}", told))
+        lines = aligned(rows, (0, len(_STAGE_COLUMNS) - 1))
+        if self.kinds:
+            lines += ["", *self._lines_of_kinds()]
+        return lines
+
+    def _lines_of_kinds(self) -> list[str]:
+        rows = [_KIND_COLUMNS]
+        for one in self.kinds:
+            counts = map(str, (one.written, one.made, one.judged, one.kept, _percent(one.share)))
+            costs = {".1f": one.calls, ".4f": one.usd, ".2f": one.seconds}
+            per_kept = ((one.per_kept(cost), form) for form, cost in costs.items())
+            rows.append((one.name, *counts, *("" if cost is None else format(cost, form) for cost, form in per_kept)))
+        return aligned(rows)
+
 
 def stage_names(output: Path) -> list[str]:
     """The stages of the recipe whose folder this is, in their order; none where it is no recipe's."""
@@ -179,7 +212,7 @@ class StageFolder:
         for one, planned in self._parts():
             totals, items = totals + one, items + planned
         counts = totals.counts
-        spent = [budget.spent(told[name]) for name in _RUN_IDS if name in told]
+        spent = [_spent(told[name]) for name in _RUN_IDS if name in told]
         on = 0 if self.last else counts.get("unscored", 0)
         return StageYield(
             self.name,
@@ -229,6 +262,11 @@ class StageFolder:
             return {}
         with _looked_at(path) as journal:
             return {name: value for name in names if (value := journal.get(name)) is not None}
+
+
+def _spent(run_id: str) -> budget.Spent:
+    """A run's account; where nobody asked a service no ledger is made."""
+    return budget.spent(run_id) if (places.cache_folder() / budget.FILE).exists() else budget.Spent()
 
 
 def _looked_at(path: Path) -> closing[Journal]:
@@ -311,6 +349,18 @@ def _shares(tally: dict[str, Tally]) -> dict[str, float]:
     """Which share of a stage's samples each kind has."""
     total = sum(tally[name].samples for name in _named(tally))
     return {name: tally[name].samples / total for name in _named(tally)} if total else {}
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.1f} %"
+
+
+def _counted(reasons: dict[str, int]) -> str:
+    most = sorted(reasons.items(), key=lambda one: -one[1])
+    more = len(most) - SHOWN
+    return ", ".join(f"{number} {why or 'no reason given'}" for why, number in most[:SHOWN]) + (
+        f", {more} more" if more > 0 else ""
+    )
 
 
 def _rounded(value: float | None) -> float | None:
