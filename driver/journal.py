@@ -388,6 +388,14 @@ class Journal:
         )
         yield from rows
 
+    def kept_with_samples(self) -> Iterator[tuple[str, Sample]]:
+        """Records to keep as JSON, each with its sample, in the input's order."""
+        rows = self._db.execute(
+            "SELECT record, samples.key, samples.sample FROM records JOIN samples ON samples.key = records.sample "
+            "WHERE verdict = 'keep' ORDER BY position, records.key"
+        )
+        yield from ((record, sample_of(key, text)) for record, key, text in rows)
+
     def keys(self) -> Iterator[str]:
         """The keys of all samples but those that left the plan or stand elsewhere too, and of inputs that gave none."""
         there = f"state != 'retired' AND (state != 'skipped' OR error_type != '{DUPLICATE}')"
