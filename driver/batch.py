@@ -55,7 +55,7 @@ def _recipe(stop: StopRequest, options: RunOptions, name: str) -> Ended:
 
     from driver.report.yields import YieldTable
 
-    ended = conclude(options, *run_recipe(recipe, options, stop))
+    ended = conclude(options, *run_recipe(options, stop))
     if table := YieldTable.of_recipe(options.output):
         print(*table.lines(), sep="\n")
         return ended._replace(made={**ended.made, "recipe": table.told()})

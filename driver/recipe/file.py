@@ -83,6 +83,16 @@ class Recipe:
         """Where a stage's results lie in a recipe's output."""
         return output if stage is self.stages[-1] else output / STAGES / stage.name
 
+    def wanted(self, options: RunOptions) -> tuple[RecipeStage, ...]:
+        """The stages that are to be made: all, or up to that of `--until`.
+
+        Raises:
+            RunError: there is no such stage.
+        """
+        if not options.until:
+            return self.stages
+        return self.stages[: self.stages.index(self.stage(options.until, "--until")) + 1]
+
     def stage(self, name: str, option: str) -> RecipeStage:
         """The stage of this name.
 
