@@ -52,6 +52,13 @@ def aligned(rows: Sequence[Sequence[str]], words: Sequence[int] = (0,)) -> list[
     return [plain("  ".join(row).rstrip()) for row in cells]
 
 
+def time_text(seconds: float) -> str:
+    """A time as minutes and seconds, or hours too: `2:05`, `1:00:30`."""
+    minutes, left = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{left:02}" if hours else f"{minutes}:{left:02}"
+
+
 def say(line: str) -> None:
     """One line on stderr."""
     print(plain(line), file=sys.stderr, flush=True)

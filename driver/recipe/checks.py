@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from comfy_nodes.core.tasks import INSTRUCT, WORK
+from comfy_nodes.core.tasks import INSTRUCT, WORK, RegionNeed
 
 from ..errors import RunError, about
 from ..graph.file import AUTO
@@ -96,8 +96,9 @@ def _after(stage: RecipeStage, asked: RunOptions, made: _Made) -> _Made:
     if stage.workflow == AUTO and made.by and not made.kinds:
         raise RunError("auto takes the graphs of the kinds that a write stage before it names, and none has kinds")
     _check_options_of(asked, sort)
+    needs = _needs(works, asked)
     if made.by:
-        _check_needs(works, asked, made)
+        _check_needs(works, needs, made)
     return _Made(
         stage.name,
         sort,
@@ -116,15 +117,22 @@ def _check_options_of(asked: RunOptions, sort: Sort) -> None:
             raise RunError(f"{name.replace('_', '-')} has no effect, as it {_CALLED[sort]}")
 
 
-def _check_needs(works: list[Work], asked: RunOptions, made: _Made) -> None:
+def _needs(works: list[Work], asked: RunOptions) -> dict[str, RegionNeed]:
+    """What regions a stage takes, by kind of edit.
+
+    Raises:
+        RunError: there is no such kind, or it cannot be made.
+    """
+    if asked.kinds:
+        return {one.kind.id: one.kind.region for one in wanted_kinds(asked.kinds)}
+    return {one.task: WORK[one.task].region for one in works if one.task in WORK}
+
+
+def _check_needs(works: list[Work], needs: dict[str, RegionNeed], made: _Made) -> None:
     """
     Raises:
         RunError: words or regions are needed that no stage before makes.
     """
-    if asked.kinds:
-        needs = {one.kind.id: one.kind.region for one in wanted_kinds(asked.kinds)}
-    else:
-        needs = {one.task: WORK[one.task].region for one in works if one.task in WORK}
     marked = sorted(name for name, region in needs.items() if region in ("object", "background"))
     if marked and not made.regions:
         raise RunError(f"{', '.join(marked)} takes regions, and no stage before it finds any: put annotate before it")

@@ -10,9 +10,9 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from ..dataset.ownership import STAGES
@@ -83,6 +83,16 @@ class Recipe:
         """Where a stage's results lie in a recipe's output."""
         return output if stage is self.stages[-1] else output / STAGES / stage.name
 
+    def wanted(self, options: RunOptions) -> tuple[RecipeStage, ...]:
+        """The stages that are to be made: all, or up to that of `--until`.
+
+        Raises:
+            RunError: there is no such stage.
+        """
+        if not options.until:
+            return self.stages
+        return self.stages[: self.stages.index(self.stage(options.until, "--until")) + 1]
+
     def stage(self, name: str, option: str) -> RecipeStage:
         """The stage of this name.
 
@@ -110,6 +120,17 @@ class _Table(BaseModel):
         return [field.alias or name for name, field in cls.model_fields.items()]
 
 
+def _joined(value: Any) -> Any:
+    """A list of words as the command line has it, with commas."""
+    if isinstance(value, list) and all(isinstance(one, str) and "," not in one for one in value):
+        return ",".join(value)
+    return value
+
+
+Several = Annotated[str, BeforeValidator(_joined), Field(min_length=1)]
+"""What the command line takes with commas, and a file also as a list."""
+
+
 class _Input(_Table):
     path: str = Field(min_length=1)
     share: float | None = Field(None, gt=0, le=1)
@@ -117,12 +138,12 @@ class _Input(_Table):
 
 class _Stage(_Table):
     name: str = Field(pattern=_NAME)
-    workflow: str = Field(min_length=1)
+    workflow: Several
     profile: Literal["auto", "open", "full", "classical"] | None = None
     set: list[str] | None = None
     judge: str | None = Field(None, min_length=1)
     regions: Literal["all", "one"] | None = None
-    kinds: str | None = Field(None, min_length=1)
+    kinds: Several | None = None
     kinds_per_region: int | None = Field(None, ge=1)
     attempts: int | None = Field(None, ge=1)
     at_once: int | None = Field(None, ge=1)
@@ -219,7 +240,7 @@ def _fault(told: Mapping[str, Any], fault: ErrorDetails) -> str:
     if fault["type"] == "string_pattern_mismatch" and key == "name":
         return f"{where}name {fault['input']!r}: give it small letters, digits and -, at most 41"
     message = fault["msg"].removeprefix("Input ").removeprefix("String ").removeprefix("List ")
-    return f"{where}{key} {_short(fault['input'])}: {message}".replace("  ", " ")
+    return f"{where}{key} = {_short(fault['input'])}: {message}"
 
 
 def _short(value: Any) -> str:

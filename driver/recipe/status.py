@@ -10,7 +10,7 @@ from typing import Any
 from ..dataset.ownership import JOURNAL, RECIPE
 from ..errors import RunError
 from ..report.yields import StageYield, YieldTable
-from ..terminal import aligned
+from ..terminal import aligned, time_text
 
 _COLUMNS = (
     "stage", "state", "waiting", "to come", "done", "passed on", "rejected", "unscored", "skipped", "failed", "calls", "USD",
@@ -58,11 +58,5 @@ def _row(stage: StageYield, coming: int | None) -> tuple[str, ...]:
     done = stage.ended - stage.failed - stage.skipped
     counts = (stage.pending, "" if coming is None else coming, done, stage.passed, stage.rejected, stage.unscored)
     rate = "" if stage.rate is None else f"{stage.rate:.2f}/s"
-    spent = (stage.calls, f"{stage.usd:.2f}", _time(stage.seconds), rate)
+    spent = (stage.calls, f"{stage.usd:.2f}", time_text(stage.seconds), rate)
     return (stage.name, _state(stage, coming), *map(str, (*counts, stage.skipped, stage.failed, *spent)))
-
-
-def _time(seconds: float) -> str:
-    minutes, left = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{left:02}" if hours else f"{minutes}:{left:02}"

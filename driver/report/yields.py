@@ -11,7 +11,7 @@ import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,8 @@ class StageYield:
     """While it had work."""
     items: int = 0
     """Of what it takes from the stage before, how many are planned."""
+    worked: float = 0.0
+    """Seconds that servers worked for it."""
 
     @property
     def ended(self) -> int:
@@ -91,7 +93,12 @@ class StageYield:
     def told(self) -> dict[str, Any]:
         """For `summary.json`."""
         figures = {**vars(self), "yield": _rounded(self.share), "per_second": _rounded(self.rate)}
-        return {**figures, "usd": round(self.usd, 6), "seconds": round(self.seconds, 2)}
+        return {
+            **figures,
+            "usd": round(self.usd, 6),
+            "seconds": round(self.seconds, 2),
+            "worked": round(self.worked, 2),
+        }
 
 
 @dataclass(frozen=True)
@@ -148,8 +155,12 @@ class YieldTable:
         if not names:
             return None
         stages = [StageFolder(name, _folder(output, names, name), name == names[-1]) for name in names]
-        found = [stage.figures() for stage in stages]
-        return cls(tuple(found), tuple(_kinds(stages, found)))
+        counted = [tallies(stage) for stage in stages]
+        found = [
+            replace(stage.figures(), worked=sum(one.seconds for one in by_kind.values()))
+            for stage, by_kind in zip(stages, counted, strict=True)
+        ]
+        return cls(tuple(found), tuple(_kinds(stages, found, counted)))
 
     def told(self) -> dict[str, Any]:
         """For `summary.json`."""
@@ -312,9 +323,10 @@ def count_kinds(path: Path, into: dict[str, Tally]) -> None:
         tally.seconds += row.seconds
 
 
-def _kinds(stages: Sequence[StageFolder], figures: Sequence[StageYield]) -> Iterator[KindYield]:
+def _kinds(
+    stages: Sequence[StageFolder], figures: Sequence[StageYield], counted: Sequence[dict[str, Tally]]
+) -> Iterator[KindYield]:
     """The kinds of edit that stages name, by name."""
-    counted = [tallies(stage) for stage in stages]
     pairs = [tally for tally, stage in zip(counted, stages, strict=True) if stage.pairs]
     written = next(
         (tally for tally, stage in zip(counted, stages, strict=True) if not stage.pairs and _named(tally)), {}
