@@ -129,7 +129,7 @@ def test_what_all_stages_lack_is_one_line_with_one_command(monkeypatch: pytest.M
     assert said.count("VLM profile 'default'") == 1 and "stages write, v: http://a" in said
     assert said.count("install.py") == 1
     assert said.endswith(
-        "python install.py --models grounding-dino-tiny,sam2.1-hiera-large fetches what the model table knows"
+        "python install.py --models annotate-open,extract-open fetches what the model table knows"
     )
 
 
