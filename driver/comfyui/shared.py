@@ -16,6 +16,12 @@ from .client import ComfyServer
 from .hosts import ForeignServer
 from .own import OwnServer
 
+TURN_SECONDS = 5.0
+"""How long a stage that loads no weights has a server, at least, while others wait. Ours."""
+
+LOADED_SECONDS = 90.0
+"""The same of one that does: loading those of a large editor takes some ten seconds. Ours."""
+
 
 class Turns:
     """Whose turn it is at one server, and how often it was started again. For the threads of all stages."""
@@ -57,14 +63,14 @@ class Turns:
 class SharedServer:
     """A server as one stage uses it."""
 
-    def __init__(self, host: OwnServer | ForeignServer, turns: Turns, seconds: float):
+    def __init__(self, host: OwnServer | ForeignServer, turns: Turns):
         """
         Args:
             host: the server; of somebody else's an object of this stage's own.
             turns: all stages'.
-            seconds: of a turn, where others wait.
         """
-        self._host, self._turns, self._seconds = host, turns, seconds
+        self._host, self._turns = host, turns
+        self.turn_seconds = TURN_SECONDS
         self._starts = turns.starts
         self._known = host.server
         self._server = host.connection() if isinstance(host, OwnServer) else host.server
@@ -79,7 +85,7 @@ class SharedServer:
 
     def take_turn(self) -> bool:
         """See `Host`."""
-        return self._turns.take(self, self._seconds)
+        return self._turns.take(self, self.turn_seconds)
 
     def give_turn(self) -> None:
         """See `Host`."""

@@ -60,7 +60,7 @@ def photos_of_lines(part: Part) -> Iterator[Photo]:
     for number, text in enumerate(_text(part).splitlines()):
         try:
             value = loads(text.decode())
-            pictures = {role: places.from_json(item) for role, item in value.pop(PICTURES).items()}
+            pictures: dict[str, Any] = {role: places.from_json(one) for role, one in value.pop(PICTURES).items()}
         except (ValueError, LookupError, TypeError, AttributeError):
             raise _damaged(part) from None
         photo = photo_of(value, f"{name}, line {number + 1}", lambda path: path)
@@ -110,7 +110,9 @@ def _text(part: Part) -> bytes:
 
 
 def _damaged(part: Part) -> RunError:
-    return RunError(f"{part.lines}: is missing or damaged; remove it and run the same command again: it is written anew", 1)
+    return RunError(
+        f"{part.lines}: is missing or damaged; remove it and run the same command again: it is written anew", 1
+    )
 
 
 def pairs_in(folder: Path) -> ParquetReader:

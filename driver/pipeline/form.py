@@ -13,7 +13,6 @@ from ..options import RunOptions
 from ..samples import Aim
 from .folder import FORM
 
-
 FIRST = 16
 """Photos of the first shard of a stage of a recipe, so that the stages behind it soon have something to do. Ours."""
 

@@ -8,7 +8,6 @@ anything is planned, so that whoever goes on after a kill takes the same.
 from __future__ import annotations
 
 import hashlib
-import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count
