@@ -320,10 +320,11 @@ def _check(parser: Parser, read: argparse.Namespace) -> None:
     if read.workflow and read.recipe:
         parser.error("--workflow and --recipe: give one of them; a recipe names the workflows of its stages")
     given = [name for name in vars(read) if getattr(read, name) != parser.get_default(name)]
+    for name in _OF_RECIPES if not read.recipe else ():
+        if name in given:
+            parser.error(f"--{name.replace('_', '-')} goes with --recipe")
     for name in given:
         option = f"--{name.replace('_', '-')}"
-        if name in _OF_RECIPES and not read.recipe:
-            parser.error(f"{option} goes with --recipe")
         if name in _BY_STAGE and read.recipe:
             parser.error(
                 f"{option} has no effect with --recipe, which says it stage by stage: copy the recipe's file, change "
