@@ -91,7 +91,9 @@ def test_a_graph_that_is_named_is_there(kind: Kind) -> None:
 
 
 def test_a_graph_that_is_there_is_named() -> None:
-    stems = {path.stem.removesuffix("-classical").removesuffix("-open") for path in (REPOSITORY / "workflows").glob("*.json")}
+    stems = {
+        path.stem.removesuffix("-classical").removesuffix("-open") for path in (REPOSITORY / "workflows").glob("*.json")
+    }
     assert stems & set(TASKS) == set(GRAPHS)
 
 
