@@ -80,7 +80,8 @@ def check_run_folder(folder: Path) -> None:
         return
     refuse_links(folder)
     names = {path.name for path in folder.iterdir()}
-    names -= _of_recipe(folder)
+    if _is_recipes(folder):  # what made its last stage may be gone while that is made again; all else there stays
+        names &= {*_FINISHED, WORK, *_JOURNALS}
     if JOURNAL not in names:  # whoever reads a journal leaves these behind where a run that never began removes it
         names -= {f"{JOURNAL}-shm", f"{JOURNAL}-wal"}
     work = folder / WORK
@@ -141,13 +142,12 @@ def _mark(folder: Path) -> None:
         write_whole(folder / MARK, _MARKED)
 
 
-def _of_recipe(folder: Path) -> set[str]:
-    """Names in a folder that a recipe left there beside its last stage's."""
+def _is_recipes(folder: Path) -> bool:
+    """Whether a recipe began there."""
     stages = folder / STAGES
     if not stages.is_dir():
-        return set()
-    ours = _says(stages / MARK, _MARKED) or {path.name for path in stages.iterdir()} <= {_UNMARKED}
-    return {STAGES, RECIPE} if ours else set()
+        return False
+    return _says(stages / MARK, _MARKED) or {path.name for path in stages.iterdir()} <= {_UNMARKED}
 
 
 def refuse_links(folder: Path) -> None:
