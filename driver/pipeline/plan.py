@@ -121,8 +121,11 @@ def _all_planned(
     cut = order.cut if order else None
     if options.kinds:
         wanted, per_region = wanted_kinds(options.kinds), options.kinds_per_region
-        quotas = (
-            Quotas.of_shard(wanted, per_region, cut.index, order.of) if order and cut else Quotas(wanted, per_region)
-        )
+        if order is None:
+            quotas = Quotas(wanted, per_region)
+        elif order.most is not None:
+            quotas = Quotas.of_part(wanted, per_region, order.most)
+        else:
+            quotas = Quotas.of_shard(wanted, per_region, order.cut.index, order.of)
         return source.plan_kinds(quotas, options.seed, grounding, cut)
     return source.plan([workflow.aim for workflow in workflows], options.regions, options.seed, grounding, cut)
