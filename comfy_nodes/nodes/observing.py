@@ -171,5 +171,5 @@ class RouteTask(io.ComfyNode):
             "prompt_version": found.prompt_version,
             "reply": found.reply,
         }
-        routed = replace(sample, routes=record)
+        routed = replace(sample, notes={**sample.notes, "routes": record})
         return io.NodeOutput(routed, ", ".join(found.accepted), json.dumps(record, ensure_ascii=False))

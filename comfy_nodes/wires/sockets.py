@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,8 +76,8 @@ class EditSample:
     """Hash of the stage that left its annotation; see `core.regions.annotation.Annotation`."""
     models: tuple[Model, ...] = ()
     """What took part in that stage and those before it."""
-    routes: dict[str, Any] | None = None
-    """What Route Task decided: accepted and rejected tasks with reasons, and who said so."""
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    """What stages left in its line beside, by `core.regions.notes.NOTES`. Save Annotation writes them out again."""
     failure: SampleFailure | None = None
     """Why a step before this one came to nothing. Sinks save the reason instead of a pair, and don't ask for the edit."""
     files: tuple[PngFile, ...] = ()

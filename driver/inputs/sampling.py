@@ -165,13 +165,16 @@ class Sampling:
 
 
 def _of_regions(whole: Sample, key: str, edit: tuple[Region, ...], aim: Aim) -> Sample:
-    """The sample of an edit of some of a photo's regions; of the others it carries what is asked for."""
+    """The sample of an edit of some of a photo's regions; of the others, and of stages' notes, it carries what is asked for."""
     others: tuple[Region, ...] = ()
     if aim.context != "none":
         others = tuple(one for one in whole.annotation.regions if one not in edit)
     if aim.context == "names":
         others = tuple(one.model_copy(update={"mask": None}) for one in others)
-    return replace(whole, key=key, annotation=replace(whole.annotation, regions=edit + others, refusals=()))
+    notes = whole.annotation.notes if aim.context != "none" else {}
+    return replace(
+        whole, key=key, annotation=replace(whole.annotation, regions=edit + others, refusals=(), notes=notes)
+    )
 
 
 def _refused(photo: Photo, aim: Aim) -> tuple[str, str] | None:
