@@ -19,6 +19,7 @@ from ..core.instructions.scenes import Scene, second_region
 from ..core.instructions.telling import by_removal
 from ..core.records import SampleFailure
 from ..core.regions.annotation import Region, sift
+from ..core.regions.lettering import words_read
 from ..core.tasks import TASKS
 from ..vlm.asking import Failure
 from ..vlm.questions.observer import Command
@@ -44,22 +45,22 @@ def scene_of(sample: EditSample, boxes: Any = None) -> Scene | str:
         A sentence where the regions that the task needs are not there.
     """
     width, height = sample.size
-    others = _others(sample, boxes)
+    others, words = _others(sample, boxes), words_read(sample.notes)
     task = TASKS.get(sample.task)
     wanted = task.regions if task else int(sample.region is not None)
     if not wanted:
-        return Scene(width, height, (), others)
+        return Scene(width, height, (), others, words)
     if sample.region is None:
         return f"task {sample.task} edits a region, and the sample has none: pick or paint one in Load Edit Sample"
     if wanted == 1:
-        return Scene(width, height, (sample.region,), others)
+        return Scene(width, height, (sample.region,), others, words)
     second = sample.also[0] if sample.also else second_region(sample.region, others, width, height, sample.seed)
     if second is None:
         return (
             f"task {sample.task} edits two regions, and no other named box lies far enough from this one: "
             "wire all boxes of the photo to boxes"
         )
-    return Scene(width, height, (sample.region, second), [one for one in others if one is not second])
+    return Scene(width, height, (sample.region, second), [one for one in others if one is not second], words)
 
 
 def written(sample: EditSample, writings: list[Writing]) -> EditSample:
@@ -144,7 +145,9 @@ def routing_scene(sample: EditSample, boxes: Any, backgrounds: Any) -> Scene:
     others = _others(sample, boxes)
     if backgrounds is not None:
         others += sift(wire.regions(backgrounds, None, "background", *sample.size))[0]
-    return Scene(*sample.size, (sample.region,) if sample.region else (), others)
+    grounded = boxes is not None or backgrounds is not None or bool(sample.regions or others)
+    regions = (sample.region,) if sample.region else ()
+    return Scene(*sample.size, regions, others, words_read(sample.notes), grounded)
 
 
 def _others(sample: EditSample, boxes: Any) -> list[Region]:

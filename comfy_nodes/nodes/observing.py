@@ -8,14 +8,18 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..core.instructions.scenes import ROUTED, routable
+from ..core.instructions.routing import ROUTED, routable, routed_kinds
 from ..core.instructions.wording import Language
+from ..core.records import SampleFailure
 from ..edit_samples.written import caption_of, failed, node_name, photo_of, routing_scene
 from ..models.queries import parse
 from ..vlm import asking
 from ..vlm.questions import observer
 from ..wires.inputs import language_input, lazy_boxes, uncomputed
 from ..wires.sockets import EditSample, Sample, Vlm
+
+NO_ROUTE = "NoRoute"
+"""Error type of a photo for which the router rejected everything."""
 
 
 class CaptionImage(io.ComfyNode):
@@ -99,7 +103,7 @@ class RouteTask(io.ComfyNode):
             node_id="EditPairsRouteTask",
             display_name="Route Task (VLM)",
             category="editpairs",
-            description="Has a language model decide which edit tasks suit the photo and its region, and say why not for the others.",
+            description="Has a language model decide which kinds of edit suit the photo and its region, and say why not for the others. A photo that suits none ends here.",
             search_aliases=["task router", "choose task", "reject task", "edit type"],
             inputs=[
                 Vlm.Input("vlm", tooltip="The language model."),
@@ -108,7 +112,7 @@ class RouteTask(io.ComfyNode):
                     "tasks",
                     default=", ".join(ROUTED),
                     multiline=True,
-                    tooltip="Tasks to decide on, with commas between.",
+                    tooltip="Tasks to decide on, with commas between: ImgEdit's, kinds of edit such as unicedit/Color Alteration, and unicedit or scaleedit for all of theirs.",
                 ),
                 io.String.Input(
                     "caption",
@@ -119,14 +123,14 @@ class RouteTask(io.ComfyNode):
                 ),
                 lazy_boxes(
                     "boxes",
-                    "All named boxes of the photo. Tasks with two regions need them, and so does a sample without a region: each task then needs one of them.",
+                    "All named boxes of the photo. Tasks with two regions need them. Of a sample without a region each task needs one of them, where they are wired.",
                 ),
                 lazy_boxes("background_boxes", "Boxes of backgrounds, for the tasks that edit them."),
             ],
             outputs=[
                 Sample.Output(
                     "sample",
-                    tooltip="The sample with what was decided, or with the reason why nothing was. Save Annotation keeps it.",
+                    tooltip="The sample with what was decided, which Save Annotation keeps, or with the reason why it is skipped or nothing was decided.",
                 ),
                 io.String.Output("tasks", tooltip="The tasks that suit, with commas between; empty where none does."),
                 io.String.Output(
@@ -153,7 +157,7 @@ class RouteTask(io.ComfyNode):
         if sample.failure:
             return io.NodeOutput(sample, "", "")
         scene = routing_scene(sample, boxes, background_boxes)
-        fitting, unfit = routable(parse(tasks), scene)
+        fitting, unfit = routable(routed_kinds(parse(tasks)), scene)
         found = observer.RoutedTasks({}, {})
         if fitting:
             answer = await observer.route(
@@ -162,7 +166,7 @@ class RouteTask(io.ComfyNode):
             if isinstance(answer, asking.Failure):
                 return io.NodeOutput(failed(sample, answer, node_name("EditPairsRouteTask", cls)), "", "")
             found = answer
-        record = {
+        record: dict[str, Any] = {
             "key": sample.provenance.key,
             "accepted": found.accepted,
             "rejected": {**unfit, **found.rejected},
@@ -172,4 +176,9 @@ class RouteTask(io.ComfyNode):
             "reply": found.reply,
         }
         routed = replace(sample, notes={**sample.notes, "routes": record})
+        if not found.accepted:
+            why = "; ".join(f"{name}: {reason}" for name, reason in record["rejected"].items())
+            routed = replace(
+                routed, failure=SampleFailure("annotate", NO_ROUTE, f"the router accepted nothing: {why}", skipped=True)
+            )
         return io.NodeOutput(routed, ", ".join(found.accepted), json.dumps(record, ensure_ascii=False))

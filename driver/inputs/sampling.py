@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
-from comfy_nodes.core.instructions.scenes import ROUTED
+from comfy_nodes.core.instructions.routing import NO_WORDS, ROUTED, accepts_task
 from comfy_nodes.core.keys import sample_key
 from comfy_nodes.core.photos import PhotoError
 from comfy_nodes.core.records import SampleFailure
 from comfy_nodes.core.regions.annotation import Annotation, AnnotationError, Region
+from comfy_nodes.core.regions.lettering import words_read
 from comfy_nodes.core.tasks import ANNOTATE, INSTRUCT, TASKS, Task
 from comfy_nodes.core.taxonomy import EDITOR, known_kind
 
@@ -59,9 +60,14 @@ class Sampling:
                 raise AnnotationError(photo.problem)
             # What the graph does not take is not looked at.
             annotation = alignment.aligned(photo, self._reader, aim.seconds)
+            words = _of_words(annotation, aim.task, photo.subtask)
         except (PhotoError, AnnotationError) as error:
             failure = SampleFailure("input", type(error).__name__, str(error))
             return [replace(unusable(photo.source_id, failure), unread=self._unread(photo))]
+        if words is not None:
+            if not words:
+                return [skipped(photo.source_id, "NoWords", NO_WORDS)]
+            annotation = replace(annotation, regions=words, refusals=(), weak=0)
         told = aim.words is not None and not (_words(photo, task) or annotation.writing)
         if told:
             if not aim.words:
@@ -183,7 +189,7 @@ def _refused(photo: Photo, aim: Aim) -> tuple[str, str] | None:
     if not task.open and photo.task not in ("", task.name) and task != ANNOTATE:
         why = f"its task file is for {photo.task}, and the workflow makes {task.name}; run a workflow for {photo.task}"
         return "OtherTask", why
-    if photo.routed is not None and task.name in ROUTED and task.name not in photo.routed:
+    if photo.routed is not None and task.name in ROUTED and not accepts_task(photo.routed, task.name):
         return "NotRouted", f"its router did not accept {task.name}; the annotation's routes say why"
     if photo.problem:
         return None
@@ -209,6 +215,17 @@ def _refused(photo: Photo, aim: Aim) -> tuple[str, str] | None:
         if not getattr(photo, role):
             return "NoSecondImage", f"the photo has no {_CALLED[role]} (docs/inputs.md says how to give one)"
     return None
+
+
+def _of_words(annotation: Annotation, task: Task, subtask: str) -> tuple[Region, ...] | None:
+    """The lines of words that a kind of edit of text may edit, where a reader has looked at the photo; None where the
+    photo's regions count.
+
+    Raises:
+        AnnotationError: what it left is not what Read Text leaves.
+    """
+    kind = known_kind(task.name, subtask)
+    return words_read(annotation.notes) if kind and kind.shape == "text" else None
 
 
 def _meant(annotation: Annotation, task: str) -> tuple[Region, ...]:

@@ -21,10 +21,11 @@ from typing import Any
 import numpy as np
 
 from comfy_nodes.core import photos
+from comfy_nodes.core.instructions.routing import accepts
 from comfy_nodes.core.regions import rle
 from comfy_nodes.core.regions.annotation import Region
 from comfy_nodes.core.tasks import ANNOTATE
-from comfy_nodes.core.taxonomy import CHINESE_EDITOR, EDITOR, GRAPHS, known_kind
+from comfy_nodes.core.taxonomy import CHINESE_EDITOR, EDITOR, GRAPHS, TAXONOMY, known_kind
 
 from ..errors import RunError
 from ..home import ROOT
@@ -246,7 +247,7 @@ class Source:
         chinese: set[bool] = set()
         for photo in islice(self._reader.photos(ANNOTATE.name), LOOKED_AT):
             for task in photo.routed or ((photo.task,) if photo.task else ()):
-                kind = known_kind(task, photo.subtask)
+                kind = TAXONOMY.get(task) or known_kind(task, photo.subtask)
                 found.add(kind.graph if kind else None)
                 if kind and kind.unlike:
                     chinese.add(kind.rubric == "text" and _is_chinese(photo))
@@ -338,11 +339,13 @@ class Source:
         by_region: dict[tuple[Any, ...], list[tuple[Wanted, Sample]]] = {}
         refused: list[Unusable] = []
         for one in quotas.wanted:
-            if photo.routed is not None and one.task.name not in photo.routed:
+            if photo.routed is not None and not accepts(photo.routed, one.kind):
                 continue
             # Two kinds of one task are two samples of one region.
             named = replace(photo, subtask=one.subtask, slot=one.subtask or photo.slot)
-            for planned in self._sampling.samples(named, Aim(one.task, context="names"), "all", seed):
+            # A page has a hundred lines of words; one of them stands for it.
+            regions: Regions = "one" if one.kind.shape == "text" else "all"
+            for planned in self._sampling.samples(named, Aim(one.task, context="names"), regions, seed):
                 if isinstance(planned, Unusable):
                     refused.append(planned)
                 elif isinstance(planned, Sample):

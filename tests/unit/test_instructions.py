@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,8 @@ import pytest
 from comfy_nodes.core.instructions.checks import NothingToEdit, Unfit, WrongLanguage, language_of
 from comfy_nodes.core.instructions.composing import finish, operations
 from comfy_nodes.core.instructions.instructions import Writing, annotation_line, written_in
-from comfy_nodes.core.instructions.scenes import ROUTED, Scene, routable, second_region
+from comfy_nodes.core.instructions.routing import ROUTED, accepts, accepts_task, name_of, routable, routed_kinds
+from comfy_nodes.core.instructions.scenes import Scene, second_region
 from comfy_nodes.core.instructions.shapes import SHAPES, several
 from comfy_nodes.core.instructions.wording import Language
 from comfy_nodes.core.regions.annotation import AnnotationError, Provenance, Region, parse_annotation
@@ -342,17 +344,49 @@ def test_the_second_region_of_a_pair() -> None:
     assert second_region(CUP, [near, CUP], 640, 480, 1) is None
 
 
+def routed(names: Sequence[str], scene: Scene) -> tuple[list[str], dict[str, str]]:
+    fitting, unfit = routable(routed_kinds(names), scene)
+    return [name_of(one) for one in fitting], unfit
+
+
 def test_what_may_be_routed() -> None:
-    fitting, unfit = routable(ROUTED, ONE)
+    fitting, unfit = routed(ROUTED, ONE)
     assert {"background", *fitting} == set(ROUTED)
     assert unfit == {"background": "is object, and task background edits background regions"}
-    fitting, unfit = routable(["style", "remove", "hybrid"], Scene(640, 480))
+    fitting, unfit = routed(["style", "remove", "hybrid"], Scene(640, 480))
     assert (fitting, set(unfit)) == (["style"], {"remove", "hybrid"})
-    assert routable(["hybrid"], Scene(640, 480, (CUP,)))[1] == {
+    assert routed(["hybrid"], Scene(640, 480, (CUP,)))[1] == {
         "hybrid": "no other named box lies far enough from the region"
     }
     with pytest.raises(ValueError, match="task motion cannot be routed; known: add, remove"):
-        routable(["motion"], ONE)
+        routed_kinds(["motion"])
+
+
+def test_kinds_of_a_scheme_are_routed_by_what_is_known_of_the_photo() -> None:
+    kinds = [name_of(one) for one in routed_kinds(["scaleedit"])]
+    assert kinds == [one.id for one in TAXONOMY.values() if one.scheme == "scaleedit"]
+    assert routed(["scaleedit"], Scene(640, 480, grounded=False)) == (kinds, {}), "nobody has looked for regions"
+    none = Scene(640, 480, words=(), grounded=False)
+    fitting, unfit = routed(["scaleedit"], none)
+    assert set(unfit.values()) == {"no words were read in the photo"}
+    assert [name[10] for name in unfit] == ["4"] * 4 and len(fitting) == len(kinds) - 4
+    words = Region(class_name='text "OPEN"', bbox=(20, 20, 120, 60), score=0.95)
+    assert routed(["scaleedit/4.1_movie_poster_text_editing"], replace(none, words=(words,)))[1] == {}
+    weak = words.model_copy(update={"bbox": (20, 20, 30, 24)})
+    assert "has to cover more than 0.1 %" in next(
+        iter(routed(["unicedit/Text Modification"], replace(none, words=(weak,)))[1].values())
+    )
+
+
+def test_what_a_routers_word_means_for_kinds_and_tasks() -> None:
+    colour, removal = TAXONOMY["scaleedit/3.1_color_change"], TAXONOMY["imgedit/remove"]
+    assert accepts([colour.id], colour) and not accepts([colour.id], removal)
+    assert accepts(["alter"], colour), "a router that was asked about tasks speaks for kinds that are filed under them"
+    assert (
+        accepts_task([colour.id], "alter")
+        and not accepts_task([colour.id], "remove")
+        and accepts_task(["remove"], "remove")
+    )
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,12 @@ def location(bbox: Box, width: int, height: int, language: Language = "en") -> s
     return _LOCATIONS[language][row][column]
 
 
+def at(bbox: Box, width: int, height: int, language: Language) -> Reference:
+    """A thing by its place alone."""
+    place = location(bbox, width, height, language)
+    return Reference(before=f"{place}的") if language == "zh" else Reference(after=place)
+
+
 def size_word(share: float, language: Language = "en") -> str:
     """`small`, `large` or nothing, for a box that covers `share` (0 to 1) of the photo."""
     small, large = _SIZES[language]
