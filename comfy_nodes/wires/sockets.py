@@ -78,6 +78,8 @@ class EditSample:
     """What took part in that stage and those before it."""
     notes: Mapping[str, Any] = field(default_factory=dict)
     """What stages left in its line beside, by `core.regions.notes.NOTES`. Save Annotation writes them out again."""
+    offered: tuple[str, ...] = ()
+    """Kinds of edit that the driver asks for of this photo, where a writer may choose among several."""
     failure: SampleFailure | None = None
     """Why a step before this one came to nothing. Sinks save the reason instead of a pair, and don't ask for the edit."""
     files: tuple[PngFile, ...] = ()
