@@ -93,7 +93,11 @@ GOOD: dict[str, tuple[Scene, dict[str, Any], str]] = {
                               target="a very tall red cup"),
                    "Make the small red cup in the lower-left of the image twice as tall."),
 }  # fmt: skip
-for name in ("write-colour", "write-material", "write-texture", "write-portrait"):
+for name in ("write-poster-text", "write-interface-text", "write-object-text", "write-building-text"):
+    GOOD[name] = GOOD["write-text"]
+GOOD["write-action"] = (WHOLE, {"instruction": "Have the woman wave.", "command": "Raise the woman's right hand in a wave.",
+                                "target": "a woman who waves"}, "Have the woman wave.")  # fmt: skip
+for name in ("write-colour", "write-material", "write-texture", "write-portrait", "write-beautify"):
     GOOD[name] = (ONE, GREEN, ALTERED)
 for name in ("write-spatial", "write-perceptual", "write-symbolic", "write-social", "write-scientific"):
     GOOD[name] = (ONE, RIDDLE, "Show what one hour in the freezer does to the drink.")
@@ -152,6 +156,25 @@ def test_a_good_reply_of_every_kind(kind_id: str) -> None:
     assert writing.editor_prompt and writing.target and writing.steps
     assert all(step.editor_prompt and step.target for step in writing.steps)
     several(SHAPES[kind.shape or ""]).model_validate({"edits": [edit]})
+
+
+SIGN = Region(class_name='text "OPEN"', bbox=(500, 20, 620, 60), score=0.95)
+SHUT = {"reads": "OPEN", "object": "招牌", "object_en": "sign", "instruction": '把[OBJECT]上的"OPEN"改成"SHUT"。',
+        "command": 'Change "OPEN" on [OBJECT] to "SHUT".', "target": 'the word "SHUT"'}  # fmt: skip
+
+
+def test_words_that_are_marked_themselves_are_told_by_the_place_of_what_bears_them() -> None:
+    kind, scene = "scaleedit/4.4_building_surface_text_editing", Scene(640, 480, (SIGN,), (CUP,))
+    writing = make(kind, SHUT, scene, "zh")
+    assert writing.instruction == '把图像右上方的招牌上的"OPEN"改成"SHUT"。'
+    assert writing.editor_prompt == 'Change "OPEN" on the sign in the upper-right of the image to "SHUT".'
+    with pytest.raises(Unfit, match="the words at the marked place are 'OPEN', and it is about 'KIOSK'"):
+        make(kind, json.loads(json.dumps(SHUT).replace("OPEN", "KIOSK")), scene, "zh")
+    misread = json.loads(json.dumps(SHUT).replace("OPEN", "0PEN"))
+    assert make(kind, misread, scene, "zh").steps[0].object == "sign", "either may miss a letter"
+    on_a_thing = Scene(640, 480, (CUP,), (VASE,))
+    with pytest.raises(Unfit, match="it is about 'sign', but the marked region is 'cup'"):
+        make(kind, SHUT, on_a_thing, "zh")
 
 
 def test_steps_of_single_edits() -> None:

@@ -91,7 +91,9 @@ def test_a_graph_that_is_named_is_there(kind: Kind) -> None:
 
 
 def test_a_graph_that_is_there_is_named() -> None:
-    stems = {path.stem.removesuffix("-classical").removesuffix("-open") for path in (REPOSITORY / "workflows").glob("*.json")}
+    stems = {
+        path.stem.removesuffix("-classical").removesuffix("-open") for path in (REPOSITORY / "workflows").glob("*.json")
+    }
     assert stems & set(TASKS) == set(GRAPHS)
 
 
@@ -101,7 +103,8 @@ def test_a_graph_that_is_there_is_named() -> None:
         ("remove", "", "write-remove"),
         ("remove", "unicedit/Subject Removal", "write-remove"),
         ("alter", "unicedit/Color Alteration", "write-colour"),
-        ("alter", "scaleedit/4.4_building_surface_text_editing", "write-text"),
+        ("alter", "scaleedit/4.4_building_surface_text_editing", "write-building-text"),
+        ("instruct", "scaleedit/1.3_viewpoint_transformation", "write-viewpoint"),
         ("content_memory", "", "write-content-memory"),
     ],
 )
