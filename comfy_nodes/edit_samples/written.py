@@ -94,7 +94,14 @@ def decoupled(sample: EditSample, wish: str, command: Command) -> EditSample:
     if known is None or known.instruction != wish:
         known = user_writing(sample, wish, command.text)
     rewriter = f"{command.model}, {command.prompt_id} {command.prompt_version}"
-    writing = replace(known, editor_prompt=command.text, rewriter=rewriter, reply=known.reply or command.reply)
+    steps = (
+        tuple(replace(step, editor_prompt=command.text) for step in known.steps)
+        if len(known.steps) == 1
+        else known.steps
+    )
+    writing = replace(
+        known, editor_prompt=command.text, steps=steps, rewriter=rewriter, reply=known.reply or command.reply
+    )
     return written(sample, [writing])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from comfy_api.latest import io
@@ -12,7 +12,7 @@ from ..core.instructions.checks import NothingToEdit
 from ..core.instructions.scenes import Scene
 from ..core.instructions.shapes import MAX_EDITS
 from ..core.instructions.wording import Language
-from ..core.taxonomy import WRITABLE, Kind, kind_of
+from ..core.taxonomy import WRITABLE, Kind, kind_of, known_kind
 from ..edit_samples.written import (
     by_the_user,
     caption_of,
@@ -34,6 +34,10 @@ from ..wires.tensors import to_bytes
 
 TEMPERATURE = 0.7
 """Enough to give different photos different ideas. Ours."""
+
+
+Rewritten = Literal["all", "reasoning"]
+"""Whose instructions are put into plain words."""
 
 
 def _vlm() -> io.Input:
@@ -240,6 +244,13 @@ class RewriteInstruction(io.ComfyNode):
                 ),
                 _caption(),
                 io.BoundingBox.Input("boxes", force_input=True, optional=True, tooltip="All named boxes of the photo."),
+                io.Combo.Input(
+                    "kinds",
+                    options=list(get_args(Rewritten)),
+                    default="all",
+                    optional=True,
+                    tooltip="Which instructions get a command. reasoning: only those of kinds that have to be thought about, such as ScaleEdit's knowledge families; others are passed on as their writer left them, and nobody is asked.",
+                ),
             ],
             outputs=_outputs(),
             hidden=[io.Hidden.unique_id],
@@ -247,9 +258,15 @@ class RewriteInstruction(io.ComfyNode):
 
     @classmethod
     async def execute(
-        cls, vlm: asking.Vlm, sample: EditSample, instruction: str = "", caption: str = "", boxes: Any = None
+        cls,
+        vlm: asking.Vlm,
+        sample: EditSample,
+        instruction: str = "",
+        caption: str = "",
+        boxes: Any = None,
+        kinds: Rewritten = "all",
     ) -> io.NodeOutput:
-        if sample.failure:
+        if sample.failure or (kinds == "reasoning" and not _is_thought_about(sample)):
             return _given(sample)
         wish = instruction.strip() or sample.instruction.strip()
         if not wish:
@@ -263,6 +280,12 @@ class RewriteInstruction(io.ComfyNode):
         if isinstance(command, asking.Failure):
             return _given(failed(sample, command, node_name("EditPairsRewriteInstruction", cls)))
         return _given(decoupled(sample, wish, command))
+
+
+def _is_thought_about(sample: EditSample) -> bool:
+    """Whether the sample's instruction says less than what is done."""
+    kind = known_kind(sample.task, sample.provenance.subtask)
+    return kind is not None and kind.rubric == "reasoning"
 
 
 def _kind(sample: EditSample, chosen: str) -> tuple[Kind, EditSample]:
