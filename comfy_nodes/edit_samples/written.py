@@ -6,6 +6,7 @@ The one place where nodes turn what a writer gave into a sample. No wording and 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -85,24 +86,29 @@ def user_writing(sample: EditSample, words: str, editor_prompt: str) -> Writing:
     return Writing(words, language_of(words), "", editor_prompt, (step,), regions=regions, model=USER)
 
 
-def decoupled(sample: EditSample, wish: str, command: Command) -> EditSample:
+def decoupled(sample: EditSample, commands: Mapping[str, Command]) -> EditSample:
     """The sample with a person's or a writer's words untouched, and a plain command for the editor beside them. What a
-    writer adds is taken from the photo; that command stays."""
-    known = sample.writing
-    if known is not None and known.instruction == wish and any(by_removal(known, step) for step in known.steps):
-        return sample
-    if known is None or known.instruction != wish:
-        known = user_writing(sample, wish, command.text)
+    writer adds is taken from the photo; that command stays.
+
+    Args:
+        commands: by the instruction; one of the sample's that has none is left out.
+    """
+    known = {one.instruction: one for one in sample.writings}
+    return written(sample, [_decoupled(sample, known.get(wish), wish, one) for wish, one in commands.items()])
+
+
+def _decoupled(sample: EditSample, known: Writing | None, wish: str, command: Command) -> Writing:
+    if known is not None and any(by_removal(known, step) for step in known.steps):
+        return known
+    known = known or user_writing(sample, wish, command.text)
     rewriter = f"{command.model}, {command.prompt_id} {command.prompt_version}"
+    # Of several steps each keeps its own.
     steps = (
-        tuple(replace(step, editor_prompt=command.text) for step in known.steps)
-        if len(known.steps) == 1
-        else known.steps
+        tuple(replace(one, editor_prompt=command.text) for one in known.steps) if len(known.steps) == 1 else known.steps
     )
-    writing = replace(
+    return replace(
         known, editor_prompt=command.text, steps=steps, rewriter=rewriter, reply=known.reply or command.reply
     )
-    return written(sample, [writing])
 
 
 def template_writing(sample: EditSample, words: str, version: str) -> Writing:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import Any, Literal, get_args
 
@@ -268,18 +269,32 @@ class RewriteInstruction(io.ComfyNode):
     ) -> io.NodeOutput:
         if sample.failure or (kinds == "reasoning" and not _is_thought_about(sample)):
             return _given(sample)
-        wish = instruction.strip() or sample.instruction.strip()
-        if not wish:
+        wishes = [instruction.strip()] if instruction.strip() else _told(sample)
+        if not wishes:
             raise ValueError("there is no instruction to rewrite: type one in, or into Load Edit Sample")
-        scene = scene_of(sample, boxes)
+        node, scene = node_name("EditPairsRewriteInstruction", cls), scene_of(sample, boxes)
         if isinstance(scene, str):
-            return _given(refused(sample, "NoRegion", scene, node_name("EditPairsRewriteInstruction", cls)))
-        command = await observer.plain_command(
-            vlm, photo_of(sample), scene, wish, caption_of(sample, caption), sample.seed
+            return _given(refused(sample, "NoRegion", scene, node))
+        photo, described = photo_of(sample), caption_of(sample, caption)
+        found = await asyncio.gather(
+            *(observer.plain_command(vlm, photo, scene, wish, described, sample.seed) for wish in wishes)
         )
-        if isinstance(command, asking.Failure):
-            return _given(failed(sample, command, node_name("EditPairsRewriteInstruction", cls)))
-        return _given(decoupled(sample, wish, command))
+        commands = {wish: one for wish, one in zip(wishes, found, strict=True) if not isinstance(one, asking.Failure)}
+        if not commands:
+            failures = [one for one in found if isinstance(one, asking.Failure)]
+            return _given(failed(sample, failures[0], node))
+        return _given(decoupled(sample, commands))
+
+
+def _told(sample: EditSample) -> list[str]:
+    """All instructions of a sample, each once: its writers', or what stands in Load Edit Sample."""
+    words = sample.instruction.strip()
+    written_down = (
+        [one.instruction for one in sample.writings]
+        if sample.writing and sample.writing.instruction == words
+        else [words]
+    )
+    return [one for one in dict.fromkeys(written_down) if one]
 
 
 def _is_thought_about(sample: EditSample) -> bool:

@@ -258,6 +258,13 @@ class TestRewriter:
         )
         assert before == written.writing
 
+    def test_each_of_several_instructions_gets_a_command(self, run: Callable[..., Any]) -> None:
+        several = edits(REMOVE, {**REMOVE, "instruction": "Take [OBJECT] away."})
+        written = run("EditPairsWriteInstruction", several, count=2).result[0]
+        replies = [{"command": "Erase the disc."}, "VlmTimeout"]
+        out = run("EditPairsRewriteInstruction", *replies, sample=written).result[0]
+        assert [(one.instruction, one.editor_prompt) for one in out.writings] == [(SENTENCE, "Erase the disc.")]
+
     def test_only_what_has_to_be_thought_about_costs_a_second_question(
         self, run: Callable[..., Any], sample: Any
     ) -> None:
