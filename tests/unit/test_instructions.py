@@ -405,6 +405,8 @@ def test_what_a_routers_word_means_for_kinds_and_tasks() -> None:
     colour, removal = TAXONOMY["scaleedit/3.1_color_change"], TAXONOMY["imgedit/remove"]
     assert accepts([colour.id], colour) and not accepts([colour.id], removal)
     assert accepts(["alter"], colour), "a router that was asked about tasks speaks for kinds that are filed under them"
+    zoom = TAXONOMY["unicedit/Lens Zooming"]
+    assert accepts(["alter"], zoom) and not accepts([colour.id], zoom), "who knows kinds was asked about this one, too"
     assert (
         accepts_task([colour.id], "alter")
         and not accepts_task([colour.id], "remove")

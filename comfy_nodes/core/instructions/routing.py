@@ -60,12 +60,14 @@ def routable(kinds: Sequence[Kind], scene: Scene) -> tuple[list[Kind], dict[str,
 
 
 def accepts(routed: Collection[str], kind: Kind) -> bool:
-    """Whether a router accepted a kind, by itself or by the task that it is filed under.
+    """Whether a router accepted a kind, by itself or by the task that it is filed under. A router that knows ImgEdit's tasks
+    alone says nothing of kinds that none of these is near.
 
     Args:
         routed: names that it accepted.
     """
-    return name_of(kind) in routed or kind.task in routed
+    silent = task_named(kind.task or "").open and not any(name in TAXONOMY for name in routed)
+    return silent or name_of(kind) in routed or kind.task in routed
 
 
 def accepts_task(routed: Collection[str], task: str) -> bool:
