@@ -46,7 +46,7 @@ def scene_of(sample: EditSample, boxes: Any = None) -> Scene | str:
         A sentence where the regions that the task needs are not there.
     """
     width, height = sample.size
-    others, words = _others(sample, boxes), words_read(sample.notes)
+    others, words = _others(sample, boxes), words_read(sample.further)
     task = TASKS.get(sample.task)
     wanted = task.regions if task else int(sample.region is not None)
     if not wanted:
@@ -160,7 +160,7 @@ def routing_scene(sample: EditSample, boxes: Any, backgrounds: Any) -> Scene:
         others += sift(wire.regions(backgrounds, None, "background", *sample.size))[0]
     grounded = boxes is not None or backgrounds is not None or bool(sample.regions or others)
     regions = (sample.region,) if sample.region else ()
-    return Scene(*sample.size, regions, others, words_read(sample.notes), grounded)
+    return Scene(*sample.size, regions, others, words_read(sample.further), grounded)
 
 
 def _others(sample: EditSample, boxes: Any) -> list[Region]:

@@ -175,7 +175,7 @@ class RouteTask(io.ComfyNode):
             "prompt_version": found.prompt_version,
             "reply": found.reply,
         }
-        routed = replace(sample, notes={**sample.notes, "routes": record})
+        routed = replace(sample, further={**sample.further, "routes": record})
         if not found.accepted:
             why = "; ".join(f"{name}: {reason}" for name, reason in record["rejected"].items())
             routed = replace(

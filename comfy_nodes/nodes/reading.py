@@ -12,7 +12,7 @@ from ..core import texts
 from ..core.boxes import Box
 from ..core.regions import rle
 from ..core.regions.annotation import Region
-from ..core.regions.lettering import OCR, name_of_words, note_of, words_of_name
+from ..core.regions.lettering import OCR, name_of_words, ocr_of, words_of_name
 from ..core.tasks import TASKS
 from ..core.taxonomy import known_kind
 from ..core.verdicts import lettering, verdicts
@@ -92,7 +92,7 @@ def _with_words(sample: EditSample | None, lines: list[ReadLine]) -> EditSample 
         )
         for one in lines
     ]
-    return replace(sample, notes={**sample.notes, OCR: note_of(found)})
+    return replace(sample, further={**sample.further, OCR: ocr_of(found)})
 
 
 class CheckText(io.ComfyNode):

@@ -86,14 +86,11 @@ class SaveAnnotation(io.ComfyNode):
         files = OutputFiles(folder)
         if sample.failure:
             return failed(sample, files)
-        regions = [
-            *_regions(object_boxes, object_masks, "object", sample),
-            *_regions(background_boxes, background_masks, "background", sample),
-        ]
+        regions = _regions(object_boxes, object_masks, "object", sample) + _regions(
+            background_boxes, background_masks, "background", sample
+        )
         things, weak = sift(regions, exists)
         item = _annotation(sample, things, caption.strip())
-        if object_boxes is None and background_boxes is None and "tags" in sample.notes:
-            item["tags"] = sample.notes["tags"]
         if weak:
             item[WEAK] = segmentation(weak)
         origin = sample.provenance
@@ -110,9 +107,8 @@ class SaveAnnotation(io.ComfyNode):
 
 
 def _regions(boxes: Any, masks: torch.Tensor | None, kind: RegionKind, sample: EditSample) -> list[Region]:
-    """Those that are wired; of an input that is not, what the photo's line had."""
     if boxes is None:
-        return [one for one in (*sample.regions, *sample.others) if one.kind == kind]
+        return []
     return wire.regions(boxes, masks, kind, *sample.size)
 
 
@@ -129,7 +125,7 @@ def _annotation(sample: EditSample, regions: list[Region], caption: str) -> dict
         regions=tuple(judged),
         source_licence=origin.source_licence,
         source_url=origin.source_url,
-        notes=sample.notes,
+        further=sample.further,
     )
     item = to_json(annotation)
     names: dict[RegionKind, list[str]] = {

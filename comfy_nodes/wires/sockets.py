@@ -76,8 +76,9 @@ class EditSample:
     """Hash of the stage that left its annotation; see `core.regions.annotation.Annotation`."""
     models: tuple[Model, ...] = ()
     """What took part in that stage and those before it."""
-    notes: Mapping[str, Any] = field(default_factory=dict)
-    """What stages left in its line beside, by `core.regions.notes.NOTES`. Save Annotation writes them out again."""
+    further: Mapping[str, Any] = field(default_factory=dict)
+    """What else its annotation says, by name, with what nodes found out since: tags, a short caption; `core.regions.line`
+    knows some of it. Save Annotation and Save Instructions carry all of it on."""
     offered: tuple[str, ...] = ()
     """Kinds of edit that the driver asks for of this photo, where a writer may choose among several."""
     failure: SampleFailure | None = None

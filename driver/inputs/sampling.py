@@ -171,16 +171,13 @@ class Sampling:
 
 
 def _of_regions(whole: Sample, key: str, edit: tuple[Region, ...], aim: Aim) -> Sample:
-    """The sample of an edit of some of a photo's regions; of the others, and of stages' notes, it carries what is asked for."""
+    """The sample of an edit of some of a photo's regions; of the others it carries what is asked for."""
     others: tuple[Region, ...] = ()
     if aim.context != "none":
         others = tuple(one for one in whole.annotation.regions if one not in edit)
     if aim.context == "names":
         others = tuple(one.model_copy(update={"mask": None}) for one in others)
-    notes = whole.annotation.notes if aim.context != "none" else {}
-    return replace(
-        whole, key=key, annotation=replace(whole.annotation, regions=edit + others, refusals=(), notes=notes)
-    )
+    return replace(whole, key=key, annotation=replace(whole.annotation, regions=edit + others, refusals=()))
 
 
 def _refused(photo: Photo, aim: Aim) -> tuple[str, str] | None:
@@ -225,7 +222,7 @@ def _of_words(annotation: Annotation, task: Task, subtask: str) -> tuple[Region,
         AnnotationError: what it left is not what Read Text leaves.
     """
     kind = known_kind(task.name, subtask)
-    return words_read(annotation.notes) if kind and kind.shape == "text" else None
+    return words_read(annotation.further) if kind and kind.shape == "text" else None
 
 
 def _meant(annotation: Annotation, task: str) -> tuple[Region, ...]:

@@ -95,7 +95,7 @@ def test_a_sample_takes_its_words_along(pack: Any, sample: Any, signs: dict[str,
     first, _ = lettering.words_read(json.loads(json.dumps(line)))
     assert first.class_name == 'text "OPEN"' and first.score > 0.9 and first.mask.area > 1000
     bare = pack.call("EditPairsReadText", image=torch.zeros_like(sample.source), score_threshold=0.9, sample=sample)
-    assert lettering.words_read(bare.result[4].notes) == (), "it was read, and there is nothing"
+    assert lettering.words_read(bare.result[4].further) == (), "it was read, and there is nothing"
     failed = replace(sample, failure=pack.part("core.records").SampleFailure("annotate", "NoRoute", "no", skipped=True))
     assert pack.call("EditPairsReadText", image=sample.source, score_threshold=0.9, sample=failed).result[4] is failed
     with pytest.raises(ValueError, match="the words of a sample are those of its one photo"):

@@ -11,8 +11,8 @@ kept apart, in a further object `weak` of the same two lists, and nobody edits, 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -23,7 +23,6 @@ from ..keys import Key
 from ..models import Model
 from ..validation import first_fault
 from . import rle
-from .notes import notes
 
 RegionKind = Literal["object", "background"]
 KINDS: tuple[RegionKind, ...] = ("object", "background")
@@ -130,8 +129,6 @@ class Annotation:
     """Hash of the stage that left the annotation: what it found or wrote, and with what. Empty where none did."""
     models: tuple[Model, ...] = ()
     """What took part in that stage and those before it."""
-    notes: Mapping[str, Any] = field(default_factory=dict)
-    """What stages left beside, by `notes.NOTES`."""
 
     @property
     def all_models(self) -> tuple[Model, ...]:
@@ -166,7 +163,7 @@ def parse_annotation(item: Any) -> Annotation:
 
     Args:
         item: a decoded JSON object in ImgEdit's schema. Extra keys are ignored but for
-            `weak`, `reasoning_points`, `offered_kinds`, `source_licence`, `source_url`, `upstream_sha256`, `upstream_models`, `notes.NOTES`, the write stage's `writing`, and the driver's own `carried` and `editpairs`.
+            `weak`, `reasoning_points`, `offered_kinds`, `source_licence`, `source_url`, `upstream_sha256`, `upstream_models`, the write stage's `writing`, and the driver's own `carried` and `editpairs`.
 
     Raises:
         AnnotationError: not an object, or `segmentation` or `resolution` of another shape.
@@ -198,17 +195,12 @@ def parse_annotation(item: Any) -> Annotation:
         weak=weak,
         upstream=_optional_text(item, UPSTREAM) or "",
         models=_models(item.get(UPSTREAM_MODELS, ()), path, UPSTREAM_MODELS),
-        notes=notes(item),
     )
 
 
 def to_json(annotation: Annotation, provenance: Provenance | None = None) -> dict[str, Any]:
     """The annotation in ImgEdit's schema; with the driver's provenance, what travels to `Load Edit Sample`."""
-    item: dict[str, Any] = {
-        **annotation.notes,
-        "path": annotation.path,
-        "segmentation": segmentation(annotation.regions),
-    }
+    item: dict[str, Any] = {"path": annotation.path, "segmentation": segmentation(annotation.regions)}
     if sift(annotation.regions)[1]:
         item[WEAK] = segmentation(())  # another threshold took them for things
     known = {

@@ -50,23 +50,23 @@ class _Read:
 _READ = TypeAdapter(list[_Read])
 
 
-def note_of(lines: Iterable[Region]) -> list[dict[str, Any]]:
+def ocr_of(lines: Iterable[Region]) -> list[dict[str, Any]]:
     """The note about lines of words, which are regions by name."""
     found = [_Read(words_of_name(one.class_name or ""), one.bbox, one.score, one.mask) for one in lines]
     noted: list[dict[str, Any]] = _READ.dump_python(found, mode="json")
     return noted
 
 
-def words_read(notes: Mapping[str, Any]) -> tuple[Region, ...] | None:
+def words_read(line: Mapping[str, Any]) -> tuple[Region, ...] | None:
     """The lines of words in a photo as regions; None where nobody read it.
 
     Raises:
         AnnotationError: the note is none of Read Text's.
     """
-    if OCR not in notes:
+    if OCR not in line:
         return None
     try:
-        found = _READ.validate_python(notes[OCR])
+        found = _READ.validate_python(line[OCR])
     except ValidationError as error:
         raise AnnotationError(f"{first_fault(error, OCR)}; Read Text (OCR) leaves a list of words with bbox") from None
     return tuple(
