@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,6 +76,9 @@ class EditSample:
     """Hash of the stage that left its annotation; see `core.regions.annotation.Annotation`."""
     models: tuple[Model, ...] = ()
     """What took part in that stage and those before it."""
+    further: Mapping[str, Any] = field(default_factory=dict)
+    """What else its annotation says, by name, with what nodes found out since: tags, a short caption; `core.regions.line`
+    knows some of it. Save Annotation and Save Instructions carry all of it on."""
     routes: dict[str, Any] | None = None
     """What Route Task decided: accepted and rejected tasks with reasons, and who said so."""
     failure: SampleFailure | None = None

@@ -14,7 +14,7 @@ from comfy_nodes.core.instructions.scenes import ROUTED
 from comfy_nodes.core.keys import sample_key
 from comfy_nodes.core.photos import PhotoError
 from comfy_nodes.core.records import SampleFailure
-from comfy_nodes.core.regions.annotation import Annotation, AnnotationError, Region
+from comfy_nodes.core.regions.annotation import WEAK, Annotation, AnnotationError, Region
 from comfy_nodes.core.tasks import ANNOTATE, INSTRUCT, TASKS, Task
 from comfy_nodes.core.taxonomy import EDITOR, known_kind
 
@@ -171,7 +171,11 @@ def _of_regions(whole: Sample, key: str, edit: tuple[Region, ...], aim: Aim) -> 
         others = tuple(one for one in whole.annotation.regions if one not in edit)
     if aim.context == "names":
         others = tuple(one.model_copy(update={"mask": None}) for one in others)
-    return replace(whole, key=key, annotation=replace(whole.annotation, regions=edit + others, refusals=()))
+    told = whole.annotation.further
+    if aim.task != ANNOTATE:  # what a detector only whispered no edit needs, and it is long
+        told = {name: value for name, value in told.items() if name != WEAK}
+    annotation = replace(whole.annotation, regions=edit + others, refusals=(), further=told)
+    return replace(whole, key=key, annotation=annotation)
 
 
 def _refused(photo: Photo, aim: Aim) -> tuple[str, str] | None:

@@ -19,7 +19,7 @@ from ..comfyui.hosts import ForeignServer
 from ..comfyui.own import OwnServer
 from ..errors import RunError
 from ..graph import partner
-from ..graph.api import EDIT_SINK, INSTRUCTION_SINK, SOURCE_CLASS, Api
+from ..graph.api import ANNOTATION_SINK, EDIT_SINK, INSTRUCTION_SINK, SOURCE_CLASS, Api
 from ..graph.bound import BatchGraph
 from ..graph.checks import apply_settings
 from ..graph.file import AUTO, WorkflowFile, find_workflow, passed_over
@@ -53,7 +53,7 @@ class Workflow:
         context: Context = "none"
         if self.graph.sink_class == INSTRUCTION_SINK:
             context = "names"
-        elif self.graph.keeps_off:
+        elif self.graph.sink_class == ANNOTATION_SINK or self.graph.keeps_off:
             context = "masks"
         seconds = frozenset(self.graph.seconds().values())
         return Aim(task_named(self.graph.task), seconds, context, self.profile != "custom", words=self.words)
