@@ -5,6 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import ComfyExtension, io
 
 from .files.opened import place_in_input
+from .nodes.asking import AskEdit, AskPhoto
 from .nodes.choosing import FilterPair, PickBest
 from .nodes.classical_photos import ClassicalBackground, ClassicalStyle
 from .nodes.classical_regions import (
@@ -97,6 +98,7 @@ class EditPairsExtension(ComfyExtension):
             PickStyle,
             CaptionImage,
             TagImage,
+            AskPhoto,
             RouteTask,
             WriteInstruction,
             WriteMotionInstruction,
@@ -105,6 +107,7 @@ class EditPairsExtension(ComfyExtension):
             VerifyPixels,
             VerifyEdit,
             JudgeEdit,
+            AskEdit,
             Witness,
             CheckText,
             LoadImageEmbedder,

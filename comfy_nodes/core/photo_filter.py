@@ -40,6 +40,14 @@ KONTEXT_BUCKETS: tuple[tuple[int, int], ...] = (
 """(width, height) in pixels: the sizes that FLUX.1 Kontext was trained at, as Black Forest Labs' public inference code
 lists them (ComfyUI's `FluxKontextImageScale` has the same 17). UnicEdit-10M snaps its photos to them (paper)."""
 
+SKIPPED_AS: dict[Reason, str] = {
+    "small": "PhotoTooSmall",
+    "crop": "PhotoTooNarrow",
+    "aesthetic": "PhotoNotAesthetic",
+    "duplicate": "PhotoDuplicate",
+}
+"""Error types, by which a run counts photos that it leaves out."""
+
 HASH_SIDE = 8
 """The hash has 8 x 8 bits."""
 

@@ -11,6 +11,7 @@ from comfy_api.latest import io
 from ..core.instructions.routing import ROUTED, routable, routed_kinds
 from ..core.instructions.wording import Language
 from ..core.records import SampleFailure
+from ..core.regions import line
 from ..edit_samples.written import caption_of, failed, node_name, photo_of, routing_scene
 from ..models.queries import parse
 from ..vlm import asking
@@ -37,7 +38,7 @@ class CaptionImage(io.ComfyNode):
                 language_input("Language of both captions."),
             ],
             outputs=[
-                Sample.Output("sample", tooltip="The sample, or with the reason why there is no caption."),
+                Sample.Output("sample", tooltip="The sample with both, or with the reason why there is no caption."),
                 io.String.Output("dense", tooltip="Three to six sentences: every thing with its colour and place."),
                 io.String.Output("short", tooltip="One sentence."),
             ],
@@ -51,7 +52,8 @@ class CaptionImage(io.ComfyNode):
         found = await observer.caption(vlm, photo_of(sample), language, sample.seed)
         if isinstance(found, asking.Failure):
             return io.NodeOutput(failed(sample, found, node_name("EditPairsCaptionImage", cls)), "", "")
-        return io.NodeOutput(sample, found.dense, found.short)
+        further = {**sample.further, line.SHORT_CAPTION: found.short}
+        return io.NodeOutput(replace(sample, captions=(found.dense,), further=further), found.dense, found.short)
 
 
 class TagImage(io.ComfyNode):
@@ -70,11 +72,14 @@ class TagImage(io.ComfyNode):
                     "caption",
                     default="",
                     multiline=True,
-                    tooltip="The dense caption, in English. Nouns that it does not hold are left out.",
+                    tooltip="The dense caption, in English. Nouns that it does not hold are left out. Empty: the sample's.",
                 ),
             ],
             outputs=[
-                Sample.Output("sample", tooltip="The sample, or with the reason why there are no tags."),
+                Sample.Output(
+                    "sample",
+                    tooltip="The sample with its tags, which Detect Objects may take from it, or with the reason why there are none.",
+                ),
                 io.String.Output("objects", tooltip="Things, with commas between, for Detect Objects."),
                 io.String.Output(
                     "backgrounds", tooltip="Backgrounds, with commas between, for a second Detect Objects."
@@ -88,12 +93,17 @@ class TagImage(io.ComfyNode):
     async def execute(cls, vlm: asking.Vlm, sample: EditSample, caption: str = "") -> io.NodeOutput:
         if sample.failure:
             return io.NodeOutput(sample, "", "", "")
-        if not caption.strip():
-            raise ValueError("there is no caption to check the tags against: wire Caption Image's dense to caption")
-        found = await observer.nouns(vlm, photo_of(sample), caption, sample.seed)
+        described = caption_of(sample, caption)
+        if not described:
+            raise ValueError(
+                "there is no caption to check the tags against: wire Caption Image before it, or type one in"
+            )
+        found = await observer.nouns(vlm, photo_of(sample), described, sample.seed)
         if isinstance(found, asking.Failure):
             return io.NodeOutput(failed(sample, found, node_name("EditPairsTagImage", cls)), "", "", "")
-        return io.NodeOutput(sample, *(", ".join(names) for names in (found.objects, found.backgrounds, found.dropped)))
+        further = {**sample.further, line.TAGS: line.tagged(found.objects, found.backgrounds)}
+        named = (", ".join(names) for names in (found.objects, found.backgrounds, found.dropped))
+        return io.NodeOutput(replace(sample, further=further), *named)
 
 
 class RouteTask(io.ComfyNode):

@@ -14,8 +14,8 @@ from comfy_nodes.core.instructions.routing import NO_WORDS, ROUTED, accepts_task
 from comfy_nodes.core.keys import sample_key
 from comfy_nodes.core.photos import PhotoError
 from comfy_nodes.core.records import SampleFailure
-from comfy_nodes.core.regions.annotation import Annotation, AnnotationError, Region
-from comfy_nodes.core.regions.lettering import words_read
+from comfy_nodes.core.regions.annotation import WEAK, Annotation, AnnotationError, Region
+from comfy_nodes.core.regions.lettering import OCR, words_read
 from comfy_nodes.core.tasks import ANNOTATE, INSTRUCT, TASKS, Task, task_named
 from comfy_nodes.core.taxonomy import EDITOR, known_kind
 
@@ -177,7 +177,12 @@ def _of_regions(whole: Sample, key: str, edit: tuple[Region, ...], aim: Aim) -> 
         others = tuple(one for one in whole.annotation.regions if one not in edit)
     if aim.context == "names":
         others = tuple(one.model_copy(update={"mask": None}) for one in others)
-    return replace(whole, key=key, annotation=replace(whole.annotation, regions=edit + others, refusals=()))
+    told = whole.annotation.further
+    if aim.task != ANNOTATE:  # what a detector only whispered no edit needs, nor words that none is about; they are long
+        unread = (WEAK, OCR) if aim.context == "none" else (WEAK,)
+        told = {name: value for name, value in told.items() if name not in unread}
+    annotation = replace(whole.annotation, regions=edit + others, refusals=(), further=told)
+    return replace(whole, key=key, annotation=annotation)
 
 
 def _refused(photo: Photo, aim: Aim) -> tuple[str, str] | None:

@@ -246,7 +246,7 @@ class Source:
         found: set[str | None] = set()
         chinese: set[bool] = set()
         for photo in islice(self._reader.photos(ANNOTATE.name), LOOKED_AT):
-            for task in photo.routed or ((photo.task,) if photo.task else ()):
+            for task in (photo.task,) if photo.task else photo.routed or ():
                 kind = TAXONOMY.get(task) or known_kind(task, photo.subtask)
                 found.add(kind.graph if kind else None)
                 if kind and kind.by_editor:

@@ -256,7 +256,7 @@ def test_a_photo_that_does_not_pass_ends_its_sample() -> None:
     *_, [same] = FilterPhoto.execute([photo], above_short_side=[80], sample=[sample], **settings).args
     assert same is sample
     *_, [ended] = FilterPhoto.execute([photo], above_short_side=[1280], sample=[sample], **settings).args
-    assert ended.failure.skipped and ended.failure.error_type == "PhotoLeftOut"
+    assert ended.failure.skipped and ended.failure.error_type == "PhotoTooSmall"
     assert ended.failure.message == "the photo has a shorter side of 90 px; more than 1280 px is needed"
     assert SaveAnnotation.check_lazy_status(ended, object_boxes=None) == [], "nothing is looked for in it"
     assert SaveAnnotation.check_lazy_status(sample, object_boxes=None) == ["object_boxes"]

@@ -1,8 +1,8 @@
 """Words as regions of a photo: how one is called, `text "OPEN"`, which an instruction can name as it stands, and how a
 photo's line keeps what a reader found, apart from things.
 
-Read Text leaves them in the line's note `ocr`; edits of text take them from there, writers name them, Check Text reads
-them again.
+Read Text leaves them in the line as `ocr`; edits of text take them from there, writers name them, Check Text reads them
+again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from . import rle
 from .annotation import AnnotationError, Region
 
 OCR = "ocr"
-"""The note's key: a list of lines, empty where the photo was read and bears no words."""
+"""The key in a photo's line: a list of lines of words, empty where the photo was read and bears none."""
 
 _NAME = re.compile(r'text "(?P<words>[^"]+)"', re.IGNORECASE)
 
@@ -38,7 +38,7 @@ def words_of_name(name: str) -> str:
 
 @dataclass(frozen=True)
 class _Read:
-    """A line of words as the note has it."""
+    """A line of words as it stands there."""
 
     words: str
     bbox: boxes.Box
@@ -51,7 +51,7 @@ _READ = TypeAdapter(list[_Read])
 
 
 def ocr_of(lines: Iterable[Region]) -> list[dict[str, Any]]:
-    """The note about lines of words, which are regions by name."""
+    """What a photo's line says of lines of words, which are regions by name."""
     found = [_Read(words_of_name(one.class_name or ""), one.bbox, one.score, one.mask) for one in lines]
     noted: list[dict[str, Any]] = _READ.dump_python(found, mode="json")
     return noted
@@ -60,8 +60,11 @@ def ocr_of(lines: Iterable[Region]) -> list[dict[str, Any]]:
 def words_read(line: Mapping[str, Any]) -> tuple[Region, ...] | None:
     """The lines of words in a photo as regions; None where nobody read it.
 
+    Args:
+        line: what the photo's line says beside regions.
+
     Raises:
-        AnnotationError: the note is none of Read Text's.
+        AnnotationError: its `ocr` is not what Read Text leaves.
     """
     if OCR not in line:
         return None
