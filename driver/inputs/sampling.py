@@ -178,7 +178,9 @@ def _of_regions(whole: Sample, key: str, edit: tuple[Region, ...], aim: Aim) -> 
     if aim.context == "names":
         others = tuple(one.model_copy(update={"mask": None}) for one in others)
     told = whole.annotation.further
-    if aim.task != ANNOTATE:  # what a detector only whispered no edit needs, nor words that none is about; they are long
+    if (
+        aim.task != ANNOTATE
+    ):  # what a detector only whispered no edit needs, nor words that none is about; they are long
         unread = (WEAK, OCR) if aim.context == "none" else (WEAK,)
         told = {name: value for name, value in told.items() if name not in unread}
     annotation = replace(whole.annotation, regions=edit + others, refusals=(), further=told)

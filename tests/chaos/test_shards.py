@@ -116,7 +116,9 @@ def workflow(url: str, task: str = "remove") -> Workflow:
         url, graph.api, {"system": {"comfyui_version": "1"}, "devices": []}, double.NODES, INGREDIENTS, ()
     )
     file = SimpleNamespace(path=Path("paint.json"), sha256="f" * 64, ui=None)
-    return Workflow([ForeignServer(ComfyServer(url))], agreement, cast(WorkflowFile, file), graph, "classical", "classical")
+    return Workflow(
+        [ForeignServer(ComfyServer(url))], agreement, cast(WorkflowFile, file), graph, "classical", "classical"
+    )
 
 
 def asked(output: Path, **more: Any) -> RunOptions:

@@ -375,7 +375,10 @@ def test_preferences_of_nothing_rejected_say_why_they_are_empty(
     assert main(command) == 0
     said = capsys.readouterr()
     assert f"{out / 'pairs'}: 0 rows from {run.output}" in said.out
-    assert "no kept edit has a rejected one of its sample, which `--attempts N` or `--at-once N` of batch.py makes" in said.err
+    assert (
+        "no kept edit has a rejected one of its sample, which `--attempts N` or `--at-once N` of batch.py makes"
+        in said.err
+    )
 
 
 def test_the_command_as_a_user_types_it(run: Any, out: Path) -> None:
