@@ -26,6 +26,7 @@ class RunOptions:
     """The options of `batch.py`; its help says what each is."""
 
     workflow: str
+    """Names or files, or `auto`; empty where a recipe says it stage by stage."""
     output: Path
     publish_to: str | None = None
     """Where in a store the finished folder goes; None where it stays."""
@@ -61,6 +62,16 @@ class RunOptions:
     max_failed: str = "0"
     dry_run: bool = False
     json: bool = False
+    recipe: str | None = None
+    """A name or a file; None where workflows are given."""
+    until: str | None = None
+    """The last stage that is to be made."""
+    rerun_from: str | None = None
+    """The first stage whose results are made again."""
+    extend: bool = False
+    status: bool = False
+    stop_kind_below: float | None = None
+    """The yield below which a kind gets no further samples."""
 
 
 def parse(words: Sequence[str]) -> RunOptions:
@@ -72,22 +83,23 @@ def parse(words: Sequence[str]) -> RunOptions:
         raise Misused(line)
     read = parser.read(words)
     _check(parser, read)
-    names = "+".join(Path(name.strip()).stem for name in read.workflow.split(","))
+    names = "+".join(Path(name.strip()).stem for name in (read.recipe or read.workflow).split(","))
     read.output, read.publish_to = destination(read.output or str(Path("outputs") / names))
-    read.set = tuple(read.set or ())
+    read.workflow, read.set = read.workflow or "", tuple(read.set or ())
     return RunOptions(**{field.name: getattr(read, field.name) for field in fields(RunOptions)})
 
 
 def _parser(everything: bool) -> Parser:
     parser = Parser(
         PROGRAM,
-        "Runs one workflow over many photos on ComfyUI and gathers a dataset of edit pairs.",
+        "Runs workflows over many photos on ComfyUI and gathers a dataset of edit pairs.",
         "" if everything else "--help-all shows all options.",
-        f"{PROGRAM} --workflow NAME [--input PHOTOS] [--output DIR] [options]",
+        f"{PROGRAM} --workflow NAME | --recipe NAME [--input PHOTOS] [--output DIR] [options]",
     )
 
     groups = {
         "what": _add_what,
+        "with --recipe": _add_recipe,
         "from and to": _add_where,
         "how fast": _add_speed,
         "if something goes wrong": _add_trouble,
@@ -109,9 +121,13 @@ def _parser(everything: bool) -> Parser:
 def _add_what(common: Add, rare: Add) -> None:
     common(
         "--workflow",
-        required=True,
         metavar="NAME|PATH,...",
         help="names from workflows/, or files (JSON, PNG) of ComfyUI's; auto: those that the input's records name",
+    )
+    common(
+        "--recipe",
+        metavar="NAME|PATH",
+        help="all stages of a dataset in one go: a name from recipes/, or a file",
     )
     common(
         "--profile",
@@ -164,6 +180,19 @@ def _add_what(common: Add, rare: Add) -> None:
         choices=("any", "commercial", "train"),
         help="refuse weights, and those that the model table does not know, whose licence does not allow commercial "
         "use, or training on their outputs; default: any, refuse none",
+    )
+
+
+def _add_recipe(common: Add, rare: Add) -> None:
+    rare("--status", action="store_true", help="show how far each stage is, also while it runs, and end")
+    rare("--until", metavar="STAGE", help="end with this stage")
+    rare("--rerun-from", metavar="STAGE", help="throw away what this stage and those behind it made, and make it again")
+    rare("--extend", action="store_true", help="take further photos of the input into a finished run")
+    rare(
+        "--stop-kind-below",
+        type=number(float, lambda share: 0 < share < 1, "be between 0 and 1"),
+        metavar="YIELD",
+        help="no further samples of a kind of edit of which a smaller share is kept; default: none is stopped",
     )
 
 
@@ -273,9 +302,39 @@ def _share(text: str) -> tuple[int, int]:
 _INSTEAD = {"regions": ("kinds",), "servers": ("server",), "recycle": ("server",), "limit": ("shard",)}
 """Options, and which others leave nothing for them to do."""
 
+_BY_STAGE = ("set", "judge", "regions", "kinds", "kinds_per_region", "attempts", "at_once", "samples_per_prompt")
+"""What a recipe says for each of its stages."""
+
+_OF_WORKFLOWS = ("annotate", "shard")
+"""What only a run of workflows knows."""
+
+_OF_RECIPES = ("until", "rerun_from", "extend", "status", "stop_kind_below")
+
+_STATUS_LEAVES = ("recipe", "output", "status", "json")
+"""What is looked at where nothing is run."""
+
 
 def _check(parser: Parser, read: argparse.Namespace) -> None:
     """Ends the command where an option would do nothing."""
+    if not read.workflow and not read.recipe:
+        parser.error("name workflows with --workflow, or a recipe with --recipe")
+    if read.workflow and read.recipe:
+        parser.error("--workflow and --recipe: give one of them; a recipe names the workflows of its stages")
+    given = [name for name in vars(read) if getattr(read, name) != parser.get_default(name)]
+    for name in _OF_RECIPES if not read.recipe else ():
+        if name in given:
+            parser.error(f"--{name.replace('_', '-')} goes with --recipe")
+    for name in given:
+        option = f"--{name.replace('_', '-')}"
+        if name in _BY_STAGE and read.recipe:
+            parser.error(
+                f"{option} has no effect with --recipe, which says it stage by stage: copy the recipe's file, change "
+                "it there, and give its path"
+            )
+        if name in _OF_WORKFLOWS and read.recipe:
+            parser.error(f"{option} goes with --workflow")
+        if read.status and name not in _STATUS_LEAVES:
+            parser.error(f"{option} has no effect with --status; leave one of them out")
     for name, others in _INSTEAD.items():
         for other in others:
             if getattr(read, name) != parser.get_default(name) and getattr(read, other):

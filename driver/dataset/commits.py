@@ -28,6 +28,9 @@ from .parts import Part, parts, shards_of
 from .shards import DatasetFacts, seal_of
 from .tables import TABLES, journal_rows, read_table, write_table
 
+ITEMS = "items"
+"""In a shard's journal: of how many items of the input it is made."""
+
 _HASH = np.dtype("<u8")
 """A key's hash in a file of keys: 8 bytes, the lowest first."""
 

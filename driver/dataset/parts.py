@@ -97,6 +97,11 @@ class Part:
         return self._of_shard("elsewhere")
 
     @property
+    def lines(self) -> Path:
+        """Of a shard of a stage whose records are lines, in a recipe: what the next stage reads."""
+        return self._of_shard("lines.jsonl")
+
+    @property
     def statistics(self) -> Path:
         """Of a shard: the figures of its rows."""
         return self._of_shard("statistics.json")

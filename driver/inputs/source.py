@@ -33,7 +33,7 @@ from ..places import Locator, name_of
 from ..samples import DUPLICATE, TWICE, Aim, Grounding, Planned, Sample, Spare, Unusable
 from . import alignment
 from .annotation import AnnotationReader
-from .cutting import Cursor, KnownShard, Shard, borders
+from .cutting import Cursor, KnownShard, Shard, borders, grown
 from .find import Input, find_input
 from .folder import FolderReader, PhotoFiles
 from .parquet import ParquetReader
@@ -84,15 +84,21 @@ class Source:
             RunError: missing, of an unknown kind, of several kinds, or behind a URL that cannot be reached.
         """
         self._input = find_input(path, image_root)
-        self._reader = _reader(self._input)
-        self._sampling = Sampling(self._reader)
         self._labels = RowLabels(self._input)
         self._cursors: dict[str, Cursor] = {}
         self._held: dict[int, list[Photo]] = {}
         """Photos of shards, by how many items stand before these."""
-        self.places = self._reader.places
+        self._read_with(_reader(self._input))
+
+    def _read_with(self, reader: Reader) -> None:
+        self.reader = reader
+        self._sampling = Sampling(reader)
+        self.places = reader.places
         self.total: int | None = None
         """Items in the input, once its end was seen."""
+
+    def release(self) -> None:
+        """Nobody asks for further shards: who waits for one in another thread need not."""
 
     def refuse_output(self, output: Path) -> None:
         """
@@ -104,7 +110,7 @@ class Source:
     @property
     def root(self) -> Path | None:
         """The folder that locators are paths below, where photos are files of this machine; else None."""
-        files = isinstance(self._reader, PhotoFiles)
+        files = isinstance(self.reader, PhotoFiles)
         return self._input.photos.folder if files and isinstance(self._input.photos, LocalStorage) else None
 
     @property
@@ -114,13 +120,13 @@ class Source:
 
     def more_than(self, items: int, aims: Sequence[Aim]) -> bool:
         """Whether the input has more items; no more are read to see it."""
-        cut = self._cursor("cut", *_asked(aims), items)
+        cut = self._cursor("cut", *asked(aims), items)
         return cut.next is not None
 
     def count(self, aims: Sequence[Aim]) -> int:
         """Items in the input. Goes through it without taking it apart, but for a `.json`, which no one can otherwise."""
         if self.total is None:
-            self.total = self._cursor("cut", *_asked(aims), EVERYTHING).place
+            self.total = self._cursor("cut", *asked(aims), EVERYTHING).place
         return self.total
 
     def shards(
@@ -131,6 +137,7 @@ class Source:
         share: tuple[int, int] = (0, 1),
         changed: bool = False,
         keep_stale: bool = False,
+        first: int | None = None,
     ) -> Iterator[Shard]:
         """The input's items in its order, cut into shards. What is known is not read again; of others only where they
         end and which photo is their first.
@@ -143,11 +150,12 @@ class Source:
             changed: whether the input's fingerprint is another than then. It is gone through once, and known shards begin
                 where their first photos are now.
             keep_stale: goes on where most of these are gone.
+            first: items of the first shard, where each has twice as many as the one before it; None where all have `size`.
 
         Raises:
             RunError: the input as a whole cannot be used, changed under a share, or is another one.
         """
-        task, edited = _asked(aims)
+        task, edited = asked(aims)
         known = sorted(known, key=lambda one: one.index)
         items = {one.index: one.items for one in known}
         firsts = {one.index: one.first for one in known}
@@ -156,7 +164,7 @@ class Source:
             items, firsts = {index: end - start for index, (start, end) in enumerate(pairwise(starts))}, {}
         start = 0
         for index in count():
-            wanted = items.get(index, size)
+            wanted = items.get(index, size if first is None else grown(first, index, size))
             if index % share[1] == share[0]:
                 if index in firsts or not wanted:
                     shard: Shard | None = Shard(index, start, wanted, firsts.get(index, ""), task, edited)
@@ -228,7 +236,7 @@ class Source:
             kept = {one.key: one for one in found if not (isinstance(one, Unusable) and _unwanted(one))}
             return list(kept.values()) or found[:1]
 
-        named, edited = _asked(aims)
+        named, edited = asked(aims)
         found = self._photos("plan", named, edited, shard)
         yield from self._once(self._each(map(self._labels.on, found) if edited else found, samples), shard)
 
@@ -245,7 +253,7 @@ class Source:
         that for kinds which their task's own cannot make comes last. Of a large input its beginning tells."""
         found: set[str | None] = set()
         chinese: set[bool] = set()
-        for photo in islice(self._reader.photos(ANNOTATE.name), LOOKED_AT):
+        for photo in islice(self.reader.photos(ANNOTATE.name), LOOKED_AT):
             for task in (photo.task,) if photo.task else photo.routed or ():
                 kind = TAXONOMY.get(task) or known_kind(task, photo.subtask)
                 found.add(kind.graph if kind else None)
@@ -300,7 +308,7 @@ class Source:
 
     def _photos(self, use: str, task: str, edited: bool, shard: Shard | None) -> Iterator[Photo]:
         if shard is None:
-            yield from self._reader.photos(task, edited)
+            yield from self.reader.photos(task, edited)
             return
         held = self._held.pop(shard.start, None) if use == "plan" else self._held.get(shard.start)
         if held is not None:
@@ -315,7 +323,7 @@ class Source:
         """The cursor of one use, at a place in the input: shard behind shard it goes on, and begins anew to go back."""
         cursor = self._cursors.pop(use, None)
         if cursor is None or cursor.place > place:
-            cursor = Cursor(partial(self._reader.photos, task, edited))
+            cursor = Cursor(partial(self.reader.photos, task, edited))
         cursor.go(place)
         self._cursors[use] = cursor
         return cursor
@@ -328,7 +336,7 @@ class Source:
                 f"--input {self._input.given}: is not what it was when this share began; shares are of one input. Use "
                 "another --output, or the input as it was"
             )
-        starts, gone = borders(self._reader.photos(task, edited), known, size)
+        starts, gone = borders(self.reader.photos(task, edited), known, size)
         if gone > max(1, MOST_GONE * len(known)) and not keep_stale:
             raise RunError(
                 f"--input {self._input.given}: the first photos of {gone} of the run's {len(known)} shards are not in it "
@@ -387,7 +395,7 @@ class Source:
         Raises:
             PhotoError: missing or not readable; one line.
         """
-        return alignment.read(file, self._reader)
+        return alignment.read(file, self.reader)
 
     def stamp(self, pictures: Sequence[Locator]) -> str:
         """What changes when one of a sample's pictures does; reads none of them."""
@@ -425,7 +433,7 @@ class Source:
 
     def _each(self, found: Iterator[Photo], samples: Callable[[Photo], list[Planned]]) -> Iterator[Planned]:
         """The samples of all photos, in their order."""
-        if not self._reader.distant:
+        if not self.reader.distant:
             for photo in _measured(found):
                 yield from samples(photo)
             return
@@ -478,7 +486,7 @@ def _measured(found: Iterator[Photo]) -> Iterator[Photo]:
         yield from several
 
 
-def _asked(aims: Sequence[Aim]) -> tuple[str, bool]:
+def asked(aims: Sequence[Aim]) -> tuple[str, bool]:
     """Whose photos a run with these aims takes, as readers have it: of which task, and with finished edits or without."""
     task = aims[0].task.name if len(aims) == 1 else ANNOTATE.name
     return task, any("edited" in aim.seconds for aim in aims)

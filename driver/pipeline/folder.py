@@ -43,6 +43,14 @@ FORM = "form"
 _NOTHING = budget.Spent()
 
 
+class ClaimedOtherwise(RunError):
+    """A folder belongs to a run with something else behind it."""
+
+    def __init__(self, folder: Path, what: str, difference: str):
+        super().__init__(f"--output {folder}: holds a run of another {what} ({difference}); choose another folder")
+        self.what, self.difference = what, difference
+
+
 class OutputFolder:
     """A run's folder, held under a lock while the run lasts."""
 
@@ -258,10 +266,7 @@ def claimable(journal: Journal, workflows: Sequence[Workflow], seed: int, folder
     for name, value in wanted.items():
         known = journal.get(name)
         if known is not None and known != value:
-            raise RunError(
-                f"--output {folder}: holds a run of another {name} ({difference(name, known, value)}); "
-                "choose another folder"
-            )
+            raise ClaimedOtherwise(folder, name, difference(name, known, value))
     return wanted
 
 

@@ -17,6 +17,7 @@ from comfy_nodes.core.tasks import ANNOTATE
 from ..dataset.commits import Totals, commits
 from ..disk import write_lines
 from ..engine.harvest import RecordHarvester
+from ..inputs.handed_on import figures, handed_on
 from ..journal import Journal
 from ..report.page import Gallery
 from ..report.summary import Gives, Summary
@@ -48,7 +49,15 @@ class LineStage(Stage):
         return self._report(summarise(totals, self.facts, self.title, self.spent(), self.gives))
 
     def write_shard(self) -> Left:
-        return Left()
+        """Leaves lines for the next stage of a recipe: with the locators of their pictures, as the recipe's input has these."""
+        if not (self.run.follower and self.shard):
+            return Left()
+        write_lines(self.shard.part.lines, self._handed_on())
+        return Left(statistics=figures(self.shard.part))
+
+    def _handed_on(self) -> Iterator[dict[str, Any]]:
+        for text, sample in self.journal.kept_with_samples():
+            yield handed_on(self._line(text), sample)
 
     def _report(self, summary: Summary) -> Summary:
         gallery = Gallery.of_annotations(self._lines(), summary.kept, self.run.source.root)

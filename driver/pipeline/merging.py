@@ -60,7 +60,7 @@ class Share:
     @property
     def form(self) -> tuple[int, int, int]:
         """Photos in a shard, and i and n of the share."""
-        size, (index, shares) = json.loads(self.meta[FORM])
+        size, (index, shares), *_ = json.loads(self.meta[FORM])
         return size, index, shares
 
     @property

@@ -93,6 +93,8 @@ def shard_by_shard(run: Run, workflows: Sequence[Workflow], form: Form) -> Summa
     with ExitStack() as ended:
         own, stages = partial(sort, run, workflows, None), partial(stages_of, run, workflows, ended)
         Shards(run, workflows, form, own, stages).work()
+    if run.follower and not run.stop.level:
+        run.follower.end()
     if run.options.annotate == "auto" and any(run.folder.journals(".annotate")):
         RegionsStage(run, [workflows[0].beside(ANNOTATE.name, run.options.licence_policy)]).conclude()
     summary = sort(run, workflows).conclude()

@@ -146,14 +146,14 @@ class Opened:
 
     def __init__(self, source: Source, monkeypatch: pytest.MonkeyPatch):
         self.ids: list[str] = []
-        inner = source._reader.photos
+        inner = source.reader.photos
 
         def counted(*given: Any) -> Iterator[Any]:
             for photo in inner(*given):
                 self.ids.append(photo.source_id)
                 yield photo
 
-        monkeypatch.setattr(source._reader, "photos", counted)
+        monkeypatch.setattr(source.reader, "photos", counted)
 
 
 @pytest.mark.usefixtures("short_lines")
