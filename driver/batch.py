@@ -52,7 +52,6 @@ def _recipe(stop: StopRequest, options: RunOptions, name: str) -> Ended:
 
         return Ended({"output": options.output, **dry_run(recipe, options)})
     from driver.recipe.chain import run_recipe
-
     from driver.report.yields import YieldTable
 
     ended = conclude(options, *run_recipe(options, stop))

@@ -128,9 +128,7 @@ def test_what_all_stages_lack_is_one_line_with_one_command(monkeypatch: pytest.M
     assert "stage find: " in said and "stage cut: " in said and "stage ok" not in said
     assert said.count("VLM profile 'default'") == 1 and "stages write, v: http://a" in said
     assert said.count("install.py") == 1
-    assert said.endswith(
-        "python install.py --models annotate-open,extract-open fetches what the model table knows"
-    )
+    assert said.endswith("python install.py --models annotate-open,extract-open fetches what the model table knows")
 
 
 def test_auto_means_the_graphs_of_the_kinds_that_a_stage_before_it_names() -> None:
