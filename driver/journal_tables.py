@@ -104,7 +104,7 @@ def opened(path: Path, read_only: bool = False) -> sqlite3.Connection:
         RunError: the file is not a journal, or another version's.
         sqlite3.OperationalError: the disk is full, or may not be written to; read-only, the file is not there.
     """
-    place = f"file:{quote(str(path.resolve()))}?mode=ro" if read_only else path
+    place = f"file:{quote(str(path.resolve()))}?{_how(path)}" if read_only else path
     db = sqlite3.connect(place, isolation_level=None, check_same_thread=False, uri=read_only)
     try:
         if not read_only:
@@ -124,3 +124,9 @@ def opened(path: Path, read_only: bool = False) -> sqlite3.Connection:
             raise
         raise RunError(f"{path}: not a journal of EditPairs ({error}); use another --output") from None
     return db
+
+
+def _how(path: Path) -> str:
+    """How a journal is opened that is only looked at. Where nobody writes to it SQLite makes no files beside it, which it
+    could not take away again."""
+    return "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "immutable=1"

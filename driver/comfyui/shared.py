@@ -19,6 +19,9 @@ from .own import OwnServer
 TURN_SECONDS = 5.0
 """How long a stage that loads no weights has a server, at least, while others wait. Ours."""
 
+WAITS_SECONDS = 1.0
+"""Who has not asked for the turn for so long does not wait for it any more. Ours: whoever waits asks twenty times a second."""
+
 LOADED_SECONDS = 90.0
 """The same of one that does: loading those of a large editor takes some ten seconds. Ours."""
 
@@ -30,7 +33,8 @@ class Turns:
         self._lock = threading.Lock()
         self._holder: object = None
         self._since = 0.0
-        self._waiting: list[object] = []
+        self._waiting: dict[object, float] = {}
+        """Who asked for the turn, in their order, and when each did last."""
         self.starting = threading.Lock()
         """Held by whoever starts the server again."""
         self.starts = 0
@@ -41,23 +45,23 @@ class Turns:
         Args:
             seconds: after which it posts no more where others wait.
         """
+        now = time.monotonic()
         with self._lock:
+            self._waiting = {one: at for one, at in self._waiting.items() if now - at < WAITS_SECONDS}
             if self._holder is who:
-                return not self._waiting or time.monotonic() - self._since < seconds
-            if self._holder is None and self._waiting[:1] in ([], [who]):
-                self._holder, self._since, self._waiting = who, time.monotonic(), self._waiting[1:]
-                return True
-            if who not in self._waiting:
-                self._waiting.append(who)
-            return False
+                return not self._waiting or now - self._since < seconds
+            self._waiting[who] = now
+            if self._holder is not None or next(iter(self._waiting)) is not who:
+                return False
+            self._holder, self._since = who, now
+            del self._waiting[who]
+            return True
 
     def give(self, who: object) -> None:
-        """`who` neither has the turn nor waits for it."""
+        """`who` has it no longer."""
         with self._lock:
             if self._holder is who:
                 self._holder = None
-            elif who in self._waiting:
-                self._waiting.remove(who)
 
 
 class SharedServer:

@@ -20,16 +20,17 @@ from ..errors import RunError, about
 from ..options import RunOptions
 from ..pipeline.folder import ClaimedOtherwise, OutputFolder
 from ..pipeline.form import Form, form_of_stage
-from ..pipeline.plan import check_kinds, open_source, workflow_names
+from ..pipeline.plan import open_source, workflow_names
 from ..pipeline.run import shard_by_shard
 from ..pipeline.settled import SETTLED, settle, settled
 from ..pipeline.stage import Run
-from ..pipeline.workflow import Workflow, bound, look_at
+from ..pipeline.workflow import Workflow, look_at
 from ..report.summary import Summary
 from ..stopping import StopRequest
 from ..terminal import say
 from .checks import check, sorts
 from .file import Recipe, RecipeStage, read_recipe
+from .fitting import Fitting, fit, workflow_names_of
 from .folder import RecipeFolder, recipe_folder
 from .following import Following, Link
 from .servers import StageServers
@@ -90,12 +91,12 @@ def run_recipe(options: RunOptions, stop: StopRequest) -> tuple[Summary, bool]:
     assert options.recipe
     recipe = read_recipe(options.recipe)
     check(recipe, options)
-    wanted = _until(recipe, options)
+    wanted = recipe.wanted(options)
     with recipe_folder(recipe, options) as folder, ExitStack() as held:
         stages = _opened(recipe, wanted, options, folder, stop, held)
         begun = _unsettled(stages)
         if begun:
-            _work(begun, options, stop, held)
+            _work(recipe, begun, options, stop, held)
         else:
             say("all shards of all stages are done")
         if not stop.level:
@@ -106,14 +107,6 @@ def run_recipe(options: RunOptions, stop: StopRequest) -> tuple[Summary, bool]:
     if options.publish_to and wanted[-1] is recipe.stages[-1]:
         publish(options.output, options.publish_to)
     return summary, stop.level > 0
-
-
-def _until(recipe: Recipe, options: RunOptions) -> Sequence[RecipeStage]:
-    """The stages that are to be made."""
-    if not options.until:
-        return recipe.stages
-    last = recipe.stage(options.until, "--until")
-    return recipe.stages[: recipe.stages.index(last) + 1]
 
 
 def _opened(
@@ -175,7 +168,7 @@ def _fingerprint(stages: Sequence[_Stage], index: int) -> str:
     return hashlib.sha256((stages[index - 1].folder.journal.get(SETTLED) or "").encode()).hexdigest()
 
 
-def _work(stages: Sequence[_Stage], options: RunOptions, stop: StopRequest, held: ExitStack) -> None:
+def _work(recipe: Recipe, stages: Sequence[_Stage], options: RunOptions, stop: StopRequest, held: ExitStack) -> None:
     """Goes through stages, all at the same time.
 
     Raises:
@@ -184,14 +177,13 @@ def _work(stages: Sequence[_Stage], options: RunOptions, stop: StopRequest, held
     named: list[list[str]] = []
     for one in stages:
         with one.about():
-            named.append(workflow_names(one.run.options, one.run.source))
+            named.append(workflow_names_of(recipe, one.stage) or workflow_names(one.run.options, one.run.source))
             look_at(one.run.options, named[-1])
     servers = StageServers(options, stages[-1].folder.work, held)
-    for one, names in zip(stages, named, strict=True):
-        with one.about():
-            one.workflows = bound(one.run.options, names, servers.of_stage())
-            check_kinds(one.run.options, one.workflows)
-    shared = servers.share([one.workflows for one in stages])
+    fitting = zip(stages, named, strict=True)
+    shared = servers.share(
+        fit([Fitting(one.stage, one.run.options, names, servers.of_stage()) for one, names in fitting])
+    )
     for one, workflows in zip(stages, shared, strict=True):
         one.workflows = workflows
         with one.about():
