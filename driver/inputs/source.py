@@ -51,6 +51,9 @@ BUNDLED = ROOT / "samples" / "annotation.jsonl"
 LOOKED_AT = 50_000
 """Photos whose tasks tell which workflows `auto` is, at most: some seconds. Ours."""
 
+BARE = 1000
+"""Photos at the beginning of an input that tell whether it brings regions. Ours."""
+
 MEASURED_TOGETHER = 16
 """Photos whose masks are. Ours: with more, a smaller part of the time goes into calls, until they leave the cache."""
 
@@ -239,6 +242,11 @@ class Source:
         named, edited = asked(aims)
         found = self._photos("plan", named, edited, shard)
         yield from self._once(self._each(map(self._labels.on, found) if edited else found, samples), shard)
+
+    def bare(self) -> bool:
+        """Whether nobody marked a region in any of the photos at its beginning."""
+        found = [photo.unmarked for photo in islice(self.reader.photos(ANNOTATE.name), BARE)]
+        return bool(found) and all(found)
 
     def labels(self, aims: Sequence[Aim]) -> str:
         """What to say of hand labels that count where rows are judged again; empty where none do.

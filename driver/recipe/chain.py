@@ -90,10 +90,12 @@ def run_recipe(options: RunOptions, stop: StopRequest) -> tuple[Summary, bool]:
     """
     assert options.recipe
     recipe = read_recipe(options.recipe)
-    check(recipe, options)
+    lacking = check(recipe, options)
     wanted = recipe.wanted(options)
     with recipe_folder(recipe, options) as folder, ExitStack() as held:
         stages = _opened(recipe, wanted, options, folder, stop, held)
+        if lacking and stages[0].run.source.bare():
+            raise RunError(lacking)
         begun = _unsettled(stages)
         if begun:
             _work(recipe, begun, options, stop, held)

@@ -43,10 +43,15 @@ class _Made:
     regions: bool = False
     words: bool = False
     kinds: bool = False
+    lacks: str = ""
+    """Which stage takes regions that none before it finds, and what to do."""
 
 
-def check(recipe: Recipe, options: RunOptions) -> None:
+def check(recipe: Recipe, options: RunOptions) -> str:
     """
+    Returns:
+        What is wrong where no photo of the input brings regions; empty where nothing is.
+
     Raises:
         RunError: a stage's input is made by none before it, or an option names no stage or does nothing.
     """
@@ -55,6 +60,7 @@ def check(recipe: Recipe, options: RunOptions) -> None:
     for stage in recipe.stages:
         with about(f"--recipe {recipe.path}: stage {stage.name}"):
             made = _after(stage, stage.run_options(options, options.output), made)
+    return f"--recipe {recipe.path}: {made.lacks}" if made.lacks else ""
 
 
 def sorts(recipe: Recipe, options: RunOptions) -> list[Sort]:
@@ -97,14 +103,17 @@ def _after(stage: RecipeStage, asked: RunOptions, made: _Made) -> _Made:
         raise RunError("auto takes the graphs of the kinds that a write stage before it names, and none has kinds")
     _check_options_of(asked, sort)
     needs = _needs(works, asked)
+    marked = sorted(name for name, region in needs.items() if region in ("object", "background"))
     if made.by:
-        _check_needs(works, needs, made)
+        _check_needs(works, made)
+    lacks = f"stage {stage.name}: {', '.join(marked)} takes regions, and no stage before it finds any: put annotate before it"
     return _Made(
         stage.name,
         sort,
         made.regions or any(one.grounds for one in works),
         made.words or sort == "write",
         made.kinds or bool(asked.kinds),
+        made.lacks or (lacks if made.by and marked and not made.regions else ""),
     )
 
 
@@ -128,13 +137,10 @@ def _needs(works: list[Work], asked: RunOptions) -> dict[str, RegionNeed]:
     return {one.task: WORK[one.task].region for one in works if one.task in WORK}
 
 
-def _check_needs(works: list[Work], needs: dict[str, RegionNeed], made: _Made) -> None:
+def _check_needs(works: list[Work], made: _Made) -> None:
     """
     Raises:
-        RunError: words or regions are needed that no stage before makes.
+        RunError: words are needed that no stage before makes.
     """
-    marked = sorted(name for name, region in needs.items() if region in ("object", "background"))
-    if marked and not made.regions:
-        raise RunError(f"{', '.join(marked)} takes regions, and no stage before it finds any: put annotate before it")
     if any(one.task == INSTRUCT.name and one.sort == "edit" for one in works) and not made.words:
         raise RunError("edits by instructions, and no stage before it writes any: put write before it")

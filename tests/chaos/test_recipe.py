@@ -9,7 +9,6 @@ import json
 import multiprocessing
 import os
 import random
-import signal
 import sys
 import time
 from collections import Counter
