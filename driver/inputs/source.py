@@ -87,14 +87,18 @@ class Source:
             RunError: missing, of an unknown kind, of several kinds, or behind a URL that cannot be reached.
         """
         self._input = find_input(path, image_root)
-        self._labels = RowLabels(self._input)
         self._cursors: dict[str, Cursor] = {}
         self._held: dict[int, list[Photo]] = {}
         """Photos of shards, by how many items stand before these."""
-        self._read_with(_reader(self._input))
+        self._read_with(_reader(self._input), RowLabels(self._input))
 
-    def _read_with(self, reader: Reader) -> None:
+    def _read_with(self, reader: Reader, labels: RowLabels | None) -> None:
+        """
+        Args:
+            labels: hand labels that lie beside it.
+        """
         self.reader = reader
+        self._labels = labels
         self._sampling = Sampling(reader)
         self.places = reader.places
         self.total: int | None = None
@@ -241,7 +245,9 @@ class Source:
 
         named, edited = asked(aims)
         found = self._photos("plan", named, edited, shard)
-        yield from self._once(self._each(map(self._labels.on, found) if edited else found, samples), shard)
+        yield from self._once(
+            self._each(map(self._labels.on, found) if edited and self._labels else found, samples), shard
+        )
 
     def bare(self) -> bool:
         """Whether nobody marked a region in any of the photos at its beginning."""
@@ -254,7 +260,7 @@ class Source:
         Raises:
             RunError: they cannot be read.
         """
-        return self._labels.line() if any("edited" in aim.seconds for aim in aims) else ""
+        return self._labels.line() if self._labels and any("edited" in aim.seconds for aim in aims) else ""
 
     def graphs(self) -> list[str]:
         """The workflows that make what the input's records name, or its router accepted, in the task table's order;
@@ -437,7 +443,7 @@ class Source:
         Raises:
             RunError: a file is gone or cannot be looked at.
         """
-        return self._input.fingerprint() + self._labels.stamp()
+        return self._input.fingerprint() + (self._labels.stamp() if self._labels else "")
 
     def _each(self, found: Iterator[Photo], samples: Callable[[Photo], list[Planned]]) -> Iterator[Planned]:
         """The samples of all photos, in their order."""

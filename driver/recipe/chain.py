@@ -35,6 +35,7 @@ from .folder import RecipeFolder, recipe_folder
 from .following import Following, Link
 from .servers import StageServers
 from .sorts import Sort
+from .yields import kinds_stopped
 
 LOOK_SECONDS = 0.1
 """How often it is looked whether stages have ended, in which time a signal is heard. Ours."""
@@ -121,6 +122,7 @@ def _opened(
 ) -> list[_Stage]:
     """Stages with their folders and inputs, linked."""
     found: list[_Stage] = []
+    yields = kinds_stopped(recipe, options)
     for stage, sort in zip(wanted, sorts(recipe, options), strict=False):
         before = found[-1] if found else None
         asked = stage.run_options(options, recipe.folder(stage, folder.path))
@@ -134,7 +136,9 @@ def _opened(
         held.callback(output.close)
         source = first or _following(before, output)
         behind = Link(output.path, lambda: stop.level > 0) if stage is not wanted[-1] else None
-        run = Run(asked, source, output, stop, stage.name, f"{folder.account}.{_run_id(output)}", behind)
+        account = f"{folder.account}.{_run_id(output)}"
+        admitted = yields.admitted if yields and sort in ("write", "edit") else None
+        run = Run(asked, source, output, stop, stage.name, account, behind, admitted)
         found.append(_Stage(stage, sort, run, before.behind if before else None, behind))
     return found
 

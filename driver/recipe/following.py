@@ -115,7 +115,9 @@ class Following(Source):
         """
         self._link, self._before, self._pairs, self._journal = link, before, pairs, journal
         self._released = threading.Event()
-        self._read_with(pairs_in(link.folder) if pairs else before.reader)
+        self._read_with(
+            pairs_in(link.folder) if pairs else before.reader, None
+        )  # labels are of what a recipe has finished
 
     def refuse_output(self, output: Path) -> None:
         """It lies beside what the stage before wrote."""
@@ -137,10 +139,6 @@ class Following(Source):
     def fingerprint(self) -> str:
         """See `Source`; what changes with photos is told shard by shard."""
         return "what the stage before hands on"
-
-    def labels(self, aims: Sequence[Aim]) -> str:
-        """None: people label what a recipe has finished."""
-        return ""
 
     def shards(
         self,
