@@ -32,6 +32,10 @@ from ..terminal import say
 from .preflight import Agreement, agree, check_join
 from .servers import running_hosts
 
+READ_TEXT = "EditPairsReadText"
+DETECTORS = {"EditPairsDetectObjects", "EditPairsSegmentWordsSam3"}
+"""Nodes that find regions: of words, and of things."""
+
 
 @dataclass(frozen=True)
 class Workflow:
@@ -57,6 +61,17 @@ class Workflow:
             context = "masks"
         seconds = frozenset(self.graph.seconds().values())
         return Aim(task_named(self.graph.task), seconds, context, self.profile != "custom", words=self.words)
+
+    @property
+    def finds_words_alone(self) -> bool:
+        """Whether all regions that it finds are lines of lettering."""
+        classes = {node["class_type"] for node in self.graph.api.values()}
+        return self.graph.sink_class == ANNOTATION_SINK and READ_TEXT in classes and classes.isdisjoint(DETECTORS)
+
+    @property
+    def limits(self) -> str:
+        """What is to be known where it finds regions for others, behind its name; empty where it finds what there is."""
+        return "; it finds lettering alone, --profile open finds things" if self.finds_words_alone else ""
 
     @property
     def words(self) -> str | None:
