@@ -19,6 +19,7 @@ from ..comfyui.hosts import ForeignServer
 from ..comfyui.own import OwnServer
 from ..errors import RunError
 from ..graph import partner
+from ..graph.aesthetics import unjudged
 from ..graph.api import ANNOTATION_SINK, EDIT_SINK, INSTRUCTION_SINK, SOURCE_CLASS, Api
 from ..graph.bound import BatchGraph
 from ..graph.checks import apply_settings
@@ -140,6 +141,7 @@ def open_workflows(options: RunOptions, names: Sequence[str], work: Path) -> Ite
         for graph, agreement in zip(graphs, agreements, strict=True):
             _say(_services(graph, agreement, options.licence_policy))
         alone = [unvouched(graph, file) for graph, file in zip(graphs, files, strict=True)]
+        alone += [unjudged(graph.api, file) for graph, file in zip(graphs, files, strict=True)]
         away = [f"{host.name} does not answer; it joins when it does" for host in hosts if host not in there]
         _say((*filter(None, alone), *away, *(line for one in agreements for line in one.warnings)))
         yield [
