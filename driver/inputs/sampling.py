@@ -143,7 +143,7 @@ class Sampling:
         if reasons:
             why = "no usable region: " + "; ".join(reasons)
             return unusable(photo.source_id, SampleFailure("input", "NoRegion", why, skipped=not damaged))
-        found = photo.ungrounded or ("the annotate stage found nothing" if photo.grounded else "")
+        found = photo.ungrounded or photo.grounded
         why = f"the photo has no region{'; ' if found else ''}{found}: {self._reader.remedy(photo)}"
         if photo.ungrounded:
             return replace(unusable(photo.source_id, SampleFailure("annotate", NOT_ANNOTATED, why)), unread="photo")

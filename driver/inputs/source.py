@@ -526,7 +526,7 @@ def _grounded(photo: Photo, grounding: Grounding) -> Photo:
     found = grounding.annotation(photo.source_id)
     if found is None:
         return replace(photo, ungrounded=grounding.reason(photo.source_id))
-    return replace(photo, annotation=found, grounded=True)
+    return replace(photo, annotation=found, grounded=grounding.nothing)
 
 
 def _unwanted(planned: Unusable) -> bool:

@@ -165,6 +165,13 @@ class RegionsStage(AnnotateStage):
         self._write_lines()
         return summarise(Totals(), self.facts, self.title, self.spent(), self.gives)
 
+    @property
+    def nothing(self) -> str:
+        """See `samples.Grounding`."""
+        if self.workflows[0].finds_words_alone:
+            return "the annotate stage found no lettering, and without weights it looks for nothing else"
+        return "the annotate stage found nothing"
+
     def annotation(self, source_id: str) -> Annotation | None:
         """See `samples.Grounding`."""
         text = self.journal.record(_key(source_id))

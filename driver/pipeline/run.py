@@ -116,7 +116,7 @@ def stages_of(run: Run, workflows: Sequence[Workflow], ended: ExitStack, shard: 
     if isinstance(annotate, Unavailable):
         own.grounding = annotate
         return [own]
-    run.say_once(f"finding regions first for photos that have none ({annotate.file.path.name})")
+    run.say_once(f"finding regions first for photos that have none ({annotate.file.path.name}{annotate.limits})")
     first = RegionsStage(run, [annotate], shard=shard)
     ended.callback(first.journal.close)
     own.grounding = first

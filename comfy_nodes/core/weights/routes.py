@@ -35,6 +35,7 @@ ROUTES: tuple[Route, ...] = (
     Route("annotate", "annotate-open", _OPEN_REGIONS),
     Route("annotate", "annotate-sam3", _SAM3_REGIONS),
     Route("annotate", "annotate", _REGIONS),
+    Route("annotate", "annotate-text"),
     Route("add", "add-open", _MASKED),
     Route("add", "add", _FILL),
     Route("add", "add-classical"),
