@@ -67,7 +67,9 @@ def check_run_folder(folder: Path) -> None:
     whole = folder.absolute()
     for above in whole.parents:
         if whole.relative_to(above).parts[0] in _ROWS and _is_journal(above / JOURNAL):
-            raise RunError(f"--output {folder}: lies among the files of another run, {above}; choose a folder beside it")
+            raise RunError(
+                f"--output {folder}: lies among the files of another run, {above}; choose a folder beside it"
+            )
     if not folder.is_dir():
         return
     refuse_links(folder)
