@@ -58,12 +58,9 @@ def _verify(where: str) -> Ended:
 
 
 def _asked(options: argparse.Namespace) -> ReleaseOptions:
-    from driver.errors import RunError
     from driver.releases.choice import read_quotas
     from driver.releases.plan import ReleaseOptions
 
-    if not options.outputs or options.output is None:
-        raise RunError("name the folders of finished runs, and with --output where their release goes")
     folder, url = destination(options.output)
     return ReleaseOptions(
         outputs=tuple(options.outputs),
@@ -76,7 +73,7 @@ def _asked(options: argparse.Namespace) -> ReleaseOptions:
         quotas=read_quotas(options.quota) if options.quota else {},
         max_per_source=options.max_per_source,
         near=options.near,
-        seed=options.seed,
+        seed=options.seed or 0,
         against=tuple(options.against),
         without=options.without,
     )
@@ -84,6 +81,8 @@ def _asked(options: argparse.Namespace) -> ReleaseOptions:
 
 def _figures(plan: Plan) -> dict[str, Any]:
     """What is told to programs."""
+    from driver.releases.manifest import SPLITS
+
     options, earlier = plan.options, plan.earlier
     where = (options.publish_to or str(options.output)).rstrip("/")
     return {
@@ -93,7 +92,7 @@ def _figures(plan: Plan) -> dict[str, Any]:
         "version": str(plan.version),
         "made": False,
         "rows": len(plan.rows.released),
-        "splits": {name: plan.rows.splits.count(name) for name in dict.fromkeys(filter(None, plan.rows.splits))},
+        "splits": {name: rows for name in SPLITS if (rows := plan.rows.splits.count(name))},
         "left_out": plan.rows.reasons,
         "quotas": {name: [plan.rows.quotas[name], most] for name, most in options.quotas.items()},
         "since": str(earlier.version) if earlier else None,
@@ -176,7 +175,7 @@ def _parse(words: list[str]) -> argparse.Namespace:
         help="leave out rows whose models' or photos' licences do not allow it")  # fmt: skip
     add("--quota", metavar="KIND=N,...", help="at most N rows of a task or kind, and say what is missing")
     add("--max-per-source", type=positive, metavar="N", help="at most N rows of one photo")
-    add("--seed", type=int, default=0, metavar="S", help="decides which rows of too many are taken (default 0)")
+    add("--seed", type=int, metavar="S", help="decides which rows of too many are taken (default 0)")
     add("--near", type=number(int, lambda bits: 0 <= bits <= 16, "be 0 to 16"), metavar="BITS",
         help="photos whose perceptual hashes differ in at most so many of 64 bits are one; against benchmarks 4 by default")  # fmt: skip
     add("--against", action="append", default=[], type=path_argument, metavar="DIR",
@@ -185,7 +184,16 @@ def _parse(words: list[str]) -> argparse.Namespace:
         help="source ids, URLs or SHA-256 of photos to leave out, here and in all later releases")  # fmt: skip
     add("--verify", metavar="DIR|URL", help="hold a release against its manifest, and do nothing else")
     add_shared(add)
-    return parser.read(words)
+    options = parser.read(words)
+    if not options.verify and not (options.outputs and options.output):
+        parser.error("name the folders of finished runs, and with --output where their release goes")
+    if options.verify and (
+        given := [one for one in words if not one.startswith("--verify") and one not in (options.verify, "--json")]
+    ):
+        parser.error(f"--verify looks at one release and does nothing else; leave {given[0]} out")
+    if options.seed is not None and not (options.quota or options.max_per_source):
+        parser.error("--seed goes with --quota or --max-per-source")
+    return options
 
 
 if __name__ == "__main__":

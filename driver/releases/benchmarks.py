@@ -2,7 +2,8 @@
 
 A benchmark is a folder: picture files at any depth, and picture columns of parquet files as the hub has them. A row is
 left out where its photo is a benchmark's file, byte for byte, or where a picture before its edit has the same pixels or
-looks the same, by perceptual hash. Crops that leave much out, and mirrored copies, are not found.
+looks the same, by perceptual hash: as the benchmark's, or as what is left of it when it is cropped to a size that editors
+work at. Other crops, and mirrored copies, are not found.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from comfy_nodes.core.photo_filter import HashIndex, PhotoRules
-from comfy_nodes.core.photos import SUFFIXES, PhotoError
+from comfy_nodes.core.photo_filter import KONTEXT_BUCKETS, HashIndex, PhotoRules, crop_share, perceptual_hash
+from comfy_nodes.core.photos import SUFFIXES, PhotoError, open_photo
 
 from ..errors import RunError
 from .index import Index, Look
 
-NEAR = PhotoRules().max_distance or 0
+NEAR = PhotoRules.max_distance or 0
 """In how many of 64 bits perceptual hashes may differ where nobody says it: as photos of an input that count as one."""
 
 _AT_ONCE = 32
@@ -72,22 +73,23 @@ class Benchmarks:
                 found.benchmarks.append(one)
                 pictures = _pictures(folder)
                 while some := list(islice(pictures, _AT_ONCE)):
-                    for name, data, look in pool.map(_looked_at, some):
-                        if isinstance(look, str):
-                            one.unread.append(look)
+                    for picture in pool.map(_Picture.of, some):
+                        if picture.problem:
+                            one.unread.append(picture.problem)
                         else:
                             one.pictures += 1
-                            found._add(f"{one.name}/{name}", data, look)
+                            found._add(f"{one.name}/{picture.name}", picture)
                 if not one.pictures:
                     why = f"; {one.unread[0]}" if one.unread else ""
                     raise RunError(f"--against {folder}: holds no picture that can be read{why}")
         return found
 
-    def _add(self, name: str, file: bytes, look: Look) -> None:
-        self._files.setdefault(file, name)
-        if look.pixels not in self._pixels:
-            self._pixels[look.pixels] = name
-            self._alike.add(look.bits, name)
+    def _add(self, name: str, picture: _Picture) -> None:
+        self._files.setdefault(picture.file, name)
+        if picture.pixels not in self._pixels:
+            self._pixels[picture.pixels] = name
+            for bits in picture.alike:
+                self._alike.add(bits, name)
 
     def rows(self, index: Index) -> dict[int, str]:
         """The rows that show a benchmark's picture, with the reason."""
@@ -112,14 +114,44 @@ class Benchmarks:
         return f"looks like {twin.name} ({twin.distance} of 64 bits differ)" if twin else ""
 
 
-def _looked_at(picture: tuple[str, bytes]) -> tuple[str, bytes, Look | str]:
-    """A picture's name, SHA-256 of its file, and what it looks like, or why it cannot be read."""
-    name, data = picture
-    try:
-        look: Look | str = Look.of(data, name)
-    except PhotoError as error:
-        look = str(error)
-    return name, hashlib.sha256(data).digest(), look
+@dataclass(frozen=True)
+class _Picture:
+    """A picture of a benchmark."""
+
+    name: str
+    file: bytes
+    """SHA-256."""
+    pixels: bytes = b""
+    """As of `Look`."""
+    alike: tuple[int, ...] = ()
+    """Perceptual hashes: of the whole, and of its crops."""
+    problem: str = ""
+    """Why it cannot be read."""
+
+    @classmethod
+    def of(cls, named: tuple[str, bytes]) -> _Picture:
+        """
+        Args:
+            named: its name, and its file.
+        """
+        name, data = named
+        file = hashlib.sha256(data).digest()
+        try:
+            image = open_photo(data, name)
+        except PhotoError as error:
+            return cls(name, file, problem=str(error))
+        look = Look.of_image(image)
+        alike = dict.fromkeys((look.bits, *(perceptual_hash(image.crop(box)) for box in _crops(image.size))))
+        return cls(name, file, look.pixels, tuple(alike))
+
+
+def _crops(size: tuple[int, int]) -> Iterator[tuple[int, int, int, int]]:
+    """Centre crops of a picture to the sizes that editors work at, as far as UnicEdit's rule allows them."""
+    for wide, high in KONTEXT_BUCKETS:
+        if 0 < crop_share(size, (wide, high)) <= (PhotoRules.max_crop or 0):
+            width, height = min(size[0], round(size[1] * wide / high)), min(size[1], round(size[0] * high / wide))
+            left, top = (size[0] - width) // 2, (size[1] - height) // 2
+            yield left, top, left + width, top + height
 
 
 def _pictures(folder: Path) -> Iterator[tuple[str, bytes]]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import pyarrow as pa
+from PIL import Image
 
 from comfy_nodes.core.keys import checked_key
 from comfy_nodes.core.models import Model
@@ -47,12 +48,19 @@ class Look(NamedTuple):
     """SHA-256 of its size and its pixels."""
 
     @classmethod
-    def of(cls, data: bytes | pa.Buffer, name: str) -> Look:
+    def of(cls, data: pa.Buffer) -> Look:
         """
         Raises:
             PhotoError: it is no picture that can be read.
         """
-        image = open_photo(bytes(data), name)
+        return cls.of_image(open_photo(data.to_pybytes(), "a picture"))
+
+    @classmethod
+    def of_image(cls, image: Image.Image) -> Look:
+        """
+        Args:
+            image: mode RGB, upright.
+        """
         pixels = hashlib.sha256(f"{image.width}x{image.height} ".encode() + image.tobytes()).digest()
         return cls(perceptual_hash(image), pixels)
 
@@ -136,15 +144,12 @@ def _notes(index: Index, rows: pa.Table, run: int, policy: Policy, looks: bool, 
         ValueError: a row is damaged.
     """
     columns = rows.select(PLAIN.names).to_pylist()
-    before, after = (_pictures(rows[name]) for name in IMAGE_COLUMNS)
-    hashes = iter(
-        list(pool.map(_checked, [one for row in zip(before, after, strict=True) for end in row for one in end]))
-    )
+    keys = [checked_key(row["key"]) for row in columns]
+    before, after = (_pictures(rows[name], keys) for name in IMAGE_COLUMNS)
+    pictures = [(key, one) for key, *ends in zip(keys, before, after, strict=True) for end in ends for one in end]
+    hashes = pool.map(_checked, pictures)
     notes = []
     for row, inputs, outputs in zip(columns, before, after, strict=True):
-        key = checked_key(row["key"])
-        if not (inputs and outputs):
-            raise ValueError(f"row {key} lacks a picture")
         told = tuple(next(hashes) for _ in inputs), tuple(next(hashes) for _ in outputs)
         notes.append(_note(row, run, *told, policy))
     if looks:
@@ -154,7 +159,7 @@ def _notes(index: Index, rows: pa.Table, run: int, policy: Policy, looks: bool, 
             for one, data in zip(note.inputs, row, strict=True)
         }
         new = {one: data for one, data in shown.items() if one not in index.looks}
-        index.looks.update(zip(new, pool.map(lambda data: Look.of(data, "a picture"), new.values()), strict=True))
+        index.looks.update(zip(new, pool.map(Look.of, new.values()), strict=True))
     return notes
 
 
@@ -188,27 +193,32 @@ def _digest(row: dict[str, Any], pictures: Sequence[bytes]) -> bytes:
     return hashlib.blake2b(b"".join((text, *pictures)), digest_size=DIGEST).digest()
 
 
-def _pictures(column: pa.ChunkedArray) -> list[list[pa.Buffer]]:
-    """The pictures of each row, as they lie in memory.
+def _pictures(column: pa.ChunkedArray, keys: Sequence[str]) -> list[list[pa.Buffer]]:
+    """The pictures of each row before or after the edit, as they lie in memory.
 
     Raises:
-        ValueError: one is missing.
+        ValueError: a row has none.
     """
-    found = []
+    found: list[list[pa.Buffer]] = []
     for chunk in column.chunks:
         flat = iter([one.as_buffer() for one in chunk.flatten().field("bytes")])
         found += [[next(flat) for _ in range(number or 0)] for number in chunk.value_lengths().to_pylist()]
-    if any(one is None for row in found for one in row):
-        raise ValueError("a picture is missing")
+    for key, row in zip(keys, found, strict=True):
+        if not row or any(one is None for one in row):
+            raise ValueError(f"row {key} lacks a picture")
     return found
 
 
-def _checked(picture: pa.Buffer) -> bytes:
-    """SHA-256 of a picture that is whole.
+def _checked(picture: tuple[str, pa.Buffer]) -> bytes:
+    """SHA-256 of a row's picture.
 
     Raises:
-        ValueError: it is not.
+        ValueError: it is not whole; the message names the row.
     """
-    data = picture.to_pybytes()
-    png_size(data)
+    key, buffer = picture
+    data = buffer.to_pybytes()
+    try:
+        png_size(data)
+    except ValueError as error:
+        raise ValueError(f"a picture of row {key} is no whole PNG: {error}") from None
     return hashlib.sha256(data).digest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -100,14 +101,14 @@ def planned(options: ReleaseOptions) -> Plan:
     shelf = Place(options.publish_to or options.output, "--output")
     versions = shelf.versions()
     earlier = _earlier(options, shelf, versions)
-    entries = read_list_file(options.without) if options.without else set()
+    given = read_list_file(options.without) if options.without else set()
+    carried = earlier.takedown if earlier else frozenset()
     for version in versions:
-        entries |= shelf.takedown(shelf.manifest(version), f"{version.folder}/")
-    entries |= earlier.takedown if earlier else frozenset()
+        carried |= shelf.takedown(shelf.manifest(version), f"{version.folder}/")
     benchmarks = Benchmarks.at(options.against, NEAR if options.near is None else options.near)
     index = look_through(options.outputs, options.licence_policy, bool(options.against) or options.near is not None)
     photos = Photos.of(index, options.near)
-    takedown = TakenDown.of(index, entries, _known(earlier))
+    takedown = TakenDown.of(index, given, carried, _known(earlier))
     rows = _rows(options, index, photos, earlier, [takedown.rows, _unfit(index), benchmarks.rows(index)])
     difference = Difference()
     if earlier:
@@ -136,10 +137,14 @@ def _earlier(options: ReleaseOptions, shelf: Place, versions: list[Version]) -> 
     return shelf.release(older[-1]) if older else None
 
 
-def _known(earlier: Earlier | None) -> dict[str, str]:
+def _known(earlier: Earlier | None) -> dict[str, set[str]]:
     """SHA-256 of the photos of an earlier release by their ids and URLs."""
-    rows = earlier.rows.values() if earlier else ()
-    return {name: row.source_sha256 for row in rows for name in (row.source_id, row.source_url) if name}
+    found: dict[str, set[str]] = defaultdict(set)
+    for row in earlier.rows.values() if earlier else ():
+        for name in (row.source_id, row.source_url, row.source_sha256):
+            if name:
+                found[name].add(row.source_sha256)
+    return found
 
 
 def _unfit(index: Index) -> dict[int, str]:

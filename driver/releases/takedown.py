@@ -7,7 +7,7 @@ that follow. What is found by an id is kept by its SHA-256 as well, so that the 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,21 +57,24 @@ class TakenDown:
     rows: dict[int, str]
     """Rows that leave, with the reason."""
     unknown: frozenset[str]
-    """Entries that no row has."""
+    """Entries that were given now and that no row has, here or in the release before."""
 
     @classmethod
-    def of(cls, index: Index, entries: set[str], known: dict[str, str]) -> TakenDown:
+    def of(cls, index: Index, given: Set[str], carried: Set[str], known: Mapping[str, Set[str]]) -> TakenDown:
         """
         Args:
-            known: SHA-256 of photos in earlier releases by their source ids and URLs.
+            given: entries of the list that was given.
+            carried: those of earlier releases.
+            known: SHA-256 of the photos of the release before, by their source ids and URLs.
         """
-        wanted = entries | {known[entry] for entry in entries if entry in known}
+        entries = given | carried
+        wanted = set(entries).union(*(known[entry] for entry in entries if entry in known))
         if not wanted:
             return cls(frozenset(), {}, frozenset())
         rows: dict[int, str] = {}
         met: set[str] = set()
         pictures = {bytes.fromhex(entry) for entry in wanted if _SHA256.fullmatch(entry)}
-        hashes = set(wanted)
+        hashes = {*wanted}
         grew = True
         while grew:  # a row that leaves may have been made into another one, and a photo may have several names
             grew = False
@@ -91,7 +94,7 @@ class TakenDown:
                         pictures.add(note.source)
                         hashes.add(note.source.hex())
                     grew = True
-        return cls(frozenset(hashes), rows, frozenset(entries - met - known.keys()))
+        return cls(frozenset(hashes), rows, frozenset(given - met - known.keys()))
 
 
 def _names(note: Note) -> tuple[str, ...]:

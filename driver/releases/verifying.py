@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import RunError
-from .manifest import MANIFEST, Manifest
+from .manifest import MANIFEST, Manifest, Version
 from .shelf import Place, digest_of
 from .writing import DATA
 
@@ -30,7 +30,7 @@ def verify(where: str) -> Manifest:
             wrong.append(f"{file.path} {'was changed' if found else 'is missing'}")
     listed = {MANIFEST, *(file.path for file in manifest.files)}
     wrong += [f"{name} is not of it" for name in sorted(_names(place) - listed)]
-    if wrong:
+    if wrong := [*wrong, *_wrong_before(where, manifest)]:
         more = f" and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
         raise RunError(
             f"--verify {where}: release {manifest.version} is not as its manifest says: {', '.join(wrong[:SHOWN])}{more}; "
@@ -38,6 +38,18 @@ def verify(where: str) -> Manifest:
             1,
         )
     return manifest
+
+
+def _wrong_before(where: str, manifest: Manifest) -> list[str]:
+    """What is wrong with the release before, where it stands beside it."""
+    if manifest.since is None:
+        return []
+    above = where.rstrip("/").rpartition("/")[0] if "://" in where else Path(where).resolve().parent
+    shelf = Place(above, "--verify")
+    before = Version.of(manifest.since.version)
+    if before not in shelf.versions() or shelf.manifest(before).seal == manifest.since.seal:
+        return []
+    return [f"{before.folder} beside it is not the release that it was made after"]
 
 
 def _digest(place: Place, name: str) -> str:

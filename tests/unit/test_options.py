@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from comfy_nodes.core.records import FailureRecord, SampleFailure
-from driver import adopt, batch, collect, export, merge, review
+from driver import adopt, batch, collect, export, merge, release, review
 from driver import open as open_command
 from driver.artists import one_server as sharing
 from driver.command import REASONS, STATUSES, Ended, carry_out, conclude
@@ -35,6 +35,7 @@ COMMANDS = {
     "export": export,
     "review": review,
     "merge": merge,
+    "release": release,
 }
 
 
