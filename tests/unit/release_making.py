@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from driver.dataset.spool import Spool
 from driver.journal import Journal
 from driver.release import main
 from driver.releases.manifest import Manifest
-from tests.unit.conftest import Run
+from tests.unit.conftest import Run, filed_record, keyed_sample
 
 
 def sha(text: str | bytes) -> str:
@@ -26,8 +26,6 @@ class Runs:
     """Makes finished runs below a folder."""
 
     folder: Path
-    sample_of: Callable[..., Any]
-    filed: Callable[..., Any]
 
     def make(self, name: str, rows: dict[str, dict[str, Any]], layout: str = "hf", shard: str = "") -> Path:
         """
@@ -39,7 +37,7 @@ class Runs:
         path = output / "shards" / f"{shard}.sqlite" if shard else output / "run.sqlite"
         path.parent.mkdir(parents=True, exist_ok=True)
         journal = Journal(path)
-        run = Run(output, journal, Spool(output / ".work" / f"spool{shard}"), self.sample_of, self.filed, shard)
+        run = Run(output, journal, Spool(output / ".work" / f"spool{shard}"), keyed_sample, filed_record, shard)
         for key, fields in rows.items():
             self._add(run, key, **fields)
         if shard:
@@ -63,7 +61,7 @@ class Runs:
             "source_sha256": sha(f"{key}.jpg"),
             "input_images": [image] * len(pictures["input"]),
         }
-        run.journal.enrol([self.sample_of(key)], None)
+        run.journal.enrol([keyed_sample(key)], None)
         run.journal.done(key, [run.filed(key, verdict, **(known | fields))], 0.1)
 
 

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -26,8 +25,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def runs(tmp_path: Path, sample_of: Callable[..., Any], filed: Callable[..., Any]) -> Runs:
-    return Runs(tmp_path, sample_of, filed)
+def runs(tmp_path: Path) -> Runs:
+    return Runs(tmp_path)
 
 
 def files(folder: Path) -> dict[str, bytes]:

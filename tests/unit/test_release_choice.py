@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,8 @@ from tests.unit.release_making import Runs, go, keys, left_out, manifest, rows, 
 
 
 @pytest.fixture
-def runs(tmp_path: Path, sample_of: Callable[..., Any], filed: Callable[..., Any]) -> Runs:
-    return Runs(tmp_path, sample_of, filed)
+def runs(tmp_path: Path) -> Runs:
+    return Runs(tmp_path)
 
 
 def many(count: int, **fields: Any) -> dict[str, dict[str, Any]]:
