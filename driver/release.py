@@ -17,6 +17,7 @@ if __package__ in (None, ""):
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from driver.command import Ended, Parser, add_shared, carry_out, destination, number, path_argument, positive
+from driver.terminal import counted
 
 if TYPE_CHECKING:
     from driver.releases.manifest import Version
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 SHOWN = 5
 """Lines of a kind that are said at most. Ours."""
+
+TIED = 0.05
+"""Share of the photos from which it is said that so many are tied together. Ours."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -44,6 +48,11 @@ def _work(options: argparse.Namespace) -> Ended:
     if plan.there or options.dry_run:
         return Ended(made)
     manifest = release(plan)
+    if options.licence_policy != "any" and (unstated := manifest.counts.licences.get("")):
+        print(
+            f"of {counted(unstated, 'row')} nobody stated the photo's licence: ask before passing them on",
+            file=sys.stderr,
+        )
     print(f"load_dataset({made['release']!r}) opens it; its seal is {manifest.seal}")
     return Ended(made | {"made": True, "files": len(manifest.files), "seal": manifest.seal})
 
@@ -93,6 +102,8 @@ def _figures(plan: Plan) -> dict[str, Any]:
         "made": False,
         "rows": len(plan.rows.released),
         "splits": {name: rows for name in SPLITS if (rows := plan.rows.splits.count(name))},
+        "photos": plan.photos_released,
+        "photos_tied": plan.photos_tied,
         "left_out": plan.rows.reasons,
         "quotas": {name: [plan.rows.quotas[name], most] for name, most in options.quotas.items()},
         "since": str(earlier.version) if earlier else None,
@@ -110,6 +121,9 @@ def _tell(plan: Plan, made: dict[str, Any], dry_run: bool) -> None:
         print(f"{made['release']}: has these {made['rows']} rows already; no release is made")
     else:
         print(f"{made['release']}: {'would have' if dry_run else 'gets'} {made['rows']} rows ({splits})")
+    if made["photos_tied"] > max(1, TIED * made["photos"]):
+        told = f"{made['photos_tied']} of {made['photos']} photos are in one split, as references tie them together"
+        print(f"{told}; docs/release.md says how", file=sys.stderr)
     if made["since"] and not plan.there:
         counts = ", ".join(f"{number} {how}" for how, number in made["changes"].items())
         print(f"against {made['since']}: {counts}")

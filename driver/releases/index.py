@@ -111,7 +111,8 @@ def look_through(runs: Sequence[Path], policy: Policy, looks: bool) -> Index:
         RunError: a folder holds no finished dataset.
     """
     found = Index(tuple(runs), tuple(map(dataset_digest, runs)))
-    with ThreadPoolExecutor(_WORKERS, "pictures") as pool:
+    pool = ThreadPoolExecutor(_WORKERS, "pictures")
+    try:
         for number, run in enumerate(runs):
 
             def note(rows: pa.Table, number: int = number) -> list[Note]:
@@ -119,6 +120,8 @@ def look_through(runs: Sequence[Path], policy: Policy, looks: bool) -> Index:
 
             for notes in over_rows(run, note):
                 found.notes += notes
+    finally:
+        pool.shutdown(cancel_futures=True)  # who stops it does not wait for a row group's pictures
     return found
 
 

@@ -148,7 +148,7 @@ class Manifest(_Said):
     """The release before."""
     rows: int
     photos: int
-    """Photos that count as one each: see `photos.py`."""
+    """Photos that count as one each, as of `Photos.own`."""
     content: str
     """SHA-256 over the rows' keys, splits and digests: equal for releases of the same rows."""
     counts: Counts

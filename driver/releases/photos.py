@@ -44,10 +44,12 @@ class _Sets:
 
 @dataclass(frozen=True)
 class Photos:
-    """The photos of rows."""
+    """The photos of rows, by a name for each row: equal for rows of one."""
 
-    names: tuple[bytes, ...]
-    """Of each row's photo: equal for rows of one."""
+    own: tuple[bytes, ...]
+    """Of the photo that a row edits."""
+    tied: tuple[bytes, ...]
+    """Of all photos that must be in one split with it: references tie photos together."""
 
     @classmethod
     def of(cls, index: Index, near: int | None) -> Photos:
@@ -55,23 +57,29 @@ class Photos:
         Args:
             near: of perceptual hashes, in how many bits they may differ; None where only what is equal counts.
         """
-        sets = _Sets()
-        for note in index.notes:
-            for one in note.inputs:
+        own = _joined(index, near, references=False)
+        return cls(own, _joined(index, near, True) if any(note.inputs[1:] for note in index.notes) else own)
+
+
+def _joined(index: Index, near: int | None, references: bool) -> tuple[bytes, ...]:
+    sets = _Sets()
+    for note in index.notes:
+        for one in note.inputs if references else note.inputs[:1]:
+            sets.join(note.source, one)
+    for note in index.notes:
+        for one in note.outputs:
+            if one in sets:
                 sets.join(note.source, one)
-        for note in index.notes:
-            for one in note.outputs:
-                if one in sets:
-                    sets.join(note.source, one)
-        if near is not None:
-            _join_alike(sets, index, near)
-        return cls(tuple(sets.of(note.source) for note in index.notes))
+    if near is not None:
+        _join_alike(sets, index, near)
+    return tuple(sets.of(note.source) for note in index.notes)
 
 
 def _join_alike(sets: _Sets, index: Index, near: int) -> None:
+    """Joins what looks the same of the pictures that are in the sets."""
     known = HashIndex(near)
     first: dict[int, bytes] = {}
-    for picture, look in sorted(index.looks.items()):
+    for picture, look in sorted(one for one in index.looks.items() if one[0] in sets):
         if look.bits not in first:
             for twin in known.near(look.bits):
                 sets.join(first[int(twin.name)], picture)
@@ -98,18 +106,20 @@ def split_of(photo: bytes, shares: Sequence[float]) -> str:
 def splits(
     index: Index, photos: Photos, shares: Sequence[float], earlier: Mapping[bytes, str]
 ) -> tuple[list[str], dict[int, str]]:
-    """
+    """The splits of rows.
+
     Args:
+        shares: as of `split_of`.
         earlier: the splits of pictures and photos that were released, by their SHA-256.
 
     Returns:
         The split of each row, and rows that can be in none, with the reason.
     """
     kept: dict[bytes, set[str]] = defaultdict(set)
-    for note, photo in zip(index.notes, photos.names, strict=True):
+    for note, photo in zip(index.notes, photos.tied, strict=True):
         kept[photo].update(earlier[one] for one in shown(note) if one in earlier)
     found, refused = [], {}
-    for number, (note, photo) in enumerate(zip(index.notes, photos.names, strict=True)):
+    for number, (note, photo) in enumerate(zip(index.notes, photos.tied, strict=True)):
         known = kept[photo]
         if len(known) > 1:
             own = {earlier[one] for one in shown(note) if one in earlier}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -91,6 +91,21 @@ class Plan:
     takedown: TakenDown
     benchmarks: Benchmarks
 
+    @property
+    def photos_released(self) -> int:
+        """Photos that count as one each."""
+        return len({photo for photo, split in zip(self.photos.own, self.rows.splits, strict=True) if split})
+
+    @property
+    def photos_tied(self) -> int:
+        """The most photos that are tied together, so that one split has them all; 1 where none are."""
+        pairs = {
+            (tied, own)
+            for tied, own, split in zip(self.photos.tied, self.photos.own, self.rows.splits, strict=True)
+            if split
+        }
+        return Counter(tied for tied, _ in pairs).most_common(1)[0][1]
+
 
 def planned(options: ReleaseOptions) -> Plan:
     """
@@ -169,7 +184,7 @@ def _rows(
     left_out |= _twice(index, left_out)
     choice = choose(
         notes,
-        photos.names,
+        photos.own,
         [number for number in range(len(notes)) if number not in left_out],
         options.quotas,
         options.max_per_source,
@@ -216,16 +231,16 @@ def _version(
     Raises:
         RunError: it is there otherwise.
     """
-    if options.version is None and earlier:
-        same = earlier.manifest.content == rows.content and earlier.takedown == takedown.entries
-        if same and earlier.version in versions:
-            return earlier.version, True
-    first = Version(1, 0, 0)
-    version = options.version or (difference.next_version(earlier.version) if earlier else first)
+
+    def has_it(there: Earlier) -> bool:
+        return there.manifest.content == rows.content and there.takedown == takedown.entries
+
+    if options.version is None and earlier and earlier.version in versions and has_it(shelf.release(earlier.version)):
+        return earlier.version, True
+    version = options.version or (difference.next_version(earlier.version) if earlier else Version(1, 0, 0))
     if version not in versions:
         return version, False
-    there = shelf.release(version)
-    if there.manifest.content == rows.content and there.takedown == takedown.entries:
+    if has_it(shelf.release(version)):
         return version, True
     raise RunError(
         f"--output {shelf.where}: holds release {version} with other rows or takedowns, and a release is never written to; "

@@ -85,13 +85,12 @@ def _splits(plan: Plan) -> dict[bytes, str]:
 
 def _manifest(plan: Plan, figures: Figures, files: tuple[ReleasedFile, ...]) -> Manifest:
     options, rows = plan.options, plan.rows
-    names = (name for name, split in zip(plan.photos.names, rows.splits, strict=True) if split)
     return Manifest(
         version=str(plan.version),
         made_with=f"EditPairs {VERSION}",
         since=plan.earlier.manifest.named if plan.earlier else None,
         rows=len(rows.released),
-        photos=len(set(names)),
+        photos=plan.photos_released,
         content=rows.content,
         counts=_counts(figures),
         left_out=rows.reasons,

@@ -65,7 +65,7 @@ class TestSplits:
         assert len(found) == 30 and len(set(found.values())) == 3
         for number in range(0, 30, 5):
             assert len({found[f"k{number + n}"] for n in range(5)}) == 1
-        assert manifest(tmp_path / "r/v1.0.0").photos == 6
+        assert manifest(tmp_path / "r/v1.0.0").photos == 12, "a reference is a photo of its own"
 
     def test_a_photo_keeps_its_split(self, runs: Runs, tmp_path: Path) -> None:
         """Whatever shares are asked for later, also where it was away in between."""
@@ -155,9 +155,9 @@ class TestLicences:
     )
     KLEIN = Model(role="diffusion model", name="flux-2-klein-4b-fp8.safetensors", licence="Apache-2.0")
 
-    @pytest.mark.parametrize(("policy", "stay"), [("any", "abcdef"), ("train", "adef"), ("commercial", "ae")])
+    @pytest.mark.parametrize(("policy", "stay"), [("any", "abcdef"), ("train", "adef"), ("commercial", "aef")])
     def test_rows_that_a_policy_rules_out_are_counted_with_the_reason(
-        self, policy: str, stay: str, runs: Runs, tmp_path: Path
+        self, policy: str, stay: str, runs: Runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         made = {
             "a": {"models": (self.KLEIN,), "source_licence": "CC0"},
@@ -169,10 +169,12 @@ class TestLicences:
         }
         go(runs.make("out", made), "--output", tmp_path / "r", "--licence-policy", policy)
         found = left_out(tmp_path / "r/v1.0.0")
-        assert keys(tmp_path / "r/v1.0.0") == sorted(set(stay) | ({"f"} if policy == "commercial" else set()))
-        assert set(found) == {*"abcdef"} - set(keys(tmp_path / "r/v1.0.0"))
+        assert "".join(keys(tmp_path / "r/v1.0.0")) == stay
+        assert set(found) == {*"abcdef"} - {*stay}
         if policy == "train":
             assert "flux1-fill-dev" in found["b"] and "no derivatives" in found["c"]
+        told = "of 2 rows nobody stated the photo's licence" in capsys.readouterr().err
+        assert told == (policy != "any")
 
 
 class TestChoice:
@@ -205,6 +207,15 @@ class TestChoice:
         found = rows(tmp_path / "r/v1.0.0")
         assert Counter(row["task"] for row in found) == {"add": 4, "remove": 4}
         assert set(Counter(row["source_sha256"] for row in found).values()) == {2}
+
+    def test_a_reference_that_all_share_counts_for_none(
+        self, runs: Runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        style = encoded(scene(99))
+        made = {f"k{number}": {"before": (encoded(scene(number)), style)} for number in range(6)}
+        go(runs.make("out", made), "--output", tmp_path / "r", "--max-per-source", "1", "--split", "34,33,33")
+        assert len(keys(tmp_path / "r/v1.0.0")) == 6 and len(set(splits(tmp_path / "r/v1.0.0").values())) == 1
+        assert "6 of 6 photos are in one split, as references tie them together" in capsys.readouterr().err
 
     def test_a_kinds_quota_is_apart_from_its_tasks(self, runs: Runs, tmp_path: Path) -> None:
         made = many(6, task="alter", subtask="unicedit/Color Alteration") | {
