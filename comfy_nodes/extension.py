@@ -42,6 +42,7 @@ from .nodes.verifying import VerifyPixels
 from .nodes.vlm_loading import LoadVlmCore, LoadVlmEndpoint, LoadVlmLocal
 from .nodes.witnessing import Witness
 from .nodes.writing import RewriteInstruction, WriteInstruction, WriteMotionInstruction
+from .nodes.writing_many import WriteManyKinds
 from .routes import ingredients, run_files
 
 
@@ -99,6 +100,7 @@ class EditPairsExtension(ComfyExtension):
             RouteTask,
             WriteInstruction,
             WriteMotionInstruction,
+            WriteManyKinds,
             RewriteInstruction,
             VerifyPixels,
             VerifyEdit,

@@ -11,7 +11,7 @@ import difflib
 from dataclasses import dataclass
 from typing import Literal
 
-from .tasks import TASKS, RegionNeed
+from .tasks import INSTRUCT, RegionNeed, task_named
 
 Scheme = Literal["imgedit", "unicedit", "scaleedit"]
 
@@ -58,12 +58,17 @@ class Kind:
     @property
     def region(self) -> RegionNeed:
         """Which kind of region it edits."""
-        return TASKS[self.task].region if self.task else "none"
+        return task_named(self.task).region if self.task else "none"
+
+    @property
+    def by_editor(self) -> bool:
+        """Whether `EDITOR` makes it: no task's own graph can."""
+        return bool(self.unlike) or self.task == INSTRUCT.name
 
     @property
     def graph(self) -> str | None:
         """Name of the workflow that makes it."""
-        return EDITOR if self.unlike else GRAPHS.get(self.task or "")
+        return EDITOR if self.by_editor else GRAPHS.get(self.task or "")
 
     @property
     def not_makeable(self) -> str:
@@ -76,6 +81,12 @@ class Kind:
 def _imgedit(name: str, shape: ShapeName, rubric: str = "", group: str = "single-turn") -> Kind:
     prompt = f"write-{name.replace('_', '-')}"
     return Kind("imgedit", name, group, rubric or name, name, prompt, shape)
+
+
+def _free(scheme: Scheme, name: str, group: str, rubric: str, prompt: str) -> Kind:
+    """A kind that is not bound to a region, and so no task of ours: it changes the whole photo, or things that come, go
+    or move."""
+    return Kind(scheme, name, group, rubric, INSTRUCT.name, prompt, "free")
 
 
 _WHOLE = "it changes the whole photo, which no task does but motion and style"
@@ -104,10 +115,10 @@ _SCENE, _ATTRIBUTE, _OBJECT, _REASONING = "Scene Editing", "Attribute Editing", 
 
 _UNICEDIT = (
     Kind("unicedit", "Background Change", _SCENE, "background", "background", "write-background", "object"),
-    Kind("unicedit", "Lens Zooming", _SCENE, "geometry", lack=_WHOLE),
+    _free("unicedit", "Lens Zooming", _SCENE, "geometry", "write-zoom"),
     Kind("unicedit", "Style Transfer", _SCENE, "style", "style", "write-style", "whole"),
     Kind("unicedit", "Tone Transformation", _SCENE, "style", "style", "write-tone", "whole", unlike=_KEEPS_CONTENT),
-    Kind("unicedit", "Viewpoint Transformation", _SCENE, "geometry", lack=_WHOLE),
+    _free("unicedit", "Viewpoint Transformation", _SCENE, "geometry", "write-viewpoint"),
     Kind("unicedit", "Color Alteration", _ATTRIBUTE, "alter", "alter", "write-colour", "object"),
     Kind("unicedit", "Material Modification", _ATTRIBUTE, "alter", "alter", "write-material", "object"),
     Kind("unicedit", "Motion Change", _ATTRIBUTE, "motion", "motion", "write-motion", "motion"),
@@ -115,7 +126,7 @@ _UNICEDIT = (
         "unicedit", "Shape-Size Alteration", _ATTRIBUTE, "alter", "alter", "write-size", "object", unlike=_KEEPS_SHAPE
     ),
     Kind("unicedit", "Texture Editing", _ATTRIBUTE, "alter", "alter", "write-texture", "object"),
-    Kind("unicedit", "Counting Change", _OBJECT, "count", lack="it needs all things of one name as one region"),
+    _free("unicedit", "Counting Change", _OBJECT, "count", "write-count"),
     Kind("unicedit", "Object Extraction", _OBJECT, "extract", "extract", "write-extract", "object"),
     Kind("unicedit", "Portrait Editing", _OBJECT, "alter", "alter", "write-portrait", "object"),
     Kind("unicedit", "Subject Addition", _OBJECT, "add", "add", "write-add", "add"),
@@ -123,9 +134,9 @@ _UNICEDIT = (
     Kind("unicedit", "Subject Replacement", _OBJECT, "replace", "replace", "write-replace", "object"),
     Kind("unicedit", "Text Modification", _OBJECT, "text", "alter", "write-text", "text", unlike=_SPELLS),
     Kind("unicedit", "Compound Operation Edits", _REASONING, "hybrid", "hybrid", "write-hybrid", "hybrid"),
-    Kind("unicedit", "Implicit Change Edits", _REASONING, "reasoning", lack="its edit is not bound to one region"),
-    Kind("unicedit", "Multi-object Coordination", _REASONING, "hybrid", lack="it needs more than two regions at once"),
-    Kind("unicedit", "Relation Change", _REASONING, "reasoning", lack="it moves a thing from one region to another"),
+    _free("unicedit", "Implicit Change Edits", _REASONING, "reasoning", "write-implicit"),
+    _free("unicedit", "Multi-object Coordination", _REASONING, "hybrid", "write-coordination"),
+    _free("unicedit", "Relation Change", _REASONING, "reasoning", "write-relation"),
     Kind("unicedit", "Spatial Reasoning Edits", _REASONING, "reasoning", "replace", "write-spatial", "riddle"),
 )
 
@@ -173,7 +184,7 @@ def kind_of(task: str, subtask: str = "") -> Kind:
     """The row that a sample belongs to.
 
     Args:
-        task: a name of `tasks.TASKS`.
+        task: a name of `tasks.TASKS`, or `instruct`.
         subtask: id of a row, or empty for the task's own.
 
     Raises:
@@ -201,6 +212,7 @@ ShapeName = Literal[
     "text",
     "add",
     "whole",
+    "free",
     "riddle",
     "motion",
     "hybrid",

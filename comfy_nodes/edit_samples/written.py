@@ -154,6 +154,12 @@ def _others(sample: EditSample, boxes: Any) -> list[Region]:
     return sift(wire.regions(boxes, None, "object", *sample.size))[0]
 
 
+def things_of(sample: EditSample, boxes: Any) -> Scene:
+    """The photo with all that is known to be on it, none of it chosen to be edited."""
+    own = list(sample.regions) if boxes is None else []
+    return Scene(*sample.size, (), [*own, *_others(sample, boxes)])
+
+
 def caption_of(sample: EditSample, given: str) -> str:
     """What the photo shows, as the graph says it, or else as its annotation does; empty where neither knows."""
     return given.strip() or next(iter(sample.captions), "")

@@ -187,13 +187,14 @@ def _saved(sample: EditSample, number: int, files: OutputFiles, made: Basis) -> 
     several = len(sample.writings) > 1
     slot = "/".join(part for part in (origin.slot, str(number) if several else "") if part)
     key = f"{origin.key}~{number}" if several else origin.key
-    line = annotation_line(writing, sample.task, origin.subtask, slot, sample.size, origin, sample.points)
+    task, subtask = (writing.task, writing.subtask) if writing.task else (sample.task, origin.subtask)
+    line = annotation_line(writing, task, subtask, slot, sample.size, origin, sample.points)
     data = json.dumps(line, ensure_ascii=False).encode()
     file = files.save(f"{files.prefix(key)}.instruction.json", data)
     return InstructionRecord(
         key=key,
-        task=sample.task,
-        subtask=origin.subtask,
+        task=task,
+        subtask=subtask,
         slot=slot,
         writing=replace(writing, regions=()),
         annotation=line,

@@ -23,6 +23,7 @@ from ..edit_samples.written import (
     refused,
     scene_of,
     strings,
+    things_of,
     written,
 )
 from ..vlm import asking
@@ -141,7 +142,7 @@ class WriteInstruction(io.ComfyNode):
         if row.shape == "motion":
             raise ValueError(f"{row.id} is written from two frames: use Write Motion Instruction (VLM)")
         node = node_name("EditPairsWriteInstruction", cls)
-        scene = scene_of(sample, boxes)
+        scene = things_of(sample, boxes) if row.shape == "free" else scene_of(sample, boxes)
         if isinstance(scene, str):
             return _given(refused(sample, "NoRegion", scene, node))
         unclear = scene.ambiguous(language)

@@ -77,6 +77,8 @@ class EditSample:
     """What took part in that stage and those before it."""
     routes: dict[str, Any] | None = None
     """What Route Task decided: accepted and rejected tasks with reasons, and who said so."""
+    offered: tuple[str, ...] = ()
+    """Kinds of edit that the driver asks for of this photo, where a writer may choose among several."""
     failure: SampleFailure | None = None
     """Why a step before this one came to nothing. Sinks save the reason instead of a pair, and don't ask for the edit."""
     files: tuple[PngFile, ...] = ()

@@ -15,7 +15,7 @@ from comfy_nodes.core.keys import sample_key
 from comfy_nodes.core.photos import PhotoError
 from comfy_nodes.core.records import SampleFailure
 from comfy_nodes.core.regions.annotation import Annotation, AnnotationError, Region
-from comfy_nodes.core.tasks import ANNOTATE, INSTRUCT, TASKS, Task
+from comfy_nodes.core.tasks import ANNOTATE, INSTRUCT, TASKS, Task, task_named
 from comfy_nodes.core.taxonomy import EDITOR, known_kind
 
 from ..places import Locator
@@ -192,7 +192,7 @@ def _refused(photo: Photo, aim: Aim) -> tuple[str, str] | None:
     if kind and not kind.unlike and kind.task in aim.rest:
         return "OtherGraph", f"{kind.id} has its own workflow in this run"
     if kind and task == INSTRUCT:
-        if TASKS[photo.task].turns > 1:
+        if task_named(photo.task).turns > 1:
             return (
                 "SeveralTurns",
                 f"{photo.task} is an edit of several turns, and the workflow makes one picture of each",

@@ -248,7 +248,7 @@ class Source:
             for task in photo.routed or ((photo.task,) if photo.task else ()):
                 kind = known_kind(task, photo.subtask)
                 found.add(kind.graph if kind else None)
-                if kind and kind.unlike:
+                if kind and kind.by_editor:
                     chinese.add(kind.rubric == "text" and _is_chinese(photo))
         editor = [CHINESE_EDITOR if chinese == {True} else EDITOR] if EDITOR in found else []
         return [name for name in GRAPHS.values() if name in found] + editor

@@ -226,6 +226,11 @@ def check_name(name: str, class_name: str | None) -> None:
         raise Unfit(f"it is about {name!r}, but the marked region is {class_name!r}: keep that name")
 
 
+def names(text: str, class_name: str) -> bool:
+    """Whether an English text names a thing, by its name's last word."""
+    return _head(class_name) <= stems(text)
+
+
 def check_noun(noun: str, language: Language) -> None:
     """An English name holds no Chinese. A Chinese one may be Latin, as brands are.
 

@@ -62,6 +62,12 @@ class Writing:
     prompt_version: str = ""
     reply: str = ""
     """The model's raw words, of which this is one edit."""
+    other: str = ""
+    """The same instruction in the other one of `LANGUAGES`; empty where it was written in one alone."""
+    task: str = ""
+    """The task that it is filed under, where its writer chose the kind of edit; empty for the sample's."""
+    subtask: str = ""
+    """That kind's id."""
     rewriter: str = ""
     """Who put the instruction into the plain words of `editor_prompt` afterwards: model, prompt and its version."""
 
@@ -97,7 +103,7 @@ def annotation_line(
     points: tuple[str, ...] = (),
 ) -> dict[str, Any]:
     """The photo's annotation in ImgEdit's schema with the edited regions alone, and our columns `task`, `subtask`,
-    `slot`, `instruction`, `source_sha256` and `writing` (all of it but the regions).
+    `slot`, `instruction`, `source_sha256` and `writing` (all of it but the regions and these).
 
     Args:
         size: (width, height) of the photo in pixels.
@@ -117,7 +123,7 @@ def annotation_line(
         "subtask": subtask,
         "slot": slot,
         "instruction": writing.instruction,
-        "writing": _WRITING.dump_python(writing, mode="json", exclude={"regions"}),
+        "writing": _WRITING.dump_python(writing, mode="json", exclude={"regions", "task", "subtask"}),
         "source_sha256": origin.source_sha256,
     }
 

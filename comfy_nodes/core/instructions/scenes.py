@@ -51,6 +51,11 @@ class Scene:
             raise Unfit(self.ambiguous(language))
         return found.phrase(noun, language)
 
+    def told(self, region: Region) -> str:
+        """One of the photo's regions in English, so that no other can be meant; empty where words don't tell."""
+        found = self._reference(region, "en")
+        return found.phrase(region.class_name or "", "en") if found and region.class_name else ""
+
     def place(self, number: int, language: Language) -> str:
         return wording.location(self.regions[number].bbox, self.width, self.height, language)
 

@@ -39,6 +39,9 @@ detected. Ours, for ViT-L/14 and not calibrated on photos: cosines of 0.24 and 0
 WEAK = "weak"
 """The key of what is too weak. An annotation that has it was sifted already, by whatever threshold."""
 
+OFFERED = "offered_kinds"
+"""The key under which the driver tells a writer the kinds of edit that a photo is offered."""
+
 UPSTREAM, UPSTREAM_MODELS = "upstream_sha256", "upstream_models"
 """The keys under which lines of the annotate and the write stage carry their stage's hash, and the models that took part
 up to there."""
@@ -113,6 +116,8 @@ class Annotation:
     """Its `cap`: what is said to be on the photo."""
     points: tuple[str, ...] = ()
     """Its `reasoning_points`: what a right edit shows, of an instruction that has to be reasoned about."""
+    offered: tuple[str, ...] = ()
+    """The kinds of edit that the driver asks for, where a writer may choose among several."""
     provenance: Provenance | None = None
     writing: dict[str, Any] | None = None
     """What the write stage wrote for these regions, as `core.instructions` reads it."""
@@ -158,7 +163,7 @@ def parse_annotation(item: Any) -> Annotation:
 
     Args:
         item: a decoded JSON object in ImgEdit's schema. Extra keys are ignored but for
-            `weak`, `reasoning_points`, `source_licence`, `source_url`, `upstream_sha256`, `upstream_models`, the write stage's `writing`, and the driver's own `carried` and `editpairs`.
+            `weak`, `reasoning_points`, `offered_kinds`, `source_licence`, `source_url`, `upstream_sha256`, `upstream_models`, the write stage's `writing`, and the driver's own `carried` and `editpairs`.
 
     Raises:
         AnnotationError: not an object, or `segmentation` or `resolution` of another shape.
@@ -182,7 +187,8 @@ def parse_annotation(item: Any) -> Annotation:
         source_licence=_optional_text(item, "source_licence"),
         source_url=_optional_text(item, "source_url"),
         captions=_captions(item.get("cap")),
-        points=_points(item.get("reasoning_points"), path),
+        points=_lines(item.get("reasoning_points"), path, "reasoning_points"),
+        offered=_lines(item.get(OFFERED), path, OFFERED),
         provenance=_provenance(item.get("editpairs")),
         writing=item.get("writing"),
         carried=item.get("carried"),
@@ -203,6 +209,7 @@ def to_json(annotation: Annotation, provenance: Provenance | None = None) -> dic
         "source_url": annotation.source_url,
         "cap": list(annotation.captions) or None,
         "reasoning_points": list(annotation.points) or None,
+        OFFERED: list(annotation.offered) or None,
         "writing": annotation.writing,
         "carried": annotation.carried,
         UPSTREAM: annotation.upstream or None,
@@ -401,14 +408,14 @@ def _captions(cap: Any) -> tuple[str, ...]:
     return tuple(one for one in found if isinstance(one, str) and one.strip() and not texts.fault(one))
 
 
-def _points(given: Any, path: str) -> tuple[str, ...]:
-    """UnicBench's list of sentences, or a text with one to a line."""
+def _lines(given: Any, path: str, name: str) -> tuple[str, ...]:
+    """A list of texts, or a text with one to a line, as UnicBench's reasoning points are found."""
     found = given.splitlines() if isinstance(given, str) else [] if given is None else given
     if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
-        raise AnnotationError(f"{path}: reasoning_points is {_kind_of(given)}, not a list of texts")
+        raise AnnotationError(f"{path}: {name} is {_kind_of(given)}, not a list of texts")
     for one in found:
         if why := texts.fault(one):
-            raise AnnotationError(f"{path}: reasoning_points {why}")
+            raise AnnotationError(f"{path}: {name} {why}")
     return tuple(one.strip() for one in found if one.strip())
 
 

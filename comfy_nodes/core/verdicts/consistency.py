@@ -16,7 +16,7 @@ import numpy as np
 
 from ..boxes import Box, iou
 from .verdicts import SAYS, Scores, Verdict
-from .witnesses import about_people
+from ..regions.people import about_people
 
 MIN_OVERLAP = 0.3
 """Least IoU of two boxes of one face before and after. Ours."""

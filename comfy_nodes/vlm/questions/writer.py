@@ -18,7 +18,7 @@ from ...core.instructions.scenes import Scene
 from ...core.instructions.shapes import MAX_EDITS, SHAPES, Edits, several
 from ...core.instructions.wording import Language
 from ...core.regions.drawing import DrawnRegion, draw
-from ...core.tasks import TASKS
+from ...core.tasks import task_named
 from ...core.taxonomy import Kind
 from ..asking import Answer, Failure, Question, Vlm
 from .asking_again import MAX_ASKED, again, line, unfit
@@ -109,7 +109,8 @@ def _question(assignment: Assignment, ops: tuple[str, ...]) -> Question:
     images = [marked(assignment.photo, scene)]
     if assignment.other_picture is not None:
         images.append(assignment.other_picture)
-    several_turns = kind.task and (TASKS[kind.task].turns > 1 or TASKS[kind.task].regions > 1)
+    task = task_named(kind.task) if kind.task else None
+    several_turns = task and (task.turns > 1 or task.regions > 1)
     values = facts(scene, assignment.caption) | {
         "language": LANGUAGE_NAMES[assignment.language],
         "number": "one edit"
