@@ -34,7 +34,7 @@ class RunOptions:
     layout: Literal["hf", "imgedit", "wds"] = "hf"
     regions: Literal["all", "one"] = "all"
     kinds: str | None = None
-    kinds_per_region: int = 1
+    kinds_per_region: int | None = None
     annotate: Literal["auto", "never"] = "auto"
     profile: Literal["auto", "open", "full", "classical"] = "auto"
     server: str | None = None
@@ -137,14 +137,15 @@ def _add_what(common: Add, rare: Add) -> None:
     rare(
         "--kinds",
         metavar="KIND[=N],...",
-        help="with --workflow write: kinds of edit to write for, tasks or names of the taxonomy such as "
+        help="with --workflow write or write-unicedit: kinds of edit to write for, tasks or names of the taxonomy such as "
         "'unicedit/Texture Editing', each for at most N regions; the rarest goes first; default: the graph's own task",
     )
     rare(
         "--kinds-per-region",
         type=positive,
         metavar="M",
-        help="with --kinds: kinds of edit for one region, at most; default: 1",
+        help="with --kinds: kinds of edit for one region, at most; default: 1. With --workflow write-unicedit for one "
+        "photo; default: 7",
     )
     rare(
         "--attempts",
@@ -279,7 +280,7 @@ def _check(parser: Parser, read: argparse.Namespace) -> None:
         for other in others:
             if getattr(read, name) != parser.get_default(name) and getattr(read, other):
                 parser.error(f"--{name} has no effect with --{other}; leave one of them out")
-    if read.kinds_per_region != 1 and not read.kinds:
+    if read.kinds_per_region and not read.kinds:
         parser.error("--kinds-per-region goes with --kinds")
 
 

@@ -89,7 +89,7 @@ class Aim:
     """Roles of further pictures that the graph takes; a photo that lacks one gives no sample."""
     context: Context = "none"
     """What samples carry of the photo's other regions: nothing, names and boxes for whoever writes about them, or masks
-    too for whoever keeps off them."""
+    too for whoever keeps off them or chooses among them."""
     ours: bool = False
     """Whether it is for a graph of `workflows/`, of which the taxonomy says which kinds of edit it can make."""
     rest: frozenset[str] = frozenset()

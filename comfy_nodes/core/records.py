@@ -143,6 +143,10 @@ CARRIED = (
 """Fields of a record that another verdict on the same edit leaves as they are; its scores are added to."""
 
 
+PROMPTS = {"en": "prompt_en", "zh": "prompt_cn"}
+"""Fields of a record that hold its instruction in each language, by UnicEdit's names: all of them, or none."""
+
+
 class EditRecord(BaseModel):
     """One edit pair. Field by field the columns of a dataset row that are known where the edit was made."""
 
@@ -164,6 +168,8 @@ class EditRecord(BaseModel):
     initial_prompt: str | None = None
     restated_prompt: str | None = None
     editor_prompt: str | None = None
+    prompt_en: str | None = None
+    prompt_cn: str | None = None
     verdict: Verdict
     reject_reason: str = ""
     vouched_by: tuple[Voice, ...] = ()

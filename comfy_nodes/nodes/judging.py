@@ -13,7 +13,7 @@ from ..core.instructions.checks import language_of
 from ..core.verdicts import erasing, rubrics, verdicts
 from ..core.verdicts.claims import Relabelling, Verified, filed
 from ..core.verdicts.verdicts import shown, spared
-from ..edit_samples.verified import said_before, without_edit
+from ..edit_samples.verified import in_other_language, said_before, without_edit
 from ..vlm import asking
 from ..vlm.questions import judge, new_things, verifier
 from ..vlm.questions.edited_pair import EditedPair, difference_picture
@@ -249,4 +249,5 @@ def _pair(
         sample.seed + number,
         None if reference is None else to_bytes(reference[0]),
         difference_picture(before, after) if difference else None,
+        other=in_other_language(sample) if words == sample.instruction else "",
     )

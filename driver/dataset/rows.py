@@ -37,6 +37,7 @@ SCHEMA = pa.schema(
         ("key", pa.string()), ("task", pa.string()), ("subtask", pa.string()), ("slot", pa.string()),
         ("lang", pa.string()), ("input_images", _IMAGES), ("output_images", _IMAGES), ("prompt", pa.string()),
         ("initial_prompt", pa.string()), ("restated_prompt", pa.string()), ("editor_prompt", pa.string()),
+        ("prompt_en", pa.string()), ("prompt_cn", pa.string()),
         ("verdict", pa.string()), ("reject_reason", pa.string()), ("vouched_by", pa.list_(pa.string())),
         ("scores", pa.list_(pa.struct([("name", pa.string()), ("value", pa.float64())]))),
         ("judge", pa.struct([("model", pa.string()), ("prompt_version", pa.string()), ("reply", pa.string())])),

@@ -13,6 +13,7 @@ Api = dict[str, dict[str, Any]]
 SOURCE_CLASS = "EditPairsLoadSample"
 SECOND_CLASS = "EditPairsLoadSecondImage"
 PROTECT_CLASS = "EditPairsProtectSubjects"
+CHOOSING_CLASS = "EditPairsWriteManyKinds"
 
 EDIT_SINK = "EditPairsSavePair"
 ANNOTATION_SINK = "EditPairsSaveAnnotation"

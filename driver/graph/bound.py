@@ -14,7 +14,18 @@ from comfy_nodes.core.graph_names import ENDPOINT_LOADER
 
 from ..errors import RunError, about
 from . import dynamic_prompts
-from .api import EDIT_SINK, PROTECT_CLASS, SECOND_CLASS, SINK_CLASSES, SOURCE_CLASS, Api, ancestors, driven, is_link
+from .api import (
+    CHOOSING_CLASS,
+    EDIT_SINK,
+    PROTECT_CLASS,
+    SECOND_CLASS,
+    SINK_CLASSES,
+    SOURCE_CLASS,
+    Api,
+    ancestors,
+    driven,
+    is_link,
+)
 from .checks import check
 from .file import WorkflowFile
 from .schemas import flagged_seed, inputs_by_name
@@ -93,6 +104,11 @@ class BatchGraph:
             for node_id, node in self.api.items()
             if node["class_type"] == SECOND_CLASS and not is_link(node["inputs"].get("image"))
         }
+
+    @property
+    def chooses_kinds(self) -> bool:
+        """Whether its writer chooses among kinds of edit, which it is offered for each photo."""
+        return any(node["class_type"] == CHOOSING_CLASS for node in self.api.values())
 
     @property
     def keeps_off(self) -> bool:

@@ -272,6 +272,23 @@ class Source:
 
         yield from self._once(self._each(self._photos("plan", ANNOTATE.name, False, shard), samples), shard)
 
+    def plan_offers(self, quotas: Quotas, aim: Aim, seed: int, shard: Shard | None = None) -> Iterator[Planned]:
+        """A sample for each photo, with the kinds of edit that it is offered: those furthest behind their quotas of what its
+        regions allow, and a router. How many of them are written is the writer's choice.
+
+        Args:
+            aim: what the graph takes, whose writer chooses among kinds.
+
+        Raises:
+            RunError: as `plan`.
+        """
+
+        def samples(photo: Photo) -> list[Planned]:
+            found = self._sampling.samples(photo, aim, "all", seed)
+            return [quotas.offer(one, photo.routed) if isinstance(one, Sample) else one for one in found]
+
+        yield from self._once(self._each(self._photos("plan", ANNOTATE.name, False, shard), samples), shard)
+
     @cached_property
     def _dear(self) -> bool:
         """Whether passing over an item costs as much as reading it: a `.json` is taken apart from its beginning, and

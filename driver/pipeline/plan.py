@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from comfy_nodes.core.instructions.offering import KINDS
+from comfy_nodes.core.instructions.shapes import MAX_EDITS
 from comfy_nodes.core.records import SampleFailure
 from comfy_nodes.core.regions.annotation import AnnotationError
 from comfy_nodes.core.tasks import ANNOTATE
@@ -65,6 +67,13 @@ def check_kinds(options: RunOptions, workflows: Sequence[Workflow]) -> None:
     """
     if options.kinds and workflows[0].graph.sink_class != INSTRUCTION_SINK:
         raise RunError(f"--kinds: {workflows[0].file.path.name} writes no instructions; it goes with --workflow write")
+    if options.kinds and workflows[0].graph.chooses_kinds:
+        for one in wanted_kinds(options.kinds):
+            if one.kind.id not in KINDS:
+                raise RunError(
+                    f"--kinds: {workflows[0].file.path.name} writes UnicEdit's kinds, and {one.kind.id} is none of them; "
+                    "take --workflow write for it"
+                )
 
 
 def lacks_regions(options: RunOptions, source: Source, workflows: Sequence[Workflow], cut: Shard | None) -> bool:
@@ -120,9 +129,12 @@ def _all_planned(
 ) -> Iterator[Planned]:
     cut = order.cut if order else None
     if options.kinds:
-        wanted, per_region = wanted_kinds(options.kinds), options.kinds_per_region
+        chooses = workflows[0].graph.chooses_kinds
+        wanted, per_region = wanted_kinds(options.kinds), options.kinds_per_region or (MAX_EDITS if chooses else 1)
         quotas = (
             Quotas.of_shard(wanted, per_region, cut.index, order.of) if order and cut else Quotas(wanted, per_region)
         )
+        if chooses:
+            return source.plan_offers(quotas, workflows[0].aim, options.seed, cut)
         return source.plan_kinds(quotas, options.seed, grounding, cut)
     return source.plan([workflow.aim for workflow in workflows], options.regions, options.seed, grounding, cut)

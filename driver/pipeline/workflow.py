@@ -51,10 +51,10 @@ class Workflow:
     def aim(self) -> Aim:
         """What samples it takes."""
         context: Context = "none"
-        if self.graph.sink_class == INSTRUCTION_SINK:
-            context = "names"
-        elif self.graph.keeps_off:
+        if self.graph.keeps_off or self.graph.chooses_kinds:
             context = "masks"
+        elif self.graph.sink_class == INSTRUCTION_SINK:
+            context = "names"
         seconds = frozenset(self.graph.seconds().values())
         return Aim(task_named(self.graph.task), seconds, context, self.profile != "custom", words=self.words)
 

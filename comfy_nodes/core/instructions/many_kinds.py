@@ -17,7 +17,7 @@ from .checks import Unfit
 from .composing import sentence, target_of
 from .instructions import Step, Writing
 from .offering import KINDS
-from .operations import operation_of
+from .operations import check_same_wish
 from .repairs import repaired
 from .shapes import KindEdit
 from .wording import Language
@@ -60,30 +60,17 @@ def finish(edit: KindEdit, kinds: Sequence[Kind], things: Sequence[Region], lang
     )  # fmt: skip
 
 
-def check_same_wish(english: str, chinese: str) -> None:
-    """Both languages ask for the same, as far as words show it: what they quote, and whether a thing comes or goes.
-
-    Raises:
-        Unfit: they do not.
-    """
-    quoted = [{words.strip(" .,。，").casefold() for words in checks.quoted_words(one)} for one in (english, chinese)]
-    if quoted[0] != quoted[1]:
-        raise Unfit(f"English and Chinese quote other words: {english!r}, {chinese!r}")
-    asked = {operation_of(english, "en"), operation_of(chinese, "zh")}
-    if asked == {"add", "remove"}:
-        raise Unfit(f"English and Chinese ask for opposite edits: {english!r}, {chinese!r}")
-    digits = [set(re.findall(r"\d+", "".join(checks.outside_quotes(one)))) for one in (english, chinese)]
-    if all(digits) and digits[0] != digits[1]:
-        raise Unfit(f"English and Chinese say other numbers: {english!r}, {chinese!r}")
-
-
 def _kind(name: str, kinds: Sequence[Kind]) -> Kind:
     """The kind that a reply names, in whatever capitals, with its scheme or without."""
     plain = _letters(name.rpartition("/")[2])
     found = next((kind for kind in kinds if _letters(kind.name) == plain), None)
     if found is not None:
         return found
-    why = "is not among those that were asked for" if any(_letters(one.name) == plain for one in KINDS.values()) else "is no kind of edit"
+    why = (
+        "is not among those that were asked for"
+        if any(_letters(one.name) == plain for one in KINDS.values())
+        else "is no kind of edit"
+    )
     raise Unfit(f"{name[:60]!r} {why}: {', '.join(kind.name for kind in kinds)}")  # fmt: skip
 
 
@@ -112,7 +99,9 @@ def _check_words(kind: Kind, english: str, chinese: str, command: str) -> None:
 
 
 def _said_numbers(text: str) -> set[str]:
-    words = {number for number, said in _NUMBERS.items() if re.search(rf"\b(?:{said})\b|(?:{said})(?![a-z])", text, re.I)}
+    words = {
+        number for number, said in _NUMBERS.items() if re.search(rf"\b(?:{said})\b|(?:{said})(?![a-z])", text, re.I)
+    }
     return words | set(re.findall(r"\d+", text))
 
 
@@ -120,7 +109,9 @@ def _regions(edit: KindEdit, kind: Kind, things: Sequence[Region], command: str)
     """The listed things that the edit changes; none of kinds that are not bound to a region."""
     numbers = list(dict.fromkeys(edit.things))
     if strange := [number for number in numbers if not 1 <= number <= len(things)]:
-        raise Unfit(f"things names {strange[0]}, and {f'the list ends at {len(things)}' if things else 'there is no list'}")
+        raise Unfit(
+            f"things names {strange[0]}, and {f'the list ends at {len(things)}' if things else 'there is no list'}"
+        )
     task = task_named(kind.task or "")
     if task.region != "object" or task.name == "add":
         return ()

@@ -300,6 +300,12 @@ class Verification(Reply):
     restated_instruction: Annotated[str, Field(max_length=600)]
 
 
+class BothVerification(Verification):
+    """The same of an instruction that is known in two languages."""
+
+    restated_other: Annotated[str, Field(max_length=600)]
+
+
 @cache
 def judgement(scores: tuple[str, ...], flags: tuple[str, ...], low: int, high: int) -> type[Reply]:
     """The shape of a judge's reply: a reason, then the scores, then what is true or not.

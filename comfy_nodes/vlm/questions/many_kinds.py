@@ -133,7 +133,11 @@ def _read(
             one = finish(cast(KindEdit, edit), choice.kinds, things, choice.language)
             if one.subtask in said:
                 raise Unfit(f"there are two edits of the kind {one.subtask.partition('/')[2]}")
-            if any(one.instruction.casefold() == other.instruction.casefold() for other in found.values() if other.subtask != one.subtask):
+            if any(
+                one.instruction.casefold() == other.instruction.casefold()
+                for other in found.values()
+                if other.subtask != one.subtask
+            ):
                 raise Unfit(f"the same instruction stands under two kinds: {one.instruction!r}")
         except Unfit as problem:
             problems.append(problem)
