@@ -207,6 +207,14 @@ def known_kind(task: str, subtask: str = "") -> Kind | None:
     return found if found is not None and found.task == task else TAXONOMY.get(f"imgedit/{task}")
 
 
+def counterpart(task: str, subtask: str, scheme: Scheme) -> Kind | None:
+    """The row of another scheme that is the same kind of edit, written by the same prompt; None where it has none."""
+    kind = known_kind(task, subtask)
+    if kind is None or kind.scheme == scheme:
+        return kind
+    return next((one for one in TAXONOMY.values() if one.scheme == scheme and one.prompt == kind.prompt), None)
+
+
 ShapeName = Literal[
     "object",
     "text",
