@@ -124,9 +124,9 @@ def edited(lines: list[dict[str, Any]], driver: Driver, place: Path) -> list[dic
         "2": {"class_type": "EditPairsFitSize", "inputs": {
             "image": ["1", 1], "size": "crop to multiple", "multiple": "16", "max_crop": 20.0, "sample": ["1", 0]}},
         "8": {"class_type": "ImageInvert", "inputs": {"image": ["2", 0]}},
-        "9": {"class_type": "SolidMask", "inputs": {"value": 1.0, "width": 24, "height": 24}},
+        "9": {"class_type": "ImageCrop", "inputs": {"image": ["8", 0], "width": 24, "height": 24, "x": 20, "y": 20}},
         "3": {"class_type": "ImageCompositeMasked", "inputs": {
-            "destination": ["2", 0], "source": ["8", 0], "mask": ["9", 0], "x": 20, "y": 20, "resize_source": False}},
+            "destination": ["2", 0], "source": ["9", 0], "x": 20, "y": 20, "resize_source": False}},
         "4": {"class_type": "EditPairsLoadVlmEndpoint", "inputs": {"profile": "default"}},
         "5": {"class_type": "EditPairsVerifyPixels", "inputs": {
             "source": ["2", 0], "edited": ["3", 0], "min_changed": 0.01, "max_outside": 0, "sample": ["2", 2]}},
