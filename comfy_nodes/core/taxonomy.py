@@ -208,11 +208,14 @@ def known_kind(task: str, subtask: str = "") -> Kind | None:
 
 
 def counterpart(task: str, subtask: str, scheme: Scheme) -> Kind | None:
-    """The row of another scheme that is the same kind of edit, written by the same prompt; None where it has none."""
+    """A scheme's row of the same kind of edit: written by the same prompt, or else the only one that is judged by the same
+    rubric. None where it has none."""
     kind = known_kind(task, subtask)
     if kind is None or kind.scheme == scheme:
         return kind
-    return next((one for one in TAXONOMY.values() if one.scheme == scheme and one.prompt == kind.prompt), None)
+    others = [one for one in TAXONOMY.values() if one.scheme == scheme]
+    same = [one for one in others if one.prompt == kind.prompt] or [one for one in others if one.rubric == kind.rubric]
+    return same[0] if len(same) == 1 else None
 
 
 ShapeName = Literal[

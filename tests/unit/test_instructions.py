@@ -91,6 +91,15 @@ GOOD: dict[str, tuple[Scene, dict[str, Any], str]] = {
                               target="a very tall red cup"),
                    "Make the small red cup in the lower-left of the image twice as tall."),
 }  # fmt: skip
+for name, said, done, shown in (
+    ("write-zoom", "Zoom in on the cup.", "Zoom in until the cup fills the picture.", "a close-up of the cup"),
+    ("write-viewpoint", "Show the table from above.", "Move the camera above the table.", "the table from above"),
+    ("write-count", "Show three cups.", "Add two more cups, so that there are three.", "three cups"),
+    ("write-implicit", "Show it after a night of frost.", "Cover the leaves with white ice.", "leaves under white ice"),
+    ("write-coordination", "Let cup and vase match in blue.", "Paint the cup and the vase blue.", "a blue cup and vase"),
+    ("write-relation", "Put the cup behind the vase.", "Move the cup behind the vase.", "the cup behind the vase"),
+):
+    GOOD[name] = (WHOLE, {"instruction": said, "command": done, "target": shown}, said)
 for name in ("write-colour", "write-material", "write-texture", "write-portrait"):
     GOOD[name] = (ONE, GREEN, ALTERED)
 for name in ("write-spatial", "write-perceptual", "write-symbolic", "write-social", "write-scientific"):

@@ -100,7 +100,7 @@ def test_a_route_of_another_shape_is_refused(tmp_path: Path) -> None:
         ("remov", "--kinds remov: unknown kind of edit"),
         ("remove=0", "--kinds remove=0: write it as KIND or KIND=N"),
         ("remove=many", "--kinds remove=many: write it as KIND or KIND=N"),
-        ("unicedit/Lens Zooming", "--kinds unicedit/Lens Zooming: "),
+        ("unicedit/Lens Zoom", "--kinds unicedit/Lens Zoom: unknown kind of edit"),
         ("", "--kinds : unknown kind of edit"),
     ],
 )
