@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from comfy_nodes.core import kinds_table
 from comfy_nodes.core.instructions.shapes import SHAPES
 from comfy_nodes.core.tasks import TASKS
 from comfy_nodes.core.taxonomy import GRAPHS, TAXONOMY, WRITABLE, Kind, counterpart, kind_of
@@ -148,3 +149,8 @@ def test_finding_a_kind(task: str, subtask: str, prompt_id: str) -> None:
 def test_kinds_that_do_not_fit(task: str, subtask: str, why: str) -> None:
     with pytest.raises(ValueError, match=why):
         kind_of(task, subtask)
+
+
+def test_the_document_of_kinds_is_that_of_the_table() -> None:
+    assert kinds_table.DOCUMENT.read_text("utf-8") == kinds_table.table(), "run python -m comfy_nodes.core.kinds_table"
+    assert sum(f"| {kind.name} |" in kinds_table.table() for kind in TAXONOMY.values()) == 13 + 22 + 23
