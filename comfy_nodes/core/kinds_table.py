@@ -52,7 +52,9 @@ def table() -> str:
         parts.append(f"\n## {title}\n")
         if any(kind.id in KINDS for kind in kinds):
             parts.append(_MANY.format(prompt=f"write-{scheme}"))
-        parts.append("\n| kind | task | prompt | reply | full | open | classical | rubric |\n|---|---|---|---|---|---|---|---|\n")
+        parts.append(
+            "\n| kind | task | prompt | reply | full | open | classical | rubric |\n|---|---|---|---|---|---|---|---|\n"
+        )
         notes: dict[str, list[str]] = {}
         for kind in kinds:
             parts.append(_row(kind))

@@ -17,15 +17,15 @@ import pytest
 
 from comfy_nodes.core.instructions.offering import KINDS
 from driver.export import main as export
-from tests.e2e import helpers
 from tests.conftest import Comfy
+from tests.e2e import helpers
 from tests.e2e.helpers import Driver
 from tests.vlm.endpoint import Endpoint, Got, Say
 
 PHOTOS = 4
 SAID: dict[str, tuple[str, str]] = {
     "Background Change": ("Replace the background with a snowy forest.", "把背景换成下雪的森林。"),
-    "Lens Zooming": ("Zoom in on the red disc.", "放大画面，聚焦红色圆盘。"),
+    "Lens Zooming": ("Zoom in on the red disc.", "放大画面\uff0c聚焦红色圆盘。"),
     "Style Transfer": ("Turn the photo into a woodcut.", "把照片变成木刻版画。"),
     "Tone Transformation": ("Bathe the scene in evening light.", "让画面沉浸在傍晚的光线里。"),
     "Viewpoint Transformation": ("Show the disc from the side.", "从侧面展示圆盘。"),
@@ -41,7 +41,7 @@ SAID: dict[str, tuple[str, str]] = {
     "Subject Removal": ("Remove the disc.", "移除圆盘。"),
     "Subject Replacement": ("Replace the disc with a square.", "把圆盘替换成方块。"),
     "Text Modification": ('Change "OPEN" on the disc to "SHUT".', "把圆盘上的“OPEN”改成“SHUT”。"),
-    "Compound Operation Edits": ("Paint the disc green and add a bird above it.", "把圆盘涂成绿色，并在上方添加一只鸟。"),
+    "Compound Operation Edits": ("Paint the disc green and add a bird above it.", "把圆盘涂成绿色\uff0c并在上方添加一只鸟。"),
     "Implicit Change Edits": ("Show it after a night of hard frost.", "展示一夜严霜之后的样子。"),
     "Multi-object Coordination": ("Make the disc and the ground share one yellow tone.", "让圆盘和地面都呈现同一种黄色调。"),
     "Relation Change": ("Put the disc behind the waves.", "把圆盘放到波浪后面。"),
@@ -72,14 +72,25 @@ class Service(Endpoint):
             words = dict(zip(("restated_instruction", "restated_other"), RESTATED, strict=True)) if wrong else {}
             return Say(json.dumps({**FOUND, "claims": claims, **words}))
         if "never mention frames" in json.dumps(got.body) and "`chinese`" in text:
-            return Say(json.dumps({"edits": [written(name) for name in re.findall(r"^- ([^:\n]+): ", text, re.M) if name in SAID]}))
+            return Say(
+                json.dumps(
+                    {"edits": [written(name) for name in re.findall(r"^- ([^:\n]+): ", text, re.M) if name in SAID]}
+                )
+            )
         return Say(json.dumps({"new": []}))
 
 
 def written(name: str) -> dict[str, Any]:
     english, chinese = SAID[name]
     command, target = COMMANDS.get(name, (english, "the photo as asked for"))
-    return {"kind": name, "instruction": english, "chinese": chinese, "command": command, "target": target, "things": []}
+    return {
+        "kind": name,
+        "instruction": english,
+        "chinese": chinese,
+        "command": command,
+        "target": target,
+        "things": [],
+    }
 
 
 @pytest.fixture(scope="module")
@@ -187,7 +198,9 @@ def test_ours_and_unicedits_rows_are_verified_again_in_both(
         export([str(place / "edited"), "--to", "unicedit", "--output", str(place / "export")])
     before = len(service.requests)
     output = place / f"again-{given}"
-    driver.run("--input", place / given / "data", "--output", output, "--limit", 8, workflow="verify-unicedit", quick=False)
+    driver.run(
+        "--input", place / given / "data", "--output", output, "--limit", 8, workflow="verify-unicedit", quick=False
+    )
     found = helpers.rows(output)
     assert len(found) == 8
     known = {row["prompt_en"]: row["prompt_cn"] for row in edited}

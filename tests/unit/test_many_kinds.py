@@ -30,11 +30,13 @@ def edit(kind: str, english: str, chinese: str, things: Sequence[int] = (), **mo
     return {"kind": kind, "instruction": english, "chinese": chinese, **told, **more}
 
 
-ZOOM = edit("Lens Zooming", "Zoom in on the vase.", "放大画面，聚焦花瓶。")
+ZOOM = edit("Lens Zooming", "Zoom in on the vase.", "放大画面\uff0c聚焦花瓶。")
 BLUE = edit("Color Alteration", "Paint the cup blue.", "把杯子涂成蓝色。", [2])
 GONE = edit("Subject Removal", "Remove the vase.", "移除花瓶。", [1])
 BIRD = edit("Subject Addition", "Add a bird on the cup.", "在杯子上添加一只鸟。", [2])
-BOTH = edit("Compound Operation Edits", "Paint the cup green and remove the vase.", "把杯子涂成绿色，并移除花瓶。", [2, 1])
+BOTH = edit(
+    "Compound Operation Edits", "Paint the cup green and remove the vase.", "把杯子涂成绿色\uff0c并移除花瓶。", [2, 1]
+)
 NIGHT = edit("Tone Transformation", "Make it night.", "把照片变成夜晚。")
 
 
@@ -58,7 +60,9 @@ class Script:
         return [Answer(json.dumps({"edits": reply}), value, self.model, question.prompt_version)]
 
 
-def write(vlm: Script, names: str = "", regions: Sequence[Region] = (CUP, VASE), **more: Any) -> list[Writing] | Failure:
+def write(
+    vlm: Script, names: str = "", regions: Sequence[Region] = (CUP, VASE), **more: Any
+) -> list[Writing] | Failure:
     kinds = kinds_named(names)
     return asyncio.run(many_kinds.write(vlm, many_kinds.Choice(kinds, PHOTO, Scene(640, 480, (), regions), **more)))
 
@@ -79,7 +83,10 @@ def test_edits_carry_their_kind_their_languages_and_their_region() -> None:
     (question,) = vlm.asked
     assert (question.seed, question.temperature, len(question.images)) == (7, 0.5, 1)
     assert not (question.images[0] != PHOTO).any(), "nothing is drawn on the photo"
-    assert "Caption: A vase. On a table.\nThings in it: 1 the vase on the right of the image; 2 the small cup" in question.user
+    assert (
+        "Caption: A vase. On a table.\nThings in it: 1 the vase on the right of the image; 2 the small cup"
+        in question.user
+    )
     assert "Write 3 to 7 edits" in question.user and "$" not in question.user
 
 
@@ -87,14 +94,17 @@ def test_a_photo_is_told_the_kinds_that_it_is_offered_alone() -> None:
     vlm = Script([ZOOM, NIGHT])
     write(vlm, "Lens Zooming, Tone Transformation")
     user = vlm.asked[0].user
-    assert [name for kind in KINDS.values() if f"- {(name := kind.name)}: " in user] == ["Lens Zooming", "Tone Transformation"]
+    assert [name for kind in KINDS.values() if f"- {(name := kind.name)}: " in user] == [
+        "Lens Zooming",
+        "Tone Transformation",
+    ]
     assert "Write 2 edits of this photo" in user and "- `kind`: " in user
 
 
 def test_the_other_language_may_be_the_one_to_train_on() -> None:
     found = write(Script([ZOOM, BLUE, GONE]), language="zh")
     assert isinstance(found, list)
-    assert [(one.lang, one.instruction, one.other) for one in found][0] == ("zh", ZOOM["chinese"], ZOOM["instruction"])
+    assert (found[0].lang, found[0].instruction, found[0].other) == ("zh", ZOOM["chinese"], ZOOM["instruction"])
     assert found[1].editor_prompt == "Paint the cup blue.", "editors are told English"
 
 
@@ -180,7 +190,9 @@ class TestOffering:
     def test_names(self) -> None:
         found = kinds_named("unicedit/Relation Change\nLens Zooming,Style Transfer")
         assert [kind.name for kind in found] == ["Lens Zooming", "Style Transfer", "Relation Change"]
-        with pytest.raises(ValueError, match="'Zoom' is none of the kinds that are written many at a time; they are Back"):
+        with pytest.raises(
+            ValueError, match="'Zoom' is none of the kinds that are written many at a time; they are Back"
+        ):
             kinds_named("Zoom")
         with pytest.raises(ValueError, match=r"'scaleedit/1\.1_style_transfer' is none"):
             kinds_named("scaleedit/1.1_style_transfer")
