@@ -74,7 +74,10 @@ def dry_run(options: RunOptions) -> dict[str, int]:
         show("server", f"{', '.join(host.name for host in workflows[0].hosts)} (ComfyUI {version})")
         bare = scope.whole(bare)
         if isinstance(first, Workflow):
-            show("regions", f"{scope.about}{bare} photos have none: {first.file.path.name} finds some first{first.limits}")
+            show(
+                "regions",
+                f"{scope.about}{bare} photos have none: {first.file.path.name} finds some first{first.limits}",
+            )
             _show_licences(first)
         for workflow in workflows:
             number = scope.edited(usable[workflow.graph.task] if len(workflows) > 1 else usable.total())
