@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import partial
 from itertools import count, islice, pairwise
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -31,19 +31,12 @@ from ..home import ROOT
 from ..places import Locator, name_of
 from ..samples import DUPLICATE, TWICE, Aim, Grounding, Planned, Sample, Spare, Unusable
 from . import alignment
-from .annotation import AnnotationReader
 from .cutting import Cursor, KnownShard, Shard, borders
-from .find import Input, find_input
-from .folder import FolderReader, PhotoFiles
-from .parquet import ParquetReader
-from .photo import Photo, Reader
+from .mixture import Mixture
+from .photo import Photo
 from .quotas import Quotas, Wanted
-from .regions.programs import FORMATS
-from .regions.reader import RegionReader
-from .row_labels import RowLabels
 from .sampling import LEFT_OUT, Regions, Sampling, skipped
-from .storage import LocalStorage
-from .tar import WebdatasetReader
+from .shares import InputShare
 
 BUNDLED = ROOT / "samples" / "annotation.jsonl"
 
@@ -73,19 +66,19 @@ DISTANT_AHEAD = 32
 class Source:
     """An input of the driver."""
 
-    def __init__(self, path: str | Path, image_root: str | Path | None = None):
+    def __init__(self, inputs: str | Path | Sequence[InputShare], image_root: str | Path | None = None):
         """
         Args:
-            path: path or URL of a folder, of a file, or a pattern of files; docs/inputs.md lists what is read.
-            image_root: path or URL of the folder that paths in the input are relative to; its own folder if None.
+            inputs: one or several; or of one path or URL of a folder, of a file, or a pattern of files. docs/inputs.md
+                lists what is read.
+            image_root: path or URL of the folder that paths in an input are relative to; its own folder if None.
 
         Raises:
             RunError: missing, of an unknown kind, of several kinds, or behind a URL that cannot be reached.
         """
-        self._input = find_input(path, image_root)
-        self._reader = _reader(self._input)
+        asked = [InputShare(str(inputs))] if isinstance(inputs, str | Path) else inputs
+        self._reader = Mixture(asked, image_root)
         self._sampling = Sampling(self._reader)
-        self._labels = RowLabels(self._input)
         self._cursors: dict[str, Cursor] = {}
         self._held: dict[int, list[Photo]] = {}
         """Photos of shards, by how many items stand before these."""
@@ -98,18 +91,17 @@ class Source:
         Raises:
             RunError: a run that writes there would find its own files in this input the next time.
         """
-        self._input.refuse_output(output)
+        self._reader.refuse_output(output)
 
     @property
     def root(self) -> Path | None:
         """The folder that locators are paths below, where photos are files of this machine; else None."""
-        files = isinstance(self._reader, PhotoFiles)
-        return self._input.photos.folder if files and isinstance(self._input.photos, LocalStorage) else None
+        return self._reader.root
 
     @property
     def names_files(self) -> bool:
         """Whether its photos are files of this machine beside those that it consists of."""
-        return self._input.kind in ("json", "parquet", "regions") and not self._input.photos.remote
+        return self._reader.names_files
 
     def more_than(self, items: int, aims: Sequence[Aim]) -> bool:
         """Whether the input has more items; no more are read to see it."""
@@ -173,7 +165,7 @@ class Source:
         if first is None:
             self.total = cut.place
             return None
-        if self._dear:
+        if self._reader.dear:
             self._held[start] = list(cut.take(items))
             if len(self._held) > HELD:
                 del self._held[min(self._held)]
@@ -229,7 +221,7 @@ class Source:
 
         named, edited = _asked(aims)
         found = self._photos("plan", named, edited, shard)
-        yield from self._once(self._each(map(self._labels.on, found) if edited else found, samples), shard)
+        yield from self._once(self._each(found, samples), shard)
 
     def labels(self, aims: Sequence[Aim]) -> str:
         """What to say of hand labels that count where rows are judged again; empty where none do.
@@ -237,7 +229,7 @@ class Source:
         Raises:
             RunError: they cannot be read.
         """
-        return self._labels.line() if any("edited" in aim.seconds for aim in aims) else ""
+        return self._reader.labels() if any("edited" in aim.seconds for aim in aims) else ""
 
     def graphs(self) -> list[str]:
         """The workflows that make what the input's records name, or its router accepted, in the task table's order;
@@ -272,14 +264,6 @@ class Source:
 
         yield from self._once(self._each(self._photos("plan", ANNOTATE.name, False, shard), samples), shard)
 
-    @cached_property
-    def _dear(self) -> bool:
-        """Whether passing over an item costs as much as reading it: a `.json` is taken apart from its beginning, and
-        files of regions are, to see which photos they name."""
-        if self._input.kind == "regions":
-            return True
-        return self._input.kind == "json" and next(self._input.files(), "").lower().endswith(".json")
-
     def _photos(self, use: str, task: str, edited: bool, shard: Shard | None) -> Iterator[Photo]:
         if shard is None:
             yield from self._reader.photos(task, edited)
@@ -307,13 +291,13 @@ class Source:
     ) -> list[int]:
         if share[1] > 1:
             raise RunError(
-                f"--input {self._input.given}: is not what it was when this share began; shares are of one input. Use "
+                f"--input {self._reader.given}: is not what it was when this share began; shares are of one input. Use "
                 "another --output, or the input as it was"
             )
         starts, gone = borders(self._reader.photos(task, edited), known, size)
         if gone > max(1, MOST_GONE * len(known)) and not keep_stale:
             raise RunError(
-                f"--input {self._input.given}: the first photos of {gone} of the run's {len(known)} shards are not in it "
+                f"--input {self._reader.given}: the first photos of {gone} of the run's {len(known)} shards are not in it "
                 "any more: is it this run's input, and whole? Use another --output for another input, or --keep-stale"
             )
         return starts
@@ -332,7 +316,7 @@ class Source:
                 else:
                     yield planned
             if not seen.any and shard is None:
-                raise RunError(f"--input {self._input.given}: no photos in it; give one with photos (docs/inputs.md)")
+                raise RunError(f"--input {self._reader.given}: no photos in it; give one with photos (docs/inputs.md)")
 
     def _samples_of_kinds(self, photo: Photo, quotas: Quotas, seed: int) -> list[Planned]:
         by_region: dict[tuple[Any, ...], list[tuple[Wanted, Sample]]] = {}
@@ -401,7 +385,7 @@ class Source:
         Raises:
             RunError: a file is gone or cannot be looked at.
         """
-        return self._input.fingerprint() + self._labels.stamp()
+        return self._reader.fingerprint()
 
     def _each(self, found: Iterator[Photo], samples: Callable[[Photo], list[Planned]]) -> Iterator[Planned]:
         """The samples of all photos, in their order."""
@@ -462,19 +446,6 @@ def _asked(aims: Sequence[Aim]) -> tuple[str, bool]:
     """Whose photos a run with these aims takes, as readers have it: of which task, and with finished edits or without."""
     task = aims[0].task.name if len(aims) == 1 else ANNOTATE.name
     return task, any("edited" in aim.seconds for aim in aims)
-
-
-def _reader(given: Input) -> Reader:
-    if given.kind == "photos":
-        return FolderReader(given.storage)
-    if given.kind == "regions":
-        return RegionReader(given, FORMATS[given.program]())
-    kinds: dict[str, Callable[[Input], Reader]] = {
-        "json": AnnotationReader,
-        "parquet": ParquetReader,
-        "tar": WebdatasetReader,
-    }
-    return kinds[given.kind](given)
 
 
 def _grounded(photo: Photo, grounding: Grounding) -> Photo:

@@ -18,6 +18,7 @@ from ..graph.file import AUTO
 from ..graph.licences import unfit
 from ..inputs.cutting import Shard
 from ..inputs.quotas import Quotas, wanted_kinds
+from ..inputs.shares import InputShare
 from ..inputs.source import BUNDLED, Source
 from ..options import RunOptions
 from ..samples import Grounding, Planned, Sample, Unavailable, Unusable
@@ -36,7 +37,7 @@ def open_source(options: RunOptions) -> Source:
     """
     if options.kinds:
         wanted_kinds(options.kinds)
-    source = Source(options.input or BUNDLED, options.image_root)
+    source = Source(options.input or [InputShare(str(BUNDLED))], options.image_root)
     source.refuse_output(options.output)
     return source
 
