@@ -32,6 +32,8 @@ class RunOptions:
     """Where in a store the finished folder goes; None where it stays."""
     input: tuple[InputShare, ...] = ()
     """None for the bundled samples."""
+    near: int | None = None
+    """Bits in which two photos' hashes may differ that count as one photo; None where nobody looks."""
     image_root: str | None = None
     layout: Literal["hf", "imgedit", "wds"] = "hf"
     regions: Literal["all", "one"] = "all"
@@ -189,6 +191,13 @@ def _add_where(common: Add, rare: Add) -> None:
         action="append",
         metavar="TEXT",
         help="the licence of photos that bring none; of several inputs once for each, '' where it is not known",
+    )
+    rare(
+        "--near",
+        type=number(int, lambda bits: bits >= 0, "be 0 or more"),
+        metavar="N",
+        help="skip photos that look like an earlier one of any input: whose perceptual hashes differ in N of 64 bits at "
+        "most; 6 finds copies that were saved anew, resized or cropped by 2 %%; default: nobody looks",
     )
     rare("--image-root", metavar="DIR|URL", help="what the annotation's paths are relative to; default: its folder")
     common(

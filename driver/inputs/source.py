@@ -33,6 +33,7 @@ from ..samples import DUPLICATE, TWICE, Aim, Grounding, Planned, Sample, Spare, 
 from . import alignment
 from .cutting import Cursor, KnownShard, Shard, borders
 from .mixture import Mixture
+from .near import NearDuplicates
 from .photo import Photo
 from .quotas import Quotas, Wanted
 from .sampling import LEFT_OUT, Regions, Sampling, skipped
@@ -83,8 +84,15 @@ class Source:
         self._held: dict[int, list[Photo]] = {}
         """Photos of shards, by how many items stand before these."""
         self.places = self._reader.places
+        self.near: NearDuplicates | None = None
+        """Who tells photos that repeat an earlier one; None where nobody looks."""
         self.total: int | None = None
         """Items in the input, once its end was seen."""
+
+    def close(self) -> None:
+        """Ends what it keeps open on a disk; it is not to be planned from any more."""
+        if self.near:
+            self.near.close()
 
     def refuse_output(self, output: Path) -> None:
         """
@@ -265,6 +273,12 @@ class Source:
         yield from self._once(self._each(self._photos("plan", ANNOTATE.name, False, shard), samples), shard)
 
     def _photos(self, use: str, task: str, edited: bool, shard: Shard | None) -> Iterator[Photo]:
+        found = self._found(use, task, edited, shard)
+        if self.near is None:
+            return found
+        return self.near.told(found, shard.index if shard else 0, self._reader.read, self._reader.stamp)
+
+    def _found(self, use: str, task: str, edited: bool, shard: Shard | None) -> Iterator[Photo]:
         if shard is None:
             yield from self._reader.photos(task, edited)
             return

@@ -317,6 +317,7 @@ def asked(options: RunOptions, workflows: Sequence[Workflow], limit: int | None)
         options.kinds,
         options.kinds_per_region,
         options.keep_stale,
+        options.near,
     ]
 
 
