@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 from comfy_nodes.core.regions.annotation import Annotation
 
+from ..dataset.by_input import MixedInput
 from ..errors import RunError
 from ..places import Locator, OfInput
 from .annotation import AnnotationReader
@@ -126,6 +127,19 @@ class Mixture:
         first = self.inputs[0]
         files = len(self.inputs) == 1 and isinstance(first.reader, PhotoFiles)
         return first.given.photos.folder if files and isinstance(first.given.photos, LocalStorage) else None
+
+    @property
+    def mixed(self) -> tuple[MixedInput, ...]:
+        """Its inputs, where there are several."""
+        whole = sum(one.asked.share or 0 for one in self.inputs)
+        return tuple(
+            MixedInput(
+                one.called,
+                f"{one.name}{BETWEEN}" if one.name else "",
+                round(one.asked.share / whole, 4) if one.asked.share else None,
+            )
+            for one in self.inputs[: len(self.inputs) if len(self.inputs) > 1 else 0]
+        )
 
     def refuse_output(self, output: Path) -> None:
         """

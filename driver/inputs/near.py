@@ -109,7 +109,9 @@ class NearDuplicates:
             RunError: `near` is too large, or the file is no such database.
         """
         if not 0 <= near <= MOST:
-            raise RunError(f"--near {near}: give 0 to {MOST}; hashes that differ in more bits of {BITS} are other photos'")
+            raise RunError(
+                f"--near {near}: give 0 to {MOST}; hashes that differ in more bits of {BITS} are other photos'"
+            )
         _phash(np.zeros((SIDE, SIDE), np.uint8))
         self._path, self._near, self._bands = path, near, _Bands(near)
         self._lock = threading.Lock()
@@ -189,7 +191,9 @@ class NearDuplicates:
         except OSError:
             return photo, "", None  # what is wrong is said when its turn comes
         with self._lock:
-            row = self._db.execute("SELECT hash, mirrored FROM photo WHERE file = ? AND stamp = ?", (str(photo.file), stamped))
+            row = self._db.execute(
+                "SELECT hash, mirrored FROM photo WHERE file = ? AND stamp = ?", (str(photo.file), stamped)
+            )
             known = row.fetchone()
         if known:
             done: Future[Hashes | None] = Future()

@@ -26,6 +26,7 @@ from comfy_nodes.core.regions.annotation import Region
 from comfy_nodes.core.tasks import ANNOTATE
 from comfy_nodes.core.taxonomy import CHINESE_EDITOR, EDITOR, GRAPHS, known_kind
 
+from ..dataset.by_input import MixedInput
 from ..errors import RunError
 from ..home import ROOT
 from ..places import Locator, name_of
@@ -110,6 +111,11 @@ class Source:
     def names_files(self) -> bool:
         """Whether its photos are files of this machine beside those that it consists of."""
         return self._reader.names_files
+
+    @property
+    def mixed(self) -> tuple[MixedInput, ...]:
+        """Its inputs, where there are several."""
+        return self._reader.mixed
 
     def more_than(self, items: int, aims: Sequence[Aim]) -> bool:
         """Whether the input has more items; no more are read to see it."""

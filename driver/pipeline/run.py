@@ -8,6 +8,7 @@ from functools import partial
 
 from comfy_nodes.core.tasks import ANNOTATE
 
+from ..dataset.by_input import ended_early
 from ..dataset.ownership import SHARDS
 from ..dataset.publish import publish
 from ..disk import disk_errors
@@ -80,6 +81,8 @@ def _work(begun: Run) -> Summary:
                 stage.plan()
                 stage.work()
                 summary = stage.finish()
+        if not options.limit and not begun.stop.level:
+            begun.tell(ended_early(summary.inputs))
         for host in workflows[0].hosts:
             begun.tell(host.stays())
     return summary

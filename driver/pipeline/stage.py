@@ -17,6 +17,7 @@ from typing import Any
 from comfy_nodes.core.services import budget
 
 from ..comfyui.answering import at_once
+from ..dataset.by_input import note_inputs
 from ..dataset.rows import RunFacts
 from ..dataset.shards import DatasetFacts
 from ..disk import Watermark
@@ -177,6 +178,7 @@ class Stage(ABC):
             RunError: the input as a whole cannot be used.
         """
         options, journal, shard = self.run.options, self.journal, self.shard
+        note_inputs(journal, self.run.source.mixed)
         if self.due:
             limit = shard.order.limit if shard else options.limit
             found = self._while_wanted(self.planned())
