@@ -73,7 +73,9 @@ class Parser(argparse.ArgumentParser):
         """The options; ends the command where they are wrong, or one is empty, as an unset variable gives it."""
         options = self.parse_args(words)
         for action in self._actions:
-            if getattr(options, action.dest, None) == "" and action.const != "":
+            given = getattr(options, action.dest, None)
+            several = given if action.dest == "input" and isinstance(given, list) else [given]
+            if "" in several and action.const != "":
                 name = action.option_strings[0] if action.option_strings else action.metavar
                 self.error(f"{name} is empty; give it a value or leave it out")
         return options

@@ -51,7 +51,9 @@ _UNMARKED = f".{MARK}.part"
 _WORKING = (_UNMARKED, "lock", "spool", "data.", "rejected.", "shards.json.", "collected.sqlite", "server")
 """How names in the work folders of earlier versions begin, which made no mark."""
 
-_IN_PLACE = (WORK, "run.", "annotate.", "data", "rejected", SHARDS, STAGES, "images", "open", "labels", ".labels")
+_IN_PLACE = (
+    WORK, "run.", "annotate.", "near.", "data", "rejected", SHARDS, STAGES, "images", "open", "labels", ".labels",
+)  # fmt: skip
 """How names in a run's folder begin that are written to as they are, and not replaced."""
 
 _ROWS = ("data", "rejected", SHARDS, WORK)

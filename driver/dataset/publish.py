@@ -30,7 +30,7 @@ MANIFEST = "manifest.json"
 PENDING = "pending.json"
 """Names what an upload brings, while it lasts: what one that broke off left is found by it."""
 
-LOCAL_ONLY = (".work", "run.sqlite", "annotate.sqlite", "images")
+LOCAL_ONLY = (".work", "run.sqlite", "annotate.sqlite", "near.sqlite", "images")
 """How names begin that stay on the local disk: journals, what isn't whole, what exports took out of the shards."""
 
 _PENDING = TypeAdapter(frozenset[OurName])

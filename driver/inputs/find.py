@@ -33,6 +33,10 @@ _GIVE = (
 )
 
 
+class HoldsItsPhotos(RunError):
+    """An image root is given for an input whose photos lie in it."""
+
+
 _LOOKED_AT = 1000
 """Files that are looked through for what a folder without photos holds."""
 
@@ -179,7 +183,7 @@ def _input(
     program: str = "",
 ) -> Input:
     if root and kind in ("photos", "tar"):
-        raise RunError(f"--image-root: {given} holds its photos itself; leave --image-root out")
+        raise HoldsItsPhotos(f"--image-root: {given} holds its photos itself; leave --image-root out")
     if isinstance(storage, LocalStorage):
         storage.picked = frozenset(names)
     return Input(given, kind, storage, names, below, root or storage, program)

@@ -34,6 +34,9 @@ _NO_WORDS = (
 LEFT_OUT = "LeftOut"
 """The error type of what an author marked beside regions that gave samples."""
 
+NEAR_DUPLICATE = "NearDuplicate"
+"""The error type of a photo that repeats an earlier one."""
+
 _CALLED = {"frame2": "second frame", "edited": "picture after the edit", "reference": "reference picture"}
 
 
@@ -188,8 +191,10 @@ def _of_regions(whole: Sample, key: str, edit: tuple[Region, ...], aim: Aim) -> 
 
 
 def _refused(photo: Photo, aim: Aim) -> tuple[str, str] | None:
-    """Why a photo's author did not mean it for this, as an error type and a message; None where nothing speaks against it."""
+    """Why a photo is not wanted for this, as an error type and a message; None where nothing speaks against it."""
     task = aim.task
+    if photo.repeats:
+        return NEAR_DUPLICATE, photo.repeats
     if not task.open and photo.task not in ("", task.name) and task != ANNOTATE:
         why = f"its task file is for {photo.task}, and the workflow makes {task.name}; run a workflow for {photo.task}"
         return "OtherTask", why

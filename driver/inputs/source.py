@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import partial
 from itertools import count, islice, pairwise
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -27,24 +27,19 @@ from comfy_nodes.core.regions.annotation import Region
 from comfy_nodes.core.tasks import ANNOTATE
 from comfy_nodes.core.taxonomy import CHINESE_EDITOR, EDITOR, GRAPHS, TAXONOMY, known_kind
 
+from ..dataset.by_input import MixedInput
 from ..errors import RunError
 from ..home import ROOT
 from ..places import Locator, name_of
 from ..samples import DUPLICATE, TWICE, Aim, Grounding, Planned, Sample, Spare, Unusable
 from . import alignment
-from .annotation import AnnotationReader
 from .cutting import Cursor, KnownShard, Shard, borders, grown
-from .find import Input, find_input
-from .folder import FolderReader, PhotoFiles
-from .parquet import ParquetReader
+from .mixture import Mixture
+from .near import NearDuplicates
 from .photo import Photo, Reader
 from .quotas import Quotas, Wanted
-from .regions.programs import FORMATS
-from .regions.reader import RegionReader
-from .row_labels import RowLabels
 from .sampling import LEFT_OUT, Regions, Sampling, skipped
-from .storage import LocalStorage
-from .tar import WebdatasetReader
+from .shares import InputShare
 
 BUNDLED = ROOT / "samples" / "annotation.jsonl"
 
@@ -77,32 +72,36 @@ DISTANT_AHEAD = 32
 class Source:
     """An input of the driver."""
 
-    def __init__(self, path: str | Path, image_root: str | Path | None = None):
+    def __init__(self, inputs: str | Path | Sequence[InputShare], image_root: str | Path | None = None):
         """
         Args:
-            path: path or URL of a folder, of a file, or a pattern of files; docs/inputs.md lists what is read.
-            image_root: path or URL of the folder that paths in the input are relative to; its own folder if None.
+            inputs: one or several; or of one path or URL of a folder, of a file, or a pattern of files. docs/inputs.md
+                lists what is read.
+            image_root: path or URL of the folder that paths in an input are relative to; its own folder if None.
 
         Raises:
             RunError: missing, of an unknown kind, of several kinds, or behind a URL that cannot be reached.
         """
-        self._input = find_input(path, image_root)
+        given = [InputShare(str(inputs))] if isinstance(inputs, str | Path) else inputs
+        self._input = Mixture(given, image_root)
         self._cursors: dict[str, Cursor] = {}
         self._held: dict[int, list[Photo]] = {}
         """Photos of shards, by how many items stand before these."""
-        self._read_with(_reader(self._input), RowLabels(self._input))
+        self._read_with(self._input)
 
-    def _read_with(self, reader: Reader, labels: RowLabels | None) -> None:
-        """
-        Args:
-            labels: hand labels that lie beside it.
-        """
+    def _read_with(self, reader: Reader) -> None:
         self.reader = reader
-        self._labels = labels
         self._sampling = Sampling(reader)
         self.places = reader.places
+        self.near: NearDuplicates | None = None
+        """Who tells photos that repeat an earlier one; None where nobody looks."""
         self.total: int | None = None
         """Items in the input, once its end was seen."""
+
+    def close(self) -> None:
+        """Ends what it keeps open on a disk; it is not to be planned from any more."""
+        if self.near:
+            self.near.close()
 
     def release(self) -> None:
         """Nobody asks for further shards: who waits for one in another thread need not."""
@@ -117,13 +116,17 @@ class Source:
     @property
     def root(self) -> Path | None:
         """The folder that locators are paths below, where photos are files of this machine; else None."""
-        files = isinstance(self.reader, PhotoFiles)
-        return self._input.photos.folder if files and isinstance(self._input.photos, LocalStorage) else None
+        return self._input.root
 
     @property
     def names_files(self) -> bool:
         """Whether its photos are files of this machine beside those that it consists of."""
-        return self._input.kind in ("json", "parquet", "regions") and not self._input.photos.remote
+        return self._input.names_files
+
+    @property
+    def mixed(self) -> tuple[MixedInput, ...]:
+        """Its inputs, where there are several."""
+        return self._input.mixed
 
     def more_than(self, items: int, aims: Sequence[Aim]) -> bool:
         """Whether the input has more items; no more are read to see it."""
@@ -189,7 +192,7 @@ class Source:
         if first is None:
             self.total = cut.place
             return None
-        if self._dear:
+        if self._input.dear:
             self._held[start] = list(cut.take(items))
             if len(self._held) > HELD:
                 del self._held[min(self._held)]
@@ -245,9 +248,7 @@ class Source:
 
         named, edited = asked(aims)
         found = self._photos("plan", named, edited, shard)
-        yield from self._once(
-            self._each(map(self._labels.on, found) if edited and self._labels else found, samples), shard
-        )
+        yield from self._once(self._each(found, samples), shard)
 
     def bare(self) -> bool:
         """Whether nobody marked a region in any of the photos at its beginning."""
@@ -260,7 +261,7 @@ class Source:
         Raises:
             RunError: they cannot be read.
         """
-        return self._labels.line() if self._labels and any("edited" in aim.seconds for aim in aims) else ""
+        return self._input.labels() if any("edited" in aim.seconds for aim in aims) else ""
 
     def graphs(self) -> list[str]:
         """The workflows that make what the input's records name, or its router accepted, in the task table's order;
@@ -312,15 +313,13 @@ class Source:
 
         yield from self._once(self._each(self._photos("plan", ANNOTATE.name, False, shard), samples), shard)
 
-    @cached_property
-    def _dear(self) -> bool:
-        """Whether passing over an item costs as much as reading it: a `.json` is taken apart from its beginning, and
-        files of regions are, to see which photos they name."""
-        if self._input.kind == "regions":
-            return True
-        return self._input.kind == "json" and next(self._input.files(), "").lower().endswith(".json")
-
     def _photos(self, use: str, task: str, edited: bool, shard: Shard | None) -> Iterator[Photo]:
+        found = self._found(use, task, edited, shard)
+        if self.near is None:
+            return found
+        return self.near.told(found, shard.index if shard else 0, self.reader.read, self.reader.stamp)
+
+    def _found(self, use: str, task: str, edited: bool, shard: Shard | None) -> Iterator[Photo]:
         if shard is None:
             yield from self.reader.photos(task, edited)
             return
@@ -443,7 +442,7 @@ class Source:
         Raises:
             RunError: a file is gone or cannot be looked at.
         """
-        return self._input.fingerprint() + (self._labels.stamp() if self._labels else "")
+        return self._input.fingerprint()
 
     def _each(self, found: Iterator[Photo], samples: Callable[[Photo], list[Planned]]) -> Iterator[Planned]:
         """The samples of all photos, in their order."""
@@ -504,19 +503,6 @@ def asked(aims: Sequence[Aim]) -> tuple[str, bool]:
     """Whose photos a run with these aims takes, as readers have it: of which task, and with finished edits or without."""
     task = aims[0].task.name if len(aims) == 1 else ANNOTATE.name
     return task, any("edited" in aim.seconds for aim in aims)
-
-
-def _reader(given: Input) -> Reader:
-    if given.kind == "photos":
-        return FolderReader(given.storage)
-    if given.kind == "regions":
-        return RegionReader(given, FORMATS[given.program]())
-    kinds: dict[str, Callable[[Input], Reader]] = {
-        "json": AnnotationReader,
-        "parquet": ParquetReader,
-        "tar": WebdatasetReader,
-    }
-    return kinds[given.kind](given)
 
 
 def _grounded(photo: Photo, grounding: Grounding) -> Photo:

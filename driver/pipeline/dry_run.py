@@ -24,7 +24,7 @@ from ..samples import NOT_ANNOTATED, Aim, Grounding, Planned, Sample, Unavailabl
 from ..terminal import plain
 from .folder import FORM, claimable
 from .form import form_to_be
-from .plan import check_kinds, finder, lacks_regions, open_source, planned, workflow_names
+from .plan import check_kinds, check_near, finder, lacks_regions, look_for_near, open_source, planned, workflow_names
 from .settled import sound_commits
 from .shard import Order
 from .workflow import Workflow, open_workflows
@@ -43,11 +43,14 @@ def dry_run(options: RunOptions) -> dict[str, int]:
         RunError: the run could not start.
     """
     source = open_source(options)
+    look_for_near(options, source, None)
     with (
+        closing(source),
         tempfile.TemporaryDirectory(prefix="editpairs-") as scratch,
         open_workflows(options, workflow_names(options, source), Path(scratch)) as workflows,
     ):
         check_kinds(options, workflows)
+        check_near(options, workflows)
         refused: Counter[tuple[str, str]] = Counter()
         usable: Counter[str] = Counter()
         own_words: Counter[str] = Counter()
