@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from comfy_api.latest import io
 
+from ..core import embeddings
 from ..core.instructions.instructions import InstructionRecord, annotation_line
 from ..core.records import AnnotationRecord, Basis
 from ..core.regions.annotation import EXISTS, WEAK, Annotation, Region, RegionKind, segmentation, sift, to_json
@@ -93,6 +94,8 @@ class SaveAnnotation(io.ComfyNode):
         item = _annotation(sample, things, caption.strip())
         if weak:
             item[WEAK] = segmentation(weak)
+        if sample.embedding is not None:
+            item[embeddings.FIELD] = embeddings.encode(sample.embedding)
         if sample.routes is not None:
             item["routes"] = sample.routes
         origin = sample.provenance

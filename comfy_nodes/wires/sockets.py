@@ -77,6 +77,8 @@ class EditSample:
     """What took part in that stage and those before it."""
     routes: dict[str, Any] | None = None
     """What Route Task decided: accepted and rejected tasks with reasons, and who said so."""
+    embedding: np.ndarray | None = None
+    """A unit vector, float32 [D], that stands for its photo or its words."""
     failure: SampleFailure | None = None
     """Why a step before this one came to nothing. Sinks save the reason instead of a pair, and don't ask for the edit."""
     files: tuple[PngFile, ...] = ()

@@ -15,7 +15,7 @@ from comfy_nodes.core.keys import sample_key
 from comfy_nodes.core.photos import PhotoError
 from comfy_nodes.core.records import SampleFailure
 from comfy_nodes.core.regions.annotation import Annotation, AnnotationError, Region
-from comfy_nodes.core.tasks import ANNOTATE, INSTRUCT, TASKS, Task
+from comfy_nodes.core.tasks import EMBED, INSTRUCT, SYNTHESIZE, TASKS, Task
 from comfy_nodes.core.taxonomy import EDITOR, known_kind
 
 from ..places import Locator
@@ -29,6 +29,8 @@ _NO_WORDS = (
     "the photo brings no words, and the workflow has none for it: write the instruction into a NAME.txt beside it, or into "
     "Load Edit Sample for all such photos"
 )
+
+_NO_CAPTION = "the photo has no caption to paint another one from; give captions, or run a stage that writes some first"
 
 LEFT_OUT = "LeftOut"
 """The error type of what an author marked beside regions that gave samples."""
@@ -62,6 +64,10 @@ class Sampling:
         except (PhotoError, AnnotationError) as error:
             failure = SampleFailure("input", type(error).__name__, str(error))
             return [replace(unusable(photo.source_id, failure), unread=self._unread(photo))]
+        if task in (SYNTHESIZE, EMBED):
+            photo = replace(photo, instruction=next(iter(annotation.captions), ""), words_for="")
+        if task == SYNTHESIZE and not photo.instruction:
+            return [skipped(photo.source_id, "NoCaption", _NO_CAPTION)]
         told = aim.words is not None and not (_words(photo, task) or annotation.writing)
         if told:
             if not aim.words:
@@ -177,7 +183,7 @@ def _of_regions(whole: Sample, key: str, edit: tuple[Region, ...], aim: Aim) -> 
 def _refused(photo: Photo, aim: Aim) -> tuple[str, str] | None:
     """Why a photo's author did not mean it for this, as an error type and a message; None where nothing speaks against it."""
     task = aim.task
-    if not task.open and photo.task not in ("", task.name) and task != ANNOTATE:
+    if task.name in TASKS and photo.task not in ("", task.name):
         why = f"its task file is for {photo.task}, and the workflow makes {task.name}; run a workflow for {photo.task}"
         return "OtherTask", why
     if photo.routed is not None and task.name in ROUTED and task.name not in photo.routed:

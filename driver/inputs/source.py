@@ -32,6 +32,7 @@ from ..places import Locator, name_of
 from ..samples import DUPLICATE, TWICE, Aim, Grounding, Planned, Sample, Spare, Unusable
 from . import alignment
 from .annotation import AnnotationReader
+from .captions import CaptionReader
 from .cutting import Cursor, KnownShard, Shard, borders
 from .find import Input, find_input
 from .folder import FolderReader, PhotoFiles
@@ -471,6 +472,7 @@ def _reader(given: Input) -> Reader:
         return RegionReader(given, FORMATS[given.program]())
     kinds: dict[str, Callable[[Input], Reader]] = {
         "json": AnnotationReader,
+        "captions": CaptionReader,
         "parquet": ParquetReader,
         "tar": WebdatasetReader,
     }

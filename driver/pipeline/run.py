@@ -11,7 +11,7 @@ from comfy_nodes.core.tasks import ANNOTATE
 from ..dataset.ownership import SHARDS
 from ..dataset.publish import publish
 from ..disk import disk_errors
-from ..graph.api import ANNOTATION_SINK, EDIT_SINK, INSTRUCTION_SINK
+from ..graph.api import ANNOTATION_SINK, EDIT_SINK, INSTRUCTION_SINK, PHOTO_SINK
 from ..options import RunOptions
 from ..report.summary import Summary
 from ..samples import Unavailable
@@ -21,6 +21,7 @@ from .edit import EditStage
 from .folder import OutputFolder
 from .form import Form, form_of
 from .lines import AnnotateStage, RegionsStage, WriteStage
+from .photos import PhotoStage
 from .plan import check_kinds, finder, open_source, workflow_names
 from .settled import settle, settled, unsettle
 from .shard import OpenShard
@@ -28,10 +29,11 @@ from .shards import Shards
 from .stage import Run, Stage
 from .workflow import Workflow, open_workflows
 
-STAGES: dict[str, type[AnnotateStage | WriteStage | EditStage]] = {
+STAGES: dict[str, type[AnnotateStage | WriteStage | EditStage | PhotoStage]] = {
     ANNOTATION_SINK: AnnotateStage,
     INSTRUCTION_SINK: WriteStage,
     EDIT_SINK: EditStage,
+    PHOTO_SINK: PhotoStage,
 }
 """By the sink of a stage's workflows."""
 
