@@ -41,9 +41,7 @@ class SavePhoto(io.ComfyNode):
         return uncomputed(sample, image=image)
 
     @classmethod
-    def execute(
-        cls, sample: EditSample, image: torch.Tensor | None = None, folder: str = "editpairs"
-    ) -> io.NodeOutput:
+    def execute(cls, sample: EditSample, image: torch.Tensor | None = None, folder: str = "editpairs") -> io.NodeOutput:
         files = OutputFiles(folder)
         if sample.failure:
             return failed(sample, files)

@@ -154,7 +154,9 @@ class PhotoHarvester:
             harvest = Harvest(files=[listing])
             with ExitStack() as undone:
                 for record in records:
-                    staged = self._spool.stage(record.key, "output", 0, whole_photo(record, server.picture(record.file)))
+                    staged = self._spool.stage(
+                        record.key, "output", 0, whole_photo(record, server.picture(record.file))
+                    )
                     undone.callback(staged.drop)
                     harvest.staged.append(staged)
                     harvest.files.append(record.file)

@@ -132,12 +132,19 @@ def _object(line: bytes, where: str) -> tuple[str, tuple[int, int], str]:
         raise InputError(f"{where}: not JSON ({error})") from None
     name = next((one for one in NAMES if isinstance(item, dict) and isinstance(item.get(one), str)), None)
     if name is None:
-        raise InputError(f"{where}: no caption in it; write an object with a caption, such as {{\"caption\": \"a red cup\"}}")
+        raise InputError(
+            f'{where}: no caption in it; write an object with a caption, such as {{"caption": "a red cup"}}'
+        )
     size = tuple(item.get(side, SIDE) for side in ("width", "height"))
     if not all(type(side) is int and side in SIDES for side in size):
         bounds = f"{SIDES.start} to {SIDES.stop - 1}"
-        raise InputError(f"{where}: width and height are whole numbers of pixels, {bounds}, not {size[0]!r} and {size[1]!r}")
-    return words_in(item[name].encode("utf-8", "replace"), where), (size[0], size[1]), str(item.get("id", ""))
+        raise InputError(
+            f"{where}: width and height are whole numbers of pixels, {bounds}, not {size[0]!r} and {size[1]!r}"
+        )
+    text = words_in(item[name].encode("utf-8", "replace"), where)
+    if not text:
+        raise InputError(f"{where}: its {name} is empty")
+    return text, (size[0], size[1]), str(item.get("id", ""))
 
 
 def _id(text: str, size: tuple[int, int], told: str) -> str:

@@ -265,7 +265,9 @@ class Merger:
 
     def _write_lines(self, output: Path) -> None:
         """The files of lines that the shares have, in the order of the input."""
-        own = {sort.gives: sort.file for sort in (WriteStage, AnnotateStage, PhotoStage)}.get(self.shares[0].told["gives"])
+        own = {sort.gives: sort.file for sort in (WriteStage, AnnotateStage, PhotoStage)}.get(
+            self.shares[0].told["gives"]
+        )
         for name in (AnnotateStage.file, WriteStage.file, PhotoStage.file):
             if any((share.path / name).exists() for share in self.shares):
                 count = _kept if name == own else _annotated

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from comfy_nodes.core.tasks import VERIFY, task_named
+from comfy_nodes.core.tasks import EMBED, VERIFY, task_named
 from comfy_nodes.core.taxonomy import CHINESE_EDITOR, EDITOR
 from comfy_nodes.core.weights.records import Policy
 
@@ -53,7 +53,7 @@ class Workflow:
         context: Context = "none"
         if self.graph.sink_class == INSTRUCTION_SINK:
             context = "names"
-        elif self.graph.keeps_off:
+        elif self.graph.keeps_off or self.graph.task == EMBED.name:  # what is found keeps its regions
             context = "masks"
         seconds = frozenset(self.graph.seconds().values())
         return Aim(task_named(self.graph.task), seconds, context, self.profile != "custom", words=self.words)

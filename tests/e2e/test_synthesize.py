@@ -46,7 +46,9 @@ def models(comfy: Any) -> Iterator[None]:
 
 def painted(driver: Driver, captions: Path, output: Path, *options: object, **how: Any) -> Any:
     told = [word for one in TINY for word in ("--set", one)]
-    return driver.run("--input", captions, "--output", output, *told, *options, workflow="synthesize", quick=False, **how)
+    return driver.run(
+        "--input", captions, "--output", output, *told, *options, workflow="synthesize", quick=False, **how
+    )
 
 
 def lines_of(output: Path) -> list[dict[str, Any]]:
@@ -76,7 +78,9 @@ def test_captions_become_photos_and_these_a_dataset(driver: Driver, models: None
     # A photo that is gone is painted again, the same; another caption is painted beside them.
     before = (output / first["path"]).read_bytes()
     (output / first["path"]).unlink()
-    captions.write_text("\n".join(json.dumps(one) for one in (*CAPTIONS[:2], {"caption": "a dog", "width": 64, "height": 64})))
+    captions.write_text(
+        "\n".join(json.dumps(one) for one in (*CAPTIONS[:2], {"caption": "a dog", "width": 64, "height": 64}))
+    )
     again = painted(driver, captions, output, "--seed", "0")
     assert "3 kept" in again.stdout and "1 photo is painted again" in again.stderr
     assert (output / first["path"]).read_bytes() == before
