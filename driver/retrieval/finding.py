@@ -14,7 +14,7 @@ from typing import Any
 from comfy_nodes.core import photos
 from comfy_nodes.core.photos import PhotoError
 from comfy_nodes.core.regions.annotation import to_json
-from comfy_nodes.core.whole_files import new_file, write_whole
+from comfy_nodes.core.whole_files import new_file, replace_folder, write_whole
 
 from ..artists.one_server import one_server
 from ..dataset.parts import Part
@@ -140,8 +140,8 @@ def _put(
     write_whole(part / PHOTOS_FILE, "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in lines))
     (part / MARK).unlink()
     if output.exists():
-        output.rmdir()
-    part.rename(output)
+        output.rmdir()  # it is empty
+    replace_folder(part, output, part)
     return Found(len(lines), max(scores), min(scores), len(hits) - len(lines))
 
 
