@@ -76,6 +76,8 @@ class CaptionReader:
                             yield _photo(line, PurePosixPath(file).suffix.lower() == ".jsonl", f"{name}, line {number}")
             except OSError as error:
                 raise RunError(f"--input {self._input.given}: {name}: {unreadable(error)}") from None
+            except InputError as error:
+                raise RunError(f"--input {self._input.given}: {name} {error}") from None
 
     def open(self, file: Locator) -> BinaryIO:
         return io.BytesIO(self.read(file))
@@ -95,18 +97,35 @@ def are_captions(storage: Storage, names: tuple[str, ...]) -> bool:
     ends = {PurePosixPath(name).suffix.lower() for name in names}
     if ends != {".jsonl"}:
         return ends == {".txt"}
-    try:
-        with storage.open(names[0]) as opened:
-            line = next((one for one in islice(_lines(opened), _LOOKED_AT) if one.strip()), b"")
-        item = bounded_json.loads(line.decode())
-    except (OSError, ValueError):
-        return False
+    item = _first(storage, names[0])
     return isinstance(item, dict) and "path" not in item and any(isinstance(item.get(name), str) for name in NAMES)
 
 
+def lists_photos(storage: Storage, name: str) -> bool:
+    """Whether JSON lines say of photos beside them where they come from, as ours do of what was painted or found."""
+    item = _first(storage, name)
+    return item == "" or (isinstance(item, dict) and "path" in item and bool({"synthetic", "found"} & item.keys()))
+
+
+def _first(storage: Storage, name: str) -> Any:
+    """What the first line says that has something on it; "" where none has, None where it is no JSON."""
+    try:
+        with storage.open(name) as opened:
+            line = next((one for one in islice(_lines(opened), _LOOKED_AT) if one.strip()), b"")
+        return bounded_json.loads(line.decode()) if line else ""
+    except (OSError, ValueError, InputError):
+        return None
+
+
 def _lines(file: BinaryIO) -> Iterator[bytes]:
-    """The lines of a file; of one that is too long, so much that this can be seen."""
+    """The lines of a file; of one that is too long, so much that this can be seen.
+
+    Raises:
+        InputError: it is UTF-16, which other tools write without saying so.
+    """
     start = file.read(3)
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise InputError("cannot be read as UTF-8 text; save it as UTF-8")
     file.seek(3 if start == codecs.BOM_UTF8 else 0)
     while line := file.readline(MAX_BYTES + 1):
         yield line

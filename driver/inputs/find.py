@@ -19,7 +19,7 @@ from comfy_nodes.core import photos
 from ..dataset.parts import NAME
 from ..errors import RunError
 from . import foreign
-from .captions import are_captions
+from .captions import are_captions, lists_photos
 from .storage import FolderNames, LocalStorage, Storage, listed, locate, matches, unreadable, walk
 
 InputKind = Literal["photos", "json", "parquet", "tar", "regions", "captions"]
@@ -143,7 +143,7 @@ def find_input(path: str | Path, image_root: str | Path | None) -> Input:
 
 def _folder(given: str, storage: Storage, root: Storage | None) -> Input:
     top = listed(storage, "")
-    if PHOTOS_FILE in top.names and root is None:
+    if PHOTOS_FILE in top.names and root is None and lists_photos(storage, PHOTOS_FILE):
         return _input(given, "json", storage, (PHOTOS_FILE,), "", None)
     # A dataset as on the hub and as a run leaves it has its rows in data/; what was rejected lies beside that.
     carded = "data" in top.folders and "README.md" in top.names

@@ -54,7 +54,10 @@ def test_photos_are_found_by_example_and_by_words(comfy: Any, clip: Path, tmp_pa
         data = encoded(REPOSITORY / "samples" / "photos" / name, "PNG")
         rows.append({"image": {"bytes": data, "path": name}, "id": f"lot/{number}", "licence": "CC0-1.0"})
     drawn = [make_photo(tmp_path / f"{number}.png", number, (80, 64)).read_bytes() for number in range(6)]
-    rows += [{"image": {"bytes": one, "path": None}, "id": f"disc {number}", "licence": "mine"} for number, one in enumerate(drawn)]
+    rows += [
+        {"image": {"bytes": one, "path": None}, "id": f"disc {number}", "licence": "mine"}
+        for number, one in enumerate(drawn)
+    ]
     rows += [{**rows[0], "id": "lot/again"}]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "pool.parquet")
     index = tmp_path / "index"
@@ -83,7 +86,9 @@ def test_photos_are_found_by_example_and_by_words(comfy: Any, clip: Path, tmp_pa
     # By words alone the order is that of exact cosines.
     pool(comfy, "find", index, "--words", "a cup of coffee", "--count", 10, "--output", tmp_path / "all")
     words = tiny_words(clip, "a cup of coffee")
-    exact = sorted(((float(vector @ words), path) for path, vector in known.items() if path != "lot/again"), reverse=True)
+    exact = sorted(
+        ((float(vector @ words), path) for path, vector in known.items() if path != "lot/again"), reverse=True
+    )
     ranked = lines(tmp_path / "all")
     assert [one["found"]["score"] for one in ranked] == pytest.approx([score for score, _ in exact], abs=1e-3)
     assert ranked[0]["path"].removesuffix(".png") == exact[0][1]
