@@ -58,7 +58,7 @@ def lines_of(output: Path) -> list[dict[str, Any]]:
 def test_captions_become_photos_and_these_a_dataset(driver: Driver, models: None, tmp_path: Path) -> None:
     captions, output = tmp_path / "captions.jsonl", tmp_path / "painted"
     captions.write_text("\n".join(map(json.dumps, CAPTIONS)), encoding="utf-8")
-    ended = painted(driver, captions, output, expect=1)
+    ended = painted(driver, captions, output, "--shard-size", 2, expect=1)
     assert "2 kept" in ended.stdout and f"--input {output} takes them" in ended.stdout
     assert [one["error_type"] for one in table(output, "skipped")] == ["DuplicateSample"]
     assert ["line 4" in one["message"] or "line 5" in one["message"] for one in table(output, "failed")] == [True, True]
@@ -71,17 +71,16 @@ def test_captions_become_photos_and_these_a_dataset(driver: Driver, models: None
         assert hashlib.sha256(data).hexdigest() == line["source_sha256"]
         with Image.open(output / line["path"]) as photo:
             assert photo.size == size and np.asarray(photo).std() > 0
-    assert sorted(path.name for path in (output / "photos").iterdir()) == sorted(
-        Path(one["path"]).name for one in (first, second)
+    assert sorted(path for path in (output / "photos").rglob("*.png")) == sorted(
+        output / one["path"] for one in (first, second)
     )
+    assert first["path"].startswith("photos/000000/")
 
     # A photo that is gone is painted again, the same; another caption is painted beside them.
     before = (output / first["path"]).read_bytes()
     (output / first["path"]).unlink()
-    captions.write_text(
-        "\n".join(json.dumps(one) for one in (*CAPTIONS[:2], {"caption": "a dog", "width": 64, "height": 64}))
-    )
-    again = painted(driver, captions, output, "--seed", "0")
+    captions.write_text("\n".join(map(json.dumps, (*CAPTIONS, {"caption": "a dog", "width": 64, "height": 64}))))
+    again = painted(driver, captions, output, "--shard-size", 2, expect=1)
     assert "3 kept" in again.stdout and "1 photo is painted again" in again.stderr
     assert (output / first["path"]).read_bytes() == before
 

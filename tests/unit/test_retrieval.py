@@ -77,7 +77,7 @@ class TestIndex:
         index_of(tmp_path, unit(4, 8))
         whole = (tmp_path / name).read_bytes()
         (tmp_path / name).write_bytes(whole[:-20])
-        with pytest.raises(RunError, match="its index cannot be read .*; build it again") as error:
+        with pytest.raises(RunError, match=r"its index cannot be read .*; build it again") as error:
             Index.open(tmp_path)
         assert "\n" not in str(error.value)
         (tmp_path / name).unlink()
