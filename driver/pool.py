@@ -108,6 +108,7 @@ class _Commands(Parser):
             "`pool.py build --help` and `pool.py find --help` show the options of each.",
         )
         self.add_argument("command", choices=("build", "find"), help="build: index a pool; find: look for photos in it")
+        add_shared(self.add_argument)
 
 
 def _build_parser() -> Parser:
