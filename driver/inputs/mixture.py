@@ -21,6 +21,7 @@ from ..dataset.by_input import MixedInput
 from ..errors import RunError
 from ..places import Locator, OfInput
 from .annotation import AnnotationReader
+from .captions import CaptionReader
 from .cutting import Cursor
 from .find import HoldsItsPhotos, Input, find_input
 from .folder import FolderReader, PhotoFiles
@@ -327,6 +328,7 @@ def _reader(given: Input) -> Reader:
         return RegionReader(given, FORMATS[given.program]())
     kinds: dict[str, Callable[[Input], Reader]] = {
         "json": AnnotationReader,
+        "captions": CaptionReader,
         "parquet": ParquetReader,
         "tar": WebdatasetReader,
     }

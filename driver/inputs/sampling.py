@@ -16,7 +16,7 @@ from comfy_nodes.core.photos import PhotoError
 from comfy_nodes.core.records import SampleFailure
 from comfy_nodes.core.regions.annotation import WEAK, Annotation, AnnotationError, Region
 from comfy_nodes.core.regions.lettering import OCR, words_read
-from comfy_nodes.core.tasks import ANNOTATE, INSTRUCT, TASKS, Task, task_named
+from comfy_nodes.core.tasks import ANNOTATE, EMBED, INSTRUCT, SYNTHESIZE, TASKS, Task, task_named
 from comfy_nodes.core.taxonomy import EDITOR, known_kind
 
 from ..places import Locator
@@ -30,6 +30,8 @@ _NO_WORDS = (
     "the photo brings no words, and the workflow has none for it: write the instruction into a NAME.txt beside it, or into "
     "Load Edit Sample for all such photos"
 )
+
+_NO_CAPTION = "the photo has no caption to paint another one from; give captions, or run a stage that writes some first"
 
 LEFT_OUT = "LeftOut"
 """The error type of what an author marked beside regions that gave samples."""
@@ -67,6 +69,10 @@ class Sampling:
         except (PhotoError, AnnotationError) as error:
             failure = SampleFailure("input", type(error).__name__, str(error))
             return [replace(unusable(photo.source_id, failure), unread=self._unread(photo))]
+        if task in (SYNTHESIZE, EMBED):
+            photo = replace(photo, instruction=next(iter(annotation.captions), ""), words_for="")
+        if task == SYNTHESIZE and not photo.instruction:
+            return [skipped(photo.source_id, "NoCaption", _NO_CAPTION)]
         if words is not None:
             if not words:
                 return [skipped(photo.source_id, "NoWords", NO_WORDS)]
@@ -195,7 +201,7 @@ def _refused(photo: Photo, aim: Aim) -> tuple[str, str] | None:
     task = aim.task
     if photo.repeats:
         return NEAR_DUPLICATE, photo.repeats
-    if not task.open and photo.task not in ("", task.name) and task != ANNOTATE:
+    if task.name in TASKS and photo.task not in ("", task.name):
         why = f"its task file is for {photo.task}, and the workflow makes {task.name}; run a workflow for {photo.task}"
         return "OtherTask", why
     if photo.routed is not None and task.name in ROUTED and not accepts_task(photo.routed, task.name):

@@ -12,7 +12,7 @@ from ..dataset.by_input import ended_early
 from ..dataset.ownership import SHARDS
 from ..dataset.publish import publish
 from ..disk import disk_errors
-from ..graph.api import ANNOTATION_SINK, EDIT_SINK, INSTRUCTION_SINK
+from ..graph.api import ANNOTATION_SINK, EDIT_SINK, INSTRUCTION_SINK, PHOTO_SINK
 from ..options import RunOptions
 from ..report.summary import Summary
 from ..samples import Unavailable
@@ -22,6 +22,7 @@ from .edit import EditStage
 from .folder import OutputFolder
 from .form import Form, form_of
 from .lines import AnnotateStage, RegionsStage, WriteStage
+from .photos import PhotoStage
 from .plan import check_kinds, check_near, finder, look_for_near, open_source, workflow_names
 from .settled import settle, settled, unsettle
 from .shard import OpenShard
@@ -29,10 +30,11 @@ from .shards import Shards
 from .stage import Run, Stage
 from .workflow import Workflow, open_workflows
 
-STAGES: dict[str, type[AnnotateStage | WriteStage | EditStage]] = {
+STAGES: dict[str, type[AnnotateStage | WriteStage | EditStage | PhotoStage]] = {
     ANNOTATION_SINK: AnnotateStage,
     INSTRUCTION_SINK: WriteStage,
     EDIT_SINK: EditStage,
+    PHOTO_SINK: PhotoStage,
 }
 """By the sink of a stage's workflows."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Gives = Literal["edit pairs", "annotated photos", "instructions"]
+Gives = Literal["edit pairs", "annotated photos", "instructions", "photos"]
 
 
 @dataclass(frozen=True)

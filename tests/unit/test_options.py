@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from comfy_nodes.core.records import FailureRecord, SampleFailure
-from driver import adopt, batch, collect, export, merge, release, review
+from driver import adopt, batch, collect, export, merge, pool, release, review
 from driver import open as open_command
 from driver.artists import one_server as sharing
 from driver.command import REASONS, STATUSES, Ended, carry_out, conclude
@@ -34,6 +34,7 @@ COMMANDS = {
     "open": open_command,
     "export": export,
     "review": review,
+    "pool": pool,
     "merge": merge,
     "release": release,
 }
@@ -298,6 +299,7 @@ def test_json_is_one_line_also_where_nothing_was_started(
         "export": (no, "--to", "pairs", "--output", "x"),
         "merge": (no, "--output", "x"),
         "release": (no, "--output", "x"),
+        "pool": ("find", no, "--words", "a", "--output", "x"),
     }
     words = [*rest.get(name, (no,)), *wrong, "--json"]
     if wrong:
