@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from comfy_nodes.core import photos
 from comfy_nodes.core.imgedit import task_of_shard
-from comfy_nodes.core.records import CARRIED
+from comfy_nodes.core.records import CARRIED, PROMPTS
 
 from ..errors import RunError
 from ..places import Cell, Locator, path_of
@@ -249,7 +249,7 @@ def _columns(file: pq.ParquetFile, name: str, edited: bool) -> dict[str, str]:
             f"path, or a path, in a column called {', '.join(IMAGES)}"
         )
     if edited:
-        found |= {name: name for name in (EDITED, *CARRIED, *GIVEN_SCORES) if name in schema.names}
+        found |= {name: name for name in (EDITED, *CARRIED, *PROMPTS.values(), *GIVEN_SCORES) if name in schema.names}
     else:
         found |= {"edited": "", "kind_of_edit": ""}
     for role in SECONDS:

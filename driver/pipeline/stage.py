@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from comfy_nodes.core.services import budget
 
 from ..comfyui.answering import at_once
+from ..dataset.by_input import note_inputs
 from ..dataset.parts import Part
 from ..dataset.rows import RunFacts
 from ..dataset.shards import DatasetFacts
@@ -199,6 +200,7 @@ class Stage(ABC):
             RunError: the input as a whole cannot be used.
         """
         options, journal, shard = self.run.options, self.journal, self.shard
+        note_inputs(journal, self.run.source.mixed)
         if self.due:
             limit = shard.order.limit if shard else options.limit
             found = self._while_wanted(self.planned())
@@ -340,6 +342,7 @@ def asked(options: RunOptions, workflows: Sequence[Workflow], limit: int | None)
         options.kinds,
         options.kinds_per_region,
         options.keep_stale,
+        options.near,
     ]
 
 

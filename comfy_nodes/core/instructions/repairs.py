@@ -146,7 +146,7 @@ _REPAIRS: tuple[
     (shapes.TextEdit, _text),
     ((shapes.ObjectEdit, shapes.Part, shapes.MemoryRound), _object),
     (shapes.AddEdit, _added),
-    ((shapes.WholeEdit, shapes.MotionEdit), _whole),
+    ((shapes.FreeEdit, shapes.MotionEdit), _whole),
 )
 """By shape; the first that fits counts."""
 
