@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import psutil
 from aiohttp import web
 
-from benchmarks.fake_engine import INGREDIENTS, SINK, SOURCE, FakeEngine, Graph, NodeError
+from benchmarks.fake_engine import INGREDIENTS, SINKS, SOURCE, FakeEngine, Graph, NodeError
 from comfy_nodes.core.ingredients import ROUTE
 
 HISTORY = 10_000
@@ -104,7 +104,7 @@ class FakeComfy:
         outputs: dict[str, Any] = {}
         await self._send(prompt, "execution_start", timestamp=job["execution_start_time"])
         try:
-            for sink in [node_id for node_id, node in prompt.graph.items() if node["class_type"] == SINK]:
+            for sink in [node_id for node_id, node in prompt.graph.items() if node["class_type"] in SINKS]:
                 while self._zombie:
                     self._wake.clear()
                     await self._wake.wait()

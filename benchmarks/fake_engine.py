@@ -1,4 +1,5 @@
-"""What the fake ComfyUI does with a prompt: for each sample the same tiny pair, or the mishap that it asks for.
+"""What the fake ComfyUI does with a prompt: for each sample the same tiny pair, or the mishap that it asks for; where the
+graph annotates, a region in the middle.
 
 Knows graphs, samples and files; queue, history and HTTP are `fake_comfy.py`'s.
 """
@@ -18,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from comfy_nodes.core.ingredients import Ingredients
-from comfy_nodes.core.records import Basis, EditRecord, SavedFile, records_name
+from comfy_nodes.core.records import AnnotationRecord, Basis, EditRecord, SavedFile, records_name
 from comfy_nodes.core.regions import rle
 from driver.graph.api import ancestors
 
@@ -26,7 +27,8 @@ SIDE = 16
 FILES_OF = 20_000
 """Samples whose records are held, so that a long run does not fill the memory. Ours."""
 
-SOURCE, SINK, EDIT, MISHAP = "EditPairsLoadSample", "EditPairsSavePair", "BenchBlockingEdit", "BenchMishap"
+SOURCE, EDIT, MISHAP = "EditPairsLoadSample", "BenchBlockingEdit", "BenchMishap"
+PAIR_SINK, ANNOTATION_SINK = SINKS = ("EditPairsSavePair", "EditPairsSaveAnnotation")
 INGREDIENTS = Ingredients(version="fake", code="0" * 64, prompts={})
 """What it says that it makes its pairs with, whatever the graph."""
 
@@ -52,7 +54,7 @@ class FakeEngine:
             folder: where what sinks wrote outlives the process.
         """
         self.executed: Counter[str] = Counter()
-        """How often each sample was run to its end, by key."""
+        """How often each sample was run to its end, by task and key."""
         self.samples = 0
         """How many were, each time counted."""
         self._seconds = seconds
@@ -84,9 +86,10 @@ class FakeEngine:
         await asyncio.sleep(self._seconds + sum(edits))
         culprit = next((one for one in above if graph[one]["class_type"] == MISHAP), sink)
         self._mishap(inputs["instruction"], origin["key"], culprit)
-        self.executed[origin["key"]] += 1
+        self.executed[f"{inputs['task']} {origin['key']}"] += 1
         self.samples += 1
-        return {"editpairs": [self._save(graph[sink]["inputs"]["folder"], inputs, origin)]}
+        annotates = graph[sink]["class_type"] == ANNOTATION_SINK
+        return {"editpairs": [self._save(annotates, graph[sink]["inputs"]["folder"], inputs, origin)]}
 
     def _mishap(self, instruction: str, key: str, node_id: str) -> None:
         """What `BenchMishap` does."""
@@ -102,26 +105,45 @@ class FakeEngine:
         if mishap == "die":
             os._exit(9)
 
-    def _save(self, folder: str, inputs: dict[str, Any], origin: dict[str, Any]) -> dict[str, Any]:
+    def _save(self, annotates: bool, folder: str, inputs: dict[str, Any], origin: dict[str, Any]) -> dict[str, Any]:
         """Writes what the sink would; the sample's record."""
         key = origin["key"]
-        record: dict[str, Any] = json.loads(self._record)
-        record["input_images"][0].update(filename=f"{key}-source.png", subfolder=folder)
-        record["output_images"][0].update(filename=f"{key}-edited.png", subfolder=folder)
-        record.update({name: origin[name] for name in origin.keys() & record.keys()})
-        record.update(task=inputs["task"], seed=inputs["seed"])
-        if inputs["instruction"]:
-            record.update(prompt=inputs["instruction"], initial_prompt=inputs["instruction"])
+        record = _annotation(folder, inputs, origin) if annotates else self._pair(folder, inputs, origin)
         text = json.dumps({"editpairs": [record]})
         self._disk.write(json.dumps([folder, records_name(key), text]) + "\n")
         self._disk.flush()
         self._keep(folder, records_name(key), text)
         return record
 
+    def _pair(self, folder: str, inputs: dict[str, Any], origin: dict[str, Any]) -> dict[str, Any]:
+        key, record = origin["key"], dict[str, Any](json.loads(self._record))
+        record["input_images"][0].update(filename=f"{key}-source.png", subfolder=folder)
+        record["output_images"][0].update(filename=f"{key}-edited.png", subfolder=folder)
+        record.update({name: origin[name] for name in origin.keys() & record.keys()})
+        record.update(task=origin.get("task") or inputs["task"], seed=inputs["seed"])
+        if inputs["instruction"]:
+            record.update(prompt=inputs["instruction"], initial_prompt=inputs["instruction"])
+        if carried := json.loads(inputs["annotation"]).get("carried"):
+            return EditRecord.model_validate(record).with_carried(carried).model_dump(mode="json")
+        return record
+
     def _keep(self, subfolder: str, name: str, text: str) -> None:
         self._written[subfolder, name] = text.encode()
         if len(self._written) > FILES_OF:
             self._written.popitem(last=False)
+
+
+def _annotation(folder: str, inputs: dict[str, Any], origin: dict[str, Any]) -> dict[str, Any]:
+    """What `Save Annotation` would say of a photo in whose middle something was found."""
+    line = {name: value for name, value in json.loads(inputs["annotation"]).items() if name != "editpairs"}
+    width, height = (int(line["resolution"][side]) for side in ("width", "height"))
+    found = {"class_name": "disc", "bbox": [width / 4, height / 4, width * 3 / 4, height * 3 / 4]}
+    line |= {"path": origin["source_path"], "source_sha256": origin["source_sha256"]}
+    line |= {"segmentation": {"object": [found], "background": []}}
+    file = SavedFile(filename=f"{origin['key']}.json", subfolder=folder, type="output", sha256="0" * 64)
+    basis = Basis(ingredients=INGREDIENTS.sha256)
+    record = AnnotationRecord(key=origin["key"], annotation=line, file=file, basis=basis)
+    return record.model_dump(mode="json")
 
 
 def _pair() -> tuple[str, bytes, bytes]:

@@ -1,6 +1,6 @@
 """The command: `python driver/batch.py --workflow remove.json --input photos/ --output out/`.
 
-`options.py` reads the command line, `pipeline/` does the work.
+`options.py` reads the command line, `pipeline/` does the work of workflows, `recipe/` that of a recipe.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(stop: StopRequest, options: RunOptions) -> Ended:
     # Imported when it is needed: the help answers at once.
+    if options.recipe:
+        return _recipe(stop, options)
     if options.dry_run:
         from driver.pipeline.dry_run import dry_run
 
@@ -33,6 +35,25 @@ def _run(stop: StopRequest, options: RunOptions) -> Ended:
     from driver.pipeline.run import run
 
     return conclude(options, *run(options, stop))
+
+
+def _recipe(stop: StopRequest, options: RunOptions) -> Ended:
+    if options.status:
+        from driver.recipe.status import status
+
+        return Ended({"output": options.output, **status(options.output)})
+    if options.dry_run:
+        from driver.recipe.dry_run import dry_run
+
+        return Ended({"output": options.output, **dry_run(options)})
+    from driver.recipe.chain import run_recipe
+    from driver.report.yields import YieldTable
+
+    ended = conclude(options, *run_recipe(options, stop))
+    if table := YieldTable.of_recipe(options.output):
+        print(*table.lines(), sep="\n")
+        return ended._replace(made={**ended.made, "recipe": table.told()})
+    return ended
 
 
 if __name__ == "__main__":

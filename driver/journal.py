@@ -22,7 +22,7 @@ from comfy_nodes.core.records import SampleFailure
 
 from . import places
 from .enrolling import Enrolled, Enrolment, sample_of, state_of
-from .journal_tables import opened
+from .journal_tables import KindRow, kind_rows, opened
 from .places import Locator
 from .samples import DUPLICATE, JournalRow, Planned, Sample
 
@@ -81,14 +81,17 @@ class Submission:
 class Journal:
     """The journal of one output folder. May be used by several threads; they take turns."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, read_only: bool = False):
         """
+        Args:
+            read_only: only looks at it, also while another process writes there.
+
         Raises:
             RunError: the file is not a journal, or the disk is full.
         """
         self._lock = threading.RLock()
-        self._path = path
-        self._opened: sqlite3.Connection | None = opened(path)
+        self._path, self._read_only = path, read_only
+        self._opened: sqlite3.Connection | None = opened(path, read_only)
 
     @property
     def _db(self) -> sqlite3.Connection:
@@ -96,14 +99,15 @@ class Journal:
         another server was quicker with."""
         with self._lock:
             if self._opened is None:
-                self._opened = opened(self._path)
+                self._opened = opened(self._path, self._read_only)
             return self._opened
 
     @_in_turn
     def close(self) -> None:
         """Lets go of its file."""
         if self._opened is not None:
-            self._opened.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            if not self._read_only:
+                self._opened.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             self._opened.close()
             self._opened = None
 
@@ -384,6 +388,14 @@ class Journal:
         )
         yield from rows
 
+    def kept_with_samples(self) -> Iterator[tuple[str, Sample]]:
+        """Records to keep as JSON, each with its sample, in the input's order."""
+        rows = self._db.execute(
+            "SELECT record, samples.key, samples.sample FROM records JOIN samples ON samples.key = records.sample "
+            "WHERE verdict = 'keep' ORDER BY position, records.key"
+        )
+        yield from ((record, sample_of(key, text)) for record, key, text in rows)
+
     def keys(self) -> Iterator[str]:
         """The keys of all samples but those that left the plan or stand elsewhere too, and of inputs that gave none."""
         there = f"state != 'retired' AND (state != 'skipped' OR error_type != '{DUPLICATE}')"
@@ -418,6 +430,30 @@ class Journal:
         """How many samples failed, or were skipped, with each error type."""
         query = "SELECT error_type, COUNT(*) FROM samples WHERE state = ? GROUP BY error_type"
         return self._grouped(query, "skipped" if skipped else "failed")
+
+    @_in_turn
+    def kinds(self) -> list[KindRow]:
+        """What came of samples that have an end, by kind of edit and verdict."""
+        return list(kind_rows(self._db))
+
+    @_in_turn
+    def by_input(self, begins: Sequence[str]) -> list[tuple[int, str, str, int]]:
+        """Of each input, by its place in `begins`: how many photos there are, samples of each state (with the error type of
+        those that have one), and records of each verdict.
+
+        Args:
+            begins: what source ids of each begin with; the first's with anything else.
+        """
+        cases = " ".join(f"WHEN substr(source_id, 1, {len(one)}) = ? THEN {at}" for at, one in enumerate(begins) if at)
+        which = f"CASE {cases} ELSE 0 END"
+        there = "state != 'retired'"
+        found = self._db.execute(
+            f"SELECT {which}, 'photos', '', COUNT(DISTINCT source_id) FROM samples WHERE {there} GROUP BY 1 UNION ALL "
+            f"SELECT {which}, state, coalesce(error_type, ''), COUNT(*) FROM samples WHERE {there} GROUP BY 1, 2, 3 UNION ALL "
+            f"SELECT {which}, verdict, '', COUNT(*) FROM records JOIN samples ON samples.key = records.sample GROUP BY 1, 2",
+            tuple(begins[1:]) * 3,
+        )
+        return found.fetchall()
 
     def _grouped(self, query: str, *values: str) -> Counter[str]:
         found: Counter[str] = Counter()

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import quote
 
 from .errors import RunError
 
@@ -56,19 +59,61 @@ _DISK_ERRORS = ("SQLITE_FULL", "SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_READONLY"
 """What a sound journal may meet too."""
 
 
-def opened(path: Path) -> sqlite3.Connection:
+_KINDS = """
+WITH told AS (
+    SELECT records.sample AS sample, verdict, execution_s, COUNT(*) OVER (PARTITION BY records.sample) AS siblings,
+        coalesce(nullif(json_extract(record, '$.made_as_subtask'), ''), nullif(json_extract(record, '$.made_as'), ''),
+            nullif(json_extract(record, '$.subtask'), ''), json_extract(record, '$.task'), '') AS kind
+    FROM records JOIN samples ON samples.key = records.sample
+)
+SELECT kind, verdict, COUNT(*), SUM(1.0 / siblings), SUM(coalesce(execution_s, 0) / siblings) FROM told GROUP BY kind, verdict
+UNION ALL
+SELECT coalesce(json_extract(sample, '$.subtask'), json_extract(sample, '$.own_task'), json_extract(sample, '$.task'), ''),
+    '', 0, COUNT(*), SUM(coalesce(execution_s, 0))
+FROM samples
+WHERE sample IS NOT NULL AND state IN ('failed', 'skipped') AND key NOT IN (SELECT sample FROM records) GROUP BY 1
+"""
+
+
+class KindRow(NamedTuple):
+    """What came of the samples of one kind of edit, by what was said of their records."""
+
+    kind: str
+    """A name of the taxonomy, or a task; a stage's where its samples have no kind."""
+    verdict: str
+    """keep, reject or unscored; empty of samples that went through the graph and gave no record."""
+    records: int
+    samples: float
+    """A sample with records of several verdicts or kinds counts in parts."""
+    seconds: float
+    """How long servers worked on them."""
+
+
+def kind_rows(db: sqlite3.Connection) -> Iterator[KindRow]:
+    """Samples of a journal that have an end, by kind and verdict."""
+    return map(KindRow._make, db.execute(_KINDS))
+
+
+def opened(path: Path, read_only: bool = False) -> sqlite3.Connection:
     """A journal's file, which threads may share that take turns.
+
+    Args:
+        read_only: only looks at it, also while another process writes there.
 
     Raises:
         RunError: the file is not a journal, or another version's.
-        sqlite3.OperationalError: the disk is full, or may not be written to.
+        sqlite3.OperationalError: the disk is full, or may not be written to; read-only, the file is not there.
     """
-    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    place = f"file:{quote(str(path.resolve()))}?{_how(path)}" if read_only else path
+    db = sqlite3.connect(place, isolation_level=None, check_same_thread=False, uri=read_only)
     try:
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = NORMAL")
+        if not read_only:
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = NORMAL")
         (form,) = db.execute("PRAGMA user_version").fetchone()
         if form != _FORM:
+            if read_only:
+                raise RunError(f"{path}: not a journal of EditPairs yet, or that of another version")
             if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'samples'").fetchone():
                 db.close()
                 raise RunError(f"{path}: not a journal of EditPairs, or that of another version; use another --output")
@@ -79,3 +124,9 @@ def opened(path: Path) -> sqlite3.Connection:
             raise
         raise RunError(f"{path}: not a journal of EditPairs ({error}); use another --output") from None
     return db
+
+
+def _how(path: Path) -> str:
+    """How a journal is opened that is only looked at. Where nobody writes to it SQLite makes no files beside it, which it
+    could not take away again."""
+    return "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "immutable=1"

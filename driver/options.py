@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from .command import Misused, Parser, add_shared, destination, max_failed, number, positive
-from .terminal import say
+from .inputs.shares import InputShare
+from .terminal import counted, say
 
 if TYPE_CHECKING:
     from comfy_nodes.core.weights.records import Policy
@@ -26,10 +27,14 @@ class RunOptions:
     """The options of `batch.py`; its help says what each is."""
 
     workflow: str
+    """Names or files, or `auto`; empty where a recipe says it stage by stage."""
     output: Path
     publish_to: str | None = None
     """Where in a store the finished folder goes; None where it stays."""
-    input: str | None = None
+    input: tuple[InputShare, ...] = ()
+    """None for the bundled samples."""
+    near: int | None = None
+    """Bits in which two photos' hashes may differ that count as one photo; None where nobody looks."""
     image_root: str | None = None
     layout: Literal["hf", "imgedit", "wds"] = "hf"
     regions: Literal["all", "one"] = "all"
@@ -61,6 +66,16 @@ class RunOptions:
     max_failed: str = "0"
     dry_run: bool = False
     json: bool = False
+    recipe: str | None = None
+    """A name or a file; None where workflows are given."""
+    until: str | None = None
+    """The last stage that is to be made."""
+    rerun_from: str | None = None
+    """The first stage whose results are made again."""
+    extend: bool = False
+    status: bool = False
+    stop_kind_below: float | None = None
+    """The yield below which a kind gets no further samples."""
 
 
 def parse(words: Sequence[str]) -> RunOptions:
@@ -72,22 +87,24 @@ def parse(words: Sequence[str]) -> RunOptions:
         raise Misused(line)
     read = parser.read(words)
     _check(parser, read)
-    names = "+".join(Path(name.strip()).stem for name in read.workflow.split(","))
+    names = "+".join(Path(name.strip()).stem for name in (read.recipe or read.workflow).split(","))
     read.output, read.publish_to = destination(read.output or str(Path("outputs") / names))
-    read.set = tuple(read.set or ())
+    read.workflow, read.set = read.workflow or "", tuple(read.set or ())
+    read.input = _inputs(parser, read)
     return RunOptions(**{field.name: getattr(read, field.name) for field in fields(RunOptions)})
 
 
 def _parser(everything: bool) -> Parser:
     parser = Parser(
         PROGRAM,
-        "Runs one workflow over many photos on ComfyUI and gathers a dataset of edit pairs.",
+        "Runs workflows over many photos on ComfyUI and gathers a dataset of edit pairs.",
         "" if everything else "--help-all shows all options.",
-        f"{PROGRAM} --workflow NAME [--input PHOTOS] [--output DIR] [options]",
+        f"{PROGRAM} --workflow NAME | --recipe NAME [--input PHOTOS] [--output DIR] [options]",
     )
 
     groups = {
         "what": _add_what,
+        "with --recipe": _add_recipe,
         "from and to": _add_where,
         "how fast": _add_speed,
         "if something goes wrong": _add_trouble,
@@ -102,16 +119,20 @@ def _parser(everything: bool) -> Parser:
     add_shared(parser.add_argument)
     parser.add_argument("--help-all", action="help", help="show all options")
     defaults = {one.name: one.default for one in fields(RunOptions) if one.default is not MISSING}
-    parser.set_defaults(**{**defaults, "set": None})
+    parser.set_defaults(**{**defaults, "set": None, "input": None})
     return parser
 
 
 def _add_what(common: Add, rare: Add) -> None:
     common(
         "--workflow",
-        required=True,
         metavar="NAME|PATH,...",
         help="names from workflows/, or files (JSON, PNG) of ComfyUI's; auto: those that the input's records name",
+    )
+    common(
+        "--recipe",
+        metavar="NAME|PATH",
+        help="all stages of a dataset in one go: a name from recipes/, or a file",
     )
     common(
         "--profile",
@@ -167,12 +188,46 @@ def _add_what(common: Add, rare: Add) -> None:
     )
 
 
+def _add_recipe(common: Add, rare: Add) -> None:
+    rare("--status", action="store_true", help="show how far each stage is, also while it runs, and end")
+    rare("--until", metavar="STAGE", help="end with this stage")
+    rare("--rerun-from", metavar="STAGE", help="throw away what this stage and those behind it made, and make it again")
+    rare("--extend", action="store_true", help="take further photos of the input into a finished run")
+    rare(
+        "--stop-kind-below",
+        type=number(float, lambda share: 0 < share < 1, "be between 0 and 1"),
+        metavar="YIELD",
+        help="no further samples of a kind of edit of which a smaller share is kept; default: none is stopped",
+    )
+
+
 def _add_where(common: Add, rare: Add) -> None:
     common(
         "--input",
+        action="append",
         metavar="PATH|URL",
         help="photos with NAME.mask.png, .ref.png and .txt beside them, annotation JSON, parquet or webdataset .tar; "
-        "default: the bundled samples",
+        "may be given several times; default: the bundled samples",
+    )
+    rare(
+        "--input-share",
+        type=_shares,
+        metavar="N,N,...",
+        help="with several inputs: how much of all photos comes from each, in their order, such as 70,30; "
+        "default: one input after the other",
+    )
+    rare(
+        "--input-licence",
+        action="append",
+        metavar="TEXT",
+        help="the licence of photos that bring none; of several inputs once for each, '' where it is not known",
+    )
+    rare(
+        "--near",
+        type=number(int, lambda bits: bits >= 0, "be 0 or more"),
+        metavar="N",
+        help="skip photos that look like an earlier one of any input: whose perceptual hashes differ in N of 64 bits at "
+        "most; 6 finds copies that were saved anew, resized or cropped by 2 %%; default: nobody looks",
     )
     rare("--image-root", metavar="DIR|URL", help="what the annotation's paths are relative to; default: its folder")
     common(
@@ -263,6 +318,25 @@ def _add_trouble(common: Add, rare: Add) -> None:
     )
 
 
+def _shares(text: str) -> tuple[float, ...]:
+    try:
+        found = tuple(float(one) for one in text.split(","))
+    except ValueError:
+        found = ()
+    if found and all(0 < one < float("inf") for one in found):
+        return found
+    raise argparse.ArgumentTypeError(f"{text!r} are no shares such as 70,30: a number above 0 for each input")
+
+
+def _inputs(parser: Parser, read: argparse.Namespace) -> tuple[InputShare, ...]:
+    paths = read.input or ()
+    for name, given in (("--input-share", read.input_share), ("--input-licence", read.input_licence)):
+        if given and len(given) != len(paths):
+            parser.error(f"{name} goes with each --input: {len(given)} given, for {counted(len(paths), '--input')}")
+    shares, licences = read.input_share or (None,) * len(paths), read.input_licence or ("",) * len(paths)
+    return tuple(InputShare(*one) for one in zip(paths, shares, licences, strict=True))
+
+
 def _share(text: str) -> tuple[int, int]:
     index, slash, shares = text.partition("/")
     if slash and index.isdecimal() and shares.isdecimal() and int(index) < int(shares):
@@ -273,9 +347,39 @@ def _share(text: str) -> tuple[int, int]:
 _INSTEAD = {"regions": ("kinds",), "servers": ("server",), "recycle": ("server",), "limit": ("shard",)}
 """Options, and which others leave nothing for them to do."""
 
+_BY_STAGE = ("set", "judge", "regions", "kinds", "kinds_per_region", "attempts", "at_once", "samples_per_prompt")
+"""What a recipe says for each of its stages."""
+
+_OF_WORKFLOWS = ("annotate", "shard")
+"""What only a run of workflows knows."""
+
+_OF_RECIPES = ("until", "rerun_from", "extend", "status", "stop_kind_below")
+
+_STATUS_LEAVES = ("recipe", "output", "status", "json")
+"""What is looked at where nothing is run."""
+
 
 def _check(parser: Parser, read: argparse.Namespace) -> None:
     """Ends the command where an option would do nothing."""
+    if not read.workflow and not read.recipe:
+        parser.error("name workflows with --workflow, or a recipe with --recipe")
+    if read.workflow and read.recipe:
+        parser.error("--workflow and --recipe: give one of them; a recipe names the workflows of its stages")
+    given = [name for name in vars(read) if getattr(read, name) != parser.get_default(name)]
+    for name in _OF_RECIPES if not read.recipe else ():
+        if name in given:
+            parser.error(f"--{name.replace('_', '-')} goes with --recipe")
+    for name in given:
+        option = f"--{name.replace('_', '-')}"
+        if name in _BY_STAGE and read.recipe:
+            parser.error(
+                f"{option} has no effect with --recipe, which says it stage by stage: copy the recipe's file, change "
+                "it there, and give its path"
+            )
+        if name in _OF_WORKFLOWS and read.recipe:
+            parser.error(f"{option} goes with --workflow")
+        if read.status and name not in _STATUS_LEAVES:
+            parser.error(f"{option} has no effect with --status; leave one of them out")
     for name, others in _INSTEAD.items():
         for other in others:
             if getattr(read, name) != parser.get_default(name) and getattr(read, other):

@@ -60,7 +60,10 @@ def _review(options: argparse.Namespace) -> Ended:
         review = review_of(draw(*asked))
         with ReviewServer(review, options.port or 0) as server:
             print(f"{review.done} of {review.total} pairs are labelled; open {server.url}", flush=True)
-            print("K keeps, R rejects, S skips, U undoes, Space held shows before in place of after; Ctrl-C ends", flush=True)
+            print(
+                "K keeps, R rejects, S skips, U undoes, Space held shows before in place of after; Ctrl-C ends",
+                flush=True,
+            )
             try:
                 server.serve_forever(poll_interval=0.1)
             except KeyboardInterrupt:

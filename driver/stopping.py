@@ -27,7 +27,8 @@ class StopRequest:
     def __init__(self) -> None:
         self.level = 0
         self._since = 0.0
-        self._orderly = False
+        self._orderly = 0
+        self._turn = threading.Lock()
         self._raised = False
 
     def request(self) -> None:
@@ -67,16 +68,18 @@ class StopRequest:
 
     @contextmanager
     def orderly(self) -> Iterator[None]:
-        """While it lasts, whoever waits looks at `level`, and nothing breaks in.
+        """While it lasts, whoever waits looks at `level`, and nothing breaks in. May be used by several threads.
 
         Raises:
             KeyboardInterrupt: at its end, where the user wanted it now.
         """
-        self._orderly = True
+        with self._turn:
+            self._orderly += 1
         try:
             yield
         finally:
-            self._orderly = False
+            with self._turn:
+                self._orderly -= 1
         if self.level > 1:
             raise KeyboardInterrupt
 

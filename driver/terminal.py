@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Sequence
 
 _SEQUENCES = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor
@@ -31,6 +32,31 @@ def counted(number: int, noun: str, verb: str = "") -> str:
     if number == 1:
         return f"1 {noun} {verb}".rstrip()
     return f"{number} {noun}s {_VERBS[verb]}".rstrip()
+
+
+def aligned(rows: Sequence[Sequence[str]], words: Sequence[int] = (0,)) -> list[str]:
+    """A table as lines, its columns as wide as their widest cell.
+
+    Args:
+        rows: of one length, the first one the columns' names.
+        words: columns that begin at their left; numbers end at their right. A last one of words is as long as it is.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    cells = [
+        [
+            one.ljust(width) if index in words else one.rjust(width)
+            for index, (one, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        for row in rows
+    ]
+    return [plain("  ".join(row).rstrip()) for row in cells]
+
+
+def time_text(seconds: float) -> str:
+    """A time as minutes and seconds, or hours too: `2:05`, `1:00:30`."""
+    minutes, left = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{left:02}" if hours else f"{minutes}:{left:02}"
 
 
 def say(line: str) -> None:

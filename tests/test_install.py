@@ -276,7 +276,12 @@ def test_grounders_come_without_a_torch_or_an_opencv_of_their_own(checkout: Chec
     assert checkout.run().returncode == 0
     alone = checkout.calls()[-1]["words"]
     assert {"--no-deps", "--no-build-isolation"} <= set(alone)
-    assert [word.partition(">")[0] for word in alone if ">=" in word] == ["ultralytics", "ultralytics-thop", "sam2", "rapidocr"]
+    assert [word.partition(">")[0] for word in alone if ">=" in word] == [
+        "ultralytics",
+        "ultralytics-thop",
+        "sam2",
+        "rapidocr",
+    ]
     needed = (ROOT / "requirements-models.txt").read_text()
     assert "opencv" not in needed and "torch" not in needed
 

@@ -385,7 +385,9 @@ def test_the_weights_of_all_open_graphs_in_one_command(hub: Hub, tmp_path: Path)
     assert done.returncode == 0, done.stderr
     assert {one.relative_to(tmp_path).as_posix() for one in tmp_path.rglob("*") if one.is_file()} == set(files)
     assert [headers["Range"] for _, _, headers in hub.asked if "Range" in headers][-1] == "bytes=300000-"
-    assert all(path.startswith(tuple(f"/{one.repository}/" for one in open_rows)) for at, path, _ in hub.asked if at == "hub")
+    assert all(
+        path.startswith(tuple(f"/{one.repository}/" for one in open_rows)) for at, path, _ in hub.asked if at == "hub"
+    )
     assert "all there, nothing to do" in run("--yes", HF_HUB_OFFLINE="1").stdout
 
 

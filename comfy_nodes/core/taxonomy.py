@@ -94,6 +94,9 @@ _WHOLE = "it changes the whole photo, which no task does but motion and style"
 _SPELLS = "SDXL paints no words that can be read"
 _KEEPS_CONTENT = "an image model that redraws the photo for a new style does not keep what is on it"
 _KEEPS_SHAPE = "its graph is led by the object's edges, which keep the size and the shape"
+_KEEPS_FACE = "what is painted anew under a mask is another face"
+_ONE_FRAME = "its task's graph takes two frames of a video, and here one photo is to move"
+_OBEYS = "what follows from it is told as a command, and its task's own graph paints a region without being told"
 
 _IMGEDIT = (
     _imgedit("add", "add"),
@@ -140,36 +143,41 @@ _UNICEDIT = (
     Kind("unicedit", "Spatial Reasoning Edits", _REASONING, "reasoning", "replace", "write-spatial", "riddle"),
 )
 
-_TEXT = tuple(
-    Kind("scaleedit", name, "Text", "text", "alter", "write-text", "text", unlike=_SPELLS)
-    for name in (
-        "4.1_movie_poster_text_editing",
-        "4.2_gui_interface_text_editing",
-        "4.3_object_surface_text_editing",
-        "4.4_building_surface_text_editing",
-    )
-)
+_GLOBAL, _OBJECTS, _ATTRIBUTES, _KNOWLEDGE = "Global", "Object", "Attribute", "Knowledge-infused"
+
+
+def _lettering(name: str, prompt: str) -> Kind:
+    return Kind("scaleedit", name, "Text", "text", "alter", prompt, "text", unlike=_SPELLS)
+
+
+def _thought(name: str, task: str, prompt: str) -> Kind:
+    """A kind with two texts: what a person says, and what an editor is told."""
+    return Kind("scaleedit", name, _KNOWLEDGE, "reasoning", task, prompt, "riddle", unlike=_OBEYS)
+
 
 _SCALEEDIT = (
-    Kind("scaleedit", "1.1_style_transfer", "Global", "style", "style", "write-style", "whole"),
-    Kind("scaleedit", "1.2_tone_adjustment", "Global", "style", "style", "write-tone", "whole", unlike=_KEEPS_CONTENT),
-    Kind("scaleedit", "1.3_viewpoint_transformation", "Global", "geometry", lack=_WHOLE),
-    Kind("scaleedit", "1.4_background_replacement", "Global", "background", "background", "write-background", "object"),
-    Kind("scaleedit", "2.1_object_addition", "Object", "add", "add", "write-add", "add"),
-    Kind("scaleedit", "2.2_object_removal", "Object", "remove", "remove", "write-remove", "object"),
-    Kind("scaleedit", "2.3_object_replacement", "Object", "replace", "replace", "write-replace", "object"),
-    Kind("scaleedit", "2.4_action_editing", "Object", "motion", "motion", "write-motion", "motion"),
-    Kind("scaleedit", "2.5_part_extraction", "Object", "extract", "extract", "write-extract", "object"),
-    Kind("scaleedit", "3.1_color_change", "Attribute", "alter", "alter", "write-colour", "object"),
-    Kind("scaleedit", "3.2_material_change", "Attribute", "alter", "alter", "write-material", "object"),
-    Kind("scaleedit", "3.3_visual_beautification", "Attribute", "alter", "alter", "write-portrait", "object"),
-    Kind("scaleedit", "3.4_count_change", "Attribute", "count", lack="it needs all things of one name as one region"),
-    Kind("scaleedit", "3.5_size_change", "Attribute", "alter", "alter", "write-size", "object", unlike=_KEEPS_SHAPE),
-    *_TEXT,
-    Kind("scaleedit", "5.1_perceptual_reasoning", "Knowledge-infused", "reasoning", "replace", "write-perceptual", "riddle"),
-    Kind("scaleedit", "5.2_symbolic_reasoning", "Knowledge-infused", "reasoning", "alter", "write-symbolic", "riddle"),
-    Kind("scaleedit", "5.3_social_reasoning", "Knowledge-infused", "reasoning", "alter", "write-social", "riddle"),
-    Kind("scaleedit", "5.4_scientific_reasoning", "Knowledge-infused", "reasoning", "alter", "write-scientific", "riddle"),
+    Kind("scaleedit", "1.1_style_transfer", _GLOBAL, "style", "style", "write-style", "whole"),
+    Kind("scaleedit", "1.2_tone_adjustment", _GLOBAL, "style", "style", "write-tone", "whole", unlike=_KEEPS_CONTENT),
+    _free("scaleedit", "1.3_viewpoint_transformation", _GLOBAL, "geometry", "write-viewpoint"),
+    Kind("scaleedit", "1.4_background_replacement", _GLOBAL, "background", "background", "write-background", "object"),
+    Kind("scaleedit", "2.1_object_addition", _OBJECTS, "add", "add", "write-add", "add"),
+    Kind("scaleedit", "2.2_object_removal", _OBJECTS, "remove", "remove", "write-remove", "object"),
+    Kind("scaleedit", "2.3_object_replacement", _OBJECTS, "replace", "replace", "write-replace", "object"),
+    Kind("scaleedit", "2.4_action_editing", _OBJECTS, "motion", "motion", "write-action", "free", unlike=_ONE_FRAME),
+    Kind("scaleedit", "2.5_part_extraction", _OBJECTS, "extract", "extract", "write-extract", "object"),
+    Kind("scaleedit", "3.1_color_change", _ATTRIBUTES, "alter", "alter", "write-colour", "object"),
+    Kind("scaleedit", "3.2_material_change", _ATTRIBUTES, "alter", "alter", "write-material", "object"),
+    Kind("scaleedit", "3.3_visual_beautification", _ATTRIBUTES, "alter", "alter", "write-beautify", "object", unlike=_KEEPS_FACE),
+    _free("scaleedit", "3.4_count_change", _ATTRIBUTES, "count", "write-count"),
+    Kind("scaleedit", "3.5_size_change", _ATTRIBUTES, "alter", "alter", "write-size", "object", unlike=_KEEPS_SHAPE),
+    _lettering("4.1_movie_poster_text_editing", "write-poster-text"),
+    _lettering("4.2_gui_interface_text_editing", "write-interface-text"),
+    _lettering("4.3_object_surface_text_editing", "write-object-text"),
+    _lettering("4.4_building_surface_text_editing", "write-building-text"),
+    _thought("5.1_perceptual_reasoning", "replace", "write-perceptual"),
+    _thought("5.2_symbolic_reasoning", "alter", "write-symbolic"),
+    _thought("5.3_social_reasoning", "alter", "write-social"),
+    _thought("5.4_scientific_reasoning", "alter", "write-scientific"),
     Kind("scaleedit", "6.1_compositional_editing", "Compositional", "hybrid", "hybrid", "write-hybrid", "hybrid"),
 )  # fmt: skip
 

@@ -157,6 +157,7 @@ class LoadEditSample(io.ComfyNode):
             carried=known.carried if known else None,
             upstream=known.upstream if known else "",
             models=known.models if known else (),
+            further=known.further if known else {},
         )
         shown = (region.class_name if region else None) or ""
         mask = _mask(region, sample.size)

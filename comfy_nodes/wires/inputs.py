@@ -8,7 +8,8 @@ from comfy_api.latest import io
 
 from ..core.instructions.wording import LANGUAGES
 from ..core.keys import MAX_SEED
-from .sockets import EditSample, Scores
+from ..core.regions.annotation import KINDS
+from .sockets import EditSample, Sample, Scores
 
 MAX_SCORES = 20
 """Most verifiers whose scores one node takes. Ours."""
@@ -54,6 +55,24 @@ def vocabulary_input(names: str = "") -> io.String.Input:
         default="person, car, dog",
         tooltip=f'What to look for: a name to a line, or with commas between{names}. A name that has a comma stands in double quotes: "pot, black".',
     )
+
+
+def tags_inputs() -> list[io.Input]:
+    """The sample whose own tags are looked for in the place of the vocabulary, and which of them."""
+    return [
+        Sample.Input(
+            "sample",
+            optional=True,
+            tooltip="The photo's sample. Where it has tags, from Tag Image or its annotation, these are looked for in the place of the vocabulary.",
+        ),
+        io.Combo.Input(
+            "tags",
+            options=list(KINDS),
+            default="object",
+            optional=True,
+            tooltip="Which of the sample's tags: those of objects, or those of backgrounds. A photo that has only the others has none to find.",
+        ),
+    ]
 
 
 def per_name_input(default: bool, whose: str = "") -> io.Boolean.Input:

@@ -25,7 +25,7 @@ class ForeignServer:
     """Not ours to start again."""
 
     def __init__(self, server: ComfyServer):
-        self.server = server
+        self.server: ComfyServer = server
         self.name = server.url
         self._home: dict[str, SinkFolder] = {}
         """Where samples saved whose files are home, by name; each ended prompt has them deleted."""
@@ -131,6 +131,13 @@ class ForeignServer:
         """What is known of why it is away."""
         return "it does not answer"
 
+    def take_turn(self) -> bool:
+        """See `Host`: nobody else of this run uses it."""
+        return True
+
+    def give_turn(self) -> None:
+        """See `Host`."""
+
     def stop(self) -> None:
         """Not ours to stop."""
 
@@ -143,9 +150,12 @@ class Host(Protocol):
     """Where a server comes from, and how to get it back."""
 
     name: str
-    server: ComfyServer
     own: bool
     """Whether it is ours to start again."""
+
+    @property
+    def server(self) -> ComfyServer:
+        """How it is asked."""
 
     def running(self) -> bool:
         """Whether its process is there, or something answers."""
@@ -168,3 +178,16 @@ class Host(Protocol):
 
     def discard(self, uploads: list[str], files: list[SavedFile]) -> None:
         """Removes finished samples' files from the server, at once or soon."""
+
+    def leave(self, run_id: str) -> None:
+        """Has everything deleted that a run left there. Nothing of it may run, wait or be needed there."""
+
+    def stays(self) -> str:
+        """What runs left there, as a line; empty where that is nothing."""
+
+    def take_turn(self) -> bool:
+        """Whether something may be posted now; does not wait. Where several stages share a server, it is one's for a while,
+        until that gives it back."""
+
+    def give_turn(self) -> None:
+        """Nothing of ours is there, and nothing is to be posted at once."""

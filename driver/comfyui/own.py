@@ -165,6 +165,17 @@ class OwnServer:
         """Nothing: empty."""
         return ""
 
+    def connection(self) -> ComfyServer:
+        """Another way to the same process, for somebody who asks beside others."""
+        return NearServer(self.server.url, self._folder)
+
+    def take_turn(self) -> bool:
+        """See `hosts.Host`: nobody else uses it."""
+        return True
+
+    def give_turn(self) -> None:
+        """See `hosts.Host`."""
+
     def ended(self) -> str:
         """What ComfyUI said last, and how its process ended."""
         return self._process.ended() if self._process else "never started"

@@ -29,6 +29,12 @@ _MARKED = "EditPairs keeps here what a run needs while it lasts.\n"
 
 JOURNAL = "run.sqlite"
 
+RECIPE = "recipe.json"
+"""In a recipe's folder: its stages, in their order, as they were asked for."""
+
+STAGES = "stages"
+"""The folder in a recipe's that has those of its stages, but for the last one's, which is the recipe's itself."""
+
 SHARDS = "shards"
 """The folder of a run of many shards for their journals and commits; in the work folder, for what isn't whole of them."""
 
@@ -45,13 +51,15 @@ _UNMARKED = f".{MARK}.part"
 _WORKING = (_UNMARKED, "lock", "spool", "data.", "rejected.", "shards.json.", "collected.sqlite", "server")
 """How names in the work folders of earlier versions begin, which made no mark."""
 
-_IN_PLACE = (WORK, "run.", "annotate.", "data", "rejected", SHARDS, "images", "open", "labels", ".labels")
+_IN_PLACE = (
+    WORK, "run.", "annotate.", "near.", "data", "rejected", SHARDS, STAGES, "images", "photos", "open", "labels", ".labels",
+)  # fmt: skip
 """How names in a run's folder begin that are written to as they are, and not replaced."""
 
-_ROWS = ("data", "rejected", SHARDS, WORK)
+_ROWS = ("data", "rejected", "photos", SHARDS, WORK)
 """Folders of a run in which whoever reads it takes all files for the run's."""
 
-_PARTED = (SHARDS, "data", "rejected", f"{WORK}/{SHARDS}")
+_PARTED = (SHARDS, "data", "rejected", "photos", f"{WORK}/{SHARDS}")
 """Folders of a run in which those of its shards lie, or files of theirs."""
 
 _PART = re.compile(r"[0-9]{6}(\..*)?")
@@ -67,11 +75,14 @@ def check_run_folder(folder: Path) -> None:
     whole = folder.absolute()
     for above in whole.parents:
         if whole.relative_to(above).parts[0] in _ROWS and _is_journal(above / JOURNAL):
-            raise RunError(f"--output {folder}: lies among the files of another run, {above}; choose a folder beside it")
+            raise RunError(
+                f"--output {folder}: lies among the files of another run, {above}; choose a folder beside it"
+            )
     if not folder.is_dir():
         return
     refuse_links(folder)
     names = {path.name for path in folder.iterdir()}
+    names -= _of_recipe(folder)
     if JOURNAL not in names:  # whoever reads a journal leaves these behind where a run that never began removes it
         names -= {f"{JOURNAL}-shm", f"{JOURNAL}-wal"}
     work = folder / WORK
@@ -114,10 +125,31 @@ def begin_work(folder: Path) -> None:
     Raises:
         OSError: the disk is full, or may not be written to.
     """
-    work = folder / WORK
-    work.mkdir(parents=True, exist_ok=True)
-    if not _says(work / MARK, _MARKED):
-        write_whole(work / MARK, _MARKED)
+    _mark(folder / WORK)
+
+
+def begin_stages(folder: Path) -> None:
+    """Makes the folder of a recipe's stages, and says in it whose it is.
+
+    Raises:
+        OSError: the disk is full, or may not be written to.
+    """
+    _mark(folder / STAGES)
+
+
+def _mark(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    if not _says(folder / MARK, _MARKED):
+        write_whole(folder / MARK, _MARKED)
+
+
+def _of_recipe(folder: Path) -> set[str]:
+    """Names in a folder that a recipe left there beside its last stage's."""
+    stages = folder / STAGES
+    if not stages.is_dir():
+        return set()
+    ours = _says(stages / MARK, _MARKED) or {path.name for path in stages.iterdir()} <= {_UNMARKED}
+    return {STAGES, RECIPE} if ours else set()
 
 
 def refuse_links(folder: Path) -> None:

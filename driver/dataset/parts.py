@@ -16,6 +16,9 @@ from .ownership import JOURNAL, SHARDS, WORK
 FACTS = "shards.json"
 """Lists what lies in a part's folders. The last file that a finish puts in place: while it is there, they are as it says."""
 
+PHOTOS = "photos"
+"""Where photos lie that a run made."""
+
 NAME = re.compile("[0-9]{6}")
 """How the parts of a run of many shards are called."""
 
@@ -95,6 +98,11 @@ class Part:
     def elsewhere(self) -> Path:
         """Of a shard: says in which store its rows lie, where they are not here."""
         return self._of_shard("elsewhere")
+
+    @property
+    def lines(self) -> Path:
+        """Of a shard of a stage whose records are lines, in a recipe: what the next stage reads."""
+        return self._of_shard("lines.jsonl")
 
     @property
     def statistics(self) -> Path:

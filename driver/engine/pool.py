@@ -98,6 +98,15 @@ class Pool:
             return []
         return self.queue.take(server, count, others=not self.alone(server))
 
+    def work_for(self, server: str) -> bool:
+        """Whether something waits, or another server has something that may be late."""
+        if self.stop.level or self.broken:
+            return False
+        if not self.queue.empty():
+            return True
+        with self._lock:
+            return any(owner != server for owner, _ in self.flights.values())
+
     def stragglers(self, server: str, seconds_per_sample: float | None) -> list[Item]:
         """Samples that another server has had for too long, where nothing else is left to do."""
         if self.stop.level or self.broken or not self.queue.empty():

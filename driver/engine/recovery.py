@@ -185,7 +185,7 @@ class Recovery:
     def recycle(self) -> None:
         """Starts a server of our own again, when its prompts have ended."""
         station = self._station
-        if station.flights:
+        if station.flights or not self._host.take_turn():
             return
         station.pauses("recycling")
         station.events.close()
@@ -194,3 +194,4 @@ class Recovery:
         station.works()
         station.prompts, self._recycle_after = 0, station.work.recycle_after
         self._health.restarted()
+        self._host.give_turn()

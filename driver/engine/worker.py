@@ -75,6 +75,7 @@ class Worker:
         finally:
             self._pool.working(station.name, False)
             self._release_all()
+            station.host.give_turn()
             station.events.close()
             self._poster.close()
             if station.away:
@@ -111,13 +112,18 @@ class Worker:
 
     def _launch(self) -> None:
         depth = 1 if self._health.canary else DEPTH
-        while sum(not flight.over for flight in self._station.flights.values()) < depth:
-            items = self._pool.take(self._station.name, self._count)
-            if not items and not self._station.flights:
-                items = self._pool.stragglers(self._station.name, self._station.size.seconds)
+        station = self._station
+        while sum(not flight.over for flight in station.flights.values()) < depth:
+            if not self._pool.work_for(station.name) or not station.host.take_turn():
+                break
+            items = self._pool.take(station.name, self._count)
+            if not items and not station.flights:
+                items = self._pool.stragglers(station.name, station.size.seconds)
             if not items:
-                return
+                break
             self._submit(items)
+        if not station.flights:
+            station.host.give_turn()
 
     def _count(self, first: Sample) -> int:
         if self._health.canary:

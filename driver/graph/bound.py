@@ -62,7 +62,7 @@ class BatchGraph:
             RunError: not exactly one source and one sink, or they aren't connected.
         """
         with about(file.named if file else ""):
-            sink = _only(api, SINK_CLASSES, "Save Edit Pair (or Save Annotation, or Save Instructions)", file)
+            sink = _only(api, SINK_CLASSES, "Save Edit Pair (or Save Annotation, Save Instructions, Save Photo)", file)
             source = _only(api, frozenset({SOURCE_CLASS}), "Load Edit Sample", file)
             needed = ancestors(api, sink)
             if source not in needed:
@@ -94,7 +94,7 @@ class BatchGraph:
 
     @property
     def sink_class(self) -> str:
-        """`EDIT_SINK`, `ANNOTATION_SINK` or `INSTRUCTION_SINK`: what a finished prompt gives."""
+        """One of `SINK_CLASSES`: what a finished prompt gives."""
         return str(self.api[self.sink]["class_type"])
 
     def seconds(self) -> dict[str, str]:

@@ -131,7 +131,9 @@ def check_services(behind: Ingredients, paid: Sequence[str], policy: Policy) -> 
         return ("--licence-policy commercial covers weights; read the terms of the services that it asks yourself",)
     if policy != "train":
         return ()
-    refused = [f"VLM profile {name} ({_terms(name, behind)}): its outputs_may_train is no; ask another" for name in bound]
+    refused = [
+        f"VLM profile {name} ({_terms(name, behind)}): its outputs_may_train is no; ask another" for name in bound
+    ]
     if unsaid := [name for name in sorted(behind.profiles) if _may_train(name, behind) is None]:
         refused.append(
             f"of VLM profile {', '.join(unsaid)} nobody has said whether its outputs may train other models; read its "
@@ -149,7 +151,9 @@ def unfit(models: Iterable[Model], policy: Policy) -> str:
     """Why a policy rules out what stages before this one made with these models; empty where it allows it."""
     if policy == "any":
         return ""
-    return next((why for one in each_once(models) if (why := _unfit(one.role, one.name, one.licence or "", policy))), "")
+    return next(
+        (why for one in each_once(models) if (why := _unfit(one.role, one.name, one.licence or "", policy))), ""
+    )
 
 
 @lru_cache(4096)

@@ -26,6 +26,8 @@ class Shard:
     task: str
     """Whose photos these are, as readers have it."""
     edited: bool
+    content: str = ""
+    """Hash of what these items are, where that is known; "" where the input's fingerprint stands for it."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,11 @@ class Cursor:
             self._ahead = None
             self.place += photo.items
             yield photo
+
+
+def grown(first: int, index: int, most: int) -> int:
+    """Items of a shard where each has twice as many as the one before it, up to a number."""
+    return min(most, first << min(index, most.bit_length()))
 
 
 def borders(found: Iterator[Photo], known: Sequence[KnownShard], size: int) -> tuple[list[int], int]:

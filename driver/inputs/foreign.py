@@ -119,7 +119,11 @@ def _kind_of_json(head: bytes) -> str:
             depth += kind.startswith("start_") - kind.startswith("end_")
     except ijson.JSONError:
         pass  # cut off, as it is the beginning alone
-    if first == "start_array" and "data" in tops and "start_array" in (tops.get("annotations"), tops.get("predictions")):
+    if (
+        first == "start_array"
+        and "data" in tops
+        and "start_array" in (tops.get("annotations"), tops.get("predictions"))
+    ):
         return "Label Studio"
     if "path" in tops or first != "start_map":
         return ""

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
 from comfy_nodes.core.instructions.offering import obstacle
+from comfy_nodes.core.instructions.routing import accepts
 from comfy_nodes.core.records import SampleFailure
 from comfy_nodes.core.tasks import Task, task_named
 from comfy_nodes.core.taxonomy import TAXONOMY, Kind, kind_of
@@ -89,13 +90,12 @@ class Quotas:
         """A photo with the kinds that its writer may choose among: those that its regions allow, and a router.
 
         Args:
-            routed: the tasks that a router accepted; None where none has looked at it.
+            routed: what a router accepted; None where none has looked at it.
         """
         suited = [
             one
             for one in self.wanted
-            if not obstacle(one.kind, sample.annotation.regions)
-            and (routed is None or one.task.open or one.task.name in routed)
+            if not obstacle(one.kind, sample.annotation.regions) and (routed is None or accepts(routed, one.kind))
         ]
         kinds = tuple(one.kind.id for one in self.choose(suited))
         if not kinds:

@@ -110,7 +110,8 @@ def _annotation(annotation: dict[str, Any], item: dict[str, Any]) -> Annotation:
     carried = _carried(item)
     if carried is parsed.carried is None and upstream == parsed.upstream:
         return parsed
-    return replace(parsed, carried=carried, upstream=upstream)
+    # A row's other columns are its own.
+    return replace(parsed, carried=carried, upstream=upstream, further={} if _edited(item) else parsed.further)
 
 
 def _task(item: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import partial
 from itertools import count, islice, pairwise
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -21,34 +21,33 @@ from typing import Any
 import numpy as np
 
 from comfy_nodes.core import photos
+from comfy_nodes.core.instructions.routing import accepts
 from comfy_nodes.core.regions import rle
 from comfy_nodes.core.regions.annotation import Region
 from comfy_nodes.core.tasks import ANNOTATE
-from comfy_nodes.core.taxonomy import CHINESE_EDITOR, EDITOR, GRAPHS, known_kind
+from comfy_nodes.core.taxonomy import CHINESE_EDITOR, EDITOR, GRAPHS, TAXONOMY, known_kind
 
+from ..dataset.by_input import MixedInput
 from ..errors import RunError
 from ..home import ROOT
 from ..places import Locator, name_of
 from ..samples import DUPLICATE, TWICE, Aim, Grounding, Planned, Sample, Spare, Unusable
 from . import alignment
-from .annotation import AnnotationReader
-from .cutting import Cursor, KnownShard, Shard, borders
-from .find import Input, find_input
-from .folder import FolderReader, PhotoFiles
-from .parquet import ParquetReader
+from .cutting import Cursor, KnownShard, Shard, borders, grown
+from .mixture import Mixture
+from .near import NearDuplicates
 from .photo import Photo, Reader
 from .quotas import Quotas, Wanted
-from .regions.programs import FORMATS
-from .regions.reader import RegionReader
-from .row_labels import RowLabels
 from .sampling import LEFT_OUT, Regions, Sampling, skipped
-from .storage import LocalStorage
-from .tar import WebdatasetReader
+from .shares import InputShare
 
 BUNDLED = ROOT / "samples" / "annotation.jsonl"
 
 LOOKED_AT = 50_000
 """Photos whose tasks tell which workflows `auto` is, at most: some seconds. Ours."""
+
+BARE = 1000
+"""Photos at the beginning of an input that tell whether it brings regions. Ours."""
 
 MEASURED_TOGETHER = 16
 """Photos whose masks are. Ours: with more, a smaller part of the time goes into calls, until they leave the cache."""
@@ -73,25 +72,39 @@ DISTANT_AHEAD = 32
 class Source:
     """An input of the driver."""
 
-    def __init__(self, path: str | Path, image_root: str | Path | None = None):
+    def __init__(self, inputs: str | Path | Sequence[InputShare], image_root: str | Path | None = None):
         """
         Args:
-            path: path or URL of a folder, of a file, or a pattern of files; docs/inputs.md lists what is read.
-            image_root: path or URL of the folder that paths in the input are relative to; its own folder if None.
+            inputs: one or several; or of one path or URL of a folder, of a file, or a pattern of files. docs/inputs.md
+                lists what is read.
+            image_root: path or URL of the folder that paths in an input are relative to; its own folder if None.
 
         Raises:
             RunError: missing, of an unknown kind, of several kinds, or behind a URL that cannot be reached.
         """
-        self._input = find_input(path, image_root)
-        self._reader = _reader(self._input)
-        self._sampling = Sampling(self._reader)
-        self._labels = RowLabels(self._input)
+        given = [InputShare(str(inputs))] if isinstance(inputs, str | Path) else inputs
+        self._input = Mixture(given, image_root)
         self._cursors: dict[str, Cursor] = {}
         self._held: dict[int, list[Photo]] = {}
         """Photos of shards, by how many items stand before these."""
-        self.places = self._reader.places
+        self._read_with(self._input)
+
+    def _read_with(self, reader: Reader) -> None:
+        self.reader = reader
+        self._sampling = Sampling(reader)
+        self.places = reader.places
+        self.near: NearDuplicates | None = None
+        """Who tells photos that repeat an earlier one; None where nobody looks."""
         self.total: int | None = None
         """Items in the input, once its end was seen."""
+
+    def close(self) -> None:
+        """Ends what it keeps open on a disk; it is not to be planned from any more."""
+        if self.near:
+            self.near.close()
+
+    def release(self) -> None:
+        """Nobody asks for further shards: who waits for one in another thread need not."""
 
     def refuse_output(self, output: Path) -> None:
         """
@@ -103,23 +116,27 @@ class Source:
     @property
     def root(self) -> Path | None:
         """The folder that locators are paths below, where photos are files of this machine; else None."""
-        files = isinstance(self._reader, PhotoFiles)
-        return self._input.photos.folder if files and isinstance(self._input.photos, LocalStorage) else None
+        return self._input.root
 
     @property
     def names_files(self) -> bool:
         """Whether its photos are files of this machine beside those that it consists of."""
-        return self._input.kind in ("json", "parquet", "regions") and not self._input.photos.remote
+        return self._input.names_files
+
+    @property
+    def mixed(self) -> tuple[MixedInput, ...]:
+        """Its inputs, where there are several."""
+        return self._input.mixed
 
     def more_than(self, items: int, aims: Sequence[Aim]) -> bool:
         """Whether the input has more items; no more are read to see it."""
-        cut = self._cursor("cut", *_asked(aims), items)
+        cut = self._cursor("cut", *asked(aims), items)
         return cut.next is not None
 
     def count(self, aims: Sequence[Aim]) -> int:
         """Items in the input. Goes through it without taking it apart, but for a `.json`, which no one can otherwise."""
         if self.total is None:
-            self.total = self._cursor("cut", *_asked(aims), EVERYTHING).place
+            self.total = self._cursor("cut", *asked(aims), EVERYTHING).place
         return self.total
 
     def shards(
@@ -130,6 +147,7 @@ class Source:
         share: tuple[int, int] = (0, 1),
         changed: bool = False,
         keep_stale: bool = False,
+        first: int | None = None,
     ) -> Iterator[Shard]:
         """The input's items in its order, cut into shards. What is known is not read again; of others only where they
         end and which photo is their first.
@@ -142,11 +160,12 @@ class Source:
             changed: whether the input's fingerprint is another than then. It is gone through once, and known shards begin
                 where their first photos are now.
             keep_stale: goes on where most of these are gone.
+            first: items of the first shard, where each has twice as many as the one before it; None where all have `size`.
 
         Raises:
             RunError: the input as a whole cannot be used, changed under a share, or is another one.
         """
-        task, edited = _asked(aims)
+        task, edited = asked(aims)
         known = sorted(known, key=lambda one: one.index)
         items = {one.index: one.items for one in known}
         firsts = {one.index: one.first for one in known}
@@ -155,7 +174,7 @@ class Source:
             items, firsts = {index: end - start for index, (start, end) in enumerate(pairwise(starts))}, {}
         start = 0
         for index in count():
-            wanted = items.get(index, size)
+            wanted = items.get(index, size if first is None else grown(first, index, size))
             if index % share[1] == share[0]:
                 if index in firsts or not wanted:
                     shard: Shard | None = Shard(index, start, wanted, firsts.get(index, ""), task, edited)
@@ -173,7 +192,7 @@ class Source:
         if first is None:
             self.total = cut.place
             return None
-        if self._dear:
+        if self._input.dear:
             self._held[start] = list(cut.take(items))
             if len(self._held) > HELD:
                 del self._held[min(self._held)]
@@ -227,9 +246,14 @@ class Source:
             kept = {one.key: one for one in found if not (isinstance(one, Unusable) and _unwanted(one))}
             return list(kept.values()) or found[:1]
 
-        named, edited = _asked(aims)
+        named, edited = asked(aims)
         found = self._photos("plan", named, edited, shard)
-        yield from self._once(self._each(map(self._labels.on, found) if edited else found, samples), shard)
+        yield from self._once(self._each(found, samples), shard)
+
+    def bare(self) -> bool:
+        """Whether nobody marked a region in any of the photos at its beginning."""
+        found = [photo.unmarked for photo in islice(self.reader.photos(ANNOTATE.name), BARE)]
+        return bool(found) and all(found)
 
     def labels(self, aims: Sequence[Aim]) -> str:
         """What to say of hand labels that count where rows are judged again; empty where none do.
@@ -237,16 +261,16 @@ class Source:
         Raises:
             RunError: they cannot be read.
         """
-        return self._labels.line() if any("edited" in aim.seconds for aim in aims) else ""
+        return self._input.labels() if any("edited" in aim.seconds for aim in aims) else ""
 
     def graphs(self) -> list[str]:
         """The workflows that make what the input's records name, or its router accepted, in the task table's order;
         that for kinds which their task's own cannot make comes last. Of a large input its beginning tells."""
         found: set[str | None] = set()
         chinese: set[bool] = set()
-        for photo in islice(self._reader.photos(ANNOTATE.name), LOOKED_AT):
-            for task in photo.routed or ((photo.task,) if photo.task else ()):
-                kind = known_kind(task, photo.subtask)
+        for photo in islice(self.reader.photos(ANNOTATE.name), LOOKED_AT):
+            for task in (photo.task,) if photo.task else photo.routed or ():
+                kind = TAXONOMY.get(task) or known_kind(task, photo.subtask)
                 found.add(kind.graph if kind else None)
                 if kind and kind.by_editor:
                     chinese.add(kind.rubric == "text" and _is_chinese(photo))
@@ -289,17 +313,15 @@ class Source:
 
         yield from self._once(self._each(self._photos("plan", ANNOTATE.name, False, shard), samples), shard)
 
-    @cached_property
-    def _dear(self) -> bool:
-        """Whether passing over an item costs as much as reading it: a `.json` is taken apart from its beginning, and
-        files of regions are, to see which photos they name."""
-        if self._input.kind == "regions":
-            return True
-        return self._input.kind == "json" and next(self._input.files(), "").lower().endswith(".json")
-
     def _photos(self, use: str, task: str, edited: bool, shard: Shard | None) -> Iterator[Photo]:
+        found = self._found(use, task, edited, shard)
+        if self.near is None:
+            return found
+        return self.near.told(found, shard.index if shard else 0, self.reader.read, self.reader.stamp)
+
+    def _found(self, use: str, task: str, edited: bool, shard: Shard | None) -> Iterator[Photo]:
         if shard is None:
-            yield from self._reader.photos(task, edited)
+            yield from self.reader.photos(task, edited)
             return
         held = self._held.pop(shard.start, None) if use == "plan" else self._held.get(shard.start)
         if held is not None:
@@ -314,7 +336,7 @@ class Source:
         """The cursor of one use, at a place in the input: shard behind shard it goes on, and begins anew to go back."""
         cursor = self._cursors.pop(use, None)
         if cursor is None or cursor.place > place:
-            cursor = Cursor(partial(self._reader.photos, task, edited))
+            cursor = Cursor(partial(self.reader.photos, task, edited))
         cursor.go(place)
         self._cursors[use] = cursor
         return cursor
@@ -327,7 +349,7 @@ class Source:
                 f"--input {self._input.given}: is not what it was when this share began; shares are of one input. Use "
                 "another --output, or the input as it was"
             )
-        starts, gone = borders(self._reader.photos(task, edited), known, size)
+        starts, gone = borders(self.reader.photos(task, edited), known, size)
         if gone > max(1, MOST_GONE * len(known)) and not keep_stale:
             raise RunError(
                 f"--input {self._input.given}: the first photos of {gone} of the run's {len(known)} shards are not in it "
@@ -355,11 +377,13 @@ class Source:
         by_region: dict[tuple[Any, ...], list[tuple[Wanted, Sample]]] = {}
         refused: list[Unusable] = []
         for one in quotas.wanted:
-            if photo.routed is not None and one.task.name not in photo.routed:
+            if photo.routed is not None and not accepts(photo.routed, one.kind):
                 continue
             # Two kinds of one task are two samples of one region.
             named = replace(photo, subtask=one.subtask, slot=one.subtask or photo.slot)
-            for planned in self._sampling.samples(named, Aim(one.task, context="names"), "all", seed):
+            # A page has a hundred lines of words; one of them stands for it.
+            regions: Regions = "one" if one.kind.shape == "text" else "all"
+            for planned in self._sampling.samples(named, Aim(one.task, context="names"), regions, seed):
                 if isinstance(planned, Unusable):
                     refused.append(planned)
                 elif isinstance(planned, Sample):
@@ -384,7 +408,7 @@ class Source:
         Raises:
             PhotoError: missing or not readable; one line.
         """
-        return alignment.read(file, self._reader)
+        return alignment.read(file, self.reader)
 
     def stamp(self, pictures: Sequence[Locator]) -> str:
         """What changes when one of a sample's pictures does; reads none of them."""
@@ -418,11 +442,11 @@ class Source:
         Raises:
             RunError: a file is gone or cannot be looked at.
         """
-        return self._input.fingerprint() + self._labels.stamp()
+        return self._input.fingerprint()
 
     def _each(self, found: Iterator[Photo], samples: Callable[[Photo], list[Planned]]) -> Iterator[Planned]:
         """The samples of all photos, in their order."""
-        if not self._reader.distant:
+        if not self.reader.distant:
             for photo in _measured(found):
                 yield from samples(photo)
             return
@@ -475,23 +499,10 @@ def _measured(found: Iterator[Photo]) -> Iterator[Photo]:
         yield from several
 
 
-def _asked(aims: Sequence[Aim]) -> tuple[str, bool]:
+def asked(aims: Sequence[Aim]) -> tuple[str, bool]:
     """Whose photos a run with these aims takes, as readers have it: of which task, and with finished edits or without."""
     task = aims[0].task.name if len(aims) == 1 else ANNOTATE.name
     return task, any("edited" in aim.seconds for aim in aims)
-
-
-def _reader(given: Input) -> Reader:
-    if given.kind == "photos":
-        return FolderReader(given.storage)
-    if given.kind == "regions":
-        return RegionReader(given, FORMATS[given.program]())
-    kinds: dict[str, Callable[[Input], Reader]] = {
-        "json": AnnotationReader,
-        "parquet": ParquetReader,
-        "tar": WebdatasetReader,
-    }
-    return kinds[given.kind](given)
 
 
 def _grounded(photo: Photo, grounding: Grounding) -> Photo:
@@ -501,7 +512,7 @@ def _grounded(photo: Photo, grounding: Grounding) -> Photo:
     found = grounding.annotation(photo.source_id)
     if found is None:
         return replace(photo, ungrounded=grounding.reason(photo.source_id))
-    return replace(photo, annotation=found, grounded=True)
+    return replace(photo, annotation=found, grounded=grounding.nothing)
 
 
 def _unwanted(planned: Unusable) -> bool:

@@ -24,7 +24,7 @@ from ..samples import NOT_ANNOTATED, Aim, Grounding, Planned, Sample, Unavailabl
 from ..terminal import plain
 from .folder import FORM, claimable
 from .form import form_to_be
-from .plan import check_kinds, finder, lacks_regions, open_source, planned, workflow_names
+from .plan import check_kinds, check_near, finder, lacks_regions, look_for_near, open_source, planned, workflow_names
 from .settled import sound_commits
 from .shard import Order
 from .workflow import Workflow, open_workflows
@@ -43,11 +43,14 @@ def dry_run(options: RunOptions) -> dict[str, int]:
         RunError: the run could not start.
     """
     source = open_source(options)
+    look_for_near(options, source, None)
     with (
+        closing(source),
         tempfile.TemporaryDirectory(prefix="editpairs-") as scratch,
         open_workflows(options, workflow_names(options, source), Path(scratch)) as workflows,
     ):
         check_kinds(options, workflows)
+        check_near(options, workflows)
         refused: Counter[tuple[str, str]] = Counter()
         usable: Counter[str] = Counter()
         own_words: Counter[str] = Counter()
@@ -61,7 +64,7 @@ def dry_run(options: RunOptions) -> dict[str, int]:
         first = finder(options, workflows) if lacking else None
         bare = 0
         grounding = Unavailable("its regions are found first") if isinstance(first, Workflow) else first
-        for one in _taken(scope.planned(options, source, workflows, grounding), options.limit):
+        for one in taken(scope.planned(options, source, workflows, grounding), options.limit):
             if isinstance(one, Unusable) and isinstance(first, Workflow) and one.failure.error_type == NOT_ANNOTATED:
                 bare += 1
             elif isinstance(one, Unusable):
@@ -71,21 +74,24 @@ def dry_run(options: RunOptions) -> dict[str, int]:
                 own_words[one.task] += one.words_of_graph
         labels = source.labels([workflow.aim for workflow in workflows])
         version = workflows[0].agreement.stats["system"]["comfyui_version"]
-        _show("server", f"{', '.join(host.name for host in workflows[0].hosts)} (ComfyUI {version})")
+        show("server", f"{', '.join(host.name for host in workflows[0].hosts)} (ComfyUI {version})")
         bare = scope.whole(bare)
         if isinstance(first, Workflow):
-            _show("regions", f"{scope.about}{bare} photos have none: {first.file.path.name} finds some first")
+            show(
+                "regions",
+                f"{scope.about}{bare} photos have none: {first.file.path.name} finds some first{first.limits}",
+            )
             _show_licences(first)
         for workflow in workflows:
             number = scope.edited(usable[workflow.graph.task] if len(workflows) > 1 else usable.total())
-            for name, text in {**_graph(workflow), **_estimates(workflow, number)}.items():
-                _show(name, text)
+            for name, text in {**graph_lines(workflow), **estimates(workflow, number)}.items():
+                show(name, text)
             _show_licences(workflow)
             if len(workflows) > 1:
-                _show("samples", f"{scope.about}{number} to edit")
+                show("samples", f"{scope.about}{number} to edit")
             if without := own_words[workflow.graph.task]:
                 without = scope.whole(without)
-                _show(
+                show(
                     "words",
                     f"{scope.about}{without} bring none: they get the workflow's own, {(workflow.words or '')[:60]!r}",
                 )
@@ -93,12 +99,12 @@ def dry_run(options: RunOptions) -> dict[str, int]:
         edited = scope.edited(usable.total())
         skipped, unusable = scope.whole(found["skipped"]), scope.whole(found["unusable"])
         more = f" and those of {bare} photos without regions" if bare else ""
-        _show("all samples", f"{scope.about}{edited} to edit{more}, {skipped} skipped, {unusable} unusable{scope.told}")
+        show("all samples", f"{scope.about}{edited} to edit{more}, {skipped} skipped, {unusable} unusable{scope.told}")
         if begun:
-            _show("of these", begun)
+            show("of these", begun)
         if labels:
-            _show("labels", labels)
-        _show("output", str(options.output))
+            show("labels", labels)
+        show("output", str(options.output))
         for (what, why), number in refused.most_common(20):
             print(plain(f"{what:>14}: {why}" + (f" (and {number - 1} more)" if number > 1 else "")))
     return {"to_edit": edited, "skipped": skipped, "unusable": unusable, "without_regions": bare}
@@ -180,7 +186,7 @@ class Scope:
         return self.whole(number) if self.limit is None else min(self.whole(number), self.limit)
 
 
-def _taken(found: Iterator[Planned], limit: int | None) -> Iterator[Planned]:
+def taken(found: Iterator[Planned], limit: int | None) -> Iterator[Planned]:
     """What a run with this limit takes down."""
     usable = 0
     for one in found:
@@ -191,16 +197,22 @@ def _taken(found: Iterator[Planned], limit: int | None) -> Iterator[Planned]:
         yield one
 
 
-def _show(name: str, text: str) -> None:
+def show(name: str, text: str) -> None:
+    """A line under a name."""
     print(plain(f"{name:>14}: {text}"))
 
 
+def licences_of(workflow: Workflow) -> list[str]:
+    """The licences that a workflow rests on, as lines."""
+    return rests_on(workflow.graph.api, workflow.agreement.ingredients) or ["none: no model takes part"]
+
+
 def _show_licences(workflow: Workflow) -> None:
-    for text in rests_on(workflow.graph.api, workflow.agreement.ingredients) or ["none: no model takes part"]:
-        _show("rests on", text)
+    for text in licences_of(workflow):
+        show("rests on", text)
 
 
-def _graph(workflow: Workflow) -> dict[str, str]:
+def graph_lines(workflow: Workflow) -> dict[str, str]:
     """What was found in a workflow, as lines."""
     graph = workflow.graph
     seconds = "".join(f"; Load Second Image #{node_id}: {role}" for node_id, role in graph.seconds().items())
@@ -220,7 +232,7 @@ def _graph(workflow: Workflow) -> dict[str, str]:
     return found
 
 
-def _estimates(workflow: Workflow, samples: int) -> dict[str, str]:
+def estimates(workflow: Workflow, samples: int) -> dict[str, str]:
     """What the graph's calls to services may cost, at most, as lines."""
     found = {}
     more = looks(workflow.graph)

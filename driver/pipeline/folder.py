@@ -19,6 +19,7 @@ from comfy_nodes.core.ingredients import Ingredients
 from comfy_nodes.core.services import budget
 from comfy_nodes.core.whole_files import write_whole
 
+from ..dataset.by_input import figures_by_input
 from ..dataset.commits import Totals, ended_tables, read_commit
 from ..dataset.dataset import ShardDamaged, Written, restore, unfinished, write_dataset
 from ..dataset.ownership import JOURNAL, MARK, SHARDS, WORK, begin_work, check_run_folder, remove_marked
@@ -41,6 +42,14 @@ FORM = "form"
 """In the journal of a run that is cut into shards: into which."""
 
 _NOTHING = budget.Spent()
+
+
+class ClaimedOtherwise(RunError):
+    """A folder belongs to a run with something else behind it."""
+
+    def __init__(self, folder: Path, what: str, difference: str):
+        super().__init__(f"--output {folder}: holds a run of another {what} ({difference}); choose another folder")
+        self.what, self.difference = what, difference
 
 
 class OutputFolder:
@@ -211,6 +220,7 @@ def summarise(totals: Totals, facts: RunFacts, task: str, spent: budget.Spent, g
         gives=gives,
         vlm_calls=spent.calls,
         vlm_usd=round(spent.usd, 4),
+        inputs=figures_by_input(totals.inputs),
     )
 
 
@@ -258,10 +268,7 @@ def claimable(journal: Journal, workflows: Sequence[Workflow], seed: int, folder
     for name, value in wanted.items():
         known = journal.get(name)
         if known is not None and known != value:
-            raise RunError(
-                f"--output {folder}: holds a run of another {name} ({difference(name, known, value)}); "
-                "choose another folder"
-            )
+            raise ClaimedOtherwise(folder, name, difference(name, known, value))
     return wanted
 
 

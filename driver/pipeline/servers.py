@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,7 +23,7 @@ CACHED_NODES = 64
 
 
 @contextmanager
-def running_hosts(server: str | None, servers: int | None, work: Path) -> Iterator[list[OwnServer | ForeignServer]]:
+def running_hosts(server: str | None, servers: int | None, work: Path) -> Iterator[Sequence[OwnServer | ForeignServer]]:
     """The run's servers, of which at least one answers. Others of somebody else's may join later.
 
     Args:
@@ -31,7 +31,7 @@ def running_hosts(server: str | None, servers: int | None, work: Path) -> Iterat
         servers: how many to start; None for one per visible GPU, one on CPU.
         work: where files of servers of our own go.
     """
-    hosts = _foreign(server) if server else _own(servers, work)
+    hosts: Sequence[OwnServer | ForeignServer] = foreign(server) if server else own(servers, work)
     try:
         if not server:
             for host in hosts:
@@ -43,19 +43,30 @@ def running_hosts(server: str | None, servers: int | None, work: Path) -> Iterat
         at_once([host.stop for host in hosts])
 
 
-def _foreign(listed: str) -> list[OwnServer | ForeignServer]:
+def foreign(listed: str) -> list[ForeignServer]:
     """Servers by address, or by the name that `servers.toml` gives one."""
     words = [word.strip() for word in listed.split(",")]
     logins = [(word, named(word)) for word in words]
     return [ForeignServer(ComfyServer(login.address, login) if login else ComfyServer(word)) for word, login in logins]
 
 
-def _own(servers: int | None, work: Path) -> list[OwnServer | ForeignServer]:
+def own(servers: int | None, work: Path) -> list[OwnServer]:
+    """Servers of our own, to be started.
+
+    Args:
+        servers, work: as of `running_hosts`.
+    """
     comfyui, gpus = find_comfyui(), visible_gpus()
     number = servers or max(1, gpus)
-    found: list[OwnServer | ForeignServer] = []
+    found: list[OwnServer] = []
     for index in range(number):
         waiting = Waiting("starting ComfyUI" + (f", {index + 1} of {number}" if number > 1 else ""))
         folder = work / f"{SERVER}{index}"
         found.append(OwnServer(comfyui, folder, waiting, index % gpus if gpus else None, CACHED_NODES))
     return found
+
+
+def light(work: Path) -> OwnServer:
+    """A further one on the CPU, for what only asks services, to be started."""
+    waiting = Waiting("starting another ComfyUI, for what only asks services")
+    return OwnServer(find_comfyui(), work / f"{SERVER}-light", waiting, None, CACHED_NODES)

@@ -7,7 +7,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..dataset.commits import Cut, committed, read_commit, reopen, write_commit
+from ..dataset.commits import ITEMS, Cut, committed, read_commit, reopen, write_commit
 from ..dataset.dataset import restore
 from ..dataset.parts import Part
 from ..dataset.shards import DatasetFacts
@@ -90,6 +90,7 @@ class OpenShard:
             reopen(self.part)
         self.journal = Journal(self.part.journal)
         self.journal.set("run_id", run_id)
+        self.journal.set(ITEMS, str(order.cut.items))
         self.spool = ShardSpool(self.part.work / "spool", broken_off)
 
     @property

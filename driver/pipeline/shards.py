@@ -148,12 +148,13 @@ class Shards:
         shards = -(-source.count(aims) // self._form.size) if options.kinds else 0
         claimed = [meta.get(name) for name in ("graph", "seed", "content")]  # shards of a store may be another run's
         basis = json.dumps([self._run.fingerprint, claimed, shards, *asked(options, self._workflows, None)])
-        cuts = source.shards(self._form.size, aims, known, self._form.share, changed, options.keep_stale)
+        form = self._form
+        cuts = source.shards(form.size, aims, known, form.share, changed, options.keep_stale, form.first)
         left = options.limit
         for cut in cuts:
             if left == 0:
                 return
-            plan = hashlib.sha256(f"{basis} {cut.items}".encode()).hexdigest()
+            plan = hashlib.sha256(f"{basis} {cut.items}{cut.content}".encode()).hexdigest()
             order = Order(cut, shards, plan, left)
             samples = self._settled(order)
             if samples is None:
@@ -163,6 +164,8 @@ class Shards:
                 self._open.append(stages[-1])
                 yield stages
                 self._note_places()
+            else:
+                self._hand_on(Part.of_shard(self._run.folder.path, cut.index))
             if left is not None:
                 left -= self._usable(cut) if samples is None else samples
         if source.total is not None:
@@ -190,10 +193,16 @@ class Shards:
 
     def _may_open(self, writer: _Writer) -> bool:
         """Waits until another shard may be opened; False where none is to be."""
-        while not self._room.acquire(timeout=0.1):
+        follower = self._run.follower
+        while (follower and not follower.room()) or not self._room.acquire(timeout=0.1):
             if self._run.stop.level or writer.error:
                 return False
         return not (self._run.stop.level or writer.error)
+
+    def _hand_on(self, part: Part) -> None:
+        """Tells the next stage of a recipe that a shard is whole."""
+        if self._run.follower:
+            self._run.follower.there(part)
 
     def _settled(self, order: Order) -> int | None:
         """How many samples count for the limit of a shard in which nothing is to be done; None where something is."""
@@ -203,7 +212,7 @@ class Shards:
             return None
         if commit.dataset and commit.dataset.settings != self._settings:
             return None
-        if not written(part, commit):
+        if not written(part, commit) or (self._run.follower and not (commit.dataset or part.lines.exists())):
             return None
         again = options.retry_failed
         if again is not None and _failed(commit, again):
@@ -239,8 +248,11 @@ class Shards:
         flow = _Flow(first, due, workflow, writer, reporter)
         try:
             self._run.edit(workflow, flow, first.harvester, reporter, self._run_id)
-        except RunError as broken:
-            raise flow.error or broken from None
+        except BaseException as broken:
+            self._run.source.release()
+            if isinstance(broken, RunError) and flow.error:
+                raise flow.error from None
+            raise
         finally:
             flow.close()
             reporter.close()
@@ -258,6 +270,8 @@ class Shards:
         left = stage.write_shard()
         whole = stage.shard.commit(left.dataset, left.statistics)
         stage.journal.close()
+        if whole:
+            self._hand_on(stage.shard.part)
         if self._run.options.publish_to:
             publish_part(stage.shard.part, self._run.options.publish_to)
         return whole

@@ -12,11 +12,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, Protocol
 
 from comfy_nodes.core.services import budget
 
 from ..comfyui.answering import at_once
+from ..dataset.by_input import note_inputs
+from ..dataset.parts import Part
 from ..dataset.rows import RunFacts
 from ..dataset.shards import DatasetFacts
 from ..disk import Watermark
@@ -55,6 +57,20 @@ class Left:
     """The figures of its rows, JSON."""
 
 
+class Follower(Protocol):
+    """The next stage of a recipe, which goes on with shards of this run as soon as they are whole. Asked and told by one
+    thread each."""
+
+    def there(self, part: Part) -> None:
+        """A shard is whole, and is what is asked for. May be said again where it was written again."""
+
+    def room(self) -> bool:
+        """Whether another shard may be begun: those that are whole do not wait for too long."""
+
+    def end(self) -> None:
+        """No more come."""
+
+
 @dataclass(frozen=True)
 class Run:
     """What all stages of a run share."""
@@ -63,6 +79,13 @@ class Run:
     source: Source
     folder: OutputFolder
     stop: StopRequest
+    name: str = ""
+    """Of a stage of a recipe; empty where the workflow's task says what is done."""
+    account: str = ""
+    """What a recipe's calls to services are booked on; empty where each of the run's stages has an account of its own."""
+    follower: Follower | None = None
+    admitted: Callable[[Planned], Planned] | None = None
+    """Of a stage of a recipe that writes or edits: what becomes of what is planned, as its kind of edit may be stopped."""
     _said: set[str] = field(default_factory=set, init=False)
 
     @cached_property
@@ -82,7 +105,7 @@ class Run:
         """
         options = self.options
         work = Work(
-            workflow.graph.booked(run_id, options.budget_usd),
+            workflow.graph.booked(self.account or run_id, options.budget_usd),
             workflow.agreement.object_info,
             self.source,
             workflow.aim.seconds,
@@ -177,6 +200,7 @@ class Stage(ABC):
             RunError: the input as a whole cannot be used.
         """
         options, journal, shard = self.run.options, self.journal, self.shard
+        note_inputs(journal, self.run.source.mixed)
         if self.due:
             limit = shard.order.limit if shard else options.limit
             found = self._while_wanted(self.planned())
@@ -214,7 +238,8 @@ class Stage(ABC):
         if self.run.stop.level:
             raise Unwanted if self.shard else KeyboardInterrupt
         order = self.shard.order if self.shard else None
-        return planned(self.run.options, self.run.source, self.workflows, self.grounding, order)
+        found = planned(self.run.options, self.run.source, self.workflows, self.grounding, order)
+        return map(self.run.admitted, found) if self.run.admitted else found
 
     def _retry(self, error_class: str) -> None:
         """Lets failed samples wait again: those of one error type, or all where it is empty."""
@@ -262,7 +287,7 @@ class Stage(ABC):
             over: those with an end.
         """
         options, folder = self.run.options, self.run.folder.path
-        shown = Progress(task, total, over, failed, skipped)
+        shown = Progress(self.run.name or task, total, over, failed, skipped)
         listeners: list[Reporter] = [shown, RunLog(folder)]
         if options.metrics_port:
             listeners.append(Metrics(options.metrics_port, total, over, {"output": folder}))
@@ -295,7 +320,7 @@ class Stage(ABC):
     def spent(self) -> budget.Spent:
         """What its calls to services came to. A stage that asks no service opens no ledger, and makes none."""
         asks = any(workflow.graph.profiles() for workflow in self.workflows)
-        return budget.spent(self.journal.get("run_id") or "") if asks else budget.Spent()
+        return budget.spent(self.run.account or self.journal.get("run_id") or "") if asks else budget.Spent()
 
 
 def no_such_class(error_class: str, classes: set[str]) -> str:
@@ -317,6 +342,7 @@ def asked(options: RunOptions, workflows: Sequence[Workflow], limit: int | None)
         options.kinds,
         options.kinds_per_region,
         options.keep_stale,
+        options.near,
     ]
 
 

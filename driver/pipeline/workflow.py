@@ -15,11 +15,11 @@ from comfy_nodes.core.weights.records import Policy
 from ..comfyui.answering import at_once
 from ..comfyui.client import ComfyServer
 from ..comfyui.gpus import has_gpu
-from ..comfyui.hosts import ForeignServer
-from ..comfyui.own import OwnServer
+from ..comfyui.hosts import Host
 from ..errors import RunError
 from ..graph import partner
-from ..graph.api import EDIT_SINK, INSTRUCTION_SINK, SOURCE_CLASS, Api
+from ..graph.aesthetics import unjudged
+from ..graph.api import ANNOTATION_SINK, EDIT_SINK, INSTRUCTION_SINK, SOURCE_CLASS, Api
 from ..graph.bound import BatchGraph
 from ..graph.checks import apply_settings
 from ..graph.file import AUTO, WorkflowFile, find_workflow, passed_over
@@ -32,12 +32,16 @@ from ..terminal import say
 from .preflight import Agreement, agree, check_join
 from .servers import running_hosts
 
+READ_TEXT = "EditPairsReadText"
+DETECTORS = {"EditPairsDetectObjects", "EditPairsSegmentWordsSam3"}
+"""Nodes that find regions: of words, and of things."""
+
 
 @dataclass(frozen=True)
 class Workflow:
     """One workflow on the run's servers."""
 
-    hosts: list[OwnServer | ForeignServer]
+    hosts: Sequence[Host]
     agreement: Agreement
     """What the servers have in common for this graph."""
     file: WorkflowFile
@@ -51,12 +55,23 @@ class Workflow:
     def aim(self) -> Aim:
         """What samples it takes."""
         context: Context = "none"
-        if self.graph.keeps_off or self.graph.chooses_kinds:
+        if self.graph.keeps_off or self.graph.chooses_kinds or self.graph.sink_class == ANNOTATION_SINK:
             context = "masks"
         elif self.graph.sink_class == INSTRUCTION_SINK:
             context = "names"
         seconds = frozenset(self.graph.seconds().values())
         return Aim(task_named(self.graph.task), seconds, context, self.profile != "custom", words=self.words)
+
+    @property
+    def finds_words_alone(self) -> bool:
+        """Whether all regions that it finds are lines of lettering."""
+        classes = {node["class_type"] for node in self.graph.api.values()}
+        return self.graph.sink_class == ANNOTATION_SINK and READ_TEXT in classes and classes.isdisjoint(DETECTORS)
+
+    @property
+    def limits(self) -> str:
+        """What is to be known where it finds regions for others, behind its name; empty where it finds what there is."""
+        return "; it finds lettering alone, --profile open finds things" if self.finds_words_alone else ""
 
     @property
     def words(self) -> str | None:
@@ -82,6 +97,20 @@ class Workflow:
         _say(_services(graph, agreement, policy))
         return Workflow(self.hosts, agreement, file, graph, profile, self.wanted)
 
+    @property
+    def only_asks(self) -> bool:
+        """Whether it asks services and has no weights and makes no edit, so that a server without a GPU does as well."""
+        edits = self.graph.sink_class == EDIT_SINK and "edited" not in self.aim.seconds
+        return bool(self.graph.profiles()) and not self.agreement.ingredients.weights and not edits
+
+    def on(self, hosts: Sequence[Host]) -> Workflow:
+        """The same on other servers.
+
+        Raises:
+            RunError: it does not fit one of them.
+        """
+        return replace(self, hosts=hosts, agreement=_agree(_answering(hosts), self.graph))
+
     def check(self, server: ComfyServer) -> tuple[str, ...]:
         """Lines to be said of a server that comes, or comes back.
 
@@ -103,34 +132,54 @@ def open_workflows(options: RunOptions, names: Sequence[str], work: Path) -> Ite
     Raises:
         RunError: no server, no such workflow, one that does not fit the other, or two for one task.
     """
-    wanted = _profile(options)
-    if wanted:
-        # What is wrong with a file is said before a server is started for it.
+    look_at(options, names)
+    with running_hosts(options.server, options.servers, work) as hosts:
+        yield bound(options, names, hosts)
+
+
+def look_at(options: RunOptions, names: Sequence[str]) -> None:
+    """Says what is wrong with a file before a server is started for it, where its profile is known by then.
+
+    Raises:
+        RunError: there is no such workflow.
+    """
+    if wanted := _profile(options):
         for name in names:
             WorkflowFile.read(find_workflow(name, wanted)[0], "--workflow")
-    with running_hosts(options.server, options.servers, work) as hosts:
-        there = _answering(hosts)
-        first = there[0].server
-        wanted = wanted or _by_devices(first.system_stats())
-        object_info = nodes_of(first)
-        found = _found(options, names, wanted)
-        files = [_read(path, options, object_info) for path, _ in found]
-        apis = [file.to_api(object_info) for file in files]
-        for setting in options.set:
-            _apply(setting, apis, object_info)
-        _say(line for api in apis for line in check_licences(api, options.licence_policy))
-        graphs = [BatchGraph.bind(api, object_info, file, apis) for api, file in zip(apis, files, strict=True)]
-        _check_together(graphs, files)
-        agreements = [_agree(there, graph) for graph in graphs]
-        for graph, agreement in zip(graphs, agreements, strict=True):
-            _say(_services(graph, agreement, options.licence_policy))
-        alone = [unvouched(graph, file) for graph, file in zip(graphs, files, strict=True)]
-        away = [f"{host.name} does not answer; it joins when it does" for host in hosts if host not in there]
-        _say((*filter(None, alone), *away, *(line for one in agreements for line in one.warnings)))
-        yield [
-            Workflow(hosts, agreement, file, graph, profile, wanted)
-            for agreement, file, graph, (_, profile) in zip(agreements, files, graphs, found, strict=True)
-        ]
+
+
+def bound(options: RunOptions, names: Sequence[str], hosts: Sequence[Host]) -> list[Workflow]:
+    """The workflows on servers of which at least one answers.
+
+    Args:
+        options, names: as of `open_workflows`.
+
+    Raises:
+        RunError: as `open_workflows`.
+    """
+    there = _answering(hosts)
+    first = there[0].server
+    wanted = _profile(options) or _by_devices(first.system_stats())
+    object_info = nodes_of(first)
+    found = _found(options, names, wanted)
+    files = [_read(path, options, object_info) for path, _ in found]
+    apis = [file.to_api(object_info) for file in files]
+    for setting in options.set:
+        _apply(setting, apis, object_info)
+    _say(line for api in apis for line in check_licences(api, options.licence_policy))
+    graphs = [BatchGraph.bind(api, object_info, file, apis) for api, file in zip(apis, files, strict=True)]
+    _check_together(graphs, files)
+    agreements = [_agree(there, graph) for graph in graphs]
+    for graph, agreement in zip(graphs, agreements, strict=True):
+        _say(_services(graph, agreement, options.licence_policy))
+    alone = [unvouched(graph, file) for graph, file in zip(graphs, files, strict=True)]
+    alone += [unjudged(graph.api, file) for graph, file in zip(graphs, files, strict=True)]
+    away = [f"{host.name} does not answer; it joins when it does" for host in hosts if host not in there]
+    _say((*filter(None, alone), *away, *(line for one in agreements for line in one.warnings)))
+    return [
+        Workflow(hosts, agreement, file, graph, profile, wanted)
+        for agreement, file, graph, (_, profile) in zip(agreements, files, graphs, found, strict=True)
+    ]
 
 
 def _found(options: RunOptions, names: Sequence[str], wanted: str) -> list[tuple[Path, str]]:
@@ -219,7 +268,7 @@ def _check_together(graphs: list[BatchGraph], files: list[WorkflowFile]) -> None
         by_task[graph.task] = name
 
 
-def _answering(hosts: Sequence[OwnServer | ForeignServer]) -> list[OwnServer | ForeignServer]:
+def _answering(hosts: Sequence[Host]) -> list[Host]:
     """Those that answer now.
 
     Raises:
@@ -231,7 +280,7 @@ def _answering(hosts: Sequence[OwnServer | ForeignServer]) -> list[OwnServer | F
     return [host for host, answers in zip(hosts, up, strict=True) if answers]
 
 
-def _agree(there: Sequence[OwnServer | ForeignServer], graph: BatchGraph) -> Agreement:
+def _agree(there: Sequence[Host], graph: BatchGraph) -> Agreement:
     found = agree([host.server for host in there], graph.api)
     paid = partner.notes(graph.api, found.object_info, [host.server.url for host in there])
     return replace(found, warnings=(*found.warnings, *paid))

@@ -24,6 +24,7 @@ from .pictures import annotated, pair
 from .scores import RowPlace, ScoreTally
 from .summary import Summary
 from .terms import Terms
+from .yields import YieldTable
 
 CARD = "README.md"
 """The dataset card's name."""
@@ -114,6 +115,8 @@ def write_report(
     """
     failed, skipped = _Failed.of(failures, summary.task), _Failed.of(skips, summary.task)
     figures = _figures(summary, failed, skipped, gallery.statistics)
+    if (recipe := YieldTable.of_recipe(output)) is not None:
+        figures["recipe"] = recipe.told()
     page = template_named("report.html").render(
         summary=summary,
         figures=figures,

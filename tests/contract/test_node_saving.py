@@ -213,7 +213,9 @@ class TestSaveEditPair:
         (record,) = self.records(save(sample=written, edited=image(repainted), scores={"score0": [told]}))
         assert (record["prompt_en"], record["prompt_cn"]) == both
         (plain,) = self.records(save(sample=sample, edited=image(repainted), scores={"score0": [told]}))
-        assert (plain["prompt_en"], plain["prompt_cn"]) == ((both[0], both[1]) if "restated_other" in restated else (None, None))
+        assert (plain["prompt_en"], plain["prompt_cn"]) == (
+            (both[0], both[1]) if "restated_other" in restated else (None, None)
+        )
 
     def test_files_and_record(
         self, save: Callable[..., Any], folders: Path, photo: np.ndarray, marked: np.ndarray, repainted: np.ndarray,
@@ -416,11 +418,17 @@ class TestSaveEditPair:
         ) -> tuple[list[bytes], list[bytes]]:
             for name, one, info in (("a.png", pixels[0], first), ("b.png", pixels[1], None)):
                 Image.fromarray(one).save(folders / "input" / name, compress_level=9, pnginfo=info)
-            sample = pack.call("EditPairsLoadSample", image="a.png", task="style", region_index=0, seed=1, instruction="K")
-            sample, edited = pack.call("EditPairsLoadSecondImage", sample=sample[0], image="b.png", role="edited").result
+            sample = pack.call(
+                "EditPairsLoadSample", image="a.png", task="style", region_index=0, seed=1, instruction="K"
+            )
+            sample, edited = pack.call(
+                "EditPairsLoadSecondImage", sample=sample[0], image="b.png", role="edited"
+            ).result
             edited = edited if shown is None else shown
             hidden = {comfy_io.Hidden.extra_pnginfo: workflow, comfy_io.Hidden.prompt: {}}
-            (record,) = self.records(pack.call("EditPairsSavePair", hidden, sample=sample, edited=edited, instruction=""))
+            (record,) = self.records(
+                pack.call("EditPairsSavePair", hidden, sample=sample, edited=edited, instruction="")
+            )
             entries = (*record["input_images"], *record["output_images"])
             found = [(folders / "output" / one["subfolder"] / one["filename"]).read_bytes() for one in entries]
             assert [hashlib.sha256(data).hexdigest() for data in found] == [one["sha256"] for one in entries]

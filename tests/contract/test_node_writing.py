@@ -220,7 +220,10 @@ class TestManyKinds:
         output = run(MANY, edits(ZOOM, GONE, WOOD), sample=bare, offered=22)
         out, listed = output.result
         assert listed.splitlines()[0] == "Lens Zooming | Zoom in on the disc. | 放大画面\uff0c聚焦圆盘。"
-        assert "Things in it: 1 the disc in the center of the image; 2 the small star in the upper-left" in output.asked[0].user
+        assert (
+            "Things in it: 1 the disc in the center of the image; 2 the small star in the upper-left"
+            in output.asked[0].user
+        )
         records = pack.call("EditPairsSaveInstructions", sample=out).ui["editpairs"]
         told = [(one["key"], one["task"], one["subtask"], one["slot"]) for one in records]
         assert told == [
@@ -229,7 +232,11 @@ class TestManyKinds:
         ]  # fmt: skip
         lines = [one["annotation"] for one in records]
         assert [(one["task"], one["subtask"]) for one in lines] == [one[1:3] for one in told]
-        assert [[region["class_name"] for region in one["segmentation"]["object"]] for one in lines] == [[], ["star"], []]
+        assert [[region["class_name"] for region in one["segmentation"]["object"]] for one in lines] == [
+            [],
+            ["star"],
+            [],
+        ]
         assert [one["writing"]["other"] for one in lines] == [ZOOM["chinese"], GONE["chinese"], WOOD["chinese"]]
         assert all("task" not in one["writing"] for one in lines)
 
@@ -324,7 +331,32 @@ class TestRewriter:
     def test_after_a_writer_only_the_command_changes(self, run: Callable[..., Any]) -> None:
         written = run("EditPairsWriteInstruction", edits(REMOVE)).result[0]
         out = run("EditPairsRewriteInstruction", {"command": "Erase the disc."}, sample=written).result[0]
-        assert replace(out.writing, editor_prompt=SENTENCE, rewriter="") == written.writing
+        (step,) = out.writing.steps
+        assert (out.writing.editor_prompt, step.editor_prompt) == ("Erase the disc.", "Erase the disc.")
+        before = replace(
+            out.writing, editor_prompt=SENTENCE, steps=(replace(step, editor_prompt=SENTENCE),), rewriter=""
+        )
+        assert before == written.writing
+
+    def test_each_of_several_instructions_gets_a_command(self, run: Callable[..., Any]) -> None:
+        several = edits(REMOVE, {**REMOVE, "instruction": "Take [OBJECT] away."})
+        written = run("EditPairsWriteInstruction", several, count=2).result[0]
+        replies = [{"command": "Erase the disc."}, "VlmTimeout"]
+        out = run("EditPairsRewriteInstruction", *replies, sample=written).result[0]
+        assert [(one.instruction, one.editor_prompt) for one in out.writings] == [(SENTENCE, "Erase the disc.")]
+
+    def test_only_what_has_to_be_thought_about_costs_a_second_question(
+        self, run: Callable[..., Any], sample: Any
+    ) -> None:
+        written = run("EditPairsWriteInstruction", edits(REMOVE)).result[0]
+        output = run("EditPairsRewriteInstruction", sample=written, kinds="reasoning")
+        assert output.result[0] is written and output.asked == [] and output.result[3] == SENTENCE
+        origin = sample.provenance.model_copy(update={"subtask": "scaleedit/5.4_scientific_reasoning"})
+        riddle = replace(sample, task="alter", provenance=origin, instruction="Show an hour of frost.")
+        out = run(
+            "EditPairsRewriteInstruction", {"command": "Cover the disc with frost."}, sample=riddle, kinds="reasoning"
+        )
+        assert out.result[1] == "Show an hour of frost." and out.result[3] == "Cover the disc with frost."
 
     def test_what_is_added_by_a_removal_stays_one(self, run: Callable[..., Any], pack: Any, sample: Any) -> None:
         added = pack.call("EditPairsWriteInstructionTemplate", sample=replace(sample, task="add", seed=0)).result[1]
@@ -362,6 +394,15 @@ class TestObservers:
     def test_what_the_region_rules_out_is_not_asked(self, run: Callable[..., Any]) -> None:
         output = run("EditPairsRouteTask", tasks="background")
         assert (output.result[1], output.asked) == ("", [])
+
+    def test_a_photo_that_suits_nothing_is_skipped_with_the_reasons(self, run: Callable[..., Any]) -> None:
+        reply = {"decisions": [{"task": "remove", "suitable": False, "reason": "It is blurred."}]}
+        out, *strings = run("EditPairsRouteTask", reply, tasks="remove, background").result
+        assert out.failure.skipped and out.failure.error_type == "NoRoute"
+        assert (
+            "the router accepted nothing: " in out.failure.message and "remove: It is blurred." in out.failure.message
+        )
+        assert strings[0] == "" and json.loads(strings[1])["rejected"]["remove"] == "It is blurred."
 
 
 @pytest.mark.parametrize("node_name", ASKERS)

@@ -146,14 +146,14 @@ class Opened:
 
     def __init__(self, source: Source, monkeypatch: pytest.MonkeyPatch):
         self.ids: list[str] = []
-        inner = source._reader.photos
+        inner = source.reader.photos
 
         def counted(*given: Any) -> Iterator[Any]:
             for photo in inner(*given):
                 self.ids.append(photo.source_id)
                 yield photo
 
-        monkeypatch.setattr(source._reader, "photos", counted)
+        monkeypatch.setattr(source.reader, "photos", counted)
 
 
 @pytest.mark.usefixtures("short_lines")
@@ -341,7 +341,9 @@ def test_another_process_goes_on_where_one_came_to(
     assert later.more_than(1, AIMS)
     later.places.learn(lambda file: told.get(file, ()))
     walked = walking(monkeypatch)
-    assert ids(planned(later, shards[index])) == [f"b.tar/{number:02}.jpg" for number in range(4 * index - 10, 4 * index - 6)]
+    assert ids(planned(later, shards[index])) == [
+        f"b.tar/{number:02}.jpg" for number in range(4 * index - 10, 4 * index - 6)
+    ]
     assert len(walked) <= looked_at
     assert list(later.places.news()) == []
 

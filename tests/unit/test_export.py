@@ -206,7 +206,10 @@ class TestUnicEdit:
         finish(run)
         export(run.output, "unicedit", out / "u", "hard")
         files = [pq.ParquetFile(path).metadata for path in sorted((out / "u" / "data").iterdir())]
-        assert [[one.row_group(group).num_rows for group in range(one.num_row_groups)] for one in files] == [[2, 1], [1]]
+        assert [[one.row_group(group).num_rows for group in range(one.num_row_groups)] for one in files] == [
+            [2, 1],
+            [1],
+        ]
         assert {one.row_group(0).column(0).compression for one in files} == {"SNAPPY"}
         run.journal.enrol([run.sample_of("a")], None, whole=True)
         finish(run)
@@ -432,7 +435,10 @@ def test_preferences_of_nothing_rejected_say_why_they_are_empty(
     assert main(command) == 0
     said = capsys.readouterr()
     assert f"{out / 'pairs'}: 0 rows from {run.output}" in said.out
-    assert "no kept edit has a rejected one of its sample, which `--attempts N` or `--at-once N` of batch.py makes" in said.err
+    assert (
+        "no kept edit has a rejected one of its sample, which `--attempts N` or `--at-once N` of batch.py makes"
+        in said.err
+    )
 
 
 def test_the_command_as_a_user_types_it(run: Any, out: Path) -> None:

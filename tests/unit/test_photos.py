@@ -221,7 +221,13 @@ def test_a_png_that_holds_nothing_but_pixels() -> None:
     words, exif = PngImagePlugin.PngInfo(), Image.Exif()
     words.add_text("Comment", "at home")
     exif[0x0112] = 6
-    more = [packed(pnginfo=words), packed(exif=exif), packed(dpi=(72, 72)), packed(icc_profile=b"p"), packed(transparency=(0, 0, 0))]
+    more = [
+        packed(pnginfo=words),
+        packed(exif=exif),
+        packed(dpi=(72, 72)),
+        packed(icc_profile=b"p"),
+        packed(transparency=(0, 0, 0)),
+    ]
     others = [packed(mode) for mode in ("RGBA", "L", "P", "1", "I;16")] + [packed(form="JPEG"), b"", bare[:8]]
     damaged = bytearray(bare)
     damaged[-20] ^= 1  # in its pixels

@@ -134,7 +134,9 @@ def test_a_fine_edit_is_kept_with_its_numbers() -> None:
     ("columns", "margin"),
     [(48, 2 / 3), (30, 30 / 48 / 0.6 - 1), (28, 28 / 48 / 0.6 - 1), (8, 8 / 48 / 0.6 - 1), (0, -1.0)],
 )
-def test_the_margin_is_the_distance_to_the_nearest_limit_and_below_0_where_it_is_broken(columns: int, margin: float) -> None:
+def test_the_margin_is_the_distance_to_the_nearest_limit_and_below_0_where_it_is_broken(
+    columns: int, margin: float
+) -> None:
     """A region of 48 columns, of which some are repainted: at least 60 % of them have to be."""
     scores, _ = verify(photo(), painted(box(24, 32, 64, 32 + columns)), region=MEANT)
     assert scores.values["pixel.margin"] == pytest.approx(margin, abs=0.02)

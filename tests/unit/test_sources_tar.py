@@ -113,7 +113,7 @@ def test_what_a_writer_and_a_router_said_is_kept(tmp_path: Path) -> None:
     told = {"class_name": "cup", "bbox": list(BOX), "task": "remove", "writing": {}, "subtask": "unicedit/Object Removal",
             "slot": "2", "routes": {"accepted": {"style": "fits"}, "rejected": {}}}  # fmt: skip
     pack(tmp_path / "t.tar", ("cup.jpg", picture()), ("cup.json", json.dumps(told).encode()))
-    (photo,) = Source(tmp_path / "t.tar")._reader.photos("remove")
+    (photo,) = Source(tmp_path / "t.tar").reader.photos("remove")
     assert (photo.subtask, photo.slot, photo.routed) == ("unicedit/Object Removal", "2", ("style",))
 
 

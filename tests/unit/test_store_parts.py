@@ -106,7 +106,14 @@ def test_another_machine_takes_up_what_is_there(shard: Shard, url: str, tmp_path
     finished(shard, 1, output=other)
     assert [one.index for one in commits(other)] == [0, 1, 2]
     assert list(duplicates(parts(other))) == []
-    assert [key for rows in ended_tables(parts(other), "telemetry") for key in rows["key"].to_pylist()] == ["a0", "r0", "a1", "r1", "a2", "r2"]
+    assert [key for rows in ended_tables(parts(other), "telemetry") for key in rows["key"].to_pylist()] == [
+        "a0",
+        "r0",
+        "a1",
+        "r1",
+        "a2",
+        "r2",
+    ]
     gallery = Gallery.of_dataset(other)
     assert gallery.statistics is not None
     assert (gallery.statistics.edits, [one["key"] for one in gallery.pairs["data"]]) == (6, ["a1"])

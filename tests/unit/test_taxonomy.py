@@ -114,7 +114,9 @@ def test_the_same_kind_in_unicedits_words(task: str, subtask: str, name: str | N
 
 
 def test_a_graph_that_is_there_is_named() -> None:
-    stems = {path.stem.removesuffix("-classical").removesuffix("-open") for path in (REPOSITORY / "workflows").glob("*.json")}
+    stems = {
+        path.stem.removesuffix("-classical").removesuffix("-open") for path in (REPOSITORY / "workflows").glob("*.json")
+    }
     assert stems & set(TASKS) == set(GRAPHS)
 
 
@@ -124,7 +126,8 @@ def test_a_graph_that_is_there_is_named() -> None:
         ("remove", "", "write-remove"),
         ("remove", "unicedit/Subject Removal", "write-remove"),
         ("alter", "unicedit/Color Alteration", "write-colour"),
-        ("alter", "scaleedit/4.4_building_surface_text_editing", "write-text"),
+        ("alter", "scaleedit/4.4_building_surface_text_editing", "write-building-text"),
+        ("instruct", "scaleedit/1.3_viewpoint_transformation", "write-viewpoint"),
         ("instruct", "unicedit/Lens Zooming", "write-zoom"),
         ("content_memory", "", "write-content-memory"),
     ],

@@ -296,7 +296,9 @@ def told(kind: str, **data: Any) -> bytes:
     ],
     ids=str,
 )
-def test_an_end_says_how_long_the_prompt_took_where_that_was_told(times: tuple[Any, Any], seconds: float | None) -> None:
+def test_an_end_says_how_long_the_prompt_took_where_that_was_told(
+    times: tuple[Any, Any], seconds: float | None
+) -> None:
     begun, ended = times
     messages = [
         told("execution_start", timestamp=begun),

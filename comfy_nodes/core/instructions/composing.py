@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ..regions.lettering import words_of_name
 from ..taxonomy import Kind
 from . import checks, shapes
 from .checks import Unfit
@@ -74,14 +75,17 @@ def finish(
 def _single(
     kind: Kind, edit: shapes.ObjectEdit, scene: Scene, language: Language, op: str, has_reference: bool
 ) -> Writing:
+    marked = scene.regions[0].class_name or ""
     if isinstance(edit, shapes.TextEdit):
         checks.check_old_words(edit.reads, edit.instruction, edit.command)
+        checks.check_read(edit.reads, words_of_name(marked))
     checks.check_request(edit.instruction)
     free = op == "background" and re.search("background|背景", edit.instruction, re.IGNORECASE)
     instruction = _about(edit.instruction, ("[OBJECT]",) if not free else (), scene, edit.object, language)
     checks.check_operation(instruction, "replace" if op == "visual" else op, language)
     command = _command(edit.command, scene, edit.object_en, 0, required=not free)
-    checks.check_name(edit.object_en, scene.regions[0].class_name)
+    # Of an edit of words that are marked themselves, it is the thing that bears them.
+    checks.check_name(edit.object_en, "" if isinstance(edit, shapes.TextEdit) and words_of_name(marked) else marked)
     _check_result(kind, op, edit, language, has_reference)
     step = Step(op, edit.object_en, 0, command, target_of(edit.target))
     return Writing(instruction, language, step.target, command, (step,))
@@ -90,8 +94,7 @@ def _single(
 def _check_result(kind: Kind, op: str, edit: shapes.ObjectEdit, language: Language, has_reference: bool) -> None:
     if op == "remove":
         checks.check_absent(edit.target, edit.object_en, "what is left behind")
-    elif kind.prompt == "write-text":
-        assert isinstance(edit, shapes.TextEdit)
+    elif isinstance(edit, shapes.TextEdit):
         checks.check_new_words(edit.reads, edit.target, edit.instruction, edit.command)
     elif op in ("replace", "alter", "background") and kind.prompt != "write-size":
         checks.check_result(edit.command, edit.target, edit.object_en)

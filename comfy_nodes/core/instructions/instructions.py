@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
@@ -101,6 +102,8 @@ def annotation_line(
     size: tuple[int, int],
     origin: Provenance,
     points: tuple[str, ...] = (),
+    captions: tuple[str, ...] = (),
+    further: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The photo's annotation in ImgEdit's schema with the edited regions alone, and our columns `task`, `subtask`,
     `slot`, `instruction`, `source_sha256` and `writing` (all of it but the regions and these).
@@ -108,12 +111,15 @@ def annotation_line(
     Args:
         size: (width, height) of the photo in pixels.
         points: what a right edit shows, as the photo's annotation has it.
+        captions, further: what else it says.
     """
     annotation = Annotation(
         path=origin.source_path,
         size=size,
         regions=writing.regions,
         points=points,
+        captions=captions,
+        further=further or {},
         source_licence=origin.source_licence,
         source_url=origin.source_url,
     )

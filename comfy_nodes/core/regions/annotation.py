@@ -11,8 +11,8 @@ kept apart, in a further object `weak` of the same two lists, and nobody edits, 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -22,7 +22,7 @@ from .. import boxes, photos, texts
 from ..keys import Key
 from ..models import Model
 from ..validation import first_fault
-from . import rle
+from . import line, rle
 
 RegionKind = Literal["object", "background"]
 KINDS: tuple[RegionKind, ...] = ("object", "background")
@@ -129,6 +129,8 @@ class Annotation:
     """Hash of the stage that left the annotation: what it found or wrote, and with what. Empty where none did."""
     models: tuple[Model, ...] = ()
     """What took part in that stage and those before it."""
+    further: Mapping[str, Any] = field(default_factory=dict)
+    """What else its line says, by name; `line` knows some of it, and all of it is carried on."""
 
     @property
     def all_models(self) -> tuple[Model, ...]:
@@ -162,8 +164,9 @@ def parse_annotation(item: Any) -> Annotation:
     """Reads one photo's annotation.
 
     Args:
-        item: a decoded JSON object in ImgEdit's schema. Extra keys are ignored but for
-            `weak`, `reasoning_points`, `offered_kinds`, `source_licence`, `source_url`, `upstream_sha256`, `upstream_models`, the write stage's `writing`, and the driver's own `carried` and `editpairs`.
+        item: a decoded JSON object in ImgEdit's schema. Extra keys that are read are `weak`, `reasoning_points`,
+            `offered_kinds`, `source_licence`, `source_url`, `upstream_sha256`, `upstream_models`, the write stage's `writing`, and the driver's
+            own `carried` and `editpairs`; all others become `further`.
 
     Raises:
         AnnotationError: not an object, or `segmentation` or `resolution` of another shape.
@@ -186,7 +189,7 @@ def parse_annotation(item: Any) -> Annotation:
         refusals=tuple(refusals),
         source_licence=_optional_text(item, "source_licence"),
         source_url=_optional_text(item, "source_url"),
-        captions=_captions(item.get("cap")),
+        captions=line.captions(item.get("cap")),
         points=_lines(item.get("reasoning_points"), path, "reasoning_points"),
         offered=_lines(item.get(OFFERED), path, OFFERED),
         provenance=_provenance(item.get("editpairs")),
@@ -195,14 +198,19 @@ def parse_annotation(item: Any) -> Annotation:
         weak=weak,
         upstream=_optional_text(item, UPSTREAM) or "",
         models=_models(item.get(UPSTREAM_MODELS, ()), path, UPSTREAM_MODELS),
+        further=line.further(item),
     )
 
 
 def to_json(annotation: Annotation, provenance: Provenance | None = None) -> dict[str, Any]:
     """The annotation in ImgEdit's schema; with the driver's provenance, what travels to `Load Edit Sample`."""
-    item: dict[str, Any] = {"path": annotation.path, "segmentation": segmentation(annotation.regions)}
+    item: dict[str, Any] = {
+        **annotation.further,
+        "path": annotation.path,
+        "segmentation": segmentation(annotation.regions),
+    }
     if sift(annotation.regions)[1]:
-        item[WEAK] = segmentation(())  # another threshold took them for things
+        item.setdefault(WEAK, segmentation(()))  # another threshold took them for things
     known = {
         "resolution": annotation.size and {"width": annotation.size[0], "height": annotation.size[1]},
         "source_licence": annotation.source_licence,
@@ -400,12 +408,6 @@ def _optional_text(item: dict[str, Any], field: str) -> str | None:
     if value is not None and (why := texts.fault_of_name(value, texts.MAX_WORDS)):
         raise AnnotationError(f"{item['path']}: {field} {why}")
     return value
-
-
-def _captions(cap: Any) -> tuple[str, ...]:
-    """A caption or several. One that is no text is left out, as nothing is made of it."""
-    found = cap if isinstance(cap, list) else [cap]
-    return tuple(one for one in found if isinstance(one, str) and one.strip() and not texts.fault(one))
 
 
 def _lines(given: Any, path: str, name: str) -> tuple[str, ...]:

@@ -67,8 +67,22 @@ class OverBudget(Exception):
     """The request may not be sent. One line that says why."""
 
 
+_OF_PURSE = "run = :purse OR substr(run, 1, length(:purse) + 1) = :purse || '.'"
+"""Rows of all runs of a purse."""
+
+_SPENT = (
+    "SELECT ifnull(sum(calls), 0), ifnull(sum(prompt_tokens), 0), ifnull(sum(completion_tokens), 0), ifnull(sum(usd), 0.0), "
+    "ifnull(sum(unsettled_usd), 0.0) FROM runs WHERE run = :run OR substr(run, 1, length(:run) + 1) = :run || '.' OR "
+    "substr(run, -length(:run) - 1) = '.' || :run"
+)
+
+
 class Ledger:
-    """The accounts in one file. Threads and processes may share it."""
+    """The accounts in one file. Threads and processes may share it.
+
+    Runs whose names have the same word before their first point have one purse: a budget is of all of them together. Such a
+    run is known by the whole name and by what stands behind the point, its purse by the word.
+    """
 
     def __init__(self, file: Path) -> None:
         """
@@ -84,11 +98,12 @@ class Ledger:
             raise
 
     def reserve(self, run: str, usd: float, budget_usd: float | None) -> bool:
-        """Sets `usd` aside for a request; False where it no longer fits into the budget (None: there is none)."""
-        fits = "UPDATE runs SET unsettled_usd = unsettled_usd + ? WHERE run = ?"
-        values: tuple[object, ...] = (usd, run)
+        """Sets `usd` aside for a request; False where it no longer fits into the budget of the run's purse (None: there is
+        none)."""
+        fits = "UPDATE runs SET unsettled_usd = unsettled_usd + :usd WHERE run = :run"
+        values = {"usd": usd, "run": run, "purse": run.partition(".")[0], "budget": budget_usd}
         if budget_usd is not None:
-            fits, values = f"{fits} AND usd + unsettled_usd + ? <= ?", (usd, run, usd, budget_usd)
+            fits += f" AND (SELECT sum(usd + unsettled_usd) FROM runs WHERE {_OF_PURSE}) + :usd <= :budget"
         with self._lock:
             if self._db.execute(fits, values).rowcount == 1:
                 return True
@@ -107,10 +122,8 @@ class Ledger:
 
     def spent(self, run: str) -> Spent:
         with self._lock:
-            row = self._db.execute(
-                "SELECT calls, prompt_tokens, completion_tokens, usd, unsettled_usd FROM runs WHERE run = ?", (run,)
-            ).fetchone()
-        return Spent(*row) if row else Spent()
+            row = self._db.execute(_SPENT, {"run": run}).fetchone()
+        return Spent(*row)
 
     def close(self) -> None:
         self._db.close()
@@ -137,7 +150,7 @@ class Account:
             ledger = open_ledger()
             if ledger.reserve(self.run, usd, self.budget_usd):
                 return
-            spent = ledger.spent(self.run)
+            spent = ledger.spent(self.run.partition(".")[0])
         except (sqlite3.Error, OSError) as error:
             if self.budget_usd is None:
                 _complain(error)

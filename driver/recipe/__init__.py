@@ -1,0 +1,1 @@
+"""Several stages in one command: a recipe, and how all of its stages go at the same time."""
