@@ -1,5 +1,5 @@
 """What the fake ComfyUI does with a prompt: for each sample the same tiny pair, or the mishap that it asks for; where the
-graph annotates, what the photo's annotation said before.
+graph annotates, a region in the middle.
 
 Knows graphs, samples and files; queue, history and HTTP are `fake_comfy.py`'s.
 """
@@ -108,10 +108,7 @@ class FakeEngine:
     def _save(self, annotates: bool, folder: str, inputs: dict[str, Any], origin: dict[str, Any]) -> dict[str, Any]:
         """Writes what the sink would; the sample's record."""
         key = origin["key"]
-        if annotates:
-            record = _annotation(folder, inputs, origin)
-        else:
-            record = self._pair(folder, inputs, origin)
+        record = _annotation(folder, inputs, origin) if annotates else self._pair(folder, inputs, origin)
         text = json.dumps({"editpairs": [record]})
         self._disk.write(json.dumps([folder, records_name(key), text]) + "\n")
         self._disk.flush()
@@ -123,9 +120,11 @@ class FakeEngine:
         record["input_images"][0].update(filename=f"{key}-source.png", subfolder=folder)
         record["output_images"][0].update(filename=f"{key}-edited.png", subfolder=folder)
         record.update({name: origin[name] for name in origin.keys() & record.keys()})
-        record.update(task=inputs["task"], seed=inputs["seed"])
+        record.update(task=origin.get("task") or inputs["task"], seed=inputs["seed"])
         if inputs["instruction"]:
             record.update(prompt=inputs["instruction"], initial_prompt=inputs["instruction"])
+        if carried := json.loads(inputs["annotation"]).get("carried"):
+            return EditRecord.model_validate(record).with_carried(carried).model_dump(mode="json")
         return record
 
     def _keep(self, subfolder: str, name: str, text: str) -> None:
@@ -135,9 +134,12 @@ class FakeEngine:
 
 
 def _annotation(folder: str, inputs: dict[str, Any], origin: dict[str, Any]) -> dict[str, Any]:
-    """What `Save Annotation` would say where no node before it found anything."""
+    """What `Save Annotation` would say of a photo in whose middle something was found."""
     line = {name: value for name, value in json.loads(inputs["annotation"]).items() if name != "editpairs"}
+    width, height = (int(line["resolution"][side]) for side in ("width", "height"))
+    found = {"class_name": "disc", "bbox": [width / 4, height / 4, width * 3 / 4, height * 3 / 4]}
     line |= {"path": origin["source_path"], "source_sha256": origin["source_sha256"]}
+    line |= {"segmentation": {"object": [found], "background": []}}
     file = SavedFile(filename=f"{origin['key']}.json", subfolder=folder, type="output", sha256="0" * 64)
     basis = Basis(ingredients=INGREDIENTS.sha256)
     record = AnnotationRecord(key=origin["key"], annotation=line, file=file, basis=basis)

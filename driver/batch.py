@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(stop: StopRequest, options: RunOptions) -> Ended:
     # Imported when it is needed: the help answers at once.
     if options.recipe:
-        return _recipe(stop, options, options.recipe)
+        return _recipe(stop, options)
     if options.dry_run:
         from driver.pipeline.dry_run import dry_run
 
@@ -37,20 +37,15 @@ def _run(stop: StopRequest, options: RunOptions) -> Ended:
     return conclude(options, *run(options, stop))
 
 
-def _recipe(stop: StopRequest, options: RunOptions, name: str) -> Ended:
-    from driver.recipe.checks import check
-    from driver.recipe.file import read_recipe
-
+def _recipe(stop: StopRequest, options: RunOptions) -> Ended:
     if options.status:
         from driver.recipe.status import status
 
         return Ended({"output": options.output, **status(options.output)})
-    recipe = read_recipe(name)
-    check(recipe, options)
     if options.dry_run:
         from driver.recipe.dry_run import dry_run
 
-        return Ended({"output": options.output, **dry_run(recipe, options)})
+        return Ended({"output": options.output, **dry_run(options)})
     from driver.recipe.chain import run_recipe
     from driver.report.yields import YieldTable
 

@@ -87,18 +87,24 @@ class Source:
             RunError: missing, of an unknown kind, of several kinds, or behind a URL that cannot be reached.
         """
         self._input = find_input(path, image_root)
-        self._labels = RowLabels(self._input)
         self._cursors: dict[str, Cursor] = {}
         self._held: dict[int, list[Photo]] = {}
         """Photos of shards, by how many items stand before these."""
-        self._read_with(_reader(self._input))
+        self._read_with(_reader(self._input), RowLabels(self._input))
 
-    def _read_with(self, reader: Reader) -> None:
+    def _read_with(self, reader: Reader, labels: RowLabels | None) -> None:
+        """
+        Args:
+            labels: hand labels that lie beside it.
+        """
         self.reader = reader
+        self._labels = labels
         self._sampling = Sampling(reader)
         self.places = reader.places
         self.total: int | None = None
         """Items in the input, once its end was seen."""
+        self.spread_over = 0
+        """In a recipe: how many items its input has, over all of which quotas are spread; 0 where it has none."""
 
     def release(self) -> None:
         """Nobody asks for further shards: who waits for one in another thread need not."""
@@ -125,6 +131,14 @@ class Source:
         """Whether the input has more items; no more are read to see it."""
         cut = self._cursor("cut", *asked(aims), items)
         return cut.next is not None
+
+    def check_any(self, aims: Sequence[Aim]) -> None:
+        """
+        Raises:
+            RunError: there are no photos in it.
+        """
+        if not self.more_than(0, aims):
+            raise self._empty()
 
     def count(self, aims: Sequence[Aim]) -> int:
         """Items in the input. Goes through it without taking it apart, but for a `.json`, which no one can otherwise."""
@@ -170,7 +184,8 @@ class Source:
             wanted = items.get(index, size if first is None else grown(first, index, size))
             if index % share[1] == share[0]:
                 if index in firsts or not wanted:
-                    shard: Shard | None = Shard(index, start, wanted, firsts.get(index, ""), task, edited)
+                    found = firsts.get(index, "")
+                    shard: Shard | None = Shard(index, start, wanted, found, task, edited, passed=start + wanted)
                 else:
                     shard = self._cut(index, start, wanted, task, edited)
                 if shard is None:
@@ -190,7 +205,7 @@ class Source:
             if len(self._held) > HELD:
                 del self._held[min(self._held)]
         end = min(cut.go(start + items), start + items)
-        return Shard(index, start, end - start, first.source_id, task, edited)
+        return Shard(index, start, end - start, first.source_id, task, edited, passed=end)
 
     def unmarked(self, shard: Shard | None = None) -> Iterator[Planned]:
         """Photos that nobody marked a region in, as samples of the annotate stage. Files for a task have theirs.
@@ -241,7 +256,9 @@ class Source:
 
         named, edited = asked(aims)
         found = self._photos("plan", named, edited, shard)
-        yield from self._once(self._each(map(self._labels.on, found) if edited else found, samples), shard)
+        yield from self._once(
+            self._each(map(self._labels.on, found) if edited and self._labels else found, samples), shard
+        )
 
     def bare(self) -> bool:
         """Whether nobody marked a region in any of the photos at its beginning."""
@@ -254,7 +271,7 @@ class Source:
         Raises:
             RunError: they cannot be read.
         """
-        return self._labels.line() if any("edited" in aim.seconds for aim in aims) else ""
+        return self._labels.line() if self._labels and any("edited" in aim.seconds for aim in aims) else ""
 
     def graphs(self) -> list[str]:
         """The workflows that make what the input's records name, or its router accepted, in the task table's order;
@@ -366,7 +383,10 @@ class Source:
                 else:
                     yield planned
             if not seen.any and shard is None:
-                raise RunError(f"--input {self._input.given}: no photos in it; give one with photos (docs/inputs.md)")
+                raise self._empty()
+
+    def _empty(self) -> RunError:
+        return RunError(f"--input {self._input.given}: no photos in it; give one with photos (docs/inputs.md)")
 
     def _samples_of_kinds(self, photo: Photo, quotas: Quotas, seed: int) -> list[Planned]:
         by_region: dict[tuple[Any, ...], list[tuple[Wanted, Sample]]] = {}
@@ -437,7 +457,7 @@ class Source:
         Raises:
             RunError: a file is gone or cannot be looked at.
         """
-        return self._input.fingerprint() + self._labels.stamp()
+        return self._input.fingerprint() + (self._labels.stamp() if self._labels else "")
 
     def _each(self, found: Iterator[Photo], samples: Callable[[Photo], list[Planned]]) -> Iterator[Planned]:
         """The samples of all photos, in their order."""

@@ -131,9 +131,12 @@ def _all_planned(
     if options.kinds:
         chooses = workflows[0].graph.chooses_kinds
         wanted, per_region = wanted_kinds(options.kinds), options.kinds_per_region or (MAX_EDITS if chooses else 1)
-        quotas = (
-            Quotas.of_shard(wanted, per_region, cut.index, order.of) if order and cut else Quotas(wanted, per_region)
-        )
+        if order is None:
+            quotas = Quotas(wanted, per_region)
+        elif order.most is not None:
+            quotas = Quotas.of_part(wanted, per_region, order.most)
+        else:
+            quotas = Quotas.of_shard(wanted, per_region, order.cut.index, order.of)
         if chooses:
             return source.plan_offers(quotas, workflows[0].aim, options.seed, cut)
         return source.plan_kinds(quotas, options.seed, grounding, cut)

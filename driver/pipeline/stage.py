@@ -83,6 +83,8 @@ class Run:
     account: str = ""
     """What a recipe's calls to services are booked on; empty where each of the run's stages has an account of its own."""
     follower: Follower | None = None
+    admitted: Callable[[Planned], Planned] | None = None
+    """Of a stage of a recipe that writes or edits: what becomes of what is planned, as its kind of edit may be stopped."""
     _said: set[str] = field(default_factory=set, init=False)
 
     @cached_property
@@ -234,7 +236,8 @@ class Stage(ABC):
         if self.run.stop.level:
             raise Unwanted if self.shard else KeyboardInterrupt
         order = self.shard.order if self.shard else None
-        return planned(self.run.options, self.run.source, self.workflows, self.grounding, order)
+        found = planned(self.run.options, self.run.source, self.workflows, self.grounding, order)
+        return map(self.run.admitted, found) if self.run.admitted else found
 
     def _retry(self, error_class: str) -> None:
         """Lets failed samples wait again: those of one error type, or all where it is empty."""

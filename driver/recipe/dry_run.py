@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ..errors import RunError
 from ..inputs.source import Source
 from ..options import RunOptions
 from ..pipeline.dry_run import Scope, estimates, licences_of, show, taken
@@ -22,7 +23,8 @@ from ..pipeline.workflow import Workflow
 from ..report.yields import StageYield, YieldTable
 from ..samples import NOT_ANNOTATED, Sample, Unavailable, Unusable
 from ..terminal import aligned, time_text
-from .file import Recipe, RecipeStage
+from .checks import check
+from .file import RecipeStage, read_recipe
 from .fitting import Fitting, fit, workflow_names_of
 
 NOT_MEASURED = "not measured yet"
@@ -77,7 +79,7 @@ class Estimate:
         return (self.name, *counts, usd, worked, f"measured on {self.measured}" if self.measured else NOT_MEASURED)
 
 
-def dry_run(recipe: Recipe, options: RunOptions) -> dict[str, Any]:
+def dry_run(options: RunOptions) -> dict[str, Any]:
     """Shows what a run would do; starts a server to ask it, and leaves nothing behind.
 
     Returns:
@@ -86,9 +88,14 @@ def dry_run(recipe: Recipe, options: RunOptions) -> dict[str, Any]:
     Raises:
         RunError: the run could not start.
     """
+    assert options.recipe
+    recipe = read_recipe(options.recipe)
+    lacking = check(recipe, options)
     stages = recipe.wanted(options)
     asked = [stage.run_options(options, recipe.folder(stage, options.output)) for stage in stages]
     source = open_source(asked[0])
+    if lacking and source.bare():
+        raise RunError(lacking)
     with (
         tempfile.TemporaryDirectory(prefix="editpairs-") as scratch,
         running_hosts(options.server, options.servers, Path(scratch)) as hosts,

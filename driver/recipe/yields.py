@@ -15,8 +15,12 @@ from comfy_nodes.core.records import SampleFailure
 
 from ..dataset.commits import read_commit
 from ..dataset.parts import shards_of
+from ..options import RunOptions
 from ..report.yields import StageFolder, Tally, count_kinds
 from ..samples import Planned, Sample, Unusable
+from ..terminal import say
+from .checks import sorts
+from .file import Recipe
 
 ENOUGH = 30
 """Pairs of a kind that a stage has kept or rejected before its yield there counts. Ours."""
@@ -87,3 +91,15 @@ class Yields:
         if share >= self._least:
             return ""
         return f"{' and '.join(told)}, a yield of {share:.3g}, below --stop-kind-below {self._least:g}"
+
+
+def kinds_stopped(recipe: Recipe, options: RunOptions) -> Yields | None:
+    """What `--stop-kind-below` asks for of a recipe that was checked; None where it asks for nothing."""
+    if options.stop_kind_below is None:
+        return None
+    stages = [
+        StageFolder(stage.name, recipe.folder(stage, options.output), stage is recipe.stages[-1])
+        for stage, sort in zip(recipe.stages, sorts(recipe, options), strict=True)
+        if sort in ("edit", "verify")
+    ]
+    return Yields(stages, options.stop_kind_below, say)
