@@ -57,7 +57,11 @@ class Service(Seeing):
         if not FREE.search(_words(got)):
             return super()._next(got)
         self.answered["write"] = self.answered.get("write", 0) + 1
-        said = {"instruction": "Show it from the other side.", "command": "Mirror the view.", "target": "the other side"}
+        said = {
+            "instruction": "Show it from the other side.",
+            "command": "Mirror the view.",
+            "target": "the other side",
+        }
         return Say(json.dumps({"edits": [said]}))
 
 
