@@ -215,6 +215,17 @@ def known_kind(task: str, subtask: str = "") -> Kind | None:
     return found if found is not None and found.task == task else TAXONOMY.get(f"imgedit/{task}")
 
 
+def counterpart(task: str, subtask: str, scheme: Scheme) -> Kind | None:
+    """A scheme's row of the same kind of edit: written by the same prompt, or else the only one that is judged by the same
+    rubric. None where it has none."""
+    kind = known_kind(task, subtask)
+    if kind is None or kind.scheme == scheme:
+        return kind
+    others = [one for one in TAXONOMY.values() if one.scheme == scheme]
+    same = [one for one in others if one.prompt == kind.prompt] or [one for one in others if one.rubric == kind.rubric]
+    return same[0] if len(same) == 1 else None
+
+
 ShapeName = Literal[
     "object",
     "text",

@@ -29,13 +29,9 @@ from ..edit_samples.written import (
 )
 from ..vlm import asking
 from ..vlm.questions import observer, writer
-from ..wires.inputs import BY_SAMPLE, language_input
+from ..wires.inputs import BY_SAMPLE, TEMPERATURE, language_input, temperature_input
 from ..wires.sockets import EditSample, Sample, Vlm
 from ..wires.tensors import to_bytes
-
-TEMPERATURE = 0.7
-"""Enough to give different photos different ideas. Ours."""
-
 
 Rewritten = Literal["all", "reasoning"]
 """Whose instructions are put into plain words."""
@@ -56,19 +52,6 @@ def _caption() -> io.Input:
         multiline=True,
         optional=True,
         tooltip="What the photo shows, such as Caption Image's dense caption. Empty: the first of the sample's annotation. It helps the model and is never obeyed.",
-    )
-
-
-def _temperature() -> io.Input:
-    return io.Float.Input(
-        "temperature",
-        default=TEMPERATURE,
-        min=0.0,
-        max=2.0,
-        step=0.05,
-        optional=True,
-        advanced=True,
-        tooltip="How freely the model chooses its words. The sample's seed goes with it.",
     )
 
 
@@ -120,7 +103,7 @@ class WriteInstruction(io.ComfyNode):
                     optional=True,
                     tooltip="Task visual: a picture of the new object. Without it the model thinks one up.",
                 ),
-                _temperature(),
+                temperature_input(),
             ],
             outputs=_outputs(),
             hidden=[io.Hidden.unique_id],
@@ -147,7 +130,11 @@ class WriteInstruction(io.ComfyNode):
         if row.shape == "motion":
             raise ValueError(f"{row.id} is written from two frames: use Write Motion Instruction (VLM)")
         node = node_name("EditPairsWriteInstruction", cls)
-        scene = things_of(sample, boxes) if row.shape == "free" else scene_of(sample, boxes)
+        if row.shape == "free":
+            scene: Scene | str = things_of(sample, boxes)
+            sample = replace(sample, region=None, also=())  # what it changes is not bound to one
+        else:
+            scene = scene_of(sample, boxes)
         if isinstance(scene, str):
             return _given(refused(sample, "NoRegion", scene, node))
         unclear = scene.ambiguous(language)
@@ -185,7 +172,7 @@ class WriteMotionInstruction(io.ComfyNode):
                     "frame2", optional=True, tooltip="The second frame. Without it, the one that the sample carries."
                 ),
                 _caption(),
-                _temperature(),
+                temperature_input(),
             ],
             outputs=_outputs(),
             hidden=[io.Hidden.unique_id],

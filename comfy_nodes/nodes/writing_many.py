@@ -16,9 +16,8 @@ from ..edit_samples.written import by_the_user, caption_of, failed, node_name, p
 from ..vlm import asking
 from ..vlm.questions import many_kinds
 from ..vlm.questions.many_kinds import LEAST, MOST
-from ..wires.inputs import language_input
+from ..wires.inputs import TEMPERATURE, language_input, temperature_input
 from ..wires.sockets import EditSample, Sample, Vlm
-from .writing import TEMPERATURE
 
 
 class WriteManyKinds(io.ComfyNode):
@@ -62,16 +61,7 @@ class WriteManyKinds(io.ComfyNode):
                     optional=True,
                     tooltip="All named boxes of the photo, in the place of the sample's regions: what edits may be about.",
                 ),
-                io.Float.Input(
-                    "temperature",
-                    default=TEMPERATURE,
-                    min=0.0,
-                    max=2.0,
-                    step=0.05,
-                    optional=True,
-                    advanced=True,
-                    tooltip="How freely the model chooses its words. The sample's seed goes with it.",
-                ),
+                temperature_input(),
             ],
             outputs=[
                 Sample.Output("sample", tooltip="The sample with its instructions, or with the reason why there are none. For Save Instructions."),
@@ -120,7 +110,7 @@ class WriteManyKinds(io.ComfyNode):
         found = await many_kinds.write(vlm, choice)
         if isinstance(found, asking.Failure):
             return io.NodeOutput(failed(sample, found, node), "")
-        return _given(replace(written(sample, found), also=()))
+        return _given(replace(written(sample, found), region=next(iter(found[0].regions), None)))
 
 
 def _chosen(sample: EditSample, kinds: str, most: int, regions: Any) -> list[Kind] | str:

@@ -102,6 +102,23 @@ def most_boxes_input(default: int, note: str) -> io.Int.Input:
     )
 
 
+TEMPERATURE = 0.7
+"""Of writers: enough to give different photos different ideas. Ours."""
+
+
+def temperature_input() -> io.Input:
+    return io.Float.Input(
+        "temperature",
+        default=TEMPERATURE,
+        min=0.0,
+        max=2.0,
+        step=0.05,
+        optional=True,
+        advanced=True,
+        tooltip="How freely the model chooses its words. The sample's seed goes with it.",
+    )
+
+
 def language_input(tooltip: str, optional: bool = False) -> io.Combo.Input:
     return io.Combo.Input("language", options=list(LANGUAGES), default="en", optional=optional, tooltip=tooltip)
 

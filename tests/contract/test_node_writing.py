@@ -27,6 +27,7 @@ ASKERS = [
     "EditPairsTagImage",
     "EditPairsRouteTask",
     "EditPairsWriteMotionInstruction",
+    "EditPairsWriteManyKinds",
 ]
 
 
@@ -194,6 +195,78 @@ class TestWriter:
         output = run("EditPairsWriteInstruction", sample=replace(sample, instruction="Take it away."))
         assert (output.result[1], output.asked) == ("Take it away.", [])
         assert output.result[0].writing.model == "user"
+
+
+ZOOM = {
+    "kind": "Lens Zooming", "instruction": "Zoom in on the disc.", "chinese": "放大画面\uff0c聚焦圆盘。",
+    "command": "Zoom in on the disc.", "target": "a close-up of the disc", "things": [],
+}  # fmt: skip
+GONE = {**ZOOM, "kind": "Subject Removal", "instruction": "Remove the star.", "chinese": "移除星星。",
+        "command": "Remove the star.", "target": "plain ground", "things": [2]}  # fmt: skip
+WOOD = {**ZOOM, "kind": "Style Transfer", "instruction": "Turn it into a woodcut.", "chinese": "把它变成木刻画。"}
+MANY = "EditPairsWriteManyKinds"
+
+
+class TestManyKinds:
+    @pytest.fixture
+    def bare(self, sample: Any, pack: Any) -> Any:
+        """A photo of a disc and a star; neither is chosen to be edited."""
+        star = pack.part("core.regions.annotation").Region(class_name="star", bbox=(0, 0, 5, 5))
+        return replace(sample, task="instruct", others=(star,))
+
+    def test_all_are_saved_each_with_its_own_kind(
+        self, run: Callable[..., Any], bare: Any, pack: Any, folders: Path
+    ) -> None:
+        output = run(MANY, edits(ZOOM, GONE, WOOD), sample=bare, offered=22)
+        out, listed = output.result
+        assert listed.splitlines()[0] == "Lens Zooming | Zoom in on the disc. | 放大画面\uff0c聚焦圆盘。"
+        assert "Things in it: 1 the disc in the center of the image; 2 the small star in the upper-left" in output.asked[0].user
+        records = pack.call("EditPairsSaveInstructions", sample=out).ui["editpairs"]
+        told = [(one["key"], one["task"], one["subtask"], one["slot"]) for one in records]
+        assert told == [
+            ("k1~0", "instruct", "unicedit/Lens Zooming", "0"), ("k1~1", "remove", "unicedit/Subject Removal", "1"),
+            ("k1~2", "style", "unicedit/Style Transfer", "2"),
+        ]  # fmt: skip
+        lines = [one["annotation"] for one in records]
+        assert [(one["task"], one["subtask"]) for one in lines] == [one[1:3] for one in told]
+        assert [[region["class_name"] for region in one["segmentation"]["object"]] for one in lines] == [[], ["star"], []]
+        assert [one["writing"]["other"] for one in lines] == [ZOOM["chinese"], GONE["chinese"], WOOD["chinese"]]
+        assert all("task" not in one["writing"] for one in lines)
+
+    def test_what_the_driver_asks_for_counts(self, run: Callable[..., Any], bare: Any) -> None:
+        asked = replace(bare, offered=("unicedit/Style Transfer", "unicedit/Lens Zooming"))
+        output = run(MANY, edits(ZOOM, WOOD), sample=asked, kinds="Tone Transformation")
+        assert len(output.result[0].writings) == 2
+        assert "Tone Transformation" not in output.asked[0].user
+
+    def test_what_suits_no_photo_is_skipped_and_asks_nobody(self, run: Callable[..., Any], bare: Any) -> None:
+        output = run(MANY, sample=bare, kinds="Portrait Editing")
+        failure = output.result[0].failure
+        assert (failure.error_type, failure.skipped, output.asked, output.result[1]) == ("NoKind", True, [], "")
+        assert "Portrait Editing: it needs a person" in failure.message
+
+    def test_too_few_fail_as_data(self, run: Callable[..., Any], bare: Any) -> None:
+        output = run(MANY, edits(ZOOM), edits(ZOOM), edits(ZOOM), sample=bare)
+        assert (output.result[0].failure.error_type, len(output.asked)) == ("VlmWrongShape", 3)
+
+    def test_mistakes_of_the_graph_are_errors(self, run: Callable[..., Any], bare: Any, sample: Any) -> None:
+        with pytest.raises(ValueError, match="the sample's task is remove; many kinds are written for task instruct"):
+            run(MANY)
+        with pytest.raises(ValueError, match="least is 5 and most is 4"):
+            run(MANY, sample=bare, least=5, most=4)
+        with pytest.raises(ValueError, match="'Zoom' is none of the kinds"):
+            run(MANY, sample=bare, kinds="Zoom")
+
+    def test_a_users_words_ask_nobody(self, run: Callable[..., Any], bare: Any) -> None:
+        output = run(MANY, sample=replace(bare, instruction="Take it away."))
+        assert (output.result[1], output.asked) == ("Take it away.", [])
+
+    def test_one_of_them_alone_is_about_no_region(self, run: Callable[..., Any], bare: Any) -> None:
+        zoom = {name: ZOOM[name] for name in ("instruction", "command", "target")}
+        output = run("EditPairsWriteInstruction", edits(zoom), sample=bare, kind="unicedit/Lens Zooming")
+        out = output.result[0]
+        assert (out.instruction, out.region, out.writing.regions) == ("Zoom in on the disc.", None, ())
+        assert "Also in the photo: disc, star" in output.asked[0].user
 
 
 ROLL = {

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from comfy_nodes.core.records import Score
@@ -20,6 +21,7 @@ from driver.dataset.rows import RunFacts
 from driver.errors import RunError
 from driver.export import main
 from driver.exports import forms as exporting
+from driver.exports import unicedit
 from driver.exports.forms import MARK, export
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -162,6 +164,61 @@ class TestPreference:
         assert done.rows == 0
         assert done.left_out == {"rejected, of samples that were kept for another request": 2}
         assert names_in(out / "pref") == {MARK, "preference.jsonl"}
+
+
+class TestUnicEdit:
+    def test_the_schema_and_what_it_has_no_place_for(self, run: Any, out: Path) -> None:
+        both = {"prompt_en": "Zoom in.", "prompt_cn": "放大画面。"}
+        run.add("a", task="instruct", subtask="unicedit/Lens Zooming", **both)
+        run.add("b", **both)
+        run.add("c")
+        run.add("d", task="alter", **both)
+        run.add("e", verdict="reject", **both)
+        finish(run)
+        done = export(run.output, "unicedit", out / "unicedit", "hard")
+        assert done.rows == 2
+        assert done.left_out == {
+            "whose instruction is not known in both English and Chinese, as write-unicedit writes it": 1,
+            "of a kind that is none of UnicEdit's sub-tasks": 1,
+        }
+        assert names_in(out / "unicedit") == {MARK, "data/train-00000.parquet"}
+        path = out / "unicedit" / "data" / "train-00000.parquet"
+        assert str(pq.read_schema(path).remove_metadata()) == (
+            "key: string\nedit_task: string\nedit_subtask: string\nsrc_image: struct<bytes: binary, path: string>\n"
+            "  child 0, bytes: binary\n  child 1, path: string\nedit_image: struct<bytes: binary, path: string>\n"
+            "  child 0, bytes: binary\n  child 1, path: string\nprompt_cn: string\nprompt_en: string"
+        )
+        first, second = pq.read_table(path).to_pylist()
+        assert first == {
+            "key": "a", "edit_task": "Scene Editing", "edit_subtask": "Lens Zooming", **both,
+            "src_image": {"bytes": run.png("a", "input"), "path": None},
+            "edit_image": {"bytes": run.png("a", "output"), "path": None},
+        }  # fmt: skip
+        assert (second["edit_task"], second["edit_subtask"]) == ("Object Editing", "Subject Removal")
+
+    def test_files_and_groups_have_the_sizes_of_the_released_ones(
+        self, run: Any, out: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert (unicedit.ROWS_OF_FILE, unicedit.ROWS_OF_GROUP) == (15_000, 100)
+        monkeypatch.setattr(unicedit, "ROWS_OF_FILE", 3)
+        monkeypatch.setattr(unicedit, "ROWS_OF_GROUP", 2)
+        run.add(*"abcd", prompt_en="Remove it.", prompt_cn="移除它。")
+        finish(run)
+        export(run.output, "unicedit", out / "u", "hard")
+        files = [pq.ParquetFile(path).metadata for path in sorted((out / "u" / "data").iterdir())]
+        assert [[one.row_group(group).num_rows for group in range(one.num_row_groups)] for one in files] == [[2, 1], [1]]
+        assert {one.row_group(0).column(0).compression for one in files} == {"SNAPPY"}
+        run.journal.enrol([run.sample_of("a")], None, whole=True)
+        finish(run)
+        export(run.output, "unicedit", out / "u", "hard")
+        assert names_in(out / "u") == {MARK, "data/train-00000.parquet"}, "files of rows that left are gone"
+
+    def test_links_are_nothing_to_it(self, run: Any, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        run.add("a")
+        finish(run)
+        with pytest.raises(SystemExit, match="2"):
+            main([str(run.output), "--to", "unicedit", "--output", str(out / "u"), "--link", "copy"])
+        assert "--link has no effect with --to unicedit" in capsys.readouterr().err
 
 
 class TestLinks:

@@ -97,6 +97,20 @@ for name in ("write-poster-text", "write-interface-text", "write-object-text", "
     GOOD[name] = GOOD["write-text"]
 GOOD["write-action"] = (WHOLE, {"instruction": "Have the woman wave.", "command": "Raise the woman's right hand in a wave.",
                                 "target": "a woman who waves"}, "Have the woman wave.")  # fmt: skip
+for name, said, done, shown in (
+    ("write-zoom", "Zoom in on the cup.", "Zoom in until the cup fills the picture.", "a close-up of the cup"),
+    ("write-viewpoint", "Show the table from above.", "Move the camera above the table.", "the table from above"),
+    ("write-count", "Show three cups.", "Add two more cups, so that there are three.", "three cups"),
+    ("write-implicit", "Show it after a night of frost.", "Cover the leaves with white ice.", "leaves under white ice"),
+    (
+        "write-coordination",
+        "Let cup and vase match in blue.",
+        "Paint the cup and the vase blue.",
+        "a blue cup and vase",
+    ),
+    ("write-relation", "Put the cup behind the vase.", "Move the cup behind the vase.", "the cup behind the vase"),
+):
+    GOOD[name] = (WHOLE, {"instruction": said, "command": done, "target": shown}, said)
 for name in ("write-colour", "write-material", "write-texture", "write-portrait", "write-beautify"):
     GOOD[name] = (ONE, GREEN, ALTERED)
 for name in ("write-spatial", "write-perceptual", "write-symbolic", "write-social", "write-scientific"):
