@@ -37,7 +37,7 @@ def test_without_weights_lettering_is_found_by_itself(driver: Driver, photos: Pa
     made = {(row["source_id"], row["task"]) for row in helpers.rows(output)}
     assert made == {("sign.png", "remove"), ("sign.png", "style"), ("bare.png", "style")}
     alone = tmp_path / "alone"
-    driver.run("--input", photos, "--output", alone, "--limit", 1, workflow="remove")
+    driver.run("--input", photos, "--output", alone, workflow="remove")
     [skipped] = helpers.table(alone, "skipped")
     assert (
         skipped["error_type"] == "NoRegion"
