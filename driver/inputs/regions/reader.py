@@ -65,7 +65,7 @@ class RegionReader(PhotoFiles):
 
     @cached_property
     def names(self) -> PhotoNames:
-        return PhotoNames(self._input.photos)
+        return PhotoNames(self._input.photos, self._input.program)
 
     def remedy(self, photo: Photo) -> str:
         return f"mark one in the {self._input.program} annotations, or leave the photo out"
