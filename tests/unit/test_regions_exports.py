@@ -242,12 +242,51 @@ def test_label_studio_s_labels_may_stand_apart_from_shapes(tmp_path: Path) -> No
     assert boxes(tmp_path) == {"cup.jpg": [("red cup", BOX, False)]}
 
 
+STROKE = bytes([
+    0, 0, 18, 192, 57, 27, 255, 3, 47, 0, 143, 35, 29, 255, 229, 240, 8, 255, 227, 90, 198, 255, 249, 124, 3, 31, 255, 229,
+    240, 12, 127, 255, 151, 192, 49, 255, 254, 95, 0, 199, 255, 249, 124, 3, 31, 255, 229, 240, 12, 127, 255, 151, 192, 49,
+    255, 254, 95, 0, 199, 255, 252, 38, 188, 0,
+])  # fmt: skip
+"""A box on 40 x 30 as label-studio-brush-rle-rs 0.1.1 packs it: one pixel is more than half marked, another less."""
+
+
+def brushed(data: bytes, **more: Any) -> dict[str, Any]:
+    return result("brush", {"format": "rle", "rle": list(data)} | more)
+
+
+def test_a_label_studio_brush_is_a_mask(tmp_path: Path) -> None:
+    put(tmp_path, cup__jpg=picture(), export__json=json.dumps([task(brushed(STROKE))]))
+    assert boxes(tmp_path) == {"cup.jpg": [("red cup", BOX, True)]}
+    (sample,) = samples(plan(Source(tmp_path)))
+    assert (mask := sample.annotation.regions[0].mask) and mask.area == 16 * 10 - 1
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        (brushed(STROKE[:40]), "its rle is cut off"),
+        (brushed(b""), "its rle is cut off"),
+        (brushed(b"\0\0\0\4" + STROKE[4:]), "its rle has 4 values, and its picture 4800"),
+        (brushed(STROKE[:4] + b"\xff" + STROKE[5:]), "values of 32 bits"),
+        (brushed(STROKE[:-4] + b"\xff" * 40), "more values than it says"),
+        (brushed(STROKE, format="png"), "no run lengths"),
+        (brushed(STROKE, rle=[300]), "no list of bytes"),
+        (brushed(STROKE) | {"image_rotation": 90}, "was turned in"),
+    ],
+)
+def test_a_brush_that_cannot_be_read_costs_only_itself(given: dict[str, Any], why: str, tmp_path: Path) -> None:
+    put(tmp_path, cup__jpg=picture(), export__json=json.dumps([task(result(), given)]))
+    found = plan(Source(tmp_path))
+    assert len(samples(found)) == 1
+    assert any(why in one.failure.message for one in found if hasattr(one, "failure"))
+
+
 def test_nothing_of_label_studio_s_is_silent(tmp_path: Path) -> None:
-    brush = result("brush", {"format": "rle", "rle": [1]})
+    points = result("keypoint", {"x": 1, "y": 2, "width": 1})
     turned = result(image_rotation=90)
     bad = result(value={"x": "a"})
     tasks = [
-        task(result(), brush, turned, bad),
+        task(result(), points, turned, bad),
         task(result(), image="gone.jpg"),
         {"id": 3, "data": {"text": "x"}, "annotations": []},
     ]
@@ -256,7 +295,7 @@ def test_nothing_of_label_studio_s_is_silent(tmp_path: Path) -> None:
     assert len(samples(found)) == 1
     said = [one.failure.message for one in found if hasattr(one, "failure")]
     for why, part in zip(
-        said, ["was turned in", "no coordinate", "brush", "gone.jpg", "names no picture"], strict=True
+        said, ["was turned in", "no coordinate", "marks no region", "gone.jpg", "names no picture"], strict=True
     ):
         assert part in why
 
