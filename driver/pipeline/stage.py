@@ -43,7 +43,7 @@ from ..terminal import say
 from .claimed import AsClaimed
 from .facts import run_facts
 from .folder import OutputFolder
-from .plan import lacks_regions, planned
+from .plan import forgotten, lacks_regions, planned
 from .shard import OpenShard, Unwanted
 from .workflow import Workflow
 
@@ -91,8 +91,8 @@ class Run:
 
     @cached_property
     def fingerprint(self) -> str:
-        """The input's, as it is when somebody first asks."""
-        return self.source.fingerprint()
+        """The input's, as it is when somebody first asks; another one where the folder has forgotten how its photos look."""
+        return self.source.fingerprint() + forgotten(self.folder.journal, self.source)
 
     def edit(self, workflow: Workflow, supply: Supply, harvester: Harvester, reporter: Reporter, run_id: str) -> None:
         """Puts samples through a workflow until no more can come, or the user stops.
