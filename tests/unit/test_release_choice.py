@@ -15,6 +15,8 @@ import pytest
 from PIL import Image, ImageFilter
 
 from comfy_nodes.core.models import Model
+from driver.releases.choice import choose
+from driver.releases.index import Note
 from driver.releases.photos import split_of
 from tests.unit.release_making import Runs, go, keys, left_out, manifest, rows, sha, splits, table
 
@@ -245,6 +247,21 @@ class TestChoice:
         go(runs.make("second", many(40)), "--output", tmp_path / "r", "--quota", "remove=8")
         first, second = (keys(tmp_path / "r" / name) for name in ("v1.0.0", "v1.1.0"))
         assert len(second) == 8 and set(first) < set(second)
+
+    @pytest.mark.parametrize("seed", range(8))
+    def test_a_photo_of_which_a_row_was_released_has_had_its_turn(self, seed: int) -> None:
+        notes = [
+            Note(0, key, "remove", "", "", "", b"", (), (), b"", "", "") for key in ("old", "older", "new", "other")
+        ]
+        photos = [b"p", b"p", b"p", b"q"]
+
+        def refused(quota: int, *earlier: str) -> set[str]:
+            chosen = choose(notes, photos, range(4), {"remove": quota}, None, seed, set(earlier))
+            return {notes[number].key for number in chosen.refused}
+
+        assert refused(2, "old", "older") == {"new", "other"}
+        assert refused(3, "old", "older") == {"new"}
+        assert "other" not in refused(2, "old")
 
 
 class TestDifference:
