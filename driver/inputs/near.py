@@ -133,7 +133,9 @@ class NearDuplicates:
                 db.execute("BEGIN IMMEDIATE")
                 known = db.execute("SELECT id FROM meta").fetchone()
                 db.execute("DELETE FROM meta")
-                db.execute("INSERT INTO meta VALUES (?, ?)", (self._bands.number, known[0] if known else uuid.uuid4().hex))
+                db.execute(
+                    "INSERT INTO meta VALUES (?, ?)", (self._bands.number, known[0] if known else uuid.uuid4().hex)
+                )
                 db.execute("DELETE FROM slot")
                 db.execute("UPDATE photo SET shard = NULL, place = NULL, slotted = 0")
                 db.execute("COMMIT")
