@@ -82,8 +82,8 @@ def check_run_folder(folder: Path) -> None:
         return
     refuse_links(folder)
     names = {path.name for path in folder.iterdir()}
-    if _is_recipes(folder):  # what made its last stage may be gone while that is made again; all else there stays
-        names &= {*_FINISHED, WORK, *_JOURNALS}
+    recipes = is_recipes(folder)
+    names -= {STAGES, RECIPE} if recipes else set()
     if JOURNAL not in names:  # whoever reads a journal leaves these behind where a run that never began removes it
         names -= {f"{JOURNAL}-shm", f"{JOURNAL}-wal"}
     work = folder / WORK
@@ -97,7 +97,7 @@ def check_run_folder(folder: Path) -> None:
         strange = sorted(names - ({WORK} if inside <= {_UNMARKED} else set()))
     if strange and (names >= _FINISHED or (marked and JOURNAL in names)):
         raise _without_journal(folder / JOURNAL, f"--output {folder}")
-    if strange:
+    if strange and not recipes:  # there, what is the user's stays when results go
         raise RunError(
             f"--output {folder}: holds files that no run left there ({strange[0]}); choose a new or empty folder"
         )
@@ -144,8 +144,8 @@ def _mark(folder: Path) -> None:
         write_whole(folder / MARK, _MARKED)
 
 
-def _is_recipes(folder: Path) -> bool:
-    """Whether a recipe began there."""
+def is_recipes(folder: Path) -> bool:
+    """Whether a recipe has begun in a folder."""
     stages = folder / STAGES
     if not stages.is_dir():
         return False
