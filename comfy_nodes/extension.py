@@ -5,6 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import ComfyExtension, io
 
 from .files.opened import place_in_input
+from .nodes.asking import AskEdit, AskPhoto
 from .nodes.choosing import FilterPair, PickBest
 from .nodes.classical_photos import ClassicalBackground, ClassicalStyle
 from .nodes.classical_regions import (
@@ -19,6 +20,7 @@ from .nodes.compositing import BlendEdit, CropAroundMask, MatchColour, StitchCro
 from .nodes.converting import BBoxToBoxes, BoxesToBBox, BoxesToSegs, SegsToBoxes
 from .nodes.diffusers_editing import DiffusersEdit, LoadDiffusersEditor
 from .nodes.drawing import DrawRegions
+from .nodes.embedding import EmbedPhoto
 from .nodes.filtering import FilterPhoto
 from .nodes.fitting import FitSize
 from .nodes.gating import GatePack
@@ -32,6 +34,7 @@ from .nodes.reading import CheckText, ReadText
 from .nodes.regions import LoadRegionScorer, ScoreRegions, SelectRegions
 from .nodes.rewording import RewordForCrop
 from .nodes.saving_pairs import SaveEditPair
+from .nodes.saving_photos import SavePhoto
 from .nodes.saving_stages import SaveAnnotation, SaveInstructions
 from .nodes.second_image import LoadSecondImage
 from .nodes.segmenting import LoadSam2, RefineMask, SegmentBoxesSam2
@@ -42,6 +45,7 @@ from .nodes.verifying import VerifyPixels
 from .nodes.vlm_loading import LoadVlmCore, LoadVlmEndpoint, LoadVlmLocal
 from .nodes.witnessing import Witness
 from .nodes.writing import RewriteInstruction, WriteInstruction, WriteMotionInstruction
+from .nodes.writing_many import WriteManyKinds
 from .routes import ingredients, run_files
 
 
@@ -77,6 +81,7 @@ class EditPairsExtension(ComfyExtension):
             LoadRegionScorer,
             ScoreRegions,
             SelectRegions,
+            EmbedPhoto,
             ClassicalInpaint,
             ClassicalRecolour,
             ClassicalReplace,
@@ -96,13 +101,16 @@ class EditPairsExtension(ComfyExtension):
             PickStyle,
             CaptionImage,
             TagImage,
+            AskPhoto,
             RouteTask,
             WriteInstruction,
             WriteMotionInstruction,
+            WriteManyKinds,
             RewriteInstruction,
             VerifyPixels,
             VerifyEdit,
             JudgeEdit,
+            AskEdit,
             Witness,
             CheckText,
             LoadImageEmbedder,
@@ -112,6 +120,7 @@ class EditPairsExtension(ComfyExtension):
             SaveEditPair,
             SaveAnnotation,
             SaveInstructions,
+            SavePhoto,
             GatePack,
             LoadVlmEndpoint,
             LoadVlmLocal,

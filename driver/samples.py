@@ -89,7 +89,7 @@ class Aim:
     """Roles of further pictures that the graph takes; a photo that lacks one gives no sample."""
     context: Context = "none"
     """What samples carry of the photo's other regions: nothing, names and boxes for whoever writes about them, or masks
-    too for whoever keeps off them."""
+    too for whoever keeps off them, chooses among them or leaves them in the photo's line."""
     ours: bool = False
     """Whether it is for a graph of `workflows/`, of which the taxonomy says which kinds of edit it can make."""
     rest: frozenset[str] = frozenset()
@@ -101,6 +101,10 @@ class Aim:
 
 class Grounding(Protocol):
     """What the annotate stage found in photos without a region."""
+
+    @property
+    def nothing(self) -> str:
+        """What to say of a photo in which it found nothing, as part of a sentence."""
 
     def annotation(self, source_id: str) -> Annotation | None:
         """The photo's annotation; None where the stage made none."""
@@ -114,6 +118,7 @@ class Unavailable:
     """A grounding that knows no photo, as the annotate stage cannot run."""
 
     why: str
+    nothing: str = ""
 
     def annotation(self, source_id: str) -> Annotation | None:
         return None

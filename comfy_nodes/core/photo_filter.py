@@ -40,6 +40,14 @@ KONTEXT_BUCKETS: tuple[tuple[int, int], ...] = (
 """(width, height) in pixels: the sizes that FLUX.1 Kontext was trained at, as Black Forest Labs' public inference code
 lists them (ComfyUI's `FluxKontextImageScale` has the same 17). UnicEdit-10M snaps its photos to them (paper)."""
 
+SKIPPED_AS: dict[Reason, str] = {
+    "small": "PhotoTooSmall",
+    "crop": "PhotoTooNarrow",
+    "aesthetic": "PhotoNotAesthetic",
+    "duplicate": "PhotoDuplicate",
+}
+"""Error types, by which a run counts photos that it leaves out."""
+
 HASH_SIDE = 8
 """The hash has 8 x 8 bits."""
 
@@ -193,10 +201,13 @@ class HashIndex:
 
     def find(self, bits: int) -> Twin | None:
         """The nearest hash within the distance, of equals the earliest; None where there is none."""
+        return next(iter(self.near(bits)), None)
+
+    def near(self, bits: int) -> list[Twin]:
+        """All hashes within the distance, the nearest first, of equals the earliest."""
         candidates = {number for key in self._keys(bits) for number in self._by_band.get(key, ())}
-        near = (((self._hashes[number][0] ^ bits).bit_count(), number) for number in candidates)
-        distance, number = min(near, default=(self._distance + 1, -1))
-        return Twin(self._hashes[number][1], distance) if distance <= self._distance else None
+        found = sorted(((self._hashes[number][0] ^ bits).bit_count(), number) for number in candidates)
+        return [Twin(self._hashes[number][1], distance) for distance, number in found if distance <= self._distance]
 
     def _keys(self, bits: int) -> list[tuple[int, int]]:
         return [(low, (bits >> low) & ones) for low, ones in self._bands]

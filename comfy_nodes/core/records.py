@@ -136,11 +136,20 @@ class AnnotationRecord(BaseModel):
     basis: Basis = Basis()
 
 
+class PhotoRecord(AnnotationRecord):
+    """One photo that was made: what `Save Photo` writes and returns. `file` is the picture; the annotation is that of the
+    sample that it was made for, with a `synthetic` of prompt and seed."""
+
+
 CARRIED = (
     "lang", "initial_prompt", "editor_prompt", "regions", "edit_mask", "models", "source_id", "source_path",
     "source_sha256", "source_licence", "source_url", "crop", "seed", "scores",
 )  # fmt: skip
 """Fields of a record that another verdict on the same edit leaves as they are; its scores are added to."""
+
+
+PROMPTS = {"en": "prompt_en", "zh": "prompt_cn"}
+"""Fields of a record that hold its instruction in each language, by UnicEdit's names: all of them, or none."""
 
 
 class EditRecord(BaseModel):
@@ -164,6 +173,8 @@ class EditRecord(BaseModel):
     initial_prompt: str | None = None
     restated_prompt: str | None = None
     editor_prompt: str | None = None
+    prompt_en: str | None = None
+    prompt_cn: str | None = None
     verdict: Verdict
     reject_reason: str = ""
     vouched_by: tuple[Voice, ...] = ()

@@ -51,7 +51,16 @@ INSTRUCT = Task("instruct", "any", regions=0, open=True)
 VERIFY = Task("verify", "any", regions=0, open=True)
 """The stage that judges edits which were made already."""
 
-WORK: dict[str, Task] = {**TASKS, INSTRUCT.name: INSTRUCT, ANNOTATE.name: ANNOTATE, VERIFY.name: VERIFY}
+SYNTHESIZE = Task("synthesize", "none", regions=0)
+"""The stage that paints photos from captions."""
+
+EMBED = Task("embed", "none", regions=0)
+"""The stage that makes vectors of photos, or of words, by which they are found."""
+
+WORK: dict[str, Task] = {
+    **TASKS,
+    **{stage.name: stage for stage in (INSTRUCT, ANNOTATE, VERIFY, SYNTHESIZE, EMBED)},
+}
 """What a graph can be for: an edit task or a stage."""
 
 

@@ -11,7 +11,7 @@ import difflib
 from dataclasses import dataclass
 from typing import Literal
 
-from .tasks import TASKS, RegionNeed
+from .tasks import INSTRUCT, RegionNeed, task_named
 
 Scheme = Literal["imgedit", "unicedit", "scaleedit"]
 
@@ -58,12 +58,17 @@ class Kind:
     @property
     def region(self) -> RegionNeed:
         """Which kind of region it edits."""
-        return TASKS[self.task].region if self.task else "none"
+        return task_named(self.task).region if self.task else "none"
+
+    @property
+    def by_editor(self) -> bool:
+        """Whether `EDITOR` makes it: no task's own graph can."""
+        return bool(self.unlike) or self.task == INSTRUCT.name
 
     @property
     def graph(self) -> str | None:
         """Name of the workflow that makes it."""
-        return EDITOR if self.unlike else GRAPHS.get(self.task or "")
+        return EDITOR if self.by_editor else GRAPHS.get(self.task or "")
 
     @property
     def not_makeable(self) -> str:
@@ -78,11 +83,20 @@ def _imgedit(name: str, shape: ShapeName, rubric: str = "", group: str = "single
     return Kind("imgedit", name, group, rubric or name, name, prompt, shape)
 
 
+def _free(scheme: Scheme, name: str, group: str, rubric: str, prompt: str) -> Kind:
+    """A kind that is not bound to a region, and so no task of ours: it changes the whole photo, or things that come, go
+    or move."""
+    return Kind(scheme, name, group, rubric, INSTRUCT.name, prompt, "free")
+
+
 _WHOLE = "it changes the whole photo, which no task does but motion and style"
 
 _SPELLS = "SDXL paints no words that can be read"
 _KEEPS_CONTENT = "an image model that redraws the photo for a new style does not keep what is on it"
 _KEEPS_SHAPE = "its graph is led by the object's edges, which keep the size and the shape"
+_KEEPS_FACE = "what is painted anew under a mask is another face"
+_ONE_FRAME = "its task's graph takes two frames of a video, and here one photo is to move"
+_OBEYS = "what follows from it is told as a command, and its task's own graph paints a region without being told"
 
 _IMGEDIT = (
     _imgedit("add", "add"),
@@ -104,10 +118,10 @@ _SCENE, _ATTRIBUTE, _OBJECT, _REASONING = "Scene Editing", "Attribute Editing", 
 
 _UNICEDIT = (
     Kind("unicedit", "Background Change", _SCENE, "background", "background", "write-background", "object"),
-    Kind("unicedit", "Lens Zooming", _SCENE, "geometry", lack=_WHOLE),
+    _free("unicedit", "Lens Zooming", _SCENE, "geometry", "write-zoom"),
     Kind("unicedit", "Style Transfer", _SCENE, "style", "style", "write-style", "whole"),
     Kind("unicedit", "Tone Transformation", _SCENE, "style", "style", "write-tone", "whole", unlike=_KEEPS_CONTENT),
-    Kind("unicedit", "Viewpoint Transformation", _SCENE, "geometry", lack=_WHOLE),
+    _free("unicedit", "Viewpoint Transformation", _SCENE, "geometry", "write-viewpoint"),
     Kind("unicedit", "Color Alteration", _ATTRIBUTE, "alter", "alter", "write-colour", "object"),
     Kind("unicedit", "Material Modification", _ATTRIBUTE, "alter", "alter", "write-material", "object"),
     Kind("unicedit", "Motion Change", _ATTRIBUTE, "motion", "motion", "write-motion", "motion"),
@@ -115,7 +129,7 @@ _UNICEDIT = (
         "unicedit", "Shape-Size Alteration", _ATTRIBUTE, "alter", "alter", "write-size", "object", unlike=_KEEPS_SHAPE
     ),
     Kind("unicedit", "Texture Editing", _ATTRIBUTE, "alter", "alter", "write-texture", "object"),
-    Kind("unicedit", "Counting Change", _OBJECT, "count", lack="it needs all things of one name as one region"),
+    _free("unicedit", "Counting Change", _OBJECT, "count", "write-count"),
     Kind("unicedit", "Object Extraction", _OBJECT, "extract", "extract", "write-extract", "object"),
     Kind("unicedit", "Portrait Editing", _OBJECT, "alter", "alter", "write-portrait", "object"),
     Kind("unicedit", "Subject Addition", _OBJECT, "add", "add", "write-add", "add"),
@@ -123,42 +137,47 @@ _UNICEDIT = (
     Kind("unicedit", "Subject Replacement", _OBJECT, "replace", "replace", "write-replace", "object"),
     Kind("unicedit", "Text Modification", _OBJECT, "text", "alter", "write-text", "text", unlike=_SPELLS),
     Kind("unicedit", "Compound Operation Edits", _REASONING, "hybrid", "hybrid", "write-hybrid", "hybrid"),
-    Kind("unicedit", "Implicit Change Edits", _REASONING, "reasoning", lack="its edit is not bound to one region"),
-    Kind("unicedit", "Multi-object Coordination", _REASONING, "hybrid", lack="it needs more than two regions at once"),
-    Kind("unicedit", "Relation Change", _REASONING, "reasoning", lack="it moves a thing from one region to another"),
+    _free("unicedit", "Implicit Change Edits", _REASONING, "reasoning", "write-implicit"),
+    _free("unicedit", "Multi-object Coordination", _REASONING, "hybrid", "write-coordination"),
+    _free("unicedit", "Relation Change", _REASONING, "reasoning", "write-relation"),
     Kind("unicedit", "Spatial Reasoning Edits", _REASONING, "reasoning", "replace", "write-spatial", "riddle"),
 )
 
-_TEXT = tuple(
-    Kind("scaleedit", name, "Text", "text", "alter", "write-text", "text", unlike=_SPELLS)
-    for name in (
-        "4.1_movie_poster_text_editing",
-        "4.2_gui_interface_text_editing",
-        "4.3_object_surface_text_editing",
-        "4.4_building_surface_text_editing",
-    )
-)
+_GLOBAL, _OBJECTS, _ATTRIBUTES, _KNOWLEDGE = "Global", "Object", "Attribute", "Knowledge-infused"
+
+
+def _lettering(name: str, prompt: str) -> Kind:
+    return Kind("scaleedit", name, "Text", "text", "alter", prompt, "text", unlike=_SPELLS)
+
+
+def _thought(name: str, task: str, prompt: str) -> Kind:
+    """A kind with two texts: what a person says, and what an editor is told."""
+    return Kind("scaleedit", name, _KNOWLEDGE, "reasoning", task, prompt, "riddle", unlike=_OBEYS)
+
 
 _SCALEEDIT = (
-    Kind("scaleedit", "1.1_style_transfer", "Global", "style", "style", "write-style", "whole"),
-    Kind("scaleedit", "1.2_tone_adjustment", "Global", "style", "style", "write-tone", "whole", unlike=_KEEPS_CONTENT),
-    Kind("scaleedit", "1.3_viewpoint_transformation", "Global", "geometry", lack=_WHOLE),
-    Kind("scaleedit", "1.4_background_replacement", "Global", "background", "background", "write-background", "object"),
-    Kind("scaleedit", "2.1_object_addition", "Object", "add", "add", "write-add", "add"),
-    Kind("scaleedit", "2.2_object_removal", "Object", "remove", "remove", "write-remove", "object"),
-    Kind("scaleedit", "2.3_object_replacement", "Object", "replace", "replace", "write-replace", "object"),
-    Kind("scaleedit", "2.4_action_editing", "Object", "motion", "motion", "write-motion", "motion"),
-    Kind("scaleedit", "2.5_part_extraction", "Object", "extract", "extract", "write-extract", "object"),
-    Kind("scaleedit", "3.1_color_change", "Attribute", "alter", "alter", "write-colour", "object"),
-    Kind("scaleedit", "3.2_material_change", "Attribute", "alter", "alter", "write-material", "object"),
-    Kind("scaleedit", "3.3_visual_beautification", "Attribute", "alter", "alter", "write-portrait", "object"),
-    Kind("scaleedit", "3.4_count_change", "Attribute", "count", lack="it needs all things of one name as one region"),
-    Kind("scaleedit", "3.5_size_change", "Attribute", "alter", "alter", "write-size", "object", unlike=_KEEPS_SHAPE),
-    *_TEXT,
-    Kind("scaleedit", "5.1_perceptual_reasoning", "Knowledge-infused", "reasoning", "replace", "write-perceptual", "riddle"),
-    Kind("scaleedit", "5.2_symbolic_reasoning", "Knowledge-infused", "reasoning", "alter", "write-symbolic", "riddle"),
-    Kind("scaleedit", "5.3_social_reasoning", "Knowledge-infused", "reasoning", "alter", "write-social", "riddle"),
-    Kind("scaleedit", "5.4_scientific_reasoning", "Knowledge-infused", "reasoning", "alter", "write-scientific", "riddle"),
+    Kind("scaleedit", "1.1_style_transfer", _GLOBAL, "style", "style", "write-style", "whole"),
+    Kind("scaleedit", "1.2_tone_adjustment", _GLOBAL, "style", "style", "write-tone", "whole", unlike=_KEEPS_CONTENT),
+    _free("scaleedit", "1.3_viewpoint_transformation", _GLOBAL, "geometry", "write-viewpoint"),
+    Kind("scaleedit", "1.4_background_replacement", _GLOBAL, "background", "background", "write-background", "object"),
+    Kind("scaleedit", "2.1_object_addition", _OBJECTS, "add", "add", "write-add", "add"),
+    Kind("scaleedit", "2.2_object_removal", _OBJECTS, "remove", "remove", "write-remove", "object"),
+    Kind("scaleedit", "2.3_object_replacement", _OBJECTS, "replace", "replace", "write-replace", "object"),
+    Kind("scaleedit", "2.4_action_editing", _OBJECTS, "motion", "motion", "write-action", "free", unlike=_ONE_FRAME),
+    Kind("scaleedit", "2.5_part_extraction", _OBJECTS, "extract", "extract", "write-extract", "object"),
+    Kind("scaleedit", "3.1_color_change", _ATTRIBUTES, "alter", "alter", "write-colour", "object"),
+    Kind("scaleedit", "3.2_material_change", _ATTRIBUTES, "alter", "alter", "write-material", "object"),
+    Kind("scaleedit", "3.3_visual_beautification", _ATTRIBUTES, "alter", "alter", "write-beautify", "object", unlike=_KEEPS_FACE),
+    _free("scaleedit", "3.4_count_change", _ATTRIBUTES, "count", "write-count"),
+    Kind("scaleedit", "3.5_size_change", _ATTRIBUTES, "alter", "alter", "write-size", "object", unlike=_KEEPS_SHAPE),
+    _lettering("4.1_movie_poster_text_editing", "write-poster-text"),
+    _lettering("4.2_gui_interface_text_editing", "write-interface-text"),
+    _lettering("4.3_object_surface_text_editing", "write-object-text"),
+    _lettering("4.4_building_surface_text_editing", "write-building-text"),
+    _thought("5.1_perceptual_reasoning", "replace", "write-perceptual"),
+    _thought("5.2_symbolic_reasoning", "alter", "write-symbolic"),
+    _thought("5.3_social_reasoning", "alter", "write-social"),
+    _thought("5.4_scientific_reasoning", "alter", "write-scientific"),
     Kind("scaleedit", "6.1_compositional_editing", "Compositional", "hybrid", "hybrid", "write-hybrid", "hybrid"),
 )  # fmt: skip
 
@@ -173,7 +192,7 @@ def kind_of(task: str, subtask: str = "") -> Kind:
     """The row that a sample belongs to.
 
     Args:
-        task: a name of `tasks.TASKS`.
+        task: a name of `tasks.TASKS`, or `instruct`.
         subtask: id of a row, or empty for the task's own.
 
     Raises:
@@ -196,11 +215,23 @@ def known_kind(task: str, subtask: str = "") -> Kind | None:
     return found if found is not None and found.task == task else TAXONOMY.get(f"imgedit/{task}")
 
 
+def counterpart(task: str, subtask: str, scheme: Scheme) -> Kind | None:
+    """A scheme's row of the same kind of edit: written by the same prompt, or else the only one that is judged by the same
+    rubric. None where it has none."""
+    kind = known_kind(task, subtask)
+    if kind is None or kind.scheme == scheme:
+        return kind
+    others = [one for one in TAXONOMY.values() if one.scheme == scheme]
+    same = [one for one in others if one.prompt == kind.prompt] or [one for one in others if one.rubric == kind.rubric]
+    return same[0] if len(same) == 1 else None
+
+
 ShapeName = Literal[
     "object",
     "text",
     "add",
     "whole",
+    "free",
     "riddle",
     "motion",
     "hybrid",

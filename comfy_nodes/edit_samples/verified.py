@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from ..core.boxes import Box
+from ..core.records import PROMPTS
 from ..core.regions.annotation import Region
 from ..core.verdicts.verdicts import Scores
 from ..wires.sockets import EditSample
@@ -31,6 +32,15 @@ def without_edit(sample: EditSample) -> Scores:
     """What a verifier says of a sample that failed before there was an edit."""
     assert sample.failure
     return Scores({}, "unscored", f"there is no edit: {sample.failure.message}")
+
+
+def in_other_language(sample: EditSample) -> str:
+    """The sample's instruction in the other one of English and Chinese; empty where nobody wrote it in both."""
+    if sample.writing is not None:
+        return sample.writing.other if sample.writing.instruction == sample.instruction else ""
+    english, chinese = ((sample.carried or {}).get(name) for name in PROMPTS.values())
+    said = {english: chinese, chinese: english}
+    return str(said.get(sample.instruction) or "")
 
 
 def one_frame(sample: EditSample, source: torch.Tensor, edited: torch.Tensor) -> tuple[int, int]:

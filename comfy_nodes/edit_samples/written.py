@@ -6,6 +6,7 @@ The one place where nodes turn what a writer gave into a sample. No wording and 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -19,6 +20,7 @@ from ..core.instructions.scenes import Scene, second_region
 from ..core.instructions.telling import by_removal
 from ..core.records import SampleFailure
 from ..core.regions.annotation import Region, sift
+from ..core.regions.lettering import words_read
 from ..core.tasks import TASKS
 from ..vlm.asking import Failure
 from ..vlm.questions.observer import Command
@@ -44,22 +46,22 @@ def scene_of(sample: EditSample, boxes: Any = None) -> Scene | str:
         A sentence where the regions that the task needs are not there.
     """
     width, height = sample.size
-    others = _others(sample, boxes)
+    others, words = _others(sample, boxes), words_read(sample.further)
     task = TASKS.get(sample.task)
     wanted = task.regions if task else int(sample.region is not None)
     if not wanted:
-        return Scene(width, height, (), others)
+        return Scene(width, height, (), others, words)
     if sample.region is None:
         return f"task {sample.task} edits a region, and the sample has none: pick or paint one in Load Edit Sample"
     if wanted == 1:
-        return Scene(width, height, (sample.region,), others)
+        return Scene(width, height, (sample.region,), others, words)
     second = sample.also[0] if sample.also else second_region(sample.region, others, width, height, sample.seed)
     if second is None:
         return (
             f"task {sample.task} edits two regions, and no other named box lies far enough from this one: "
             "wire all boxes of the photo to boxes"
         )
-    return Scene(width, height, (sample.region, second), [one for one in others if one is not second])
+    return Scene(width, height, (sample.region, second), [one for one in others if one is not second], words)
 
 
 def written(sample: EditSample, writings: list[Writing]) -> EditSample:
@@ -84,17 +86,29 @@ def user_writing(sample: EditSample, words: str, editor_prompt: str) -> Writing:
     return Writing(words, language_of(words), "", editor_prompt, (step,), regions=regions, model=USER)
 
 
-def decoupled(sample: EditSample, wish: str, command: Command) -> EditSample:
+def decoupled(sample: EditSample, commands: Mapping[str, Command]) -> EditSample:
     """The sample with a person's or a writer's words untouched, and a plain command for the editor beside them. What a
-    writer adds is taken from the photo; that command stays."""
-    known = sample.writing
-    if known is not None and known.instruction == wish and any(by_removal(known, step) for step in known.steps):
-        return sample
-    if known is None or known.instruction != wish:
-        known = user_writing(sample, wish, command.text)
+    writer adds is taken from the photo; that command stays.
+
+    Args:
+        commands: by the instruction; one of the sample's that has none is left out.
+    """
+    known = {one.instruction: one for one in sample.writings}
+    return written(sample, [_decoupled(sample, known.get(wish), wish, one) for wish, one in commands.items()])
+
+
+def _decoupled(sample: EditSample, known: Writing | None, wish: str, command: Command) -> Writing:
+    if known is not None and any(by_removal(known, step) for step in known.steps):
+        return known
+    known = known or user_writing(sample, wish, command.text)
     rewriter = f"{command.model}, {command.prompt_id} {command.prompt_version}"
-    writing = replace(known, editor_prompt=command.text, rewriter=rewriter, reply=known.reply or command.reply)
-    return written(sample, [writing])
+    # Of several steps each keeps its own.
+    steps = (
+        tuple(replace(one, editor_prompt=command.text) for one in known.steps) if len(known.steps) == 1 else known.steps
+    )
+    return replace(
+        known, editor_prompt=command.text, steps=steps, rewriter=rewriter, reply=known.reply or command.reply
+    )
 
 
 def template_writing(sample: EditSample, words: str, version: str) -> Writing:
@@ -144,7 +158,9 @@ def routing_scene(sample: EditSample, boxes: Any, backgrounds: Any) -> Scene:
     others = _others(sample, boxes)
     if backgrounds is not None:
         others += sift(wire.regions(backgrounds, None, "background", *sample.size))[0]
-    return Scene(*sample.size, (sample.region,) if sample.region else (), others)
+    grounded = boxes is not None or backgrounds is not None or bool(sample.regions or others)
+    regions = (sample.region,) if sample.region else ()
+    return Scene(*sample.size, regions, others, words_read(sample.further), grounded)
 
 
 def _others(sample: EditSample, boxes: Any) -> list[Region]:
@@ -152,6 +168,12 @@ def _others(sample: EditSample, boxes: Any) -> list[Region]:
     if boxes is None:
         return list(sample.others)
     return sift(wire.regions(boxes, None, "object", *sample.size))[0]
+
+
+def things_of(sample: EditSample, boxes: Any) -> Scene:
+    """The photo with all that is known to be on it, none of it chosen to be edited."""
+    own = list(sample.regions) if boxes is None else []
+    return Scene(*sample.size, (), [*own, *_others(sample, boxes)])
 
 
 def caption_of(sample: EditSample, given: str) -> str:

@@ -8,8 +8,9 @@ import torch
 from comfy_api.latest import io
 from PIL import Image
 
-from ..core.photo_filter import KONTEXT_BUCKETS, Drop, PhotoFilter, PhotoRules
+from ..core.photo_filter import KONTEXT_BUCKETS, SKIPPED_AS, Drop, PhotoFilter, PhotoRules
 from ..core.records import SampleFailure
+from ..core.regions import line
 from ..wires.sockets import EditSample, Sample
 from ..wires.tensors import to_bytes
 
@@ -112,11 +113,18 @@ class FilterPhoto(io.ComfyNode):
         ]
         reasons = ["" if drop is None else f"{drop.reason}: {drop.message}" for drop in drops]
         lines = [f"photo {number + 1}: {reason or 'passes'}" for number, reason in enumerate(reasons)]
-        judged = [_judged(one, drop) for one, drop in zip(sample or [], drops, strict=bool(sample))]
+        judged = [
+            _judged(one, drop, known[number % len(known)])
+            for number, (one, drop) in enumerate(zip(sample or [], drops, strict=bool(sample)))
+        ]
         return io.NodeOutput(photos, [drop is None for drop in drops], reasons, judged, ui={"text": lines})
 
 
-def _judged(sample: EditSample, drop: Drop | None) -> EditSample:
-    if drop is None or sample.failure:
+def _judged(sample: EditSample, drop: Drop | None, aesthetic: float | None) -> EditSample:
+    """The sample with its aesthetic score, or with why it is left out."""
+    if sample.failure or (drop is None and aesthetic is None):
         return sample
-    return replace(sample, failure=SampleFailure("annotate", "PhotoLeftOut", f"the photo {drop.message}", skipped=True))
+    if drop is None:
+        return replace(sample, further={**sample.further, line.AESTHETIC: round(float(aesthetic or 0), 4)})
+    why = SampleFailure("annotate", SKIPPED_AS[drop.reason], f"the photo {drop.message}", skipped=True)
+    return replace(sample, failure=why)

@@ -7,14 +7,16 @@ from typing import get_args
 import torch
 from comfy_api.latest import io
 
+from ..core.regions.annotation import RegionKind
+from ..edit_samples.tagged import names_for
 from ..models import checkpoints, folders
 from ..models.detections import BoxRules, Order
 from ..models.detections import Grounder as Detector
-from ..models.queries import checked, parse
+from ..models.queries import checked
 from ..models.yolo_architecture import DEFAULT_SIDE
 from ..wires import box_formats
-from ..wires.inputs import most_boxes_input, per_name_input, share_input, vocabulary_input
-from ..wires.sockets import Grounder
+from ..wires.inputs import most_boxes_input, per_name_input, share_input, tags_inputs, vocabulary_input
+from ..wires.sockets import EditSample, Grounder
 from ..wires.tensors import to_bytes
 
 YOLO_FOLDERS = ("yolo_world", "ultralytics")
@@ -142,6 +144,7 @@ class DetectObjects(io.ComfyNode):
                     optional=True,
                     tooltip="Order of an image's boxes: best score first, largest first, or by their left edge.",
                 ),
+                *tags_inputs(),
             ],
             outputs=[
                 io.BoundingBox.Output("boxes", tooltip="A list per image of boxes in pixels, with label and score."),
@@ -166,6 +169,8 @@ class DetectObjects(io.ComfyNode):
         min_area: float = BoxRules.min_area,
         max_area: float = BoxRules.max_area,
         sort: Order = BoxRules.order,
+        sample: EditSample | None = None,
+        tags: RegionKind = "object",
     ) -> io.NodeOutput:
         if min_area > max_area:
             raise ValueError(f"min_area ({min_area:g}) is above max_area ({max_area:g}), so no box could pass")
@@ -178,7 +183,8 @@ class DetectObjects(io.ComfyNode):
             max_area,
             sort,
         )
-        if not vocabulary.strip():
+        names = names_for(sample, tags, vocabulary)
+        if not names:
             return io.NodeOutput([[] for _ in image], 0)
-        frames = grounder.detect([to_bytes(one) for one in image], parse(vocabulary), rules)
+        frames = grounder.detect([to_bytes(one) for one in image], names, rules)
         return io.NodeOutput(box_formats.to_wire(frames), sum(map(len, frames)))

@@ -9,16 +9,15 @@ from typing import get_args
 import torch
 from comfy_api.latest import io
 
-from ..core.instructions.checks import language_of
 from ..core.verdicts import erasing, rubrics, verdicts
 from ..core.verdicts.claims import Relabelling, Verified, filed
 from ..core.verdicts.verdicts import shown, spared
+from ..edit_samples.pairs import pair_of
 from ..edit_samples.verified import said_before, without_edit
 from ..vlm import asking
 from ..vlm.questions import judge, new_things, verifier
-from ..vlm.questions.edited_pair import EditedPair, difference_picture
+from ..vlm.questions.edited_pair import EditedPair
 from ..wires.sockets import EditSample, Sample, Scores, Vlm
-from ..wires.tensors import item, to_bytes
 
 _BEFORE = "What was found before, such as by Verify Pixels. An edit that it rejects is not asked about: the same reason is passed on."
 
@@ -84,7 +83,7 @@ class VerifyEdit(io.ComfyNode):
         else:
             before = [spared(one) for one in said_before(source, edited, scores)]
             asked = [number for number, rejected in enumerate(before) if rejected is None]
-            pairs = [_pair(sample, source, edited, instruction, number, difference) for number in asked]
+            pairs = [pair_of(sample, source, edited, instruction, number, difference) for number in asked]
             said = [
                 filed(one, sample.task, pair.instruction, other_task)
                 for one, pair in zip(await verifier.verify(vlm, pairs), pairs, strict=True)
@@ -181,7 +180,7 @@ class JudgeEdit(io.ComfyNode):
                 row = rubrics.rubric_for(
                     rubric, told.task or sample.task, "" if told.task else sample.provenance.subtask, bool(points)
                 )
-                pair = _pair(sample, source, edited, instruction or told.restated, number, False)
+                pair = pair_of(sample, source, edited, instruction or told.restated, number, False)
                 cases.append(judge.Case(pair, row, points))
             judged = await (judge.judge_expected if expected else judge.judge)(vlm, cases)
             replies = {number: one.judge.reply for number, one in zip(asked, judged, strict=True) if one.judge}
@@ -220,33 +219,3 @@ async def _looked(
         erasing.with_look(one, looked[number], verifier) if number in looked else one
         for number, one in enumerate(found)
     ]
-
-
-def _pair(
-    sample: EditSample, source: torch.Tensor, edited: torch.Tensor, instruction: str, number: int, difference: bool
-) -> EditedPair:
-    """One edit as the model is shown it. Of several instructions, a line each, an edit gets its own.
-
-    Raises:
-        ValueError: there is no instruction.
-    """
-    words, language = sample.instruction, sample.writing.lang if sample.writing else None
-    if instruction.strip():
-        lines = instruction.split("\n")
-        count = max(source.shape[0], edited.shape[0])
-        own = lines[number] if count > 1 and len(lines) == count else instruction
-        if own.strip():
-            words, language = own, None
-    if not words.strip():
-        raise ValueError("the edit has no instruction to be held against: wire a writer's sample, or type one in")
-    before, after = to_bytes(item(source, number)), to_bytes(item(edited, number))
-    reference = sample.images.get("reference")
-    return EditedPair(
-        before,
-        after,
-        words,
-        language or language_of(words),
-        sample.seed + number,
-        None if reference is None else to_bytes(reference[0]),
-        difference_picture(before, after) if difference else None,
-    )

@@ -152,10 +152,12 @@ class LoadEditSample(io.ComfyNode):
             others=tuple(one for one in (known.regions if known else ()) if one is not chosen and one not in also),
             captions=known.captions if known else (),
             points=known.points if known else (),
+            offered=known.offered if known else (),
             writings=(writing,) if writing and words == writing.instruction else (),
             carried=known.carried if known else None,
             upstream=known.upstream if known else "",
             models=known.models if known else (),
+            further=known.further if known else {},
         )
         shown = (region.class_name if region else None) or ""
         mask = _mask(region, sample.size)

@@ -8,14 +8,19 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..core.instructions.scenes import ROUTED, routable
+from ..core.instructions.routing import ROUTED, routable, routed_kinds
 from ..core.instructions.wording import Language
+from ..core.records import SampleFailure
+from ..core.regions import line
 from ..edit_samples.written import caption_of, failed, node_name, photo_of, routing_scene
 from ..models.queries import parse
 from ..vlm import asking
 from ..vlm.questions import observer
 from ..wires.inputs import language_input, lazy_boxes, uncomputed
 from ..wires.sockets import EditSample, Sample, Vlm
+
+NO_ROUTE = "NoRoute"
+"""Error type of a photo for which the router rejected everything."""
 
 
 class CaptionImage(io.ComfyNode):
@@ -33,7 +38,7 @@ class CaptionImage(io.ComfyNode):
                 language_input("Language of both captions."),
             ],
             outputs=[
-                Sample.Output("sample", tooltip="The sample, or with the reason why there is no caption."),
+                Sample.Output("sample", tooltip="The sample with both, or with the reason why there is no caption."),
                 io.String.Output("dense", tooltip="Three to six sentences: every thing with its colour and place."),
                 io.String.Output("short", tooltip="One sentence."),
             ],
@@ -47,7 +52,8 @@ class CaptionImage(io.ComfyNode):
         found = await observer.caption(vlm, photo_of(sample), language, sample.seed)
         if isinstance(found, asking.Failure):
             return io.NodeOutput(failed(sample, found, node_name("EditPairsCaptionImage", cls)), "", "")
-        return io.NodeOutput(sample, found.dense, found.short)
+        further = {**sample.further, line.SHORT_CAPTION: found.short}
+        return io.NodeOutput(replace(sample, captions=(found.dense,), further=further), found.dense, found.short)
 
 
 class TagImage(io.ComfyNode):
@@ -66,11 +72,14 @@ class TagImage(io.ComfyNode):
                     "caption",
                     default="",
                     multiline=True,
-                    tooltip="The dense caption, in English. Nouns that it does not hold are left out.",
+                    tooltip="The dense caption, in English. Nouns that it does not hold are left out. Empty: the sample's.",
                 ),
             ],
             outputs=[
-                Sample.Output("sample", tooltip="The sample, or with the reason why there are no tags."),
+                Sample.Output(
+                    "sample",
+                    tooltip="The sample with its tags, which Detect Objects may take from it, or with the reason why there are none.",
+                ),
                 io.String.Output("objects", tooltip="Things, with commas between, for Detect Objects."),
                 io.String.Output(
                     "backgrounds", tooltip="Backgrounds, with commas between, for a second Detect Objects."
@@ -84,12 +93,17 @@ class TagImage(io.ComfyNode):
     async def execute(cls, vlm: asking.Vlm, sample: EditSample, caption: str = "") -> io.NodeOutput:
         if sample.failure:
             return io.NodeOutput(sample, "", "", "")
-        if not caption.strip():
-            raise ValueError("there is no caption to check the tags against: wire Caption Image's dense to caption")
-        found = await observer.nouns(vlm, photo_of(sample), caption, sample.seed)
+        described = caption_of(sample, caption)
+        if not described:
+            raise ValueError(
+                "there is no caption to check the tags against: wire Caption Image before it, or type one in"
+            )
+        found = await observer.nouns(vlm, photo_of(sample), described, sample.seed)
         if isinstance(found, asking.Failure):
             return io.NodeOutput(failed(sample, found, node_name("EditPairsTagImage", cls)), "", "", "")
-        return io.NodeOutput(sample, *(", ".join(names) for names in (found.objects, found.backgrounds, found.dropped)))
+        further = {**sample.further, line.TAGS: line.tagged(found.objects, found.backgrounds)}
+        named = (", ".join(names) for names in (found.objects, found.backgrounds, found.dropped))
+        return io.NodeOutput(replace(sample, further=further), *named)
 
 
 class RouteTask(io.ComfyNode):
@@ -99,7 +113,7 @@ class RouteTask(io.ComfyNode):
             node_id="EditPairsRouteTask",
             display_name="Route Task (VLM)",
             category="editpairs",
-            description="Has a language model decide which edit tasks suit the photo and its region, and say why not for the others.",
+            description="Has a language model decide which kinds of edit suit the photo and its region, and say why not for the others. A photo that suits none ends here.",
             search_aliases=["task router", "choose task", "reject task", "edit type"],
             inputs=[
                 Vlm.Input("vlm", tooltip="The language model."),
@@ -108,7 +122,7 @@ class RouteTask(io.ComfyNode):
                     "tasks",
                     default=", ".join(ROUTED),
                     multiline=True,
-                    tooltip="Tasks to decide on, with commas between.",
+                    tooltip="Tasks to decide on, with commas between: ImgEdit's, kinds of edit such as unicedit/Color Alteration, and unicedit or scaleedit for all of theirs.",
                 ),
                 io.String.Input(
                     "caption",
@@ -119,14 +133,14 @@ class RouteTask(io.ComfyNode):
                 ),
                 lazy_boxes(
                     "boxes",
-                    "All named boxes of the photo. Tasks with two regions need them, and so does a sample without a region: each task then needs one of them.",
+                    "All named boxes of the photo. Tasks with two regions need them. Of a sample without a region each task needs one of them, where they are wired.",
                 ),
                 lazy_boxes("background_boxes", "Boxes of backgrounds, for the tasks that edit them."),
             ],
             outputs=[
                 Sample.Output(
                     "sample",
-                    tooltip="The sample with what was decided, or with the reason why nothing was. Save Annotation keeps it.",
+                    tooltip="The sample with what was decided, which Save Annotation keeps, or with the reason why it is skipped or nothing was decided.",
                 ),
                 io.String.Output("tasks", tooltip="The tasks that suit, with commas between; empty where none does."),
                 io.String.Output(
@@ -153,7 +167,7 @@ class RouteTask(io.ComfyNode):
         if sample.failure:
             return io.NodeOutput(sample, "", "")
         scene = routing_scene(sample, boxes, background_boxes)
-        fitting, unfit = routable(parse(tasks), scene)
+        fitting, unfit = routable(routed_kinds(parse(tasks)), scene)
         found = observer.RoutedTasks({}, {})
         if fitting:
             answer = await observer.route(
@@ -162,7 +176,7 @@ class RouteTask(io.ComfyNode):
             if isinstance(answer, asking.Failure):
                 return io.NodeOutput(failed(sample, answer, node_name("EditPairsRouteTask", cls)), "", "")
             found = answer
-        record = {
+        record: dict[str, Any] = {
             "key": sample.provenance.key,
             "accepted": found.accepted,
             "rejected": {**unfit, **found.rejected},
@@ -171,5 +185,10 @@ class RouteTask(io.ComfyNode):
             "prompt_version": found.prompt_version,
             "reply": found.reply,
         }
-        routed = replace(sample, routes=record)
+        routed = replace(sample, further={**sample.further, "routes": record})
+        if not found.accepted:
+            why = "; ".join(f"{name}: {reason}" for name, reason in record["rejected"].items())
+            routed = replace(
+                routed, failure=SampleFailure("annotate", NO_ROUTE, f"the router accepted nothing: {why}", skipped=True)
+            )
         return io.NodeOutput(routed, ", ".join(found.accepted), json.dumps(record, ensure_ascii=False))

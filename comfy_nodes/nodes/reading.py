@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from comfy_api.latest import io
 
 from ..core import texts
 from ..core.boxes import Box
-from ..core.regions.lettering import name_of_words, words_of_name
+from ..core.regions import rle
+from ..core.regions.annotation import Region
+from ..core.regions.lettering import OCR, name_of_words, ocr_of, words_of_name
 from ..core.tasks import TASKS
 from ..core.taxonomy import known_kind
 from ..core.verdicts import lettering, verdicts
@@ -46,18 +50,24 @@ class ReadText(io.ComfyNode):
                     SURE,
                     "Least confidence of a line, the mean over its characters. Patterns such as windows are read as letters below 0.9, words seldom.",
                 ),
+                Sample.Input("sample", optional=True, tooltip="The photo's sample: it takes the words along, for writers, edits of text and Save Annotation. One that failed before is not read."),
             ],
             outputs=[
                 io.BoundingBox.Output("boxes", tooltip='A list per image of boxes in pixels, with score. The label is a name that instructions can use: text "OPEN".'),
                 io.Mask.Output("masks", tooltip="A mask for each box, in the same order: the line with its slant. One empty mask where nothing is read."),
                 io.String.Output("text", tooltip="The words alone, a line each, from top to bottom; an empty line between images."),
                 io.Int.Output("count", tooltip="How many lines there are in all images together."),
+                Sample.Output("sample", tooltip="The sample with its words, or as it was given."),
             ],
         )  # fmt: skip
 
     @classmethod
-    def execute(cls, image: torch.Tensor, score_threshold: float) -> io.NodeOutput:
+    def execute(cls, image: torch.Tensor, score_threshold: float, sample: EditSample | None = None) -> io.NodeOutput:
         height, width = image.shape[1:3]
+        if sample is not None and sample.failure:
+            return io.NodeOutput([[]], torch.zeros((1, height, width)), "", 0, sample)
+        if sample is not None and (image.shape[0] > 1 or (width, height) != sample.size):
+            raise ValueError("the words of a sample are those of its one photo: wire Load Edit Sample's image to image")
         frames = [
             [line for line in frame if not texts.fault_of_name(name_of_words(line.words))]
             for frame in read_lines([to_bytes(one) for one in image], score_threshold)
@@ -66,7 +76,23 @@ class ReadText(io.ComfyNode):
         marked = [one.marked(width, height) for frame in frames for one in frame]
         masks = np.stack(marked or [np.zeros((height, width), dtype=bool)])
         words = "\n\n".join("\n".join(one.words for one in frame) for frame in frames)
-        return io.NodeOutput(boxes, torch.from_numpy(masks).float(), words, len(marked))
+        return io.NodeOutput(boxes, torch.from_numpy(masks).float(), words, len(marked), _with_words(sample, frames[0]))
+
+
+def _with_words(sample: EditSample | None, lines: list[ReadLine]) -> EditSample | None:
+    """The sample with its photo's lines of words noted."""
+    if sample is None:
+        return None
+    found = [
+        Region(
+            class_name=name_of_words(one.words),
+            bbox=one.box,
+            score=one.score,
+            mask=rle.encode(one.marked(*sample.size)),
+        )
+        for one in lines
+    ]
+    return replace(sample, further={**sample.further, OCR: ocr_of(found)})
 
 
 class CheckText(io.ComfyNode):

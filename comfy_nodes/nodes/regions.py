@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from comfy_api.latest import io
 
+from ..core.graph_names import NO_MODEL
 from ..core.regions import eligibility, selection
 from ..core.regions.annotation import KINDS, Region, RegionKind
 from ..core.regions.eligibility import BACKGROUND_RULES, OBJECT_RULES, RegionRules
@@ -18,8 +19,6 @@ from ..wires.batches import each
 from ..wires.inputs import seed_input, share_input
 from ..wires.sockets import RegionScorer
 from ..wires.tensors import batch_size, item, masks_of, to_bytes
-
-NO_HEAD = "none"
 
 _REPOSITORY = "ImgEdit's repository"
 
@@ -36,13 +35,13 @@ class LoadRegionScorer(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "clip",
-                    options=scorers.clip_choices(),
-                    tooltip="A CLIP in hub format (a folder with config.json) in models/clip_vision, text_encoders or grounding. ViT-L/14 for LAION's aesthetic head.",
+                    options=[*scorers.clip_choices(), NO_MODEL],
+                    tooltip="A CLIP in hub format (a folder with config.json) in models/clip_vision, text_encoders or grounding. ViT-L/14 for LAION's aesthetic head. none: nothing is scored.",
                 ),
                 io.Combo.Input(
                     "aesthetic_head",
-                    options=[NO_HEAD, *scorers.head_choices()],
-                    default=NO_HEAD,
+                    options=[NO_MODEL, *scorers.head_choices()],
+                    default=NO_MODEL,
                     tooltip="Weights of an aesthetic head in models/aesthetic, such as LAION's improved-aesthetic-predictor. none: no aesthetic scores.",
                 ),
             ],
@@ -51,7 +50,11 @@ class LoadRegionScorer(io.ComfyNode):
 
     @classmethod
     def execute(cls, clip: str, aesthetic_head: str) -> io.NodeOutput:
-        return io.NodeOutput(scorers.load(clip, None if aesthetic_head == NO_HEAD else aesthetic_head))
+        if clip == NO_MODEL:
+            if aesthetic_head != NO_MODEL:
+                raise ValueError(f"aesthetic head {aesthetic_head} reads what CLIP sees: choose a CLIP beside it")
+            return io.NodeOutput(None)
+        return io.NodeOutput(scorers.load(clip, None if aesthetic_head == NO_MODEL else aesthetic_head))
 
 
 class ScoreRegions(io.ComfyNode):
@@ -65,7 +68,7 @@ class ScoreRegions(io.ComfyNode):
             search_aliases=["clip score", "aesthetic score", "region quality", "crop similarity"],
             inputs=[
                 io.Image.Input("image", tooltip="The photo, or a batch of them."),
-                RegionScorer.Input("scorer", tooltip="From Load Region Scorer."),
+                RegionScorer.Input("scorer", tooltip="From Load Region Scorer. Where that has no CLIP, boxes pass as they are."),
                 io.BoundingBox.Input(
                     "boxes", force_input=True, tooltip="Named boxes, a list per image. A box without a label gets no CLIP score."
                 ),
@@ -89,11 +92,13 @@ class ScoreRegions(io.ComfyNode):
     def execute(
         cls,
         image: torch.Tensor,
-        scorer: scorers.RegionScorer,
+        scorer: scorers.RegionScorer | None,
         boxes: Any,
         masks: torch.Tensor | None = None,
     ) -> io.NodeOutput:
         photos = list(_photos(image, boxes, masks))
+        if scorer is None:
+            return io.NodeOutput([found for _, found, _ in photos], [None] * len(photos))
         scored, aesthetics = [], []
         for pixels, found, cuts in each(photos):
             height, width = pixels.shape[:2]

@@ -16,11 +16,12 @@ from ..core.instructions.checks import language_of
 from ..core.instructions.instructions import USER
 from ..core.instructions.operations import misasked
 from ..core.models import Model
-from ..core.records import EditRecord, RegionRecord, Score
+from ..core.records import PROMPTS, EditRecord, RegionRecord, Score
 from ..core.regions import rle
 from ..core.regions.annotation import region_of_mask
 from ..core.verdicts import pixels, verdicts
 from ..core.verdicts.makers import making_of
+from ..edit_samples.verified import in_other_language
 from ..files.saved import PairFiles, aside, failed
 from ..routes import ingredients
 from ..wires.inputs import folder_input, scores_input, uncomputed
@@ -236,6 +237,7 @@ def _record(
         subtask="" if verdict.task else origin.subtask,
         slot=origin.slot,
         lang=sample.writing.lang if sample.writing else "en",
+        **_in_both(sample, prompt, verdict),
         editor_prompt=(sample.writing.editor_prompt or None) if sample.writing else None,
         models=_writers(sample),
         input_images=(),
@@ -260,6 +262,18 @@ def _record(
         width=before.shape[1],
         height=before.shape[0],
     )
+
+
+def _in_both(sample: EditSample, prompt: str, verdict: verdicts.Scores) -> dict[str, str]:
+    """The row's instruction in both languages, by the record's fields; none where it is known in one alone."""
+    if verdict.restated:
+        said, other = verdict.restated, verdict.restated_other
+    else:
+        said, other = prompt, in_other_language(sample) if prompt == sample.instruction else ""
+    if not other:
+        return {}
+    words = (other, said) if language_of(said) == "zh" else (said, other)
+    return dict(zip(PROMPTS.values(), words, strict=True))
 
 
 def _score(name: str, value: float) -> Score:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from comfy_api.latest import io
 
+from ..core import embeddings
 from ..core.instructions.instructions import InstructionRecord, annotation_line
 from ..core.records import AnnotationRecord, Basis
+from ..core.regions import line
 from ..core.regions.annotation import EXISTS, WEAK, Annotation, Region, RegionKind, segmentation, sift, to_json
+from ..core.regions.earlier import Earlier, new, staying
 from ..core.regions.eligibility import eligibility
 from ..files.saved import OutputFiles, failed
 from ..routes import ingredients
@@ -28,7 +31,7 @@ class SaveAnnotation(io.ComfyNode):
             node_id="EditPairsSaveAnnotation",
             display_name="Save Annotation",
             category="editpairs",
-            description="Saves a photo's regions as ImgEdit's annotation JSON, which every edit workflow reads.",
+            description="Saves a photo's regions as ImgEdit's annotation JSON, which every edit workflow reads. What else is known of the photo is carried on.",
             search_aliases=["imgedit annotation", "save regions", "save boxes", "export masks"],
             is_output_node=True,
             inputs=[
@@ -52,7 +55,7 @@ class SaveAnnotation(io.ComfyNode):
                     default="",
                     multiline=True,
                     optional=True,
-                    tooltip="What the photo shows. Empty: no caption is saved.",
+                    tooltip="What the photo shows. Empty: what the sample brings along, as from Caption Image.",
                 ),
                 folder_input(),
                 share_input(
@@ -61,6 +64,13 @@ class SaveAnnotation(io.ComfyNode):
                     "From this detector's score on a box is a thing. Others go into the file too, but apart, as weak, unless their CLIP score proves their name. 0: all are things, as in ImgEdit.",
                     step=0.005,
                     optional=True,
+                ),
+                io.Combo.Input(
+                    "earlier_regions",
+                    options=list(get_args(Earlier)),
+                    default="replace",
+                    optional=True,
+                    tooltip="Regions that the photo brings along. replace: what a detector found before goes where boxes of its kind are wired in, what a person marked stays. add: all stay.",
                 ),
             ],
             outputs=[],
@@ -82,19 +92,25 @@ class SaveAnnotation(io.ComfyNode):
         caption: str = "",
         folder: str = "editpairs",
         exists: float = EXISTS,
+        earlier_regions: Earlier = "replace",
     ) -> io.NodeOutput:
         files = OutputFiles(folder)
         if sample.failure:
             return failed(sample, files)
-        regions = _regions(object_boxes, object_masks, "object", sample) + _regions(
-            background_boxes, background_masks, "background", sample
-        )
-        things, weak = sift(regions, exists)
+        looked_for: dict[RegionKind, Any] = {"object": object_boxes, "background": background_boxes}
+        looked_for = {kind: boxes for kind, boxes in looked_for.items() if boxes is not None}
+        found = _regions(object_boxes, object_masks, "object", sample)
+        found += _regions(background_boxes, background_masks, "background", sample)
+        things, weak = sift(found, exists)
+        kept = staying((*sample.regions, *sample.others), looked_for, earlier_regions)
+        things = kept + new(things, kept)
+        if looked_for:  # what was too weak before is looked at anew
+            sample = replace(sample, further={name: one for name, one in sample.further.items() if name != WEAK})
         item = _annotation(sample, things, caption.strip())
         if weak:
             item[WEAK] = segmentation(weak)
-        if sample.routes is not None:
-            item["routes"] = sample.routes
+        if sample.embedding is not None:
+            item[embeddings.FIELD] = embeddings.encode(sample.embedding)
         origin = sample.provenance
         name = f"{files.prefix(origin.key)}.annotation.json"
         saved = files.save(name, json.dumps(item, ensure_ascii=False).encode())
@@ -127,17 +143,21 @@ def _annotation(sample: EditSample, regions: list[Region], caption: str) -> dict
         regions=tuple(judged),
         source_licence=origin.source_licence,
         source_url=origin.source_url,
+        captions=(caption,) if caption else sample.captions,
+        points=sample.points,
+        further=sample.further,
     )
-    item = to_json(annotation)
+    item = {"cap": [], **to_json(annotation)}
     names: dict[RegionKind, list[str]] = {
         kind: [region.class_name or "" for region in regions if region.kind == kind]
         for kind in ("object", "background")
     }
     item["segmentation"]["box_format"] = "xyxy"
+    item.setdefault(line.TAGS, line.tagged((), ()))
+    if sample.instruction:
+        item.setdefault("instruction", sample.instruction)
     return {
         **item,
-        "cap": [caption] if caption else list(sample.captions),
-        "tags": {kind: sorted(set(found) - {""}) for kind, found in names.items()},
         "obj_count": dict(Counter(names["object"])),
         "bg_count": dict(Counter(names["background"])),
         "source_sha256": origin.source_sha256,
@@ -187,16 +207,27 @@ def _saved(sample: EditSample, number: int, files: OutputFiles, made: Basis) -> 
     several = len(sample.writings) > 1
     slot = "/".join(part for part in (origin.slot, str(number) if several else "") if part)
     key = f"{origin.key}~{number}" if several else origin.key
-    line = annotation_line(writing, sample.task, origin.subtask, slot, sample.size, origin, sample.points)
-    data = json.dumps(line, ensure_ascii=False).encode()
+    task, subtask = (writing.task, writing.subtask) if writing.task else (sample.task, origin.subtask)
+    written = annotation_line(
+        writing,
+        task,
+        subtask,
+        slot,
+        sample.size,
+        origin,
+        sample.points,
+        sample.captions,
+        sample.further,
+    )
+    data = json.dumps(written, ensure_ascii=False).encode()
     file = files.save(f"{files.prefix(key)}.instruction.json", data)
     return InstructionRecord(
         key=key,
-        task=sample.task,
-        subtask=origin.subtask,
+        task=task,
+        subtask=subtask,
         slot=slot,
         writing=replace(writing, regions=()),
-        annotation=line,
+        annotation=written,
         file=file,
         basis=made,
     )

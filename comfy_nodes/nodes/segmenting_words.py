@@ -8,11 +8,14 @@ import numpy as np
 import torch
 from comfy_api.latest import io
 
+from ..core.regions.annotation import RegionKind
+from ..edit_samples.tagged import names_for
 from ..models.detections import BoxRules
-from ..models.queries import checked, parse
+from ..models.queries import checked
 from ..models.sam3 import Sam3
 from ..wires import box_formats
-from ..wires.inputs import most_boxes_input, per_name_input, share_input, vocabulary_input
+from ..wires.inputs import most_boxes_input, per_name_input, share_input, tags_inputs, vocabulary_input
+from ..wires.sockets import EditSample
 
 SCORE = 0.5
 """Least score of a box: that of core's blueprint `Image Segmentation (SAM3)` and of the makers' own processor."""
@@ -46,6 +49,7 @@ class SegmentWordsSam3(io.ComfyNode):
                 ),
                 per_name_input(BoxRules.per_class),
                 most_boxes_input(BoxRules.limit, "The model gives at most 200 for a name."),
+                *tags_inputs(),
             ],
             outputs=[
                 io.Mask.Output("masks", tooltip="A mask per box, in the boxes' order over the batch: 1 on the object."),
@@ -68,12 +72,15 @@ class SegmentWordsSam3(io.ComfyNode):
         nms_threshold: float = BoxRules.overlap,
         nms_per_class: bool = BoxRules.per_class,
         max_boxes: int = BoxRules.limit,
+        sample: EditSample | None = None,
+        tags: RegionKind = "object",
     ) -> io.NodeOutput:
         nothing = torch.zeros((1, *image.shape[1:3]))
-        if not vocabulary.strip():
+        names = names_for(sample, tags, vocabulary)
+        if not names:
             return io.NodeOutput(nothing, [[] for _ in image])
         rules = BoxRules(score_threshold, nms_threshold, nms_per_class, max_boxes)
-        found = list(Sam3(model, clip).find(image, parse(vocabulary), rules))
+        found = list(Sam3(model, clip).find(image, names, rules))
         masks = [torch.from_numpy(one.masks.astype(np.float32)) for one in found if one.detections]
         boxes = box_formats.to_wire([one.detections for one in found])
         return io.NodeOutput(torch.cat(masks) if masks else nothing, boxes)

@@ -9,6 +9,7 @@ from comfy_api.latest import io
 from ..core.instructions.checks import language_of
 from ..core.instructions.operations import operation_of
 from ..core.tasks import TASKS
+from ..core.taxonomy import TAXONOMY
 from ..core.verdicts import pixel_limits, pixels
 from ..wires import boxes
 from ..wires.inputs import share_input
@@ -165,7 +166,7 @@ class VerifyPixels(io.ComfyNode):
 
 def _kind(sample: EditSample) -> tuple[str, str]:
     """Task and subtask of a sample. Where an instruction alone says what is asked for, its words say the task."""
-    if sample.task in TASKS:
+    if sample.task in TASKS or sample.provenance.subtask in TAXONOMY:
         return sample.task, sample.provenance.subtask
     return operation_of(sample.instruction, language_of(sample.instruction)), ""
 

@@ -6,6 +6,7 @@ import torch
 from comfy_api.latest import io
 
 from ..core.boxes import Box
+from ..core.regions.people import about_people
 from ..core.tasks import TASKS
 from ..core.verdicts import verdicts, witnesses
 from ..core.verdicts.verdicts import shown, spared
@@ -161,7 +162,7 @@ def _questions(sample: EditSample, new_object: str, width: int, height: int) -> 
 
 def _leaves_people_alone(sample: EditSample, questions: list[witnesses.Inquiry]) -> bool:
     named = [one.class_name or "" for one in sample.regions] + [name for one in questions for name in one.names]
-    return sample.task in LOCAL_TASKS and bool(sample.regions) and not witnesses.about_people(named)
+    return sample.task in LOCAL_TASKS and bool(sample.regions) and not about_people(named)
 
 
 def _found(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from comfy_api.latest import io
@@ -12,7 +13,7 @@ from ..core.instructions.checks import NothingToEdit
 from ..core.instructions.scenes import Scene
 from ..core.instructions.shapes import MAX_EDITS
 from ..core.instructions.wording import Language
-from ..core.taxonomy import WRITABLE, Kind, kind_of
+from ..core.taxonomy import WRITABLE, Kind, kind_of, known_kind
 from ..edit_samples.written import (
     by_the_user,
     caption_of,
@@ -23,16 +24,17 @@ from ..edit_samples.written import (
     refused,
     scene_of,
     strings,
+    things_of,
     written,
 )
 from ..vlm import asking
 from ..vlm.questions import observer, writer
-from ..wires.inputs import BY_SAMPLE, language_input
+from ..wires.inputs import BY_SAMPLE, TEMPERATURE, language_input, temperature_input
 from ..wires.sockets import EditSample, Sample, Vlm
 from ..wires.tensors import to_bytes
 
-TEMPERATURE = 0.7
-"""Enough to give different photos different ideas. Ours."""
+Rewritten = Literal["all", "reasoning"]
+"""Whose instructions are put into plain words."""
 
 
 def _vlm() -> io.Input:
@@ -50,19 +52,6 @@ def _caption() -> io.Input:
         multiline=True,
         optional=True,
         tooltip="What the photo shows, such as Caption Image's dense caption. Empty: the first of the sample's annotation. It helps the model and is never obeyed.",
-    )
-
-
-def _temperature() -> io.Input:
-    return io.Float.Input(
-        "temperature",
-        default=TEMPERATURE,
-        min=0.0,
-        max=2.0,
-        step=0.05,
-        optional=True,
-        advanced=True,
-        tooltip="How freely the model chooses its words. The sample's seed goes with it.",
     )
 
 
@@ -114,7 +103,7 @@ class WriteInstruction(io.ComfyNode):
                     optional=True,
                     tooltip="Task visual: a picture of the new object. Without it the model thinks one up.",
                 ),
-                _temperature(),
+                temperature_input(),
             ],
             outputs=_outputs(),
             hidden=[io.Hidden.unique_id],
@@ -141,7 +130,11 @@ class WriteInstruction(io.ComfyNode):
         if row.shape == "motion":
             raise ValueError(f"{row.id} is written from two frames: use Write Motion Instruction (VLM)")
         node = node_name("EditPairsWriteInstruction", cls)
-        scene = scene_of(sample, boxes)
+        if row.shape == "free":
+            scene: Scene | str = things_of(sample, boxes)
+            sample = replace(sample, region=None, also=())  # what it changes is not bound to one
+        else:
+            scene = scene_of(sample, boxes)
         if isinstance(scene, str):
             return _given(refused(sample, "NoRegion", scene, node))
         unclear = scene.ambiguous(language)
@@ -179,7 +172,7 @@ class WriteMotionInstruction(io.ComfyNode):
                     "frame2", optional=True, tooltip="The second frame. Without it, the one that the sample carries."
                 ),
                 _caption(),
-                _temperature(),
+                temperature_input(),
             ],
             outputs=_outputs(),
             hidden=[io.Hidden.unique_id],
@@ -239,6 +232,13 @@ class RewriteInstruction(io.ComfyNode):
                 ),
                 _caption(),
                 io.BoundingBox.Input("boxes", force_input=True, optional=True, tooltip="All named boxes of the photo."),
+                io.Combo.Input(
+                    "kinds",
+                    options=list(get_args(Rewritten)),
+                    default="all",
+                    optional=True,
+                    tooltip="Which instructions get a command. reasoning: only those of kinds that have to be thought about, such as ScaleEdit's knowledge families; others are passed on as their writer left them, and nobody is asked.",
+                ),
             ],
             outputs=_outputs(),
             hidden=[io.Hidden.unique_id],
@@ -246,22 +246,48 @@ class RewriteInstruction(io.ComfyNode):
 
     @classmethod
     async def execute(
-        cls, vlm: asking.Vlm, sample: EditSample, instruction: str = "", caption: str = "", boxes: Any = None
+        cls,
+        vlm: asking.Vlm,
+        sample: EditSample,
+        instruction: str = "",
+        caption: str = "",
+        boxes: Any = None,
+        kinds: Rewritten = "all",
     ) -> io.NodeOutput:
-        if sample.failure:
+        if sample.failure or (kinds == "reasoning" and not _is_thought_about(sample)):
             return _given(sample)
-        wish = instruction.strip() or sample.instruction.strip()
-        if not wish:
+        wishes = [instruction.strip()] if instruction.strip() else _told(sample)
+        if not wishes:
             raise ValueError("there is no instruction to rewrite: type one in, or into Load Edit Sample")
-        scene = scene_of(sample, boxes)
+        node, scene = node_name("EditPairsRewriteInstruction", cls), scene_of(sample, boxes)
         if isinstance(scene, str):
-            return _given(refused(sample, "NoRegion", scene, node_name("EditPairsRewriteInstruction", cls)))
-        command = await observer.plain_command(
-            vlm, photo_of(sample), scene, wish, caption_of(sample, caption), sample.seed
+            return _given(refused(sample, "NoRegion", scene, node))
+        photo, described = photo_of(sample), caption_of(sample, caption)
+        found = await asyncio.gather(
+            *(observer.plain_command(vlm, photo, scene, wish, described, sample.seed) for wish in wishes)
         )
-        if isinstance(command, asking.Failure):
-            return _given(failed(sample, command, node_name("EditPairsRewriteInstruction", cls)))
-        return _given(decoupled(sample, wish, command))
+        commands = {wish: one for wish, one in zip(wishes, found, strict=True) if not isinstance(one, asking.Failure)}
+        if not commands:
+            failures = [one for one in found if isinstance(one, asking.Failure)]
+            return _given(failed(sample, failures[0], node))
+        return _given(decoupled(sample, commands))
+
+
+def _told(sample: EditSample) -> list[str]:
+    """All instructions of a sample, each once: its writers', or what stands in Load Edit Sample."""
+    words = sample.instruction.strip()
+    written_down = (
+        [one.instruction for one in sample.writings]
+        if sample.writing and sample.writing.instruction == words
+        else [words]
+    )
+    return [one for one in dict.fromkeys(written_down) if one]
+
+
+def _is_thought_about(sample: EditSample) -> bool:
+    """Whether the sample's instruction says less than what is done."""
+    kind = known_kind(sample.task, sample.provenance.subtask)
+    return kind is not None and kind.rubric == "reasoning"
 
 
 def _kind(sample: EditSample, chosen: str) -> tuple[Kind, EditSample]:

@@ -6,6 +6,8 @@ const NODES = new Set([
   "EditPairsVerifyPixels",
   "EditPairsVerifyEdit",
   "EditPairsJudgeEdit",
+  "EditPairsAskPhoto",
+  "EditPairsAskEdit",
   "EditPairsWitness",
   "EditPairsConsistency",
   "EditPairsFilterPair",

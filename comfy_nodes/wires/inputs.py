@@ -8,7 +8,8 @@ from comfy_api.latest import io
 
 from ..core.instructions.wording import LANGUAGES
 from ..core.keys import MAX_SEED
-from .sockets import EditSample, Scores
+from ..core.regions.annotation import KINDS
+from .sockets import EditSample, Sample, Scores
 
 MAX_SCORES = 20
 """Most verifiers whose scores one node takes. Ours."""
@@ -56,6 +57,24 @@ def vocabulary_input(names: str = "") -> io.String.Input:
     )
 
 
+def tags_inputs() -> list[io.Input]:
+    """The sample whose own tags are looked for in the place of the vocabulary, and which of them."""
+    return [
+        Sample.Input(
+            "sample",
+            optional=True,
+            tooltip="The photo's sample. Where it has tags, from Tag Image or its annotation, these are looked for in the place of the vocabulary.",
+        ),
+        io.Combo.Input(
+            "tags",
+            options=list(KINDS),
+            default="object",
+            optional=True,
+            tooltip="Which of the sample's tags: those of objects, or those of backgrounds. A photo that has only the others has none to find.",
+        ),
+    ]
+
+
 def per_name_input(default: bool, whose: str = "") -> io.Boolean.Input:
     """Whether boxes of different names may lie over each other.
 
@@ -80,6 +99,23 @@ def most_boxes_input(default: int, note: str) -> io.Int.Input:
         max=1000,
         optional=True,
         tooltip=f"Most boxes for an image, the best by score. {note}",
+    )
+
+
+TEMPERATURE = 0.7
+"""Of writers: enough to give different photos different ideas. Ours."""
+
+
+def temperature_input() -> io.Input:
+    return io.Float.Input(
+        "temperature",
+        default=TEMPERATURE,
+        min=0.0,
+        max=2.0,
+        step=0.05,
+        optional=True,
+        advanced=True,
+        tooltip="How freely the model chooses its words. The sample's seed goes with it.",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,8 +76,13 @@ class EditSample:
     """Hash of the stage that left its annotation; see `core.regions.annotation.Annotation`."""
     models: tuple[Model, ...] = ()
     """What took part in that stage and those before it."""
-    routes: dict[str, Any] | None = None
-    """What Route Task decided: accepted and rejected tasks with reasons, and who said so."""
+    further: Mapping[str, Any] = field(default_factory=dict)
+    """What else its annotation says, by name, with what nodes found out since: tags, a short caption; `core.regions.line`
+    knows some of it. Save Annotation and Save Instructions carry all of it on."""
+    offered: tuple[str, ...] = ()
+    """Kinds of edit that the driver asks for of this photo, where a writer may choose among several."""
+    embedding: np.ndarray | None = None
+    """A unit vector, float32 [D], that stands for its photo or its words."""
     failure: SampleFailure | None = None
     """Why a step before this one came to nothing. Sinks save the reason instead of a pair, and don't ask for the edit."""
     files: tuple[PngFile, ...] = ()

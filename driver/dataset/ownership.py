@@ -51,13 +51,15 @@ _UNMARKED = f".{MARK}.part"
 _WORKING = (_UNMARKED, "lock", "spool", "data.", "rejected.", "shards.json.", "collected.sqlite", "server")
 """How names in the work folders of earlier versions begin, which made no mark."""
 
-_IN_PLACE = (WORK, "run.", "annotate.", "data", "rejected", SHARDS, STAGES, "images", "open", "labels", ".labels")
+_IN_PLACE = (
+    WORK, "run.", "annotate.", "near.", "data", "rejected", SHARDS, STAGES, "images", "photos", "open", "labels", ".labels",
+)  # fmt: skip
 """How names in a run's folder begin that are written to as they are, and not replaced."""
 
-_ROWS = ("data", "rejected", SHARDS, WORK)
+_ROWS = ("data", "rejected", "photos", SHARDS, WORK)
 """Folders of a run in which whoever reads it takes all files for the run's."""
 
-_PARTED = (SHARDS, "data", "rejected", f"{WORK}/{SHARDS}")
+_PARTED = (SHARDS, "data", "rejected", "photos", f"{WORK}/{SHARDS}")
 """Folders of a run in which those of its shards lie, or files of theirs."""
 
 _PART = re.compile(r"[0-9]{6}(\..*)?")

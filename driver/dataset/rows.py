@@ -37,6 +37,7 @@ SCHEMA = pa.schema(
         ("key", pa.string()), ("task", pa.string()), ("subtask", pa.string()), ("slot", pa.string()),
         ("lang", pa.string()), ("input_images", _IMAGES), ("output_images", _IMAGES), ("prompt", pa.string()),
         ("initial_prompt", pa.string()), ("restated_prompt", pa.string()), ("editor_prompt", pa.string()),
+        ("prompt_en", pa.string()), ("prompt_cn", pa.string()),
         ("verdict", pa.string()), ("reject_reason", pa.string()), ("vouched_by", pa.list_(pa.string())),
         ("scores", pa.list_(pa.struct([("name", pa.string()), ("value", pa.float64())]))),
         ("judge", pa.struct([("model", pa.string()), ("prompt_version", pa.string()), ("reply", pa.string())])),
@@ -154,6 +155,15 @@ class Row:
             line=json.dumps(columns, ensure_ascii=False, separators=(",", ":")),
         )
 
+    @classmethod
+    def stored(cls, columns: Mapping[str, Any]) -> Row:
+        """
+        Args:
+            columns: all of a row that was stored before, but for its images, whose hashes stand nowhere.
+        """
+        line = json.dumps(columns, ensure_ascii=False, separators=(",", ":"))
+        return cls(columns["key"], columns["key"], columns["task"], columns["prompt"], (), (), line)
+
     def digest(self) -> bytes:
         """16 bytes that change with anything in the row, images too."""
         parts = "\n".join((self.line, *self.inputs, "", *self.outputs))
@@ -212,6 +222,21 @@ def table(pairs: Sequence[Pair]) -> pa.Table:
     }
     return pa.Table.from_arrays([images.get(name, columns[name] if name in PLAIN.names else None) for name in SCHEMA.names],
                                 schema=SCHEMA)  # fmt: skip
+
+
+def as_rows(found: pa.Table) -> pa.Table:
+    """Rows that were stored by this version, or by one before it that knew fewer columns, as a table of `SCHEMA`.
+
+    Raises:
+        ValueError: they have columns that this version does not know, or of another type.
+    """
+    if strange := set(found.column_names) - set(SCHEMA.names):
+        raise ValueError(f"a newer version wrote its column {min(strange)}")
+    columns = [
+        found[field.name].cast(field.type) if field.name in found.column_names else pa.nulls(len(found), field.type)
+        for field in SCHEMA
+    ]
+    return pa.Table.from_arrays(columns, schema=SCHEMA)
 
 
 def plain_table(lines: Sequence[str]) -> pa.Table:

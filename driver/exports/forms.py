@@ -12,10 +12,10 @@ import json
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -29,8 +29,10 @@ from ..dataset.ownership import keep_others, refuse_links, remove_marked
 from ..dataset.rows import key_stem
 from ..disk import disk_errors
 from ..errors import RunError
+from . import scaleedit, unicedit
 
-Form = Literal["pairs", "diffsynth", "preference"]
+Form = Literal["pairs", "diffsynth", "preference", "unicedit", "scaleedit"]
+FORMS: tuple[Form, ...] = get_args(Form)
 Link = Literal["hard", "symlink", "copy"]
 
 MARK = "export.json"
@@ -78,7 +80,7 @@ def export(run: Path, form: Form, output: Path, link: Link) -> Done:
     with disk_errors(output):
         _begin(fresh, form, dataset)
         pictures = _Pictures(run / IMAGES, fresh, link)
-        {"pairs": _pairs, "diffsynth": _diffsynth, "preference": _preference}[form](run, fresh, pictures, done)
+        _MAKERS[form](run, fresh, pictures, done)
         write_whole(fresh / MARK, Mark(form=form, dataset=dataset, rows=done.rows).model_dump_json(indent=1) + "\n")
         (fresh / _PART).unlink()
         _replace(output, fresh, old)
@@ -103,11 +105,11 @@ def _beside(output: Path) -> tuple[Path, Path]:
 _PART = ".unfinished"
 """Says in a folder that is being built from which run, so that the same command goes on with it."""
 
-_INTENT = re.compile("(pairs|diffsynth|preference) [0-9a-f]{64}")
+_INTENT = re.compile(f"({'|'.join(FORMS)}) [0-9a-f]{{64}}")
 
 
 _OURS = re.compile(
-    r"export\.json|(metadata|preference)\.jsonl"
+    r"export\.json|(metadata|preference)\.jsonl|data/train-\d{5}\.parquet|(\d\.\d_[a-z_]+)/\2_\d{4}\.parquet"
     rf"|(control|target|image|edit_image|rejected|source|chosen)/[0-9a-f]{{{KEY_LENGTH}}}(~[0-9a-z]+)*([_-]\d+)?\.(png|txt)"
 )
 """Paths of an export's files, whose rows may have left the dataset since."""
@@ -241,6 +243,25 @@ def _preference(run: Path, fresh: Path, pictures: _Pictures, done: Done) -> None
     for one in [one for group in rejected.values() for one in group if one.key not in used]:
         (fresh / one.path).unlink()
         done.left_out["rejected, of samples that were kept for another request"] += 1
+
+
+def _unicedit(run: Path, fresh: Path, pictures: _Pictures, done: Done) -> None:
+    """`data/train-00000.parquet` in UnicEdit-10M's schema; pictures lie in it."""
+    done.rows = unicedit.write(fresh, _one_output(stored_rows(run, "data"), done), done.left_out)
+
+
+def _scaleedit(run: Path, fresh: Path, pictures: _Pictures, done: Done) -> None:
+    """`TASK/TASK_0000.parquet` in ScaleEdit-12M's schema; pictures lie in it."""
+    done.rows = scaleedit.write(fresh, _one_output(stored_rows(run, "data"), done), done.left_out)
+
+
+_MAKERS: dict[Form, Callable[[Path, Path, _Pictures, Done], None]] = {
+    "pairs": _pairs,
+    "diffsynth": _diffsynth,
+    "preference": _preference,
+    "unicedit": _unicedit,
+    "scaleedit": _scaleedit,
+}
 
 
 @dataclass(frozen=True)

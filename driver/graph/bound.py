@@ -14,7 +14,18 @@ from comfy_nodes.core.graph_names import ENDPOINT_LOADER
 
 from ..errors import RunError, about
 from . import dynamic_prompts
-from .api import EDIT_SINK, PROTECT_CLASS, SECOND_CLASS, SINK_CLASSES, SOURCE_CLASS, Api, ancestors, driven, is_link
+from .api import (
+    CHOOSING_CLASS,
+    EDIT_SINK,
+    PROTECT_CLASS,
+    SECOND_CLASS,
+    SINK_CLASSES,
+    SOURCE_CLASS,
+    Api,
+    ancestors,
+    driven,
+    is_link,
+)
 from .checks import check
 from .file import WorkflowFile
 from .schemas import flagged_seed, inputs_by_name
@@ -51,7 +62,7 @@ class BatchGraph:
             RunError: not exactly one source and one sink, or they aren't connected.
         """
         with about(file.named if file else ""):
-            sink = _only(api, SINK_CLASSES, "Save Edit Pair (or Save Annotation, or Save Instructions)", file)
+            sink = _only(api, SINK_CLASSES, "Save Edit Pair (or Save Annotation, Save Instructions, Save Photo)", file)
             source = _only(api, frozenset({SOURCE_CLASS}), "Load Edit Sample", file)
             needed = ancestors(api, sink)
             if source not in needed:
@@ -83,7 +94,7 @@ class BatchGraph:
 
     @property
     def sink_class(self) -> str:
-        """`EDIT_SINK`, `ANNOTATION_SINK` or `INSTRUCTION_SINK`: what a finished prompt gives."""
+        """One of `SINK_CLASSES`: what a finished prompt gives."""
         return str(self.api[self.sink]["class_type"])
 
     def seconds(self) -> dict[str, str]:
@@ -93,6 +104,11 @@ class BatchGraph:
             for node_id, node in self.api.items()
             if node["class_type"] == SECOND_CLASS and not is_link(node["inputs"].get("image"))
         }
+
+    @property
+    def chooses_kinds(self) -> bool:
+        """Whether its writer chooses among kinds of edit, which it is offered for each photo."""
+        return any(node["class_type"] == CHOOSING_CLASS for node in self.api.values())
 
     @property
     def keeps_off(self) -> bool:

@@ -61,14 +61,16 @@ class Photo(Told):
     edited: Locator = ""
     data: bytes | None = None
     """The file's bytes, where the reader could not help reading them."""
-    grounded: bool = False
-    """Whether the annotate stage looked at it."""
+    grounded: str = ""
+    """What to say where the annotate stage looked at it and found nothing."""
     ungrounded: str = ""
     """Why it could not."""
     items: int = 1
     """Of how many of the input's items it is the first that is told: 0 of a further photo of the item before it, more of
     a rest that cannot be read."""
 
+    repeats: str = ""
+    """Of which earlier photo it is a near-duplicate, as a sentence; "" where it is none, or nobody looked."""
     left_out: tuple[str, ...] = ()
     """What its author marked that is sound and no region of one thing, such as a crowd: a line each."""
 
@@ -76,7 +78,7 @@ class Photo(Told):
     def unmarked(self) -> bool:
         """Whether nobody marked a region in it."""
         marked = self.annotation and (self.annotation.regions or self.annotation.refusals)
-        return not (self.problem or self.mask or marked)
+        return not (self.problem or self.repeats or self.mask or marked)
 
 
 @dataclass

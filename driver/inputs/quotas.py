@@ -7,13 +7,17 @@ A node sees one sample and cannot know that a thousand others were given the sam
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from comfy_nodes.core.instructions.offering import obstacle
+from comfy_nodes.core.instructions.routing import accepts
+from comfy_nodes.core.records import SampleFailure
 from comfy_nodes.core.tasks import Task, task_named
 from comfy_nodes.core.taxonomy import TAXONOMY, Kind, kind_of
 
 from ..errors import RunError
+from ..samples import Planned, Sample, unusable
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,24 @@ class Quotas:
         chosen = sorted(open_kinds, key=self._filled)[: self._per_region]
         self._given.update(one.kind.id for one in chosen)
         return chosen
+
+    def offer(self, sample: Sample, routed: Collection[str] | None) -> Planned:
+        """A photo with the kinds that its writer may choose among: those that its regions allow, and a router.
+
+        Args:
+            routed: what a router accepted; None where none has looked at it.
+        """
+        suited = [
+            one
+            for one in self.wanted
+            if not obstacle(one.kind, sample.annotation.regions) and (routed is None or accepts(routed, one.kind))
+        ]
+        kinds = tuple(one.kind.id for one in self.choose(suited))
+        if not kinds:
+            why = "were offered as often as asked for" if suited else "are not for it, as its regions or its router say"
+            failure = SampleFailure("input", "NoKind", f"all kinds asked for {why}", skipped=True)
+            return unusable(sample.annotation.path, failure)
+        return replace(sample, annotation=replace(sample.annotation, offered=kinds))
 
     def _filled(self, one: Wanted) -> float:
         given = self._given[one.kind.id]

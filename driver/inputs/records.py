@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from comfy_nodes.core import texts
-from comfy_nodes.core.records import CARRIED
+from comfy_nodes.core.records import CARRIED, PROMPTS
 from comfy_nodes.core.regions import rle
 from comfy_nodes.core.regions.annotation import Annotation, AnnotationError, parse_annotation, region_of_mask
 from comfy_nodes.core.tasks import INSTRUCT, TASKS
@@ -110,7 +110,8 @@ def _annotation(annotation: dict[str, Any], item: dict[str, Any]) -> Annotation:
     carried = _carried(item)
     if carried is parsed.carried is None and upstream == parsed.upstream:
         return parsed
-    return replace(parsed, carried=carried, upstream=upstream)
+    # A row's other columns are its own.
+    return replace(parsed, carried=carried, upstream=upstream, further={} if _edited(item) else parsed.further)
 
 
 def _task(item: Mapping[str, Any]) -> str:
@@ -147,8 +148,10 @@ def _edited(item: Mapping[str, Any]) -> bool:
 
 def _carried(item: Mapping[str, Any]) -> dict[str, Any] | None:
     """What another verdict on the same edit leaves as it is."""
+    both = {name: item.get(name) for name in PROMPTS.values()}
+    both = both if all(isinstance(words, str) and words.strip() for words in both.values()) else {}
     if _edited(item):
-        found = {
+        found = both | {
             name: _plain(item[name], _NESTED[name]) if name in _NESTED else item[name]
             for name in CARRIED
             if name in item
@@ -159,7 +162,7 @@ def _carried(item: Mapping[str, Any]) -> dict[str, Any] | None:
         for name in GIVEN_SCORES
         if item.get(name) is not None
     ]
-    return {"scores": given} if given else None
+    return both | ({"scores": given} if given else {}) or None
 
 
 def _routed(routes: Any) -> tuple[str, ...] | None:
@@ -185,7 +188,11 @@ def _origin(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def _flat(item: dict[str, Any]) -> dict[str, Any] | None:
-    """The segmentation of an object with one region of its own."""
+    """The segmentation of an object with regions of its own: one, or of a row of ours several that its edit is about."""
+    several = _plain(item.get("regions"), "[") if _edited(item) else None
+    if isinstance(several, list) and len(several) > 1 and all(isinstance(one, dict) for one in several):
+        about = [{name: one.get(name) for name in ("class_name", "bbox", "mask")} for one in several]
+        return {_kind_for(named(item, "task")): about}
     bbox, mask = _plain(named(item, "bbox"), "["), _plain(named(item, "mask"), "{")
     if bbox is None and mask is None:
         return None

@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
-from comfy_nodes.core.instructions.scenes import ROUTED
+from comfy_nodes.core.instructions.routing import NO_WORDS, ROUTED, accepts_task
 from comfy_nodes.core.keys import sample_key
 from comfy_nodes.core.photos import PhotoError
 from comfy_nodes.core.records import SampleFailure
-from comfy_nodes.core.regions.annotation import Annotation, AnnotationError, Region
-from comfy_nodes.core.tasks import ANNOTATE, INSTRUCT, TASKS, Task
+from comfy_nodes.core.regions.annotation import WEAK, Annotation, AnnotationError, Region
+from comfy_nodes.core.regions.lettering import OCR, words_read
+from comfy_nodes.core.tasks import ANNOTATE, EMBED, INSTRUCT, SYNTHESIZE, TASKS, Task, task_named
 from comfy_nodes.core.taxonomy import EDITOR, known_kind
 
 from ..places import Locator
@@ -30,8 +31,13 @@ _NO_WORDS = (
     "Load Edit Sample for all such photos"
 )
 
+_NO_CAPTION = "the photo has no caption to paint another one from; give captions, or run a stage that writes some first"
+
 LEFT_OUT = "LeftOut"
 """The error type of what an author marked beside regions that gave samples."""
+
+NEAR_DUPLICATE = "NearDuplicate"
+"""The error type of a photo that repeats an earlier one."""
 
 _CALLED = {"frame2": "second frame", "edited": "picture after the edit", "reference": "reference picture"}
 
@@ -59,9 +65,18 @@ class Sampling:
                 raise AnnotationError(photo.problem)
             # What the graph does not take is not looked at.
             annotation = alignment.aligned(photo, self._reader, aim.seconds)
+            words = _of_words(annotation, aim.task, photo.subtask)
         except (PhotoError, AnnotationError) as error:
             failure = SampleFailure("input", type(error).__name__, str(error))
             return [replace(unusable(photo.source_id, failure), unread=self._unread(photo))]
+        if task in (SYNTHESIZE, EMBED):
+            photo = replace(photo, instruction=next(iter(annotation.captions), ""), words_for="")
+        if task == SYNTHESIZE and not photo.instruction:
+            return [skipped(photo.source_id, "NoCaption", _NO_CAPTION)]
+        if words is not None:
+            if not words:
+                return [skipped(photo.source_id, "NoWords", NO_WORDS)]
+            annotation = replace(annotation, regions=words, refusals=(), weak=0)
         told = aim.words is not None and not (_words(photo, task) or annotation.writing)
         if told:
             if not aim.words:
@@ -137,7 +152,7 @@ class Sampling:
         if reasons:
             why = "no usable region: " + "; ".join(reasons)
             return unusable(photo.source_id, SampleFailure("input", "NoRegion", why, skipped=not damaged))
-        found = photo.ungrounded or ("the annotate stage found nothing" if photo.grounded else "")
+        found = photo.ungrounded or photo.grounded
         why = f"the photo has no region{'; ' if found else ''}{found}: {self._reader.remedy(photo)}"
         if photo.ungrounded:
             return replace(unusable(photo.source_id, SampleFailure("annotate", NOT_ANNOTATED, why)), unread="photo")
@@ -171,16 +186,25 @@ def _of_regions(whole: Sample, key: str, edit: tuple[Region, ...], aim: Aim) -> 
         others = tuple(one for one in whole.annotation.regions if one not in edit)
     if aim.context == "names":
         others = tuple(one.model_copy(update={"mask": None}) for one in others)
-    return replace(whole, key=key, annotation=replace(whole.annotation, regions=edit + others, refusals=()))
+    told = whole.annotation.further
+    if (
+        aim.task != ANNOTATE
+    ):  # what a detector only whispered no edit needs, nor words that none is about; they are long
+        unread = (WEAK, OCR) if aim.context == "none" else (WEAK,)
+        told = {name: value for name, value in told.items() if name not in unread}
+    annotation = replace(whole.annotation, regions=edit + others, refusals=(), further=told)
+    return replace(whole, key=key, annotation=annotation)
 
 
 def _refused(photo: Photo, aim: Aim) -> tuple[str, str] | None:
-    """Why a photo's author did not mean it for this, as an error type and a message; None where nothing speaks against it."""
+    """Why a photo is not wanted for this, as an error type and a message; None where nothing speaks against it."""
     task = aim.task
-    if not task.open and photo.task not in ("", task.name) and task != ANNOTATE:
+    if photo.repeats:
+        return NEAR_DUPLICATE, photo.repeats
+    if task.name in TASKS and photo.task not in ("", task.name):
         why = f"its task file is for {photo.task}, and the workflow makes {task.name}; run a workflow for {photo.task}"
         return "OtherTask", why
-    if photo.routed is not None and task.name in ROUTED and task.name not in photo.routed:
+    if photo.routed is not None and task.name in ROUTED and not accepts_task(photo.routed, task.name):
         return "NotRouted", f"its router did not accept {task.name}; the annotation's routes say why"
     if photo.problem:
         return None
@@ -192,7 +216,7 @@ def _refused(photo: Photo, aim: Aim) -> tuple[str, str] | None:
     if kind and not kind.unlike and kind.task in aim.rest:
         return "OtherGraph", f"{kind.id} has its own workflow in this run"
     if kind and task == INSTRUCT:
-        if TASKS[photo.task].turns > 1:
+        if task_named(photo.task).turns > 1:
             return (
                 "SeveralTurns",
                 f"{photo.task} is an edit of several turns, and the workflow makes one picture of each",
@@ -206,6 +230,17 @@ def _refused(photo: Photo, aim: Aim) -> tuple[str, str] | None:
         if not getattr(photo, role):
             return "NoSecondImage", f"the photo has no {_CALLED[role]} (docs/inputs.md says how to give one)"
     return None
+
+
+def _of_words(annotation: Annotation, task: Task, subtask: str) -> tuple[Region, ...] | None:
+    """The lines of words that a kind of edit of text may edit, where a reader has looked at the photo; None where the
+    photo's regions count.
+
+    Raises:
+        AnnotationError: what it left is not what Read Text leaves.
+    """
+    kind = known_kind(task.name, subtask)
+    return words_read(annotation.further) if kind and kind.shape == "text" else None
 
 
 def _meant(annotation: Annotation, task: str) -> tuple[Region, ...]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import partial
 from itertools import count, islice, pairwise
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -21,29 +21,25 @@ from typing import Any
 import numpy as np
 
 from comfy_nodes.core import photos
+from comfy_nodes.core.instructions.routing import accepts
 from comfy_nodes.core.regions import rle
 from comfy_nodes.core.regions.annotation import Region
 from comfy_nodes.core.tasks import ANNOTATE
-from comfy_nodes.core.taxonomy import CHINESE_EDITOR, EDITOR, GRAPHS, known_kind
+from comfy_nodes.core.taxonomy import CHINESE_EDITOR, EDITOR, GRAPHS, TAXONOMY, known_kind
 
+from ..dataset.by_input import MixedInput
 from ..errors import RunError
 from ..home import ROOT
 from ..places import Locator, name_of
 from ..samples import DUPLICATE, TWICE, Aim, Grounding, Planned, Sample, Spare, Unusable
 from . import alignment
-from .annotation import AnnotationReader
 from .cutting import Cursor, KnownShard, Shard, borders, grown
-from .find import Input, find_input
-from .folder import FolderReader, PhotoFiles
-from .parquet import ParquetReader
+from .mixture import Mixture
+from .near import NearDuplicates
 from .photo import Photo, Reader
 from .quotas import Quotas, Wanted
-from .regions.programs import FORMATS
-from .regions.reader import RegionReader
-from .row_labels import RowLabels
 from .sampling import LEFT_OUT, Regions, Sampling, skipped
-from .storage import LocalStorage
-from .tar import WebdatasetReader
+from .shares import InputShare
 
 BUNDLED = ROOT / "samples" / "annotation.jsonl"
 
@@ -76,34 +72,38 @@ DISTANT_AHEAD = 32
 class Source:
     """An input of the driver."""
 
-    def __init__(self, path: str | Path, image_root: str | Path | None = None):
+    def __init__(self, inputs: str | Path | Sequence[InputShare], image_root: str | Path | None = None):
         """
         Args:
-            path: path or URL of a folder, of a file, or a pattern of files; docs/inputs.md lists what is read.
-            image_root: path or URL of the folder that paths in the input are relative to; its own folder if None.
+            inputs: one or several; or of one path or URL of a folder, of a file, or a pattern of files. docs/inputs.md
+                lists what is read.
+            image_root: path or URL of the folder that paths in an input are relative to; its own folder if None.
 
         Raises:
             RunError: missing, of an unknown kind, of several kinds, or behind a URL that cannot be reached.
         """
-        self._input = find_input(path, image_root)
+        given = [InputShare(str(inputs))] if isinstance(inputs, str | Path) else inputs
+        self._input = Mixture(given, image_root)
         self._cursors: dict[str, Cursor] = {}
         self._held: dict[int, list[Photo]] = {}
         """Photos of shards, by how many items stand before these."""
-        self._read_with(_reader(self._input), RowLabels(self._input))
+        self._read_with(self._input)
 
-    def _read_with(self, reader: Reader, labels: RowLabels | None) -> None:
-        """
-        Args:
-            labels: hand labels that lie beside it.
-        """
+    def _read_with(self, reader: Reader) -> None:
         self.reader = reader
-        self._labels = labels
         self._sampling = Sampling(reader)
         self.places = reader.places
+        self.near: NearDuplicates | None = None
+        """Who tells photos that repeat an earlier one; None where nobody looks."""
         self.total: int | None = None
         """Items in the input, once its end was seen."""
         self.spread_over = 0
         """In a recipe: how many items its input has, over all of which quotas are spread; 0 where it has none."""
+
+    def close(self) -> None:
+        """Ends what it keeps open on a disk; it is not to be planned from any more."""
+        if self.near:
+            self.near.close()
 
     def release(self) -> None:
         """Nobody asks for further shards: who waits for one in another thread need not."""
@@ -118,13 +118,17 @@ class Source:
     @property
     def root(self) -> Path | None:
         """The folder that locators are paths below, where photos are files of this machine; else None."""
-        files = isinstance(self.reader, PhotoFiles)
-        return self._input.photos.folder if files and isinstance(self._input.photos, LocalStorage) else None
+        return self._input.root
 
     @property
     def names_files(self) -> bool:
         """Whether its photos are files of this machine beside those that it consists of."""
-        return self._input.kind in ("json", "parquet", "regions") and not self._input.photos.remote
+        return self._input.names_files
+
+    @property
+    def mixed(self) -> tuple[MixedInput, ...]:
+        """Its inputs, where there are several."""
+        return self._input.mixed
 
     def more_than(self, items: int, aims: Sequence[Aim]) -> bool:
         """Whether the input has more items; no more are read to see it."""
@@ -199,7 +203,7 @@ class Source:
         if first is None:
             self.total = cut.place
             return None
-        if self._dear:
+        if self._input.dear:
             self._held[start] = list(cut.take(items))
             if len(self._held) > HELD:
                 del self._held[min(self._held)]
@@ -255,9 +259,7 @@ class Source:
 
         named, edited = asked(aims)
         found = self._photos("plan", named, edited, shard)
-        yield from self._once(
-            self._each(map(self._labels.on, found) if edited and self._labels else found, samples), shard
-        )
+        yield from self._once(self._each(found, samples), shard)
 
     def bare(self) -> bool:
         """Whether nobody marked a region in any of the photos at its beginning."""
@@ -270,7 +272,7 @@ class Source:
         Raises:
             RunError: they cannot be read.
         """
-        return self._labels.line() if self._labels and any("edited" in aim.seconds for aim in aims) else ""
+        return self._input.labels() if any("edited" in aim.seconds for aim in aims) else ""
 
     def graphs(self) -> list[str]:
         """The workflows that make what the input's records name, or its router accepted, in the task table's order;
@@ -278,10 +280,10 @@ class Source:
         found: set[str | None] = set()
         chinese: set[bool] = set()
         for photo in islice(self.reader.photos(ANNOTATE.name), LOOKED_AT):
-            for task in photo.routed or ((photo.task,) if photo.task else ()):
-                kind = known_kind(task, photo.subtask)
+            for task in (photo.task,) if photo.task else photo.routed or ():
+                kind = TAXONOMY.get(task) or known_kind(task, photo.subtask)
                 found.add(kind.graph if kind else None)
-                if kind and kind.unlike:
+                if kind and kind.by_editor:
                     chinese.add(kind.rubric == "text" and _is_chinese(photo))
         editor = [CHINESE_EDITOR if chinese == {True} else EDITOR] if EDITOR in found else []
         return [name for name in GRAPHS.values() if name in found] + editor
@@ -305,15 +307,30 @@ class Source:
 
         yield from self._once(self._each(self._photos("plan", ANNOTATE.name, False, shard), samples), shard)
 
-    @cached_property
-    def _dear(self) -> bool:
-        """Whether passing over an item costs as much as reading it: a `.json` is taken apart from its beginning, and
-        files of regions are, to see which photos they name."""
-        if self._input.kind == "regions":
-            return True
-        return self._input.kind == "json" and next(self._input.files(), "").lower().endswith(".json")
+    def plan_offers(self, quotas: Quotas, aim: Aim, seed: int, shard: Shard | None = None) -> Iterator[Planned]:
+        """A sample for each photo, with the kinds of edit that it is offered: those furthest behind their quotas of what its
+        regions allow, and a router. How many of them are written is the writer's choice.
+
+        Args:
+            aim: what the graph takes, whose writer chooses among kinds.
+
+        Raises:
+            RunError: as `plan`.
+        """
+
+        def samples(photo: Photo) -> list[Planned]:
+            found = self._sampling.samples(photo, aim, "all", seed)
+            return [quotas.offer(one, photo.routed) if isinstance(one, Sample) else one for one in found]
+
+        yield from self._once(self._each(self._photos("plan", ANNOTATE.name, False, shard), samples), shard)
 
     def _photos(self, use: str, task: str, edited: bool, shard: Shard | None) -> Iterator[Photo]:
+        found = self._found(use, task, edited, shard)
+        if self.near is None:
+            return found
+        return self.near.told(found, shard.index if shard else 0, self.reader.read, self.reader.stamp)
+
+    def _found(self, use: str, task: str, edited: bool, shard: Shard | None) -> Iterator[Photo]:
         if shard is None:
             yield from self.reader.photos(task, edited)
             return
@@ -374,11 +391,13 @@ class Source:
         by_region: dict[tuple[Any, ...], list[tuple[Wanted, Sample]]] = {}
         refused: list[Unusable] = []
         for one in quotas.wanted:
-            if photo.routed is not None and one.task.name not in photo.routed:
+            if photo.routed is not None and not accepts(photo.routed, one.kind):
                 continue
             # Two kinds of one task are two samples of one region.
             named = replace(photo, subtask=one.subtask, slot=one.subtask or photo.slot)
-            for planned in self._sampling.samples(named, Aim(one.task, context="names"), "all", seed):
+            # A page has a hundred lines of words; one of them stands for it.
+            regions: Regions = "one" if one.kind.shape == "text" else "all"
+            for planned in self._sampling.samples(named, Aim(one.task, context="names"), regions, seed):
                 if isinstance(planned, Unusable):
                     refused.append(planned)
                 elif isinstance(planned, Sample):
@@ -437,7 +456,7 @@ class Source:
         Raises:
             RunError: a file is gone or cannot be looked at.
         """
-        return self._input.fingerprint() + (self._labels.stamp() if self._labels else "")
+        return self._input.fingerprint()
 
     def _each(self, found: Iterator[Photo], samples: Callable[[Photo], list[Planned]]) -> Iterator[Planned]:
         """The samples of all photos, in their order."""
@@ -500,19 +519,6 @@ def asked(aims: Sequence[Aim]) -> tuple[str, bool]:
     return task, any("edited" in aim.seconds for aim in aims)
 
 
-def _reader(given: Input) -> Reader:
-    if given.kind == "photos":
-        return FolderReader(given.storage)
-    if given.kind == "regions":
-        return RegionReader(given, FORMATS[given.program]())
-    kinds: dict[str, Callable[[Input], Reader]] = {
-        "json": AnnotationReader,
-        "parquet": ParquetReader,
-        "tar": WebdatasetReader,
-    }
-    return kinds[given.kind](given)
-
-
 def _grounded(photo: Photo, grounding: Grounding) -> Photo:
     """The photo with the regions that were found in it."""
     if not photo.unmarked:
@@ -520,7 +526,7 @@ def _grounded(photo: Photo, grounding: Grounding) -> Photo:
     found = grounding.annotation(photo.source_id)
     if found is None:
         return replace(photo, ungrounded=grounding.reason(photo.source_id))
-    return replace(photo, annotation=found, grounded=True)
+    return replace(photo, annotation=found, grounded=grounding.nothing)
 
 
 def _unwanted(planned: Unusable) -> bool:

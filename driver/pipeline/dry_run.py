@@ -24,7 +24,7 @@ from ..samples import NOT_ANNOTATED, Aim, Grounding, Planned, Sample, Unavailabl
 from ..terminal import plain
 from .folder import FORM, claimable
 from .form import form_to_be
-from .plan import check_kinds, finder, lacks_regions, open_source, planned, workflow_names
+from .plan import check_kinds, check_near, finder, lacks_regions, look_for_near, open_source, planned, workflow_names
 from .settled import sound_commits
 from .shard import Order
 from .workflow import Workflow, open_workflows
@@ -43,11 +43,14 @@ def dry_run(options: RunOptions) -> dict[str, int]:
         RunError: the run could not start.
     """
     source = open_source(options)
+    look_for_near(options, source, None)
     with (
+        closing(source),
         tempfile.TemporaryDirectory(prefix="editpairs-") as scratch,
         open_workflows(options, workflow_names(options, source), Path(scratch)) as workflows,
     ):
         check_kinds(options, workflows)
+        check_near(options, workflows)
         refused: Counter[tuple[str, str]] = Counter()
         usable: Counter[str] = Counter()
         own_words: Counter[str] = Counter()
@@ -74,7 +77,10 @@ def dry_run(options: RunOptions) -> dict[str, int]:
         show("server", f"{', '.join(host.name for host in workflows[0].hosts)} (ComfyUI {version})")
         bare = scope.whole(bare)
         if isinstance(first, Workflow):
-            show("regions", f"{scope.about}{bare} photos have none: {first.file.path.name} finds some first")
+            show(
+                "regions",
+                f"{scope.about}{bare} photos have none: {first.file.path.name} finds some first{first.limits}",
+            )
             _show_licences(first)
         for workflow in workflows:
             number = scope.edited(usable[workflow.graph.task] if len(workflows) > 1 else usable.total())

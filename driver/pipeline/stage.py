@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from comfy_nodes.core.services import budget
 
 from ..comfyui.answering import at_once
+from ..dataset.by_input import note_inputs
 from ..dataset.parts import Part
 from ..dataset.rows import RunFacts
 from ..dataset.shards import DatasetFacts
@@ -42,7 +43,7 @@ from ..terminal import say
 from .claimed import AsClaimed
 from .facts import run_facts
 from .folder import OutputFolder
-from .plan import lacks_regions, planned
+from .plan import forgotten, lacks_regions, planned
 from .shard import OpenShard, Unwanted
 from .workflow import Workflow
 
@@ -90,8 +91,8 @@ class Run:
 
     @cached_property
     def fingerprint(self) -> str:
-        """The input's, as it is when somebody first asks."""
-        return self.source.fingerprint()
+        """The input's, as it is when somebody first asks; another one where the folder has forgotten how its photos look."""
+        return self.source.fingerprint() + forgotten(self.folder.journal, self.source)
 
     def edit(self, workflow: Workflow, supply: Supply, harvester: Harvester, reporter: Reporter, run_id: str) -> None:
         """Puts samples through a workflow until no more can come, or the user stops.
@@ -200,6 +201,7 @@ class Stage(ABC):
             RunError: the input as a whole cannot be used.
         """
         options, journal, shard = self.run.options, self.journal, self.shard
+        note_inputs(journal, self.run.source.mixed)
         if self.due:
             limit = shard.order.limit if shard else options.limit
             found = self._while_wanted(self.planned())
@@ -347,6 +349,7 @@ def asked(options: RunOptions, workflows: Sequence[Workflow], limit: int | None)
         options.kinds,
         options.kinds_per_region,
         options.keep_stale,
+        options.near,
     ]
 
 

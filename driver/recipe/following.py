@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from pathlib import Path
 
+from ..dataset.by_input import MixedInput
 from ..dataset.commits import committed
 from ..dataset.parts import Part, shards_of
 from ..inputs.cutting import PASSED, KnownShard, Shard, grown
@@ -117,9 +118,7 @@ class Following(Source):
         self._link, self._before, self._pairs = link, before, pairs
         self._journal, self._earlier = journal, earlier
         self._released = threading.Event()
-        self._read_with(
-            pairs_in(link.folder) if pairs else before.reader, None
-        )  # labels are of what a recipe has finished
+        self._read_with(pairs_in(link.folder) if pairs else before.reader)
 
     def refuse_output(self, output: Path) -> None:
         """It lies beside what the stage before wrote."""
@@ -132,6 +131,11 @@ class Following(Source):
     def root(self) -> Path | None:
         """See `Source`."""
         return None if self._pairs else self._before.root
+
+    @property
+    def mixed(self) -> tuple[MixedInput, ...]:
+        """See `Source`."""
+        return self._before.mixed
 
     @property
     def names_files(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -71,7 +72,7 @@ def check(pack: Any, sample: Any, edited: Any, **inputs: Any) -> Any:
 
 def test_words_become_named_boxes_with_masks(pack: Any, signs: dict[str, Any]) -> None:
     batch = torch.cat([signs["OPEN"], torch.zeros_like(signs["OPEN"]), signs[""]])
-    boxes, masks, text, count = pack.call("EditPairsReadText", image=batch, score_threshold=0.9).result
+    boxes, masks, text, count, _ = pack.call("EditPairsReadText", image=batch, score_threshold=0.9).result
     assert [[box["label"] for box in frame] for frame in boxes] == [
         ['text "OPEN"', 'text "KIOSK"'],
         [],
@@ -81,8 +82,32 @@ def test_words_become_named_boxes_with_masks(pack: Any, signs: dict[str, Any]) -
     box = boxes[0][0]
     assert OPEN[0] - 5 <= box["x"] and box["x"] + box["width"] <= OPEN[2] and box["score"] > 0.9
     assert masks[0, 40, 60] == 1 and masks[0, 145, 260] == 0 and masks[1, 145, 260] == 1
-    _, none, text, count = pack.call("EditPairsReadText", image=batch[1:2], score_threshold=0.9).result
+    _, none, text, count, _ = pack.call("EditPairsReadText", image=batch[1:2], score_threshold=0.9).result
     assert none.shape == (1, 340, 360) and not none.any() and (text, count) == ("", 0)
+
+
+def test_a_sample_takes_its_words_along(pack: Any, sample: Any, signs: dict[str, Any], folders: Any) -> None:
+    read = pack.call("EditPairsReadText", image=sample.source, score_threshold=0.9, sample=sample).result[4]
+    line = pack.call("EditPairsSaveAnnotation", sample=read).ui["editpairs"][0]["annotation"]
+    assert [one["words"] for one in line["ocr"]] == ["OPEN", "KIOSK"] and line["ocr"][0]["mask"]["size"] == [340, 360]
+    assert [one["class_name"] for one in line["segmentation"]["object"]] == ['text "OPEN"'], "the sample's own region"
+    lettering = pack.part("core.regions.lettering")
+    first, _ = lettering.words_read(json.loads(json.dumps(line)))
+    assert first.class_name == 'text "OPEN"' and first.score > 0.9 and first.mask.area > 1000
+    bare = pack.call("EditPairsReadText", image=torch.zeros_like(sample.source), score_threshold=0.9, sample=sample)
+    assert lettering.words_read(bare.result[4].further) == (), "it was read, and there is nothing"
+    failed = replace(sample, failure=pack.part("core.records").SampleFailure("annotate", "NoRoute", "no", skipped=True))
+    assert pack.call("EditPairsReadText", image=sample.source, score_threshold=0.9, sample=failed).result[4] is failed
+    with pytest.raises(ValueError, match="the words of a sample are those of its one photo"):
+        pack.call("EditPairsReadText", image=torch.zeros(1, 9, 9, 3), score_threshold=0.9, sample=sample)
+
+
+@pytest.mark.parametrize("note", ["OPEN", [{"words": "OPEN"}], [{"words": "OPEN", "bbox": [1, 2]}]])
+def test_words_of_somebody_else_are_told_apart(pack: Any, note: Any) -> None:
+    lettering = pack.part("core.regions.lettering")
+    assert lettering.words_read({}) is None
+    with pytest.raises(pack.part("core.regions.annotation").AnnotationError, match=r"^ocr.*Read Text"):
+        lettering.words_read({"ocr": note})
 
 
 def test_an_edit_of_words_is_read_back(pack: Any, sample: Any, signs: dict[str, Any]) -> None:

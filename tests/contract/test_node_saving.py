@@ -195,6 +195,28 @@ class TestSaveEditPair:
         assert record["prompt"] == "Replace the disc with a jug." and record["initial_prompt"] == "Remove the disc."
         assert [region["op"] for region in record["regions"]] == ["replace"]
 
+    @pytest.mark.parametrize(
+        ("restated", "both"),
+        [
+            ({}, ("Remove the disc.", "移除圆盘。")),
+            ({"restated": "Erase the disc.", "restated_other": "擦除圆盘。"}, ("Erase the disc.", "擦除圆盘。")),
+            ({"restated": "Erase the disc."}, (None, None)),
+        ],
+    )
+    def test_both_languages_say_the_same_or_neither_is_told(
+        self, restated: dict[str, str], both: tuple[str | None, str | None], pack: Any, save: Callable[..., Any],
+        sample: Any, repainted: np.ndarray,
+    ) -> None:  # fmt: skip
+        writing = pack.part("core.instructions.instructions").Writing("Remove the disc.", "en", other="移除圆盘。")
+        told = pack.part("core.verdicts.verdicts").Scores({}, "keep", voices=("verifier",), **restated)
+        written = replace(sample, writings=(writing,))
+        (record,) = self.records(save(sample=written, edited=image(repainted), scores={"score0": [told]}))
+        assert (record["prompt_en"], record["prompt_cn"]) == both
+        (plain,) = self.records(save(sample=sample, edited=image(repainted), scores={"score0": [told]}))
+        assert (plain["prompt_en"], plain["prompt_cn"]) == (
+            (both[0], both[1]) if "restated_other" in restated else (None, None)
+        )
+
     def test_files_and_record(
         self, save: Callable[..., Any], folders: Path, photo: np.ndarray, marked: np.ndarray, repainted: np.ndarray,
         pack: Any,

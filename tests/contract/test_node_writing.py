@@ -27,6 +27,7 @@ ASKERS = [
     "EditPairsTagImage",
     "EditPairsRouteTask",
     "EditPairsWriteMotionInstruction",
+    "EditPairsWriteManyKinds",
 ]
 
 
@@ -196,6 +197,85 @@ class TestWriter:
         assert output.result[0].writing.model == "user"
 
 
+ZOOM = {
+    "kind": "Lens Zooming", "instruction": "Zoom in on the disc.", "chinese": "放大画面\uff0c聚焦圆盘。",
+    "command": "Zoom in on the disc.", "target": "a close-up of the disc", "things": [],
+}  # fmt: skip
+GONE = {**ZOOM, "kind": "Subject Removal", "instruction": "Remove the star.", "chinese": "移除星星。",
+        "command": "Remove the star.", "target": "plain ground", "things": [2]}  # fmt: skip
+WOOD = {**ZOOM, "kind": "Style Transfer", "instruction": "Turn it into a woodcut.", "chinese": "把它变成木刻画。"}
+MANY = "EditPairsWriteManyKinds"
+
+
+class TestManyKinds:
+    @pytest.fixture
+    def bare(self, sample: Any, pack: Any) -> Any:
+        """A photo of a disc and a star; neither is chosen to be edited."""
+        star = pack.part("core.regions.annotation").Region(class_name="star", bbox=(0, 0, 5, 5))
+        return replace(sample, task="instruct", others=(star,))
+
+    def test_all_are_saved_each_with_its_own_kind(
+        self, run: Callable[..., Any], bare: Any, pack: Any, folders: Path
+    ) -> None:
+        output = run(MANY, edits(ZOOM, GONE, WOOD), sample=bare, offered=22)
+        out, listed = output.result
+        assert listed.splitlines()[0] == "Lens Zooming | Zoom in on the disc. | 放大画面\uff0c聚焦圆盘。"
+        assert (
+            "Things in it: 1 the disc in the center of the image; 2 the small star in the upper-left"
+            in output.asked[0].user
+        )
+        records = pack.call("EditPairsSaveInstructions", sample=out).ui["editpairs"]
+        told = [(one["key"], one["task"], one["subtask"], one["slot"]) for one in records]
+        assert told == [
+            ("k1~0", "instruct", "unicedit/Lens Zooming", "0"), ("k1~1", "remove", "unicedit/Subject Removal", "1"),
+            ("k1~2", "style", "unicedit/Style Transfer", "2"),
+        ]  # fmt: skip
+        lines = [one["annotation"] for one in records]
+        assert [(one["task"], one["subtask"]) for one in lines] == [one[1:3] for one in told]
+        assert [[region["class_name"] for region in one["segmentation"]["object"]] for one in lines] == [
+            [],
+            ["star"],
+            [],
+        ]
+        assert [one["writing"]["other"] for one in lines] == [ZOOM["chinese"], GONE["chinese"], WOOD["chinese"]]
+        assert all("task" not in one["writing"] for one in lines)
+
+    def test_what_the_driver_asks_for_counts(self, run: Callable[..., Any], bare: Any) -> None:
+        asked = replace(bare, offered=("unicedit/Style Transfer", "unicedit/Lens Zooming"))
+        output = run(MANY, edits(ZOOM, WOOD), sample=asked, kinds="Tone Transformation")
+        assert len(output.result[0].writings) == 2
+        assert "Tone Transformation" not in output.asked[0].user
+
+    def test_what_suits_no_photo_is_skipped_and_asks_nobody(self, run: Callable[..., Any], bare: Any) -> None:
+        output = run(MANY, sample=bare, kinds="Portrait Editing")
+        failure = output.result[0].failure
+        assert (failure.error_type, failure.skipped, output.asked, output.result[1]) == ("NoKind", True, [], "")
+        assert "Portrait Editing: it needs a person" in failure.message
+
+    def test_too_few_fail_as_data(self, run: Callable[..., Any], bare: Any) -> None:
+        output = run(MANY, edits(ZOOM), edits(ZOOM), edits(ZOOM), sample=bare)
+        assert (output.result[0].failure.error_type, len(output.asked)) == ("VlmWrongShape", 3)
+
+    def test_mistakes_of_the_graph_are_errors(self, run: Callable[..., Any], bare: Any, sample: Any) -> None:
+        with pytest.raises(ValueError, match="the sample's task is remove; many kinds are written for task instruct"):
+            run(MANY)
+        with pytest.raises(ValueError, match="least is 5 and most is 4"):
+            run(MANY, sample=bare, least=5, most=4)
+        with pytest.raises(ValueError, match="'Zoom' is none of the kinds"):
+            run(MANY, sample=bare, kinds="Zoom")
+
+    def test_a_users_words_ask_nobody(self, run: Callable[..., Any], bare: Any) -> None:
+        output = run(MANY, sample=replace(bare, instruction="Take it away."))
+        assert (output.result[1], output.asked) == ("Take it away.", [])
+
+    def test_one_of_them_alone_is_about_no_region(self, run: Callable[..., Any], bare: Any) -> None:
+        zoom = {name: ZOOM[name] for name in ("instruction", "command", "target")}
+        output = run("EditPairsWriteInstruction", edits(zoom), sample=bare, kind="unicedit/Lens Zooming")
+        out = output.result[0]
+        assert (out.instruction, out.region, out.writing.regions) == ("Zoom in on the disc.", None, ())
+        assert "Also in the photo: disc, star" in output.asked[0].user
+
+
 ROLL = {
     "edits": [
         {
@@ -251,7 +331,32 @@ class TestRewriter:
     def test_after_a_writer_only_the_command_changes(self, run: Callable[..., Any]) -> None:
         written = run("EditPairsWriteInstruction", edits(REMOVE)).result[0]
         out = run("EditPairsRewriteInstruction", {"command": "Erase the disc."}, sample=written).result[0]
-        assert replace(out.writing, editor_prompt=SENTENCE, rewriter="") == written.writing
+        (step,) = out.writing.steps
+        assert (out.writing.editor_prompt, step.editor_prompt) == ("Erase the disc.", "Erase the disc.")
+        before = replace(
+            out.writing, editor_prompt=SENTENCE, steps=(replace(step, editor_prompt=SENTENCE),), rewriter=""
+        )
+        assert before == written.writing
+
+    def test_each_of_several_instructions_gets_a_command(self, run: Callable[..., Any]) -> None:
+        several = edits(REMOVE, {**REMOVE, "instruction": "Take [OBJECT] away."})
+        written = run("EditPairsWriteInstruction", several, count=2).result[0]
+        replies = [{"command": "Erase the disc."}, "VlmTimeout"]
+        out = run("EditPairsRewriteInstruction", *replies, sample=written).result[0]
+        assert [(one.instruction, one.editor_prompt) for one in out.writings] == [(SENTENCE, "Erase the disc.")]
+
+    def test_only_what_has_to_be_thought_about_costs_a_second_question(
+        self, run: Callable[..., Any], sample: Any
+    ) -> None:
+        written = run("EditPairsWriteInstruction", edits(REMOVE)).result[0]
+        output = run("EditPairsRewriteInstruction", sample=written, kinds="reasoning")
+        assert output.result[0] is written and output.asked == [] and output.result[3] == SENTENCE
+        origin = sample.provenance.model_copy(update={"subtask": "scaleedit/5.4_scientific_reasoning"})
+        riddle = replace(sample, task="alter", provenance=origin, instruction="Show an hour of frost.")
+        out = run(
+            "EditPairsRewriteInstruction", {"command": "Cover the disc with frost."}, sample=riddle, kinds="reasoning"
+        )
+        assert out.result[1] == "Show an hour of frost." and out.result[3] == "Cover the disc with frost."
 
     def test_what_is_added_by_a_removal_stays_one(self, run: Callable[..., Any], pack: Any, sample: Any) -> None:
         added = pack.call("EditPairsWriteInstructionTemplate", sample=replace(sample, task="add", seed=0)).result[1]
@@ -276,6 +381,41 @@ class TestObservers:
         with pytest.raises(ValueError, match="no caption to check the tags against"):
             run("EditPairsTagImage", caption=" ")
 
+    def test_what_is_found_travels_in_the_sample(self, pack: Any, folders: Path, run: Callable[..., Any]) -> None:
+        sample = run("EditPairsCaptionImage", {"dense": "Red discs on a wall.", "short": "A disc."}).result[0]
+        tagged = run("EditPairsTagImage", {"objects": ["disc"], "backgrounds": ["wall"]}, sample=sample).result[0]
+        output = pack.call("EditPairsSaveAnnotation", sample=tagged)
+        item = output.ui["editpairs"][0]["annotation"]
+        assert (item["cap"], item["short_cap"]) == (["Red discs on a wall."], "A disc.")
+        assert item["tags"] == {"object": ["disc"], "background": ["wall"]}
+
+    def test_a_question_of_ones_own(self, run: Callable[..., Any]) -> None:
+        own = {"question": "Is there a face?", "drop_if": "yes", "reason": "Face"}
+        sample, report = run("EditPairsAskPhoto", {"seen": "A wall.", "answer": "no"}, **own).result
+        assert (sample.failure, report) == (None, "")
+        sample, report = run("EditPairsAskPhoto", {"seen": "A man.", "answer": "yes"}, **own).result
+        assert (sample.failure.error_type, sample.failure.skipped, sample.failure.stage) == ("Face", True, "annotate")
+        assert report == f"Face: {sample.failure.message}" and "A man." in report
+
+    @pytest.mark.parametrize(
+        ("said", "kept", "skipped"), [("VlmRefusal", "Unanswered", True), ("VlmTimeout", "VlmTimeout", False)]
+    )
+    def test_a_question_without_an_answer(self, said: str, kept: str, skipped: bool, run: Callable[..., Any]) -> None:
+        own = {"question": "Is there a face?", "drop_if": "yes", "reason": "Face"}
+        sample, _ = run("EditPairsAskPhoto", said, **own).result
+        assert (sample.failure.error_type, sample.failure.skipped) == (kept, skipped)
+
+    @pytest.mark.parametrize(
+        ("widgets", "why"),
+        [({"question": " ", "reason": "x"}, "no question"), ({"question": "x", "reason": ""}, "reason is empty")],
+    )
+    @pytest.mark.parametrize("asker", ["EditPairsAskPhoto", "EditPairsAskEdit"])
+    def test_widgets_without_a_question_are_refused(
+        self, asker: str, widgets: dict[str, str], why: str, pack: Any
+    ) -> None:
+        assert why in pack.nodes[asker].validate_inputs(**widgets)
+        assert pack.nodes[asker].validate_inputs(question=None, reason=None) is True, "wired ones come later"
+
     def test_routes(self, run: Callable[..., Any]) -> None:
         reply = {"decisions": [{"task": "remove", "suitable": True, "reason": "Clear ground."},
                                {"task": "alter", "suitable": False, "reason": "Too plain."}]}  # fmt: skip
@@ -289,6 +429,15 @@ class TestObservers:
     def test_what_the_region_rules_out_is_not_asked(self, run: Callable[..., Any]) -> None:
         output = run("EditPairsRouteTask", tasks="background")
         assert (output.result[1], output.asked) == ("", [])
+
+    def test_a_photo_that_suits_nothing_is_skipped_with_the_reasons(self, run: Callable[..., Any]) -> None:
+        reply = {"decisions": [{"task": "remove", "suitable": False, "reason": "It is blurred."}]}
+        out, *strings = run("EditPairsRouteTask", reply, tasks="remove, background").result
+        assert out.failure.skipped and out.failure.error_type == "NoRoute"
+        assert (
+            "the router accepted nothing: " in out.failure.message and "remove: It is blurred." in out.failure.message
+        )
+        assert strings[0] == "" and json.loads(strings[1])["rejected"]["remove"] == "It is blurred."
 
 
 @pytest.mark.parametrize("node_name", ASKERS)

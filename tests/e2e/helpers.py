@@ -84,10 +84,12 @@ class Driver:
         """Starts the command.
 
         Args:
+            workflow: None where a recipe is among the options.
             server: a URL, "" for the session's ComfyUI, None to let the driver start its own.
             quick: whether to edit by the method of `QUICK`.
         """
-        command = [sys.executable, "driver/batch.py", "--workflow", str(workflow), *map(str, options)]
+        what = () if workflow is None else ("--workflow", str(workflow))
+        command = [sys.executable, "driver/batch.py", *what, *map(str, options)]
         if server is not None:
             command += ["--server", server or self.url]
         if quick:

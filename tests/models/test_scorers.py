@@ -15,7 +15,8 @@ from comfy import model_management
 from PIL import Image
 from safetensors.torch import save_file
 
-from comfy_nodes.core.instructions.scenes import Scene, routable
+from comfy_nodes.core.instructions.routing import name_of, routable, routed_kinds
+from comfy_nodes.core.instructions.scenes import Scene
 from comfy_nodes.core.regions.annotation import Provenance, Region
 from comfy_nodes.models import scorers
 from comfy_nodes.models.checkpoints import CheckpointError
@@ -255,7 +256,7 @@ def test_a_photo_that_does_not_pass_ends_its_sample() -> None:
     *_, [same] = FilterPhoto.execute([photo], above_short_side=[80], sample=[sample], **settings).args
     assert same is sample
     *_, [ended] = FilterPhoto.execute([photo], above_short_side=[1280], sample=[sample], **settings).args
-    assert ended.failure.skipped and ended.failure.error_type == "PhotoLeftOut"
+    assert ended.failure.skipped and ended.failure.error_type == "PhotoTooSmall"
     assert ended.failure.message == "the photo has a shorter side of 90 px; more than 1280 px is needed"
     assert SaveAnnotation.check_lazy_status(ended, object_boxes=None) == [], "nothing is looked for in it"
     assert SaveAnnotation.check_lazy_status(sample, object_boxes=None) == ["object_boxes"]
@@ -267,10 +268,11 @@ def test_a_sample_without_a_region_is_routed_by_its_boxes() -> None:
     sky = Region(class_name="sky", kind="background", bbox=(0, 0, 100, 50))
     cup, dog = (Region(class_name=name, bbox=(x, 60, x + 20, 80)) for name, x in (("cup", 5), ("dog", 70)))
     tasks = ["remove", "background", "hybrid", "style"]
-    assert routable(tasks, Scene(100, 100, (), [sky, cup, dog])) == (tasks, {})
-    fitting, unfit = routable(tasks, Scene(100, 100, (), [cup]))
-    assert fitting == ["remove", "style"] and set(unfit) == {"background", "hybrid"}
-    assert routable(["remove"], Scene(100, 100))[1] == {"remove": "the sample has no region"}
+    kinds = routed_kinds(tasks)
+    assert routable(kinds, Scene(100, 100, (), [sky, cup, dog])) == (kinds, {})
+    fitting, unfit = routable(kinds, Scene(100, 100, (), [cup]))
+    assert [name_of(one) for one in fitting] == ["remove", "style"] and set(unfit) == {"background", "hybrid"}
+    assert routable(routed_kinds(["remove"]), Scene(100, 100))[1] == {"remove": "the sample has no region"}
 
 
 def test_a_vocabulary_that_is_wired_may_be_empty() -> None:

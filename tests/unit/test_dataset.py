@@ -28,6 +28,7 @@ CONTRACT = {
     "key": "string", "task": "string", "subtask": "string", "slot": "string", "lang": "string",
     "input_images": "list<struct<bytes: binary, path: string>>", "output_images": "list<struct<bytes: binary, path: string>>",
     "prompt": "string", "initial_prompt": "string", "restated_prompt": "string", "editor_prompt": "string",
+    "prompt_en": "string", "prompt_cn": "string",
     "verdict": "string", "reject_reason": "string", "vouched_by": "list<string>", "scores": "list<struct<name: string, value: double>>",
     "judge": "struct<model: string, prompt_version: string, reply: string>", "class_name": "string", "bbox": "list<float>",
     "mask": "struct<size: list<int32>, counts: string>",

@@ -21,14 +21,16 @@ import yaml
 
 from comfy_nodes.core.instructions.checks import NothingToEdit
 from comfy_nodes.core.instructions.instructions import Writing
+from comfy_nodes.core.instructions.offering import KINDS, SCHEME
 from comfy_nodes.core.instructions.scenes import Scene
 from comfy_nodes.core.regions.annotation import Region
 from comfy_nodes.core.taxonomy import TAXONOMY
 from comfy_nodes.core.verdicts.erasing import NEW_THINGS
+from comfy_nodes.core.verdicts.own_question import Rule
 from comfy_nodes.core.verdicts.rubrics import TABLE, Rubric, rubric_for
 from comfy_nodes.core.verdicts.verdicts import Scores
 from comfy_nodes.vlm.asking import Failure, Question
-from comfy_nodes.vlm.questions import judge, new_things, observer, verifier, writer
+from comfy_nodes.vlm.questions import judge, many_kinds, new_things, observer, own_question, verifier, writer
 from comfy_nodes.vlm.questions.edited_pair import EditedPair
 from comfy_nodes.vlm.questions.prompt_files import FOLDER, read
 from tests.unit.insisting import Insisting
@@ -43,11 +45,11 @@ SETS: dict[str, dict[str, Any]] = {
 }
 
 
-def rows(*begins: str) -> list[Any]:
+def rows(*begins: str, but: str = "") -> list[Any]:
     return [
         pytest.param(listed, row, id=f"{name}-{number}-{row['like']}")
         for name, listed in SETS.items()
-        if name.startswith(begins)
+        if name.startswith(begins) and name != but
         for number, row in enumerate(listed["rows"], 1)
     ]
 
@@ -74,7 +76,7 @@ def words(listed: dict[str, Any], row: dict[str, Any], wrap: bool) -> str:
         if value is None:
             del held[last]
         else:
-            held[last] = value
+            held[int(last) if isinstance(held, list) else last] = value
     told = json.dumps({"edits": [whole]} if wrap else whole, ensure_ascii=False)
     said: str = row.get("says", "$REPLY")
     return said.replace("$REPLY", told)
@@ -106,7 +108,7 @@ def outcome(asking: Coroutine[Any, Any, Any], row: dict[str, Any], model: Insist
 # Writers
 
 
-@pytest.mark.parametrize(("listed", "row"), rows("write-"))
+@pytest.mark.parametrize(("listed", "row"), rows("write-", but=many_kinds.PROMPT))
 def test_what_becomes_of_an_edit(listed: dict[str, Any], row: dict[str, Any]) -> None:
     kind = next(one for one in TAXONOMY.values() if one.prompt == listed["prompt"])
     model = Insisting(words(listed, row, wrap=True), not row.get("cut"))
@@ -127,6 +129,21 @@ def test_what_becomes_of_an_edit(listed: dict[str, Any], row: dict[str, Any]) ->
         wanted = row["gives"] if isinstance(row["gives"], list) else [row["gives"]]
         assert [one.instruction for one in found] == wanted
         check_told(found, row)
+
+
+@pytest.mark.parametrize(("listed", "row"), rows(many_kinds.PROMPT))
+def test_what_becomes_of_edits_of_many_kinds(listed: dict[str, Any], row: dict[str, Any]) -> None:
+    model = Insisting(words(listed, row, wrap=False), not row.get("cut"))
+    choice = many_kinds.Choice(
+        [KINDS[f"{SCHEME}/{name}"] for name in listed["offered"]],
+        PHOTO,
+        Scene(640, 480, (), scene(listed).regions),
+        row.get("language", "en"),
+    )
+    found = outcome(many_kinds.write(model, choice), row, model)
+    if found is not None:
+        assert [one.instruction for one in found] == row["gives"]
+        assert [one.other for one in found] == row.get("others", [one.other for one in found])
 
 
 def check_told(found: Sequence[Writing], row: dict[str, Any]) -> None:
@@ -174,11 +191,24 @@ def test_what_becomes_of_a_description(listed: dict[str, Any], row: dict[str, An
     assert found is None or found == row["gives"]
 
 
+@pytest.mark.parametrize(("listed", "row"), rows("ask-photo"))
+def test_what_becomes_of_a_users_question_about_a_photo(listed: dict[str, Any], row: dict[str, Any]) -> None:
+    model = Insisting(words(listed, row, wrap=False))
+    rule = Rule(listed["question"], listed["drop_if"], "Face")
+    found = asyncio.run(own_question.about_photo(model, rule, PHOTO, 0, "A #1"))
+    assert not isinstance(found, Failure)
+    assert (found and found.error_type) == row["gives"]
+    assert found is None or found.skipped
+    assert row.get("again", "") in model.heard[-1]
+    assert (len(model.heard) > 1) == ("again" in row)
+
+
 # Verifier and judges
 
 
 def pair(listed: dict[str, Any], row: dict[str, Any]) -> EditedPair:
-    return EditedPair(PHOTO, PHOTO, row.get("edit", listed["edit"]), row.get("language", "en"))
+    words = row.get("edit", listed["edit"])
+    return EditedPair(PHOTO, PHOTO, words, row.get("language", "en"), other=listed.get("other", ""))
 
 
 @pytest.mark.parametrize(("listed", "row"), rows("verify-edit"))
@@ -187,6 +217,7 @@ def test_what_becomes_of_a_verification(listed: dict[str, Any], row: dict[str, A
     (found,) = asyncio.run(verifier.verify(model, [pair(listed, row)]))
     if "gives" in row:
         assert (found.scores.verdict, found.instruction) == (row["gives"], row.get("instruction", ""))
+        assert found.scores.restated_other == row.get("others", "")
         return
     assert found.scores.verdict == "unscored"
     assert row.get("unscored", "") in found.scores.reason
@@ -205,6 +236,18 @@ def test_what_becomes_of_a_look_for_new_things(listed: dict[str, Any], row: dict
         return
     assert (found.verdict, found.values) == ("unscored", {})
     assert row.get("unscored", "") in found.reason
+    assert row.get("again", "") in model.heard[-1]
+    assert (len(model.heard) > 1) == ("again" in row)
+
+
+@pytest.mark.parametrize(("listed", "row"), rows("ask-edit"))
+def test_what_becomes_of_a_users_question_about_an_edit(listed: dict[str, Any], row: dict[str, Any]) -> None:
+    model = Insisting(words(listed, row, wrap=False))
+    rule = Rule(listed["question"], listed["drop_if"], "New watermark")
+    (found,) = asyncio.run(own_question.about_pairs(model, rule, [pair(listed, row)]))
+    assert [found.verdict, found.values.get("asked.new_watermark")] == row["gives"], found.reason
+    assert found.voices == (), "it vouches for nothing"
+    assert found.judge and found.judge.prompt_version.startswith("ask-edit ")
     assert row.get("again", "") in model.heard[-1]
     assert (len(model.heard) > 1) == ("again" in row)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,8 @@ import pytest
 from comfy_nodes.core.instructions.checks import NothingToEdit, Unfit, WrongLanguage, language_of
 from comfy_nodes.core.instructions.composing import finish, operations
 from comfy_nodes.core.instructions.instructions import Writing, annotation_line, written_in
-from comfy_nodes.core.instructions.scenes import ROUTED, Scene, routable, second_region
+from comfy_nodes.core.instructions.routing import ROUTED, accepts, accepts_task, name_of, routable, routed_kinds
+from comfy_nodes.core.instructions.scenes import Scene, second_region
 from comfy_nodes.core.instructions.shapes import SHAPES, several
 from comfy_nodes.core.instructions.wording import Language
 from comfy_nodes.core.regions.annotation import AnnotationError, Provenance, Region, parse_annotation
@@ -91,7 +93,25 @@ GOOD: dict[str, tuple[Scene, dict[str, Any], str]] = {
                               target="a very tall red cup"),
                    "Make the small red cup in the lower-left of the image twice as tall."),
 }  # fmt: skip
-for name in ("write-colour", "write-material", "write-texture", "write-portrait"):
+for name in ("write-poster-text", "write-interface-text", "write-object-text", "write-building-text"):
+    GOOD[name] = GOOD["write-text"]
+GOOD["write-action"] = (WHOLE, {"instruction": "Have the woman wave.", "command": "Raise the woman's right hand in a wave.",
+                                "target": "a woman who waves"}, "Have the woman wave.")  # fmt: skip
+for name, said, done, shown in (
+    ("write-zoom", "Zoom in on the cup.", "Zoom in until the cup fills the picture.", "a close-up of the cup"),
+    ("write-viewpoint", "Show the table from above.", "Move the camera above the table.", "the table from above"),
+    ("write-count", "Show three cups.", "Add two more cups, so that there are three.", "three cups"),
+    ("write-implicit", "Show it after a night of frost.", "Cover the leaves with white ice.", "leaves under white ice"),
+    (
+        "write-coordination",
+        "Let cup and vase match in blue.",
+        "Paint the cup and the vase blue.",
+        "a blue cup and vase",
+    ),
+    ("write-relation", "Put the cup behind the vase.", "Move the cup behind the vase.", "the cup behind the vase"),
+):
+    GOOD[name] = (WHOLE, {"instruction": said, "command": done, "target": shown}, said)
+for name in ("write-colour", "write-material", "write-texture", "write-portrait", "write-beautify"):
     GOOD[name] = (ONE, GREEN, ALTERED)
 for name in ("write-spatial", "write-perceptual", "write-symbolic", "write-social", "write-scientific"):
     GOOD[name] = (ONE, RIDDLE, "Show what one hour in the freezer does to the drink.")
@@ -150,6 +170,27 @@ def test_a_good_reply_of_every_kind(kind_id: str) -> None:
     assert writing.editor_prompt and writing.target and writing.steps
     assert all(step.editor_prompt and step.target for step in writing.steps)
     several(SHAPES[kind.shape or ""]).model_validate({"edits": [edit]})
+
+
+SIGN = Region(class_name='text "OPEN"', bbox=(500, 20, 620, 60), score=0.95)
+SHUT = {"reads": "OPEN", "object": "招牌", "object_en": "sign", "instruction": '把[OBJECT]上的"OPEN"改成"SHUT"。',
+        "command": 'Change "OPEN" on [OBJECT] to "SHUT".', "target": 'the word "SHUT"'}  # fmt: skip
+
+
+def test_words_that_are_marked_themselves_are_told_by_the_place_of_what_bears_them() -> None:
+    kind, scene = "scaleedit/4.4_building_surface_text_editing", Scene(640, 480, (SIGN,), (CUP,))
+    writing = make(kind, SHUT, scene, "zh")
+    assert writing.instruction == '把图像右上方的招牌上的"OPEN"改成"SHUT"。'
+    assert writing.editor_prompt == 'Change "OPEN" on the sign in the upper-right of the image to "SHUT".'
+    with pytest.raises(Unfit, match="the words at the marked place are 'OPEN', and it is about 'KIOSK'"):
+        make(kind, json.loads(json.dumps(SHUT).replace("OPEN", "KIOSK")), scene, "zh")
+    misread = json.loads(json.dumps(SHUT).replace("OPEN", "0PEN"))
+    assert make(kind, misread, scene, "zh").steps[0].object == "sign", "either may miss a letter"
+    named = make(kind, {**SHUT, "object": '"OPEN"', "object_en": 'text "OPEN"'}, scene, "zh")
+    assert named.editor_prompt == 'Change "OPEN" on the text in the upper-right of the image to "SHUT".'
+    on_a_thing = Scene(640, 480, (CUP,), (VASE,))
+    with pytest.raises(Unfit, match="it is about 'sign', but the marked region is 'cup'"):
+        make(kind, SHUT, on_a_thing, "zh")
 
 
 def test_steps_of_single_edits() -> None:
@@ -342,17 +383,51 @@ def test_the_second_region_of_a_pair() -> None:
     assert second_region(CUP, [near, CUP], 640, 480, 1) is None
 
 
+def routed(names: Sequence[str], scene: Scene) -> tuple[list[str], dict[str, str]]:
+    fitting, unfit = routable(routed_kinds(names), scene)
+    return [name_of(one) for one in fitting], unfit
+
+
 def test_what_may_be_routed() -> None:
-    fitting, unfit = routable(ROUTED, ONE)
+    fitting, unfit = routed(ROUTED, ONE)
     assert {"background", *fitting} == set(ROUTED)
     assert unfit == {"background": "is object, and task background edits background regions"}
-    fitting, unfit = routable(["style", "remove", "hybrid"], Scene(640, 480))
+    fitting, unfit = routed(["style", "remove", "hybrid"], Scene(640, 480))
     assert (fitting, set(unfit)) == (["style"], {"remove", "hybrid"})
-    assert routable(["hybrid"], Scene(640, 480, (CUP,)))[1] == {
+    assert routed(["hybrid"], Scene(640, 480, (CUP,)))[1] == {
         "hybrid": "no other named box lies far enough from the region"
     }
     with pytest.raises(ValueError, match="task motion cannot be routed; known: add, remove"):
-        routable(["motion"], ONE)
+        routed_kinds(["motion"])
+
+
+def test_kinds_of_a_scheme_are_routed_by_what_is_known_of_the_photo() -> None:
+    kinds = [name_of(one) for one in routed_kinds(["scaleedit"])]
+    assert kinds == [one.id for one in TAXONOMY.values() if one.scheme == "scaleedit"]
+    assert routed(["scaleedit"], Scene(640, 480, grounded=False)) == (kinds, {}), "nobody has looked for regions"
+    none = Scene(640, 480, words=(), grounded=False)
+    fitting, unfit = routed(["scaleedit"], none)
+    assert set(unfit.values()) == {"no words were read in the photo"}
+    assert [name[10] for name in unfit] == ["4"] * 4 and len(fitting) == len(kinds) - 4
+    words = Region(class_name='text "OPEN"', bbox=(20, 20, 120, 60), score=0.95)
+    assert routed(["scaleedit/4.1_movie_poster_text_editing"], replace(none, words=(words,)))[1] == {}
+    weak = words.model_copy(update={"bbox": (20, 20, 30, 24)})
+    assert "has to cover more than 0.1 %" in next(
+        iter(routed(["unicedit/Text Modification"], replace(none, words=(weak,)))[1].values())
+    )
+
+
+def test_what_a_routers_word_means_for_kinds_and_tasks() -> None:
+    colour, removal = TAXONOMY["scaleedit/3.1_color_change"], TAXONOMY["imgedit/remove"]
+    assert accepts([colour.id], colour) and not accepts([colour.id], removal)
+    assert accepts(["alter"], colour), "a router that was asked about tasks speaks for kinds that are filed under them"
+    zoom = TAXONOMY["unicedit/Lens Zooming"]
+    assert accepts(["alter"], zoom) and not accepts([colour.id], zoom), "who knows kinds was asked about this one, too"
+    assert (
+        accepts_task([colour.id], "alter")
+        and not accepts_task([colour.id], "remove")
+        and accepts_task(["remove"], "remove")
+    )
 
 
 @pytest.mark.parametrize(

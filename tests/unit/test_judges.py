@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,6 +14,7 @@ from comfy_nodes.core.taxonomy import TAXONOMY
 from comfy_nodes.core.verdicts.means import imgedit_case, imgedit_category, imgedit_overall, unicbench_overall
 from comfy_nodes.core.verdicts.rubrics import AUTO, TABLE, Read, capped, judged, mean, rubric_for
 from comfy_nodes.core.verdicts.score_replies import Unreadable, read_scores
+from comfy_nodes.vlm.questions.prompt_files import prompt
 
 RUBRICS = (
     "add", "remove", "replace", "alter", "background", "style", "motion", "extract", "visual", "hybrid",
@@ -334,6 +337,23 @@ def test_no_later_score_exceeds_the_first() -> None:
     assert found.verdict == "reject" and "prompt compliance 2, at least 4 is wanted" in found.reason
     free = {"instruction_following": 2.0, "editing_consistency": 3.0, "generation_quality": 3.0}
     assert capped(TABLE["scaleedit"], free) == free, "ScaleEdit has no such rule"
+
+
+@pytest.mark.parametrize(
+    ("task", "subtask", "prompt_id"),
+    [
+        ("alter", "scaleedit/4.1_movie_poster_text_editing", "judge-scaleedit-text"),
+        ("instruct", "unicedit/Lens Zooming", "judge-scaleedit-geometry"),
+        ("remove", "", "judge-scaleedit-remove"),
+        ("instruct", "", "judge-scaleedit"),
+        ("visual", "", "judge-scaleedit"),
+    ],
+)
+def test_scaleedits_inspectors_know_the_kind_of_edit(task: str, subtask: str, prompt_id: str) -> None:
+    found = rubric_for("scaleedit", task, subtask)
+    assert found == replace(TABLE["scaleedit"], prompt=prompt_id)
+    told = prompt(prompt_id).user
+    assert all(f"- `{one.name}`: " in told for one in found.criteria) and "Whole numbers from 1 to 3" in told
 
 
 @pytest.mark.parametrize(

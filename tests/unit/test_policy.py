@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from comfy_nodes.core.boxes import iou
+from comfy_nodes.core.regions.people import about_people
 from comfy_nodes.core.verdicts.thresholds import PolicyError, decide, parse, standing, table
 from comfy_nodes.core.verdicts.verdicts import Scores
 from comfy_nodes.core.verdicts.witnesses import (
     Find,
     Inquiry,
-    about_people,
     bystanders,
     largest_change,
     scores,

@@ -10,14 +10,16 @@ import pytest
 
 from comfy_nodes.core.instructions.shapes import Caption
 from comfy_nodes.core.taxonomy import TAXONOMY
+from comfy_nodes.core.verdicts.rubrics import INSPECTED
 from comfy_nodes.core.verdicts.rubrics import TABLE as RUBRICS
 from comfy_nodes.vlm.questions import prompt_files
 from comfy_nodes.vlm.questions.prompt_files import CONTENTS, FOLDER, PromptError, prompt, read, take_down
 
 IDS = sorted(path.stem for path in FOLDER.glob("*.md"))
-ASKED = {kind.prompt for kind in TAXONOMY.values() if kind.prompt} | {rubric.prompt for rubric in RUBRICS.values()} | {
+ASKED = {kind.prompt for kind in TAXONOMY.values() if kind.prompt} | {rubric.prompt for rubric in RUBRICS.values()} | {f"judge-scaleedit-{family}" for family in INSPECTED} | {
     "caption-image", "tag-image", "route-task", "rewrite-instruction", "describe-result",
-    "verify-edit", "new-things", "judge-unicbench-reasoning", "judge-answer", "judge-answer-digit",
+    "verify-edit", "verify-edit-both", "write-unicedit", "ask-photo", "ask-edit", "new-things", "judge-unicbench-reasoning", "judge-answer",
+    "judge-answer-digit",
 }  # fmt: skip
 
 FILE = "---\nid: {id}\nversion: {version}\npurpose: A test.\nsource: ours\n{more}---\n{text}\n"

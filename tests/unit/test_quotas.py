@@ -10,10 +10,13 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from comfy_nodes.core.regions.annotation import AnnotationError, parse_annotation, to_json
+from comfy_nodes.core.tasks import INSTRUCT
+from driver.enrolling import sample_of, sample_text
 from driver.errors import RunError
 from driver.inputs.quotas import Quotas, wanted_kinds
 from driver.inputs.source import Source
-from driver.samples import Sample, Unusable
+from driver.samples import Aim, Sample, Unusable
 
 BOX = (20, 20, 60, 60)
 
@@ -100,7 +103,7 @@ def test_a_route_of_another_shape_is_refused(tmp_path: Path) -> None:
         ("remov", "--kinds remov: unknown kind of edit"),
         ("remove=0", "--kinds remove=0: write it as KIND or KIND=N"),
         ("remove=many", "--kinds remove=many: write it as KIND or KIND=N"),
-        ("unicedit/Lens Zooming", "--kinds unicedit/Lens Zooming: "),
+        ("unicedit/Lens Zoom", "--kinds unicedit/Lens Zoom: unknown kind of edit"),
         ("", "--kinds : unknown kind of edit"),
     ],
 )
@@ -115,3 +118,46 @@ def test_regions_that_the_annotate_stage_has_judged_can_be_written_about(tmp_pat
     told["segmentation"]["object"][0]["eligibility"] = {"remove": None, "replace": None}
     found = plan(tmp_path, [json.dumps(told)], "remove,replace", per_region=2)
     assert [one.task for one in found] == ["remove", "replace"]
+
+
+def offer(folder: Path, lines: list[str], kinds: str, most: int = 7) -> list[Any]:
+    (folder / "a.jsonl").write_text("\n".join(lines))
+    aim = Aim(INSTRUCT, context="masks")
+    return list(Source(folder / "a.jsonl").plan_offers(Quotas(wanted_kinds(kinds), most), aim, 0))
+
+
+def test_a_photo_is_one_sample_with_the_kinds_that_it_is_offered(tmp_path: Path) -> None:
+    """Three kinds a photo, five wanted: each is offered as often as any other, and no more often than it is asked for."""
+    kinds = [f"unicedit/{name}" for name in ("Lens Zooming", "Style Transfer", "Color Alteration", "Subject Removal")]
+    found = offer(tmp_path, [line(tmp_path, n) for n in range(12)], ",".join([*kinds, "unicedit/Counting Change=3"]), 3)
+    assert all(isinstance(one, Sample) for one in found) and len({one.key for one in found}) == 12
+    offered = [one.annotation.offered for one in found]
+    assert {len(one) for one in offered} == {3}
+    counts = Counter(kind for one in offered for kind in one)
+    assert counts.pop("unicedit/Counting Change") == 3
+    assert set(counts) == set(kinds) and max(counts.values()) - min(counts.values()) <= 1
+    assert {(one.task, one.own_task, one.subtask) for one in found} == {("instruct", "instruct", "")}
+    assert [region.class_name for region in found[0].annotation.regions] == ["object"]
+
+
+def test_offers_keep_to_what_regions_and_routers_allow(tmp_path: Path) -> None:
+    asked = "unicedit/Lens Zooming,unicedit/Subject Removal,unicedit/Relation Change,unicedit/Style Transfer"
+    sky, cup = line(tmp_path, 0, ("background",)), line(tmp_path, 1, routes=routes("style"))
+    first, second = offer(tmp_path, [sky, cup], asked)
+    assert first.annotation.offered == ("unicedit/Lens Zooming", "unicedit/Style Transfer"), (
+        "nothing that needs a thing"
+    )
+    assert second.annotation.offered == ("unicedit/Lens Zooming", "unicedit/Style Transfer")
+    (refused,) = offer(tmp_path, [sky], "unicedit/Subject Removal")
+    assert (refused.failure.error_type, refused.failure.skipped) == ("NoKind", True)
+    assert "are not for it, as its regions or its router say" in refused.failure.message
+    _, full = offer(tmp_path, [sky, line(tmp_path, 2)], "unicedit/Lens Zooming=1")
+    assert "were offered as often as asked for" in full.failure.message
+
+
+def test_an_offer_travels_with_its_photo(tmp_path: Path) -> None:
+    (one,) = offer(tmp_path, [line(tmp_path, 0)], "unicedit/Lens Zooming,unicedit/Style Transfer")
+    assert parse_annotation(json.loads(json.dumps(to_json(one.annotation)))).offered == one.annotation.offered
+    assert sample_of(one.key, sample_text(one)).annotation.offered == one.annotation.offered
+    with pytest.raises(AnnotationError, match="offered_kinds is a number, not a list of texts"):
+        parse_annotation({"path": "a.png", "offered_kinds": 7})

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from comfy_nodes.core import kinds_table
 from comfy_nodes.core.instructions.shapes import SHAPES
 from comfy_nodes.core.tasks import TASKS
-from comfy_nodes.core.taxonomy import GRAPHS, TAXONOMY, WRITABLE, Kind, kind_of
+from comfy_nodes.core.taxonomy import GRAPHS, TAXONOMY, WRITABLE, Kind, counterpart, kind_of
 from comfy_nodes.core.verdicts.rubrics import TABLE as RUBRICS
 from comfy_nodes.vlm.questions.prompt_files import prompt
 
@@ -90,6 +91,28 @@ def test_a_graph_that_is_named_is_there(kind: Kind) -> None:
     assert any(path.exists() for path in files)
 
 
+def test_all_of_unicedit_can_be_made() -> None:
+    assert [kind.id for kind in TAXONOMY.values() if kind.scheme == "unicedit" and kind.not_makeable] == []
+
+
+@pytest.mark.parametrize(
+    ("task", "subtask", "name"),
+    [
+        ("remove", "", "Subject Removal"),
+        ("alter", "scaleedit/3.1_color_change", "Color Alteration"),
+        ("alter", "scaleedit/4.4_building_surface_text_editing", "Text Modification"),
+        ("instruct", "unicedit/Relation Change", "Relation Change"),
+        ("alter", "", None),
+        ("visual", "", None),
+        ("instruct", "", None),
+        ("content_memory", "", None),
+    ],
+)
+def test_the_same_kind_in_unicedits_words(task: str, subtask: str, name: str | None) -> None:
+    found = counterpart(task, subtask, "unicedit")
+    assert (found and found.name) == name
+
+
 def test_a_graph_that_is_there_is_named() -> None:
     stems = {
         path.stem.removesuffix("-classical").removesuffix("-open") for path in (REPOSITORY / "workflows").glob("*.json")
@@ -103,7 +126,9 @@ def test_a_graph_that_is_there_is_named() -> None:
         ("remove", "", "write-remove"),
         ("remove", "unicedit/Subject Removal", "write-remove"),
         ("alter", "unicedit/Color Alteration", "write-colour"),
-        ("alter", "scaleedit/4.4_building_surface_text_editing", "write-text"),
+        ("alter", "scaleedit/4.4_building_surface_text_editing", "write-building-text"),
+        ("instruct", "scaleedit/1.3_viewpoint_transformation", "write-viewpoint"),
+        ("instruct", "unicedit/Lens Zooming", "write-zoom"),
         ("content_memory", "", "write-content-memory"),
     ],
 )
@@ -120,10 +145,15 @@ def test_finding_a_kind(task: str, subtask: str, prompt_id: str) -> None:
             "Color Alteration",
             "unknown kind of edit 'Color Alteration'; the nearest names are unicedit/Color Al",
         ),
-        ("style", "unicedit/Lens Zooming", "not yet makeable: it changes the whole photo"),
+        ("style", "unicedit/Lens Zooming", "is filed under task instruct, but the sample's task is style"),
         ("annotate", "", "unknown kind of edit 'annotate'"),
     ],
 )
 def test_kinds_that_do_not_fit(task: str, subtask: str, why: str) -> None:
     with pytest.raises(ValueError, match=why):
         kind_of(task, subtask)
+
+
+def test_the_document_of_kinds_is_that_of_the_table() -> None:
+    assert kinds_table.DOCUMENT.read_text("utf-8") == kinds_table.table(), "run python -m comfy_nodes.core.kinds_table"
+    assert sum(f"| {kind.name} |" in kinds_table.table() for kind in TAXONOMY.values()) == 13 + 22 + 23

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from comfy_nodes.core.instructions.instructions import Writing
+from comfy_nodes.core.instructions.routing import routed_kinds
 from comfy_nodes.core.instructions.scenes import Scene
 from comfy_nodes.core.regions.annotation import Region
 from comfy_nodes.core.taxonomy import TAXONOMY, WRITABLE
@@ -19,6 +20,7 @@ from comfy_nodes.vlm.questions import observer, writer
 from comfy_nodes.vlm.questions.prompt_files import prompt
 
 CUP = Region(class_name="cup", bbox=(20, 400, 60, 440))
+SIGN = Region(class_name='text "OPEN"', bbox=(500, 20, 620, 60), score=0.95)
 VASE = Region(class_name="vase", bbox=(420, 100, 520, 330))
 PHOTO = np.full((480, 640, 3), 90, dtype=np.uint8)
 REMOVE = {
@@ -222,19 +224,56 @@ def decisions(**suitable: bool) -> dict[str, Any]:
 def test_routing() -> None:
     scene = Scene(640, 480, (CUP,), [VASE])
     reply = decisions(remove=True, alter=False, motion=True)
-    found, vlm = ask(observer.route, reply, scene=scene, tasks=["remove", "alter", "style"], described="", seed=0)
+    found, vlm = ask(
+        observer.route, reply, scene=scene, kinds=routed_kinds(["remove", "alter", "style"]), described="", seed=0
+    )
     assert found.accepted == {"remove": "Clear."}
     assert found.rejected == {"alter": "Clear.", "style": "the model did not decide"}
     assert (found.model, found.prompt_id) == ("scripted-vl", "route-task")
     assert "- remove: Instruction for taking the marked object out" in vlm.asked[0].user
-    found, vlm = ask(observer.route, *[decisions(motion=True)] * 3, scene=scene, tasks=["remove"], described="", seed=0)
+    found, vlm = ask(
+        observer.route, *[decisions(motion=True)] * 3, scene=scene, kinds=routed_kinds(["remove"]), described="", seed=0
+    )
     assert (found.kind, len(vlm.asked)) == ("VlmWrongShape", 3)
+
+
+def test_kinds_of_a_scheme_are_routed_by_name_or_id() -> None:
+    colour, tone = "scaleedit/3.1_color_change", "unicedit/Tone Transformation"
+    names = {"3.1_color_change": True, "Unicedit/Tone transformation": False}
+    found, vlm = ask(observer.route, decisions(**names), scene=Scene(640, 480, words=(SIGN,), grounded=False),
+                     kinds=routed_kinds([colour, tone]), described="", seed=0)  # fmt: skip
+    assert (set(found.accepted), set(found.rejected)) == ({colour}, {tone})
+    (question,) = vlm.asked
+    assert f"- {tone}: Instruction for another tone" in question.user and question.max_tokens == 512 + 2 * 64
+    assert 'Words that a program read in it: "OPEN" in the upper-right of the image' in question.user
+
+
+def test_a_writer_of_words_is_told_which_and_where() -> None:
+    other = SIGN.model_copy(update={"class_name": 'text "24 HOURS"', "bbox": (20, 400, 160, 440)})
+    scene = Scene(640, 480, (SIGN,), [other, CUP], words=(SIGN, other))
+    edit = {"reads": "OPEN", "object": "sign", "object_en": "sign", "instruction": 'Change "OPEN" on [OBJECT] to "SHUT".',
+            "command": 'Change "OPEN" on [OBJECT] to "SHUT".', "target": 'the word "SHUT" on a sign'}  # fmt: skip
+    vlm = Script(edits(edit))
+    ask_for = writer.Assignment(TAXONOMY["scaleedit/4.3_object_surface_text_editing"], PHOTO, scene)
+    (writing,) = asyncio.run(writer.write(vlm, ask_for))  # type: ignore[misc]
+    said = vlm.asked[0].user
+    assert 'Marked: text "OPEN"\n' in said and "Things in the photo: cup\n" in said
+    assert 'read in it: "OPEN" in the upper-right of the image; "24 HOURS" in the lower-left of the image\n' in said
+    assert writing.instruction == 'Change "OPEN" on the sign in the upper-right of the image to "SHUT".'
+    assert (writing.steps[0].object, writing.steps[0].region) == ("sign", 0)
 
 
 def test_a_router_that_contradicts_itself() -> None:
     both = {"decisions": decisions(remove=True)["decisions"] + decisions(remove=False)["decisions"]}
     found, _ = ask(
-        observer.route, both, both, both, scene=Scene(640, 480, (CUP,)), tasks=["remove"], described="", seed=0
+        observer.route,
+        both,
+        both,
+        both,
+        scene=Scene(640, 480, (CUP,)),
+        kinds=routed_kinds(["remove"]),
+        described="",
+        seed=0,
     )
     assert isinstance(found, Failure) and "both suitable and unsuitable" in found.message
 

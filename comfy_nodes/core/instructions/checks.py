@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from difflib import SequenceMatcher
 
 from .wording import Language
 
@@ -36,6 +37,9 @@ MIN_HAN = 0.3
 
 MAX_HAN = 0.1
 """Largest share of Han characters among the letters of an English text. Ours."""
+
+READ_ALIKE = 0.5
+"""From this likeness on what a model reads is taken for what a reader of words read: either may miss letters. Ours."""
 
 _VERBS: dict[str, dict[Language, str]] = {
     "add": {
@@ -226,6 +230,11 @@ def check_name(name: str, class_name: str | None) -> None:
         raise Unfit(f"it is about {name!r}, but the marked region is {class_name!r}: keep that name")
 
 
+def names(text: str, class_name: str) -> bool:
+    """Whether an English text names a thing, by its name's last word."""
+    return _head(class_name) <= stems(text)
+
+
 def check_noun(noun: str, language: Language) -> None:
     """An English name holds no Chinese. A Chinese one may be Latin, as brands are.
 
@@ -305,6 +314,17 @@ def check_old_words(reads: str, *texts: str) -> None:
     for text in texts:
         if not any((words := _letters(one)) and words in read for one in _QUOTED.findall(text)):
             raise Unfit(f"the words that stand there ({reads!r}) are not in double quotes: {text!r}")
+
+
+def check_read(reads: str, known: str) -> None:
+    """What a model reads in a line of words is about what a reader of words read there.
+
+    Args:
+        known: what that read; empty where nobody did.
+    """
+    one, other = _letters(reads), _letters(known)
+    if other and one not in other and SequenceMatcher(None, one, other, autojunk=False).ratio() < READ_ALIKE:
+        raise Unfit(f"the words at the marked place are {known!r}, and it is about {reads!r}")
 
 
 def _letters(text: str) -> str:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ..regions.lettering import words_of_name
 from ..taxonomy import Kind
 from . import checks, shapes
 from .checks import Unfit
@@ -68,30 +69,32 @@ def finish(
         return _riddle(edit, scene, language, ops[0])
     if isinstance(edit, shapes.ObjectEdit):
         return _single(kind, edit, scene, language, ops[0], has_reference)
-    return _whole(edit, language, ops[0])
+    return _whole(kind, edit, language, ops[0])
 
 
 def _single(
     kind: Kind, edit: shapes.ObjectEdit, scene: Scene, language: Language, op: str, has_reference: bool
 ) -> Writing:
+    marked = scene.regions[0].class_name or ""
     if isinstance(edit, shapes.TextEdit):
         checks.check_old_words(edit.reads, edit.instruction, edit.command)
+        checks.check_read(edit.reads, words_of_name(marked))
     checks.check_request(edit.instruction)
     free = op == "background" and re.search("background|背景", edit.instruction, re.IGNORECASE)
     instruction = _about(edit.instruction, ("[OBJECT]",) if not free else (), scene, edit.object, language)
     checks.check_operation(instruction, "replace" if op == "visual" else op, language)
     command = _command(edit.command, scene, edit.object_en, 0, required=not free)
-    checks.check_name(edit.object_en, scene.regions[0].class_name)
+    # Of an edit of words that are marked themselves, it is the thing that bears them.
+    checks.check_name(edit.object_en, "" if isinstance(edit, shapes.TextEdit) and words_of_name(marked) else marked)
     _check_result(kind, op, edit, language, has_reference)
-    step = Step(op, edit.object_en, 0, command, _target(edit.target))
+    step = Step(op, edit.object_en, 0, command, target_of(edit.target))
     return Writing(instruction, language, step.target, command, (step,))
 
 
 def _check_result(kind: Kind, op: str, edit: shapes.ObjectEdit, language: Language, has_reference: bool) -> None:
     if op == "remove":
         checks.check_absent(edit.target, edit.object_en, "what is left behind")
-    elif kind.prompt == "write-text":
-        assert isinstance(edit, shapes.TextEdit)
+    elif isinstance(edit, shapes.TextEdit):
         checks.check_new_words(edit.reads, edit.target, edit.instruction, edit.command)
     elif op in ("replace", "alter", "background") and kind.prompt != "write-size":
         checks.check_result(edit.command, edit.target, edit.object_en)
@@ -119,9 +122,9 @@ def _erasing(edit: shapes.Addition, text: str, target: str, scene: Scene, langua
     checks.check_name(edit.object_en, scene.regions[0].class_name)
     checks.check_absent(target, edit.object_en, "what is seen without the thing")
     filled = _prepared(text, language).replace("[OBJECT]", scene.new(0, edit.article, edit.object, language))
-    instruction = _sentence(filled.replace("[PLACE]", scene.place(0, language)), language)
+    instruction = sentence(filled.replace("[PLACE]", scene.place(0, language)), language)
     checks.check_operation(instruction, "add", language)
-    return Step("add", edit.object_en, 0, _removal(scene, 0, edit.object_en), _target(target), instruction)
+    return Step("add", edit.object_en, 0, _removal(scene, 0, edit.object_en), target_of(target), instruction)
 
 
 def _hybrid(edit: shapes.HybridEdit, scene: Scene, language: Language, ops: tuple[str, ...]) -> Writing:
@@ -137,12 +140,12 @@ def _hybrid(edit: shapes.HybridEdit, scene: Scene, language: Language, ops: tupl
             phrase = f"{scene.new(number, article(part.object), part.object, language)} {scene.place(number, language)}"
         filled = filled.replace(f"[OBJECT{number + 1}]", phrase)
         steps.append(_part(op, part.object_en, part, scene, number, number))
-    instruction = _sentence(filled, language)
+    instruction = sentence(filled, language)
     return Writing(instruction, language, steps[0].target, " ".join(one.editor_prompt for one in steps), tuple(steps))
 
 
 def _memory(edit: shapes.ContentMemory, scene: Scene, language: Language, ops: tuple[str, ...]) -> Writing:
-    premise = _sentence(edit.premise, language)
+    premise = sentence(edit.premise, language)
     steps = []
     for number, (op, turn) in enumerate(zip(ops, (edit.round1, edit.round2), strict=True)):
         checks.check_name(turn.object_en, scene.regions[number].class_name)
@@ -159,7 +162,7 @@ def _dialogue(
     first = _erasing(edit, edit.round1.instruction, edit.round1.target, scene, language)
     steps = [first]
     for number, (op, turn) in enumerate(zip(ops[1:], (edit.round2, edit.round3), strict=True), 2):
-        text = _sentence(turn.instruction, language)
+        text = sentence(turn.instruction, language)
         checks.check_absent(text, edit.object, f"round {number}")
         rejects = back and number == 3
         if rejects:
@@ -176,7 +179,7 @@ def _dialogue(
 def _riddle(edit: shapes.RiddleEdit, scene: Scene, language: Language, op: str) -> Writing:
     if "[OBJECT]" in edit.instruction:
         raise Unfit("the riddle itself does not use [OBJECT]; only the command does")
-    instruction = _sentence(edit.instruction, language)
+    instruction = sentence(edit.instruction, language)
     command = _command(edit.command, scene, edit.object_en, 0)
     checks.check_name(edit.object_en, scene.regions[0].class_name)
     checks.check_result(edit.command, edit.target, edit.object_en)
@@ -185,19 +188,21 @@ def _riddle(edit: shapes.RiddleEdit, scene: Scene, language: Language, op: str) 
         checks.check_absent(instruction, edit.object if language == "zh" else edit.object_en, "the riddle")
     elif language == "en":
         checks.check_unsaid(instruction, edit.command, edit.target, edit.object_en)
-    step = Step(op, edit.object_en, 0, command, _target(edit.target))
+    step = Step(op, edit.object_en, 0, command, target_of(edit.target))
     return Writing(instruction, language, step.target, command, (step,))
 
 
-def _whole(edit: shapes.Reply, language: Language, op: str) -> Writing:
-    assert isinstance(edit, shapes.WholeEdit | shapes.MotionEdit)
-    instruction = _sentence(edit.instruction, language)
-    checks.check_request(instruction)
+def _whole(kind: Kind, edit: shapes.Reply, language: Language, op: str) -> Writing:
+    assert isinstance(edit, shapes.FreeEdit | shapes.MotionEdit)
+    instruction = sentence(edit.instruction, language)
+    (checks.check_riddle if kind.rubric == "reasoning" else checks.check_request)(instruction)
     checks.check_one_picture(instruction)
     if isinstance(edit, shapes.WholeEdit):
         checks.check_mentions(instruction, edit.name, "the new look")
-    command = _sentence(edit.command, "en")
-    step = Step(op, "", None, command, _target(edit.target))
+    command = sentence(edit.command, "en")
+    if kind.prompt == "write-implicit" and language == "en":
+        checks.check_unsaid(instruction, command, edit.target, "")
+    step = Step(op, "", None, command, target_of(edit.target))
     return Writing(instruction, language, step.target, command, (step,))
 
 
@@ -212,7 +217,7 @@ def _part(op: str, noun: str, part: shapes.Part | shapes.Round, scene: Scene, nu
     else:
         command = _command(part.command, scene, noun, number)
         checks.check_operation(command, op, "en")
-    return Step(op, noun, number, command, _target(part.target), base=base)
+    return Step(op, noun, number, command, target_of(part.target), base=base)
 
 
 def _turns(steps: Sequence[Step], language: Language, premise: str = "") -> Writing:
@@ -232,7 +237,7 @@ def _about(text: str, wanted: tuple[str, ...], scene: Scene, noun: str, language
     checks.check_placeholders(text, wanted)
     checks.check_no_place(text, language)
     phrase = scene.the(number, noun, language)
-    return _sentence(_prepared(text, language).replace("[OBJECT]", phrase), language)
+    return sentence(_prepared(text, language).replace("[OBJECT]", phrase), language)
 
 
 def _command(text: str, scene: Scene, noun: str, number: int, required: bool = True) -> str:
@@ -240,21 +245,21 @@ def _command(text: str, scene: Scene, noun: str, number: int, required: bool = T
     if required and "[OBJECT]" not in text:
         raise Unfit(f"[OBJECT] does not stand in the command: {text!r}")
     checks.check_placeholders(text, ())
-    return _sentence(_prepared(text, "en").replace("[OBJECT]", scene.the(number, noun, "en")), "en")
+    return sentence(_prepared(text, "en").replace("[OBJECT]", scene.the(number, noun, "en")), "en")
 
 
 def _removal(scene: Scene, number: int, noun: str) -> str:
     return f"Remove {scene.the(number, noun, 'en')}."
 
 
-def _target(text: str) -> str:
+def target_of(text: str) -> str:
     """A description for an image generator: English, and no sentence."""
     checks.check_clean(text)
     checks.check_language(text, "en")
     return text
 
 
-def _sentence(text: str, language: Language) -> str:
+def sentence(text: str, language: Language) -> str:
     """The text as it is kept, after the checks that every text has to pass.
 
     Raises:

@@ -10,6 +10,7 @@ import re
 
 from ..boxes import Box, iou
 from ..regions.annotation import Region
+from ..regions.earlier import SAME_OVERLAP
 from . import wording
 from .checks import Unfit, language_of
 from .composing import ENDINGS
@@ -88,9 +89,7 @@ def _named(region: Region, noun: str, others: list[Region], crop: Box) -> str:
     width, height = round(crop[2] - crop[0]), round(crop[3] - crop[1])
     own = _moved(region, crop)
     place = wording.location(own.bbox, width, height)
-    alike = [
-        one for one in others if one.plain_name == own.plain_name and iou(one.bbox, own.bbox) < wording.SAME_OVERLAP
-    ]
+    alike = [one for one in others if one.plain_name == own.plain_name and iou(one.bbox, own.bbox) < SAME_OVERLAP]
     if all(wording.location(one.bbox, width, height) != place for one in alike):
         return f"the {noun} {place}"
     found = wording.reference(own, others, width, height)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
@@ -62,6 +63,12 @@ class Writing:
     prompt_version: str = ""
     reply: str = ""
     """The model's raw words, of which this is one edit."""
+    other: str = ""
+    """The same instruction in the other one of `LANGUAGES`; empty where it was written in one alone."""
+    task: str = ""
+    """The task that it is filed under, where its writer chose the kind of edit; empty for the sample's."""
+    subtask: str = ""
+    """That kind's id."""
     rewriter: str = ""
     """Who put the instruction into the plain words of `editor_prompt` afterwards: model, prompt and its version."""
 
@@ -95,19 +102,24 @@ def annotation_line(
     size: tuple[int, int],
     origin: Provenance,
     points: tuple[str, ...] = (),
+    captions: tuple[str, ...] = (),
+    further: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The photo's annotation in ImgEdit's schema with the edited regions alone, and our columns `task`, `subtask`,
-    `slot`, `instruction`, `source_sha256` and `writing` (all of it but the regions).
+    `slot`, `instruction`, `source_sha256` and `writing` (all of it but the regions and these).
 
     Args:
         size: (width, height) of the photo in pixels.
         points: what a right edit shows, as the photo's annotation has it.
+        captions, further: what else it says.
     """
     annotation = Annotation(
         path=origin.source_path,
         size=size,
         regions=writing.regions,
         points=points,
+        captions=captions,
+        further=further or {},
         source_licence=origin.source_licence,
         source_url=origin.source_url,
     )
@@ -117,7 +129,7 @@ def annotation_line(
         "subtask": subtask,
         "slot": slot,
         "instruction": writing.instruction,
-        "writing": _WRITING.dump_python(writing, mode="json", exclude={"regions"}),
+        "writing": _WRITING.dump_python(writing, mode="json", exclude={"regions", "task", "subtask"}),
         "source_sha256": origin.source_sha256,
     }
 

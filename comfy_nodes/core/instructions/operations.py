@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from .checks import Unfit, outside_quotes, quoted_words
 from .wording import Language
 
 _COLOURS = (
@@ -175,6 +176,23 @@ def restated_task(task: str, initial: str, restated: str, language: Language) ->
     if not asked or task not in _FITTING or asked in _FITTING[task] or asked == operation_of(initial, language):
         return ""
     return asked
+
+
+def check_same_wish(english: str, chinese: str) -> None:
+    """Both languages ask for the same, as far as words show it: what they quote, and whether a thing comes or goes.
+
+    Raises:
+        Unfit: they do not.
+    """
+    quoted = [{words.strip(" .,\u3002\uff0c").casefold() for words in quoted_words(one)} for one in (english, chinese)]
+    if quoted[0] != quoted[1]:
+        raise Unfit(f"English and Chinese quote other words: {english!r}, {chinese!r}")
+    asked = {operation_of(english, "en"), operation_of(chinese, "zh")}
+    if asked == {"add", "remove"}:
+        raise Unfit(f"English and Chinese ask for opposite edits: {english!r}, {chinese!r}")
+    digits = [set(re.findall(r"\d+", "".join(outside_quotes(one)))) for one in (english, chinese)]
+    if all(digits) and digits[0] != digits[1]:
+        raise Unfit(f"English and Chinese say other numbers: {english!r}, {chinese!r}")
 
 
 def _asked(text: str) -> str:

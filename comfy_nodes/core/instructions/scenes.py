@@ -1,6 +1,6 @@
 """A photo with the regions that an edit is about apart from the others: what our words are made from.
 
-Writers and the router stand on it; it knows boxes and names, no pixels and no models.
+Writers and `routing` stand on it; it knows boxes and names, no pixels and no models.
 """
 
 from __future__ import annotations
@@ -9,14 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ..regions.annotation import Region
-from ..regions.eligibility import pair_refusal, pick, refusal
-from ..tasks import TASKS, Task, task_named
+from ..regions.eligibility import pair_refusal, pick
+from ..regions.lettering import words_of_name
 from . import wording
 from .checks import Unfit, check_noun
 from .wording import Language
-
-ROUTED: tuple[str, ...] = tuple(name for name in TASKS if name != "motion")
-"""Tasks that a router may choose from: those that one photo suffices for."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +25,10 @@ class Scene:
     regions: tuple[Region, ...] = ()
     """The edited ones, in the operations' order."""
     others: Sequence[Region] = field(default=())
+    words: Sequence[Region] | None = None
+    """Lines of words that a reader found in the photo; None where nobody read it."""
+    grounded: bool = True
+    """Whether somebody looked for the photo's regions."""
 
     def ambiguous(self, language: Language) -> str:
         """Why words cannot tell which region is meant; empty where they can."""
@@ -51,6 +52,11 @@ class Scene:
             raise Unfit(self.ambiguous(language))
         return found.phrase(noun, language)
 
+    def told(self, region: Region) -> str:
+        """One of the photo's regions in English, so that no other can be meant; empty where words don't tell."""
+        found = self._reference(region, "en")
+        return found.phrase(region.class_name or "", "en") if found and region.class_name else ""
+
     def place(self, number: int, language: Language) -> str:
         return wording.location(self.regions[number].bbox, self.width, self.height, language)
 
@@ -66,6 +72,11 @@ class Scene:
     def _reference(self, region: Region, language: Language) -> wording.Reference | None:
         if region.kind == "background":
             return wording.Reference()  # it is everywhere behind the rest
+        if words_of_name(region.class_name or "") and not any(
+            one.plain_name == region.plain_name and one is not region for one in (*self.regions, *self.others)
+        ):
+            # How large a line of words is says nothing of the thing that bears it.
+            return wording.at(region.bbox, self.width, self.height, language)
         return wording.reference(region, (*self.regions, *self.others), self.width, self.height, language)
 
 
@@ -73,40 +84,3 @@ def second_region(first: Region, others: Sequence[Region], width: int, height: i
     """One of the named regions of a width x height photo that can be edited together with `first`; None: there is none."""
     fitting = [one for one in others if one.class_name and pair_refusal(first, one, width, height) is None]
     return fitting[pick(len(fitting), seed)] if fitting else None
-
-
-def routable(names: Sequence[str], scene: Scene) -> tuple[list[str], dict[str, str]]:
-    """The tasks that a scene's region allows, and why it does not allow the others. Where none is chosen yet, one of the
-    photo's regions has to allow it.
-
-    Raises:
-        ValueError: a task that is unknown, or is not routed.
-    """
-    fitting: list[str] = []
-    unfit: dict[str, str] = {}
-    for name in names:
-        if name not in ROUTED:
-            raise ValueError(f"task {name} cannot be routed; known: {', '.join(ROUTED)}")
-        why = _obstacle(name, scene)
-        if why is None:
-            fitting.append(name)
-        else:
-            unfit[name] = why
-    return fitting, unfit
-
-
-def _obstacle(name: str, scene: Scene) -> str | None:
-    task = task_named(name)
-    if not task.regions:
-        return None
-    if not scene.regions:
-        found = [_refused(one, task, [two for two in scene.others if two is not one], scene) for one in scene.others]
-        return None if None in found else next(iter(found), "the sample has no region")
-    return _refused(scene.regions[0], task, scene.others, scene)
-
-
-def _refused(region: Region, task: Task, others: Sequence[Region], scene: Scene) -> str | None:
-    why = refusal(region, task, scene.width, scene.height)
-    if why is None and task.regions > 1 and second_region(region, others, scene.width, scene.height, 0) is None:
-        return "no other named box lies far enough from the region"
-    return why

@@ -99,14 +99,30 @@ class AddEdit(Addition):
     """English: what is seen in its place before."""
 
 
-class WholeEdit(Reply):
+class FreeEdit(Reply):
+    """An edit that is not bound to one region."""
+
+    instruction: Text
+    command: Text
+    target: Text
+
+
+class KindEdit(FreeEdit):
+    """One of several edits of different kinds, in English and Chinese."""
+
+    kind: Phrase
+    """The kind's published name."""
+    chinese: Text
+    """The instruction in Chinese."""
+    things: list[int] = []
+    """Numbers of the listed things that change."""
+
+
+class WholeEdit(FreeEdit):
     """An edit of the whole photo."""
 
     name: Phrase
     """What the photo is changed to, in the instruction's language, such as the style's name."""
-    instruction: Text
-    command: Text
-    target: Text
 
 
 class RiddleEdit(ObjectEdit):
@@ -217,6 +233,7 @@ SHAPES: dict[str, type[Reply]] = {
     "text": TextEdit,
     "add": AddEdit,
     "whole": WholeEdit,
+    "free": FreeEdit,
     "riddle": RiddleEdit,
     "motion": MotionEdit,
     "hybrid": HybridEdit,
@@ -251,6 +268,19 @@ def several(shape: type[Reply]) -> type[Edits]:
     return create_model(f"{shape.__name__}s", __base__=Edits, edits=(edits, ...))
 
 
+@cache
+def of_kinds(names: tuple[str, ...], most: int) -> type[Edits]:
+    """The shape of a reply that holds 1 to `most` edits of different kinds.
+
+    Args:
+        names: what `kind` may be. Services that enforce a schema are held to it; of others' replies it is checked later.
+    """
+    named = Annotated[Phrase, WithJsonSchema({"type": "string", "enum": [*names]})]
+    one: Any = create_model("KindEdit", __base__=KindEdit, kind=(named, ...))
+    edits = Annotated[list[one], Field(min_length=1, max_length=most)]
+    return create_model("KindEdits", __base__=Edits, edits=(edits, ...))
+
+
 class Claim(Reply):
     """One thing that an edit instruction says, or that it leaves out."""
 
@@ -268,6 +298,12 @@ class Verification(Reply):
     is_changed: bool
     claims: list[Claim]
     restated_instruction: Annotated[str, Field(max_length=600)]
+
+
+class BothVerification(Verification):
+    """The same of an instruction that is known in two languages."""
+
+    restated_other: Annotated[str, Field(max_length=600)]
 
 
 @cache

@@ -14,6 +14,7 @@ from typing import Literal
 
 from ..boxes import Box, area, iou
 from ..regions.annotation import Region
+from ..regions.earlier import SAME_OVERLAP
 from . import readings
 from .english import article
 
@@ -32,9 +33,6 @@ or above the other. Ours."""
 
 CLEAR_RATIO = 1.5
 """How many times larger a box has to be than its namesake's before it is called the larger one. Ours."""
-
-SAME_OVERLAP = 0.7
-"""Boxes of one name with this IoU or more are one thing, found twice. Ours."""
 
 _LOCATIONS: dict[Language, tuple[tuple[str, str, str], ...]] = {
     "en": (
@@ -100,6 +98,12 @@ def location(bbox: Box, width: int, height: int, language: Language = "en") -> s
     """
     column, row = _cell(bbox, width, height)
     return _LOCATIONS[language][row][column]
+
+
+def at(bbox: Box, width: int, height: int, language: Language) -> Reference:
+    """A thing by its place alone."""
+    place = location(bbox, width, height, language)
+    return Reference(before=f"{place}的") if language == "zh" else Reference(after=place)
 
 
 def size_word(share: float, language: Language = "en") -> str:

@@ -11,8 +11,8 @@ kept apart, in a further object `weak` of the same two lists, and nobody edits, 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -22,7 +22,7 @@ from .. import boxes, photos, texts
 from ..keys import Key
 from ..models import Model
 from ..validation import first_fault
-from . import rle
+from . import line, rle
 
 RegionKind = Literal["object", "background"]
 KINDS: tuple[RegionKind, ...] = ("object", "background")
@@ -38,6 +38,9 @@ detected. Ours, for ViT-L/14 and not calibrated on photos: cosines of 0.24 and 0
 
 WEAK = "weak"
 """The key of what is too weak. An annotation that has it was sifted already, by whatever threshold."""
+
+OFFERED = "offered_kinds"
+"""The key under which the driver tells a writer the kinds of edit that a photo is offered."""
 
 UPSTREAM, UPSTREAM_MODELS = "upstream_sha256", "upstream_models"
 """The keys under which lines of the annotate and the write stage carry their stage's hash, and the models that took part
@@ -113,6 +116,8 @@ class Annotation:
     """Its `cap`: what is said to be on the photo."""
     points: tuple[str, ...] = ()
     """Its `reasoning_points`: what a right edit shows, of an instruction that has to be reasoned about."""
+    offered: tuple[str, ...] = ()
+    """The kinds of edit that the driver asks for, where a writer may choose among several."""
     provenance: Provenance | None = None
     writing: dict[str, Any] | None = None
     """What the write stage wrote for these regions, as `core.instructions` reads it."""
@@ -124,6 +129,8 @@ class Annotation:
     """Hash of the stage that left the annotation: what it found or wrote, and with what. Empty where none did."""
     models: tuple[Model, ...] = ()
     """What took part in that stage and those before it."""
+    further: Mapping[str, Any] = field(default_factory=dict)
+    """What else its line says, by name; `line` knows some of it, and all of it is carried on."""
 
     @property
     def all_models(self) -> tuple[Model, ...]:
@@ -157,8 +164,9 @@ def parse_annotation(item: Any) -> Annotation:
     """Reads one photo's annotation.
 
     Args:
-        item: a decoded JSON object in ImgEdit's schema. Extra keys are ignored but for
-            `weak`, `reasoning_points`, `source_licence`, `source_url`, `upstream_sha256`, `upstream_models`, the write stage's `writing`, and the driver's own `carried` and `editpairs`.
+        item: a decoded JSON object in ImgEdit's schema. Extra keys that are read are `weak`, `reasoning_points`,
+            `offered_kinds`, `source_licence`, `source_url`, `upstream_sha256`, `upstream_models`, the write stage's `writing`, and the driver's
+            own `carried` and `editpairs`; all others become `further`.
 
     Raises:
         AnnotationError: not an object, or `segmentation` or `resolution` of another shape.
@@ -181,28 +189,35 @@ def parse_annotation(item: Any) -> Annotation:
         refusals=tuple(refusals),
         source_licence=_optional_text(item, "source_licence"),
         source_url=_optional_text(item, "source_url"),
-        captions=_captions(item.get("cap")),
-        points=_points(item.get("reasoning_points"), path),
+        captions=line.captions(item.get("cap")),
+        points=_lines(item.get("reasoning_points"), path, "reasoning_points"),
+        offered=_lines(item.get(OFFERED), path, OFFERED),
         provenance=_provenance(item.get("editpairs")),
         writing=item.get("writing"),
         carried=item.get("carried"),
         weak=weak,
         upstream=_optional_text(item, UPSTREAM) or "",
         models=_models(item.get(UPSTREAM_MODELS, ()), path, UPSTREAM_MODELS),
+        further=line.further(item),
     )
 
 
 def to_json(annotation: Annotation, provenance: Provenance | None = None) -> dict[str, Any]:
     """The annotation in ImgEdit's schema; with the driver's provenance, what travels to `Load Edit Sample`."""
-    item: dict[str, Any] = {"path": annotation.path, "segmentation": segmentation(annotation.regions)}
+    item: dict[str, Any] = {
+        **annotation.further,
+        "path": annotation.path,
+        "segmentation": segmentation(annotation.regions),
+    }
     if sift(annotation.regions)[1]:
-        item[WEAK] = segmentation(())  # another threshold took them for things
+        item.setdefault(WEAK, segmentation(()))  # another threshold took them for things
     known = {
         "resolution": annotation.size and {"width": annotation.size[0], "height": annotation.size[1]},
         "source_licence": annotation.source_licence,
         "source_url": annotation.source_url,
         "cap": list(annotation.captions) or None,
         "reasoning_points": list(annotation.points) or None,
+        OFFERED: list(annotation.offered) or None,
         "writing": annotation.writing,
         "carried": annotation.carried,
         UPSTREAM: annotation.upstream or None,
@@ -395,20 +410,14 @@ def _optional_text(item: dict[str, Any], field: str) -> str | None:
     return value
 
 
-def _captions(cap: Any) -> tuple[str, ...]:
-    """A caption or several. One that is no text is left out, as nothing is made of it."""
-    found = cap if isinstance(cap, list) else [cap]
-    return tuple(one for one in found if isinstance(one, str) and one.strip() and not texts.fault(one))
-
-
-def _points(given: Any, path: str) -> tuple[str, ...]:
-    """UnicBench's list of sentences, or a text with one to a line."""
+def _lines(given: Any, path: str, name: str) -> tuple[str, ...]:
+    """A list of texts, or a text with one to a line, as UnicBench's reasoning points are found."""
     found = given.splitlines() if isinstance(given, str) else [] if given is None else given
     if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
-        raise AnnotationError(f"{path}: reasoning_points is {_kind_of(given)}, not a list of texts")
+        raise AnnotationError(f"{path}: {name} is {_kind_of(given)}, not a list of texts")
     for one in found:
         if why := texts.fault(one):
-            raise AnnotationError(f"{path}: reasoning_points {why}")
+            raise AnnotationError(f"{path}: {name} {why}")
     return tuple(one.strip() for one in found if one.strip())
 
 

@@ -21,8 +21,8 @@ from ..instructions.checks import (
     check_verb,
     language_of,
 )
-from ..instructions.operations import no_imperative, operation_of, restated_task
-from ..instructions.shapes import Verification
+from ..instructions.operations import check_same_wish, no_imperative, operation_of, restated_task
+from ..instructions.shapes import BothVerification, Verification
 from ..instructions.wording import Language
 from .verdicts import SAYS, Scores, Voice
 
@@ -85,11 +85,12 @@ class Verified:
     """The reply as one line of JSON."""
 
 
-def settle(reply: Verification, instruction: str, language: Language) -> Verified:
+def settle(reply: Verification, instruction: str, language: Language, other: str = "") -> Verified:
     """The verdict that a reply comes to.
 
     Args:
         instruction: the initial one, one line.
+        other: the same in the other language; empty where it is known in one. Else the reply restates both.
 
     Raises:
         Unfit: the reply contradicts itself, or its restated instruction cannot be used; the message says how.
@@ -119,23 +120,39 @@ def settle(reply: Verification, instruction: str, language: Language) -> Verifie
     if not counts["correct"] + counts["wrong"]:
         raise Unfit("no claim of the instruction is marked correct or wrong")
     restated = " ".join(reply.restated_instruction.split())
+    translated = " ".join(reply.restated_other.split()) if isinstance(reply, BothVerification) else ""
     values["verify.keep"] = SAYS["keep"]
     if not counts["wrong"] + counts["missing"]:
         return Verified(Scores(values, "keep", voices=VERIFIER), instruction, report)
+    _check_restated("restated_instruction", restated, instruction, language)
+    if other:
+        _check_restated("restated_other", translated, other, "en" if language == "zh" else "zh")
+        check_same_wish(*((restated, translated) if language == "en" else (translated, restated)))
+    scores = Scores(values, "keep", restated=restated, restated_other=translated if other else "", voices=VERIFIER)
+    return Verified(scores, restated, report)
+
+
+def _check_restated(name: str, restated: str, initial: str, language: Language) -> None:
+    """
+    Args:
+        name: the reply's member that it stands in.
+
+    Raises:
+        Unfit: it cannot be used in the initial instruction's place.
+    """
     if not restated:
-        raise Unfit("is_changed is true, yet restated_instruction is empty")
-    if restated.casefold().rstrip(".。") == instruction.casefold().rstrip(".。"):
-        raise Unfit("claims are marked wrong or missing, yet restated_instruction repeats the instruction as it was")
+        raise Unfit(f"is_changed is true, yet {name} is empty")
+    if restated.casefold().rstrip(".。") == initial.casefold().rstrip(".。"):
+        raise Unfit(f"claims are marked wrong or missing, yet {name} repeats the instruction as it was")
     if _NO_INSTRUCTION.match(restated):
-        raise Unfit(f"restated_instruction speaks of the instruction in its place: {restated!r}")
+        raise Unfit(f"{name} speaks of the instruction in its place: {restated!r}")
     check_clean(restated)
     check_language(restated, language)
     check_length(restated, language)
     check_request(restated)
     check_one_picture(restated)
-    if why := no_imperative(restated, language, instruction):
-        raise Unfit(f"restated_instruction is no request to edit, {why}: {restated!r}")
-    return Verified(Scores(values, "keep", restated=restated, voices=VERIFIER), restated, report)
+    if why := no_imperative(restated, language, initial):
+        raise Unfit(f"{name} is no request to edit, {why}: {restated!r}")
 
 
 def filed(found: Verified, task: str, instruction: str, how: Relabelling) -> Verified:
@@ -153,9 +170,8 @@ def filed(found: Verified, task: str, instruction: str, how: Relabelling) -> Ver
         return replace(found, scores=replace(scores, task=other))
     values = scores.values | {"verify.keep": SAYS["reject"]}
     reason = f"restated into another task, {other} in the place of {task}: {scores.restated}"
-    return replace(
-        found, scores=replace(scores, values=values, verdict="reject", reason=reason, restated=""), instruction=""
-    )
+    scores = replace(scores, values=values, verdict="reject", reason=reason, restated="", restated_other="")
+    return replace(found, scores=scores, instruction="")
 
 
 def _unread(found: Verified, task: str, instruction: str) -> Verified:
@@ -171,6 +187,13 @@ def _unread(found: Verified, task: str, instruction: str) -> Verified:
         check_verb(restated, task, language_of(restated))
     except Unfit as problem:
         values = {name: value for name, value in found.scores.values.items() if name != "verify.keep"}
-        scores = replace(found.scores, values=values, verdict="unscored", reason=f"restated, {problem}", restated="")
+        scores = replace(
+            found.scores,
+            values=values,
+            verdict="unscored",
+            reason=f"restated, {problem}",
+            restated="",
+            restated_other="",
+        )
         return replace(found, scores=scores, instruction="")
     return found

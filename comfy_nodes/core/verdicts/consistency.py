@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..boxes import Box, iou
+from ..regions.people import about_people
 from .verdicts import SAYS, Scores, Verdict
-from .witnesses import about_people
 
 MIN_OVERLAP = 0.3
 """Least IoU of two boxes of one face before and after. Ours."""

@@ -88,6 +88,7 @@ _THING = Demand(shadow=MAX_SHADOW)
 _PART = Demand(covered=0.03)
 _SURFACE = Demand(covered=0.25, shadow=MAX_SHADOW)
 _PICTURE = Demand(spread=1.0, recolours=True)
+_ANYWHERE = Demand(covered=0.0, shadow=MAX_SHADOW, spread=1.0)
 
 DEMANDS: dict[str, Demand] = {
     "add": _THING,
@@ -97,14 +98,24 @@ DEMANDS: dict[str, Demand] = {
     "hybrid": replace(_THING, covered=0.25),
     "alter": replace(_PART, shadow=MAX_SHADOW),
     "portrait": _PART,
-    "text": replace(_PART, covered=0.005),
+    "beautify": _PART,
+    **dict.fromkeys(
+        ("text", "poster-text", "interface-text", "object-text", "building-text"), replace(_PART, covered=0.005)
+    ),
     "size": replace(_PART, shadow=MAX_SHADOW),
     "colour": _SURFACE,
     "material": _SURFACE,
     "texture": _SURFACE,
     "background": Demand(spread=1.0),
     "motion": Demand(covered=0.0, shadow=MAX_SHADOW, spread=1.0),
+    "instruct": Demand(covered=0.0, spread=1.0),
     "extract": Demand(spread=1.0),
+    "zoom": _ANYWHERE,
+    "viewpoint": _ANYWHERE,
+    "count": _ANYWHERE,
+    "coordination": _ANYWHERE,
+    "relation": _ANYWHERE,
+    "implicit": replace(_ANYWHERE, recolours=True),
     "style": _PICTURE,
     "tone": _PICTURE,
 }

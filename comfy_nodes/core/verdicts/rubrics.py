@@ -138,6 +138,9 @@ TABLE: dict[str, Rubric] = {rubric.name: rubric for rubric in _TABLE}
 REASONING_ACCURACY = Criterion("reasoning_accuracy", "推理准确性", "RA")
 """UnicBench's fourth score, which only edits that have to be reasoned about get."""
 
+INSPECTED = frozenset(kind.rubric for kind in TAXONOMY.values() if kind.scheme == "scaleedit")
+"""What ScaleEdit's scores have words of their own for: as its inspectors, which know the task (paper)."""
+
 OPEN = "scaleedit"
 """What `auto` takes where the task is whatever the instruction asks for: it fits every kind of edit. Ours."""
 
@@ -149,8 +152,8 @@ def rubric_of(task: str, subtask: str = "") -> str:
 
 
 def rubric_for(name: str, task: str, subtask: str = "", points: bool = False) -> Rubric:
-    """The rubric called `name` for a sample; `auto` takes the taxonomy's. UnicBench's has a fourth score for edits
-    that have to be reasoned about.
+    """The rubric called `name` for a sample; `auto` takes the taxonomy's. ScaleEdit's is worded for the kind of edit, and
+    UnicBench's has a fourth score for edits that have to be reasoned about.
 
     Args:
         points: whether somebody says what a right edit shows, which UnicBench has of just these edits.
@@ -158,6 +161,8 @@ def rubric_for(name: str, task: str, subtask: str = "", points: bool = False) ->
     found = TABLE[rubric_of(task, subtask) if name == AUTO else name]
     if found.name == "unicbench" and (points or rubric_of(task, subtask) == "reasoning"):
         return replace(found, prompt="judge-unicbench-reasoning", criteria=(*found.criteria, REASONING_ACCURACY))
+    if found.name == "scaleedit" and (family := rubric_of(task, subtask)) in INSPECTED:
+        return replace(found, prompt=f"{found.prompt}-{family}")
     return found
 
 

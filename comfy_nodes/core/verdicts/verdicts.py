@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 from pydantic import BaseModel, ConfigDict
 
@@ -66,6 +66,14 @@ class Scores:
     """Whose verdict it is; several where scores were combined. Nobody's where it is unscored, or a word of no verifier's."""
     judge: Judge | None = None
     """Who was asked, where a language model was; also where its reply could not be read."""
+    restated_other: str = ""
+    """The restated instruction in the other language, where it is known in both."""
+
+
+class _Restated(TypedDict):
+    restated: str
+    restated_other: str
+    task: str
 
 
 UNVERIFIED = Scores(values={}, verdict="unscored", reason="no verifier was wired to Save Edit Pair")
@@ -80,14 +88,15 @@ def combine(scores: Iterable[Scores]) -> Scores:
     values = {name: value for one in given for name, value in one.values.items()}
     judge = _judges([one.judge for one in given if one.judge])
     voices = tuple(dict.fromkeys(voice for one in given for voice in one.voices))
+    last = _last(given)
     for verdict in ("reject", "unscored"):
         # A verifier that was spared passes on why; it is said once.
         reasons = dict.fromkeys(one.reason for one in given if one.verdict == verdict and one.reason)
         if any(one.verdict == verdict for one in given):
-            restated, task = ("", "") if verdict == "reject" else _last(given)
-            return Scores(values, verdict, "; ".join(reasons), restated, task, voices, judge)
-    restated, task = _last(given)
-    return Scores(values, "keep", restated=restated, task=task, voices=voices, judge=judge)
+            if verdict == "reject":
+                return Scores(values, verdict, "; ".join(reasons), voices=voices, judge=judge)
+            return Scores(values, verdict, "; ".join(reasons), **last, voices=voices, judge=judge)
+    return Scores(values, "keep", **last, voices=voices, judge=judge)
 
 
 def vouched(found: Scores, making: Making, told_by_hand: bool = False) -> Scores:
@@ -130,7 +139,14 @@ def labelled(found: Scores, answers: Sequence[Answer]) -> Scores:
     # Who restated the instruction vouches for other words than these.
     voices: tuple[Voice, ...] = () if found.restated else found.voices
     return replace(
-        found, values=found.values | values, verdict="keep", reason="", restated="", task="", voices=(*voices, "hand")
+        found,
+        values=found.values | values,
+        verdict="keep",
+        reason="",
+        restated="",
+        restated_other="",
+        task="",
+        voices=(*voices, "hand"),
     )
 
 
@@ -159,9 +175,10 @@ def answers_of(carried: Mapping[str, Any]) -> tuple[Answer, ...]:
     return tuple(given)
 
 
-def _last(given: tuple[Scores, ...]) -> tuple[str, str]:
-    """The last restated instruction and its task."""
-    return next(((one.restated, one.task) for one in reversed(given) if one.restated), ("", ""))
+def _last(given: tuple[Scores, ...]) -> _Restated:
+    """The last restated instruction, in both languages where it is known in both, and its task."""
+    found = next((one for one in reversed(given) if one.restated), UNVERIFIED)
+    return {"restated": found.restated, "restated_other": found.restated_other, "task": found.task}
 
 
 def _judges(found: list[Judge]) -> Judge | None:
@@ -189,7 +206,7 @@ def shown(results: Sequence[Scores], more: Sequence[str] = ()) -> list[str]:
     for number, one in enumerate(results):
         lines = [f"{one.verdict}{': ' if one.reason else ''}{one.reason}"]
         lines += [f"{name} {value:.4g}" for name, value in one.values.items()]
-        lines += [f"restated: {one.restated}"] if one.restated else []
+        lines += [f"restated: {words}" for words in (one.restated, one.restated_other) if words]
         lines += [f"its task is now {one.task}"] if one.task else []
         lines += [more[number]] if number < len(more) and more[number] else []
         texts.append("\n".join(lines))

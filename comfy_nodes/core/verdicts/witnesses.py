@@ -26,14 +26,6 @@ TESTIFYING = ("add", "remove", "replace")
 """Operations that put a thing there or take it away."""
 
 PERSON = "person"
-PEOPLE = frozenset(
-    re.findall(
-        r"\w+",
-        "person people man men woman women boy boys girl girls child children kid kids baby face faces head hair human "
-        "lady guy player rider worker bride groom crowd",
-    )
-)
-"""Names of people and what belongs to their faces: an edit of one may change who it is. Ours."""
 
 _ARTICLE = re.compile(r"^(?:an?|the|some|one)\s+", re.IGNORECASE)
 _TAIL = re.compile(
@@ -158,12 +150,6 @@ def largest_change(before: np.ndarray, after: np.ndarray, boxes: Sequence[Box]) 
         apart = np.abs(before[rows, columns].astype(np.int16) - after[rows, columns])
         largest = max(largest, float(apart.mean())) if apart.size else largest
     return largest
-
-
-def about_people(names: Sequence[str]) -> bool:
-    """Whether an edit is about people, so that who they are may change."""
-    words = {word for name in names for word in re.findall(r"[a-z]+", name.casefold())}
-    return bool(words & PEOPLE)
 
 
 def scores(values: Mapping[str, float], verdict: Verdict, reason: str, whole: bool) -> Scores:

@@ -32,6 +32,8 @@ class EditedPair:
     """uint8 [h, w, 3]: what the edit was to show, where a picture says so."""
     difference: np.ndarray | None = None
     """uint8 [H, W, 3], made by `difference_picture`."""
+    other: str = ""
+    """The same instruction in the other language; empty where it is known in one."""
 
     @property
     def images(self) -> tuple[np.ndarray, ...]:

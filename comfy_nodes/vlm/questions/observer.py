@@ -20,17 +20,23 @@ from ...core.instructions.checks import (
     check_request,
     stems,
 )
+from ...core.instructions.routing import name_of
 from ...core.instructions.scenes import Scene
 from ...core.instructions.shapes import Caption, Decision, Result, Rewriting, Routing, Tags
 from ...core.instructions.wording import Language
-from ...core.taxonomy import kind_of
+from ...core.taxonomy import Kind
 from ..asking import Answer, Failure, Vlm
 from .asking_again import ask_checked, line
 from .prompt_files import prompt
-from .writer import LANGUAGE_NAMES, facts, marked
+from .writer import LANGUAGE_NAMES, TOKENS_BASE, facts, marked
 
 MAX_TAGS = 30
 """Most nouns of each kind that are asked for. Ours."""
+
+TOKENS_PER_DECISION = 64
+"""Most tokens of a router's word on one kind of edit, beside those of any reply: a name and a short sentence. Ours."""
+
+UNDECIDED = "the model did not decide"
 
 
 @dataclass(frozen=True)
@@ -50,10 +56,10 @@ class Nouns:
 
 @dataclass(frozen=True)
 class RoutedTasks:
-    """Which tasks suit a photo and its region."""
+    """Which kinds of edit suit a photo and its region."""
 
     accepted: dict[str, str]
-    """Reasons by task."""
+    """Reasons by kind, as `routing.name_of` calls it."""
     rejected: dict[str, str]
     model: str = ""
     prompt_id: str = ""
@@ -124,41 +130,50 @@ def checked_nouns(objects: Sequence[str], backgrounds: Sequence[str], described:
 
 
 async def route(
-    vlm: Vlm, photo: np.ndarray, scene: Scene, tasks: Sequence[str], described: str, seed: int
+    vlm: Vlm, photo: np.ndarray, scene: Scene, kinds: Sequence[Kind], described: str, seed: int
 ) -> RoutedTasks | Failure:
-    """Which of `tasks` suit the photo and its region. A task that the model passes over is rejected."""
-    listed = "\n".join(f"- {task}: {_purpose(task)}" for task in tasks)
+    """Which kinds of edit suit the photo and its region. One that the model passes over is rejected."""
+    listed = "\n".join(f"- {name_of(kind)}: {_purpose(kind)}" for kind in kinds)
     question = prompt("route-task").question(
-        facts(scene, described) | {"tasks": listed}, reply=Routing, images=(marked(photo, scene),), seed=seed
+        facts(scene, described) | {"tasks": listed},
+        reply=Routing,
+        images=(marked(photo, scene),),
+        max_tokens=TOKENS_BASE + TOKENS_PER_DECISION * len(kinds),
+        seed=seed,
     )
 
     def read(answer: Answer) -> RoutedTasks:
         assert isinstance(answer.value, Routing)
         decisions: dict[str, Decision] = {}
         for one in answer.value.decisions:
-            task = one.task.strip(" .:`\"'*").casefold().replace(" ", "_")
+            task = _key(one.task)
             known = decisions.get(task)
             if known and known.suitable != one.suitable:
                 raise Unfit(f"task {task} is both suitable and unsuitable")
             decisions[task] = one
-        if not set(decisions) & set(tasks):
-            raise Unfit(f"none of the tasks {', '.join(tasks)} is decided")
         accepted: dict[str, str] = {}
         rejected: dict[str, str] = {}
-        for task in tasks:
-            decision = decisions.get(task)
+        for kind in kinds:
+            # Models leave the scheme before the name out.
+            decision = decisions.get(_key(kind.id)) or decisions.get(_key(kind.name))
             if decision is None:
-                rejected[task] = "the model did not decide"
+                rejected[name_of(kind)] = UNDECIDED
             else:
-                (accepted if decision.suitable else rejected)[task] = line(decision.reason)
+                (accepted if decision.suitable else rejected)[name_of(kind)] = line(decision.reason)
+        if set(rejected.values()) == {UNDECIDED} and not accepted:
+            raise Unfit(f"none of the tasks {', '.join(map(name_of, kinds))} is decided")
         return RoutedTasks(accepted, rejected, answer.model, question.prompt_id, answer.prompt_version, answer.text)
 
     return await ask_checked(vlm, question, read)
 
 
-def _purpose(task: str) -> str:
-    """What a task is, in words: the purpose of its prompt."""
-    kind = kind_of(task)
+def _key(name: str) -> str:
+    """A kind's name without what models change in it."""
+    return name.strip(" .:`\"'*").casefold().replace(" ", "_")
+
+
+def _purpose(kind: Kind) -> str:
+    """What a kind of edit is, in words: the purpose of its prompt."""
     assert kind.prompt
     return prompt(kind.prompt).purpose
 

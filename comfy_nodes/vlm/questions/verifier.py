@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ...core.instructions.checks import MAX_CHARACTERS, MAX_WORDS, Unfit
-from ...core.instructions.shapes import Verification
+from ...core.instructions.shapes import BothVerification, Verification
 from ...core.instructions.wording import Language
 from ...core.verdicts.claims import Verified, settle
 from ...core.verdicts.plain_verdicts import verdict_of
@@ -50,14 +50,18 @@ async def verify(vlm: Vlm, pairs: Sequence[EditedPair]) -> list[Verified]:
 
 def question(pair: EditedPair) -> Question:
     """What is asked about a pair."""
-    return prompt("verify-edit").question(
-        {
-            "pictures": pair.told,
-            "instruction": line(pair.instruction),
-            "language": LANGUAGE_NAMES[pair.language],
-            "words": _LONGEST[pair.language],
-        },
-        reply=Verification,
+    values = {
+        "pictures": pair.told,
+        "instruction": line(pair.instruction),
+        "language": LANGUAGE_NAMES[pair.language],
+        "words": _LONGEST[pair.language],
+    }
+    if pair.other:
+        other: Language = "en" if pair.language == "zh" else "zh"
+        values |= {"other": line(pair.other), "other_language": LANGUAGE_NAMES[other], "other_words": _LONGEST[other]}
+    return prompt("verify-edit-both" if pair.other else "verify-edit").question(
+        values,
+        reply=BothVerification if pair.other else Verification,
         images=pair.images,
         max_tokens=MAX_TOKENS,
         seed=pair.seed,
@@ -77,7 +81,8 @@ def _settle(
             continue
         assert isinstance(answer.value, Verification)
         try:
-            settled = settle(answer.value, line(pairs[number].instruction), pairs[number].language)
+            pair = pairs[number]
+            settled = settle(answer.value, line(pair.instruction), pair.language, line(pair.other))
         except Unfit as problem:
             problems[number] = problem
             continue

@@ -16,9 +16,10 @@ from ...core.instructions.composing import finish, operations
 from ...core.instructions.instructions import Writing
 from ...core.instructions.scenes import Scene
 from ...core.instructions.shapes import MAX_EDITS, SHAPES, Edits, several
-from ...core.instructions.wording import Language
+from ...core.instructions.wording import Language, location
 from ...core.regions.drawing import DrawnRegion, draw
-from ...core.tasks import TASKS
+from ...core.regions.lettering import words_of_name
+from ...core.tasks import task_named
 from ...core.taxonomy import Kind
 from ..asking import Answer, Failure, Question, Vlm
 from .asking_again import MAX_ASKED, again, line, unfit
@@ -27,6 +28,9 @@ from .prompt_files import prompt
 LANGUAGE_NAMES: dict[Language, str] = {"en": "English", "zh": "Chinese (simplified characters)"}
 NOTHING = "none given"
 """What stands in a prompt where a fact is not known."""
+
+MAX_LINES = 40
+"""Most lines of words that a prompt names. Ours."""
 
 TOKENS_BASE, TOKENS_PER_EDIT = 512, 512
 """Most tokens of a reply: ImgEdit allows 1024 for one edit, and so does this. Ours above one."""
@@ -100,7 +104,21 @@ def facts(scene: Scene, caption: str) -> dict[str, object]:
         if len(names) > 1
         else line("; ".join(names)) or NOTHING,
         "others": ", ".join(line(name) for name in others if name.casefold() not in own) or NOTHING,
+        "things": ", ".join(line(name) for name in others if not words_of_name(name)) or NOTHING,
+        "words": _words(scene),
     }
+
+
+def _words(scene: Scene) -> str:
+    """What a reader of words found, and where."""
+    if scene.words is None:
+        return NOTHING
+    told = [
+        f'"{line(words_of_name(one.class_name or ""))}" {location(one.bbox, scene.width, scene.height)}'
+        for one in scene.words
+    ]
+    more = [f"and {len(told) - MAX_LINES} more lines"] if len(told) > MAX_LINES else []
+    return "; ".join([*told[:MAX_LINES], *more]) or "none"
 
 
 def _question(assignment: Assignment, ops: tuple[str, ...]) -> Question:
@@ -109,7 +127,8 @@ def _question(assignment: Assignment, ops: tuple[str, ...]) -> Question:
     images = [marked(assignment.photo, scene)]
     if assignment.other_picture is not None:
         images.append(assignment.other_picture)
-    several_turns = kind.task and (TASKS[kind.task].turns > 1 or TASKS[kind.task].regions > 1)
+    task = task_named(kind.task) if kind.task else None
+    several_turns = task and (task.turns > 1 or task.regions > 1)
     values = facts(scene, assignment.caption) | {
         "language": LANGUAGE_NAMES[assignment.language],
         "number": "one edit"

@@ -62,7 +62,7 @@ def test_every_shape_is_a_schema_that_services_take(write_profile: WriteProfile)
                 failure = asyncio.run(writer.write(connect("service"), writer.Assignment(kind, PHOTO, scene)))
                 assert isinstance(failure, Failure) and failure.kind == "VlmBadRequest"
                 shapes[kind.shape] = endpoint.requests[-1].body["response_format"]["json_schema"]
-    assert len(shapes) == 10
+    assert len(shapes) == 11
     for shape in shapes.values():
         assert shape["strict"] is True
         objects = [shape["schema"], *shape["schema"].get("$defs", {}).values()]

@@ -1,0 +1,141 @@
+"""ScaleEdit's recipe on a real ComfyUI: each of the 23 families gives a written, edited and kept row, words are read
+before and after, and a photo that suits nothing is left out with the reasons."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+
+from comfy_nodes.core.regions.annotation import Annotation, Region, region_of_mask, to_json
+from comfy_nodes.core.taxonomy import EDITOR, TAXONOMY
+from driver.recipe.file import read_recipe
+from tests.e2e import helpers
+from tests.e2e.helpers import Driver
+from tests.vlm.endpoint import Deed, Got, Say
+from tests.vlm.seeing import Seeing, _words
+
+pytest.importorskip("rapidocr", reason="needs rapidocr: python install.py")
+pytest.importorskip("onnxruntime", reason="needs onnxruntime: python install.py")
+
+FAMILIES = {kind.id: kind for kind in TAXONOMY.values() if kind.scheme == "scaleedit"}
+SIZE = (360, 320)
+SIGN = (210, 20, 340, 64)
+FREE = re.compile(r'Answer: \{"edits": \[\{"instruction": "\.\.\.", "command"')
+
+TOLD = {
+    "load": {
+        "class_type": "EditPairsLoadSample",
+        "inputs": {"image": "editpairs-samples/coffee.png", "task": "instruct", "region_index": 0, "seed": 0},
+    },
+    "step": {
+        "class_type": "EditPairsTakeStep",
+        "inputs": {"sample": ["load", 0], "step": 0, "editor": "follows commands"},
+    },
+    "edit": {
+        "class_type": "SmallEditor",
+        "inputs": {"image": ["load", 1], "mask": ["load", 2], "prompt": ["step", 4]},
+    },
+    "save": {
+        "class_type": "EditPairsSavePair",
+        "inputs": {"sample": ["step", 6], "edited": ["edit", 0], "instruction": "", "folder": "editpairs"},
+    },
+}
+"""What `EDITOR` is, with an editor that needs no weights."""
+
+
+class Service(Seeing):
+    """Answers for edits without a region, too."""
+
+    def _next(self, got: Got) -> Deed:
+        if not FREE.search(_words(got)):
+            return super()._next(got)
+        self.answered["write"] = self.answered.get("write", 0) + 1
+        said = {
+            "instruction": "Show it from the other side.",
+            "command": "Mirror the view.",
+            "target": "the other side",
+        }
+        return Say(json.dumps({"edits": [said]}))
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Service]:
+    with Service() as running:
+        yield running
+
+
+def photo() -> Image.Image:
+    """A disc and a box before a wall, and a sign that says OPEN."""
+    y, x = np.mgrid[: SIZE[1], : SIZE[0]]
+    ground = np.stack([np.sin(x / 17), np.cos(y / 19), np.sin((x + y) / 23)], axis=-1) * 20 + 120
+    ground += np.random.default_rng(3).normal(0, 4, ground.shape)
+    picture = Image.fromarray(ground.clip(0, 255).astype(np.uint8))
+    pen = ImageDraw.Draw(picture)
+    pen.ellipse((40, 200, 120, 280), fill=(200, 40, 30))
+    pen.rectangle((250, 220, 320, 290), fill=(40, 60, 190))
+    pen.rectangle(SIGN, fill=(240, 236, 220))
+    pen.text((SIGN[0] + 12, SIGN[1] + 4), "OPEN", font=ImageFont.load_default(32), fill=(20, 20, 40))
+    return picture
+
+
+def marked(name: str, box: tuple[int, int, int, int], kind: Any = "object", round_: bool = False) -> Region:
+    mask = Image.new("1", SIZE)
+    (ImageDraw.Draw(mask).ellipse if round_ else ImageDraw.Draw(mask).rectangle)(box, fill=1)
+    return region_of_mask(np.asarray(mask), name).model_copy(update={"kind": kind})
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("scaleedit")
+    photo().save(folder / "shop.png")
+    Image.new("RGB", SIZE, (90, 90, 95)).save(folder / "plain.png")
+    things = (marked("disc", (40, 200, 120, 280), round_=True), marked("box", (250, 220, 320, 290)))
+    regions = (*things, marked("wall", (0, 0, SIZE[0], 180), "background"))
+    lines = [to_json(Annotation(path=name, size=SIZE, regions=regions)) for name in ("shop.png", "plain.png")]
+    (folder / "photos.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    (folder / "told.json").write_text(json.dumps(TOLD))
+    (folder / "small.toml").write_text(small())
+    return folder
+
+
+def small() -> str:
+    """The recipe with quotas of one, without weights: the photos bring their regions, and tasks' own graphs are classical."""
+    own = read_recipe("scaleedit")
+    route, _ground, write, edit, verify = own.stages
+    assert (write.options["kinds"].split(","), edit.workflow) == (list(FAMILIES), "auto")
+    graphs = {f"{kind.graph}-classical" if kind.graph != EDITOR else "./told.json": 0 for kind in FAMILIES.values()}
+    stages = [
+        (route.name, route.workflow, ""),
+        (write.name, write.workflow, f'kinds = "{",".join(f"{name}=1" for name in FAMILIES)}"\nkinds-per-region = 23'),
+        (edit.name, ",".join(graphs), ""),
+        (verify.name, verify.workflow, ""),
+    ]
+    told = "".join(f'[[stage]]\nname = "{name}"\nworkflow = "{graph}"\n{more}\n' for name, graph, more in stages)
+    return f'name = "small"\nabout = ""\n{told}'
+
+
+@pytest.fixture(scope="module")
+def out(comfy: Any, service: Service, place: Path) -> Iterator[Path]:
+    (place / "logs").mkdir()
+    driver = Driver(comfy.url, place / "logs")
+    comfy.profiles.write_text(f'[profiles.default]\nbase_url = "{service.url}"\nmodel = "tiny"\n')
+    try:
+        files = ("--input", place / "photos.jsonl", "--image-root", place, "--output", place / "out")
+        driver.run("--recipe", place / "small.toml", *files, workflow=None, quick=False)
+        yield place / "out"
+    finally:
+        comfy.profiles.unlink()
+        driver.close()
+
+
+def test_each_family_gives_a_kept_row(out: Path) -> None:
+    rows = helpers.rows(out)
+    why = {row["subtask"]: row["reject_reason"] for row in helpers.rows(out, "rejected")}
+    assert {row["subtask"] for row in rows} == set(FAMILIES), why
