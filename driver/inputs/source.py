@@ -170,7 +170,7 @@ class Source:
             changed: whether the input's fingerprint is another than then. It is gone through once, and known shards begin
                 where their first photos are now.
             keep_stale: goes on where most of these are gone.
-            first: items of the first shard, where each has twice as many as the one before it; None where all have `size`.
+            first: items of the first shard, where they grow up to `size`; None where all have as many.
 
         Raises:
             RunError: the input as a whole cannot be used, changed under a share, or is another one.
@@ -184,7 +184,7 @@ class Source:
             items, firsts = {index: end - start for index, (start, end) in enumerate(pairwise(starts))}, {}
         start = 0
         for index in count():
-            wanted = items.get(index, size if first is None else grown(first, index, size))
+            wanted = items.get(index, size if first is None else grown(first, start, size))
             if index % share[1] == share[0]:
                 if index in firsts or not wanted:
                     found = firsts.get(index, "")
