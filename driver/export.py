@@ -1,4 +1,4 @@
-"""The command: `python driver/export.py RUN --to pairs|diffsynth|preference|unicedit --output DIR`.
+"""The command: `python driver/export.py RUN --to pairs|diffsynth|preference|unicedit|scaleedit --output DIR`.
 
 Turns a finished run into what trainers read. The command line and what is said at its end; `forms.py` does the work.
 """
@@ -14,6 +14,9 @@ if __package__ in (None, ""):
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from driver.command import Ended, Parser, add_shared, carry_out, path_argument
+
+PARQUET = ("unicedit", "scaleedit")
+"""Forms that are data sets of their own, in another one's schema."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -47,11 +50,12 @@ def _parse(words: list[str]) -> argparse.Namespace:
         "pairs: folders control and target with a caption beside each target (ai-toolkit, musubi-tuner); "
         "diffsynth: metadata.jsonl for DiffSynth-Studio's edit training; "
         "preference: preference.jsonl, a kept edit against a rejected one of the same sample; "
-        "unicedit: parquet in UnicEdit-10M's schema, English and Chinese.",
+        "unicedit: parquet in UnicEdit-10M's schema, English and Chinese; "
+        "scaleedit: parquet in ScaleEdit-12M's schema, with its three scores.",
     )
     add = parser.add_argument
     add("run", type=path_argument, metavar="RUN", help="the --output of a run of batch.py")
-    add("--to", required=True, choices=("pairs", "diffsynth", "preference", "unicedit"), help="the form; see below")
+    add("--to", required=True, choices=("pairs", "diffsynth", "preference", *PARQUET), help="the form; see below")
     add("--output", required=True, type=path_argument, metavar="DIR", help="a folder of its own for this export")
     add(
         "--link",
@@ -62,8 +66,8 @@ def _parse(words: list[str]) -> argparse.Namespace:
     )
     add_shared(add)
     read = parser.read(words)
-    if read.to == "unicedit" and read.link != parser.get_default("link"):
-        parser.error("--link has no effect with --to unicedit, whose pictures lie in its parquet; leave it out")
+    if read.to in PARQUET and read.link != parser.get_default("link"):
+        parser.error(f"--link has no effect with --to {read.to}, whose pictures lie in its parquet; leave it out")
     return read
 
 

@@ -207,6 +207,14 @@ class Journal:
         return [WaitingSample(position, sample_of(key, text)) for position, key, text in rows]
 
     @_in_turn
+    def planned_kinds(self) -> Counter[str]:
+        """How many samples of each kind of edit are in the plan, by the row of the taxonomy or by the task."""
+        kind = "coalesce(json_extract(sample, '$.subtask'), json_extract(sample, '$.task'), '')"
+        return self._grouped(
+            f"SELECT {kind} AS kind, COUNT(*) FROM samples WHERE sample IS NOT NULL AND state != 'retired' GROUP BY kind"
+        )
+
+    @_in_turn
     def pending(self, tasks: Collection[str] | None = None) -> int:
         """How many samples have no end yet, of these tasks or of all."""
         of_tasks, names = _of_tasks(tasks)

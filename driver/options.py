@@ -229,6 +229,11 @@ def _add_where(common: Add, rare: Add) -> None:
         help="skip photos that look like an earlier one of any input: whose perceptual hashes differ in N of 64 bits at "
         "most; 6 finds copies that were saved anew, resized or cropped by 2 %%; default: nobody looks",
     )
+    rare(
+        "--boxes",
+        choices=("xywh", "xyxy"),
+        help="boxes in an objects column of parquet: a corner, width and height, or two corners; default: told by the boxes",
+    )
     rare("--image-root", metavar="DIR|URL", help="what the annotation's paths are relative to; default: its folder")
     common(
         "--output",
@@ -333,8 +338,10 @@ def _inputs(parser: Parser, read: argparse.Namespace) -> tuple[InputShare, ...]:
     for name, given in (("--input-share", read.input_share), ("--input-licence", read.input_licence)):
         if given and len(given) != len(paths):
             parser.error(f"{name} goes with each --input: {len(given)} given, for {counted(len(paths), '--input')}")
+    if read.boxes and not paths:
+        parser.error("--boxes goes with --input")
     shares, licences = read.input_share or (None,) * len(paths), read.input_licence or ("",) * len(paths)
-    return tuple(InputShare(*one) for one in zip(paths, shares, licences, strict=True))
+    return tuple(InputShare(*one, boxes=read.boxes) for one in zip(paths, shares, licences, strict=True))
 
 
 def _share(text: str) -> tuple[int, int]:

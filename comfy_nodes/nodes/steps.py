@@ -113,9 +113,12 @@ class TakeEditStep(io.ComfyNode):
 
 
 def _mask(sample: EditSample, number: int) -> np.ndarray:
-    """bool [H, W]: the regions that an operation is about, as far as their masks are known."""
+    """bool [H, W]: the regions that an operation is about, as far as their masks are known. Of an edit that was made
+    already, whose steps nobody knows any more, all of them."""
     regions = sample.regions
-    masks = [regions[one].mask for one in regions_about(sample.writing, number, len(regions))]
+    made = sample.writing is None and sample.carried is not None
+    about = range(len(regions)) if made and not number else regions_about(sample.writing, number, len(regions))
+    masks = [regions[one].mask for one in about]
     nothing = np.zeros(sample.size[::-1], dtype=bool)
     united: np.ndarray = np.any([nothing, *(rle.decode(one) for one in masks if one)], axis=0)
     return united

@@ -19,7 +19,7 @@ from comfy_nodes.core.whole_files import write_whole
 from ..disk import disk_errors
 from ..errors import RunError
 from .commits import Commit, committed
-from .ownership import SHARDS
+from .ownership import SHARDS, STAGES
 from .parts import NAME, PHOTOS, Part, shards_of
 from .shards import CONFIGS
 from .store import OurName, Store, StoredFile, name_by_hash
@@ -30,8 +30,9 @@ MANIFEST = "manifest.json"
 PENDING = "pending.json"
 """Names what an upload brings, while it lasts: what one that broke off left is found by it."""
 
-LOCAL_ONLY = (".work", "run.sqlite", "annotate.sqlite", "near.sqlite", "images")
-"""How names begin that stay on the local disk: journals, what isn't whole, what exports took out of the shards."""
+LOCAL_ONLY = (".work", "run.sqlite", "annotate.sqlite", "near.sqlite", "images", STAGES)
+"""How names begin that stay on the local disk: journals, what isn't whole, what exports took out of the shards,
+and what a recipe's stages but the last left."""
 
 _PENDING = TypeAdapter(frozenset[OurName])
 

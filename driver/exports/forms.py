@@ -29,9 +29,9 @@ from ..dataset.ownership import keep_others, refuse_links, remove_marked
 from ..dataset.rows import key_stem
 from ..disk import disk_errors
 from ..errors import RunError
-from . import unicedit
+from . import scaleedit, unicedit
 
-Form = Literal["pairs", "diffsynth", "preference", "unicedit"]
+Form = Literal["pairs", "diffsynth", "preference", "unicedit", "scaleedit"]
 FORMS: tuple[Form, ...] = get_args(Form)
 Link = Literal["hard", "symlink", "copy"]
 
@@ -109,7 +109,7 @@ _INTENT = re.compile(f"({'|'.join(FORMS)}) [0-9a-f]{{64}}")
 
 
 _OURS = re.compile(
-    r"export\.json|(metadata|preference)\.jsonl|data/train-\d{5}\.parquet"
+    r"export\.json|(metadata|preference)\.jsonl|data/train-\d{5}\.parquet|(\d\.\d_[a-z_]+)/\2_\d{4}\.parquet"
     rf"|(control|target|image|edit_image|rejected|source|chosen)/[0-9a-f]{{{KEY_LENGTH}}}(~[0-9a-z]+)*([_-]\d+)?\.(png|txt)"
 )
 """Paths of an export's files, whose rows may have left the dataset since."""
@@ -250,11 +250,17 @@ def _unicedit(run: Path, fresh: Path, pictures: _Pictures, done: Done) -> None:
     done.rows = unicedit.write(fresh, _one_output(stored_rows(run, "data"), done), done.left_out)
 
 
+def _scaleedit(run: Path, fresh: Path, pictures: _Pictures, done: Done) -> None:
+    """`TASK/TASK_0000.parquet` in ScaleEdit-12M's schema; pictures lie in it."""
+    done.rows = scaleedit.write(fresh, _one_output(stored_rows(run, "data"), done), done.left_out)
+
+
 _MAKERS: dict[Form, Callable[[Path, Path, _Pictures, Done], None]] = {
     "pairs": _pairs,
     "diffsynth": _diffsynth,
     "preference": _preference,
     "unicedit": _unicedit,
+    "scaleedit": _scaleedit,
 }
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from PIL import Image
 
-from comfy_nodes.core import photos
+from comfy_nodes.core import photos, texts
 from comfy_nodes.core.regions.annotation import Annotation
 from comfy_nodes.core.tasks import EMBED, SYNTHESIZE
 
@@ -28,13 +28,16 @@ from ..errors import RunError
 from ..places import Locator, path_of
 from .photo import InputError, Photo, Places, Skip
 from .storage import Storage, unreadable
-from .words import MAX_BYTES, NoWords, words_in
+from .words import MAX_BYTES, no_words
 
 if TYPE_CHECKING:
     from .find import Input
 
 NAMES = ("caption", "prompt", "text")
 """What a caption may be called in JSON; the first that is there counts."""
+
+PHOTO_NAMES = frozenset({"path", "original_path", "file_name", "filename", "file", "image", "image_id", "url"})
+"""Fields of JSON lines that are about photos: their captions are not alone."""
 
 SIDE = 1024
 """Pixels of a canvas of which nobody says how large it is: Z-Image's and Qwen-Image's own size."""
@@ -98,7 +101,9 @@ def are_captions(storage: Storage, names: tuple[str, ...]) -> bool:
     if ends != {".jsonl"}:
         return ends == {".txt"}
     item = _first(storage, names[0])
-    return isinstance(item, dict) and "path" not in item and any(isinstance(item.get(name), str) for name in NAMES)
+    if not isinstance(item, dict) or not PHOTO_NAMES.isdisjoint(item):
+        return False
+    return any(isinstance(item.get(name), str) for name in NAMES)
 
 
 def lists_photos(storage: Storage, name: str) -> bool:
@@ -135,8 +140,8 @@ def _lines(file: BinaryIO) -> Iterator[bytes]:
 
 def _photo(line: bytes, is_json: bool, where: str) -> Photo:
     try:
-        text, size, told = _object(line, where) if is_json else (words_in(line, where), (SIDE, SIDE), "")
-    except (InputError, NoWords) as error:
+        text, size, told = _object(line, where) if is_json else (_words(line, where), (SIDE, SIDE), "")
+    except InputError as error:
         return Photo(file="", source_id=where, problem=str(error))
     source_id = _id(text, size, told)
     known = Annotation(path=source_id, size=size, regions=(), captions=(text,))
@@ -160,10 +165,26 @@ def _object(line: bytes, where: str) -> tuple[str, tuple[int, int], str]:
         raise InputError(
             f"{where}: width and height are whole numbers of pixels, {bounds}, not {size[0]!r} and {size[1]!r}"
         )
-    text = words_in(item[name].encode("utf-8", "replace"), where)
+    text = _words(item[name].encode("utf-8", "replace"), f"{where}: its {name}")
     if not text:
         raise InputError(f"{where}: its {name} is empty")
     return text, (size[0], size[1]), str(item.get("id", ""))
+
+
+def _words(line: bytes, where: str) -> str:
+    """
+    Raises:
+        InputError: it is no caption.
+    """
+    if len(line) > MAX_BYTES:
+        raise InputError(f"{where} is longer than {MAX_BYTES // 1024} KB, which no caption is")
+    try:
+        text = line.decode().strip()
+    except UnicodeDecodeError:
+        raise InputError(f"{where} cannot be read as UTF-8 text; save it as UTF-8") from None
+    if why := texts.fault(text) or no_words(text):
+        raise InputError(f"{where} {why.replace('an instruction', 'a caption')}; write the words alone")
+    return text
 
 
 def _id(text: str, size: tuple[int, int], told: str) -> str:

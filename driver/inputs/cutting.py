@@ -12,6 +12,9 @@ from dataclasses import dataclass
 
 from .photo import Photo, Skip
 
+PASSED = "passed "
+"""In the journal of a stage of a recipe: how the name begins of a shard's `passed`."""
+
 
 @dataclass(frozen=True)
 class Shard:
@@ -28,6 +31,8 @@ class Shard:
     edited: bool
     content: str = ""
     """Hash of what these items are, where that is known; "" where the input's fingerprint stands for it."""
+    passed: int = 0
+    """In a recipe: how many items of its input have come up when the shard ends."""
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from .photo import Mark, Photo, Places, Reader, Skip
 from .regions.programs import FORMATS
 from .regions.reader import RegionReader
 from .row_labels import RowLabels
-from .shares import InputShare
+from .shares import Boxes, InputShare
 from .storage import LocalStorage
 from .tar import WebdatasetReader
 
@@ -49,7 +49,7 @@ class OneInput:
             name: what its photos' ids begin with; "" for the first.
         """
         self.asked, self.given, self.called, self.name = asked, given, called, name
-        self.reader = _reader(given)
+        self.reader = _reader(given, asked.boxes)
         self.labels = RowLabels(given)
 
     @property
@@ -103,6 +103,8 @@ class Mixture:
             self._turns = Interleaving([one.share for one in asked])
         except ValueError as error:
             raise RunError(f"--input {self.given}: {error}") from None
+        if any(one.boxes for one in asked) and not any(one.kind == "parquet" for one in given):
+            raise RunError(f"--boxes: {self.given} is no parquet; leave --boxes out")
         self._by_name = {one.name: one for one in self.inputs}
         self._ends: dict[tuple[str, bool], dict[int, int]] = {}
         """How many items inputs have of which the end was seen, by what was asked for."""
@@ -157,9 +159,9 @@ class Mixture:
             RunError: a file is gone or cannot be looked at.
         """
         found = [one.given.fingerprint() + one.labels.stamp() for one in self.inputs]
-        if len(found) == 1 and not self.inputs[0].asked.licence:
+        if len(found) == 1 and not (self.inputs[0].asked.licence or self.inputs[0].asked.boxes):
             return found[0]
-        told = [f"{one.name}\0{one.asked.share}\0{one.asked.licence}" for one in self.inputs]
+        told = [f"{one.name}\0{one.asked.share}\0{one.asked.licence}\0{one.asked.boxes}" for one in self.inputs]
         return hashlib.sha256("\n".join(found + told).encode("utf-8", "surrogateescape")).hexdigest()
 
     def labels(self) -> str:
@@ -321,7 +323,7 @@ def _licensed(photo: Photo, licence: str) -> Photo:
     return photo if known.source_licence else replace(photo, annotation=replace(known, source_licence=licence))
 
 
-def _reader(given: Input) -> Reader:
+def _reader(given: Input, boxes: Boxes | None) -> Reader:
     if given.kind == "photos":
         return FolderReader(given.storage)
     if given.kind == "regions":
@@ -329,7 +331,7 @@ def _reader(given: Input) -> Reader:
     kinds: dict[str, Callable[[Input], Reader]] = {
         "json": AnnotationReader,
         "captions": CaptionReader,
-        "parquet": ParquetReader,
+        "parquet": partial(ParquetReader, boxes=boxes),
         "tar": WebdatasetReader,
     }
     return kinds[given.kind](given)

@@ -11,6 +11,7 @@ import json
 import os
 import sqlite3
 import threading
+import uuid
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -55,7 +56,7 @@ _PARTS = 1 << 24
 _ENTRY = np.dtype([("hash", "<u8"), ("photo", "<i8")])
 
 _TABLES = """
-CREATE TABLE IF NOT EXISTS meta (bands INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS meta (bands INTEGER NOT NULL, id TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS photo (
     id INTEGER PRIMARY KEY, file TEXT NOT NULL UNIQUE, stamp TEXT NOT NULL, hash BLOB, mirrored BLOB, source_id TEXT NOT NULL,
     shard INTEGER, place INTEGER, repeats TEXT NOT NULL DEFAULT '', slotted INTEGER NOT NULL DEFAULT 0
@@ -130,8 +131,11 @@ class NearDuplicates:
             db.executescript(_TABLES)
             if db.execute("SELECT bands FROM meta").fetchone() != (self._bands.number,):
                 db.execute("BEGIN IMMEDIATE")
+                known = db.execute("SELECT id FROM meta").fetchone()
                 db.execute("DELETE FROM meta")
-                db.execute("INSERT INTO meta VALUES (?)", (self._bands.number,))
+                db.execute(
+                    "INSERT INTO meta VALUES (?, ?)", (self._bands.number, known[0] if known else uuid.uuid4().hex)
+                )
                 db.execute("DELETE FROM slot")
                 db.execute("UPDATE photo SET shard = NULL, place = NULL, slotted = 0")
                 db.execute("COMMIT")
@@ -139,6 +143,16 @@ class NearDuplicates:
             db.close()
             raise RunError(f"{self._path}: cannot be used ({error}); remove it: it is made again") from None
         return db
+
+    @property
+    def id(self) -> str:
+        """Another one where nothing is known any more of what was seen.
+
+        Raises:
+            RunError: the file is no such database.
+        """
+        with self._lock:
+            return str(self._db.execute("SELECT id FROM meta").fetchone()[0])
 
     def close(self) -> None:
         if "_db" in vars(self):

@@ -7,7 +7,7 @@ A node sees one sample and cannot know that a thousand others were given the sam
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from comfy_nodes.core.instructions.offering import obstacle
@@ -30,6 +30,11 @@ class Wanted:
     @property
     def task(self) -> Task:
         return task_named(self.kind.task)
+
+    @property
+    def name(self) -> str:
+        """What tells its samples from others: its row's id, or of ImgEdit's own tasks the task."""
+        return self.subtask or self.task.name
 
     @property
     def subtask(self) -> str:
@@ -77,6 +82,11 @@ class Quotas:
             for one in wanted
         )
         return cls(parts, per_region)
+
+    @classmethod
+    def of_part(cls, wanted: Iterable[Wanted], per_region: int, most: Mapping[str, int]) -> Quotas:
+        """What a shard gives out that has quotas of its own, by the name of each kind."""
+        return cls((replace(one, most=most.get(one.name, one.most)) for one in wanted), per_region)
 
     def choose(self, suitable: Iterable[Wanted]) -> list[Wanted]:
         """Of the kinds that suit a region, those to write for; none where all their quotas are full."""

@@ -188,7 +188,11 @@ def _origin(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def _flat(item: dict[str, Any]) -> dict[str, Any] | None:
-    """The segmentation of an object with one region of its own."""
+    """The segmentation of an object with regions of its own: one, or of a row of ours several that its edit is about."""
+    several = _plain(item.get("regions"), "[") if _edited(item) else None
+    if isinstance(several, list) and len(several) > 1 and all(isinstance(one, dict) for one in several):
+        about = [{name: one.get(name) for name in ("class_name", "bbox", "mask")} for one in several]
+        return {_kind_for(named(item, "task")): about}
     bbox, mask = _plain(named(item, "bbox"), "["), _plain(named(item, "mask"), "{")
     if bbox is None and mask is None:
         return None

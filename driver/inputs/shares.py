@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+Boxes = Literal["xywh", "xyxy"]
+"""A box as a corner with width and height, or as two corners, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -15,3 +19,5 @@ class InputShare:
     """How much of all photos comes from it, against the others' numbers; None of all: one input after the other."""
     licence: str = ""
     """The licence of those of its photos that bring none; "" where nobody says it."""
+    boxes: Boxes | None = None
+    """The form of boxes in a column of objects; None where the boxes are to tell it."""

@@ -97,6 +97,8 @@ class Source:
         """Who tells photos that repeat an earlier one; None where nobody looks."""
         self.total: int | None = None
         """Items in the input, once its end was seen."""
+        self.spread_over = 0
+        """In a recipe: how many items its input has, over all of which quotas are spread; 0 where it has none."""
 
     def close(self) -> None:
         """Ends what it keeps open on a disk; it is not to be planned from any more."""
@@ -132,6 +134,14 @@ class Source:
         """Whether the input has more items; no more are read to see it."""
         cut = self._cursor("cut", *asked(aims), items)
         return cut.next is not None
+
+    def check_any(self, aims: Sequence[Aim]) -> None:
+        """
+        Raises:
+            RunError: there are no photos in it.
+        """
+        if not self.more_than(0, aims):
+            raise self._empty()
 
     def count(self, aims: Sequence[Aim]) -> int:
         """Items in the input. Goes through it without taking it apart, but for a `.json`, which no one can otherwise."""
@@ -177,7 +187,8 @@ class Source:
             wanted = items.get(index, size if first is None else grown(first, index, size))
             if index % share[1] == share[0]:
                 if index in firsts or not wanted:
-                    shard: Shard | None = Shard(index, start, wanted, firsts.get(index, ""), task, edited)
+                    found = firsts.get(index, "")
+                    shard: Shard | None = Shard(index, start, wanted, found, task, edited, passed=start + wanted)
                 else:
                     shard = self._cut(index, start, wanted, task, edited)
                 if shard is None:
@@ -197,7 +208,7 @@ class Source:
             if len(self._held) > HELD:
                 del self._held[min(self._held)]
         end = min(cut.go(start + items), start + items)
-        return Shard(index, start, end - start, first.source_id, task, edited)
+        return Shard(index, start, end - start, first.source_id, task, edited, passed=end)
 
     def unmarked(self, shard: Shard | None = None) -> Iterator[Planned]:
         """Photos that nobody marked a region in, as samples of the annotate stage. Files for a task have theirs.
@@ -371,7 +382,10 @@ class Source:
                 else:
                     yield planned
             if not seen.any and shard is None:
-                raise RunError(f"--input {self._input.given}: no photos in it; give one with photos (docs/inputs.md)")
+                raise self._empty()
+
+    def _empty(self) -> RunError:
+        return RunError(f"--input {self._input.given}: no photos in it; give one with photos (docs/inputs.md)")
 
     def _samples_of_kinds(self, photo: Photo, quotas: Quotas, seed: int) -> list[Planned]:
         by_region: dict[tuple[Any, ...], list[tuple[Wanted, Sample]]] = {}

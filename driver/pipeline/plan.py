@@ -5,6 +5,7 @@ Shared by the run and its dry run, so that one shows what the other does.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -24,13 +25,14 @@ from ..inputs.near import NearDuplicates
 from ..inputs.quotas import Quotas, wanted_kinds
 from ..inputs.shares import InputShare
 from ..inputs.source import BUNDLED, Source
+from ..journal import Journal
 from ..options import RunOptions
 from ..samples import Grounding, Planned, Sample, Unavailable, Unusable
 from .shard import Order
 from .workflow import Workflow
 
 NEAR = "near.sqlite"
-"""What a run's folder keeps of how photos look."""
+"""What a run's folder keeps of how photos look; in its journal, which of these it was, and how often another one."""
 
 LICENCE = "LicenceRefused"
 """Error type of what the licence policy rules out."""
@@ -60,6 +62,21 @@ def look_for_near(options: RunOptions, source: Source, folder: Path | None) -> N
     """
     if options.near is not None:
         source.near = NearDuplicates(folder / NEAR if folder else None, options.near)
+
+
+def forgotten(journal: Journal, source: Source) -> str:
+    """How often a run's folder has forgotten how its photos look, as text; "" for never. All is to be gone through again then.
+
+    Args:
+        journal: the run's, which takes it down.
+    """
+    if source.near is None:
+        return ""
+    before, times = json.loads(journal.get(NEAR) or "[null, 0]")
+    if before != source.near.id:
+        times += before is not None
+        journal.set(NEAR, json.dumps([source.near.id, times]))
+    return f" forgotten {times}" if times else ""
 
 
 def check_near(options: RunOptions, workflows: Sequence[Workflow]) -> None:
@@ -163,9 +180,12 @@ def _all_planned(
     if options.kinds:
         chooses = workflows[0].graph.chooses_kinds
         wanted, per_region = wanted_kinds(options.kinds), options.kinds_per_region or (MAX_EDITS if chooses else 1)
-        quotas = (
-            Quotas.of_shard(wanted, per_region, cut.index, order.of) if order and cut else Quotas(wanted, per_region)
-        )
+        if order is None:
+            quotas = Quotas(wanted, per_region)
+        elif order.most is not None:
+            quotas = Quotas.of_part(wanted, per_region, order.most)
+        else:
+            quotas = Quotas.of_shard(wanted, per_region, order.cut.index, order.of)
         if chooses:
             return source.plan_offers(quotas, workflows[0].aim, options.seed, cut)
         return source.plan_kinds(quotas, options.seed, grounding, cut)

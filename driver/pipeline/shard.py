@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +52,8 @@ class Order:
     """Hash of what decides which samples it has, but for the limit."""
     limit: int | None
     """Samples of it, at most."""
+    most: Mapping[str, int] | None = None
+    """Of a stage of a recipe: samples of each kind of edit that has a quota, at most; None where quotas are divided by `of`."""
 
     def planned(self, usable: int) -> str:
         """How a plan is known that found so many samples."""

@@ -24,12 +24,13 @@ from ..dataset.publish import check_place, fetch_commits, publish_part
 from ..dataset.shards import settings_digest
 from ..engine.portion import Portion
 from ..errors import RunError
-from ..inputs.cutting import KnownShard, Shard
+from ..inputs.cutting import PASSED, KnownShard, Shard
 from ..inputs.photo import Mark
 from ..journal import Journal
 from ..monitor.listeners import Reporter
 from ..samples import DUPLICATE, TWICE
 from .form import Form
+from .given import StageQuotas
 from .settled import sound_commits, written
 from .shard import OpenShard, Order, Unwanted, usable
 from .stage import Run, Stage, asked, leave, no_such_class
@@ -145,17 +146,20 @@ class Shards:
             meta.set(CUT, self._run.fingerprint)
         changed = meta.get(CUT) != self._run.fingerprint
         source.places.learn(self._places)
-        shards = -(-source.count(aims) // self._form.size) if options.kinds else 0
+        form = self._form
+        quotas = StageQuotas(self._run) if form.first is not None and options.kinds else None
+        shards = -(-source.count(aims) // form.size) if options.kinds and not quotas else 0
         claimed = [meta.get(name) for name in ("graph", "seed", "content")]  # shards of a store may be another run's
         basis = json.dumps([self._run.fingerprint, claimed, shards, *asked(options, self._workflows, None)])
-        form = self._form
         cuts = source.shards(form.size, aims, known, form.share, changed, options.keep_stale, form.first)
         left = options.limit
         for cut in cuts:
             if left == 0:
                 return
+            if form.first is not None:
+                meta.set(f"{PASSED}{cut.index:06d}", str(cut.passed))
             plan = hashlib.sha256(f"{basis} {cut.items}{cut.content}".encode()).hexdigest()
-            order = Order(cut, shards, plan, left)
+            order = Order(cut, shards, plan, left, quotas.of(cut) if quotas else None)
             samples = self._settled(order)
             if samples is None:
                 if not self._may_open(writer):

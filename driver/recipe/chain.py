@@ -18,15 +18,22 @@ from ..dataset.by_input import ended_early
 from ..dataset.parts import shards_of
 from ..dataset.publish import publish
 from ..errors import RunError, about
+from ..inputs.source import Source
+from ..monitor.listeners import Reporter, Reporters
+from ..monitor.metrics import Metrics
+from ..monitor.stages import StageProgress
+from ..monitor.terminal import Progress, SharedScreen
 from ..options import RunOptions
 from ..pipeline.folder import ClaimedOtherwise, OutputFolder
 from ..pipeline.form import Form, form_of_stage
 from ..pipeline.plan import check_near, look_for_near, open_source, workflow_names
 from ..pipeline.run import shard_by_shard
 from ..pipeline.settled import SETTLED, settle, settled
+from ..pipeline.shards import TOTAL
 from ..pipeline.stage import Run
 from ..pipeline.workflow import Workflow, look_at
 from ..report.summary import Summary
+from ..samples import Aim
 from ..stopping import StopRequest
 from ..terminal import say
 from .checks import check, sorts
@@ -64,6 +71,10 @@ class _Stage:
         return self.run.folder
 
     @property
+    def aims(self) -> list[Aim]:
+        return [workflow.aim for workflow in self.workflows]
+
+    @property
     def pairs(self) -> bool:
         """Whether it makes rows, and not lines."""
         return self.sort in ("edit", "verify")
@@ -95,13 +106,14 @@ def run_recipe(options: RunOptions, stop: StopRequest) -> tuple[Summary, bool]:
     options = recipe.asked(options)
     lacking = check(recipe, options)
     wanted = recipe.wanted(options)
+    source = open_source(options)
+    if lacking and source.bare():
+        raise RunError(lacking)
     with recipe_folder(recipe, options) as folder, ExitStack() as held:
-        stages = _opened(recipe, wanted, options, folder, stop, held)
-        if lacking and stages[0].run.source.bare():
-            raise RunError(lacking)
+        stages = _opened(recipe, wanted, options, source, folder, stop, held)
         begun = _unsettled(stages)
         if begun:
-            _work(recipe, begun, options, stop, held)
+            _work(recipe, stages[0], begun, options, stop, held)
         else:
             say("all shards of all stages are done")
         if not stop.level:
@@ -118,11 +130,16 @@ def _opened(
     recipe: Recipe,
     wanted: Sequence[RecipeStage],
     options: RunOptions,
+    source: Source,
     folder: RecipeFolder,
     stop: StopRequest,
     held: ExitStack,
 ) -> list[_Stage]:
-    """Stages with their folders and inputs, linked."""
+    """Stages with their folders and inputs, linked.
+
+    Args:
+        source: the recipe's input, which is the first one's.
+    """
     found: list[_Stage] = []
     yields = kinds_stopped(recipe, options)
     for stage, sort in zip(wanted, sorts(recipe, options), strict=False):
@@ -135,24 +152,23 @@ def _opened(
         if stage is not recipe.stages[-1]:
             asked = replace(asked, layout="hf")  # what the next stage reads
         with about(f"stage {stage.name}"):
-            first = None if before else open_source(asked)
             output = OutputFolder(asked.output)
         held.callback(output.close)
-        if first:
-            held.callback(first.close)
-            look_for_near(asked, first, output.path)
-        source = first or _following(before, output)
+        if before is None:
+            held.callback(source.close)
+            look_for_near(asked, source, output.path)
+        source = _following(before, output) if before else source
         behind = Link(output.path, lambda: stop.level > 0) if stage is not wanted[-1] else None
         account = f"{folder.account}.{_run_id(output)}"
         admitted = yields.admitted if yields and sort in ("write", "edit") else None
-        run = Run(asked, source, output, stop, stage.name, account, behind, admitted)
+        run = Run(asked, source, output, stop, account, behind, admitted=admitted)
         found.append(_Stage(stage, sort, run, before.behind if before else None, behind))
     return found
 
 
-def _following(before: _Stage | None, output: OutputFolder) -> Following:
-    assert before and before.behind
-    return Following(before.behind, before.run.source, before.pairs, output.journal)
+def _following(before: _Stage, output: OutputFolder) -> Following:
+    assert before.behind
+    return Following(before.behind, before.run.source, before.pairs, output.journal, before.folder.journal)
 
 
 def _run_id(output: OutputFolder) -> str:
@@ -181,8 +197,19 @@ def _fingerprint(stages: Sequence[_Stage], index: int) -> str:
     return hashlib.sha256((stages[index - 1].folder.journal.get(SETTLED) or "").encode()).hexdigest()
 
 
-def _work(recipe: Recipe, stages: Sequence[_Stage], options: RunOptions, stop: StopRequest, held: ExitStack) -> None:
+def _work(
+    recipe: Recipe,
+    first: _Stage,
+    stages: Sequence[_Stage],
+    options: RunOptions,
+    stop: StopRequest,
+    held: ExitStack,
+) -> None:
     """Goes through stages, all at the same time.
+
+    Args:
+        first: the recipe's first stage.
+        stages: those that have something to do.
 
     Raises:
         RunError: one cannot start, or broke off.
@@ -203,12 +230,46 @@ def _work(recipe: Recipe, stages: Sequence[_Stage], options: RunOptions, stop: S
             check_near(one.run.options, workflows)
             one.form = form_of_stage(one.folder.journal, one.run.options)
             one.folder.claim(workflows, one.run.options.seed)
-            one.run.tell(one.run.source.labels([workflow.aim for workflow in workflows]))
-    _go(stages, stop)
-    if stages[0].before is None and stages[0].summary and not (options.limit or stop.level):
-        stages[0].run.tell(ended_early(stages[0].summary.inputs))
+            one.run.tell(one.run.source.labels(one.aims))
+    if first.workflows:
+        first.run.source.check_any(first.aims)
+    _spread_quotas(first, stages)
+    with _told(stages, options):
+        _go(stages, stop)
+    if first.summary and not (options.limit or stop.level):
+        first.run.tell(ended_early(first.summary.inputs))
     for line in dict.fromkeys(host.stays() for one in stages for host in one.workflows[0].hosts):
         stages[-1].run.tell(line)
+
+
+@contextmanager
+def _told(stages: Sequence[_Stage], options: RunOptions) -> Iterator[None]:
+    """While it lasts, people see a line for each stage, and whoever asks for metrics gets those of all."""
+    screen = SharedScreen([one.stage.name for one in stages])
+    others: list[Reporter] = []
+    try:
+        if options.metrics_port:
+            others.append(Reporters([Metrics(options.metrics_port, 0, 0, {"output": options.output})]))
+        for one in stages:
+            progress = Progress(one.stage.name, 0, 0, 0, shared=screen)
+            one.run = replace(one.run, progress=StageProgress(progress, others))
+        yield
+    finally:
+        screen.close()
+        for other in others:
+            other.close()
+
+
+def _spread_quotas(first: _Stage, stages: Sequence[_Stage]) -> None:
+    """Tells stages that write by quotas over how many photos these are spread."""
+    writing = [one for one in stages if "=" in (one.run.options.kinds or "")]
+    if not writing:
+        return
+    told = first.folder.journal.get(TOTAL)
+    total = first.run.source.count(first.aims) if first.workflows else int(told or 0)
+    limit = first.run.options.limit
+    for one in writing:
+        one.run.source.spread_over = total if limit is None else min(total, limit)
 
 
 def _go(stages: Sequence[_Stage], stop: StopRequest) -> None:

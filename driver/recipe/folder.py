@@ -19,7 +19,18 @@ from filelock import FileLock, Timeout
 
 from comfy_nodes.core.whole_files import write_whole
 
-from ..dataset.ownership import JOURNAL, RECIPE, SHARDS, STAGES, WORK, begin_stages, check_run_folder
+from ..dataset.ownership import (
+    JOURNAL,
+    MARK,
+    RECIPE,
+    SHARDS,
+    STAGES,
+    WORK,
+    begin_stages,
+    check_run_folder,
+    is_recipes,
+    remove_marked,
+)
 from ..dataset.tables import TABLES
 from ..disk import disk_errors, make_durable
 from ..errors import RunError
@@ -67,9 +78,11 @@ def recipe_folder(recipe: Recipe, options: RunOptions) -> Iterator[RecipeFolder]
             again in which this one differs.
     """
     output = options.output
-    check_run_folder(output)
-    if (output / JOURNAL).exists() and not (output / STAGES).exists():
-        raise RunError(f"--output {output}: holds a run that is no recipe's; choose another folder")
+    made = not output.exists()
+    if not is_recipes(output):
+        check_run_folder(output)
+        if (output / JOURNAL).exists():
+            raise RunError(f"--output {output}: holds a run that is no recipe's; choose another folder")
     lock = FileLock(output / STAGES / LOCK, blocking=False)
     with disk_errors(output):
         begin_stages(output)
@@ -82,6 +95,22 @@ def recipe_folder(recipe: Recipe, options: RunOptions) -> Iterator[RecipeFolder]
         yield RecipeFolder(output, _claim(recipe, options))
     finally:
         lock.release()
+        _leave_nothing(output, made)
+
+
+def _leave_nothing(output: Path, made: bool) -> None:
+    """Of a recipe of which no stage ever began, everything goes.
+
+    Args:
+        made: whether its folder was made for it.
+    """
+    stages = output / STAGES
+    if any((folder / JOURNAL).exists() for folder in (output, *stages.iterdir())):
+        return
+    (output / RECIPE).unlink(missing_ok=True)
+    remove_marked(stages, MARK)
+    if made and not any(output.iterdir()):
+        output.rmdir()
 
 
 def _claim(recipe: Recipe, options: RunOptions) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 from ..dataset.by_input import MixedInput
 from ..dataset.commits import committed
 from ..dataset.parts import Part, shards_of
-from ..inputs.cutting import KnownShard, Shard
+from ..inputs.cutting import PASSED, KnownShard, Shard
 from ..inputs.handed_on import pairs_in, photos_of_lines, photos_of_rows, told
 from ..inputs.photo import Photo
 from ..inputs.source import Source, asked
@@ -107,14 +107,16 @@ class Link:
 class Following(Source):
     """The photos, or pairs, that a stage hands on."""
 
-    def __init__(self, link: Link, before: Source, pairs: bool, journal: Journal):
+    def __init__(self, link: Link, before: Source, pairs: bool, journal: Journal, earlier: Journal):
         """
         Args:
             before: the input of the stage before.
             pairs: whether that stage hands on pairs, which lie in its folder, and not lines about photos of its own input.
             journal: that of the stage's own folder.
+            earlier: that of the folder of the stage before.
         """
-        self._link, self._before, self._pairs, self._journal = link, before, pairs, journal
+        self._link, self._before, self._pairs = link, before, pairs
+        self._journal, self._earlier = journal, earlier
         self._released = threading.Event()
         self._read_with(pairs_in(link.folder) if pairs else before.reader)
 
@@ -167,7 +169,8 @@ class Following(Source):
             found = [told(committed(part)) for part in self._parts(begin, end)]
             content = hashlib.sha256("".join(one for _, one in found).encode()).hexdigest()
             items = sum(number for number, _ in found)
-            yield Shard(index, start, items, "", task, edited, content)
+            passed = int(self._earlier.get(f"{PASSED}{end - 1:06d}") or 0)
+            yield Shard(index, start, items, "", task, edited, content, passed)
             start += items
 
     def _end(self, index: int) -> int:

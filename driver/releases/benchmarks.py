@@ -28,6 +28,9 @@ from .index import Index, Look
 NEAR = PhotoRules.max_distance or 0
 """In how many of 64 bits perceptual hashes may differ where nobody says it: as photos of an input that count as one."""
 
+_PACKED = (".tar", ".tgz", ".gz", ".zip", ".7z", ".rar", ".arrow")
+"""How files end that may hold pictures and are not looked into."""
+
 _AT_ONCE = 32
 """Pictures, or rows of a parquet file, that are held at once. Ours."""
 
@@ -71,7 +74,7 @@ class Benchmarks:
                     raise RunError(f"--against {folder}: no such folder; name one with a benchmark's pictures")
                 one = Benchmark(folder.resolve().name)
                 found.benchmarks.append(one)
-                pictures = _pictures(folder)
+                pictures = _pictures(folder, one.unread)
                 while some := list(islice(pictures, _AT_ONCE)):
                     for picture in pool.map(_Picture.of, some):
                         if picture.problem:
@@ -154,8 +157,11 @@ def _crops(size: tuple[int, int]) -> Iterator[tuple[int, int, int, int]]:
             yield left, top, left + width, top + height
 
 
-def _pictures(folder: Path) -> Iterator[tuple[str, bytes]]:
+def _pictures(folder: Path, unread: list[str]) -> Iterator[tuple[str, bytes]]:
     """The pictures below a folder, with their names in it.
+
+    Args:
+        unread: gets what may hold pictures and is not looked into.
 
     Raises:
         RunError: a file cannot be read.
@@ -163,6 +169,8 @@ def _pictures(folder: Path) -> Iterator[tuple[str, bytes]]:
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         suffix = path.suffix.lower()
+        if suffix in _PACKED:
+            unread.append(f"{name}: is not looked into; unpack it, or save it as parquet")
         if not path.is_file() or suffix not in (*SUFFIXES, ".parquet"):
             continue
         try:

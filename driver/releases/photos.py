@@ -117,17 +117,18 @@ def splits(
     """
     kept: dict[bytes, set[str]] = defaultdict(set)
     for note, photo in zip(index.notes, photos.tied, strict=True):
-        kept[photo].update(earlier[one] for one in shown(note) if one in earlier)
+        if known := [earlier[one] for one in shown(note) if one in earlier]:
+            kept[photo].update(known)
     found, refused = [], {}
     for number, (note, photo) in enumerate(zip(index.notes, photos.tied, strict=True)):
-        known = kept[photo]
-        if len(known) > 1:
+        several = kept.get(photo, ())
+        if len(several) > 1:
             own = {earlier[one] for one in shown(note) if one in earlier}
             if note.source not in earlier or len(own) > 1:
                 refused[number] = TIED
             found.append(earlier.get(note.source, SPLITS[0]))
         else:
-            found.append(next(iter(known), None) or split_of(photo, shares))
+            found.append(next(iter(several), None) or split_of(photo, shares))
     return found, refused
 
 

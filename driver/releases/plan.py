@@ -123,7 +123,7 @@ def planned(options: ReleaseOptions) -> Plan:
     benchmarks = Benchmarks.at(options.against, NEAR if options.near is None else options.near)
     index = look_through(options.outputs, options.licence_policy, bool(options.against) or options.near is not None)
     photos = Photos.of(index, options.near)
-    takedown = TakenDown.of(index, given, carried, _known(earlier))
+    takedown = TakenDown.of(index, given, carried, _known(earlier), options.near)
     rows = _rows(options, index, photos, earlier, [takedown.rows, _unfit(index), benchmarks.rows(index)])
     difference = Difference()
     if earlier:

@@ -21,7 +21,7 @@ from driver.dataset.rows import RunFacts
 from driver.errors import RunError
 from driver.export import main
 from driver.exports import forms as exporting
-from driver.exports import unicedit
+from driver.exports import scaleedit, unicedit
 from driver.exports.forms import MARK, export
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -222,6 +222,63 @@ class TestUnicEdit:
         with pytest.raises(SystemExit, match="2"):
             main([str(run.output), "--to", "unicedit", "--output", str(out / "u"), "--link", "copy"])
         assert "--link has no effect with --to unicedit" in capsys.readouterr().err
+
+
+THREE = [{"name": f"judge.{name}", "value": value} for name, value in
+         (("instruction_following", 3.0), ("editing_consistency", 2.0), ("generation_quality", 2.9))]  # fmt: skip
+
+
+def inspected(family: str) -> dict[str, Any]:
+    return {"scores": THREE, "judge": {"model": "m", "prompt_version": f"judge-scaleedit-{family} 1", "reply": "{}"}}
+
+
+class TestScaleEdit:
+    def test_the_schema_and_what_it_has_no_place_for(self, run: Any, out: Path) -> None:
+        run.add("a", task="alter", subtask="scaleedit/4.1_movie_poster_text_editing", **inspected("text"))
+        run.add("b", **inspected("remove"))
+        run.add("c", task="alter", subtask="unicedit/Text Modification", **inspected("text"))
+        run.add("d")
+        run.add("e", scores=THREE, judge={"model": "m", "prompt_version": "judge-unicbench 1", "reply": "{}"})
+        run.add("f", verdict="reject", **inspected("remove"))
+        finish(run)
+        done = export(run.output, "scaleedit", out / "s", "hard")
+        assert done.rows == 2
+        assert done.left_out == {
+            "of a kind that is none of ScaleEdit's tasks, or may be several of them": 1,
+            "without ScaleEdit's three scores, as verify-scaleedit gives them": 2,
+        }
+        poster, removal = "4.1_movie_poster_text_editing", "2.2_object_removal"
+        files = {name: out / "s" / name / f"{name}_0000.parquet" for name in (poster, removal)}
+        assert names_in(out / "s") == {MARK, *(f"{name}/{name}_0000.parquet" for name in files)}
+        told = [f"{one.name}: {one.type}" for one in pq.read_schema(files[poster])]
+        assert told == [
+            "id: int64", "edit_task: string", "edit_instruction: string", "source_image: binary", "edited_image: binary",
+            "source_image_width: int64", "source_image_height: int64", "edited_image_width: int64",
+            "edited_image_height: int64", "instruction_following_score: int64", "editing_consistency_score: int64",
+            "generation_quality_score: int64",
+        ]  # fmt: skip
+        (first,), (second,) = (pq.read_table(path).to_pylist() for path in files.values())
+        assert (first["id"], second["id"], second["edit_task"]) == (0, 1, removal)
+        assert (first["source_image"], first["edited_image"]) == (run.png("a", "input"), run.png("a", "output"))
+        assert [first[f"{which}_image_{side}"] for which in ("source", "edited") for side in ("width", "height")] == [
+            10,
+            6,
+        ] * 2
+        assert [
+            first[f"{name}_score"] for name in ("instruction_following", "editing_consistency", "generation_quality")
+        ] == [3, 2, 3]
+
+    def test_a_task_goes_on_in_a_second_file(self, run: Any, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        run.add(*"abc", **inspected("remove"))
+        finish(run)
+        monkeypatch.setattr(scaleedit, "BYTES_OF_FILE", len(run.png("a", "input")) + 1)
+        done = export(run.output, "scaleedit", out / "s", "hard")
+        files = sorted(one for one in names_in(out / "s") if one != MARK)
+        assert (done.rows, len(files), files[1]) == (3, 3, "2.2_object_removal/2.2_object_removal_0001.parquet")
+        run.journal.enrol([run.sample_of("a")], None, whole=True)
+        finish(run)
+        export(run.output, "scaleedit", out / "s", "hard")
+        assert len(names_in(out / "s")) == 2, "files of rows that left are gone"
 
 
 class TestLinks:

@@ -186,6 +186,8 @@ def test_words_that_are_marked_themselves_are_told_by_the_place_of_what_bears_th
         make(kind, json.loads(json.dumps(SHUT).replace("OPEN", "KIOSK")), scene, "zh")
     misread = json.loads(json.dumps(SHUT).replace("OPEN", "0PEN"))
     assert make(kind, misread, scene, "zh").steps[0].object == "sign", "either may miss a letter"
+    named = make(kind, {**SHUT, "object": '"OPEN"', "object_en": 'text "OPEN"'}, scene, "zh")
+    assert named.editor_prompt == 'Change "OPEN" on the text in the upper-right of the image to "SHUT".'
     on_a_thing = Scene(640, 480, (CUP,), (VASE,))
     with pytest.raises(Unfit, match="it is about 'sign', but the marked region is 'cup'"):
         make(kind, SHUT, on_a_thing, "zh")

@@ -20,6 +20,8 @@ from driver.inputs.near import MOST, NEAR, Hashes, NearDuplicates, _Bands, hashe
 from driver.inputs.photo import Photo
 from driver.inputs.shares import InputShare
 from driver.inputs.source import BUNDLED, Source
+from driver.journal import Journal
+from driver.pipeline.plan import forgotten
 from driver.samples import Aim, Planned
 from tests.unit.source_making import STYLE, ids, picture, plan, reasons
 
@@ -213,6 +215,16 @@ class TestRun:
         strict = self.source(folders, kept, 0)
         strict.close()
         assert set(reasons(self.planned(self.source(folders, kept, NEAR)))) >= {"theirs//1.jpg", "theirs//4.jpg"}
+
+    def test_where_it_is_forgotten_what_photos_look_like_all_are_gone_through_again(
+        self, folders: tuple[Path, Path], tmp_path: Path, journal: Journal
+    ) -> None:
+        kept = tmp_path / "near.sqlite"
+        assert [forgotten(journal, self.source(folders, kept, distance)) for distance in (6, 6, 2)] == ["", "", ""]
+        for path in tmp_path.glob("near.sqlite*"):
+            path.unlink()
+        assert [forgotten(journal, self.source(folders, kept)) for _ in range(2)] == [" forgotten 1"] * 2
+        assert forgotten(journal, Source(folders[0])) == ""
 
     def test_a_photo_that_is_told_of_twice_repeats_nothing(self, folders: tuple[Path, Path], tmp_path: Path) -> None:
         lines = tmp_path / "lines.jsonl"

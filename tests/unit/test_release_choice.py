@@ -15,6 +15,8 @@ import pytest
 from PIL import Image, ImageFilter
 
 from comfy_nodes.core.models import Model
+from driver.releases.choice import choose
+from driver.releases.index import Note
 from driver.releases.photos import split_of
 from tests.unit.release_making import Runs, go, keys, left_out, manifest, rows, sha, splits, table
 
@@ -139,6 +141,21 @@ class TestTakedown:
         assert keys(tmp_path / "r/v2.1.0") == ["e", "g"]
         assert set((tmp_path / "r/v2.1.0/takedown.txt").read_text().split()) == travels
 
+    def test_copies_that_look_the_same_go_too_where_that_is_asked_for(self, runs: Runs, tmp_path: Path) -> None:
+        photo, edit = scene(1), encoded(scene(2))
+        copied = Image.open(io.BytesIO(encoded(photo.resize((144, 96)), "JPEG", quality=60)))
+        made = {
+            "a": {"before": (encoded(photo),)},
+            "b": {"before": (encoded(copied),), "after": edit},
+            "c": {"before": (edit,)},
+            "d": {"before": (encoded(scene(3)),)},
+        }
+        out = runs.make("out", made)
+        (tmp_path / "gone.txt").write_text("a.jpg\n")
+        go(out, "--output", tmp_path / "far", "--without", tmp_path / "gone.txt")
+        go(out, "--output", tmp_path / "near", "--without", tmp_path / "gone.txt", "--near", "4")
+        assert (keys(tmp_path / "far/v1.0.0"), keys(tmp_path / "near/v1.0.0")) == (["b", "c", "d"], ["d"])
+
     def test_a_list_alone_is_a_release_too(self, runs: Runs, tmp_path: Path) -> None:
         out = runs.make("out", {"a": {}})
         go(out, "--output", tmp_path / "r")
@@ -231,6 +248,21 @@ class TestChoice:
         first, second = (keys(tmp_path / "r" / name) for name in ("v1.0.0", "v1.1.0"))
         assert len(second) == 8 and set(first) < set(second)
 
+    @pytest.mark.parametrize("seed", range(8))
+    def test_a_photo_of_which_a_row_was_released_has_had_its_turn(self, seed: int) -> None:
+        notes = [
+            Note(0, key, "remove", "", "", "", b"", (), (), b"", "", "") for key in ("old", "older", "new", "other")
+        ]
+        photos = [b"p", b"p", b"p", b"q"]
+
+        def refused(quota: int, *earlier: str) -> set[str]:
+            chosen = choose(notes, photos, range(4), {"remove": quota}, None, seed, set(earlier))
+            return {notes[number].key for number in chosen.refused}
+
+        assert refused(2, "old", "older") == {"new", "other"}
+        assert refused(3, "old", "older") == {"new"}
+        assert "other" not in refused(2, "old")
+
 
 class TestDifference:
     def test_rows_that_came_left_or_changed_are_told_by_task_with_reasons(self, runs: Runs, tmp_path: Path) -> None:
@@ -285,6 +317,7 @@ class TestBenchmarks:
         (bench / "saved.jpg").write_bytes(encoded(photo[3].resize((240, 168)), "JPEG", quality=50))
         (bench / "reference.webp").write_bytes(encoded(photo[4], "WEBP", quality=60))
         (bench / "broken.png").write_bytes(b"no picture")
+        (bench / "more.zip").write_bytes(b"")
         (bench / "notes.txt").write_text("no picture either")
         image = pa.array([{"bytes": encoded(photo[5], "JPEG"), "path": "x"}])
         pq.write_table(pa.table({"id": [1], "input_image": image}), bench / "sub/test.parquet")
@@ -297,7 +330,8 @@ class TestBenchmarks:
         assert "bench/sub/test.parquet row 0 input_image" in found["k5"]
         assert manifest(tmp_path / "r/v1.0.0").left_out == {"a benchmark's picture": 6}
         assert manifest(tmp_path / "r/v1.0.0").asked.against == ("bench (6 pictures)",)
-        assert "broken.png: not an image that can be read" in capsys.readouterr().err
+        told = capsys.readouterr().err
+        assert "broken.png: not an image that can be read" in told and "more.zip: is not looked into" in told
 
     def test_a_benchmark_without_pictures_is_refused(
         self, out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

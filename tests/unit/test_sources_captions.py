@@ -54,7 +54,14 @@ class TestCaptions:
         assert [one.instruction for one in samples(planned)] == ["a cup", "a dog"]
         told = reasons(planned)
         assert list(told) == [f"captions.jsonl, line {number}" for number in range(2, 9)]
-        assert all(why.startswith(f"{where}: ") for where, why in told.items())
+        assert all(why.startswith(where) for where, why in told.items())
+        for number, words in {
+            2: "its caption is empty",
+            3: "64 to 4096, not 8",
+            5: 'such as {"caption"',
+            7: "not JSON",
+        }.items():
+            assert words in told[f"captions.jsonl, line {number}"]
         lines = plan(source(tmp_path, b"a cup\nhttps://a.example/cup.jpg\n\xe9t\xe9\n"), SYNTHESIZE)
         assert len(samples(lines)) == 1 and len(reasons(lines)) == 2
 

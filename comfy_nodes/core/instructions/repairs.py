@@ -98,8 +98,17 @@ def _object(edit: Any, language: Language) -> dict[str, Any]:
 
 
 def _text(edit: Any, language: Language) -> dict[str, Any]:
-    fixed = _object(edit, language)
+    """What bears the words is not called by them: `sign "OPEN"` is a sign, and words alone are a text."""
+    bare = {
+        "object": _bearer(edit.object, "文字" if language == "zh" else "text"),
+        "object_en": _bearer(edit.object_en, "text"),
+    }
+    fixed = _object(edit.model_copy(update=bare), language)
     return fixed | {name: _double(fixed.get(name, edit.target)) for name in ("instruction", "command", "target")}
+
+
+def _bearer(noun: str, words: str) -> str:
+    return re.sub(r"\s*[\"\u201c\u300c].*", "", noun).strip() or words
 
 
 def _riddle(edit: Any, language: Language) -> dict[str, Any]:
