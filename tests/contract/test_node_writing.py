@@ -220,7 +220,10 @@ class TestManyKinds:
         output = run(MANY, edits(ZOOM, GONE, WOOD), sample=bare, offered=22)
         out, listed = output.result
         assert listed.splitlines()[0] == "Lens Zooming | Zoom in on the disc. | 放大画面\uff0c聚焦圆盘。"
-        assert "Things in it: 1 the disc in the center of the image; 2 the small star in the upper-left" in output.asked[0].user
+        assert (
+            "Things in it: 1 the disc in the center of the image; 2 the small star in the upper-left"
+            in output.asked[0].user
+        )
         records = pack.call("EditPairsSaveInstructions", sample=out).ui["editpairs"]
         told = [(one["key"], one["task"], one["subtask"], one["slot"]) for one in records]
         assert told == [
@@ -229,7 +232,11 @@ class TestManyKinds:
         ]  # fmt: skip
         lines = [one["annotation"] for one in records]
         assert [(one["task"], one["subtask"]) for one in lines] == [one[1:3] for one in told]
-        assert [[region["class_name"] for region in one["segmentation"]["object"]] for one in lines] == [[], ["star"], []]
+        assert [[region["class_name"] for region in one["segmentation"]["object"]] for one in lines] == [
+            [],
+            ["star"],
+            [],
+        ]
         assert [one["writing"]["other"] for one in lines] == [ZOOM["chinese"], GONE["chinese"], WOOD["chinese"]]
         assert all("task" not in one["writing"] for one in lines)
 
@@ -392,9 +399,8 @@ class TestObservers:
         reply = {"decisions": [{"task": "remove", "suitable": False, "reason": "It is blurred."}]}
         out, *strings = run("EditPairsRouteTask", reply, tasks="remove, background").result
         assert out.failure.skipped and out.failure.error_type == "NoRoute"
-        assert (
-            "the router accepted nothing: " in out.failure.message and "remove: It is blurred." in out.failure.message
-        )
+        told = "is object, and task background edits background regions (background); It is blurred (remove)"
+        assert out.failure.message == f"the router accepted nothing: {told}"
         assert strings[0] == "" and json.loads(strings[1])["rejected"]["remove"] == "It is blurred."
 
 
