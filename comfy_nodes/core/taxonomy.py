@@ -69,6 +69,11 @@ class Kind:
         return EDITOR if self.by_editor else GRAPHS.get(self.task)
 
     @property
+    def second(self) -> str:
+        """Role of the picture beside the photo that its task's own graph takes; empty where the photo is enough."""
+        return task_named(self.task).second if self.task and not self.by_editor else ""
+
+    @property
     def not_makeable(self) -> str:
         """Why there is no graph; empty where there is one."""
         return "" if self.graph else f"not yet makeable: task {self.task} has no graph yet"

@@ -56,7 +56,7 @@ class Sampling:
         task = aim.task
         if refused := _refused(photo, aim):
             return [skipped(photo.source_id, *refused)]
-        if photo.frame2 and "frame2" not in aim.seconds:
+        if photo.frame2 and "frame2" not in aim.seconds and task != ANNOTATE:  # a later stage may take it
             photo = replace(photo, frame2="")
         if photo.edited and "edited" not in aim.seconds:
             photo = replace(photo, edited="")

@@ -397,7 +397,8 @@ class Source:
             named = replace(photo, subtask=one.subtask, slot=one.subtask or photo.slot)
             # A page has a hundred lines of words; one of them stands for it.
             regions: Regions = "one" if one.kind.shape == "text" else "all"
-            for planned in self._sampling.samples(named, Aim(one.task, context="names"), regions, seed):
+            aim = Aim(one.task, frozenset(filter(None, [one.kind.second])), "names")
+            for planned in self._sampling.samples(named, aim, regions, seed):
                 if isinstance(planned, Unusable):
                     refused.append(planned)
                 elif isinstance(planned, Sample):
