@@ -7,6 +7,7 @@ Whoever asks goes through the input in its order; looking up takes the same time
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sqlite3
@@ -15,7 +16,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import cached_property
 from itertools import pairwise
@@ -46,6 +47,12 @@ BITS = 64
 
 THREADS = min(8, os.cpu_count() or 1)
 """Photos that are decoded at the same time, at most. Ours."""
+
+LARGE = 32_000_000
+"""Photos of more pixels are decoded one after the other, as a decoder may hold 6 bytes for each. Ours."""
+
+HELD = 64 << 20
+"""Bytes of photos, which their readers could not help reading, that are held ahead. Ours."""
 
 _PART = 128
 """Hashes in one piece of a slot: 2 KB, so that adding one copies little. Ours."""
@@ -115,7 +122,7 @@ class NearDuplicates:
             )
         _phash(np.zeros((SIDE, SIDE), np.uint8))
         self._path, self._near, self._bands = path, near, _Bands(near)
-        self._lock = threading.Lock()
+        self._lock, self._one_large = threading.Lock(), threading.Lock()
 
     @cached_property
     def _db(self) -> sqlite3.Connection:
@@ -133,7 +140,9 @@ class NearDuplicates:
                 db.execute("BEGIN IMMEDIATE")
                 known = db.execute("SELECT id FROM meta").fetchone()
                 db.execute("DELETE FROM meta")
-                db.execute("INSERT INTO meta VALUES (?, ?)", (self._bands.number, known[0] if known else uuid.uuid4().hex))
+                db.execute(
+                    "INSERT INTO meta VALUES (?, ?)", (self._bands.number, known[0] if known else uuid.uuid4().hex)
+                )
                 db.execute("DELETE FROM slot")
                 db.execute("UPDATE photo SET shard = NULL, place = NULL, slotted = 0")
                 db.execute("COMMIT")
@@ -181,7 +190,7 @@ class NearDuplicates:
             try:
                 for photo in found:
                     ahead.append(self._begun(photo, pool, read, stamp))
-                    if len(ahead) > 2 * THREADS:
+                    while len(ahead) > 2 * THREADS or sum(len(one.data or b"") for one, _, _ in ahead) > HELD:
                         yield first()
                 while ahead:
                     yield first()
@@ -211,7 +220,15 @@ class NearDuplicates:
             done: Future[Hashes | None] = Future()
             done.set_result(Hashes(*(int.from_bytes(one, "big") for one in known)) if known[0] else None)
             return photo, stamped, done
-        return photo, stamped, pool.submit(_hashed, photo, read)
+        return photo, stamped, pool.submit(self._hashed, photo, read)
+
+    def _hashed(self, photo: Photo, read: Callable[[Locator], bytes]) -> Hashes | None:
+        with suppress(OSError, PhotoError):  # what is wrong is said when its turn comes
+            data = photo.data if photo.data is not None else read(photo.file)
+            width, height = photos.read_header(io.BytesIO(data), photo.source_id).size
+            with self._one_large if width * height > LARGE else nullcontext():
+                return hashes_of(data, photo.source_id)
+        return None
 
     def _decided(self, photo: Photo, stamped: str, hashes: Hashes | None, shard: int, place: int) -> Photo:
         with self._lock:
@@ -311,9 +328,3 @@ class _Bands:
     def probes(self, value: int) -> list[int]:
         """The slots of all hashes that may be near."""
         return [slot ^ flip for slot, flips in zip(self.slots(value), self._flips, strict=True) for flip in flips]
-
-
-def _hashed(photo: Photo, read: Callable[[Locator], bytes]) -> Hashes | None:
-    with suppress(OSError, PhotoError):  # what is wrong is said when its turn comes
-        return hashes_of(photo.data if photo.data is not None else read(photo.file), photo.source_id)
-    return None
