@@ -20,14 +20,14 @@ from PIL import Image, ImageOps
 from comfy_nodes.core.photos import Header
 from driver.errors import RunError
 from driver.inputs import near
-from driver.inputs.near import MOST, NEAR, Hashes, NearDuplicates, _Bands, hashes_of
+from driver.inputs.near import MOST, NEAR, Hashes, Looked, NearDuplicates, _Bands, hashes_of
 from driver.inputs.photo import Photo
 from driver.inputs.shares import InputShare
 from driver.inputs.source import BUNDLED, Source
 from driver.journal import Journal
 from driver.pipeline.plan import forgotten
-from driver.samples import Aim, Planned
-from tests.unit.source_making import STYLE, ids, picture, plan, reasons
+from driver.samples import Aim, Planned, Unavailable
+from tests.unit.source_making import REMOVE, STYLE, ids, picture, plan, reasons
 
 PHOTOS = sorted((BUNDLED.parent / "photos").iterdir())
 
@@ -125,8 +125,9 @@ class TestLookup:
         monkeypatch.setattr(near.photos, "read_header", lambda *_: Header((9, 9), 1))
         monkeypatch.setattr(near, "_PART", 4)
         seen = NearDuplicates(None, 4)
-        photos = [Photo(f"{at}", f"{at}", data=str(value).encode()) for at, value in enumerate(values)]
-        found = [bool(one.repeats) for one in seen.told(iter(photos), 0, lambda _: b"", lambda _: "")]
+        photos = (Photo(f"{at}", f"{at}", data=str(value).encode()) for at, value in enumerate(values))
+        looked = (Looked(photo, [], True) for photo in photos)
+        found = [bool(repeats) for _, repeats in seen.told(looked, 0, lambda _: b"", lambda _: "")]
         kept: list[int] = []
         expected = []
         for value in values:
@@ -214,6 +215,7 @@ class TestRun:
         again = self.source(folders, kept)
         assert [list(again.plan([Aim(STYLE)], "all", 0, shard=cut)) for cut in cuts] == whole
 
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
     @pytest.mark.parametrize("photos", [1, 4, 8])
     def test_a_kill_loses_nothing(self, photos: int, folders: tuple[Path, Path], tmp_path: Path) -> None:
         """Killed in a second shard's walk or later, in the middle of what is taken down of a photo."""
@@ -286,6 +288,16 @@ class TestRun:
         planned = plan(found)
         assert ids(planned) == ["ours/1.png", "ours/1.png"]
         assert "it repeats ours/1.png" in reasons(planned)["theirs/1.jpg"]
+
+    def test_a_photo_that_gives_no_sample_stands_for_no_other(self, folders: tuple[Path, Path], tmp_path: Path) -> None:
+        """Unless its regions are to be found first."""
+        (tmp_path / "lines.jsonl").write_text('{"path": "ours/1.png", "bbox": [3, 5, 40, 45], "class_name": "cup"}\n')
+        inputs = [folders[1], tmp_path / "lines.jsonl"]
+        planned = plan(self.source(inputs, None))
+        assert ids(planned) == ["lines.jsonl//ours/1.png"] and "no region" in reasons(planned)["1.jpg"]
+        found = self.source(inputs, None)
+        planned = list(found.plan([Aim(REMOVE)], "all", 0, Unavailable("they are found first")))
+        assert "it repeats 1.jpg" in reasons(planned)["lines.jsonl//ours/1.png"] and ids(planned) == []
 
     def test_repeats_get_no_regions(self, folders: tuple[Path, Path]) -> None:
         found = list(self.source(folders, None).unmarked())
