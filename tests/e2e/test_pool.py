@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +103,14 @@ def test_photos_are_found_by_example_and_by_words(comfy: Any, clip: Path, tmp_pa
     ranked = lines(tmp_path / "all")
     assert [one["found"]["score"] for one in ranked] == pytest.approx([score for score, _ in exact], abs=1e-3)
     assert ranked[0]["path"].removesuffix(".png") == exact[0][1]
+
+    # A photo more: it alone is embedded.
+    new = {"image": {"bytes": make_photo(tmp_path / "new.png", 9, (80, 64)).read_bytes(), "path": None}, "id": "new"}
+    pq.write_table(pa.Table.from_pylist([*rows, new]), tmp_path / "pool.parquet")
+    assert pool(comfy, "build", tmp_path / "pool.parquet", "--output", index)["indexed"] == 11
+    assert np.array_equal(np.load(index / "vectors.npy")[:10], vectors)
+    with closing(sqlite3.connect(index / "run.sqlite")) as journal:
+        assert journal.execute("SELECT sum(submissions), count(*) FROM samples").fetchone() == (12, 12)
 
 
 def tiny_words(clip: Path, words: str) -> np.ndarray:
