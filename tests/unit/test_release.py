@@ -291,7 +291,10 @@ class TestManifest:
 
     def test_it_counts_what_is_in_it_and_names_what_it_was_made_of(self, runs: Runs, tmp_path: Path) -> None:
         klein = Model(role="diffusion model", name="flux-2-klein-4b-fp8.safetensors", licence="Apache-2.0")
-        judged = {"judge": Judge(model="gpt", prompt_version="1", reply="fine"), "models": (klein,)}
+        judged = {
+            "judge": Judge(model="gpt", prompt_version="1", reply="fine"),
+            "models": (klein, Model(role="writer", name="template")),
+        }
         out = runs.make(
             "out",
             {"a": judged, "b": {"task": "add", "subtask": "unicedit/Subject Addition"}, "c": {"source_licence": "CC0"}},
