@@ -200,7 +200,9 @@ class NearDuplicates:
 
             try:
                 for looked in found:
-                    ahead.append((looked, *(self._begun(looked.photo, pool, read, stamp) if looked.counts else ("", None))))
+                    ahead.append(
+                        (looked, *(self._begun(looked.photo, pool, read, stamp) if looked.counts else ("", None)))
+                    )
                     while len(ahead) > 2 * THREADS or sum(len(one.photo.data or b"") for one, _, _ in ahead) > HELD:
                         yield first()
                 while ahead:

@@ -329,7 +329,8 @@ class Source:
             found = self._sampling.samples(photo, aim, "all", seed)
             return [quotas.offer(one, photo.routed) if isinstance(one, Sample) else one for one in found]
 
-        yield from self._once(self._each(self._photos("plan", ANNOTATE.name, False, shard), samples), shard)
+        found = self._each(self._photos("plan", ANNOTATE.name, False, shard), samples)
+        yield from self._once(self._distinct(found, None, shard), shard)
 
     def _photos(self, use: str, task: str, edited: bool, shard: Shard | None) -> Iterator[Photo]:
         if shard is None:
@@ -479,7 +480,11 @@ class Source:
             grounded: whether those without a region get one first, so that each counts; else those do that give a sample.
         """
         looked = (
-            Looked(photo, planned, not photo.problem and (grounded or not all(isinstance(one, Unusable) for one in planned)))
+            Looked(
+                photo,
+                planned,
+                not photo.problem and (grounded or not all(isinstance(one, Unusable) for one in planned)),
+            )
             for photo, planned in found
         )
         if self.near is None:
