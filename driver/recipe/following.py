@@ -146,6 +146,10 @@ class Following(Source):
         """See `Source`; what changes with photos is told shard by shard."""
         return "what the stage before hands on"
 
+    def labels(self, aims: Sequence[Aim]) -> str:
+        """None: people label what a recipe has finished."""
+        return ""
+
     def shards(
         self,
         size: int,
