@@ -147,8 +147,8 @@ def _opened(
         asked = stage.run_options(options, recipe.folder(stage, folder.path))
         if any(one.sort == "annotate" for one in found):
             asked = replace(asked, annotate="never")
-        if before:
-            asked = replace(asked, near=None)
+        if before:  # what a recipe's input is asked about
+            asked = replace(asked, near=None, limit=None)
         if stage is not recipe.stages[-1]:
             asked = replace(asked, layout="hf")  # what the next stage reads
         with about(f"stage {stage.name}"):
