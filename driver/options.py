@@ -140,7 +140,7 @@ def _add_what(common: Add, rare: Add) -> None:
         help="open: models whose outputs may train others; full: the papers' models; classical: none; "
         "auto: open, without a GPU classical",
     )
-    common("--limit", type=positive, metavar="N", help="edit at most N samples")
+    common("--limit", type=positive, metavar="N", help="at most N samples; of a recipe, its first stage's")
     rare("--seed", type=int, metavar="S", help="all other seeds follow from it; default: 0")
     common(
         "--set",

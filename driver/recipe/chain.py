@@ -29,7 +29,7 @@ from ..pipeline.form import Form, form_of_stage
 from ..pipeline.plan import check_near, look_for_near, open_source, workflow_names
 from ..pipeline.run import shard_by_shard
 from ..pipeline.settled import SETTLED, settle, settled
-from ..pipeline.shards import TOTAL
+from ..pipeline.shards import CUT, TOTAL
 from ..pipeline.stage import Run
 from ..pipeline.workflow import Workflow, look_at
 from ..report.summary import Summary
@@ -111,6 +111,7 @@ def run_recipe(options: RunOptions, stop: StopRequest) -> tuple[Summary, bool]:
         raise RunError(lacking)
     with recipe_folder(recipe, options) as folder, ExitStack() as held:
         stages = _opened(recipe, wanted, options, source, folder, stop, held)
+        _check_extended(stages, options)
         begun = _unsettled(stages)
         if begun:
             _work(recipe, stages[0], begun, options, stop, held)
@@ -147,8 +148,8 @@ def _opened(
         asked = stage.run_options(options, recipe.folder(stage, folder.path))
         if any(one.sort == "annotate" for one in found):
             asked = replace(asked, annotate="never")
-        if before:
-            asked = replace(asked, near=None)
+        if before:  # what a recipe's input is asked about
+            asked = replace(asked, near=None, limit=None)
         if stage is not recipe.stages[-1]:
             asked = replace(asked, layout="hf")  # what the next stage reads
         with about(f"stage {stage.name}"):
@@ -176,6 +177,21 @@ def _run_id(output: OutputFolder) -> str:
     known = output.journal.get("run_id") or uuid.uuid4().hex
     output.journal.set("run_id", known)
     return known
+
+
+def _check_extended(stages: Sequence[_Stage], options: RunOptions) -> None:
+    """
+    Raises:
+        RunError: they are finished, their input is another one now, and nobody said that they take it in.
+    """
+    cut = stages[0].folder.journal.get(CUT)
+    if options.extend or cut is None or not all(one.folder.journal.get(SETTLED) for one in stages):
+        return
+    if cut != stages[0].run.fingerprint:
+        raise RunError(
+            f"--output {options.output}: the recipe is finished there, and its input is not what it was then; --extend takes "
+            "in what is new or changed, or choose another folder"
+        )
 
 
 def _unsettled(stages: Sequence[_Stage]) -> list[_Stage]:
