@@ -15,6 +15,7 @@ from PIL import Image
 from comfy_nodes.core.records import EditRecord, Score
 from comfy_nodes.core.regions.annotation import to_json
 from comfy_nodes.core.tasks import INSTRUCT, VERIFY, task_named
+from driver.inputs.records import read_record
 from driver.inputs.source import Source
 from driver.samples import Aim, Planned
 from tests.unit.source_making import ids, reasons, samples
@@ -177,3 +178,24 @@ def test_what_no_row_can_hold_is_not_carried_on(carried: dict[str, Any]) -> None
     with pytest.raises(ValueError, match=f"cannot be kept .{next(iter(carried))}") as refused:
         made_elsewhere().with_carried(carried)
     assert "\n" not in str(refused.value)
+
+
+BOTH = {"prompt_en": "Paint the cup blue.", "prompt_cn": "把杯子涂成蓝色。"}
+
+
+@pytest.mark.parametrize(
+    ("row", "both"),
+    [
+        ({**BOTH, "prompt": "Paint the cup blue.", "stage_sha256": "s", "seed": 9}, BOTH),
+        ({**BOTH, "edit_subtask": "Color Alteration"}, BOTH),
+        ({"prompt_en": "Paint the cup blue.", "prompt_cn": None, "edit_subtask": "Color Alteration"}, {}),
+        ({"prompt_en": "Paint the cup blue.", "prompt_cn": " ", "stage_sha256": "s"}, {}),
+    ],
+)
+def test_both_languages_of_a_row_travel_with_its_edit(row: dict[str, Any], both: dict[str, str]) -> None:
+    """Of ours and of UnicEdit's own; a record of another verdict does not take them over, as they may be restated."""
+    read = read_record({"path": "a.png", "edited": "b.png", **row})
+    carried = read.annotation.carried or {}
+    assert {name: carried[name] for name in BOTH if name in carried} == both
+    assert read.instruction == "Paint the cup blue."
+    assert made_elsewhere().with_carried(carried).prompt_cn is None
