@@ -24,6 +24,9 @@ from comfy_nodes.core.regions import rle
 from driver.graph.api import ancestors
 
 SIDE = 16
+REJECTED = "reject this"
+"""The instruction of a sample whose pair is rejected."""
+
 FILES_OF = 20_000
 """Samples whose records are held, so that a long run does not fill the memory. Ours."""
 
@@ -121,6 +124,8 @@ class FakeEngine:
         record["output_images"][0].update(filename=f"{key}-edited.png", subfolder=folder)
         record.update({name: origin[name] for name in origin.keys() & record.keys()})
         record.update(task=origin.get("task") or inputs["task"], seed=inputs["seed"])
+        if inputs["instruction"] == REJECTED:
+            record.update(verdict="reject", reject_reason="nobody would keep it")
         if inputs["instruction"]:
             record.update(prompt=inputs["instruction"], initial_prompt=inputs["instruction"])
         if carried := json.loads(inputs["annotation"]).get("carried"):

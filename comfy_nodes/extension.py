@@ -20,6 +20,7 @@ from .nodes.compositing import BlendEdit, CropAroundMask, MatchColour, StitchCro
 from .nodes.converting import BBoxToBoxes, BoxesToBBox, BoxesToSegs, SegsToBoxes
 from .nodes.diffusers_editing import DiffusersEdit, LoadDiffusersEditor
 from .nodes.drawing import DrawRegions
+from .nodes.embedding import EmbedPhoto
 from .nodes.filtering import FilterPhoto
 from .nodes.fitting import FitSize
 from .nodes.gating import GatePack
@@ -33,6 +34,7 @@ from .nodes.reading import CheckText, ReadText
 from .nodes.regions import LoadRegionScorer, ScoreRegions, SelectRegions
 from .nodes.rewording import RewordForCrop
 from .nodes.saving_pairs import SaveEditPair
+from .nodes.saving_photos import SavePhoto
 from .nodes.saving_stages import SaveAnnotation, SaveInstructions
 from .nodes.second_image import LoadSecondImage
 from .nodes.segmenting import LoadSam2, RefineMask, SegmentBoxesSam2
@@ -79,6 +81,7 @@ class EditPairsExtension(ComfyExtension):
             LoadRegionScorer,
             ScoreRegions,
             SelectRegions,
+            EmbedPhoto,
             ClassicalInpaint,
             ClassicalRecolour,
             ClassicalReplace,
@@ -117,6 +120,7 @@ class EditPairsExtension(ComfyExtension):
             SaveEditPair,
             SaveAnnotation,
             SaveInstructions,
+            SavePhoto,
             GatePack,
             LoadVlmEndpoint,
             LoadVlmLocal,

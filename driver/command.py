@@ -73,7 +73,9 @@ class Parser(argparse.ArgumentParser):
         """The options; ends the command where they are wrong, or one is empty, as an unset variable gives it."""
         options = self.parse_args(words)
         for action in self._actions:
-            if getattr(options, action.dest, None) == "" and action.const != "":
+            given = getattr(options, action.dest, None)
+            several = given if action.dest == "input" and isinstance(given, list) else [given]
+            if "" in several and action.const != "":
                 name = action.option_strings[0] if action.option_strings else action.metavar
                 self.error(f"{name} is empty; give it a value or leave it out")
         return options
@@ -202,10 +204,11 @@ def conclude(options: Any, summary: Summary, stopped: bool) -> Ended:
     )
     if summary.skipped:
         print(f"skipped, as their tasks cannot use them: {_listed(summary.skips)}; skipped.parquet says why")
-    opens = summary.gives == "edit pairs" and summary.kept
-    print(
-        f"look at {output / 'report.html'}" + (f"; load_dataset({str(output)!r}) opens the kept ones" if opens else "")
-    )
+    opens = {
+        "edit pairs": f"; load_dataset({str(output)!r}) opens the kept ones",
+        "photos": f"; --input {shlex.quote(str(output))} takes them",
+    }
+    print(f"look at {output / 'report.html'}" + (opens.get(summary.gives, "") if summary.kept else ""))
     if summary.vlm_calls:
         print(f"{summary.vlm_calls} calls to VLM services, {summary.vlm_usd:.2f} USD, by this machine's ledger")
     if options.publish_to:

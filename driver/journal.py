@@ -444,6 +444,25 @@ class Journal:
         """What came of samples that have an end, by kind of edit and verdict."""
         return list(kind_rows(self._db))
 
+    @_in_turn
+    def by_input(self, begins: Sequence[str]) -> list[tuple[int, str, str, int]]:
+        """Of each input, by its place in `begins`: how many photos there are, samples of each state (with the error type of
+        those that have one), and records of each verdict.
+
+        Args:
+            begins: what source ids of each begin with; the first's with anything else.
+        """
+        cases = " ".join(f"WHEN substr(source_id, 1, {len(one)}) = ? THEN {at}" for at, one in enumerate(begins) if at)
+        which = f"CASE {cases} ELSE 0 END"
+        there = "state != 'retired'"
+        found = self._db.execute(
+            f"SELECT {which}, 'photos', '', COUNT(DISTINCT source_id) FROM samples WHERE {there} GROUP BY 1 UNION ALL "
+            f"SELECT {which}, state, coalesce(error_type, ''), COUNT(*) FROM samples WHERE {there} GROUP BY 1, 2, 3 UNION ALL "
+            f"SELECT {which}, verdict, '', COUNT(*) FROM records JOIN samples ON samples.key = records.sample GROUP BY 1, 2",
+            tuple(begins[1:]) * 3,
+        )
+        return found.fetchall()
+
     def _grouped(self, query: str, *values: str) -> Counter[str]:
         found: Counter[str] = Counter()
         for text, number in self._db.execute(query, values):

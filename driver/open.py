@@ -27,11 +27,12 @@ def _open(options: argparse.Namespace) -> Ended:
     # Imported when it is needed: the help answers at once.
     from driver.artists.one_server import one_server
     from driver.artists.open_row import FOLDER, find_row, make_again, open_row
+    from driver.inputs.shares import InputShare
     from driver.inputs.source import Source
 
     found = find_row(options.key, options.run)  # before a server is started for it
     made: dict[str, Any] = {"output": options.run / FOLDER / f"{options.key}.json"}
-    original = Source(options.input, options.image_root) if options.input else None
+    original = Source([*map(InputShare, options.input)], options.image_root) if options.input else None
     if options.dry_run:
         print(plain(f"{made['output']}: would be written, from {found.ui.path}"))
         return Ended(made)
@@ -57,7 +58,12 @@ def _parse(words: list[str]) -> argparse.Namespace:
         metavar="URL|NAME",
         help="a running ComfyUI, which gets the pictures; default: start one and stop it",
     )
-    add("--input", metavar="PATH|URL", help="the run's input, for the photo itself where the graph scaled it")
+    add(
+        "--input",
+        action="append",
+        metavar="PATH|URL",
+        help="the run's input, or all of them in their order, for the photo itself where the graph scaled it",
+    )
     add("--image-root", metavar="DIR|URL", help="what the annotation's paths are relative to; default: its folder")
     add_shared(add)
     return parser.read(words)

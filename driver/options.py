@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from .command import Misused, Parser, add_shared, destination, max_failed, number, positive
-from .terminal import say
+from .inputs.shares import InputShare
+from .terminal import counted, say
 
 if TYPE_CHECKING:
     from comfy_nodes.core.weights.records import Policy
@@ -30,7 +31,10 @@ class RunOptions:
     output: Path
     publish_to: str | None = None
     """Where in a store the finished folder goes; None where it stays."""
-    input: str | None = None
+    input: tuple[InputShare, ...] = ()
+    """None for the bundled samples."""
+    near: int | None = None
+    """Bits in which two photos' hashes may differ that count as one photo; None where nobody looks."""
     image_root: str | None = None
     layout: Literal["hf", "imgedit", "wds"] = "hf"
     regions: Literal["all", "one"] = "all"
@@ -86,6 +90,7 @@ def parse(words: Sequence[str]) -> RunOptions:
     names = "+".join(Path(name.strip()).stem for name in (read.recipe or read.workflow).split(","))
     read.output, read.publish_to = destination(read.output or str(Path("outputs") / names))
     read.workflow, read.set = read.workflow or "", tuple(read.set or ())
+    read.input = _inputs(parser, read)
     return RunOptions(**{field.name: getattr(read, field.name) for field in fields(RunOptions)})
 
 
@@ -114,7 +119,7 @@ def _parser(everything: bool) -> Parser:
     add_shared(parser.add_argument)
     parser.add_argument("--help-all", action="help", help="show all options")
     defaults = {one.name: one.default for one in fields(RunOptions) if one.default is not MISSING}
-    parser.set_defaults(**{**defaults, "set": None})
+    parser.set_defaults(**{**defaults, "set": None, "input": None})
     return parser
 
 
@@ -127,7 +132,7 @@ def _add_what(common: Add, rare: Add) -> None:
     common(
         "--recipe",
         metavar="NAME|PATH",
-        help="all stages of a dataset in one go: a name from recipes/, or a file",
+        help="all stages in one go: from recipes/, or a file",
     )
     common(
         "--profile",
@@ -199,9 +204,35 @@ def _add_recipe(common: Add, rare: Add) -> None:
 def _add_where(common: Add, rare: Add) -> None:
     common(
         "--input",
+        action="append",
         metavar="PATH|URL",
         help="photos with NAME.mask.png, .ref.png and .txt beside them, annotation JSON, parquet or webdataset .tar; "
-        "default: the bundled samples",
+        "may be given several times; default: the bundled samples",
+    )
+    rare(
+        "--input-share",
+        type=_shares,
+        metavar="N,N,...",
+        help="with several inputs: how much of all photos comes from each, in their order, such as 70,30; "
+        "default: one input after the other",
+    )
+    rare(
+        "--input-licence",
+        action="append",
+        metavar="TEXT",
+        help="the licence of photos that bring none; of several inputs once for each, '' where it is not known",
+    )
+    rare(
+        "--near",
+        type=number(int, lambda bits: bits >= 0, "be 0 or more"),
+        metavar="N",
+        help="skip photos that look like an earlier one of any input: whose perceptual hashes differ in N of 64 bits at "
+        "most; 6 finds copies that were saved anew, resized or cropped by 2 %%; default: nobody looks",
+    )
+    rare(
+        "--boxes",
+        choices=("xywh", "xyxy"),
+        help="boxes in an objects column of parquet: a corner, width and height, or two corners; default: told by the boxes",
     )
     rare("--image-root", metavar="DIR|URL", help="what the annotation's paths are relative to; default: its folder")
     common(
@@ -290,6 +321,27 @@ def _add_trouble(common: Add, rare: Add) -> None:
         metavar="G",
         help="pause while the output's disk has less than this free; default: 1",
     )
+
+
+def _shares(text: str) -> tuple[float, ...]:
+    try:
+        found = tuple(float(one) for one in text.split(","))
+    except ValueError:
+        found = ()
+    if found and all(0 < one < float("inf") for one in found):
+        return found
+    raise argparse.ArgumentTypeError(f"{text!r} are no shares such as 70,30: a number above 0 for each input")
+
+
+def _inputs(parser: Parser, read: argparse.Namespace) -> tuple[InputShare, ...]:
+    paths = read.input or ()
+    for name, given in (("--input-share", read.input_share), ("--input-licence", read.input_licence)):
+        if given and len(given) != len(paths):
+            parser.error(f"{name} goes with each --input: {len(given)} given, for {counted(len(paths), '--input')}")
+    if read.boxes and not paths:
+        parser.error("--boxes goes with --input")
+    shares, licences = read.input_share or (None,) * len(paths), read.input_licence or ("",) * len(paths)
+    return tuple(InputShare(*one, boxes=read.boxes) for one in zip(paths, shares, licences, strict=True))
 
 
 def _share(text: str) -> tuple[int, int]:

@@ -40,10 +40,23 @@ class Member:
         return f"{self.shard}#{self.offset}+{self.size}/{self.name}"
 
 
-Locator = str | Cell | Member
+@dataclass(frozen=True)
+class OfInput:
+    """A picture of a run's second input, or of a further one."""
+
+    input: str
+    """What the run calls the input."""
+    file: str | Cell | Member
+    """Where it lies there."""
+
+    def __str__(self) -> str:
+        return f"{self.input}//{self.file}"
+
+
+Locator = str | Cell | Member | OfInput
 """A path below the folder that an input's photos lie in ("" for none), or an address."""
 
-_ADDRESSES: dict[str, type[Cell] | type[Member]] = {"cell": Cell, "member": Member}
+_ADDRESSES: dict[str, type[Cell] | type[Member] | type[OfInput]] = {"cell": Cell, "member": Member, "input": OfInput}
 
 
 def path_of(locator: Locator) -> str:
@@ -65,7 +78,8 @@ def to_json(locator: Locator) -> Any:
     """The locator as JSON holds it: a path is a string, an address an object."""
     if isinstance(locator, str):
         return locator
-    return {"address": next(name for name, kind in _ADDRESSES.items() if isinstance(locator, kind)), **asdict(locator)}
+    item = {"address": next(name for name, kind in _ADDRESSES.items() if isinstance(locator, kind)), **asdict(locator)}
+    return item | {"file": to_json(locator.file)} if isinstance(locator, OfInput) else item
 
 
 def from_json(item: Any) -> Locator:
@@ -73,4 +87,5 @@ def from_json(item: Any) -> Locator:
     if isinstance(item, str):
         return item
     fields = dict(item)
-    return _ADDRESSES[fields.pop("address")](**fields)
+    kind = _ADDRESSES[fields.pop("address")]
+    return kind(**fields | {"file": from_json(fields["file"])}) if kind is OfInput else kind(**fields)

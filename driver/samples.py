@@ -102,6 +102,10 @@ class Aim:
 class Grounding(Protocol):
     """What the annotate stage found in photos without a region."""
 
+    @property
+    def nothing(self) -> str:
+        """What to say of a photo in which it found nothing, as part of a sentence."""
+
     def annotation(self, source_id: str) -> Annotation | None:
         """The photo's annotation; None where the stage made none."""
 
@@ -114,6 +118,7 @@ class Unavailable:
     """A grounding that knows no photo, as the annotate stage cannot run."""
 
     why: str
+    nothing: str = ""
 
     def annotation(self, source_id: str) -> Annotation | None:
         return None

@@ -29,6 +29,9 @@ FOLDER_INPUTS = {
 }
 """Widgets that name a folder in hub format, or a repository of the hub."""
 
+NO_MODEL = "none"
+"""A loader's choice of no model at all."""
+
 PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"})
 SAMPLED = ("EditPairsLoadSample", "EditPairsLoadSecondImage")
 
@@ -37,7 +40,9 @@ def weights_named(node: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """A node's widgets that name weights: input and value."""
     folders = FOLDER_INPUTS.get(node["class_type"], ())
     for name, value in node["inputs"].items():
-        if isinstance(value, str) and (name in folders or PurePosixPath(value).suffix.lower() in ENDINGS):
+        if not isinstance(value, str) or value == NO_MODEL:
+            continue
+        if name in folders or PurePosixPath(value).suffix.lower() in ENDINGS:
             yield name, value
 
 

@@ -201,10 +201,13 @@ class HashIndex:
 
     def find(self, bits: int) -> Twin | None:
         """The nearest hash within the distance, of equals the earliest; None where there is none."""
+        return next(iter(self.near(bits)), None)
+
+    def near(self, bits: int) -> list[Twin]:
+        """All hashes within the distance, the nearest first, of equals the earliest."""
         candidates = {number for key in self._keys(bits) for number in self._by_band.get(key, ())}
-        near = (((self._hashes[number][0] ^ bits).bit_count(), number) for number in candidates)
-        distance, number = min(near, default=(self._distance + 1, -1))
-        return Twin(self._hashes[number][1], distance) if distance <= self._distance else None
+        found = sorted(((self._hashes[number][0] ^ bits).bit_count(), number) for number in candidates)
+        return [Twin(self._hashes[number][1], distance) for distance, number in found if distance <= self._distance]
 
     def _keys(self, bits: int) -> list[tuple[int, int]]:
         return [(low, (bits >> low) & ones) for low, ones in self._bands]

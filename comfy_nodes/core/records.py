@@ -136,6 +136,11 @@ class AnnotationRecord(BaseModel):
     basis: Basis = Basis()
 
 
+class PhotoRecord(AnnotationRecord):
+    """One photo that was made: what `Save Photo` writes and returns. `file` is the picture; the annotation is that of the
+    sample that it was made for, with a `synthetic` of prompt and seed."""
+
+
 CARRIED = (
     "lang", "initial_prompt", "editor_prompt", "regions", "edit_mask", "models", "source_id", "source_path",
     "source_sha256", "source_licence", "source_url", "crop", "seed", "scores",

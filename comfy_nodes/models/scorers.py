@@ -37,7 +37,7 @@ IMAGES_AT_ONCE = 16
 """How many crops go through CLIP together. Ours."""
 
 REMEMBERED_TEXTS = 4096
-"""How many names' embeddings are kept, some 3 KB each. Ours."""
+"""How many texts' embeddings are kept, some 3 KB each. Ours."""
 
 
 class RegionScorer:
@@ -65,7 +65,7 @@ class RegionScorer:
         if not named:
             return scores
         with self._managed.on_device():
-            texts = self._text_features([names[number].strip() for number in named])
+            texts = self._text_features([PREFIX.format(names[number].strip()) for number in named])
             images = self._image_features([_padded(crops[number], self._side) for number in named])
             cosines = (images * texts).sum(dim=1)
         for number, cosine in zip(named, cosines.tolist(), strict=True):
@@ -87,6 +87,22 @@ class RegionScorer:
             features = self._image_features([_centred(image, self._side) for image in images])
             return [float(score) for score in head(features).reshape(-1)]
 
+    def embed_photo(self, image: np.ndarray) -> np.ndarray:
+        """CLIP's unit vector, float32 [D], of a photo's middle square.
+
+        Args:
+            image: uint8 [h, w, 3].
+        """
+        with self._managed.on_device():
+            found: np.ndarray = self._image_features([_centred(image, self._side)])[0].cpu().numpy()
+        return found
+
+    def embed_words(self, words: str) -> np.ndarray:
+        """The same of words as they stand; what is more than CLIP's 77 tokens is cut off."""
+        with self._managed.on_device():
+            found: np.ndarray = self._text_features([words])[0].cpu().numpy()
+        return found
+
     @property
     def _side(self) -> int:
         return int(self._clip.config.vision_config.image_size)
@@ -102,13 +118,13 @@ class RegionScorer:
             parts.append(_unit(found))
         return torch.cat(parts)
 
-    def _text_features(self, names: Sequence[str]) -> torch.Tensor:
-        """Unit vectors [N, D] of names; each is embedded once."""
-        new = sorted(set(names) - self._texts.keys())
+    def _text_features(self, texts: Sequence[str]) -> torch.Tensor:
+        """Unit vectors [N, D] of texts; each is embedded once."""
+        new = sorted(set(texts) - self._texts.keys())
         if new:
             length = self._clip.config.text_config.max_position_embeddings
             tokens = self._tokenizer(
-                [PREFIX.format(name) for name in new],
+                new,
                 padding=True,
                 truncation=True,
                 max_length=length,
@@ -116,9 +132,9 @@ class RegionScorer:
             )
             tokens = {name: tokens[name].to(self._managed.device) for name in ("input_ids", "attention_mask")}
             if len(self._texts) + len(new) > REMEMBERED_TEXTS:
-                self._texts = {name: self._texts[name] for name in set(names) & self._texts.keys()}
+                self._texts = {text: self._texts[text] for text in set(texts) & self._texts.keys()}
             self._texts.update(zip(new, _unit(self._clip.get_text_features(**tokens)).cpu(), strict=True))
-        return torch.stack([self._texts[name] for name in names]).to(self._managed.device)
+        return torch.stack([self._texts[text] for text in texts]).to(self._managed.device)
 
 
 def clip_choices() -> list[str]:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from comfy_api.latest import io
 
+from ..core.graph_names import NO_MODEL
 from ..core.regions import eligibility, selection
 from ..core.regions.annotation import KINDS, Region, RegionKind
 from ..core.regions.eligibility import BACKGROUND_RULES, OBJECT_RULES, RegionRules
@@ -18,9 +19,6 @@ from ..wires.batches import each
 from ..wires.inputs import seed_input, share_input
 from ..wires.sockets import RegionScorer
 from ..wires.tensors import batch_size, item, masks_of, to_bytes
-
-NONE = "none"
-"""The choice of no model at all."""
 
 _REPOSITORY = "ImgEdit's repository"
 
@@ -37,13 +35,13 @@ class LoadRegionScorer(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "clip",
-                    options=[*scorers.clip_choices(), NONE],
+                    options=[*scorers.clip_choices(), NO_MODEL],
                     tooltip="A CLIP in hub format (a folder with config.json) in models/clip_vision, text_encoders or grounding. ViT-L/14 for LAION's aesthetic head. none: nothing is scored.",
                 ),
                 io.Combo.Input(
                     "aesthetic_head",
-                    options=[NONE, *scorers.head_choices()],
-                    default=NONE,
+                    options=[NO_MODEL, *scorers.head_choices()],
+                    default=NO_MODEL,
                     tooltip="Weights of an aesthetic head in models/aesthetic, such as LAION's improved-aesthetic-predictor. none: no aesthetic scores.",
                 ),
             ],
@@ -52,11 +50,11 @@ class LoadRegionScorer(io.ComfyNode):
 
     @classmethod
     def execute(cls, clip: str, aesthetic_head: str) -> io.NodeOutput:
-        if clip == NONE:
-            if aesthetic_head != NONE:
+        if clip == NO_MODEL:
+            if aesthetic_head != NO_MODEL:
                 raise ValueError(f"aesthetic head {aesthetic_head} reads what CLIP sees: choose a CLIP beside it")
             return io.NodeOutput(None)
-        return io.NodeOutput(scorers.load(clip, None if aesthetic_head == NONE else aesthetic_head))
+        return io.NodeOutput(scorers.load(clip, None if aesthetic_head == NO_MODEL else aesthetic_head))
 
 
 class ScoreRegions(io.ComfyNode):

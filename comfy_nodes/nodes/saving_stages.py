@@ -10,6 +10,7 @@ from typing import Any, get_args
 import torch
 from comfy_api.latest import io
 
+from ..core import embeddings
 from ..core.instructions.instructions import InstructionRecord, annotation_line
 from ..core.records import AnnotationRecord, Basis
 from ..core.regions import line
@@ -108,6 +109,8 @@ class SaveAnnotation(io.ComfyNode):
         item = _annotation(sample, things, caption.strip())
         if weak:
             item[WEAK] = segmentation(weak)
+        if sample.embedding is not None:
+            item[embeddings.FIELD] = embeddings.encode(sample.embedding)
         origin = sample.provenance
         name = f"{files.prefix(origin.key)}.annotation.json"
         saved = files.save(name, json.dumps(item, ensure_ascii=False).encode())

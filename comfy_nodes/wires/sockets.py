@@ -81,6 +81,8 @@ class EditSample:
     knows some of it. Save Annotation and Save Instructions carry all of it on."""
     offered: tuple[str, ...] = ()
     """Kinds of edit that the driver asks for of this photo, where a writer may choose among several."""
+    embedding: np.ndarray | None = None
+    """A unit vector, float32 [D], that stands for its photo or its words."""
     failure: SampleFailure | None = None
     """Why a step before this one came to nothing. Sinks save the reason instead of a pair, and don't ask for the edit."""
     files: tuple[PngFile, ...] = ()

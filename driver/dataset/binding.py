@@ -19,7 +19,7 @@ from PIL import Image
 from pydantic import BaseModel, ValidationError
 
 from comfy_nodes.core.instructions.instructions import InstructionRecord
-from comfy_nodes.core.records import AnnotationRecord, EditRecord, SavedFile
+from comfy_nodes.core.records import AnnotationRecord, EditRecord, PhotoRecord, SavedFile
 from comfy_nodes.core.regions.annotation import AnnotationError, parse_annotation
 
 Role = Literal["input", "output"]
@@ -150,6 +150,24 @@ def pictures(
                     "before and after need one size"
                 )
             yield role, number, image, picture
+
+
+def whole_photo(record: PhotoRecord, picture: bytes | Path) -> bytes | Path:
+    """A photo's picture, seen to be the one that was saved, and of the size that its record says.
+
+    Args:
+        picture: its bytes, or where it lies on this machine.
+
+    Raises:
+        Unfit: it has another size.
+        Damaged: it is another file, or broken.
+        FileNotFoundError: it is gone.
+    """
+    size = _size(picture.read_bytes() if isinstance(picture, Path) else picture, record.file)
+    said = parse_annotation(record.annotation).size
+    if size != said:
+        raise Unfit(f"the record says {said}, {record.file.filename} is {size[0]} x {size[1]}")
+    return picture
 
 
 def _masks_fit(record: EditRecord) -> None:

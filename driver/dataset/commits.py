@@ -24,6 +24,7 @@ from comfy_nodes.core.whole_files import write_whole
 from ..disk import disk_errors, make_durable
 from ..errors import RunError
 from ..journal import Journal
+from .by_input import InputTotals, joined, totals_by_input
 from .parts import Part, parts, shards_of
 from .shards import DatasetFacts, seal_of
 from .tables import TABLES, journal_rows, read_table, write_table
@@ -52,6 +53,8 @@ class Totals(BaseModel):
     """Rows that left the dataset as their input changed or is gone."""
     seconds: float = 0.0
     """Spent editing."""
+    inputs: dict[str, InputTotals] = {}
+    """What each input came to, where there are several."""
 
     @property
     def samples(self) -> int:
@@ -67,6 +70,7 @@ class Totals(BaseModel):
             reasons=_sorted(journal.reject_reasons()),
             retired=journal.retired(),
             seconds=journal.edit_seconds(),
+            inputs=totals_by_input(journal),
         )
 
     @classmethod
@@ -81,6 +85,7 @@ class Totals(BaseModel):
             reasons=_sorted(Counter(self.reasons) + Counter(other.reasons)),
             retired=self.retired + other.retired,
             seconds=self.seconds + other.seconds,
+            inputs=joined(self.inputs, other.inputs),
         )
 
 

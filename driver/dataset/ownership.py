@@ -51,13 +51,15 @@ _UNMARKED = f".{MARK}.part"
 _WORKING = (_UNMARKED, "lock", "spool", "data.", "rejected.", "shards.json.", "collected.sqlite", "server")
 """How names in the work folders of earlier versions begin, which made no mark."""
 
-_IN_PLACE = (WORK, "run.", "annotate.", "data", "rejected", SHARDS, STAGES, "images", "open", "labels", ".labels")
+_IN_PLACE = (
+    WORK, "run.", "annotate.", "near.", "data", "rejected", SHARDS, STAGES, "images", "photos", "open", "labels", ".labels",
+)  # fmt: skip
 """How names in a run's folder begin that are written to as they are, and not replaced."""
 
-_ROWS = ("data", "rejected", SHARDS, WORK)
+_ROWS = ("data", "rejected", "photos", SHARDS, WORK)
 """Folders of a run in which whoever reads it takes all files for the run's."""
 
-_PARTED = (SHARDS, "data", "rejected", f"{WORK}/{SHARDS}")
+_PARTED = (SHARDS, "data", "rejected", "photos", f"{WORK}/{SHARDS}")
 """Folders of a run in which those of its shards lie, or files of theirs."""
 
 _PART = re.compile(r"[0-9]{6}(\..*)?")
@@ -80,7 +82,8 @@ def check_run_folder(folder: Path) -> None:
         return
     refuse_links(folder)
     names = {path.name for path in folder.iterdir()}
-    names -= _of_recipe(folder)
+    recipes = is_recipes(folder)
+    names -= {STAGES, RECIPE} if recipes else set()
     if JOURNAL not in names:  # whoever reads a journal leaves these behind where a run that never began removes it
         names -= {f"{JOURNAL}-shm", f"{JOURNAL}-wal"}
     work = folder / WORK
@@ -94,7 +97,7 @@ def check_run_folder(folder: Path) -> None:
         strange = sorted(names - ({WORK} if inside <= {_UNMARKED} else set()))
     if strange and (names >= _FINISHED or (marked and JOURNAL in names)):
         raise _without_journal(folder / JOURNAL, f"--output {folder}")
-    if strange:
+    if strange and not recipes:  # there, what is the user's stays when results go
         raise RunError(
             f"--output {folder}: holds files that no run left there ({strange[0]}); choose a new or empty folder"
         )
@@ -141,13 +144,12 @@ def _mark(folder: Path) -> None:
         write_whole(folder / MARK, _MARKED)
 
 
-def _of_recipe(folder: Path) -> set[str]:
-    """Names in a folder that a recipe left there beside its last stage's."""
+def is_recipes(folder: Path) -> bool:
+    """Whether a recipe has begun in a folder."""
     stages = folder / STAGES
     if not stages.is_dir():
-        return set()
-    ours = _says(stages / MARK, _MARKED) or {path.name for path in stages.iterdir()} <= {_UNMARKED}
-    return {STAGES, RECIPE} if ours else set()
+        return False
+    return _says(stages / MARK, _MARKED) or {path.name for path in stages.iterdir()} <= {_UNMARKED}
 
 
 def refuse_links(folder: Path) -> None:

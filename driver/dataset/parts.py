@@ -16,6 +16,9 @@ from .ownership import JOURNAL, SHARDS, WORK
 FACTS = "shards.json"
 """Lists what lies in a part's folders. The last file that a finish puts in place: while it is there, they are as it says."""
 
+PHOTOS = "photos"
+"""Where photos lie that a run made."""
+
 NAME = re.compile("[0-9]{6}")
 """How the parts of a run of many shards are called."""
 

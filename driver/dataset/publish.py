@@ -20,7 +20,7 @@ from ..disk import disk_errors
 from ..errors import RunError
 from .commits import Commit, committed
 from .ownership import SHARDS, STAGES
-from .parts import NAME, Part, shards_of
+from .parts import NAME, PHOTOS, Part, shards_of
 from .shards import CONFIGS
 from .store import OurName, Store, StoredFile, name_by_hash
 from .tables import TABLES
@@ -30,7 +30,7 @@ MANIFEST = "manifest.json"
 PENDING = "pending.json"
 """Names what an upload brings, while it lasts: what one that broke off left is found by it."""
 
-LOCAL_ONLY = (".work", "run.sqlite", "annotate.sqlite", "images", STAGES)
+LOCAL_ONLY = (".work", "run.sqlite", "annotate.sqlite", "near.sqlite", "images", STAGES)
 """How names begin that stay on the local disk: journals, what isn't whole, what exports took out of the shards,
 and what a recipe's stages but the last left."""
 
@@ -288,14 +288,14 @@ def _files(folder: Path) -> Iterator[Path]:
         inside = path.relative_to(folder)
         if inside.parts[0].startswith(LOCAL_ONLY) or inside.name.startswith("."):
             continue
-        if shards and (inside.parts[0] == SHARDS or (inside.parts[0] in CONFIGS and inside.parts[1:])):
+        if shards and (inside.parts[0] == SHARDS or (inside.parts[0] in (*CONFIGS, PHOTOS) and inside.parts[1:])):
             continue
         yield from _published_file(path)
 
 
 def _files_of(part: Part) -> Iterator[Path]:
     """The files of a shard, its commit last."""
-    for config in CONFIGS:
+    for config in (*CONFIGS, PHOTOS):
         for path in sorted(part.config(config).rglob("*")):
             if not path.name.startswith("."):
                 yield from _published_file(path)

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -155,6 +156,15 @@ class Row:
             line=json.dumps(columns, ensure_ascii=False, separators=(",", ":")),
         )
 
+    @classmethod
+    def stored(cls, columns: Mapping[str, Any]) -> Row:
+        """
+        Args:
+            columns: all of a row that was stored before, but for its images, whose hashes stand nowhere.
+        """
+        line = json.dumps(columns, ensure_ascii=False, separators=(",", ":"))
+        return cls(columns["key"], columns["key"], columns["task"], columns["prompt"], (), (), line)
+
     def digest(self) -> bytes:
         """16 bytes that change with anything in the row, images too."""
         parts = "\n".join((self.line, *self.inputs, "", *self.outputs))
@@ -213,6 +223,26 @@ def table(pairs: Sequence[Pair]) -> pa.Table:
     }
     return pa.Table.from_arrays([images.get(name, columns[name] if name in PLAIN.names else None) for name in SCHEMA.names],
                                 schema=SCHEMA)  # fmt: skip
+
+
+def as_rows(found: pa.Table, path: Path) -> pa.Table:
+    """Rows that were stored by this version, or by one before it that knew fewer columns, as a table of `SCHEMA`.
+
+    Args:
+        path: where they lie, for errors.
+
+    Raises:
+        RunError: they have columns that this version does not know.
+    """
+    if strange := set(found.column_names) - set(SCHEMA.names):
+        raise RunError(
+            f"{path}: has a column {min(strange)!r}, which this version does not know; use the one that wrote it"
+        )
+    columns = [
+        found[field.name].cast(field.type) if field.name in found.column_names else pa.nulls(len(found), field.type)
+        for field in SCHEMA
+    ]
+    return pa.Table.from_arrays(columns, schema=SCHEMA)
 
 
 def plain_table(lines: Sequence[str]) -> pa.Table:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -102,3 +103,28 @@ class Spool:
 
     def _path(self, key: str, role: str, number: int) -> Path:
         return self.folder / f"{key}.{role}{number}.png"
+
+
+class PhotoFolder(Spool):
+    """Pictures that no shard will hold: they stay where they are, each under its record's key."""
+
+    def sweep(self, keys: Iterable[str]) -> list[str]:
+        """Removes what is no picture of these records: what broke off, and what belongs to none any more.
+
+        Returns:
+            Keys of records whose picture is gone.
+        """
+        with os.scandir(self.folder) as entries:
+            there = {entry.name for entry in entries if entry.is_file(follow_symlinks=False)}
+        wanted = {photo_name(key): key for key in keys}
+        for name in there - wanted.keys():
+            (self.folder / name).unlink(missing_ok=True)
+        return [key for name, key in wanted.items() if name not in there]
+
+    def _path(self, key: str, role: str, number: int) -> Path:
+        return self.folder / photo_name(key)
+
+
+def photo_name(key: str) -> str:
+    """The name of a made photo's file, by its record's key."""
+    return f"{key}.png"

@@ -72,14 +72,21 @@ class StoredFile(BaseModel):
 class Store:
     """A place in a store."""
 
-    def __init__(self, url: str):
-        self._url = url
+    def __init__(self, url: str, option: str = "--output"):
+        """
+        Args:
+            option: which one named it, for errors.
+
+        Raises:
+            RunError: no package for this kind of store is installed.
+        """
+        self._url, self._option = url, option
         try:
             import fsspec  # type: ignore[import-untyped]
 
             self._files, self._root = fsspec.core.url_to_fs(url)
         except (ImportError, ValueError) as error:
-            raise RunError(f"--output {url}: {error}; install the fsspec package of this kind of store") from None
+            raise RunError(f"{option} {url}: {error}; install the fsspec package of this kind of store") from None
         self._root = self._root.rstrip("/")
 
     def text(self, name: str) -> str | None:
@@ -107,14 +114,18 @@ class Store:
                     yield name, bytes(found[place]).decode()
 
     def names(self, folder: str) -> list[str]:
-        """What lies in a folder, by name below the URL."""
+        """What lies in a folder, by name below the URL; in the place itself where its name is empty."""
         with self._named(folder):
             self._files.invalidate_cache()
             try:
                 found = self._files.ls(self._place(folder), detail=False)
             except FileNotFoundError:
                 return []
-            return [f"{folder}/{place.rstrip('/').rpartition('/')[2]}" for place in found]
+            return [f"{folder}/{place.rstrip('/').rpartition('/')[2]}".lstrip("/") for place in found]
+
+    def ours_in(self, folder: str) -> set[str]:
+        """What of it was put there under a name that follows from its content."""
+        return {name for name in self.names(folder) if _OURS.search(name)}
 
     @contextmanager
     def ours(self, name: str) -> Iterator[None]:
@@ -125,7 +136,7 @@ class Store:
         try:
             yield
         except ValueError:
-            raise RunError(f"--output {self._url}: its {name} is not one of ours; choose another place") from None
+            raise RunError(f"{self._option} {self._url}: its {name} is not one of ours; choose another place") from None
 
     def put(self, local: Path, file: StoredFile) -> None:
         """Brings a file, unless it is there."""
@@ -137,6 +148,16 @@ class Store:
                 self._files.put_file(str(local), place)
                 if (size := self._size(place)) != file.size:
                     raise OSError(f"{file.size} bytes were sent, {size} are there")
+
+    def digest(self, name: str) -> str:
+        """SHA-256 of a file, read piece by piece; empty where there is none."""
+        with self._named(name):
+            self._files.invalidate_cache()
+            try:
+                with self._files.open(self._place(name), "rb") as file:
+                    return hashlib.file_digest(file, "sha256").hexdigest()
+            except FileNotFoundError:
+                return ""
 
     def get(self, file: StoredFile, local: Path) -> None:
         """Takes a small file out of the store, whole or not at all."""
@@ -196,7 +217,7 @@ class Store:
         except Exception as error:  # stores raise what their clients raise
             why = str(error).strip().partition("\n")[0]
             raise RunError(
-                f"--output {self._url}/{what}: the store refused ({type(error).__name__}: {why}); what was published before is "
+                f"{self._option} {self._url}/{what}: the store refused ({type(error).__name__}: {why}); what was published before is "
                 "still whole; see to the store and run the same command again",
                 1,
             ) from None

@@ -13,6 +13,7 @@ from comfy_nodes.core.records import (
     AnnotationRecord,
     EditRecord,
     FailureRecord,
+    PhotoRecord,
     SampleFailure,
     SavedFile,
     read_json,
@@ -20,7 +21,7 @@ from comfy_nodes.core.records import (
 )
 
 from ..comfyui.client import ComfyServer
-from ..dataset.binding import Damaged, Foreign, Origin, Unfit, bind, pictures, records_of
+from ..dataset.binding import Damaged, Foreign, Origin, Unfit, bind, pictures, records_of, whole_photo
 from ..dataset.spool import Spool, Staged
 from ..errors import ServerFault
 from ..samples import JournalRow
@@ -133,6 +134,38 @@ class RecordHarvester:
         rows = [JournalRow(one.key, "keep", one.model_dump_json()) for one in records]
         made_with = {one.basis.ingredients for one in records}
         return Harvest(rows, files=[listing, *(one.file for one in records)], made_with=made_with)
+
+
+class PhotoHarvester:
+    """Of `Save Photo`: records go to the journal, pictures where they stay."""
+
+    stage = "synthesize"
+
+    def __init__(self, spool: Spool):
+        self._spool = spool
+
+    def harvest(self, origin: Origin, server: ComfyServer, rename: Rename) -> Harvest:
+        returned, listing = _returned(origin, server)
+        try:
+            if failure := _failure(returned, origin, self.stage):
+                return Harvest(failure=failure, files=[listing])
+            records = records_of(returned, PhotoRecord)
+            bind(records, origin)
+            harvest = Harvest(files=[listing])
+            with ExitStack() as undone:
+                for record in records:
+                    staged = self._spool.stage(
+                        record.key, "output", 0, whole_photo(record, server.picture(record.file))
+                    )
+                    undone.callback(staged.drop)
+                    harvest.staged.append(staged)
+                    harvest.files.append(record.file)
+                    harvest.made_with.add(record.basis.ingredients)
+                    harvest.rows.append(JournalRow(record.key, "keep", record.model_dump_json()))
+                undone.pop_all()
+            return harvest
+        except Unfit as unfit:
+            return _unfit(unfit, listing, self.stage)
 
 
 def _returned(origin: Origin, server: ComfyServer) -> tuple[list[Any], SavedFile]:

@@ -126,7 +126,7 @@ class Poster:
         """
         sample, annotation, source = item.sample, item.sample.annotation, self._work.source
         located = {role: getattr(sample, role) for role in self._work.roles}
-        seconds = {role: source.read(file) for role, file in located.items() if file}
+        seconds = {role: source.read(file) for role, file in located.items() if file in sample.pictures[1:]}
         data = source.read(sample.file)
         held = digest([data, *(seconds[one] for one in SECONDS if one in seconds)])
         provenance = Provenance(

@@ -18,7 +18,8 @@ CHOOSING_CLASS = "EditPairsWriteManyKinds"
 EDIT_SINK = "EditPairsSavePair"
 ANNOTATION_SINK = "EditPairsSaveAnnotation"
 INSTRUCTION_SINK = "EditPairsSaveInstructions"
-SINK_CLASSES = frozenset({EDIT_SINK, ANNOTATION_SINK, INSTRUCTION_SINK})
+PHOTO_SINK = "EditPairsSavePhoto"
+SINK_CLASSES = frozenset({EDIT_SINK, ANNOTATION_SINK, INSTRUCTION_SINK, PHOTO_SINK})
 
 SAMPLE_INPUTS = ("image", "annotation", "region_index", "class_name", "instruction", "seed")
 """What the driver fills into the source node for each sample."""

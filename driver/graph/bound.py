@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from comfy_nodes.core.graph_names import ENDPOINT_LOADER
+from comfy_nodes.core.tasks import BY_TASK, Task
 
 from ..errors import RunError, about
 from . import dynamic_prompts
@@ -62,7 +63,7 @@ class BatchGraph:
             RunError: not exactly one source and one sink, or they aren't connected.
         """
         with about(file.named if file else ""):
-            sink = _only(api, SINK_CLASSES, "Save Edit Pair (or Save Annotation, or Save Instructions)", file)
+            sink = _only(api, SINK_CLASSES, "Save Edit Pair (or Save Annotation, Save Instructions, Save Photo)", file)
             source = _only(api, frozenset({SOURCE_CLASS}), "Load Edit Sample", file)
             needed = ancestors(api, sink)
             if source not in needed:
@@ -94,7 +95,7 @@ class BatchGraph:
 
     @property
     def sink_class(self) -> str:
-        """`EDIT_SINK`, `ANNOTATION_SINK` or `INSTRUCTION_SINK`: what a finished prompt gives."""
+        """One of `SINK_CLASSES`: what a finished prompt gives."""
         return str(self.api[self.sink]["class_type"])
 
     def seconds(self) -> dict[str, str]:
@@ -104,6 +105,11 @@ class BatchGraph:
             for node_id, node in self.api.items()
             if node["class_type"] == SECOND_CLASS and not is_link(node["inputs"].get("image"))
         }
+
+    def needed(self, task: Task) -> frozenset[str]:
+        """Roles of pictures that a sample of a task cannot be without."""
+        nodes = (self.api[node_id]["inputs"] for node_id in self.seconds())
+        return frozenset(str(one["role"]) for one in nodes if one.get("when") != BY_TASK or one["role"] == task.second)
 
     @property
     def chooses_kinds(self) -> bool:

@@ -116,8 +116,9 @@ def find_workflow(name: str, profile: str) -> tuple[Path, str]:
     """The file that `--workflow` means, and the profile that it is.
 
     A name is looked up in `workflows/`, for the profiles `open` and `classical` with `-open` or `-classical` behind it.
-    What there is only once, such as `write`, is every profile's, and is told as `open` where its models may train others; what
-    no classical graph can do, such as `annotate`, is done by the open one. Anything with a folder in it, or any other existing
+    What there is only once, such as `write`, is every profile's, and is told as `open` where its models may train others; the
+    classical one is that which rests on no weights, as `annotate-text` finds regions, and what none can do is done by the open
+    one. Anything with a folder in it, or any other existing
     file, is a path and taken as it is. Where a file here has a name of `workflows/`, nobody knows which one is meant.
 
     Args:
@@ -162,7 +163,14 @@ def _may_train(stem: str) -> bool:
 
 
 def _of_profile(stem: str, profile: str) -> Path:
-    return WORKFLOWS / (f"{stem}.json" if profile == "full" else f"{stem}-{profile}.json")
+    if profile == "full":
+        return WORKFLOWS / f"{stem}.json"
+    named = WORKFLOWS / f"{stem}-{profile}.json"
+    if profile != "classical" or named.is_file():
+        return named
+    # A stage's graph without weights may be called by what it does.
+    others = (one.workflow for one in ROUTES if one.task == stem and not one.weights)
+    return next((WORKFLOWS / f"{one}.json" for one in others), named)
 
 
 def _profile_named(stem: str) -> str:

@@ -19,9 +19,10 @@ from comfy_nodes.core import photos
 from ..dataset.parts import NAME
 from ..errors import RunError
 from . import foreign
+from .captions import are_captions, lists_photos
 from .storage import FolderNames, LocalStorage, Storage, listed, locate, matches, unreadable, walk
 
-InputKind = Literal["photos", "json", "parquet", "tar", "regions"]
+InputKind = Literal["photos", "json", "parquet", "tar", "regions", "captions"]
 
 PLANNER = 3
 """Raised whenever the same input would be planned otherwise than before."""
@@ -29,9 +30,16 @@ PLANNER = 3
 _KINDS: dict[str, InputKind] = {".json": "json", ".jsonl": "json", ".parquet": "parquet", ".tar": "tar"}
 _GIVE = (
     "give a folder of photos, an ImgEdit annotation .json or .jsonl, another program's annotations, .parquet, a "
-    "webdataset .tar, or a folder of these"
+    "webdataset .tar, or a folder of these; of captions a .txt or .jsonl"
 )
 
+
+class HoldsItsPhotos(RunError):
+    """An image root is given for an input whose photos lie in it."""
+
+
+PHOTOS_FILE = "photos.jsonl"
+"""In a folder: says of the photos in it where they come from. `--workflow synthesize` and `pool.py find` leave one."""
 
 _LOOKED_AT = 1000
 """Files that are looked through for what a folder without photos holds."""
@@ -122,6 +130,10 @@ def find_input(path: str | Path, image_root: str | Path | None) -> Input:
         if program == "YOLO":  # its data.yaml: labels lie in the folders beside it
             names = ()
         return _input(given, "regions", storage, names, "", root, program)
+    if kinds <= {None, "json"} and are_captions(storage, names):
+        if root:
+            raise RunError(f"--image-root: {given} holds captions, which lie nowhere; leave --image-root out")
+        return _input(given, "captions", storage, names, "", None)
     if None in kinds or "photos" in kinds:
         packed = any(name.endswith((".tar.gz", ".tgz", ".tar.zst", ".jsonl.gz")) for name in names)
         theirs = foreign.beside(storage, list(names))
@@ -135,6 +147,8 @@ def find_input(path: str | Path, image_root: str | Path | None) -> Input:
 
 def _folder(given: str, storage: Storage, root: Storage | None) -> Input:
     top = listed(storage, "")
+    if PHOTOS_FILE in top.names and root is None and lists_photos(storage, PHOTOS_FILE):
+        return _input(given, "json", storage, (PHOTOS_FILE,), "", None)
     # A dataset as on the hub and as a run leaves it has its rows in data/; what was rejected lies beside that.
     carded = "data" in top.folders and "README.md" in top.names
     shards = carded and _holds_shards(listed(storage, "data"))
@@ -179,7 +193,7 @@ def _input(
     program: str = "",
 ) -> Input:
     if root and kind in ("photos", "tar"):
-        raise RunError(f"--image-root: {given} holds its photos itself; leave --image-root out")
+        raise HoldsItsPhotos(f"--image-root: {given} holds its photos itself; leave --image-root out")
     if isinstance(storage, LocalStorage):
         storage.picked = frozenset(names)
     return Input(given, kind, storage, names, below, root or storage, program)

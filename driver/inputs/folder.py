@@ -19,6 +19,7 @@ from .. import bounded_json
 from ..places import Locator, name_of, path_of
 from . import foreign
 from .photo import Photo, Places, Skip
+from .records import named
 from .storage import FolderNames, Storage, listed, unreadable
 from .words import MAX_BYTES, NoWords, captioned, words_in
 
@@ -137,7 +138,8 @@ class FolderReader(PhotoFiles):
             return None
         if not captioned(item):
             return None
-        return parse_annotation({"path": path, "cap": item["caption"], "source_url": item["url"]})
+        told = {"path": path, "cap": item["caption"], "source_url": item["url"]}
+        return parse_annotation(told | {"source_licence": named(item, "source_licence")})
 
 
 class _Listing:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import io
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from itertools import islice
 from typing import Any, BinaryIO
 
 import pyarrow as pa
@@ -20,14 +21,18 @@ import pyarrow.parquet as pq
 from comfy_nodes.core import photos
 from comfy_nodes.core.imgedit import task_of_shard
 from comfy_nodes.core.records import CARRIED, PROMPTS
+from comfy_nodes.core.regions.annotation import AnnotationError
 
 from ..errors import RunError
 from ..places import Cell, Locator, path_of
 from ..samples import SECONDS
 from .annotation import photo_of
 from .find import Input
+from .objects import COLUMN, ROWS, BoxForms, Objects, objects_in
 from .photo import InputError, Photo, Places, Skip
 from .records import EDITED, GIVEN_SCORES, NAMES
+from .regions.marked import Marked, whole_size, with_reasons
+from .shares import Boxes
 from .storage import Storage, said
 
 IMAGES = (
@@ -58,12 +63,61 @@ _SIGNATURES = (
 class ParquetReader:
     """Parquet shards."""
 
-    def __init__(self, given: Input):
+    def __init__(self, given: Input, boxes: Boxes | None = None):
+        """
+        Args:
+            boxes: the form of boxes in a column of objects; None where the boxes are to tell it.
+
+        Raises:
+            RunError: they do not.
+        """
         self.distant = given.photos.remote and given.photos is not given.storage
-        self._input = given
+        self._input, self._boxes = given, boxes
         self.places = Places()
         self._open = _Cursors()
         self._stamp = lru_cache(1)(given.storage.stamp)  # a shard's photos are asked for in a row
+        with suppress(InputError):  # said when its turn comes
+            first = next(given.files(), None)  # a stage of a recipe may have left nothing yet
+            if first and objects_in(_opened(given.storage, first).schema_arrow):
+                _ = self._box_form  # before anything is started for it
+
+    @cached_property
+    def _box_form(self) -> Boxes:
+        """The form of boxes in columns of objects, by the first rows that have some."""
+        forms = BoxForms()
+        try:
+            for objects, size in () if self._boxes else islice(self._objects(), ROWS):
+                forms.add(objects, size)
+                if forms.clear:
+                    break
+            return self._boxes or forms.form()
+        except InputError as error:
+            raise RunError(f"--input {self._input.given}: {error}") from None
+
+    def _objects(self) -> Iterator[tuple[list[Any], tuple[int, int] | None]]:
+        """The boxes of rows, each with its photo's size, where that is told."""
+        for shard in self._input.files():
+            with suppress(InputError):
+                file = _opened(self._input.storage, shard)
+                objects, columns = objects_in(file.schema_arrow), _columns(file, shard, False)
+                if objects is None:
+                    continue
+                for group in range(file.num_row_groups):
+                    sized = [one for one in ("width", "height") if one in file.schema_arrow.names]
+                    names = [COLUMN, *(sized if len(sized) == 2 else [columns["image"]])]
+                    for row in (one for batch in _batches(file, group, names, names[-1]) for one in batch.to_pylist()):
+                        yield objects.drawn(row[COLUMN]), self._size(row, columns["image"])
+
+    def _size(self, row: dict[str, Any], image: str) -> tuple[int, int] | None:
+        if image not in row:
+            return whole_size(row["width"], row["height"])
+        data, path = _picture(row[image])
+        place = self._input.photos.inside(path) if path else None
+        try:
+            with io.BytesIO(data) if data else self._input.photos.open(place or "") as file:
+                return photos.read_header(file, "").size
+        except (OSError, photos.PhotoError):
+            return None
 
     def remedy(self, photo: Photo) -> str:
         return "fill its bbox (xyxy in pixels) or its mask, or leave the row out"
@@ -82,7 +136,8 @@ class ParquetReader:
                     yield Photo(file="", source_id=name, problem=str(error))
                 continue
             task = task_of_shard(shard) if edited else ""
-            for photo in self._rows(file, shard, columns, skip):
+            objects = None if edited else objects_in(file.schema_arrow)
+            for photo in self._rows(file, shard, columns, skip, objects):
                 yield replace(photo, task=photo.task or task)
 
     def open(self, file: Locator) -> BinaryIO:
@@ -108,7 +163,11 @@ class ParquetReader:
             raise OSError("the row holds no photo any more")
         return data
 
-    def _rows(self, file: pq.ParquetFile, shard: str, columns: dict[str, str], skip: Skip) -> Iterator[Photo]:
+    def _rows(
+        self, file: pq.ParquetFile, shard: str, columns: dict[str, str], skip: Skip, objects: Objects | None
+    ) -> Iterator[Photo]:
+        if objects:
+            columns = columns | {COLUMN: COLUMN}
         wanted = list(dict.fromkeys(columns.values()))
         start = 0
         for group in range(file.num_row_groups):
@@ -125,7 +184,7 @@ class ParquetReader:
                             place, row = place + passed, row + passed
                             continue
                         values = {field: batch.column(name)[place].as_py() for field, name in columns.items()}
-                        yield self._photo(values, columns, shard, row)
+                        yield self._photo(values, columns, shard, row, objects)
                         place, row = place + 1, row + 1
             except InputError as error:
                 row += skip.pass_some(end - row)
@@ -134,7 +193,9 @@ class ParquetReader:
                 if row < end:
                     yield Photo(file="", source_id=name, problem=why, items=end - row)
 
-    def _photo(self, values: dict[str, Any], columns: dict[str, str], shard: str, row: int) -> Photo:
+    def _photo(
+        self, values: dict[str, Any], columns: dict[str, str], shard: str, row: int, objects: Objects | None
+    ) -> Photo:
         images = values["image"]
         name = photos.readable(f"{shard}#{row}")
         cells = {field: _picture(values.pop(field, None)) for field in ("image", *SECONDS, "painted")}
@@ -152,8 +213,15 @@ class ParquetReader:
         if "image" not in held and paths["image"] is None:
             return Photo(file="", source_id=name, problem=f"{name}: its {columns['image']} is empty")
         key = values.pop("id", None)
-        told = {"path": paths["image"] or name, **{role: paths[role] for role in SECONDS}}
-        photo = photo_of(values | told, name, self._input.photos.inside, paths["painted"])
+        told: dict[str, Any] = {"path": paths["image"] or name, **{role: paths[role] for role in SECONDS}}
+        marked = Marked("", None)
+        if objects:
+            try:
+                marked = objects.marked(values.pop(COLUMN), self._box_form)
+                told["segmentation"] = {"object": marked.regions}
+            except AnnotationError as error:
+                return Photo(file=held.get("image", ""), source_id=name, problem=f"{name}: {error}")
+        photo = with_reasons(photo_of(values | told, name, self._input.photos.inside, paths["painted"]), marked)
         if key is not None and not photo.problem:
             photo = replace(photo, source_id=photos.readable(str(key)))
         return replace(

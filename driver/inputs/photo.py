@@ -61,8 +61,8 @@ class Photo(Told):
     edited: Locator = ""
     data: bytes | None = None
     """The file's bytes, where the reader could not help reading them."""
-    grounded: bool = False
-    """Whether the annotate stage looked at it."""
+    grounded: str = ""
+    """What to say where the annotate stage looked at it and found nothing."""
     ungrounded: str = ""
     """Why it could not."""
     items: int = 1

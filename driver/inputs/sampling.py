@@ -16,7 +16,7 @@ from comfy_nodes.core.photos import PhotoError
 from comfy_nodes.core.records import SampleFailure
 from comfy_nodes.core.regions.annotation import WEAK, Annotation, AnnotationError, Region
 from comfy_nodes.core.regions.lettering import OCR, words_read
-from comfy_nodes.core.tasks import ANNOTATE, INSTRUCT, TASKS, Task, task_named
+from comfy_nodes.core.tasks import ANNOTATE, EMBED, INSTRUCT, SYNTHESIZE, TASKS, Task, task_named
 from comfy_nodes.core.taxonomy import EDITOR, known_kind
 
 from ..places import Locator
@@ -31,8 +31,13 @@ _NO_WORDS = (
     "Load Edit Sample for all such photos"
 )
 
+_NO_CAPTION = "the photo has no caption to paint another one from; give captions, or run a stage that writes some first"
+
 LEFT_OUT = "LeftOut"
 """The error type of what an author marked beside regions that gave samples."""
+
+NEAR_DUPLICATE = "NearDuplicate"
+"""The error type of a photo that repeats an earlier one."""
 
 _CALLED = {"frame2": "second frame", "edited": "picture after the edit", "reference": "reference picture"}
 
@@ -51,7 +56,7 @@ class Sampling:
         task = aim.task
         if refused := _refused(photo, aim):
             return [skipped(photo.source_id, *refused)]
-        if photo.frame2 and "frame2" not in aim.seconds:
+        if photo.frame2 and "frame2" not in aim.seconds and task != ANNOTATE:  # a later stage may take it
             photo = replace(photo, frame2="")
         if photo.edited and "edited" not in aim.seconds:
             photo = replace(photo, edited="")
@@ -64,6 +69,10 @@ class Sampling:
         except (PhotoError, AnnotationError) as error:
             failure = SampleFailure("input", type(error).__name__, str(error))
             return [replace(unusable(photo.source_id, failure), unread=self._unread(photo))]
+        if task in (SYNTHESIZE, EMBED):
+            photo = replace(photo, instruction=next(iter(annotation.captions), ""), words_for="")
+        if task == SYNTHESIZE and not photo.instruction:
+            return [skipped(photo.source_id, "NoCaption", _NO_CAPTION)]
         if words is not None:
             if not words:
                 return [skipped(photo.source_id, "NothingToRead", NO_WORDS)]
@@ -143,7 +152,7 @@ class Sampling:
         if reasons:
             why = "no usable region: " + "; ".join(reasons)
             return unusable(photo.source_id, SampleFailure("input", "NoRegion", why, skipped=not damaged))
-        found = photo.ungrounded or ("the annotate stage found nothing" if photo.grounded else "")
+        found = photo.ungrounded or photo.grounded
         why = f"the photo has no region{'; ' if found else ''}{found}: {self._reader.remedy(photo)}"
         if photo.ungrounded:
             return replace(unusable(photo.source_id, SampleFailure("annotate", NOT_ANNOTATED, why)), unread="photo")
@@ -190,7 +199,7 @@ def _of_regions(whole: Sample, key: str, edit: tuple[Region, ...], aim: Aim) -> 
 def _refused(photo: Photo, aim: Aim) -> tuple[str, str] | None:
     """Why a photo's author did not mean it for this, as an error type and a message; None where nothing speaks against it."""
     task = aim.task
-    if not task.open and photo.task not in ("", task.name) and task != ANNOTATE:
+    if task.name in TASKS and photo.task not in ("", task.name):
         why = f"its task file is for {photo.task}, and the workflow makes {task.name}; run a workflow for {photo.task}"
         return "OtherTask", why
     if photo.routed is not None and task.name in ROUTED and not accepts_task(photo.routed, task.name):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import partial
 from itertools import count, islice, pairwise
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -27,24 +27,19 @@ from comfy_nodes.core.regions.annotation import Region
 from comfy_nodes.core.tasks import ANNOTATE
 from comfy_nodes.core.taxonomy import CHINESE_EDITOR, EDITOR, GRAPHS, TAXONOMY, known_kind
 
+from ..dataset.by_input import MixedInput
 from ..errors import RunError
 from ..home import ROOT
 from ..places import Locator, name_of
 from ..samples import DUPLICATE, TWICE, Aim, Grounding, Planned, Sample, Spare, Unusable
 from . import alignment
-from .annotation import AnnotationReader
 from .cutting import Cursor, KnownShard, Shard, borders, grown
-from .find import Input, find_input
-from .folder import FolderReader, PhotoFiles
-from .parquet import ParquetReader
+from .mixture import Mixture
+from .near import Looked, NearDuplicates
 from .photo import Photo, Reader
 from .quotas import Quotas, Wanted
-from .regions.programs import FORMATS
-from .regions.reader import RegionReader
-from .row_labels import RowLabels
-from .sampling import LEFT_OUT, Regions, Sampling, skipped
-from .storage import LocalStorage
-from .tar import WebdatasetReader
+from .sampling import LEFT_OUT, NEAR_DUPLICATE, Regions, Sampling, skipped
+from .shares import InputShare
 
 BUNDLED = ROOT / "samples" / "annotation.jsonl"
 
@@ -77,34 +72,38 @@ DISTANT_AHEAD = 32
 class Source:
     """An input of the driver."""
 
-    def __init__(self, path: str | Path, image_root: str | Path | None = None):
+    def __init__(self, inputs: str | Path | Sequence[InputShare], image_root: str | Path | None = None):
         """
         Args:
-            path: path or URL of a folder, of a file, or a pattern of files; docs/inputs.md lists what is read.
-            image_root: path or URL of the folder that paths in the input are relative to; its own folder if None.
+            inputs: one or several; or of one path or URL of a folder, of a file, or a pattern of files. docs/inputs.md
+                lists what is read.
+            image_root: path or URL of the folder that paths in an input are relative to; its own folder if None.
 
         Raises:
             RunError: missing, of an unknown kind, of several kinds, or behind a URL that cannot be reached.
         """
-        self._input = find_input(path, image_root)
+        given = [InputShare(str(inputs))] if isinstance(inputs, str | Path) else inputs
+        self._input = Mixture(given, image_root)
         self._cursors: dict[str, Cursor] = {}
         self._held: dict[int, list[Photo]] = {}
         """Photos of shards, by how many items stand before these."""
-        self._read_with(_reader(self._input), RowLabels(self._input))
+        self._read_with(self._input)
 
-    def _read_with(self, reader: Reader, labels: RowLabels | None) -> None:
-        """
-        Args:
-            labels: hand labels that lie beside it.
-        """
+    def _read_with(self, reader: Reader) -> None:
         self.reader = reader
-        self._labels = labels
         self._sampling = Sampling(reader)
         self.places = reader.places
+        self.near: NearDuplicates | None = None
+        """Who tells photos that repeat an earlier one; None where nobody looks."""
         self.total: int | None = None
         """Items in the input, once its end was seen."""
         self.spread_over = 0
         """In a recipe: how many items its input has, over all of which quotas are spread; 0 where it has none."""
+
+    def close(self) -> None:
+        """Ends what it keeps open on a disk; it is not to be planned from any more."""
+        if self.near:
+            self.near.close()
 
     def release(self) -> None:
         """Nobody asks for further shards: who waits for one in another thread need not."""
@@ -119,13 +118,17 @@ class Source:
     @property
     def root(self) -> Path | None:
         """The folder that locators are paths below, where photos are files of this machine; else None."""
-        files = isinstance(self.reader, PhotoFiles)
-        return self._input.photos.folder if files and isinstance(self._input.photos, LocalStorage) else None
+        return self._input.root
 
     @property
     def names_files(self) -> bool:
         """Whether its photos are files of this machine beside those that it consists of."""
-        return self._input.kind in ("json", "parquet", "regions") and not self._input.photos.remote
+        return self._input.names_files
+
+    @property
+    def mixed(self) -> tuple[MixedInput, ...]:
+        """Its inputs, where there are several."""
+        return self._input.mixed
 
     def more_than(self, items: int, aims: Sequence[Aim]) -> bool:
         """Whether the input has more items; no more are read to see it."""
@@ -167,7 +170,7 @@ class Source:
             changed: whether the input's fingerprint is another than then. It is gone through once, and known shards begin
                 where their first photos are now.
             keep_stale: goes on where most of these are gone.
-            first: items of the first shard, where each has twice as many as the one before it; None where all have `size`.
+            first: items of the first shard, where they grow up to `size`; None where all have as many.
 
         Raises:
             RunError: the input as a whole cannot be used, changed under a share, or is another one.
@@ -181,7 +184,7 @@ class Source:
             items, firsts = {index: end - start for index, (start, end) in enumerate(pairwise(starts))}, {}
         start = 0
         for index in count():
-            wanted = items.get(index, size if first is None else grown(first, index, size))
+            wanted = items.get(index, size if first is None else grown(first, start, size))
             if index % share[1] == share[0]:
                 if index in firsts or not wanted:
                     found = firsts.get(index, "")
@@ -200,7 +203,7 @@ class Source:
         if first is None:
             self.total = cut.place
             return None
-        if self._dear:
+        if self._input.dear:
             self._held[start] = list(cut.take(items))
             if len(self._held) > HELD:
                 del self._held[min(self._held)]
@@ -213,9 +216,15 @@ class Source:
         Args:
             shard: only those in it; of the whole input if None.
         """
+
+        def samples(photo: Photo) -> list[Planned]:
+            return self._sampling.samples(photo, Aim(ANNOTATE), "all", 0) if photo.unmarked else []
+
         found = self._photos("unmarked", ANNOTATE.name, False, shard)
-        unmarked = (photo for photo in found if photo.unmarked)
-        yield from self._each(unmarked, lambda photo: self._sampling.samples(photo, Aim(ANNOTATE), "all", 0))
+        if self.near is None:
+            found = (photo for photo in found if photo.unmarked)
+        for looked, repeats in self._looked(self._each(found, samples), True, shard):
+            yield from () if repeats else looked.planned
 
     def plan(
         self,
@@ -256,9 +265,7 @@ class Source:
 
         named, edited = asked(aims)
         found = self._photos("plan", named, edited, shard)
-        yield from self._once(
-            self._each(map(self._labels.on, found) if edited and self._labels else found, samples), shard
-        )
+        yield from self._once(self._distinct(self._each(found, samples), grounding, shard), shard)
 
     def bare(self) -> bool:
         """Whether nobody marked a region in any of the photos at its beginning."""
@@ -271,7 +278,7 @@ class Source:
         Raises:
             RunError: they cannot be read.
         """
-        return self._labels.line() if self._labels and any("edited" in aim.seconds for aim in aims) else ""
+        return self._input.labels() if any("edited" in aim.seconds for aim in aims) else ""
 
     def graphs(self) -> list[str]:
         """The workflows that make what the input's records name, or its router accepted, in the task table's order;
@@ -304,7 +311,8 @@ class Source:
         def samples(photo: Photo) -> list[Planned]:
             return self._samples_of_kinds(_grounded(photo, grounding) if grounding else photo, quotas, seed)
 
-        yield from self._once(self._each(self._photos("plan", ANNOTATE.name, False, shard), samples), shard)
+        found = self._each(self._photos("plan", ANNOTATE.name, False, shard), samples)
+        yield from self._once(self._distinct(found, grounding, shard), shard)
 
     def plan_offers(self, quotas: Quotas, aim: Aim, seed: int, shard: Shard | None = None) -> Iterator[Planned]:
         """A sample for each photo, with the kinds of edit that it is offered: those furthest behind their quotas of what its
@@ -321,15 +329,8 @@ class Source:
             found = self._sampling.samples(photo, aim, "all", seed)
             return [quotas.offer(one, photo.routed) if isinstance(one, Sample) else one for one in found]
 
-        yield from self._once(self._each(self._photos("plan", ANNOTATE.name, False, shard), samples), shard)
-
-    @cached_property
-    def _dear(self) -> bool:
-        """Whether passing over an item costs as much as reading it: a `.json` is taken apart from its beginning, and
-        files of regions are, to see which photos they name."""
-        if self._input.kind == "regions":
-            return True
-        return self._input.kind == "json" and next(self._input.files(), "").lower().endswith(".json")
+        found = self._each(self._photos("plan", ANNOTATE.name, False, shard), samples)
+        yield from self._once(self._distinct(found, None, shard), shard)
 
     def _photos(self, use: str, task: str, edited: bool, shard: Shard | None) -> Iterator[Photo]:
         if shard is None:
@@ -398,7 +399,8 @@ class Source:
             named = replace(photo, subtask=one.subtask, slot=one.subtask or photo.slot)
             # A page has a hundred lines of words; one of them stands for it.
             regions: Regions = "one" if one.kind.shape == "text" else "all"
-            for planned in self._sampling.samples(named, Aim(one.task, context="names"), regions, seed):
+            aim = Aim(one.task, frozenset(filter(None, [one.kind.second])), "names")
+            for planned in self._sampling.samples(named, aim, regions, seed):
                 if isinstance(planned, Unusable):
                     refused.append(planned)
                 elif isinstance(planned, Sample):
@@ -457,23 +459,57 @@ class Source:
         Raises:
             RunError: a file is gone or cannot be looked at.
         """
-        return self._input.fingerprint() + (self._labels.stamp() if self._labels else "")
+        return self._input.fingerprint()
 
-    def _each(self, found: Iterator[Photo], samples: Callable[[Photo], list[Planned]]) -> Iterator[Planned]:
-        """The samples of all photos, in their order."""
+    def _distinct(
+        self, found: Iterator[tuple[Photo, list[Planned]]], grounding: Grounding | None, shard: Shard | None
+    ) -> Iterator[Planned]:
+        """What photos give, in their order; those that repeat another are skipped."""
+        for looked, repeats in self._looked(found, grounding is not None, shard):
+            if repeats:
+                yield skipped(looked.photo.source_id, NEAR_DUPLICATE, repeats)
+            else:
+                yield from looked.planned
+
+    def _looked(
+        self, found: Iterator[tuple[Photo, list[Planned]]], grounded: bool, shard: Shard | None
+    ) -> Iterator[tuple[Looked, str]]:
+        """Photos with what they give, each with which earlier one it repeats, where somebody looks.
+
+        Args:
+            grounded: whether those without a region get one first, so that each counts; else those do that give a sample.
+        """
+        looked = (
+            Looked(
+                photo,
+                planned,
+                not photo.problem and (grounded or not all(isinstance(one, Unusable) for one in planned)),
+            )
+            for photo, planned in found
+        )
+        if self.near is None:
+            return ((one, "") for one in looked)
+        return self.near.told(looked, shard.index if shard else 0, self.reader.read, self.reader.stamp)
+
+    def _each(
+        self, found: Iterator[Photo], samples: Callable[[Photo], list[Planned]]
+    ) -> Iterator[tuple[Photo, list[Planned]]]:
+        """All photos with their samples, in their order."""
         if not self.reader.distant:
             for photo in _measured(found):
-                yield from samples(photo)
+                yield photo, samples(photo)
             return
-        ahead: deque[Future[list[Planned]]] = deque()
+        ahead: deque[tuple[Photo, Future[list[Planned]]]] = deque()
         with ThreadPoolExecutor(DISTANT_AHEAD, "read-header") as readers:
             try:
                 for photo in found:
-                    ahead.append(readers.submit(samples, photo))
+                    ahead.append((photo, readers.submit(samples, photo)))
                     if len(ahead) > DISTANT_AHEAD:
-                        yield from ahead.popleft().result()
+                        first, planned = ahead.popleft()
+                        yield first, planned.result()
                 while ahead:
-                    yield from ahead.popleft().result()
+                    first, planned = ahead.popleft()
+                    yield first, planned.result()
             finally:
                 readers.shutdown(wait=False, cancel_futures=True)
 
@@ -520,19 +556,6 @@ def asked(aims: Sequence[Aim]) -> tuple[str, bool]:
     return task, any("edited" in aim.seconds for aim in aims)
 
 
-def _reader(given: Input) -> Reader:
-    if given.kind == "photos":
-        return FolderReader(given.storage)
-    if given.kind == "regions":
-        return RegionReader(given, FORMATS[given.program]())
-    kinds: dict[str, Callable[[Input], Reader]] = {
-        "json": AnnotationReader,
-        "parquet": ParquetReader,
-        "tar": WebdatasetReader,
-    }
-    return kinds[given.kind](given)
-
-
 def _grounded(photo: Photo, grounding: Grounding) -> Photo:
     """The photo with the regions that were found in it."""
     if not photo.unmarked:
@@ -540,7 +563,7 @@ def _grounded(photo: Photo, grounding: Grounding) -> Photo:
     found = grounding.annotation(photo.source_id)
     if found is None:
         return replace(photo, ungrounded=grounding.reason(photo.source_id))
-    return replace(photo, annotation=found, grounded=True)
+    return replace(photo, annotation=found, grounded=grounding.nothing)
 
 
 def _unwanted(planned: Unusable) -> bool:

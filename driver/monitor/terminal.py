@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -49,7 +49,9 @@ _COLUMNS = ("server", "state", "in flight", "done", "samples/prompt", "s/sample"
 class Progress:
     """Counts and shows finished samples. Everything goes to stderr; stdout is for results."""
 
-    def __init__(self, work: str, total: int, finished: int, failed: int, skipped: int = 0):
+    def __init__(
+        self, work: str, total: int, finished: int, failed: int, skipped: int = 0, shared: SharedScreen | None = None
+    ):
         """
         Args:
             work: what is being done, such as a task's name.
@@ -57,6 +59,7 @@ class Progress:
             finished: of these, how many an earlier run finished.
             failed: of the finished ones, how many failed.
             skipped: of the finished ones, how many were skipped.
+            shared: where it has a line beside others.
         """
         self._work = work
         self._total = total
@@ -69,13 +72,27 @@ class Progress:
         self._errors: Counter[tuple[str, str]] = Counter()
         self._lock = threading.Lock()
         """Held while counting and drawing, never while printing: the display draws in a thread of its own."""
-        self._screen = _Screen(work, total, finished, self._draw) if sys.stderr.isatty() else None
+        self._shared = shared
+        self._about = f"{work}: " if shared else ""
+        self._screen: _Screen | None = None
+        if shared:
+            self._screen = shared.screen
+            shared.add(self)
+        elif sys.stderr.isatty():
+            self._screen = _Screen([work], self._draw)
 
     def planned(self, samples: int, ended: int) -> None:
         with self._lock:
             self._total += samples
             self._finished += ended
             self._begun_at += ended
+
+    def begun(self, samples: int, ended: int, failed: int, skipped: int) -> None:
+        """Further samples are known of: some have an end already, and of these some failed or were skipped."""
+        self.planned(samples, ended)
+        with self._lock:
+            self._failed += failed
+            self._skipped += skipped
 
     def finished(self, server: str, sample: Sample, verdicts: list[str], seconds: float | None) -> None:
         with self._lock:
@@ -101,7 +118,8 @@ class Progress:
             self._servers[view.name] = view
         if self._screen or (before and (before.state == view.state or {before.state, view.state} == _BUSY)):
             return
-        self.say(f"{view.name}: {view.state}" + (f" ({view.faults} faults so far)" if view.faults else ""))
+        faults = f" ({view.faults} faults so far)" if view.faults else ""
+        self.say(f"{self._about}{view.name}: {view.state}{faults}")
 
     def say(self, line: str) -> None:
         if self._screen:
@@ -110,9 +128,9 @@ class Progress:
             say(line)
 
     def close(self) -> None:
-        if self._screen:
+        if self._screen and not self._shared:
             self._screen.close()
-        elif self._finished > self._begun_at:
+        elif not self._screen and self._finished > self._begun_at:
             self._print_line()
 
     def _note(self, what: str, error_class: str, samples: int, line: str) -> None:
@@ -120,9 +138,9 @@ class Progress:
             seen = self._errors[what, error_class]
             self._errors[what, error_class] += samples
         if seen < LINES_PER_CLASS:
-            self.say(line)
+            self.say(self._about + line)
         if seen < LINES_PER_CLASS <= seen + samples:
-            self.say(f"further {error_class} ({what}) are only counted here; run.log.jsonl has them")
+            self.say(f"{self._about}further {error_class} ({what}) are only counted here; run.log.jsonl has them")
 
     def _print_sometimes(self) -> None:
         if not self._screen and time.monotonic() - self._last_line > LINE_SECONDS:
@@ -137,10 +155,15 @@ class Progress:
             + (f", {self._skipped} skipped" if self._skipped else "")
         )
 
-    def _draw(self, bar: RichProgress) -> RenderableType:
+    def update(self, bar: RichProgress, line: int) -> None:
+        """Shows the counts in one of a bar's lines."""
         with self._lock:
             lost = f"{self._failed} failed," + (f" {self._skipped} skipped," if self._skipped else "")
-            bar.update(bar.task_ids[0], completed=self._finished, total=self._total, lost=lost)
+            bar.update(bar.task_ids[line], completed=self._finished, total=self._total, lost=lost)
+
+    def _draw(self, bar: RichProgress) -> RenderableType:
+        self.update(bar, 0)
+        with self._lock:
             servers = list(self._servers.values())
             errors = self._errors.most_common(TOP)
         parts: list[RenderableType] = [bar.get_renderable()]
@@ -155,10 +178,10 @@ class Progress:
 class _Screen:
     """The display on a terminal."""
 
-    def __init__(self, work: str, total: int, finished: int, draw: Callable[[RichProgress], RenderableType]):
+    def __init__(self, works: Sequence[str], draw: Callable[[RichProgress], RenderableType]):
         console = Console(stderr=True)
         bar = RichProgress(
-            TextColumn(work),
+            TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
             _Rate(),
@@ -169,7 +192,8 @@ class _Screen:
             auto_refresh=False,
             speed_estimate_period=SPEED_SECONDS,
         )
-        bar.add_task(work, total=total, completed=finished, lost="")
+        for work in works:
+            bar.add_task(work, total=0, lost="")
         self._live = Live(
             console=console,
             get_renderable=lambda: draw(bar),
@@ -183,6 +207,34 @@ class _Screen:
 
     def close(self) -> None:
         self._live.stop()
+
+
+class SharedScreen:
+    """Several pieces of work that go on at the same time: a bar each on a terminal, and a line each now and then elsewhere."""
+
+    def __init__(self, works: Sequence[str]):
+        """
+        Args:
+            works: what is done, in the order of the lines. A `Progress` of each is to be made, in this order too.
+        """
+        self._lines: list[Progress] = []
+        self.screen = _Screen(works, self._draw) if sys.stderr.isatty() else None
+
+    def add(self, progress: Progress) -> None:
+        """The next line's."""
+        self._lines.append(progress)
+
+    def close(self) -> None:
+        """Nothing is shown any more; elsewhere than on a terminal how far each came."""
+        if self.screen:
+            self.screen.close()
+        for progress in self._lines:
+            progress.close()
+
+    def _draw(self, bar: RichProgress) -> RenderableType:
+        for number, progress in enumerate(list(self._lines)):
+            progress.update(bar, number)
+        return bar.get_renderable()
 
 
 class Waiting:

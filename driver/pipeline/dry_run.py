@@ -17,6 +17,7 @@ from ..graph import partner
 from ..graph.api import SAMPLE_INPUTS
 from ..graph.judges import looks
 from ..graph.licences import rests_on
+from ..inputs.sampling import NEAR_DUPLICATE
 from ..inputs.source import Source
 from ..journal import Journal
 from ..options import RunOptions
@@ -24,7 +25,7 @@ from ..samples import NOT_ANNOTATED, Aim, Grounding, Planned, Sample, Unavailabl
 from ..terminal import plain
 from .folder import FORM, claimable
 from .form import form_to_be
-from .plan import check_kinds, finder, lacks_regions, open_source, planned, workflow_names
+from .plan import check_kinds, check_near, finder, lacks_regions, look_for_near, open_source, planned, workflow_names
 from .settled import sound_commits
 from .shard import Order
 from .workflow import Workflow, open_workflows
@@ -43,11 +44,14 @@ def dry_run(options: RunOptions) -> dict[str, int]:
         RunError: the run could not start.
     """
     source = open_source(options)
+    look_for_near(options, source, None)
     with (
+        closing(source),
         tempfile.TemporaryDirectory(prefix="editpairs-") as scratch,
         open_workflows(options, workflow_names(options, source), Path(scratch)) as workflows,
     ):
         check_kinds(options, workflows)
+        check_near(options, workflows)
         refused: Counter[tuple[str, str]] = Counter()
         usable: Counter[str] = Counter()
         own_words: Counter[str] = Counter()
@@ -65,7 +69,9 @@ def dry_run(options: RunOptions) -> dict[str, int]:
             if isinstance(one, Unusable) and isinstance(first, Workflow) and one.failure.error_type == NOT_ANNOTATED:
                 bare += 1
             elif isinstance(one, Unusable):
-                refused["skipped" if one.failure.skipped else "unusable", one.failure.message] += 1
+                copy = one.failure.error_type == NEAR_DUPLICATE
+                why = "looks like an earlier photo (--near)" if copy else one.failure.message
+                refused["skipped" if one.failure.skipped else "unusable", why] += 1
             elif isinstance(one, Sample):
                 usable[one.task] += 1
                 own_words[one.task] += one.words_of_graph
@@ -74,7 +80,10 @@ def dry_run(options: RunOptions) -> dict[str, int]:
         show("server", f"{', '.join(host.name for host in workflows[0].hosts)} (ComfyUI {version})")
         bare = scope.whole(bare)
         if isinstance(first, Workflow):
-            show("regions", f"{scope.about}{bare} photos have none: {first.file.path.name} finds some first")
+            show(
+                "regions",
+                f"{scope.about}{bare} photos have none: {first.file.path.name} finds some first{first.limits}",
+            )
             _show_licences(first)
         for workflow in workflows:
             number = scope.edited(usable[workflow.graph.task] if len(workflows) > 1 else usable.total())

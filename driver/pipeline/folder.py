@@ -19,6 +19,7 @@ from comfy_nodes.core.ingredients import Ingredients
 from comfy_nodes.core.services import budget
 from comfy_nodes.core.whole_files import write_whole
 
+from ..dataset.by_input import figures_by_input
 from ..dataset.commits import Totals, ended_tables, read_commit
 from ..dataset.dataset import ShardDamaged, Written, restore, unfinished, write_dataset
 from ..dataset.ownership import JOURNAL, MARK, SHARDS, WORK, begin_work, check_run_folder, remove_marked
@@ -219,6 +220,7 @@ def summarise(totals: Totals, facts: RunFacts, task: str, spent: budget.Spent, g
         gives=gives,
         vlm_calls=spent.calls,
         vlm_usd=round(spent.usd, 4),
+        inputs=figures_by_input(totals.inputs),
     )
 
 

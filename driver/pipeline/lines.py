@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator
 from functools import cached_property
+from pathlib import Path
 from typing import Any, ClassVar
 
 from comfy_nodes.core.instructions.instructions import InstructionRecord
@@ -16,7 +17,7 @@ from comfy_nodes.core.tasks import ANNOTATE
 
 from ..dataset.commits import Totals, commits
 from ..disk import write_lines
-from ..engine.harvest import RecordHarvester
+from ..engine.harvest import Harvester, RecordHarvester
 from ..inputs.handed_on import figures, handed_on
 from ..journal import Journal
 from ..report.page import Gallery
@@ -36,8 +37,13 @@ class LineStage(Stage):
     gives: ClassVar[Gives]
 
     @property
-    def harvester(self) -> RecordHarvester:
+    def harvester(self) -> Harvester:
         return RecordHarvester(self.kind)
+
+    @property
+    def shown_from(self) -> Path | None:
+        """The folder that the lines' paths are below, where the report may show what lies there."""
+        return self.run.source.root
 
     def finish(self) -> Summary:
         """Writes the file, and a report that shows photos where they are files of this machine."""
@@ -60,7 +66,7 @@ class LineStage(Stage):
             yield handed_on(self._line(text), sample)
 
     def _report(self, summary: Summary) -> Summary:
-        gallery = Gallery.of_annotations(self._lines(), summary.kept, self.run.source.root)
+        gallery = Gallery.of_annotations(self._lines(), summary.kept, self.shown_from)
         self.run.folder.conclude(summary, environment(self.workflows), gallery)
         return summary
 
@@ -96,15 +102,11 @@ class WriteStage(LineStage):
 
 
 class AnnotateStage(LineStage):
-    """Regions for all photos, as a run of its own."""
+    """Regions for all photos, or what else is found in them, as a run of its own."""
 
     kind = AnnotationRecord
     file = "annotation.jsonl"
     gives = "annotated photos"
-
-    @property
-    def title(self) -> str:
-        return ANNOTATE.name
 
     @cached_property
     def due(self) -> bool:
@@ -164,6 +166,13 @@ class RegionsStage(AnnotateStage):
         """Writes the file of all shards; the report is the run's own stage's."""
         self._write_lines()
         return summarise(Totals(), self.facts, self.title, self.spent(), self.gives)
+
+    @property
+    def nothing(self) -> str:
+        """See `samples.Grounding`."""
+        if self.workflows[0].finds_words_alone:
+            return "the annotate stage found no lettering, and without weights it looks for nothing else"
+        return "the annotate stage found nothing"
 
     def annotation(self, source_id: str) -> Annotation | None:
         """See `samples.Grounding`."""

@@ -21,7 +21,7 @@ from comfy_nodes.core.whole_files import move_whole
 
 from ..dataset.commits import Totals, committed, duplicates, keys_of, statistics_of
 from ..dataset.ownership import JOURNAL, SHARDS, WORK, check_journal, check_run_folder
-from ..dataset.parts import Part, shards_of
+from ..dataset.parts import PHOTOS, Part, shards_of
 from ..dataset.publish import fetch_rows
 from ..dataset.rows import RunFacts
 from ..dataset.shards import CONFIGS, link
@@ -31,6 +31,7 @@ from ..journal import Journal
 from ..report.summary import Summary
 from .folder import FORM, SHOWN, OutputFolder, difference, summarise
 from .lines import AnnotateStage, WriteStage
+from .photos import PhotoStage
 from .settled import SETTLED, written
 from .shards import CUT, TOTAL
 
@@ -264,10 +265,10 @@ class Merger:
 
     def _write_lines(self, output: Path) -> None:
         """The files of lines that the shares have, in the order of the input."""
-        own = {"instructions": WriteStage.file, "annotated photos": AnnotateStage.file}.get(
+        own = {sort.gives: sort.file for sort in (WriteStage, AnnotateStage, PhotoStage)}.get(
             self.shares[0].told["gives"]
         )
-        for name in (AnnotateStage.file, WriteStage.file):
+        for name in (AnnotateStage.file, WriteStage.file, PhotoStage.file):
             if any((share.path / name).exists() for share in self.shares):
                 count = _kept if name == own else _annotated
                 with disk_errors(output):
@@ -342,7 +343,7 @@ def _bring(there: Part, here: Part) -> None:
         return
     if not there.here:
         fetch_rows(there, here.output)
-    for config in CONFIGS:
+    for config in (*CONFIGS, PHOTOS):
         for path in sorted(there.config(config).rglob("*")):
             if path.is_file() and not path.name.startswith("."):
                 _bring_file(path, here.config(config) / path.relative_to(there.config(config)))

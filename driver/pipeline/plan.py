@@ -5,7 +5,9 @@ Shared by the run and its dry run, so that one shows what the other does.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from comfy_nodes.core.instructions.offering import KINDS
 from comfy_nodes.core.instructions.shapes import MAX_EDITS
@@ -19,12 +21,18 @@ from ..graph.api import INSTRUCTION_SINK
 from ..graph.file import AUTO
 from ..graph.licences import unfit
 from ..inputs.cutting import Shard
+from ..inputs.near import NearDuplicates
 from ..inputs.quotas import Quotas, wanted_kinds
+from ..inputs.shares import InputShare
 from ..inputs.source import BUNDLED, Source
+from ..journal import Journal
 from ..options import RunOptions
 from ..samples import Grounding, Planned, Sample, Unavailable, Unusable
 from .shard import Order
 from .workflow import Workflow
+
+NEAR = "near.sqlite"
+"""What a run's folder keeps of how photos look; in its journal, which of these it was, and how often another one."""
 
 LICENCE = "LicenceRefused"
 """Error type of what the licence policy rules out."""
@@ -38,9 +46,50 @@ def open_source(options: RunOptions) -> Source:
     """
     if options.kinds:
         wanted_kinds(options.kinds)
-    source = Source(options.input or BUNDLED, options.image_root)
+    source = Source(options.input or [InputShare(str(BUNDLED))], options.image_root)
     source.refuse_output(options.output)
     return source
+
+
+def look_for_near(options: RunOptions, source: Source, folder: Path | None) -> None:
+    """Has the source tell near-duplicates, where the command line asks for it.
+
+    Args:
+        folder: the run's, which keeps what photos look like; None where nothing is kept.
+
+    Raises:
+        RunError: it cannot be done.
+    """
+    if options.near is not None:
+        source.near = NearDuplicates(folder / NEAR if folder else None, options.near)
+
+
+def forgotten(journal: Journal, source: Source) -> str:
+    """How often a run's folder has forgotten how its photos look, as text; "" for never. All is to be gone through again then.
+
+    Args:
+        journal: the run's, which takes it down.
+    """
+    if source.near is None:
+        return ""
+    before, times = json.loads(journal.get(NEAR) or "[null, 0]")
+    if before != source.near.id:
+        times += before is not None
+        journal.set(NEAR, json.dumps([source.near.id, times]))
+    return f" forgotten {times}" if times else ""
+
+
+def check_near(options: RunOptions, workflows: Sequence[Workflow]) -> None:
+    """
+    Raises:
+        RunError: near-duplicates are looked for among edits, of which one photo may have several.
+    """
+    judging = next((one for one in workflows if "edited" in one.aim.seconds), None)
+    if options.near is not None and judging:
+        raise RunError(
+            f"--near: {judging.file.path.name} takes edits that were made already, of which a photo may have several; leave "
+            "--near out"
+        )
 
 
 def workflow_names(options: RunOptions, source: Source) -> list[str]:

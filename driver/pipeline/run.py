@@ -8,10 +8,11 @@ from functools import partial
 
 from comfy_nodes.core.tasks import ANNOTATE
 
+from ..dataset.by_input import ended_early
 from ..dataset.ownership import SHARDS
 from ..dataset.publish import publish
 from ..disk import disk_errors
-from ..graph.api import ANNOTATION_SINK, EDIT_SINK, INSTRUCTION_SINK
+from ..graph.api import ANNOTATION_SINK, EDIT_SINK, INSTRUCTION_SINK, PHOTO_SINK
 from ..options import RunOptions
 from ..report.summary import Summary
 from ..samples import Unavailable
@@ -21,17 +22,19 @@ from .edit import EditStage
 from .folder import OutputFolder
 from .form import Form, form_of
 from .lines import AnnotateStage, RegionsStage, WriteStage
-from .plan import check_kinds, finder, open_source, workflow_names
+from .photos import PhotoStage
+from .plan import check_kinds, check_near, finder, look_for_near, open_source, workflow_names
 from .settled import settle, settled, unsettle
 from .shard import OpenShard
 from .shards import Shards
 from .stage import Run, Stage
 from .workflow import Workflow, open_workflows
 
-STAGES: dict[str, type[AnnotateStage | WriteStage | EditStage]] = {
+STAGES: dict[str, type[AnnotateStage | WriteStage | EditStage | PhotoStage]] = {
     ANNOTATION_SINK: AnnotateStage,
     INSTRUCTION_SINK: WriteStage,
     EDIT_SINK: EditStage,
+    PHOTO_SINK: PhotoStage,
 }
 """By the sink of a stage's workflows."""
 
@@ -48,12 +51,14 @@ def run(options: RunOptions, stop: StopRequest) -> tuple[Summary, bool]:
     source = open_source(options)
     folder = OutputFolder(options.output)
     try:
+        look_for_near(options, source, folder.path)
         begun = Run(options, source, folder, stop)
         done = settled(folder, options, lambda: begun.fingerprint)
         if done:
             say("all its shards are done")
         summary = done or _work(begun)
     finally:
+        source.close()
         folder.close()
     if options.publish_to:
         publish(options.output, options.publish_to, Form.asked(options).share)
@@ -66,6 +71,7 @@ def _work(begun: Run) -> Summary:
     names = workflow_names(options, source)
     with open_workflows(options, names, folder.work) as workflows, ExitStack() as ended:
         check_kinds(options, workflows)
+        check_near(options, workflows)
         aims = [workflow.aim for workflow in workflows]
         form = form_of(folder.journal, options, source, aims)
         folder.claim(workflows, options.seed)
@@ -77,6 +83,8 @@ def _work(begun: Run) -> Summary:
                 stage.plan()
                 stage.work()
                 summary = stage.finish()
+        if not options.limit and not begun.stop.level:
+            begun.tell(ended_early(summary.inputs))
         for host in workflows[0].hosts:
             begun.tell(host.stays())
     return summary
@@ -116,7 +124,7 @@ def stages_of(run: Run, workflows: Sequence[Workflow], ended: ExitStack, shard: 
     if isinstance(annotate, Unavailable):
         own.grounding = annotate
         return [own]
-    run.say_once(f"finding regions first for photos that have none ({annotate.file.path.name})")
+    run.say_once(f"finding regions first for photos that have none ({annotate.file.path.name}{annotate.limits})")
     first = RegionsStage(run, [annotate], shard=shard)
     ended.callback(first.journal.close)
     own.grounding = first

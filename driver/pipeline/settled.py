@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
 
 from ..dataset.commits import Commit, beside_whole, read_commit
-from ..dataset.parts import Part, shards_of
+from ..dataset.parts import PHOTOS, Part, shards_of
 from ..dataset.shards import Former
 from ..errors import RunError
 from ..graph.file import AUTO, find_workflow
@@ -79,9 +80,19 @@ def written(part: Part, commit: Commit) -> bool:
     if not beside_whole(part):
         return False
     if commit.dataset is None:
-        return True
+        return _has_photos(part, commit)
     listed = part.commit.stat().st_mtime_ns
     return all(Former.of(part.config(name), held, listed).whole for name, held in commit.dataset.configs.items())
+
+
+def _has_photos(part: Part, commit: Commit) -> bool:
+    """Whether a shard that made photos has as many as it made. One whose photos another machine has brought into a store
+    has no folder of them."""
+    try:
+        with os.scandir(part.config(PHOTOS)) as entries:
+            return sum(1 for _ in entries) >= commit.totals.counts.get("keep", 0)
+    except FileNotFoundError:
+        return True
 
 
 def sound_commits(output: Path) -> Iterator[tuple[Part, Commit]]:

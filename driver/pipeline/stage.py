@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from comfy_nodes.core.services import budget
 
 from ..comfyui.answering import at_once
+from ..dataset.by_input import note_inputs
 from ..dataset.parts import Part
 from ..dataset.rows import RunFacts
 from ..dataset.shards import DatasetFacts
@@ -32,6 +33,7 @@ from ..journal import Journal
 from ..monitor.listeners import Reporter, Reporters
 from ..monitor.log import RunLog
 from ..monitor.metrics import Metrics
+from ..monitor.stages import StageProgress
 from ..monitor.terminal import Progress
 from ..options import RunOptions
 from ..report.summary import Summary
@@ -41,7 +43,7 @@ from ..terminal import say
 from .claimed import AsClaimed
 from .facts import run_facts
 from .folder import OutputFolder
-from .plan import lacks_regions, planned
+from .plan import forgotten, lacks_regions, planned
 from .shard import OpenShard, Unwanted
 from .workflow import Workflow
 
@@ -78,19 +80,19 @@ class Run:
     source: Source
     folder: OutputFolder
     stop: StopRequest
-    name: str = ""
-    """Of a stage of a recipe; empty where the workflow's task says what is done."""
     account: str = ""
     """What a recipe's calls to services are booked on; empty where each of the run's stages has an account of its own."""
     follower: Follower | None = None
+    progress: StageProgress | None = None
+    """Of a stage of a recipe: who is told how it goes, beside its log."""
     admitted: Callable[[Planned], Planned] | None = None
     """Of a stage of a recipe that writes or edits: what becomes of what is planned, as its kind of edit may be stopped."""
     _said: set[str] = field(default_factory=set, init=False)
 
     @cached_property
     def fingerprint(self) -> str:
-        """The input's, as it is when somebody first asks."""
-        return self.source.fingerprint()
+        """The input's, as it is when somebody first asks; another one where the folder has forgotten how its photos look."""
+        return self.source.fingerprint() + forgotten(self.folder.journal, self.source)
 
     def edit(self, workflow: Workflow, supply: Supply, harvester: Harvester, reporter: Reporter, run_id: str) -> None:
         """Puts samples through a workflow until no more can come, or the user stops.
@@ -107,7 +109,7 @@ class Run:
             workflow.graph.booked(self.account or run_id, options.budget_usd),
             workflow.agreement.object_info,
             self.source,
-            workflow.aim.seconds,
+            frozenset(workflow.graph.seconds().values()),
             options.seed,
             options.samples_per_prompt,
             options.recycle,
@@ -199,6 +201,7 @@ class Stage(ABC):
             RunError: the input as a whole cannot be used.
         """
         options, journal, shard = self.run.options, self.journal, self.shard
+        note_inputs(journal, self.run.source.mixed)
         if self.due:
             limit = shard.order.limit if shard else options.limit
             found = self._while_wanted(self.planned())
@@ -275,18 +278,24 @@ class Stage(ABC):
     def _reporter(self, task: str) -> Reporters:
         counts = self.journal.counts()
         over = counts["done"] + counts["failed"] + counts["skipped"]
-        return self.reporter(task, over + counts["pending"], over, counts["failed"], counts["skipped"])
+        part = f"{type(self).__name__} {self.shard.part.name if self.shard else ''}"
+        return self.reporter(task, over + counts["pending"], over, counts["failed"], counts["skipped"], part)
 
-    def reporter(self, task: str, total: int, over: int, failed: int = 0, skipped: int = 0) -> Reporters:
+    def reporter(
+        self, task: str, total: int, over: int, failed: int = 0, skipped: int = 0, part: str = ""
+    ) -> Reporters:
         """All who are told how the work goes.
 
         Args:
             total: samples that are known of.
             over: those with an end.
+            part: what of a stage's work it is, as of `StageProgress.begun`.
         """
         options, folder = self.run.options, self.run.folder.path
-        shown = Progress(self.run.name or task, total, over, failed, skipped)
-        listeners: list[Reporter] = [shown, RunLog(folder)]
+        if shared := self.run.progress:
+            shared.begun(part, total, over, failed, skipped)
+            return Reporters([shared, RunLog(folder)])
+        listeners: list[Reporter] = [Progress(task, total, over, failed, skipped), RunLog(folder)]
         if options.metrics_port:
             listeners.append(Metrics(options.metrics_port, total, over, {"output": folder}))
         return Reporters(listeners)
@@ -340,6 +349,7 @@ def asked(options: RunOptions, workflows: Sequence[Workflow], limit: int | None)
         options.kinds,
         options.kinds_per_region,
         options.keep_stale,
+        options.near,
     ]
 
 

@@ -18,6 +18,7 @@ from ..comfyui.gpus import has_gpu
 from ..comfyui.hosts import Host
 from ..errors import RunError
 from ..graph import partner
+from ..graph.aesthetics import unjudged
 from ..graph.api import ANNOTATION_SINK, EDIT_SINK, INSTRUCTION_SINK, SOURCE_CLASS, Api
 from ..graph.bound import BatchGraph
 from ..graph.checks import apply_settings
@@ -30,6 +31,10 @@ from ..samples import Aim, Context
 from ..terminal import say
 from .preflight import Agreement, agree, check_join
 from .servers import running_hosts
+
+READ_TEXT = "EditPairsReadText"
+DETECTORS = {"EditPairsDetectObjects", "EditPairsSegmentWordsSam3"}
+"""Nodes that find regions: of words, and of things."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +59,19 @@ class Workflow:
             context = "masks"
         elif self.graph.sink_class == INSTRUCTION_SINK:
             context = "names"
-        seconds = frozenset(self.graph.seconds().values())
-        return Aim(task_named(self.graph.task), seconds, context, self.profile != "custom", words=self.words)
+        task = task_named(self.graph.task)
+        return Aim(task, self.graph.needed(task), context, self.profile != "custom", words=self.words)
+
+    @property
+    def finds_words_alone(self) -> bool:
+        """Whether all regions that it finds are lines of lettering."""
+        classes = {node["class_type"] for node in self.graph.api.values()}
+        return self.graph.sink_class == ANNOTATION_SINK and READ_TEXT in classes and classes.isdisjoint(DETECTORS)
+
+    @property
+    def limits(self) -> str:
+        """What is to be known where it finds regions for others, behind its name; empty where it finds what there is."""
+        return "; it finds lettering alone, --profile open finds things" if self.finds_words_alone else ""
 
     @property
     def words(self) -> str | None:
@@ -157,6 +173,7 @@ def bound(options: RunOptions, names: Sequence[str], hosts: Sequence[Host]) -> l
     for graph, agreement in zip(graphs, agreements, strict=True):
         _say(_services(graph, agreement, options.licence_policy))
     alone = [unvouched(graph, file) for graph, file in zip(graphs, files, strict=True)]
+    alone += [unjudged(graph.api, file) for graph, file in zip(graphs, files, strict=True)]
     away = [f"{host.name} does not answer; it joins when it does" for host in hosts if host not in there]
     _say((*filter(None, alone), *away, *(line for one in agreements for line in one.warnings)))
     return [

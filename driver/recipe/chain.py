@@ -14,14 +14,19 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from ..dataset.by_input import ended_early
 from ..dataset.parts import shards_of
 from ..dataset.publish import publish
 from ..errors import RunError, about
 from ..inputs.source import Source
+from ..monitor.listeners import Reporter, Reporters
+from ..monitor.metrics import Metrics
+from ..monitor.stages import StageProgress
+from ..monitor.terminal import Progress, SharedScreen
 from ..options import RunOptions
 from ..pipeline.folder import ClaimedOtherwise, OutputFolder
 from ..pipeline.form import Form, form_of_stage
-from ..pipeline.plan import open_source, workflow_names
+from ..pipeline.plan import check_near, look_for_near, open_source, workflow_names
 from ..pipeline.run import shard_by_shard
 from ..pipeline.settled import SETTLED, settle, settled
 from ..pipeline.shards import TOTAL
@@ -98,6 +103,7 @@ def run_recipe(options: RunOptions, stop: StopRequest) -> tuple[Summary, bool]:
     """
     assert options.recipe
     recipe = read_recipe(options.recipe)
+    options = recipe.asked(options)
     lacking = check(recipe, options)
     wanted = recipe.wanted(options)
     source = open_source(options)
@@ -141,16 +147,21 @@ def _opened(
         asked = stage.run_options(options, recipe.folder(stage, folder.path))
         if any(one.sort == "annotate" for one in found):
             asked = replace(asked, annotate="never")
+        if before:
+            asked = replace(asked, near=None)
         if stage is not recipe.stages[-1]:
             asked = replace(asked, layout="hf")  # what the next stage reads
         with about(f"stage {stage.name}"):
             output = OutputFolder(asked.output)
         held.callback(output.close)
+        if before is None:
+            held.callback(source.close)
+            look_for_near(asked, source, output.path)
         source = _following(before, output) if before else source
         behind = Link(output.path, lambda: stop.level > 0) if stage is not wanted[-1] else None
         account = f"{folder.account}.{_run_id(output)}"
         admitted = yields.admitted if yields and sort in ("write", "edit") else None
-        run = Run(asked, source, output, stop, stage.name, account, behind, admitted)
+        run = Run(asked, source, output, stop, account, behind, admitted=admitted)
         found.append(_Stage(stage, sort, run, before.behind if before else None, behind))
     return found
 
@@ -216,15 +227,37 @@ def _work(
     for one, workflows in zip(stages, shared, strict=True):
         one.workflows = workflows
         with one.about():
+            check_near(one.run.options, workflows)
             one.form = form_of_stage(one.folder.journal, one.run.options)
             one.folder.claim(workflows, one.run.options.seed)
             one.run.tell(one.run.source.labels(one.aims))
     if first.workflows:
         first.run.source.check_any(first.aims)
     _spread_quotas(first, stages)
-    _go(stages, stop)
+    with _told(stages, options):
+        _go(stages, stop)
+    if first.summary and not (options.limit or stop.level):
+        first.run.tell(ended_early(first.summary.inputs))
     for line in dict.fromkeys(host.stays() for one in stages for host in one.workflows[0].hosts):
         stages[-1].run.tell(line)
+
+
+@contextmanager
+def _told(stages: Sequence[_Stage], options: RunOptions) -> Iterator[None]:
+    """While it lasts, people see a line for each stage, and whoever asks for metrics gets those of all."""
+    screen = SharedScreen([one.stage.name for one in stages])
+    others: list[Reporter] = []
+    try:
+        if options.metrics_port:
+            others.append(Reporters([Metrics(options.metrics_port, 0, 0, {"output": options.output})]))
+        for one in stages:
+            progress = Progress(one.stage.name, 0, 0, 0, shared=screen)
+            one.run = replace(one.run, progress=StageProgress(progress, others))
+        yield
+    finally:
+        screen.close()
+        for other in others:
+            other.close()
 
 
 def _spread_quotas(first: _Stage, stages: Sequence[_Stage]) -> None:

@@ -132,8 +132,11 @@ def _needs(works: list[Work], asked: RunOptions) -> dict[str, RegionNeed]:
     Raises:
         RunError: there is no such kind, or it cannot be made.
     """
-    if asked.kinds:
-        return {one.kind.id: one.kind.region for one in wanted_kinds(asked.kinds)}
+    wanted = wanted_kinds(asked.kinds) if asked.kinds else []
+    if any(one.chooses for one in works):
+        return {}
+    if wanted:
+        return {one.kind.id: one.kind.region for one in wanted}
     return {one.task: WORK[one.task].region for one in works if one.task in WORK}
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from ..errors import RunError
 from ..inputs.source import Source
 from ..options import RunOptions
 from ..pipeline.dry_run import Scope, estimates, licences_of, show, taken
-from ..pipeline.plan import open_source, workflow_names
+from ..pipeline.plan import look_for_near, open_source, workflow_names
 from ..pipeline.servers import running_hosts
 from ..pipeline.workflow import Workflow
 from ..report.yields import StageYield, YieldTable
@@ -90,13 +91,16 @@ def dry_run(options: RunOptions) -> dict[str, Any]:
     """
     assert options.recipe
     recipe = read_recipe(options.recipe)
+    options = recipe.asked(options)
     lacking = check(recipe, options)
     stages = recipe.wanted(options)
     asked = [stage.run_options(options, recipe.folder(stage, options.output)) for stage in stages]
     source = open_source(asked[0])
+    look_for_near(asked[0], source, None)
     if lacking and source.bare():
         raise RunError(lacking)
     with (
+        closing(source),
         tempfile.TemporaryDirectory(prefix="editpairs-") as scratch,
         running_hosts(options.server, options.servers, Path(scratch)) as hosts,
     ):

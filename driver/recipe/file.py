@@ -20,6 +20,7 @@ from ..errors import RunError, about
 from ..graph.api import guess
 from ..graph.file import AUTO, WORKFLOWS
 from ..home import ROOT
+from ..inputs.shares import InputShare
 from ..options import RunOptions
 
 RECIPES = ROOT / "recipes"
@@ -31,16 +32,6 @@ _NAME = r"^[a-z0-9][a-z0-9-]{0,40}$"
 
 _WHOLE = {"recipe": None, "until": None, "rerun_from": None, "extend": False, "status": False, "stop_kind_below": None}
 """Options of a recipe as a whole, as a stage's run has them."""
-
-
-@dataclass(frozen=True)
-class InputShare:
-    """One of a recipe's inputs."""
-
-    path: str
-    """As `--input` takes it; a relative one of the file's lies beside it."""
-    share: float | None
-    """How much of all photos comes from it, more than 0 and at most 1; None where it is not said."""
 
 
 @dataclass(frozen=True)
@@ -73,11 +64,16 @@ class Recipe:
     """What it makes, in a line."""
     path: Path
     inputs: tuple[InputShare, ...]
-    """What it is made of where the command line names no input."""
+    """What it is made of where the command line names no input; a relative path of the file's lies beside it."""
     near: int | None
     """Hamming distance of perceptual hashes from which two photos count as one; None where nobody looks."""
     stages: tuple[RecipeStage, ...]
     """At least one."""
+
+    def asked(self, options: RunOptions) -> RunOptions:
+        """The command line with what the file says where it says nothing: inputs, and when two photos count as one."""
+        near = self.near if options.near is None else options.near
+        return replace(options, input=options.input or self.inputs, near=near)
 
     def folder(self, stage: RecipeStage, output: Path) -> Path:
         """Where a stage's results lie in a recipe's output."""
@@ -133,7 +129,8 @@ Several = Annotated[str, BeforeValidator(_joined), Field(min_length=1)]
 
 class _Input(_Table):
     path: str = Field(min_length=1)
-    share: float | None = Field(None, gt=0, le=1)
+    share: float | None = Field(None, gt=0)
+    licence: str = ""
 
 
 class _Stage(_Table):
@@ -181,8 +178,10 @@ def read_recipe(name_or_path: str) -> Recipe:
         for index, stage in enumerate(read.stage):
             if stage.name in [one.name for one in read.stage[:index]]:
                 raise RunError(f"two stages are called {stage.name}; each has a folder of its own")
+        if len({one.share is None for one in read.input}) > 1:
+            raise RunError("share stands at some inputs and not at others; write it at each, or at none")
         stages = tuple(_stage(path, one) for one in read.stage)
-    inputs = tuple(InputShare(_beside(path, one.path), one.share) for one in read.input)
+    inputs = tuple(InputShare(_beside(path, one.path), one.share, one.licence) for one in read.input)
     return Recipe(read.name, read.about, path, inputs, read.near, stages)
 
 

@@ -28,6 +28,7 @@ from ..dataset.ownership import (
     WORK,
     begin_stages,
     check_run_folder,
+    is_recipes,
     remove_marked,
 )
 from ..dataset.tables import TABLES
@@ -77,10 +78,11 @@ def recipe_folder(recipe: Recipe, options: RunOptions) -> Iterator[RecipeFolder]
             again in which this one differs.
     """
     output = options.output
-    check_run_folder(output)
     made = not output.exists()
-    if (output / JOURNAL).exists() and not (output / STAGES).exists():
-        raise RunError(f"--output {output}: holds a run that is no recipe's; choose another folder")
+    if not is_recipes(output):
+        check_run_folder(output)
+        if (output / JOURNAL).exists():
+            raise RunError(f"--output {output}: holds a run that is no recipe's; choose another folder")
     lock = FileLock(output / STAGES / LOCK, blocking=False)
     with disk_errors(output):
         begin_stages(output)

@@ -7,7 +7,16 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..errors import RunError
-from ..graph.api import ANNOTATION_SINK, EDIT_SINK, INSTRUCTION_SINK, SECOND_CLASS, SINK_CLASSES, SOURCE_CLASS, is_link
+from ..graph.api import (
+    ANNOTATION_SINK,
+    CHOOSING_CLASS,
+    EDIT_SINK,
+    INSTRUCTION_SINK,
+    SECOND_CLASS,
+    SINK_CLASSES,
+    SOURCE_CLASS,
+    is_link,
+)
 from ..graph.file import PROFILES, WorkflowFile, find_workflow
 from ..graph.saved import BYPASSED, MUTED, nodes_of, scopes_of
 
@@ -25,6 +34,8 @@ class Work:
     """The one in its source node; "" where another node fills it in."""
     grounds: bool = False
     """Whether it finds regions."""
+    chooses: bool = False
+    """Whether its writer chooses among kinds of edit, and so takes photos without regions."""
 
 
 def work_of(name: str, profile: str) -> Work:
@@ -51,7 +62,7 @@ def work_of(name: str, profile: str) -> Work:
     if sink.kind == ANNOTATION_SINK:
         return Work("annotate", task, grounds=not sink.wired.isdisjoint(_BOXES))
     if sink.kind == INSTRUCTION_SINK:
-        return Work("write", task)
+        return Work("write", task, chooses=any(node.kind == CHOOSING_CLASS for node in nodes))
     assert sink.kind == EDIT_SINK
     roles = {str(node.values.get("role")) for node in nodes if node.kind == SECOND_CLASS}
     return Work("verify" if "edited" in roles else "edit", task)

@@ -47,13 +47,13 @@ def _coming(stages: Sequence[StageYield]) -> list[int | None]:
 
 
 def _state(stage: StageYield, coming: int | None) -> str:
-    if not stage.begun:
+    if not stage.taken:
         return "not begun"
     return "open" if stage.pending or coming else "done so far"
 
 
 def _row(stage: StageYield, coming: int | None) -> tuple[str, ...]:
-    if not stage.begun:
+    if not stage.taken:
         return (stage.name, _state(stage, coming), "", str(coming or ""), *[""] * (len(_COLUMNS) - 4))
     done = stage.ended - stage.failed - stage.skipped
     counts = (stage.pending, "" if coming is None else coming, done, stage.passed, stage.rejected, stage.unscored)

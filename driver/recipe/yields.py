@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from comfy_nodes.core.records import SampleFailure
@@ -50,12 +51,17 @@ class Yields:
         self._lock = threading.Lock()
 
     def admitted(self, one: Planned) -> Planned:
-        """What is planned, or, of a sample whose kind is stopped, that it is skipped and why."""
+        """What is planned, or, of a sample whose kind is stopped, that it is skipped and why. Of several kinds that a photo is
+        offered those are left that are not stopped."""
         if not isinstance(one, Sample):
             return one
-        why = self.stopped(one.subtask or one.own_task or one.task)
-        if not why:
+        kinds = one.annotation.offered or (one.subtask or one.own_task or one.task,)
+        stopped = {kind: why for kind in kinds if (why := self.stopped(kind))}
+        if not stopped:
             return one
+        if left := tuple(kind for kind in kinds if kind not in stopped):
+            return replace(one, annotation=replace(one.annotation, offered=left))
+        why = next(iter(stopped.values()))
         return Unusable(one.key, one.annotation.path, SampleFailure("input", KIND_STOPPED, why, skipped=True))
 
     def stopped(self, kind: str) -> str:

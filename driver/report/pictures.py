@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from comfy_nodes.core.embeddings import FIELD
 from comfy_nodes.core.photos import open_photo
 from comfy_nodes.core.regions import rle
 from comfy_nodes.core.regions.annotation import parse_annotation
@@ -35,7 +36,7 @@ def annotated(item: dict[str, Any], photos: Path) -> dict[str, Any]:
     """A photo with its regions, as the page shows it.
 
     Args:
-        item: an ImgEdit annotation, or a line of the write stage.
+        item: an ImgEdit annotation, or a line of the write stage or of a made photo.
         photos: folder that its path is relative to.
     """
     annotation = parse_annotation(item)
@@ -48,7 +49,8 @@ def annotated(item: dict[str, Any], photos: Path) -> dict[str, Any]:
     Image.fromarray(draw(np.asarray(photo), regions)).save(buffer, "PNG")
     return {
         "path": annotation.path,
-        "instruction": item.get("instruction", ""),
+        "words": item.get("instruction") or item.get("synthetic", {}).get("prompt", ""),
+        "embedded": FIELD in item,
         "picture": thumbnail(buffer.getvalue()),
         "regions": [
             {

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
-Gives = Literal["edit pairs", "annotated photos", "instructions"]
+Gives = Literal["edit pairs", "annotated photos", "instructions", "photos"]
 
 
 @dataclass(frozen=True)
@@ -39,3 +39,6 @@ class Summary:
     """These by reason."""
     retired: int = 0
     """Rows that left the dataset as their input changed or is gone."""
+    inputs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What each input came to, where there are several: photos, their share of all and the one that was asked for, samples by
+    how they ended, and skipped ones by reason."""

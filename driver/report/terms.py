@@ -9,9 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 from comfy_nodes.core.models import NO_MODELS, said_to_train
+from comfy_nodes.core.weights.records import Policy
 from comfy_nodes.core.weights.table import find
 
 
@@ -41,9 +43,14 @@ class TookPart(NamedTuple):
         return row.licence.commercial if row else ""
 
 
+_NO_EDITS = "edits of them must not be passed on (no derivatives)"
+_RESERVED = "all rights are reserved: ask the owner before they are passed on"
+_NON_COMMERCIAL = "non-commercial use only"
+
 _PHOTO_TERMS = (
-    (r"\bnd\b|no.?deriv", "edits of them must not be passed on (no derivatives)"),
-    (r"\bnc\b|non.?commercial|research", "non-commercial use only"),
+    (r"\bnd\b|no.?deriv", _NO_EDITS),
+    (r"all rights reserved", _RESERVED),
+    (r"\bnc\b|non.?commercial|research", _NON_COMMERCIAL),
     (r"\bsa\b|share.?alike", "who passes edits on does so under the same licence"),
     (
         r"\bcc by\b|\blicenses by\b|attribution",
@@ -96,6 +103,22 @@ class Terms:
             models=[(one, rows) for one, rows in counted if one.name not in NO_MODELS],
             sources=[(licence, "; ".join(several), rows) for licence, several, rows in asked],
         )
+
+
+@lru_cache(4096)
+def photo_forbids(licence: str, policy: Policy) -> str:
+    """Why a photo's licence rules a row out; empty where it does not, or where nobody stated one that is known here.
+
+    Args:
+        policy: as of `graph.licences.check_licences`. Edits are passed on with either but `any`.
+    """
+    ruled_out = {
+        "any": set[str](),
+        "train": {_NO_EDITS, _RESERVED},
+        "commercial": {_NO_EDITS, _RESERVED, _NON_COMMERCIAL},
+    }
+    why = next((words for words in _photo_terms(licence) if words in ruled_out[policy]), "")
+    return why and f"is of a photo under {licence}: {why}"
 
 
 def _photo_terms(licence: str) -> list[str]:

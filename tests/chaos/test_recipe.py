@@ -9,10 +9,11 @@ import json
 import multiprocessing
 import os
 import random
+import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -64,8 +65,7 @@ workflow = "{NODES / "look.json"}"
 [[stage]]
 name = "edit"
 workflow = "{EDIT}"
-set = ["#edit.seconds=0"]
-{edit}
+{edit or 'set = ["#edit.seconds=0"]'}
 [[stage]]
 name = "judge"
 workflow = "{NODES / "judge.json"}"
@@ -100,13 +100,26 @@ workflow = "{NODES / "judge.json"}"
     def stage(self, name: str) -> Path:
         return self.output / "stages" / name
 
+    def executed(self) -> Counter[str]:
+        """How often samples were run, by task; of samples of one task each as often."""
+        ran = self.server.get("/fake")["executed"]
+        times = {key.partition(" ")[0]: number for key, number in ran.items()}
+        assert all(times[key.partition(" ")[0]] == number for key, number in ran.items()), "some more often than others"
+        assert set(Counter(key.partition(" ")[0] for key in ran).values()) <= {self.number}
+        return Counter(times)
+
+    @property
+    def number(self) -> int:
+        """Of photos."""
+        return len(list(self.photos.glob("*.mask.png")))
+
     def assert_each_once(self) -> None:
         """No sample of any stage is lost, doubled, or was run twice; rows are in the input's order."""
-        ran = self.server.get("/fake")["executed"]
-        assert [key for key, times in ran.items() if times > 1] == []
-        by_task = Counter(key.partition(" ")[0] for key in ran)
-        number = len(list(self.photos.glob("*.mask.png")))
-        assert by_task == {"annotate": number, "remove": number, "verify": number}
+        assert self.executed() == {"annotate": 1, "remove": 1, "verify": 1}
+        self.assert_whole()
+
+    def assert_whole(self) -> None:
+        """Every photo came through all stages, in the input's order."""
         lines = [json.loads(line) for line in (self.stage("look") / "annotation.jsonl").read_text().splitlines()]
         edited = [row["source_id"] for row in helpers.rows(self.stage("edit"))]
         rows = helpers.rows(self.output)
@@ -116,17 +129,26 @@ workflow = "{NODES / "judge.json"}"
             assert helpers.table(folder, "failed") == []
 
 
+Make = Callable[..., Recipe]
+
+
 @pytest.fixture
-def recipe(fake: Fakes, tmp_path: Path) -> Iterator[Recipe]:
-    made = Recipe(tmp_path, fake("--seconds", 0.005), PHOTOS)
-    try:
-        yield made
-    finally:
-        made.close()
+def make(fake: Fakes, tmp_path: Path) -> Iterator[Make]:
+    """Makes the recipe; called with the number of photos and seconds that each sample takes."""
+    made: list[Recipe] = []
+
+    def one(photos: int, seconds: float = 0.005) -> Recipe:
+        made.append(Recipe(tmp_path, fake("--seconds", seconds), photos))
+        return made[-1]
+
+    yield one
+    for recipe in made:
+        recipe.close()
 
 
-def test_it_is_killed_twenty_times(recipe: Recipe) -> None:
+def test_it_is_killed_twenty_times(make: Make) -> None:
     print(f"EDITPAIRS_KILL_SEED={SEED}")
+    recipe = make(PHOTOS)
     rng = random.Random(SEED)
     for moment in sorted(rng.sample(range(1, 3 * PHOTOS - 10), KILLS)):
         process = recipe.begin("--shard-size", 25)
@@ -138,3 +160,61 @@ def test_it_is_killed_twenty_times(recipe: Recipe) -> None:
         process.join()
     recipe.run("--shard-size", 25)
     recipe.assert_each_once()
+
+
+def test_a_stage_is_made_again_and_those_before_it_are_not(make: Make) -> None:
+    recipe = make(20)
+    recipe.run()
+    recipe.assert_each_once()
+    before = {path: path.stat().st_mtime_ns for path in recipe.stage("edit").rglob("*.parquet")}
+    recipe.write(judge='set = ["#pixels.min_changed=0.01"]')
+    recipe.run(status=2)
+    assert "stage judge: set None there, ['#pixels.min_changed=0.01'] now; --rerun-from judge makes it" in recipe.said()
+
+    process = recipe.begin("--rerun-from", "judge")
+    while recipe.done < 65 and process.is_alive():
+        time.sleep(0.005)
+    process.kill()
+    process.join()
+    recipe.run()  # what was to be made again need not be said again
+    assert recipe.executed() == {"annotate": 1, "remove": 1, "verify": 2}
+    recipe.assert_whole()
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+    recipe.run("--server", "http://127.0.0.1:9")  # all is done: nobody is asked
+    assert "all shards of all stages are done" in recipe.said()
+    for number in range(20, 25):
+        helpers.make_photo(recipe.photos / f"photo{number:03d}.png", number)
+    recipe.run("--extend")
+    assert recipe.done == 3 * 20 + 20 + 3 * 5
+    recipe.assert_whole()
+
+
+@pytest.mark.parametrize("signals", [1, 2])
+def test_it_is_stopped(make: Make, signals: int) -> None:
+    """A first signal lets prompts in flight end; a second one ends it at once."""
+    recipe = make(60, 0.01)
+    process = recipe.begin("--shard-size", 20)
+    while recipe.done < 25:
+        assert process.is_alive(), recipe.said()
+        time.sleep(0.01)
+    stopped = time.monotonic()
+    for _ in range(signals):
+        os.kill(process.pid or 0, signal.SIGINT)
+        time.sleep(0.1)
+    process.join(20)
+    assert process.exitcode == 130
+    print(f"{time.monotonic() - stopped:.1f} s")
+    assert time.monotonic() - stopped < (8 if signals == 1 else 2.5)
+    recipe.run("--shard-size", 20)
+    recipe.assert_whole()
+    if signals == 1:
+        assert recipe.executed() == {"annotate": 1, "remove": 1, "verify": 1}
+
+
+def test_what_breaks_a_stage_off_ends_all_and_names_it(make: Make) -> None:
+    recipe = make(20)
+    recipe.write(edit='attempts = 1\nset = ["#edit.seconds=0", "#pixels.min_changed=2"]')
+    recipe.run(status=2)
+    assert "stage edit: " in recipe.said().splitlines()[-1]
+    assert not recipe.output.exists(), "of a recipe that never began nothing stays"

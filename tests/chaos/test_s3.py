@@ -32,6 +32,9 @@ from driver.inputs.source import Source
 from driver.pipeline.merging import Merger
 from tests.chaos import double, scene
 from tests.chaos.test_shards import asked, go
+from tests.unit.release_making import Runs
+from tests.unit.release_making import go as release_command
+from tests.unit.release_making import manifest as released
 from tests.unit.source_making import mask_picture, picture, plan, samples
 
 fsspec = pytest.importorskip("fsspec")
@@ -210,6 +213,36 @@ def test_a_slow_store_is_waited_for(store: Store, server: str, tmp_path: Path) -
     store.fault = lambda request: time.sleep(0.01)
     go(server, source, asked(tmp_path / "out", shard_size=1, publish_to=url))
     assert [one.index for one in published_commits(url)] == [0, 1]
+
+
+def test_a_release_there_is_whole_or_none_and_the_next_one_is_held_against_it(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    runs, url = Runs(tmp_path), "s3://runs/releases"
+    out = runs.make("out", {"a": {}, "b": {}})
+    fsspec.filesystem("s3").pipe_file(
+        "runs/releases/v1.0.0/data/train-00000-of-00001-0123456789abcdef.parquet", b"stray"
+    )
+    for part in ("/data/", "/README.md", "manifest.json"):
+        store.fault = lambda request, part=part: refused() if uploads(request, part) else None  # type: ignore[misc]
+        release_command(out, "--output", url, status=1)
+        release_command("--verify", f"{url}/v1.0.0", status=2)
+    store.fault = lambda _request: None
+    release_command(out, "--output", url)
+    release_command("--verify", f"{url}/v1.0.0")
+    first = {name: fsspec.filesystem("s3").cat_file(name) for name in names()}
+    assert not [name for name in first if "0123456789abcdef" in name]
+    shutil.rmtree(tmp_path / "outputs")
+    (tmp_path / "gone.txt").write_text("b.jpg\n")
+    release_command(runs.make("more", {"a": {}, "b": {}, "c": {}}), "--output", url, "--without", tmp_path / "gone.txt")
+    assert {"runs/releases/v2.0.0/manifest.json"} <= names()
+    assert {name: fsspec.filesystem("s3").cat_file(name) for name in first} == first
+    found = released(next((tmp_path / "outputs").glob("releases-*/v2.0.0")))
+    assert found.since and found.changes["remove"].model_dump() == {"added": 1, "removed": 1, "changed": 0, "same": 1}
+    flipped = next(name for name in names() if "/v2.0.0/data/" in name)
+    fsspec.filesystem("s3").pipe_file(flipped, b"else")
+    release_command("--verify", f"{url}/v2.0.0", status=1)
 
 
 @pytest.mark.parametrize("missing", ["bucket", "credentials"])

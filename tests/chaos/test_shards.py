@@ -34,6 +34,7 @@ from driver.dataset.spool import Spool
 from driver.errors import RunError
 from driver.graph.file import WorkflowFile
 from driver.inputs import annotation
+from driver.inputs.shares import InputShare
 from driver.inputs.source import Source
 from driver.journal import Journal
 from driver.options import RunOptions
@@ -208,7 +209,7 @@ def test_a_dry_run_tells_what_is_there_already(
     server: str, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("driver.pipeline.dry_run.open_workflows", lambda *_: nullcontext([workflow(server)]))
-    options = asked(tmp_path / "out", input=str(source))
+    options = asked(tmp_path / "out", input=(InputShare(str(source)),))
     assert dry_run(options) == {"to_edit": 25, "skipped": 0, "unusable": 0, "without_regions": 0}
     assert "already" not in capsys.readouterr().out
     assert not options.output.exists()

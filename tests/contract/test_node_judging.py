@@ -122,6 +122,24 @@ def test_a_restatement_of_another_task_is_judged_as_what_the_row_says(ask: Calla
     assert question.prompt_id == "judge-replace" and "Replace the disc with a jug." in question.user
 
 
+def test_a_question_of_ones_own_is_asked_in_one_call_without_what_is_rejected(
+    ask: Callable[..., Any], found: Callable[..., Any], sample: Any
+) -> None:
+    own = {"question": "Is there a face?", "drop_if": "yes", "reason": "New face"}
+    batch = torch.cat([sample.source] * 4)
+    before = [found({}, "keep"), found({}, "reject", "nothing changed"), found({}, "keep"), found({}, "keep")]
+    yes, no = {"seen": "A man.", "answer": "yes"}, {"seen": "A wall.", "answer": "no"}
+    output = ask("EditPairsAskEdit", yes, no, "perhaps", edited=batch, scores=before, **own)
+    dropped, spared, passed, unsaid = output.result[0]
+    assert [len(call) for call in output.calls] == [3]
+    assert (dropped.verdict, dropped.reason, dropped.values) == ("reject", "New face: A man.", {"asked.new_face": 1.0})
+    assert (spared.verdict, spared.reason, spared.values) == ("reject", "nothing changed", {})
+    assert (passed.verdict, passed.values, passed.voices) == ("keep", {"asked.new_face": 0.0}, ())
+    assert unsaid.verdict == "unscored" and "there is no answer: VlmNotJson" in unsaid.reason
+    assert unsaid.judge.reply == "perhaps"
+    assert output.ui["text"][0].startswith("reject: New face: A man.\nasked.new_face 1")
+
+
 def test_a_batch_is_asked_in_one_call_without_what_is_rejected(
     ask: Callable[..., Any], found: Any, sample: Any
 ) -> None:

@@ -213,7 +213,9 @@ class TestSaveEditPair:
         (record,) = self.records(save(sample=written, edited=image(repainted), scores={"score0": [told]}))
         assert (record["prompt_en"], record["prompt_cn"]) == both
         (plain,) = self.records(save(sample=sample, edited=image(repainted), scores={"score0": [told]}))
-        assert (plain["prompt_en"], plain["prompt_cn"]) == ((both[0], both[1]) if "restated_other" in restated else (None, None))
+        assert (plain["prompt_en"], plain["prompt_cn"]) == (
+            (both[0], both[1]) if "restated_other" in restated else (None, None)
+        )
 
     def test_files_and_record(
         self, save: Callable[..., Any], folders: Path, photo: np.ndarray, marked: np.ndarray, repainted: np.ndarray,

@@ -381,6 +381,41 @@ class TestObservers:
         with pytest.raises(ValueError, match="no caption to check the tags against"):
             run("EditPairsTagImage", caption=" ")
 
+    def test_what_is_found_travels_in_the_sample(self, pack: Any, folders: Path, run: Callable[..., Any]) -> None:
+        sample = run("EditPairsCaptionImage", {"dense": "Red discs on a wall.", "short": "A disc."}).result[0]
+        tagged = run("EditPairsTagImage", {"objects": ["disc"], "backgrounds": ["wall"]}, sample=sample).result[0]
+        output = pack.call("EditPairsSaveAnnotation", sample=tagged)
+        item = output.ui["editpairs"][0]["annotation"]
+        assert (item["cap"], item["short_cap"]) == (["Red discs on a wall."], "A disc.")
+        assert item["tags"] == {"object": ["disc"], "background": ["wall"]}
+
+    def test_a_question_of_ones_own(self, run: Callable[..., Any]) -> None:
+        own = {"question": "Is there a face?", "drop_if": "yes", "reason": "Face"}
+        sample, report = run("EditPairsAskPhoto", {"seen": "A wall.", "answer": "no"}, **own).result
+        assert (sample.failure, report) == (None, "")
+        sample, report = run("EditPairsAskPhoto", {"seen": "A man.", "answer": "yes"}, **own).result
+        assert (sample.failure.error_type, sample.failure.skipped, sample.failure.stage) == ("Face", True, "annotate")
+        assert report == f"Face: {sample.failure.message}" and "A man." in report
+
+    @pytest.mark.parametrize(
+        ("said", "kept", "skipped"), [("VlmRefusal", "Unanswered", True), ("VlmTimeout", "VlmTimeout", False)]
+    )
+    def test_a_question_without_an_answer(self, said: str, kept: str, skipped: bool, run: Callable[..., Any]) -> None:
+        own = {"question": "Is there a face?", "drop_if": "yes", "reason": "Face"}
+        sample, _ = run("EditPairsAskPhoto", said, **own).result
+        assert (sample.failure.error_type, sample.failure.skipped) == (kept, skipped)
+
+    @pytest.mark.parametrize(
+        ("widgets", "why"),
+        [({"question": " ", "reason": "x"}, "no question"), ({"question": "x", "reason": ""}, "reason is empty")],
+    )
+    @pytest.mark.parametrize("asker", ["EditPairsAskPhoto", "EditPairsAskEdit"])
+    def test_widgets_without_a_question_are_refused(
+        self, asker: str, widgets: dict[str, str], why: str, pack: Any
+    ) -> None:
+        assert why in pack.nodes[asker].validate_inputs(**widgets)
+        assert pack.nodes[asker].validate_inputs(question=None, reason=None) is True, "wired ones come later"
+
     def test_routes(self, run: Callable[..., Any]) -> None:
         reply = {"decisions": [{"task": "remove", "suitable": True, "reason": "Clear ground."},
                                {"task": "alter", "suitable": False, "reason": "Too plain."}]}  # fmt: skip

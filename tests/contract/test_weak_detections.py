@@ -82,6 +82,41 @@ def test_whoever_says_so_takes_all_for_things(annotate: Any, load: Any) -> None:
     assert len(load(item).others) == 3, "the reader keeps to the file's own threshold"
 
 
+MARKED = {"class_name": "lid", "bbox": [0, 0, 20, 20]}
+FOUND = {"class_name": "cup", "bbox": [40, 40, 70, 70], "score": 0.8, "eligibility": {"remove": "an old reason"}}
+EARLIER = {
+    "path": "cup.png", "resolution": {"width": SIDE, "height": SIDE}, "cap": ["A cup."], "short_cap": "A cup.", "mine": [1],
+    "segmentation": {"object": [MARKED, FOUND], "background": []}, "weak": {"object": [FOUND], "background": []},
+    "tags": {"object": ["cup"], "background": []}, "reference": "ref.png", "routes": {"accepted": {"remove": "it suits"}},
+}  # fmt: skip
+
+
+def test_what_a_photo_brings_along_is_carried_on(load: Any, pack: Any, folders: Path) -> None:
+    Image.new("RGB", (SIDE, SIDE), (40, 90, 60)).save(folders / "input" / "cup.png")
+
+    def saved(**inputs: Any) -> dict[str, Any]:
+        result = pack.call("EditPairsSaveAnnotation", sample=load(EARLIER, "annotate"), **inputs)
+        annotation: dict[str, Any] = result.ui["editpairs"][0]["annotation"]
+        return annotation
+
+    def names(item: dict[str, Any]) -> list[str]:
+        return [one["class_name"] for one in item["segmentation"]["object"]]
+
+    untouched = saved()
+    for name in ("cap", "short_cap", "mine", "weak", "tags", "reference", "routes"):
+        assert untouched[name] == EARLIER[name], name
+    assert names(untouched) == ["lid", "cup"]
+    assert untouched["segmentation"]["object"][1]["eligibility"]["remove"] != "an old reason"
+    jug = {**CUP, "label": "jug"}
+    assert names(saved(background_boxes=[[SKY]])) == ["lid", "cup"], "nobody looked for things"
+    again = saved(object_boxes=[[CUP, jug]])
+    assert names(again) == ["lid", "cup", "jug"] and again["segmentation"]["object"][1]["score"] == 0.9
+    assert "weak" not in again, "what was too weak before is looked at anew"
+    beside = saved(object_boxes=[[CUP, jug]], earlier_regions="add")
+    assert names(beside) == ["lid", "cup", "jug"] and beside["segmentation"]["object"][1]["score"] == 0.8
+    assert saved(caption="Another.")["cap"] == ["Another."]
+
+
 def test_boxes_on_a_wire_are_sifted_for_words(annotate: Any, load: Any, pack: Any) -> None:
     sample = load(annotate(object_boxes=[[CUP]]))
     scene = pack.part("edit_samples.written").scene_of(sample, [[CUP, *PHANTOMS]])

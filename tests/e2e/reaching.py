@@ -106,7 +106,7 @@ def regions_of(task: str) -> tuple[Region, ...]:
 
 def by_model(kind_id: str, workflow: str = "", ops: tuple[str, ...] = ()) -> Case:
     kind = TAXONOMY[kind_id]
-    task, regions = kind.task or "", (WORDS,) if kind_id in OF_WORDS else regions_of(kind.task or "")
+    task, regions = kind.task, (WORDS,) if kind_id in OF_WORDS else regions_of(kind.task)
     if ops:
         text = " and ".join(PARTS[op][0].format(f"[OBJECT{number}]") for number, op in enumerate(ops, 1))
         # Each thing has a ground of its own, so that one is not taken for the other's.

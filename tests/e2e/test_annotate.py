@@ -178,3 +178,65 @@ def test_a_photos_own_words_lead_from_the_filter_to_the_writer(
     driver.run(*given, "--output", removed, quick=False)
     skipped = [(row["error_type"], row["message"]) for row in helpers.table(removed, "skipped")]
     assert skipped == [("NotRouted", "its router did not accept remove; the annotation's routes say why")] * len(items)
+
+
+QUESTION = {
+    "makes this data set": [
+        Say(json.dumps({"seen": "A disc.", "answer": "no"})),
+        Say(json.dumps({"seen": "A face on the left.", "answer": "yes"})),
+        Say("I'm sorry, I can't identify people in images."),
+        Say(json.dumps({"seen": "A disc.", "answer": "no"})),
+    ],
+}  # fmt: skip
+
+
+@pytest.fixture
+def asked(comfy: Any) -> Iterator[Endpoint]:
+    """A service that is asked a question about photos, and to describe them."""
+    said = {word: [Say(json.dumps(reply))] for word, reply in SAID.items()}
+    with Endpoint(QUESTION | said, Status(400, "what?")) as running:
+        comfy.profiles.write_text(f'[profiles.default]\nbase_url = "{running.url}"\nmodel = "tiny"\n')
+        try:
+            yield running
+        finally:
+            comfy.profiles.unlink()
+
+
+def test_stages_hand_on_what_they_found(
+    driver: Driver, models: Path, bare: Path, asked: Endpoint, tmp_path: Path
+) -> None:
+    """filter with a question of the user's own, caption, annotate: each takes the lines of the one before."""
+    for words in bare.glob("*.txt"):
+        words.unlink()
+    helpers.make_photo(bare / "photo003.png", 3)
+    helpers.make_photo(bare / "small.png", size=(64, 64))
+    for mask in bare.glob("*.mask.png"):
+        mask.unlink()
+    graph = json.loads((helpers.REPOSITORY / "workflows" / "filter.json").read_text(encoding="utf-8"))
+    for node in graph["nodes"]:
+        node["mode"] = 0
+    mine = tmp_path / "filter.json"
+    mine.write_text(json.dumps(graph), encoding="utf-8")
+    out = {name: tmp_path / name for name in ("filter", "caption", "annotate")}
+    limits = ("--set", "EditPairsFilterPhoto.above_short_side=90", "--set", "EditPairsAskPhoto.reason=A face")
+    ended = driver.run("--input", bare, "--output", out["filter"], *limits, workflow=mine, quick=False)
+    assert "AESTHETICS ARE NOT JUDGED" in ended.stderr
+    assert "1 A face, 1 PhotoTooSmall, 1 Unanswered" in ended.stdout, "each reason is counted"
+    reasons = {row["error_type"]: row["message"] for row in helpers.table(out["filter"], "skipped")}
+    assert "A face on the left." in reasons["A face"] and "VlmRefusal" in reasons["Unanswered"]
+    assert len(asked.requests) == 4, "of a photo that is too small nothing is asked"
+
+    for stage, before in (("caption", "filter"), ("annotate", "caption")):
+        given = ("--input", out[before] / "annotation.jsonl", "--image-root", bare, "--profile", "full")
+        driver.run(*given, "--output", out[stage], workflow=stage, quick=False)
+    kept, described, found = (_lines(folder / "annotation.jsonl") for folder in out.values())
+    assert len(kept) == 2 and [one["path"] for one in kept] == [one["path"] for one in found]
+    tags = {"object": NOUNS, "background": ["patterned ground"]}
+    for line in (*described, *found):
+        assert (line["cap"], line["short_cap"], line["tags"]) == ([CAPTIONED], "A red disc.", tags)
+    for line in found:
+        regions = parse_annotation(line).regions
+        assert {region.class_name for region in regions if region.kind == "object"} <= set(NOUNS)
+        assert {region.class_name for region in regions if region.kind == "background"} <= {"patterned ground"}
+        assert regions, "the detector looked for the photo's own tags"
+    assert len({one["upstream_sha256"] for line in (kept, described, found) for one in line}) == 6

@@ -83,7 +83,7 @@ def test_inputs_that_give_no_sample_are_listed_with_a_reason(driver: Driver, tmp
     (folder / "text.jpg").write_text("this is no picture")
     cut_off(helpers.make_photo(folder / "truncated.png"))
     Image.new("RGB", (64, 64), "red").save(folder / "without region.png")
-    driver.run("--input", folder, "--output", tmp_path / "out", expect=1)
+    driver.run("--input", folder, "--output", tmp_path / "out", "--profile", "open", expect=1)
     failed = {row["source_id"]: row for row in helpers.table(tmp_path / "out", "failed")}
     assert set(failed) == {"empty.png", "text.jpg", "truncated.png", "without region.png"}
     assert failed.pop("truncated.png")["error_type"] == "PhotoError"

@@ -6,6 +6,7 @@ import io
 import json
 import shutil
 import time
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,7 +38,8 @@ FOUND: dict[str, Any] = {
 }  # fmt: skip
 RESTATED = {**FOUND, "claims": [{"claim": "the disc is green", "mark": "wrong"}, {"claim": "blue", "mark": "missing"}]}
 SCORES = {"prompt_compliance": 5, "visual_seamlessness": 5, "physical_detail_fidelity": 4, "instruction_following": 3,
-          "editing_consistency": 3, "generation_quality": 2}  # fmt: skip
+          "editing_consistency": 3, "generation_quality": 2, "naturalness": 5, "objects_match": True}  # fmt: skip
+ANSWERED = {"seen": "The disc is blue.", "answer": "yes"}
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +50,8 @@ def endpoint() -> Iterator[Endpoint]:
         f"{PACKED}.*source_caption": [Say(json.dumps({**FOUND, "restated_instruction": PACKED}), after_s=CALL_S)],
         "source_caption": [Say(json.dumps(FOUND))],
         "Score the edit": [Say(json.dumps(SCORES))],
+        f"{WRONG}.*makes this data set": [Say("I'm sorry, I can't help with that.")],
+        "makes this data set": [Say(json.dumps(ANSWERED))],
     }
     with Endpoint(deeds) as running:
         yield running
@@ -194,6 +198,41 @@ def test_hand_labels_vouch_and_reject_where_rows_are_judged_again(driver: Driver
     assert [row["reject_reason"] for row in rows(place / "by-hand", "rejected") if row["verdict"] == "unscored"] == [
         "the hand labels are divided"
     ], "a label that is given later counts when the run goes on"
+
+
+def test_imgedits_filter_has_its_thresholds_in_the_graph_and_they_cost_no_call(
+    driver: Driver, endpoint: Endpoint, scaleedit: Path, place: Path
+) -> None:
+    def judged(name: str, *options: str, workflow: object = "verify-imgedit") -> tuple[Counter[str], int]:
+        before = len(endpoint.requests)
+        given = ("--input", scaleedit, "--output", place / name, *options)
+        driver.run(*given, workflow=workflow, quick=False)
+        found = Counter(row["verdict"] for config in ("data", "rejected") for row in rows(place / name, config))
+        return found, len(endpoint.requests) - before
+
+    found, asked = judged("strict")
+    assert found == {"reject": 3, "unscored": 1}
+    assert asked == 4, "what the pixels reject is not asked about, what cannot be read is asked once more"
+    reasons = {row["prompt"]: row["reject_reason"] for row in rows(place / "strict", "rejected")}
+    assert reasons[MADE] == "judge.instruction_following >= 4 does not hold (3)"
+    assert "there is no such score" in reasons[MUTE] and "pixels" not in reasons[MADE]
+    lower = "EditPairsFilterPair.policy=judge.instruction_following >= 3\njudge.objects_match == 1"
+    found, asked = judged("lower", "--set", lower)
+    assert (found, asked) == ({"keep": 2, "reject": 1, "unscored": 1}, 2), "only what could not be read is asked again"
+    (row, _) = rows(place / "lower", "data")
+    assert row["vouched_by"] == ["judge"] and row["judge"]["prompt_version"].startswith("judge-imgedit-filter ")
+
+    graph = json.loads((REPOSITORY / "workflows" / "verify-imgedit.json").read_text())
+    for node in graph["nodes"]:
+        node["mode"] = 0
+    (own := place / "own-question.json").write_text(json.dumps(graph))
+    mine = ("--set", "EditPairsAskEdit.reason=Blue disc", "--set", lower)
+    found, _ = judged("own-question", *mine, workflow=own)
+    assert found == {"reject": 3, "unscored": 1}
+    told = {row["initial_prompt"]: row for row in rows(place / "own-question", "rejected")}
+    assert told[MADE]["reject_reason"] == "Blue disc: The disc is blue."
+    assert told[MADE]["scores"]["asked.blue_disc"] == 1.0
+    assert told[WRONG]["verdict"] == "unscored" and "VlmRefusal" in told[WRONG]["reject_reason"]
 
 
 def test_imgedits_paths_are_found_and_its_shard_names_the_task(driver: Driver, place: Path) -> None:

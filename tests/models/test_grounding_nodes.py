@@ -17,11 +17,13 @@ pytest.importorskip("comfy.model_management", reason="needs ComfyUI's source: CO
 
 import folder_paths
 
+from comfy_nodes.core.regions.annotation import Provenance
 from comfy_nodes.models import folders
 from comfy_nodes.models.detections import BoxRules, Candidates, Grounder, select
 from comfy_nodes.nodes.converting import BBoxToBoxes, BoxesToBBox, BoxesToSegs, SegsToBoxes
 from comfy_nodes.nodes.drawing import DrawRegions
 from comfy_nodes.nodes.grounding import DetectObjects, LoadGrounder, LoadYoloWorld
+from comfy_nodes.wires.sockets import EditSample
 from tests.models import tiny
 
 WIDTH, HEIGHT = 100, 80
@@ -57,6 +59,26 @@ def test_b_images_give_b_lists_in_order(counts: list[int]) -> None:
     for found in boxes:
         assert [box["label"] for box in found] == [("cat", "dog")[number % 2] for number in range(len(found))]
         assert [box["score"] for box in found] == sorted((box["score"] for box in found), reverse=True)
+
+
+def sample(**line: Any) -> EditSample:
+    origin = Provenance(key="0" * 32, source_id="a", source_path="a", source_sha256="")
+    return EditSample(photos([2]), "annotate", None, "", 0, origin, further=line)
+
+
+def test_a_photos_own_tags_take_the_vocabularys_place() -> None:
+    tagged = sample(tags={"object": ["pot, black", "lid"], "background": ["wall"]})
+
+    def found(vocabulary: str = "cat, dog", **more: Any) -> list[str]:
+        boxes, _ = DetectObjects.execute(Stub(), photos([2]), vocabulary, 0.1, 0.5, **more).result
+        return [box["label"] for box in boxes[0]]
+
+    assert found(sample=tagged) == ["pot, black", "lid"]
+    assert found(sample=tagged, tags="background") == ["wall", "wall"]
+    assert found(sample=sample()) == found(sample=sample(tags={"object": []})) == ["cat", "dog"]
+    things = sample(tags={"object": ["lid"], "background": []})
+    assert found(sample=things, tags="background") == [], "a photo that was tagged has no other backgrounds"
+    assert found("", sample=sample()) == []
 
 
 @settings(max_examples=8, deadline=None)

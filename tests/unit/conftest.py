@@ -99,35 +99,36 @@ class Filed(EditRecord):
         return self.model_dump_json()
 
 
+def filed_record(key: str, verdict: str = "keep", **fields: Any) -> Filed:
+    """A record of one before and one after."""
+    images = {
+        f"{role}_images": [{"filename": f"{role}.png", "subfolder": "run", "type": "output", "sha256": "0" * 64}]
+        for role in ("input", "output")
+    }
+    known = {
+        "task": "remove", "prompt": "Remove the cup.", "source_id": "cup.jpg", "source_path": "cup.jpg",
+        "source_sha256": "f" * 64, "seed": 7, "width": 10, "height": 6,
+        "vouched_by": ["judge"] if verdict == "keep" else [],
+    }  # fmt: skip
+    return Filed(key=key, verdict=verdict, **{**images, **known, **fields})
+
+
+def keyed_sample(key: str, instruction: str = "") -> Sample:
+    region = Region(class_name="cup", bbox=(1, 2, 5, 6), mask=Rle(size=(6, 10), counts="\\1"))
+    annotation = Annotation(path=f"{key}.jpg", size=(10, 6), regions=(region,), source_url="https://example.org")
+    return Sample(key, f"{key}.jpg", annotation, instruction)
+
+
 @pytest.fixture(scope="session")
 def filed() -> Callable[..., Filed]:
     """A function that makes a record of one before and one after; fields may be given."""
-
-    def make(key: str, verdict: str = "keep", **fields: Any) -> Filed:
-        images = {
-            f"{role}_images": [{"filename": f"{role}.png", "subfolder": "run", "type": "output", "sha256": "0" * 64}]
-            for role in ("input", "output")
-        }
-        known = {
-            "task": "remove", "prompt": "Remove the cup.", "source_id": "cup.jpg", "source_path": "cup.jpg",
-            "source_sha256": "f" * 64, "seed": 7, "width": 10, "height": 6,
-            "vouched_by": ["judge"] if verdict == "keep" else [],
-        }  # fmt: skip
-        return Filed(key=key, verdict=verdict, **{**images, **known, **fields})
-
-    return make
+    return filed_record
 
 
 @pytest.fixture(scope="session")
 def sample_of() -> Callable[..., Sample]:
     """A function that makes a sample by its key."""
-
-    def make(key: str, instruction: str = "") -> Sample:
-        region = Region(class_name="cup", bbox=(1, 2, 5, 6), mask=Rle(size=(6, 10), counts="\\1"))
-        annotation = Annotation(path=f"{key}.jpg", size=(10, 6), regions=(region,), source_url="https://example.org")
-        return Sample(key, f"{key}.jpg", annotation, instruction)
-
-    return make
+    return keyed_sample
 
 
 @pytest.fixture

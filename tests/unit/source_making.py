@@ -61,6 +61,8 @@ def reasons(planned: Iterable[Planned]) -> dict[str, str]:
 class Found:
     """A grounding that holds what a test gives it."""
 
+    nothing = "the annotate stage found nothing"
+
     def __init__(self, annotations: Iterable[Annotation]):
         self._by_id = {one.path: one for one in annotations}
 

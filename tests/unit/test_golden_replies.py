@@ -26,10 +26,11 @@ from comfy_nodes.core.instructions.scenes import Scene
 from comfy_nodes.core.regions.annotation import Region
 from comfy_nodes.core.taxonomy import TAXONOMY
 from comfy_nodes.core.verdicts.erasing import NEW_THINGS
+from comfy_nodes.core.verdicts.own_question import Rule
 from comfy_nodes.core.verdicts.rubrics import TABLE, Rubric, rubric_for
 from comfy_nodes.core.verdicts.verdicts import Scores
 from comfy_nodes.vlm.asking import Failure, Question
-from comfy_nodes.vlm.questions import judge, many_kinds, new_things, observer, verifier, writer
+from comfy_nodes.vlm.questions import judge, many_kinds, new_things, observer, own_question, verifier, writer
 from comfy_nodes.vlm.questions.edited_pair import EditedPair
 from comfy_nodes.vlm.questions.prompt_files import FOLDER, read
 from tests.unit.insisting import Insisting
@@ -190,6 +191,18 @@ def test_what_becomes_of_a_description(listed: dict[str, Any], row: dict[str, An
     assert found is None or found == row["gives"]
 
 
+@pytest.mark.parametrize(("listed", "row"), rows("ask-photo"))
+def test_what_becomes_of_a_users_question_about_a_photo(listed: dict[str, Any], row: dict[str, Any]) -> None:
+    model = Insisting(words(listed, row, wrap=False))
+    rule = Rule(listed["question"], listed["drop_if"], "Face")
+    found = asyncio.run(own_question.about_photo(model, rule, PHOTO, 0, "A #1"))
+    assert not isinstance(found, Failure)
+    assert (found and found.error_type) == row["gives"]
+    assert found is None or found.skipped
+    assert row.get("again", "") in model.heard[-1]
+    assert (len(model.heard) > 1) == ("again" in row)
+
+
 # Verifier and judges
 
 
@@ -223,6 +236,18 @@ def test_what_becomes_of_a_look_for_new_things(listed: dict[str, Any], row: dict
         return
     assert (found.verdict, found.values) == ("unscored", {})
     assert row.get("unscored", "") in found.reason
+    assert row.get("again", "") in model.heard[-1]
+    assert (len(model.heard) > 1) == ("again" in row)
+
+
+@pytest.mark.parametrize(("listed", "row"), rows("ask-edit"))
+def test_what_becomes_of_a_users_question_about_an_edit(listed: dict[str, Any], row: dict[str, Any]) -> None:
+    model = Insisting(words(listed, row, wrap=False))
+    rule = Rule(listed["question"], listed["drop_if"], "New watermark")
+    (found,) = asyncio.run(own_question.about_pairs(model, rule, [pair(listed, row)]))
+    assert [found.verdict, found.values.get("asked.new_watermark")] == row["gives"], found.reason
+    assert found.voices == (), "it vouches for nothing"
+    assert found.judge and found.judge.prompt_version.startswith("ask-edit ")
     assert row.get("again", "") in model.heard[-1]
     assert (len(model.heard) > 1) == ("again" in row)
 

@@ -292,7 +292,7 @@ def test_no_folder_of_weights_brings_code_that_runs() -> None:
     assert calls >= 9 and not silent
 
 
-@pytest.mark.parametrize("name", ["batch", "adopt", "collect", "open", "export", "review"])
+@pytest.mark.parametrize("name", ["batch", "adopt", "collect", "open", "export", "release", "review"])
 def test_help_answers_before_anything_slow_is_loaded(name: str) -> None:
     """What takes long to import would be felt at every `--help`."""
     script = str(REPOSITORY / "driver" / f"{name}.py")

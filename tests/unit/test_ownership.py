@@ -142,7 +142,7 @@ def test_a_marked_work_folder_does_not_make_what_lies_beside_it_ours(tmp_path: P
 @pytest.mark.parametrize(
     "name",
     [
-        "data", "rejected", "images", "open", "run.sqlite-wal", "run.log.jsonl", "run.log.jsonl.1", "annotate.sqlite",
+        "data", "rejected", "images", "open", "run.sqlite-wal", "run.log.jsonl", "run.log.jsonl.1", "annotate.sqlite", "near.sqlite",
         "labels.jsonl", ".work", ".work/lock", ".work/spool", ".work/data.new", f".work/{MARK}", "shards", ".work/shards",
         "shards/000003.sqlite", "data/000003", "rejected/000003", ".work/shards/000003",
     ],

@@ -144,7 +144,9 @@ def test_offers_keep_to_what_regions_and_routers_allow(tmp_path: Path) -> None:
     asked = "unicedit/Lens Zooming,unicedit/Subject Removal,unicedit/Relation Change,unicedit/Style Transfer"
     sky, cup = line(tmp_path, 0, ("background",)), line(tmp_path, 1, routes=routes("style"))
     first, second = offer(tmp_path, [sky, cup], asked)
-    assert first.annotation.offered == ("unicedit/Lens Zooming", "unicedit/Style Transfer"), "nothing that needs a thing"
+    assert first.annotation.offered == ("unicedit/Lens Zooming", "unicedit/Style Transfer"), (
+        "nothing that needs a thing"
+    )
     assert second.annotation.offered == ("unicedit/Lens Zooming", "unicedit/Style Transfer")
     (refused,) = offer(tmp_path, [sky], "unicedit/Subject Removal")
     assert (refused.failure.error_type, refused.failure.skipped) == ("NoKind", True)

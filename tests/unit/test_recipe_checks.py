@@ -135,3 +135,11 @@ def test_a_workflow_in_api_format_tells_the_same(tmp_path: Path) -> None:
     assert work_of(str(path), "auto") == work_of("verify", "auto")
     shutil.copy(WORKFLOWS / "annotate-open.json", path)
     assert work_of(str(path), "auto").grounds
+
+
+def test_a_writer_that_chooses_among_kinds_takes_photos_without_regions(tmp_path: Path) -> None:
+    writer = ("write-unicedit", 'kinds = "unicedit/Subject Removal,unicedit/Lens Zooming"')
+    recipe = recipe_of(tmp_path, ("filter", ""), writer, ("instruct", ""), VERIFY)
+    assert check(recipe, parse(["--recipe", "mine"])) == ""
+    kinds = 'kinds = "unicedit/Subject Removal"'
+    assert "takes regions" in check(recipe_of(tmp_path, ("filter", ""), ("write", kinds)), parse(["--recipe", "mine"]))

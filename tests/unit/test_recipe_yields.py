@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -146,6 +147,11 @@ def test_a_kind_that_never_pays_is_stopped_once_enough_were_judged(
     assert planned.failure.error_type == KIND_STOPPED and "of 30 pass verify" in planned.failure.message
     other = Sample("y", one.file, one.annotation, task="instruct", own_task="remove", subtask=TEXTURE)
     assert yields.admitted(other) is other
+    offered = Sample("z", one.file, replace(one.annotation, offered=("remove", "style")), task="instruct")
+    left = yields.admitted(offered)
+    assert isinstance(left, Sample) and left.annotation.offered == ("style",)
+    alone = yields.admitted(replace(offered, annotation=replace(one.annotation, offered=("remove",))))
+    assert isinstance(alone, Unusable) and alone.failure.error_type == KIND_STOPPED
     assert yields_of(paying, 0.2, said).stopped("remove"), "a resumed run knows it from the commits"
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from driver.errors import RunError
 from driver.inputs.source import Source
-from tests.unit.source_making import BOX, picture, plan, samples
+from tests.unit.source_making import BOX, picture, plan, reasons, samples
 from tests.unit.test_regions_files import boxes, put
 
 # Open Images
@@ -31,6 +33,61 @@ def test_open_images_with_names_in_a_table_beside(tmp_path: Path) -> None:
     expected = {"train/cup.jpg": [("Mug", BOX, False), taller], "train/bus.jpg": [("Tea pot", BOX, False)]}
     assert boxes(tmp_path) == expected
     assert boxes(tmp_path / "train-annotations-bbox.csv", tmp_path) == expected
+
+
+MASKS = "MaskPath,ImageID,LabelName,BoxID,BoxXMin,BoxXMax,BoxYMin,BoxYMax,PredictedIoU,Clicks\n"
+IMAGE = "0123456789abcdef"
+PNG = f"{IMAGE}_m02jvh9_aabbccdd.png"
+
+
+def mask_row(name: str = PNG, right: float = 0.5) -> str:
+    return f"{name},{IMAGE},/m/02jvh9,aabbccdd,0.100000,{right:.6f},0.166667,0.500000,0.9,\n"
+
+
+def halved(box: tuple[int, int, int, int]) -> bytes:
+    """A mask of half the photo's size."""
+    picture_ = Image.new("1", (20, 15))
+    picture_.paste(1, tuple(one // 2 for one in box))
+    buffer = io.BytesIO()
+    picture_.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_open_images_masks_are_those_of_their_boxes(tmp_path: Path) -> None:
+    """Of another size than the photo, in a folder of their own, and no photos themselves; also of another split's table."""
+    put(tmp_path, train___0123456789abcdef__jpg=picture())
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "masks" / PNG).write_bytes(halved((4, 6, 20, 14)))
+    (tmp_path / "masks" / PNG.replace("aabbccdd", "00000000")).write_bytes(halved((4, 6, 20, 14)))
+    (tmp_path / "train-annotations-bbox.csv").write_text(HEAD + ROW.replace("cup,", f"{IMAGE},") * 2)
+    (tmp_path / "train-annotations-object-segmentation.csv").write_text(MASKS + mask_row())
+    (tmp_path / "class-descriptions-boxable.csv").write_text(NAMES)
+    found = boxes(tmp_path)
+    assert found == {f"train/{IMAGE}.jpg": [("Mug", (4, 6, 20, 14), True), ("Mug", BOX, False)]}
+    assert reasons(plan(Source(tmp_path))) == {}
+    (tmp_path / "train-annotations-bbox.csv").unlink()
+    assert boxes(tmp_path) == {f"train/{IMAGE}.jpg": [("Mug", (4, 6, 20, 14), True)]}
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (None, "is not there; its box is used"),
+        (halved((0, 0, 1, 1)), "marks no pixel of the picture; its box is used"),
+        (b"none", "cannot be read"),
+        (picture(size=(30, 40)), "has another shape than its photo"),
+    ],
+)
+def test_a_mask_that_cannot_be_used_is_said_and_its_box_is(data: bytes | None, why: str, tmp_path: Path) -> None:
+    put(tmp_path, **{f"{IMAGE}__jpg": picture()})
+    if data is not None:
+        (tmp_path / PNG).write_bytes(data)
+    (tmp_path / "a-object-segmentation.csv").write_text(MASKS + mask_row() + mask_row().replace("0.1", "x", 1))
+    (tmp_path / "class-descriptions.csv").write_text(NAMES)
+    found = plan(Source(tmp_path))
+    assert [one.annotation.regions[0].bbox for one in samples(found)] == [pytest.approx(BOX, abs=0.01)]
+    said = " ".join(one.failure.message for one in found if hasattr(one, "failure"))
+    assert why in said and "no coordinate" in said
 
 
 def test_what_open_images_has_no_region_for_is_counted(tmp_path: Path) -> None:
@@ -185,12 +242,51 @@ def test_label_studio_s_labels_may_stand_apart_from_shapes(tmp_path: Path) -> No
     assert boxes(tmp_path) == {"cup.jpg": [("red cup", BOX, False)]}
 
 
+STROKE = bytes([
+    0, 0, 18, 192, 57, 27, 255, 3, 47, 0, 143, 35, 29, 255, 229, 240, 8, 255, 227, 90, 198, 255, 249, 124, 3, 31, 255, 229,
+    240, 12, 127, 255, 151, 192, 49, 255, 254, 95, 0, 199, 255, 249, 124, 3, 31, 255, 229, 240, 12, 127, 255, 151, 192, 49,
+    255, 254, 95, 0, 199, 255, 252, 38, 188, 0,
+])  # fmt: skip
+"""A box on 40 x 30 as label-studio-brush-rle-rs 0.1.1 packs it: one pixel is more than half marked, another less."""
+
+
+def brushed(data: bytes, **more: Any) -> dict[str, Any]:
+    return result("brush", {"format": "rle", "rle": list(data)} | more)
+
+
+def test_a_label_studio_brush_is_a_mask(tmp_path: Path) -> None:
+    put(tmp_path, cup__jpg=picture(), export__json=json.dumps([task(brushed(STROKE))]))
+    assert boxes(tmp_path) == {"cup.jpg": [("red cup", BOX, True)]}
+    (sample,) = samples(plan(Source(tmp_path)))
+    assert (mask := sample.annotation.regions[0].mask) and mask.area == 16 * 10 - 1
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        (brushed(STROKE[:40]), "its rle is cut off"),
+        (brushed(b""), "its rle is cut off"),
+        (brushed(b"\0\0\0\4" + STROKE[4:]), "its rle has 4 values, and its picture 4800"),
+        (brushed(STROKE[:4] + b"\xff" + STROKE[5:]), "values of 32 bits"),
+        (brushed(STROKE[:-4] + b"\xff" * 40), "more values than it says"),
+        (brushed(STROKE, format="png"), "no run lengths"),
+        (brushed(STROKE, rle=[300]), "no list of bytes"),
+        (brushed(STROKE) | {"image_rotation": 90}, "was turned in"),
+    ],
+)
+def test_a_brush_that_cannot_be_read_costs_only_itself(given: dict[str, Any], why: str, tmp_path: Path) -> None:
+    put(tmp_path, cup__jpg=picture(), export__json=json.dumps([task(result(), given)]))
+    found = plan(Source(tmp_path))
+    assert len(samples(found)) == 1
+    assert any(why in one.failure.message for one in found if hasattr(one, "failure"))
+
+
 def test_nothing_of_label_studio_s_is_silent(tmp_path: Path) -> None:
-    brush = result("brush", {"format": "rle", "rle": [1]})
+    points = result("keypoint", {"x": 1, "y": 2, "width": 1})
     turned = result(image_rotation=90)
     bad = result(value={"x": "a"})
     tasks = [
-        task(result(), brush, turned, bad),
+        task(result(), points, turned, bad),
         task(result(), image="gone.jpg"),
         {"id": 3, "data": {"text": "x"}, "annotations": []},
     ]
@@ -199,7 +295,7 @@ def test_nothing_of_label_studio_s_is_silent(tmp_path: Path) -> None:
     assert len(samples(found)) == 1
     said = [one.failure.message for one in found if hasattr(one, "failure")]
     for why, part in zip(
-        said, ["was turned in", "no coordinate", "brush", "gone.jpg", "names no picture"], strict=True
+        said, ["was turned in", "no coordinate", "marks no region", "gone.jpg", "names no picture"], strict=True
     ):
         assert part in why
 

@@ -228,6 +228,77 @@ def test_an_object_without_a_box_costs_only_itself(tmp_path: Path) -> None:
     assert len(found) == 3
 
 
+def numbered(*marks: tuple[tuple[int, int, int, int], int], size: tuple[int, int] = (40, 30), mode: str = "P") -> bytes:
+    """A picture of segmentation: boxes with their numbers."""
+    picture = Image.new("L", size)
+    for box, number in marks:
+        picture.paste(number, box)
+    if mode == "P":
+        picture = picture.copy()
+        picture.putpalette([value for number in range(256) for value in (number, 255 - number, 7)])
+    buffer = io.BytesIO()
+    (picture if mode != "RGB" else picture.convert("RGB")).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def named(name: str, box: tuple[int, int, int, int]) -> str:
+    x1, y1, x2, y2 = box
+    corners = f"<xmin>{x1 + 1}</xmin><ymin>{y1 + 1}</ymin><xmax>{x2}</xmax><ymax>{y2}</ymax>"
+    return f"<object><name>{name}</name><bndbox>{corners}</bndbox></object>"
+
+
+DOG, CAT, OTHER = (4, 5, 20, 15), (22, 5, 38, 15), (4, 17, 20, 28)
+
+
+def marked(place: Path) -> dict[str | None, int | None]:
+    """By region's name, how many pixels its mask has; None for a box."""
+    found = samples(plan(Source(place)))
+    return {
+        one.annotation.regions[0].class_name: (mask := one.annotation.regions[0].mask) and mask.area for one in found
+    }
+
+
+def voc_set(folder: Path, things: str, **pictures: bytes) -> Path:
+    put(folder, JPEGImages___cup__jpg=picture(), Annotations___cup__xml=voc(things))
+    return put(folder, **{f"{name}___cup__png": data for name, data in pictures.items()})
+
+
+def test_pascal_vocs_pictures_of_segmentation_are_masks(tmp_path: Path) -> None:
+    """Of things by their order; a border counts for none; the pictures are no photos of their own."""
+    border = ((4, 14, 38, 15), 255)
+    objects = numbered((DOG, 1), (CAT, 2), border)
+    classes = numbered((DOG, 12), (CAT, 12), border)
+    voc_set(tmp_path, named("dog", DOG) + named("cat", CAT), SegmentationObject=objects, SegmentationClass=classes)
+    assert marked(tmp_path) == {"dog": 16 * 9, "cat": 16 * 9}
+    assert reasons(plan(Source(tmp_path))) == {}
+
+
+def test_pascal_vocs_classes_mark_things_that_are_alone_in_theirs(tmp_path: Path) -> None:
+    things = named("dog", DOG) + named("cat", CAT) + named("cat", OTHER) + named("gnu", (22, 17, 38, 28))
+    voc_set(tmp_path, things, SegmentationClass=numbered((DOG, 12), (CAT, 8), (OTHER, 8)))
+    assert marked(tmp_path) == {"dog": 16 * 10, "cat": None, "gnu": None}
+
+
+@pytest.mark.parametrize(
+    ("picture_", "why"),
+    [
+        (numbered((CAT, 1), (DOG, 2)), "object 0 (dog): 0% of what its picture of segmentation marks lies in its box"),
+        (numbered((DOG, 2)), "marks nothing of it; its box is used"),
+        (numbered((DOG, 1), (CAT, 3)), "it marks 3 things, of which the annotation names 2"),
+        (numbered((DOG, 1), size=(30, 40)), "SegmentationObject: it is of another size"),
+        (numbered((DOG, 1), mode="RGB"), "a picture in RGB, not one of numbers"),
+        (b"\x89PNG none", "it cannot be read as a PNG; boxes are used"),
+    ],
+)
+def test_a_picture_of_segmentation_that_does_not_fit_is_said_and_boxes_are_used(
+    picture_: bytes, why: str, tmp_path: Path
+) -> None:
+    voc_set(tmp_path, named("dog", DOG) + named("cat", CAT), SegmentationObject=picture_)
+    found = plan(Source(tmp_path))
+    assert {one.annotation.regions[0].class_name for one in samples(found)} == {"dog", "cat"}
+    assert any(why in one.failure.message for one in found if hasattr(one, "failure"))
+
+
 # YOLO
 
 YAML = "path: /home/x\ntrain: images/train\nnames:\n  0: cup\n  7: traffic_light\n"

@@ -138,7 +138,7 @@ def test_the_cases() -> None:
     assert set(reasons(planned)) == {"ball.jpg", "polygon.jpg"}
 
 
-TOLD = {"caption": "a cup on a table", "url": "https://example.org/cup.jpg", "key": "000", "status": "success"}
+TOLD = {"caption": "a cup on a table", "url": "https://example.org/cup.jpg", "key": "000", "license": "CC0 1.0"}
 
 
 def test_img2datasets_captions_are_no_instructions(tmp_path: Path) -> None:
@@ -151,6 +151,7 @@ def test_img2datasets_captions_are_no_instructions(tmp_path: Path) -> None:
         (sample,) = samples(plan(source, STYLE))
         assert (sample.instruction, sample.annotation.captions) == ("", ("a cup on a table",))
         assert sample.annotation.source_url == "https://example.org/cup.jpg"
+        assert sample.annotation.source_licence == "CC0 1.0"
         assert parse_annotation(to_json(sample.annotation)).captions == ("a cup on a table",)
 
 

@@ -20,6 +20,7 @@ from PIL import Image
 from comfy_nodes.core.photos import PhotoError
 from comfy_nodes.core.regions.annotation import Annotation, Region
 from driver.errors import RunError
+from driver.inputs.shares import InputShare
 from driver.inputs.source import Source
 from driver.options import RunOptions
 from driver.pipeline.plan import open_source
@@ -332,7 +333,7 @@ def test_an_output_in_the_input_is_refused_before_anything_is_made(kind: str, tm
     if kind == "link":
         (tmp_path / "there").symlink_to(folder)
         given = tmp_path / "there"
-    options = RunOptions("remove", folder / "out" / "of", input=str(given))
+    options = RunOptions("remove", folder / "out" / "of", input=(InputShare(str(given)),))
     with pytest.raises(RunError, match=r"lies in --input .*; choose a folder outside of it"):
         open_source(options)
     open_source(replace(options, output=tmp_path / "in-out"))
@@ -343,4 +344,4 @@ def test_an_output_beside_the_rows_of_a_dataset_is_no_input(tmp_path: Path) -> N
     (tmp_path / "data").mkdir()
     (tmp_path / "README.md").write_bytes(b"")
     (tmp_path / "data" / "a.tar").write_bytes(b"")
-    open_source(RunOptions("remove", tmp_path / "judged", input=str(tmp_path)))
+    open_source(RunOptions("remove", tmp_path / "judged", input=(InputShare(str(tmp_path)),)))

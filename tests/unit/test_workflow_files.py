@@ -185,7 +185,7 @@ class TestFinding:
         """A folder of workflows, and another one to be in."""
         (tmp_path / "workflows").mkdir()
         (tmp_path / "here").mkdir()
-        for name in ("remove-classical", "style", "style-classical", "style-open", "write", "annotate", "annotate-open",
+        for name in ("remove-classical", "style", "style-classical", "style-open", "write", "annotate", "annotate-open", "annotate-text",
                      "instruct-qwen"):  # fmt: skip
             (tmp_path / "workflows" / f"{name}.json").touch()
         monkeypatch.setattr(workflow, "WORKFLOWS", tmp_path / "workflows")
@@ -205,7 +205,8 @@ class TestFinding:
             ("style-classical", "open", "style-classical.json", "classical"),
             ("write", "open", "write.json", "full"),
             ("write.json", "classical", "write.json", "full"),
-            ("annotate", "classical", "annotate-open.json", "open"),
+            ("annotate", "classical", "annotate-text.json", "classical"),
+            ("annotate-open", "classical", "annotate-open.json", "open"),
             ("annotate", "full", "annotate.json", "full"),
             ("instruct-qwen", "full", "instruct-qwen.json", "open"),
             ("instruct-qwen", "classical", "instruct-qwen.json", "open"),

@@ -107,7 +107,8 @@ DEMANDS: dict[str, Demand] = {
     "material": _SURFACE,
     "texture": _SURFACE,
     "background": Demand(spread=1.0),
-    "motion": _ANYWHERE,
+    "motion": Demand(covered=0.0, shadow=MAX_SHADOW, spread=1.0),
+    "instruct": Demand(covered=0.0, spread=1.0),
     "extract": Demand(spread=1.0),
     "zoom": _ANYWHERE,
     "viewpoint": _ANYWHERE,
@@ -127,8 +128,8 @@ def demand(task: str, subtask: str = "") -> Demand | None:
     kind = TAXONOMY.get(subtask) or TAXONOMY.get(f"imgedit/{task}")
     if kind is None:
         return None
-    by_prompt = DEMANDS.get((kind.prompt or "").removeprefix("write-"))
-    return by_prompt or DEMANDS.get(kind.task or "")
+    by_prompt = DEMANDS.get(kind.prompt.removeprefix("write-"))
+    return by_prompt or DEMANDS.get(kind.task)
 
 
 def for_kind(limits: Limits, task: str, subtask: str = "") -> Limits:

@@ -27,6 +27,7 @@ _QWEN = _of(
     "qwen_image_vae.safetensors",
 )
 _LONGCAT = _of("longcat_image_edit_bf16.safetensors", "qwen_2.5_vl_7b_fp8_scaled.safetensors", "ae.safetensors")
+_Z_IMAGE = _of("z_image_turbo_bf16.safetensors", "qwen_3_4b.safetensors", "ae.safetensors")
 _OPEN_REGIONS = _of("grounding-dino-tiny", "sam2.1-hiera-large", "clip-vit-large-patch14", "birefnet.safetensors")
 _SAM3_REGIONS = _of("sam3.1_multiplex_fp16.safetensors", "clip-vit-large-patch14")
 _REGIONS = _of("yolov8x-worldv2.pt", "clip-vit-base-patch32", "sam2.1-hiera-large", "clip-vit-large-patch14")
@@ -35,6 +36,7 @@ ROUTES: tuple[Route, ...] = (
     Route("annotate", "annotate-open", _OPEN_REGIONS),
     Route("annotate", "annotate-sam3", _SAM3_REGIONS),
     Route("annotate", "annotate", _REGIONS),
+    Route("annotate", "annotate-text"),
     Route("add", "add-open", _MASKED),
     Route("add", "add", _FILL),
     Route("add", "add-classical"),
@@ -65,6 +67,8 @@ ROUTES: tuple[Route, ...] = (
     Route("hybrid", "hybrid-open", _MASKED),
     Route("hybrid", "hybrid", _FILL),
     Route("hybrid", "hybrid-classical"),
+    Route("synthesize", "synthesize", _Z_IMAGE),
+    Route("embed", "embed", _of("clip-vit-large-patch14")),
     Route("instruct", "instruct-open", _KLEIN),
     Route("instruct", "instruct-qwen", _QWEN),
     Route("instruct", "instruct-longcat", _LONGCAT),

@@ -48,6 +48,14 @@ TABLE: tuple[Weights, ...] = (
         "README.md, of the autoencoder",
     ),
     Weights(
+        "z_image_turbo_bf16.safetensors", "diffusion_models", "diffusion model", APACHE, "Comfy-Org/z_image_turbo",
+        (Part("split_files/diffusion_models/z_image_turbo_bf16.safetensors", 12_309_866_400,
+              "2407613050b809ffdff18a4ac99af83ea6b95443ecebdf80e064a79c825574a6"),),
+        "08d04455279082882deaabc8d0d09fc914c071e1",
+        "repository: blueprint Text to Image (Z-Image-Turbo); size, sha256, revision: LFS; licence: "
+        "Tongyi-MAI/Z-Image-Turbo's card",
+    ),
+    Weights(
         "qwen_image_edit_2511_fp8mixed.safetensors", "diffusion_models", "diffusion model", APACHE,
         "Comfy-Org/Qwen-Image-Edit_ComfyUI",
         (Part("split_files/diffusion_models/qwen_image_edit_2511_fp8mixed.safetensors", 20_533_762_817,

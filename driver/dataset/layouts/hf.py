@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..rows import IMAGE_COLUMNS, PLAIN, SCHEMA, Pair, Row, features, table
+from ..rows import IMAGE_COLUMNS, PLAIN, SCHEMA, Pair, Row, as_rows, features, table
 from .layout import Layout, Shard, ShardFile, StoredRow
 
 
@@ -127,6 +127,12 @@ class HfLayout(Layout):
                     for row in batch.to_pylist():
                         held = [[one["bytes"] for one in row.pop(name)] for name in IMAGE_COLUMNS] if images else []
                         yield StoredRow.of(row, *held)
+
+    def tables(self, folder: Path, shard: Shard) -> Iterator[pa.Table]:
+        path = folder / shard.files[0]
+        with pq.ParquetFile(path) as file:
+            for group in range(file.num_row_groups):
+                yield as_rows(file.read_row_group(group), path)
 
     def card(self, config: str, streams: Sequence[str]) -> list[tuple[str, str]]:
         return [("", f"{config}/*.parquet")]

@@ -12,11 +12,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
 from comfy_nodes.core.keys import PathInside
 
-from ..rows import Pair, Row
+from ..rows import Pair, Row, table
 
 
 class Shard(BaseModel):
@@ -134,6 +135,19 @@ class Layout(ABC):
         Args:
             images: whether to read these, too.
         """
+
+    def tables(self, folder: Path, shard: Shard) -> Iterator[pa.Table]:
+        """All rows in their order, pictures included, as tables of `SCHEMA` of about `group_size` bytes."""
+        held: list[Pair] = []
+        size = 0
+        for row in self.rows(folder, shard, images=True):
+            held.append(Pair(Row.stored(row.columns), row.inputs, row.outputs))
+            size += held[-1].size
+            if len(held) >= self.group_rows or size >= self.group_size:
+                yield table(held)
+                held, size = [], 0
+        if held:
+            yield table(held)
 
     @abstractmethod
     def card(self, config: str, streams: Sequence[str]) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Formats with one file for one picture: LabelMe's JSON, the JSON of SA-1B (SAM's data), Pascal VOC's XML."""
+"""Formats with one JSON file for one picture: LabelMe's, and that of SA-1B (SAM's data)."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ import io
 import math
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import PurePosixPath
 from typing import Any, BinaryIO
-from xml.etree import ElementTree
 
 import numpy as np
 from PIL import Image
@@ -20,7 +18,7 @@ from comfy_nodes.core.regions.annotation import AnnotationError
 from ...bounded_json import loads
 from ..find import Input
 from ..photo import InputError
-from .marked import Marked, Size, box, ellipse, name_of_class, number, points, polygons, runs, turned, whole_size
+from .marked import Marked, Size, box, ellipse, name_of_class, points, polygons, runs, whole_size
 from .names import PhotoNames
 from .reader import Broken, Found, Upright, each_file, whole_text
 
@@ -36,11 +34,6 @@ def labelme(given: Input, names: PhotoNames) -> Iterator[Found | Broken]:
 def sam(given: Input, names: PhotoNames) -> Iterator[Found | Broken]:
     """SA-1B's files: masks without a name, each with SAM's own `predicted_iou`."""
     return each_file(given, partial(_json, _sam))
-
-
-def pascal_voc(given: Input, names: PhotoNames) -> Iterator[Found | Broken]:
-    """Pascal VOC's files."""
-    return each_file(given, _voc)
 
 
 def _json(read: Callable[[dict[str, Any], str], Found], file: BinaryIO, name: str) -> Iterator[Found]:
@@ -137,69 +130,4 @@ def _sam_marked(item: dict[str, Any]) -> Marked:
         drawn = mark.get("segmentation") if isinstance(mark, dict) else None
         known = mark.get("predicted_iou") if isinstance(mark, dict) else None
         found.add(f"annotation {place}", None, partial(runs, drawn), sam_iou=known)
-    return found
-
-
-# Pascal VOC
-
-
-class _Tree(ElementTree.TreeBuilder):
-    """Elements of a file without a document type, in which entities could be declared that grow without end."""
-
-    def doctype(self, *_: str | None) -> None:
-        raise InputError("it declares a document type, which annotations do not have; take the <!DOCTYPE> out")
-
-
-def read_xml(file: BinaryIO) -> ElementTree.Element:
-    """
-    Raises:
-        InputError: not XML, or more than annotations are.
-    """
-    try:
-        return ElementTree.fromstring(whole_text(file), parser=ElementTree.XMLParser(target=_Tree()))
-    except (ElementTree.ParseError, ValueError, LookupError) as error:
-        raise InputError(f"not XML ({error})") from None
-
-
-def _voc(file: BinaryIO, name: str) -> Iterator[Found]:
-    root = read_xml(file)
-    if root.tag != "annotation":
-        raise InputError(f"Pascal VOC: its root is {root.tag[:40]}, not annotation")
-    written = (root.findtext("filename") or "").strip()
-    if not written:
-        raise InputError("Pascal VOC: no filename")
-    if not PurePosixPath(written).suffix:
-        written += PurePosixPath(root.findtext("path") or "").suffix or ".jpg"
-    yield Found(written, name, partial(_voc_marked, root, written))
-
-
-def _voc_marked(root: ElementTree.Element, written: str, upright: Upright) -> Marked:
-    found = Marked(written, whole_size(root.findtext("size/width"), root.findtext("size/height")) or upright())
-    for place, thing in enumerate(root.iterfind("object")):
-        name = name_of_class(thing.findtext("name"))
-        found.add(f"object {place} ({name})", name, partial(_voc_shape, thing, found))
-    return found
-
-
-def _voc_shape(thing: ElementTree.Element, found: Marked) -> dict[str, Any]:
-    if (drawn := thing.find("polygon")) is not None:
-        return polygons([_corners(drawn)], found.pixels())
-    if (drawn := thing.find("robndbox")) is not None:
-        cx, cy, width, height, angle = (number(drawn.findtext(one)) for one in ("cx", "cy", "w", "h", "angle"))
-        return polygons([turned(cx, cy, width, height, math.degrees(angle))], found.pixels())
-    if (drawn := thing.find("bndbox")) is None:
-        raise AnnotationError("neither bndbox, robndbox nor polygon")
-    x1, y1, x2, y2 = (number(drawn.findtext(one)) for one in ("xmin", "ymin", "xmax", "ymax"))
-    # Pixels count from 1 there, and the last one belongs to the box.
-    return box(x1 - 1, y1 - 1, x2, y2)
-
-
-def _corners(drawn: ElementTree.Element) -> list[Any]:
-    """x1, y1, x2, y2 … of as many corners as there are."""
-    found: list[Any] = []
-    for place in range(1, len(drawn) + 1):
-        corner = drawn.findtext(f"x{place}"), drawn.findtext(f"y{place}")
-        if None in corner:
-            break
-        found += corner
     return found

@@ -1,4 +1,4 @@
-"""Label Studio's JSON export: rectangles, polygons and ellipses in percent of the picture, turned about a corner.
+"""Label Studio's JSON export: rectangles, polygons and ellipses in percent of the picture, turned about a corner, and brushes.
 
 Its short export (JSON-MIN) is another format. Of a task with several annotations the first counts that was not cancelled.
 """
@@ -19,16 +19,13 @@ from comfy_nodes.core import photos
 
 from ..find import Input
 from ..photo import InputError
+from .brush import brush
 from .marked import Marked, box, ellipse, name_of_class, number, points, polygons, scaled, turned, whole_size
 from .names import PhotoNames
 from .reader import Broken, Found, Upright, each_file
 
-OUTLINES = ("rectangle", "polygon", "ellipse")
-UNMARKED = {
-    "keypoint": "marks no region",
-    "brush": "a brush stroke, whose encoding is not read; export as COCO",
-    "vector": "marks no region",
-}
+OUTLINES = ("rectangle", "polygon", "ellipse", "brush")
+UNMARKED = ("keypoint", "vector")
 _UPLOADED = re.compile(r"[0-9a-f]{8}-(?=.)")
 """What stands before a file's own name once it was uploaded."""
 
@@ -88,7 +85,7 @@ def _marked(task: dict[str, Any], written: str, upright: Upright) -> Marked:
         name = name_of_class(labels.get(str(one.get("id"))))
         label = f"{kind} {place} ({name})"
         if kind in UNMARKED:
-            found.left_out.append(f"{label}: {UNMARKED[kind]}")
+            found.left_out.append(f"{label}: marks no region")
         elif kind in OUTLINES and one.get("image_rotation"):
             found.faults.append(f"{label}: drawn on a picture that was turned in Label Studio, which is not read")
         elif kind in OUTLINES:
@@ -100,6 +97,8 @@ def _marked(task: dict[str, Any], written: str, upright: Upright) -> Marked:
 
 def _shape(kind: str, value: dict[str, Any], found: Marked) -> dict[str, Any]:
     width, height = found.pixels()
+    if kind == "brush":
+        return brush(value, (width, height))
 
     def pixels(side: int, *names: str) -> list[float]:
         return [number(value.get(name)) * side / 100 for name in names]

@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from pycocotools import mask as coco  # type: ignore[import-untyped]
 from pydantic import ValidationError
 
+from comfy_nodes.core import photos
 from comfy_nodes.core.photos import MAX_PIXELS
 from comfy_nodes.core.regions import rle
 from comfy_nodes.core.regions.annotation import AnnotationError
 from comfy_nodes.core.validation import first_fault
+
+from ..photo import Photo
 
 Size = tuple[int, int]
 """(width, height) in pixels."""
@@ -33,6 +36,9 @@ FARTHEST = 2.0
 OUTLINE = 4_000_000
 """The longest outline of a region in pixels. Ours: drawing it takes 60 bytes for each; of real things it has some thousand."""
 
+
+LONGEST = 500
+"""Characters of a reason, at most. Ours."""
 
 BEYOND = 2.0
 """From here on a number is no share of a photo, however far a box reaches beyond it. Ours."""
@@ -74,6 +80,20 @@ class Marked:
         if self.size is None:
             raise AnnotationError("a polygon needs the picture's size, and neither its file nor the photo tells it")
         return self.size
+
+
+def with_reasons(photo: Photo, marked: Marked) -> Photo:
+    """A photo with why regions of it cannot be used, and what is none."""
+    if photo.annotation is None:
+        return photo
+    refusals = (*photo.annotation.refusals, *map(_line, marked.faults))
+    left_out = tuple(map(_line, marked.left_out))
+    return replace(photo, annotation=replace(photo.annotation, refusals=refusals), left_out=left_out)
+
+
+def _line(reason: str) -> str:
+    """A reason that holds an author's names, as a message may have it."""
+    return photos.readable(reason)[:LONGEST]
 
 
 def box(x1: Any, y1: Any, x2: Any, y2: Any) -> dict[str, Any]:

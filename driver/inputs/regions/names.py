@@ -19,6 +19,13 @@ _ELSEWHERE = re.compile(r"/|\.\./|[A-Za-z][A-Za-z0-9+.-]*:/")
 """How paths begin that are of another machine or folder."""
 
 
+MASKS = {
+    "Pascal VOC": re.compile(r"(.*/)?Segmentation(Object|Class)/[^/]*"),
+    "Open Images": re.compile(r"(.*/)?[0-9a-f]{16}_m[0-9a-z_]+_[0-9a-f]{8}\.png"),
+}
+"""Which pictures beside a program's annotations are masks, and no photos."""
+
+
 def temporary() -> sqlite3.Connection:
     """A database that keeps a few pages in memory and the others in a file that goes with it."""
     found = sqlite3.connect("", isolation_level=None, check_same_thread=False)
@@ -28,21 +35,30 @@ def temporary() -> sqlite3.Connection:
 
 
 class PhotoNames:
-    """The photos below an image root."""
+    """The photos below an image root, and the masks that lie among them."""
 
-    def __init__(self, storage: Storage):
-        self._storage = storage
+    def __init__(self, storage: Storage, program: str = ""):
+        """
+        Args:
+            program: whose annotations they are of.
+        """
+        masks = MASKS.get(program)
         self._db = temporary()
         self._db.execute("CREATE TABLE photo (path TEXT PRIMARY KEY, base TEXT, written TEXT) WITHOUT ROWID")
-        self._db.executemany(
-            "INSERT OR IGNORE INTO photo VALUES (?, ?, NULL)",
-            (
-                (name, posixpath.basename(name))
-                for name in walk(storage, "")
-                if photos.readable(name) == name and posixpath.splitext(name)[1].lower() in photos.SUFFIXES
-            ),
-        )
+        self._db.execute("CREATE TABLE mask (base TEXT, path TEXT, PRIMARY KEY (base, path)) WITHOUT ROWID")
+        for name in walk(storage, ""):
+            if photos.readable(name) != name or posixpath.splitext(name)[1].lower() not in photos.SUFFIXES:
+                continue
+            if masks and masks.fullmatch(name):
+                self._db.execute("INSERT OR IGNORE INTO mask VALUES (?, ?)", (posixpath.basename(name), name))
+            else:
+                self._db.execute("INSERT OR IGNORE INTO photo VALUES (?, ?, NULL)", (name, posixpath.basename(name)))
         self._db.execute("CREATE INDEX by_base ON photo (base)")
+
+    def mask(self, base: str) -> str | None:
+        """The mask of a name, in whatever folder; the first by path, where several have it."""
+        row = self._db.execute("SELECT MIN(path) FROM mask WHERE base = ?", (base,)).fetchone()
+        return row[0] if row[0] is None else str(row[0])
 
     def unnamed(self) -> Iterator[str]:
         """Photos that nobody has asked for, by name."""

@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 from .coco import Coco
 from .cvat import cvat
-from .files import labelme, pascal_voc, sam
+from .files import labelme, sam
 from .label_studio import label_studio
 from .open_images import OpenImages
 from .reader import Pictures
+from .voc import pascal_voc
 from .yolo import yolo
 
 FORMATS: dict[str, Callable[[], Pictures]] = {

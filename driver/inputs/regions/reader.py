@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import BinaryIO
 
@@ -22,11 +22,8 @@ from ..find import Input
 from ..folder import PhotoFiles
 from ..photo import InputError, Photo, Skip
 from ..storage import unreadable
-from .marked import Marked, Size
+from .marked import Marked, Size, with_reasons
 from .names import PhotoNames
-
-LONGEST = 500
-"""Characters of a reason, at most. Ours."""
 
 Upright = Callable[[], Size | None]
 """Gives the size of the upright photo; None where it cannot be read."""
@@ -68,7 +65,7 @@ class RegionReader(PhotoFiles):
 
     @cached_property
     def names(self) -> PhotoNames:
-        return PhotoNames(self._input.photos)
+        return PhotoNames(self._input.photos, self._input.program)
 
     def remedy(self, photo: Photo) -> str:
         return f"mark one in the {self._input.program} annotations, or leave the photo out"
@@ -114,12 +111,7 @@ class RegionReader(PhotoFiles):
         size = marked.size and {"width": marked.size[0], "height": marked.size[1]}
         item = {"path": path, "resolution": size, "segmentation": {"object": marked.regions}, **marked.more}
         photo = photo_of(item, photos.readable(path), self._input.photos.inside)
-        if photo.annotation is None:
-            return photo
-        faults = (*photo.annotation.refusals, *map(_line, marked.faults))
-        return replace(
-            photo, annotation=replace(photo.annotation, refusals=faults), left_out=tuple(map(_line, marked.left_out))
-        )
+        return with_reasons(photo, marked)
 
     def _size(self, path: str) -> Size | None:
         try:
@@ -127,11 +119,6 @@ class RegionReader(PhotoFiles):
                 return photos.read_header(file, path).size
         except (OSError, PhotoError):
             return None  # said of the photo when its turn comes
-
-
-def _line(reason: str) -> str:
-    """A reason that holds an author's names, as a message may have it."""
-    return photos.readable(reason)[:LONGEST]
 
 
 def each_file(given: Input, read: Callable[[BinaryIO, str], Iterator[Found | Broken]]) -> Iterator[Found | Broken]:

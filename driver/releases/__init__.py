@@ -1,0 +1,1 @@
+"""Releases: immutable, versioned datasets of what runs left."""

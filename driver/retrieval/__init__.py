@@ -1,0 +1,1 @@
+"""Photos found in a user's own pool, by example or by words."""
