@@ -33,6 +33,23 @@ def judged(path: Path | str) -> list[Planned]:
     return list(Source(path).plan([JUDGE], "all", 0))
 
 
+def test_a_row_of_ours_is_about_all_of_its_regions(tmp_path: Path) -> None:
+    about = [{"op": op, "class_name": name, "bbox": [x, 4.0, x + 8, 24.0], "mask": None} for op, name, x in
+             (("alter", "cup", 2.0), ("add", "jug", 20.0))]  # fmt: skip
+    columns = {
+        "key": ["0" * 20, "1" * 20], "task": ["hybrid", "remove"], "subtask": ["", ""], "prompt": ["Do both.", "Do it."],
+        "input_images": [[{"bytes": picture("red"), "path": None}]] * 2,
+        "output_images": [[{"bytes": picture("blue"), "path": None}]] * 2,
+        "class_name": ["cup", "cup"], "bbox": [about[0]["bbox"]] * 2, "regions": [about, about[:1]],
+        "stage_sha256": ["a" * 64] * 2,
+    }  # fmt: skip
+    (tmp_path / "out").mkdir()
+    pq.write_table(pa.table(columns), tmp_path / "out" / "rows.parquet")
+    both, one = samples(judged(tmp_path / "out"))
+    assert [region.class_name for region in both.annotation.regions] == ["cup", "jug"]
+    assert [region.class_name for region in one.annotation.regions] == ["cup"]
+
+
 def test_rows_of_scaleedit_keep_task_kind_and_scores(tmp_path: Path) -> None:
     path = tmp_path / "2.2_object_removal_0000.parquet"
     kinds = ["2.2_object_removal", "1.3_viewpoint_transformation"]
