@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -47,12 +48,16 @@ def _recipe(stop: StopRequest, options: RunOptions) -> Ended:
 
         return Ended({"output": options.output, **dry_run(options)})
     from driver.recipe.chain import run_recipe
+    from driver.recipe.file import read_recipe
     from driver.report.yields import YieldTable
 
-    ended = conclude(options, *run_recipe(options, stop))
+    summary, stopped = run_recipe(options, stop)
+    recipe = read_recipe(options.recipe or "")
+    last = recipe.folder(recipe.wanted(options)[-1], options.output)
+    ended = conclude(replace(options, output=last), summary, stopped)
     if table := YieldTable.of_recipe(options.output):
         print(*table.lines(), sep="\n")
-        return ended._replace(made={**ended.made, "recipe": table.told()})
+        return ended._replace(made={**ended.made, "output": options.output, "recipe": table.told()})
     return ended
 
 

@@ -132,7 +132,7 @@ def _add_what(common: Add, rare: Add) -> None:
     common(
         "--recipe",
         metavar="NAME|PATH",
-        help="all stages of a dataset in one go: a name from recipes/, or a file",
+        help="all stages in one go: from recipes/, or a file",
     )
     common(
         "--profile",

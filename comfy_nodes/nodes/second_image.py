@@ -57,7 +57,9 @@ class LoadSecondImage(io.ComfyNode):
             ],
             outputs=[
                 Sample.Output("sample", tooltip="The sample with this picture in it."),
-                io.Image.Output("image", tooltip="The picture upright, in sRGB, without alpha; the photo where none is loaded."),
+                io.Image.Output(
+                    "image", tooltip="The picture upright, in sRGB, without alpha; the photo where none is loaded."
+                ),
             ],
         )
 

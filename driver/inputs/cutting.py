@@ -92,9 +92,20 @@ class Cursor:
             yield photo
 
 
-def grown(first: int, index: int, most: int) -> int:
-    """Items of a shard where each has twice as many as the one before it, up to a number."""
-    return min(most, first << min(index, most.bit_length()))
+GROWTH = 16
+"""A shard of a recipe's stage has at most this part of what comes before it, so that little is left to do for the stages
+behind when the last one is through. Ours."""
+
+
+def grown(first: int, start: int, most: int) -> int:
+    """Items of a shard of a stage of a recipe, at most: few at first, so that the stages behind soon have something to do.
+
+    Args:
+        first: of the first one.
+        start: items before it.
+        most: of the largest.
+    """
+    return min(most, max(first, start // GROWTH))
 
 
 def borders(found: Iterator[Photo], known: Sequence[KnownShard], size: int) -> tuple[list[int], int]:

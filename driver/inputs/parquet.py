@@ -77,7 +77,8 @@ class ParquetReader:
         self._open = _Cursors()
         self._stamp = lru_cache(1)(given.storage.stamp)  # a shard's photos are asked for in a row
         with suppress(InputError):  # said when its turn comes
-            if objects_in(_opened(given.storage, next(given.files())).schema_arrow):
+            first = next(given.files(), None)  # a stage of a recipe may have left nothing yet
+            if first and objects_in(_opened(given.storage, first).schema_arrow):
                 _ = self._box_form  # before anything is started for it
 
     @cached_property

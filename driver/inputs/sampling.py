@@ -197,10 +197,8 @@ def _of_regions(whole: Sample, key: str, edit: tuple[Region, ...], aim: Aim) -> 
 
 
 def _refused(photo: Photo, aim: Aim) -> tuple[str, str] | None:
-    """Why a photo is not wanted for this, as an error type and a message; None where nothing speaks against it."""
+    """Why a photo's author did not mean it for this, as an error type and a message; None where nothing speaks against it."""
     task = aim.task
-    if photo.repeats:
-        return NEAR_DUPLICATE, photo.repeats
     if task.name in TASKS and photo.task not in ("", task.name):
         why = f"its task file is for {photo.task}, and the workflow makes {task.name}; run a workflow for {photo.task}"
         return "OtherTask", why

@@ -73,6 +73,7 @@ class Progress:
         self._lock = threading.Lock()
         """Held while counting and drawing, never while printing: the display draws in a thread of its own."""
         self._shared = shared
+        self._about = f"{work}: " if shared else ""
         self._screen: _Screen | None = None
         if shared:
             self._screen = shared.screen
@@ -117,7 +118,8 @@ class Progress:
             self._servers[view.name] = view
         if self._screen or (before and (before.state == view.state or {before.state, view.state} == _BUSY)):
             return
-        self.say(f"{view.name}: {view.state}" + (f" ({view.faults} faults so far)" if view.faults else ""))
+        faults = f" ({view.faults} faults so far)" if view.faults else ""
+        self.say(f"{self._about}{view.name}: {view.state}{faults}")
 
     def say(self, line: str) -> None:
         if self._screen:
@@ -135,11 +137,10 @@ class Progress:
         with self._lock:
             seen = self._errors[what, error_class]
             self._errors[what, error_class] += samples
-        about = f"{self._work}: " if self._shared else ""
         if seen < LINES_PER_CLASS:
-            self.say(about + line)
+            self.say(self._about + line)
         if seen < LINES_PER_CLASS <= seen + samples:
-            self.say(f"{about}further {error_class} ({what}) are only counted here; run.log.jsonl has them")
+            self.say(f"{self._about}further {error_class} ({what}) are only counted here; run.log.jsonl has them")
 
     def _print_sometimes(self) -> None:
         if not self._screen and time.monotonic() - self._last_line > LINE_SECONDS:

@@ -13,7 +13,7 @@ from ..options import RunOptions
 from ..samples import Aim
 from .folder import FORM
 
-FIRST = 16
+FIRST = 8
 """Photos of the first shard of a stage of a recipe, so that the stages behind it soon have something to do. Ours."""
 
 
@@ -26,7 +26,7 @@ class Form:
     share: tuple[int, int] = (0, 1)
     """i and n: only shards whose number leaves i when divided by n."""
     first: int | None = None
-    """Items of the first shard, where each has twice as many as the one before it."""
+    """Items of the first shard, where they grow."""
 
     @property
     def shared(self) -> bool:

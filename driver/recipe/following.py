@@ -16,7 +16,7 @@ from pathlib import Path
 from ..dataset.by_input import MixedInput
 from ..dataset.commits import committed
 from ..dataset.parts import Part, shards_of
-from ..inputs.cutting import PASSED, KnownShard, Shard
+from ..inputs.cutting import PASSED, KnownShard, Shard, grown
 from ..inputs.handed_on import pairs_in, photos_of_lines, photos_of_rows, told
 from ..inputs.photo import Photo
 from ..inputs.source import Source, asked
@@ -146,6 +146,10 @@ class Following(Source):
         """See `Source`; what changes with photos is told shard by shard."""
         return "what the stage before hands on"
 
+    def labels(self, aims: Sequence[Aim]) -> str:
+        """None: people label what a recipe has finished."""
+        return ""
+
     def shards(
         self,
         size: int,
@@ -156,14 +160,15 @@ class Following(Source):
         keep_stale: bool = False,
         first: int | None = None,
     ) -> Iterator[Shard]:
-        """Shards as they come: each takes all that are there when its turn comes, of `size` photos or pairs at most, but at
-        least one that has some."""
+        """Shards as they come: each takes what is there when its turn comes, but at least one shard that has something. Where
+        several graphs go over it, one after the other, that is as much as `size` allows, so that models are loaded seldom."""
         task, edited = asked(aims)
         self._released.clear()
         start = 0
         for index in count():
             begin = self._end(index - 1) if index else 0
-            end = self._end(index) or self._next(index, begin, size)
+            most = size if first is None or len(aims) > 1 else grown(first, start, size)
+            end = self._end(index) or self._next(index, begin, most)
             if end is None or not self._link.wait(end, self._released.is_set):
                 return
             found = [told(committed(part)) for part in self._parts(begin, end)]
@@ -178,7 +183,7 @@ class Following(Source):
         it was not."""
         return int(self._journal.get(f"{_CUT}{index:06d}") or 0)
 
-    def _next(self, index: int, begin: int, size: int) -> int | None:
+    def _next(self, index: int, begin: int, most: int) -> int | None:
         """The same of the next one, which begins behind such a shard; None where none comes, or the recipe stops."""
         end, photos = begin, 0
         while not photos:
@@ -186,7 +191,7 @@ class Following(Source):
                 return None
             for part in self._parts(end, self._link.ready):
                 number, _ = told(committed(part))
-                if photos and photos + number > size:
+                if photos and photos + number > most:
                     break
                 end, photos = end + 1, photos + number
         self._journal.set(f"{_CUT}{index:06d}", str(end))

@@ -136,7 +136,7 @@ class TestShares:
         assert again.count([Aim(STYLE)]) == len(whole)
         for start in random.Random(1).sample(range(len(whole)), 8):
             skip = Skip(start)
-            photos = mixed(*given)._reader.photos("style", skip=skip)
+            photos = mixed(*given).reader.photos("style", skip=skip)
             assert next(photos).source_id == whole[start]
             skip.left = 3
             assert next(photos, Photo("", "end")).source_id == (whole[start + 4 : start + 5] or ["end"])[0]

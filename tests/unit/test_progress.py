@@ -14,7 +14,8 @@ import pytest
 from comfy_nodes.core.records import SampleFailure
 from driver.monitor import terminal as progress
 from driver.monitor.listeners import Reporters, ServerView
-from driver.monitor.terminal import LINES_PER_CLASS, Progress, Waiting
+from driver.monitor.stages import StageProgress
+from driver.monitor.terminal import LINES_PER_CLASS, Progress, SharedScreen, Waiting
 from driver.samples import Sample
 
 SampleOf = Callable[..., Sample]
@@ -228,3 +229,36 @@ def test_waiting_is_told_each_time_it_begins(capsys: Captured) -> None:
         "starting ComfyUI on gpu0: 10 s",
         "starting ComfyUI on gpu0 ...",
     ]
+
+
+def test_stages_that_go_on_together_have_a_line_each(sample_of: SampleOf, terminal: Terminal) -> None:
+    with contextlib.redirect_stderr(terminal):
+        screen = SharedScreen(["write", "edit"])
+        write, edit = (StageProgress(Progress(name, 0, 0, 0, shared=screen)) for name in ("write", "edit"))
+        write.begun("000000", 3, 1, 0, 1)
+        write.begun("000000", 3, 2, 0, 1)  # its second workflow: the same samples
+        write.finished("server0", sample_of("a"), ["keep"], 1.0)
+        write.close()  # another part follows
+        edit.planned(5, 0)
+        edit.failed(sample_of("wall"), memory())
+        edit.server(ServerView("server0", "working"))
+        screen.close()
+    *_, first, second = terminal.plain.rstrip().splitlines()
+    assert re.search(r"write +\S+ +2/3 .* 0 failed, 1 skipped,", first)
+    assert re.search(r"edit +\S+ +1/5 .* 1 failed,", second)
+    assert "edit: failed: wall.jpg: no memory" in terminal.plain
+
+
+def test_stages_that_go_on_together_say_which_they_are(sample_of: SampleOf, capsys: Captured) -> None:
+    screen = SharedScreen(["write", "edit"])
+    write, edit = (StageProgress(Progress(name, 0, 0, 0, shared=screen)) for name in ("write", "edit"))
+    write.planned(2, 0)
+    write.finished("server0", sample_of("a"), ["keep"], 1.0)
+    write.server(ServerView("server0", "working"))
+    edit.planned(1, 0)
+    edit.server(ServerView("server0", "suspended"))
+    edit.failed(sample_of("wall"), memory())
+    screen.close()
+    told = capsys.readouterr().err.splitlines()
+    assert told[:3] == ["write: server0: working", "edit: server0: suspended", "edit: failed: wall.jpg: no memory"]
+    assert told[3].startswith("write: 1/2, ") and told[4].startswith("edit: 1/1, ") and len(told) == 5

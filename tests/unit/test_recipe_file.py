@@ -21,10 +21,12 @@ near = 4
 
 [[input]]
 path = "photos"
-share = 0.7
+share = 7
+licence = "CC BY 4.0"
 
 [[input]]
 path = "s3://bucket/more"
+share = 0.5
 
 [[stage]]
 name = "words"
@@ -55,7 +57,7 @@ def test_what_a_file_says_becomes_options_of_single_runs(tmp_path: Path) -> None
     shutil.copy(WORKFLOWS / "style.json", tmp_path / "own.json")
     recipe = read_recipe(put(tmp_path, EVERYTHING))
     assert (recipe.name, recipe.about, recipe.near) == ("mine", "all that a recipe may say", 4)
-    assert recipe.inputs == (InputShare(f"{tmp_path}/photos", 0.7), InputShare("s3://bucket/more", None))
+    assert recipe.inputs == (InputShare(f"{tmp_path}/photos", 7, "CC BY 4.0"), InputShare("s3://bucket/more", 0.5))
     words, edit = recipe.stages
     asked = parse(["--recipe", "x", "--output", "out", "--profile", "full", "--seed", "5", "--until", "edit"])
     first, last = (one.run_options(asked, recipe.folder(one, asked.output)) for one in (words, edit))
@@ -65,6 +67,15 @@ def test_what_a_file_says_becomes_options_of_single_runs(tmp_path: Path) -> None
     assert last.workflow == f"remove,{tmp_path}/own.json"
     assert (last.set, last.regions, last.attempts, last.at_once) == (("@Paint.strength=0.5",), "one", 2, 3)
     assert (last.samples_per_prompt, last.judge, last.recipe, last.until) == (4, "strict", None, None)
+
+
+def test_inputs_of_the_command_line_take_the_place_of_those_of_the_file(tmp_path: Path) -> None:
+    shutil.copy(WORKFLOWS / "style.json", tmp_path / "own.json")
+    recipe = read_recipe(put(tmp_path, EVERYTHING))
+    assert recipe.asked(parse(["--recipe", "x"])).input == recipe.inputs
+    own = recipe.asked(parse(["--recipe", "x", "--input", "mine", "--near", "2"]))
+    assert (own.input, own.near) == ((InputShare("mine"),), 2)
+    assert recipe.asked(parse(["--recipe", "x"])).near == 4
 
 
 def test_every_option_of_a_stage_is_one_of_a_run() -> None:
@@ -104,8 +115,12 @@ STAGE = '[[stage]]\nname = "one"\n'
             f'name = "x"\n{STAGE}workflow = "remove"\n{STAGE}workflow = "verify"',
             "two stages are called one",
         ),
+        (
+            f'name = "x"\n[[input]]\npath = "p"\nshare = 2\n[[input]]\npath = "q"\n{STAGE}workflow = "remove"',
+            "share stands at some inputs and not at others",
+        ),
         ('name = "x"\n[[stage]]\nname = "A b"\nworkflow = "remove"', "name 'A b': give it small letters"),
-        (f'name = "x"\n[[input]]\npath = "p"\nshare = 2.0\n{STAGE}workflow = "remove"', "input 1: share = 2.0"),
+        (f'name = "x"\n[[input]]\npath = "p"\nshare = 0\n{STAGE}workflow = "remove"', "input 1: share = 0"),
     ],
 )
 def test_what_is_wrong_is_one_line_that_names_the_place(text: str, line: str, tmp_path: Path) -> None:
