@@ -15,6 +15,7 @@ from PIL import Image
 from comfy_nodes.core.records import EditRecord, Score
 from comfy_nodes.core.regions.annotation import to_json
 from comfy_nodes.core.tasks import INSTRUCT, VERIFY, task_named
+from driver.inputs.quotas import Quotas, wanted_kinds
 from driver.inputs.records import read_record
 from driver.inputs.source import Source
 from driver.samples import Aim, Planned
@@ -134,6 +135,19 @@ def test_a_motion_needs_its_second_frame(tmp_path: Path) -> None:
     planned = list(Source(tmp_path).plan([Aim(task_named("motion"), frozenset({"frame2"}))], "all", 0))
     assert [one.frame2 for one in samples(planned)] == ["cup.frame2.png"]
     assert "no second frame" in reasons(planned)["jug.png"]
+
+
+def test_kinds_made_with_a_second_picture_are_for_photos_that_bring_it(tmp_path: Path) -> None:
+    for name in ("cup.png", "cup.frame2.png", "jug.png", "jug.ref.png"):
+        (tmp_path / name).write_bytes(picture("red"))
+    wanted = Quotas(wanted_kinds("motion,unicedit/Color Alteration"), 1)
+    planned = list(Source(tmp_path).plan_kinds(wanted, 0))
+    (cup,) = samples(planned)
+    assert (cup.task, cup.frame2, cup.pictures) == ("motion", "cup.frame2.png", ("cup.png", "cup.frame2.png"))
+    assert "no second frame" in reasons(planned)["jug.png"]
+    before = list(Source(tmp_path).plan([Aim(task_named("annotate"))], "all", 0))
+    assert [one.frame2 for one in samples(before)] == ["cup.frame2.png", ""], "a later stage may take it"
+    assert [one.pictures for one in samples(before)] == [("cup.png",), ("jug.png",)], "and this one does not load it"
 
 
 def test_of_several_tasks_only_a_photo_that_suits_none_has_failed(tmp_path: Path) -> None:
