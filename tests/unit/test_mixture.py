@@ -217,6 +217,7 @@ class TestCommandLine:
                 ["--input", "a", "--input", "b", "--input-licence", "MIT"],
                 "--input-licence goes with each --input: 1 given",
             ),
+            (["--input", "a", "--input-share", "3"], "--input-share goes with several --input"),
             (["--input", "a", "--input-share", "0"], "are no shares such as 70,30"),
             (["--input", "a", "--input-share", "a,b"], "are no shares such as 70,30"),
             (["--input", "a", "--input", ""], "--input is empty"),
