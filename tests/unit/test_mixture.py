@@ -146,7 +146,9 @@ class TestShares:
         given = []
         for name, number in (("a", 40), ("b", 60)):
             folder(tmp_path / name, numbered(number))
-            lines = "".join(json.dumps({"path": one, "cap": "x" * 300 * (name == "b")}) + "\n" for one in numbered(number))
+            lines = "".join(
+                json.dumps({"path": one, "cap": "x" * 300 * (name == "b")}) + "\n" for one in numbered(number)
+            )
             (tmp_path / name / "lines.jsonl").write_text(lines)
             given.append((tmp_path / name / "lines.jsonl", 1))
         first = mixed(*given)
