@@ -29,7 +29,7 @@ from ..pipeline.form import Form, form_of_stage
 from ..pipeline.plan import check_near, look_for_near, open_source, workflow_names
 from ..pipeline.run import shard_by_shard
 from ..pipeline.settled import SETTLED, settle, settled
-from ..pipeline.shards import TOTAL
+from ..pipeline.shards import CUT, TOTAL
 from ..pipeline.stage import Run
 from ..pipeline.workflow import Workflow, look_at
 from ..report.summary import Summary
@@ -111,6 +111,7 @@ def run_recipe(options: RunOptions, stop: StopRequest) -> tuple[Summary, bool]:
         raise RunError(lacking)
     with recipe_folder(recipe, options) as folder, ExitStack() as held:
         stages = _opened(recipe, wanted, options, source, folder, stop, held)
+        _check_extended(stages[0], options)
         begun = _unsettled(stages)
         if begun:
             _work(recipe, stages[0], begun, options, stop, held)
@@ -148,7 +149,7 @@ def _opened(
         if any(one.sort == "annotate" for one in found):
             asked = replace(asked, annotate="never")
         if before:
-            asked = replace(asked, near=None)
+            asked = replace(asked, near=None, limit=None)
         if stage is not recipe.stages[-1]:
             asked = replace(asked, layout="hf")  # what the next stage reads
         with about(f"stage {stage.name}"):
@@ -176,6 +177,20 @@ def _run_id(output: OutputFolder) -> str:
     known = output.journal.get("run_id") or uuid.uuid4().hex
     output.journal.set("run_id", known)
     return known
+
+
+def _check_extended(first: _Stage, options: RunOptions) -> None:
+    """
+    Raises:
+        RunError: the input of a finished stage is another one now, and nobody says that this is meant.
+    """
+    meta = first.folder.journal
+    finished = meta.get(SETTLED) is not None and meta.get(CUT) is not None
+    if finished and meta.get(CUT) != first.run.fingerprint and not options.extend:
+        raise RunError(
+            f"stage {first.stage.name} was finished with another input than there is now; --extend takes in what is new, "
+            "and takes out what is gone"
+        )
 
 
 def _unsettled(stages: Sequence[_Stage]) -> list[_Stage]:
