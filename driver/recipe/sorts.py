@@ -63,7 +63,10 @@ def work_of(name: str, profile: str) -> Work:
         return Work("annotate", task, grounds=not sink.wired.isdisjoint(_BOXES))
     if sink.kind == INSTRUCTION_SINK:
         return Work("write", task, chooses=any(node.kind == CHOOSING_CLASS for node in nodes))
-    assert sink.kind == EDIT_SINK
+    if sink.kind != EDIT_SINK:
+        raise RunError(
+            f"workflow {file.path.name}: paints photos; run it alone (--workflow) and give the recipe what it leaves as --input"
+        )
     roles = {str(node.values.get("role")) for node in nodes if node.kind == SECOND_CLASS}
     return Work("verify" if "edited" in roles else "edit", task)
 

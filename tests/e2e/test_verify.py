@@ -21,7 +21,8 @@ from PIL import Image
 from driver.comfyui.own import OwnServer, find_comfyui
 from driver.graph.judges import JUDGES
 from driver.labels.labels import LABELS, Label, Labels
-from tests.e2e.helpers import REPOSITORY, Driver
+from tests.e2e.helpers import REPOSITORY, Driver, make_photos
+from tests.e2e.helpers import rows as of_shards
 from tests.vlm.endpoint import Endpoint, Say
 
 SIZE = 96
@@ -48,6 +49,7 @@ def endpoint() -> Iterator[Endpoint]:
         f"{WRONG}.*source_caption": [Say(json.dumps(RESTATED))],
         f"{MUTE}.*Score the edit": [Say("I would rather not put a number on it.")],
         f"{PACKED}.*source_caption": [Say(json.dumps({**FOUND, "restated_instruction": PACKED}), after_s=CALL_S)],
+        "A thing was erased": [Say(json.dumps({"new": []}))],
         "source_caption": [Say(json.dumps(FOUND))],
         "Score the edit": [Say(json.dumps(SCORES))],
         f"{WRONG}.*makes this data set": [Say("I'm sorry, I can't help with that.")],
@@ -273,3 +275,40 @@ def test_calls_of_a_pack_overlap(driver: Driver, endpoint: Endpoint, place: Path
     assert summary["kept"] == 64
     assert endpoint.most_at_once == 8, "a profile's own bound"
     assert seconds < 64 * CALL_S, f"{seconds:.0f} s"
+
+
+def test_a_recipes_judge_is_changed_and_nothing_is_edited_again(
+    driver: Driver, endpoint: Endpoint, place: Path
+) -> None:
+    """A threshold over its pairs costs no call and no edit, another prompt only its calls."""
+    make_photos(place / "judged-photos", 3)
+    recipe, output = place / "judged.toml", place / "judged"
+
+    def run(threshold: int, rubric: str, *options: str) -> tuple[Counter[str], int]:
+        recipe.write_text(f"""
+name = "judged"
+[[stage]]
+name = "edit"
+workflow = "remove"
+profile = "classical"
+set = ["EditPairsClassicalInpaint.method=telea"]
+[[stage]]
+name = "verify"
+workflow = "verify"
+set = ["EditPairsFilterPair.policy=judge.instruction_following >= {threshold}", "EditPairsJudgeEdit.rubric={rubric}"]
+""")
+        before = len(endpoint.requests)
+        given = ("--recipe", recipe, "--input", place / "judged-photos", "--output", output, *options)
+        driver.run(*given, workflow=None, quick=False)
+        edits = pq.read_table(output / "stages" / "edit" / "telemetry.parquet").to_pylist()
+        assert [row["submissions"] for row in edits] == [1, 1, 1], "something was edited again"
+        found = Counter(row["verdict"] for config in ("data", "rejected") for row in of_shards(output, config))
+        return found, len(endpoint.requests) - before
+
+    found, asked = run(3, "scaleedit")
+    assert found == {"keep": 3} and asked == 9
+    edited = {path: path.stat().st_mtime_ns for path in (output / "stages" / "edit").rglob("*.parquet")}
+    assert run(4, "scaleedit", "--rerun-from", "verify") == ({"reject": 3}, 0)
+    _, asked = run(3, "imgedit filter", "--rerun-from", "verify")
+    assert asked == 3, "the judge alone is asked"
+    assert {path: path.stat().st_mtime_ns for path in edited} == edited
