@@ -153,6 +153,7 @@ def test_each_family_gives_a_kept_row(out: Path) -> None:
     for row in rows:
         kind, scores = FAMILIES[row["subtask"]], scores_of(row)
         assert [scores[f"judge.{name}"] for name in THREE] == [3, 3, 3] and scores["filter.keep"] == 1
+        assert (row["class_name"] is None) == (kind.shape in ("free", "whole"))
         assert row["task"] == kind.task and f"judge-scaleedit-{kind.rubric} " in row["judge"]["prompt_version"]
 
 
@@ -163,6 +164,9 @@ def test_a_photo_that_suits_nothing_is_left_out_with_the_reasons(out: Path) -> N
     assert "of the picture is " in skipped["message"]
     (routed,) = lines(out, "route", "annotation.jsonl")
     assert list(routed["routes"]["accepted"]) == list(FAMILIES)
+    for line in lines(out, "write", "instructions.jsonl"):
+        bound = [one for found in line["segmentation"].values() if isinstance(found, list) for one in found]
+        assert bool(bound) == (FAMILIES[line["subtask"]].shape not in ("free", "whole")), line["subtask"]
 
 
 def test_words_are_read_told_painted_and_read_again(out: Path) -> None:
