@@ -13,7 +13,8 @@ from PIL import Image
 
 from ..core import photos
 from ..core.records import SampleFailure
-from ..core.tasks import BY_TASK, TASKS
+from ..core.tasks import BY_TASK
+from ..core.taxonomy import known_kind
 from ..edit_samples.fitted import same_shape
 from ..files import opened
 from ..wires.sockets import EditSample, Sample
@@ -73,8 +74,8 @@ class LoadSecondImage(io.ComfyNode):
 
     @classmethod
     def execute(cls, sample: EditSample, image: str, role: Role, when: str = "always") -> io.NodeOutput:
-        task = TASKS.get(sample.task)
-        if when == BY_TASK and not (task and task.second == role):
+        kind = known_kind(sample.task, sample.provenance.subtask)
+        if when == BY_TASK and not (kind and kind.second == role):
             return io.NodeOutput(sample, sample.source)
         path = Path(folder_paths.get_annotated_filepath(image))
         data = photos.read_bytes(path)

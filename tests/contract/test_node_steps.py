@@ -146,3 +146,24 @@ def test_an_edit_is_brought_to_the_photos_size_or_refused(
         assert given.failure.error_type == "OtherShape" and given.failure.skipped and "40 x 31" in given.failure.message
     reference, image = pack.call("EditPairsLoadSecondImage", sample=replace(sample), image="x", role="reference").result
     assert reference.failure is None and tuple(image.shape[1:3]) == size[::-1], "a reference may have any size"
+
+
+@pytest.mark.parametrize(
+    ("task", "subtask", "role", "loaded"),
+    [
+        ("motion", "", "frame2", True),
+        ("motion", "scaleedit/2.4_action_editing", "frame2", False),
+        ("visual", "", "reference", True),
+        ("visual", "", "frame2", False),
+        ("alter", "", "reference", False),
+    ],
+)
+def test_a_graph_of_several_tasks_loads_what_a_kind_is_made_with(
+    task: str, subtask: str, role: str, loaded: bool, pack: Any, sample: Any, folders: Path
+) -> None:
+    Image.new("RGB", SIZE, (200, 40, 30)).save(folders / "input" / "second.png")
+    asked = replace(sample, task=task, provenance=sample.provenance.model_copy(update={"subtask": subtask}))
+    inputs = {"sample": asked, "image": "second.png", "role": role, "when": "its task needs it"}
+    out, picture = pack.call("EditPairsLoadSecondImage", **inputs).result
+    assert (role in out.images, out.failure) == (loaded, None)
+    assert bool(picture.any()) == loaded, "else the photo, which is black"

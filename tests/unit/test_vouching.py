@@ -32,7 +32,7 @@ from driver.graph.file import WorkflowFile
 from driver.graph.judges import looks, unvouched, with_judges
 from driver.graph.saved import MUTED
 from driver.graph.ui import UiGraph
-from driver.pipeline.dry_run import _estimates
+from driver.pipeline.dry_run import estimates
 from driver.pipeline.workflow import Workflow
 
 MAKINGS: tuple[Making, ...] = ("classical", "frames", "model")
@@ -312,5 +312,5 @@ def test_edits_that_may_erase_cost_their_judges_a_further_question(
     assert looks(graph)["strict"] == more
     (tmp_path / "vlm.toml").write_text('[profiles.strict]\nbase_url = "http://127.0.0.1:9/v1"\nmodel = "tiny"\n')
     monkeypatch.setenv("EDITPAIRS_CONFIG", str(tmp_path / "vlm.toml"))
-    told = _estimates(cast(Workflow, SimpleNamespace(graph=graph)), 10)["services"]
+    told = estimates(cast(Workflow, SimpleNamespace(graph=graph)), 10)["services"]
     assert f"profile strict: at most {(2 + more) * 11} calls, " in told, "one in ten is asked twice"
