@@ -139,3 +139,24 @@ def test_an_edit_is_brought_to_the_photos_size_or_refused(
         assert given.failure.error_type == "OtherShape" and given.failure.skipped and "40 x 31" in given.failure.message
     reference, image = pack.call("EditPairsLoadSecondImage", sample=replace(sample), image="x", role="reference").result
     assert reference.failure is None and tuple(image.shape[1:3]) == size[::-1], "a reference may have any size"
+
+
+@pytest.mark.parametrize(
+    ("task", "role", "loaded"),
+    [
+        ("visual", "reference", True),
+        ("motion", "frame2", True),
+        ("motion", "reference", False),
+        ("remove", "frame2", False),
+    ],
+)
+def test_a_picture_that_only_some_tasks_need(
+    task: str, role: str, loaded: bool, pack: Any, sample: Any, folders: Path
+) -> None:
+    Image.new("RGB", sample.size, "white").save(folders / "input" / "other.png")
+    given = replace(sample, task=task)
+    picture = {"image": "other.png", "role": f"{role} if its task needs it"}
+    out, image = pack.call("EditPairsLoadSecondImage", sample=given, **picture).result
+    assert (role in out.images) == loaded
+    assert bool((image == 1).all()) == loaded, "else the photo"
+    assert loaded or out is given
