@@ -26,8 +26,8 @@ class Task:
     """Whether a sample brings its own task with it."""
 
 
-BY_TASK = "its task needs it"
-"""Load Second Image's choice for graphs of several tasks: only samples of those made with such a picture load one."""
+BY_TASK = " if its task needs it"
+"""Behind a role in Load Second Image, for graphs of several tasks: only samples of those made with such a picture load one."""
 
 _TASKS = (
     Task("add", "object"),

@@ -44,16 +44,9 @@ class LoadSecondImage(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "role",
-                    options=list(ROLES),
+                    options=[*ROLES, f"reference{BY_TASK}", f"frame2{BY_TASK}"],
                     default="reference",
-                    tooltip="reference: what the edit is to show, of any size. frame2, edited: the photo afterwards; brought to the photo's size where a model's pixel grid changed it.",
-                ),
-                io.Combo.Input(
-                    "when",
-                    options=["always", BY_TASK],
-                    default="always",
-                    optional=True,
-                    tooltip="its task needs it: a reference is loaded for task visual and a second frame for task motion, and other samples pass as they are. So one graph serves all tasks.",
+                    tooltip="reference: what the edit is to show, of any size. frame2, edited: the photo afterwards; brought to the photo's size where a model's pixel grid changed it. reference if its task needs it: for task visual; frame2 if its task needs it: for task motion; other samples pass as they are, so that one graph serves all tasks.",
                 ),
             ],
             outputs=[
@@ -73,9 +66,10 @@ class LoadSecondImage(io.ComfyNode):
         return opened.content(image)
 
     @classmethod
-    def execute(cls, sample: EditSample, image: str, role: Role, when: str = "always") -> io.NodeOutput:
-        kind = known_kind(sample.task, sample.provenance.subtask)
-        if when == BY_TASK and not (kind and kind.second == role):
+    def execute(cls, sample: EditSample, image: str, role: str) -> io.NodeOutput:
+        kind, chosen = known_kind(sample.task, sample.provenance.subtask), role
+        role = role.removesuffix(BY_TASK)
+        if role != chosen and not (kind and kind.second == role):
             return io.NodeOutput(sample, sample.source)
         path = Path(folder_paths.get_annotated_filepath(image))
         data = photos.read_bytes(path)

@@ -101,15 +101,17 @@ class BatchGraph:
     def seconds(self) -> dict[str, str]:
         """Nodes that load a picture which belongs to the photo: role by node id."""
         return {
-            node_id: str(node["inputs"]["role"])
+            node_id: str(node["inputs"]["role"]).removesuffix(BY_TASK)
             for node_id, node in self.api.items()
             if node["class_type"] == SECOND_CLASS and not is_link(node["inputs"].get("image"))
         }
 
     def needed(self, task: Task) -> frozenset[str]:
         """Roles of pictures that a sample of a task cannot be without."""
-        nodes = (self.api[node_id]["inputs"] for node_id in self.seconds())
-        return frozenset(str(one["role"]) for one in nodes if one.get("when") != BY_TASK or one["role"] == task.second)
+        roles = self.seconds().items()
+        return frozenset(
+            role for node_id, role in roles if role in (self.api[node_id]["inputs"]["role"], task.second)
+        )
 
     @property
     def chooses_kinds(self) -> bool:

@@ -163,7 +163,7 @@ def test_a_graph_of_several_tasks_loads_what_a_kind_is_made_with(
 ) -> None:
     Image.new("RGB", SIZE, (200, 40, 30)).save(folders / "input" / "second.png")
     asked = replace(sample, task=task, provenance=sample.provenance.model_copy(update={"subtask": subtask}))
-    inputs = {"sample": asked, "image": "second.png", "role": role, "when": "its task needs it"}
+    inputs = {"sample": asked, "image": "second.png", "role": f"{role} if its task needs it"}
     out, picture = pack.call("EditPairsLoadSecondImage", **inputs).result
     assert (role in out.images, out.failure) == (loaded, None)
     assert bool(picture.any()) == loaded, "else the photo, which is black"
