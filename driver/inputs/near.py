@@ -33,13 +33,10 @@ from ..places import Locator
 from ..samples import Planned
 from .photo import Photo
 
-NEAR = 6
-"""Bits in which two hashes may differ that are taken for one photo's. Ours, by the bundled photos: saved as JPEG down to
-quality 20, as WebP, or 224 pixels wide they differ in 2 at most, cropped by 2 % in 4, without 2 % at one side in 6, but for one of
-9; of 184,000 pairs of other pictures the first two that show different things differ in 8."""
-
 MOST = 8
-"""More are other pictures. Ours, see `NEAR`."""
+"""Bits in which two hashes may differ that are taken for one photo's, at most. Ours, by the bundled photos: saved as JPEG down
+to quality 20, as WebP, or 224 pixels wide they differ in 2 at most, cropped by 2 % in 4, without 2 % at one side in 8; of 184,000
+pairs of other pictures the first two that show different things differ in 8."""
 
 BITS = 64
 
