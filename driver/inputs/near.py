@@ -35,7 +35,7 @@ from .photo import Photo
 
 MOST = 8
 """Bits in which two hashes may differ that are taken for one photo's, at most. Ours, by the bundled photos: saved as JPEG down
-to quality 20, as WebP, or 224 pixels wide they differ in 2 at most, cropped by 2 % in 4, without 2 % at one side in 8; of 184,000
+to quality 20, as WebP, or 224 pixels wide they differ in 2 at most, cropped by 2 % in 6, without 2 % at one side in 8; of 184,000
 pairs of other pictures the first two that show different things differ in 8."""
 
 BITS = 64
