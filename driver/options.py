@@ -227,7 +227,7 @@ def _add_where(common: Add, rare: Add) -> None:
         type=number(int, lambda bits: bits >= 0, "be 0 or more"),
         metavar="N",
         help="skip photos that look like an earlier one of any input: whose perceptual hashes differ in N of 64 bits at "
-        "most; 6 finds copies that were saved anew, resized or cropped by 2 %%; default: nobody looks",
+        "most; 4 finds copies that were saved anew, resized or mirrored, and most that were cropped by 2 %%; default: nobody looks",
     )
     rare(
         "--boxes",

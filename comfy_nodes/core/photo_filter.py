@@ -1,6 +1,6 @@
 """Which photos are worth editing: size, aesthetic score, shape, and whether the same picture came before.
 
-Called by `Filter Photo`. Judges what it is told (size, score) and what it can see cheaply (a perceptual hash); it never
+Called by `Filter Photo`; the driver looks for copies with its hash. Judges what it is told (size, score) and what it can see cheaply (a perceptual hash); it never
 loads a model. Every drop has one `Reason`, is
 counted under it, and says in a sentence what was measured against what.
 """
@@ -51,7 +51,7 @@ SKIPPED_AS: dict[Reason, str] = {
 HASH_SIDE = 8
 """The hash has 8 x 8 bits."""
 
-_SHRUNK_SIDE = 32
+SHRUNK_SIDE = 32
 """Side in pixels that a photo is shrunk to before hashing."""
 
 
@@ -153,17 +153,21 @@ def perceptual_hash(image: Image.Image) -> int:
     Grey, shrunk to 32 x 32, its 8 x 8 lowest frequencies, each above their median or not. Own code, since imagehash
     would bring scipy and PyWavelets into the driver for these few lines.
     """
-    grey = image.convert("L").resize((_SHRUNK_SIDE, _SHRUNK_SIDE), Image.Resampling.LANCZOS)
+    return hash_of_small(np.asarray(image.convert("L").resize((SHRUNK_SIDE, SHRUNK_SIDE), Image.Resampling.LANCZOS)))
+
+
+def hash_of_small(grey: np.ndarray) -> int:
+    """The same of a photo's brightness that is shrunk already, [32, 32]."""
     # Rounded, as the frequencies of an even picture are zero but for noise of some 1e-11.
-    low = np.round(_COSINES @ np.asarray(grey, dtype=np.float64) @ _COSINES.T, 6)
+    low = np.round(_COSINES @ grey.astype(np.float64) @ _COSINES.T, 6)
     bits = np.packbits(low > np.median(low))
     return int.from_bytes(bits.tobytes())
 
 
 def _cosines() -> np.ndarray:
     """The lowest HASH_SIDE rows of the unnormalised DCT-II's matrix, [8, 32]."""
-    frequency, place = np.arange(HASH_SIDE)[:, None], np.arange(_SHRUNK_SIDE)[None, :]
-    cosines: np.ndarray = 2 * np.cos(np.pi * frequency * (2 * place + 1) / (2 * _SHRUNK_SIDE))
+    frequency, place = np.arange(HASH_SIDE)[:, None], np.arange(SHRUNK_SIDE)[None, :]
+    cosines: np.ndarray = 2 * np.cos(np.pi * frequency * (2 * place + 1) / (2 * SHRUNK_SIDE))
     return cosines
 
 

@@ -1,7 +1,7 @@
 """Photos that are near-duplicates of what stands before them in the input: told by perceptual hashes, the first one stays.
 
-OpenCV's pHash of the upright photo, 64 bits; two photos are taken for one whose hashes differ in few of them, as they are or
-mirrored. Hashes lie in a database of the run's folder, each made once, so that a run that goes on reads no photo again.
+*Filter Photo*'s hash (pHash, 64 bits) of the upright photo; two photos are taken for one whose hashes differ in few bits, as they
+are or mirrored. Hashes lie in a database of the run's folder, each made once, so that a run that goes on reads no photo again.
 Whoever asks goes through the input in its order; looking up takes the same time and memory however many came before.
 """
 
@@ -25,6 +25,7 @@ from typing import NamedTuple
 import numpy as np
 
 from comfy_nodes.core import photos
+from comfy_nodes.core.photo_filter import SHRUNK_SIDE, hash_of_small
 from comfy_nodes.core.photos import PhotoError
 
 from ..errors import RunError
@@ -32,16 +33,10 @@ from ..places import Locator
 from ..samples import Planned
 from .photo import Photo
 
-NEAR = 6
-"""Bits in which two hashes may differ that are taken for one photo's. Ours, by the bundled photos: saved as JPEG down to
-quality 20, as WebP, or at a quarter of their size they differ in 2 at most, without 2 % of their borders in 6; of 184,000
-pairs of other pictures the first two that show different things differ in 9."""
-
 MOST = 8
-"""More are other pictures. Ours, see `NEAR`."""
-
-SIDE = 32
-"""Pixels a side that the hash is made of (OpenCV's pHash)."""
+"""Bits in which two hashes may differ that are taken for one photo's, at most. Ours, by the bundled photos: saved as JPEG down
+to quality 20, as WebP, or 224 pixels wide they differ in 2 at most, cropped by 2 % in 6, without 2 % at one side in 8; of 184,000
+pairs of other pictures the first two that show different things differ in 8."""
 
 BITS = 64
 
@@ -99,19 +94,9 @@ def hashes_of(data: bytes, name: str) -> Hashes:
     """
     Raises:
         PhotoError: it is no photo.
-        RunError: OpenCV cannot do it.
     """
-    small = photos.open_small(data, name, SIDE)
-    return Hashes(_phash(small), _phash(np.ascontiguousarray(small[:, ::-1])))
-
-
-def _phash(small: np.ndarray) -> int:
-    try:
-        import cv2
-
-        return int.from_bytes(cv2.img_hash.pHash(small).tobytes(), "big")
-    except (ImportError, AttributeError):
-        raise RunError("--near: this OpenCV has no img_hash; pip install opencv-contrib-python-headless") from None
+    small = photos.open_small(data, name, SHRUNK_SIDE)
+    return Hashes(hash_of_small(small), hash_of_small(small[:, ::-1]))
 
 
 class NearDuplicates:
@@ -130,7 +115,6 @@ class NearDuplicates:
             raise RunError(
                 f"--near {near}: give 0 to {MOST}; hashes that differ in more bits of {BITS} are other photos'"
             )
-        _phash(np.zeros((SIDE, SIDE), np.uint8))
         self._path, self._near, self._bands = path, near, _Bands(near)
         self._lock, self._one_large = threading.Lock(), threading.Lock()
 

@@ -41,7 +41,7 @@ def test_two_inputs_with_shares_copies_and_licences(driver: Driver, tmp_path: Pa
     pq.write_table(rows_of([*theirs[:2], first, theirs[2]]), tmp_path / "rows.parquet")
     output = tmp_path / "out"
     inputs = ("--input", ours, "--input", tmp_path / "rows.parquet", "--input-share", "60,40")
-    asked = (*inputs, "--input-licence", "CC0 1.0", "--input-licence", "", "--near", "6", "--shard-size", "3")
+    asked = (*inputs, "--input-licence", "CC0 1.0", "--input-licence", "", "--near", "4", "--shard-size", "3")
     ended = driver.run(*asked, "--output", output)
     order = [row["source_id"] for row in helpers.rows(output)]
     assert order == [
