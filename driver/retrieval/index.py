@@ -6,7 +6,6 @@ array that numpy and every vector library reads; it is searched as it lies on di
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -205,5 +204,5 @@ def _short(weights: Mapping[str, str | None], name: str) -> str:
 
 
 def _damaged(folder: Path, why: object) -> RunError:
-    told = str(json.dumps(str(why)))[:200]
-    return RunError(f"{folder}: its index cannot be read ({told}); build it again, which embeds nothing twice", 1)
+    first = str(why).partition("\n")[0]
+    return RunError(f"{folder}: its index cannot be read ({first}); build it again, which embeds nothing twice", 1)
