@@ -109,9 +109,7 @@ class BatchGraph:
     def needed(self, task: Task) -> frozenset[str]:
         """Roles of pictures that a sample of a task cannot be without."""
         roles = self.seconds().items()
-        return frozenset(
-            role for node_id, role in roles if role in (self.api[node_id]["inputs"]["role"], task.second)
-        )
+        return frozenset(role for node_id, role in roles if role in (self.api[node_id]["inputs"]["role"], task.second))
 
     @property
     def chooses_kinds(self) -> bool:
