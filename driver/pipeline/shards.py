@@ -10,9 +10,7 @@ import hashlib
 import json
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 
 from comfy_nodes.core.records import SampleFailure
@@ -35,6 +33,7 @@ from .settled import sound_commits, written
 from .shard import OpenShard, Order, Unwanted, usable
 from .stage import Run, Stage, asked, leave, no_such_class
 from .workflow import Workflow
+from .writer import ShardWriter
 
 MOST_OPEN = 3
 """Shards that are open at once: the one that is edited, the next one, and one that is being written."""
@@ -108,7 +107,7 @@ class Shards:
 
     def _go_through(self) -> None:
         self._lost = False
-        writer = _Writer(self._write)
+        writer = ShardWriter(self._write)
         try:
             due = self._due(writer)
             ahead = next(due, None)
@@ -132,7 +131,7 @@ class Shards:
 
     # Which shards.
 
-    def _due(self, writer: _Writer) -> Iterator[list[Stage]]:
+    def _due(self, writer: ShardWriter) -> Iterator[list[Stage]]:
         """The stages of shards in which there is something to do, each opened when it is asked for; the one before is to
         be planned then."""
         source, options, meta = self._run.source, self._run.options, self._run.folder.journal
@@ -195,7 +194,7 @@ class Shards:
     def _opened(self, order: Order) -> OpenShard:
         return OpenShard(self._run.folder.path, self._run_id, order, self._broken_off)
 
-    def _may_open(self, writer: _Writer) -> bool:
+    def _may_open(self, writer: ShardWriter) -> bool:
         """Waits until another shard may be opened; False where none is to be."""
         follower = self._run.follower
         while (follower and not follower.room()) or not self._room.acquire(timeout=0.1):
@@ -233,7 +232,7 @@ class Shards:
 
     # How they are worked off.
 
-    def _stage_by_stage(self, stages: list[Stage], writer: _Writer) -> None:
+    def _stage_by_stage(self, stages: list[Stage], writer: ShardWriter) -> None:
         for stage in stages:
             try:
                 stage.plan()
@@ -245,7 +244,7 @@ class Shards:
         if not stages[-1].journal.pending():
             writer.put(stages[-1])
 
-    def _flow(self, first: Stage, due: Iterator[list[Stage]], writer: _Writer) -> list[Stage] | None:
+    def _flow(self, first: Stage, due: Iterator[list[Stage]], writer: ShardWriter) -> list[Stage] | None:
         """Edits shards in one pool, from `first` on; returns the stages of the first one that has several."""
         (workflow,) = self._workflows
         reporter = first.reporter(workflow.graph.task, 0, 0)
@@ -291,50 +290,11 @@ def _short(fingerprint: str) -> str:
     return hashlib.sha256(fingerprint.encode()).hexdigest()[:16]
 
 
-class _Writer:
-    """Writes shards, one after the other, in a thread of its own."""
-
-    def __init__(self, write: Callable[[Stage], None]):
-        self._write = write
-        self._thread = ThreadPoolExecutor(1, "write-shard")
-        self._running: deque[Future[None]] = deque()
-        self.error: BaseException | None = None
-        """Why it writes no more."""
-
-    def put(self, stage: Stage) -> None:
-        """To be written next. Called from the threads of servers."""
-        while self._running and self._running[0].done():
-            self._running.popleft()
-        self._running.append(self._thread.submit(self._try, stage))
-
-    def _try(self, stage: Stage) -> None:
-        if self.error:
-            return
-        try:
-            self._write(stage)
-        except BaseException as error:
-            self.error = error
-
-    def wait(self) -> None:
-        """Until all is written that was put so far.
-
-        Raises: what writing raised.
-        """
-        while self._running:
-            self._running.popleft().result()
-        if self.error:
-            raise self.error
-
-    def close(self) -> None:
-        """What is not begun stays unwritten."""
-        self._thread.shutdown(cancel_futures=True)
-
-
 class _Flow:
     """Supplies a pool with the portions of one shard after the other, which it plans in a thread of its own."""
 
     def __init__(
-        self, first: Stage, due: Iterator[list[Stage]], workflow: Workflow, writer: _Writer, reporter: Reporter
+        self, first: Stage, due: Iterator[list[Stage]], workflow: Workflow, writer: ShardWriter, reporter: Reporter
     ):
         self._due, self._workflow, self._writer, self._reporter = due, workflow, writer, reporter
         self.rest: list[Stage] | None = None

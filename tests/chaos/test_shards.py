@@ -418,7 +418,7 @@ def test_an_interrupt_waits_for_no_shard_to_be_written(
     reading: list[tuple[Any, ...]] = []
     at: list[int] = []
     with monkeypatch.context() as patched:
-        patched.setattr("driver.pipeline.shards._Writer.wait", interrupted)
+        patched.setattr("driver.pipeline.writer.ShardWriter.wait", interrupted)
         patched.setattr(Spool, "get", slow)
         with pytest.raises(KeyboardInterrupt):
             go(server, source, asked(output))
