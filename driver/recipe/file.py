@@ -20,6 +20,7 @@ from ..errors import RunError, about
 from ..graph.api import guess
 from ..graph.file import AUTO, WORKFLOWS
 from ..home import ROOT
+from ..inputs.near import MOST
 from ..inputs.shares import InputShare
 from ..options import RunOptions
 
@@ -131,6 +132,7 @@ class _Input(_Table):
     path: str = Field(min_length=1)
     share: float | None = Field(None, gt=0)
     licence: str = ""
+    boxes: Literal["xywh", "xyxy"] | None = None
 
 
 class _Stage(_Table):
@@ -155,7 +157,7 @@ class _Stage(_Table):
 class _File(_Table):
     name: str = Field(pattern=_NAME)
     about: str = Field("", pattern=r"^[^\n]*$")
-    near: int | None = Field(None, ge=0, le=64)
+    near: int | None = Field(None, ge=0, le=MOST)
     input: list[_Input] = []
     stage: list[_Stage] = Field(min_length=1)
 
@@ -181,7 +183,7 @@ def read_recipe(name_or_path: str) -> Recipe:
         if len({one.share is None for one in read.input}) > 1:
             raise RunError("share stands at some inputs and not at others; write it at each, or at none")
         stages = tuple(_stage(path, one) for one in read.stage)
-    inputs = tuple(InputShare(_beside(path, one.path), one.share, one.licence) for one in read.input)
+    inputs = tuple(InputShare(_beside(path, one.path), one.share, one.licence, one.boxes) for one in read.input)
     return Recipe(read.name, read.about, path, inputs, read.near, stages)
 
 
