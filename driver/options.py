@@ -140,7 +140,7 @@ def _add_what(common: Add, rare: Add) -> None:
         help="open: models whose outputs may train others; full: the papers' models; classical: none; "
         "auto: open, without a GPU classical",
     )
-    common("--limit", type=positive, metavar="N", help="edit at most N samples")
+    common("--limit", type=positive, metavar="N", help="at most N samples; of a recipe, its first stage's")
     rare("--seed", type=int, metavar="S", help="all other seeds follow from it; default: 0")
     common(
         "--set",
@@ -338,6 +338,8 @@ def _inputs(parser: Parser, read: argparse.Namespace) -> tuple[InputShare, ...]:
     for name, given in (("--input-share", read.input_share), ("--input-licence", read.input_licence)):
         if given and len(given) != len(paths):
             parser.error(f"{name} goes with each --input: {len(given)} given, for {counted(len(paths), '--input')}")
+    if read.input_share and len(paths) < 2:
+        parser.error("--input-share goes with several --input")
     if read.boxes and not paths:
         parser.error("--boxes goes with --input")
     shares, licences = read.input_share or (None,) * len(paths), read.input_licence or ("",) * len(paths)

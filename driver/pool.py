@@ -18,7 +18,7 @@ if __package__ in (None, ""):
 from driver.command import Ended, Parser, add_shared, carry_out, conclude, max_failed, number, path_argument, positive
 from driver.inputs.shares import InputShare
 from driver.options import RunOptions
-from driver.stopping import STOPPED, StopRequest
+from driver.stopping import StopRequest
 
 PROGRAM = "pool.py"
 
@@ -83,7 +83,7 @@ def _find(stop: StopRequest, options: argparse.Namespace) -> Ended:
     if found.gone:
         line = f"{found.gone} photos left out, as they changed or are gone since the index was built: build it again"
         print(line, file=sys.stderr)
-    return Ended(made) if not stop.level else Ended(made, "stopped", STOPPED)
+    return Ended(made)
 
 
 def _parse(words: list[str]) -> argparse.Namespace:

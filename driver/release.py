@@ -53,7 +53,10 @@ def _work(options: argparse.Namespace) -> Ended:
             f"of {counted(unstated, 'row')} nobody stated the photo's licence: ask before passing them on",
             file=sys.stderr,
         )
-    print(f"load_dataset({made['release']!r}) opens it; its seal is {manifest.seal}")
+    opens = f"load_dataset({made['release']!r})"
+    if plan.options.publish_to:
+        opens = f'load_dataset("parquet", data_files="{made["release"]}/data/{next(iter(made["splits"]))}-*.parquet")'
+    print(f"{opens} opens it; its seal is {manifest.seal}")
     return Ended(made | {"made": True, "files": len(manifest.files), "seal": manifest.seal})
 
 

@@ -73,8 +73,6 @@ def _row(kind: Kind) -> str:
 
 def _filed(kind: Kind) -> str:
     """The task that a kind is filed under, and the regions that it edits."""
-    if not kind.task:
-        return "-"
     task = task_named(kind.task)
     needed = f", {task.regions} {task.region}{'s' if task.regions > 1 else ''}" if task.regions else ""
     return f"`{task.name}`{needed}"

@@ -20,9 +20,14 @@ class Task:
     """How many such regions one edit is about; 0 where it takes the whole photo."""
     turns: int = 1
     """How many instructions one sample has."""
+    second: Literal["", "reference", "frame2"] = ""
+    """The picture beside the photo that it is made with; empty where the photo is enough."""
     open: bool = False
     """Whether a sample brings its own task with it."""
 
+
+BY_TASK = "its task needs it"
+"""Load Second Image's choice for graphs of several tasks: only samples of those made with such a picture load one."""
 
 _TASKS = (
     Task("add", "object"),
@@ -30,10 +35,10 @@ _TASKS = (
     Task("replace", "object"),
     Task("alter", "object"),
     Task("background", "background"),
-    Task("motion", "none", regions=0),
+    Task("motion", "none", regions=0, second="frame2"),
     Task("style", "none", regions=0),
     Task("extract", "object"),
-    Task("visual", "object"),
+    Task("visual", "object", second="reference"),
     Task("hybrid", "object", regions=2),
     Task("content_memory", "object", regions=2, turns=2),
     Task("content_understanding", "object", turns=3),

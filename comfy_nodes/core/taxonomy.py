@@ -39,14 +39,12 @@ class Kind:
     group: str
     """The scheme's heading above it."""
     rubric: str
-    task: str | None = None
-    """The task that it is filed under; None where no task is near enough."""
-    prompt: str | None = None
-    """Id of the prompt that writes its instruction; None with a `lack`."""
-    shape: ShapeName | None = None
+    task: str
+    """The task that it is filed under."""
+    prompt: str
+    """Id of the prompt that writes its instruction."""
+    shape: ShapeName
     """The reply's shape, a key of `shapes.SHAPES`."""
-    lack: str = ""
-    """What is missing beside a graph, where something is."""
     unlike: str = ""
     """Why its task's own graph cannot make it, so that `EDITOR` does; empty where it can."""
 
@@ -58,7 +56,7 @@ class Kind:
     @property
     def region(self) -> RegionNeed:
         """Which kind of region it edits."""
-        return task_named(self.task).region if self.task else "none"
+        return task_named(self.task).region
 
     @property
     def by_editor(self) -> bool:
@@ -68,14 +66,17 @@ class Kind:
     @property
     def graph(self) -> str | None:
         """Name of the workflow that makes it."""
-        return EDITOR if self.by_editor else GRAPHS.get(self.task or "")
+        return EDITOR if self.by_editor else GRAPHS.get(self.task)
+
+    @property
+    def second(self) -> str:
+        """Role of the picture beside the photo that its task's own graph takes; empty where the photo is enough."""
+        return task_named(self.task).second if self.task and not self.by_editor else ""
 
     @property
     def not_makeable(self) -> str:
         """Why there is no graph; empty where there is one."""
-        if self.graph:
-            return ""
-        return f"not yet makeable: {self.lack or f'task {self.task} has no graph yet'}"
+        return "" if self.graph else f"not yet makeable: task {self.task} has no graph yet"
 
 
 def _imgedit(name: str, shape: ShapeName, rubric: str = "", group: str = "single-turn") -> Kind:
@@ -88,8 +89,6 @@ def _free(scheme: Scheme, name: str, group: str, rubric: str, prompt: str) -> Ki
     or move."""
     return Kind(scheme, name, group, rubric, INSTRUCT.name, prompt, "free")
 
-
-_WHOLE = "it changes the whole photo, which no task does but motion and style"
 
 _SPELLS = "SDXL paints no words that can be read"
 _KEEPS_CONTENT = "an image model that redraws the photo for a new style does not keep what is on it"
@@ -184,8 +183,8 @@ _SCALEEDIT = (
 TAXONOMY: dict[str, Kind] = {kind.id: kind for kind in (*_IMGEDIT, *_UNICEDIT, *_SCALEEDIT)}
 """The table by id; ImgEdit's rows first."""
 
-WRITABLE: tuple[str, ...] = tuple(kind.id for kind in TAXONOMY.values() if kind.prompt)
-"""Ids of the kinds that a model can write instructions for."""
+WRITABLE: tuple[str, ...] = tuple(TAXONOMY)
+"""Ids of the kinds that a model can write instructions for: all of them."""
 
 
 def kind_of(task: str, subtask: str = "") -> Kind:
@@ -202,8 +201,6 @@ def kind_of(task: str, subtask: str = "") -> Kind:
     if known is None:
         near = difflib.get_close_matches(subtask or task, TAXONOMY, n=3, cutoff=0.3)
         raise ValueError(f"unknown kind of edit {subtask or task!r}; the nearest names are {', '.join(near) or 'none'}")
-    if known.task is None:
-        raise ValueError(f"{known.id}: {known.not_makeable}")
     if known.task != task:
         raise ValueError(f"{known.id} is filed under task {known.task}, but the sample's task is {task}")
     return known

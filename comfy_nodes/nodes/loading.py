@@ -27,7 +27,8 @@ from ..core.regions.annotation import (
     parse_annotation,
     region_of_mask,
 )
-from ..core.tasks import WORK, task_named
+from ..core.tasks import INSTRUCT, WORK, task_named
+from ..core.taxonomy import known_kind
 from ..files import opened
 from ..wires import boxes
 from ..wires.inputs import seed_input
@@ -186,7 +187,8 @@ def _choose(known: Annotation | None, task: str, index: int) -> Region | None:
     if need == "none":
         return None
     regions = known.regions if known else ()
-    if need == "any" and not regions:
+    bound_to_none = known and known.provenance and known_kind(INSTRUCT.name, known.provenance.subtask)
+    if need == "any" and (bound_to_none or not regions):
         return None
     if index < len(regions):
         region = regions[index]

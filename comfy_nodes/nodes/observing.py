@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -187,8 +189,14 @@ class RouteTask(io.ComfyNode):
         }
         routed = replace(sample, further={**sample.further, "routes": record})
         if not found.accepted:
-            why = "; ".join(f"{name}: {reason}" for name, reason in record["rejected"].items())
-            routed = replace(
-                routed, failure=SampleFailure("annotate", NO_ROUTE, f"the router accepted nothing: {why}", skipped=True)
-            )
+            why = f"the router accepted nothing: {_grouped(record['rejected'])}"
+            routed = replace(routed, failure=SampleFailure("annotate", NO_ROUTE, why, skipped=True))
         return io.NodeOutput(routed, ", ".join(found.accepted), json.dumps(record, ensure_ascii=False))
+
+
+def _grouped(rejected: Mapping[str, str]) -> str:
+    """Reasons by kind as one text, each reason once."""
+    kinds: dict[str, list[str]] = defaultdict(list)
+    for name, reason in rejected.items():
+        kinds[reason.rstrip(".")].append(name)
+    return "; ".join(f"{reason} ({', '.join(names)})" for reason, names in kinds.items())

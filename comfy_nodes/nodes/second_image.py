@@ -13,6 +13,7 @@ from PIL import Image
 
 from ..core import photos
 from ..core.records import SampleFailure
+from ..core.tasks import BY_TASK, TASKS
 from ..edit_samples.fitted import same_shape
 from ..files import opened
 from ..wires.sockets import EditSample, Sample
@@ -46,10 +47,19 @@ class LoadSecondImage(io.ComfyNode):
                     default="reference",
                     tooltip="reference: what the edit is to show, of any size. frame2, edited: the photo afterwards; brought to the photo's size where a model's pixel grid changed it.",
                 ),
+                io.Combo.Input(
+                    "when",
+                    options=["always", BY_TASK],
+                    default="always",
+                    optional=True,
+                    tooltip="its task needs it: a reference is loaded for task visual and a second frame for task motion, and other samples pass as they are. So one graph serves all tasks.",
+                ),
             ],
             outputs=[
                 Sample.Output("sample", tooltip="The sample with this picture in it."),
-                io.Image.Output("image", tooltip="The picture upright, in sRGB, without alpha."),
+                io.Image.Output(
+                    "image", tooltip="The picture upright, in sRGB, without alpha; the photo where none is loaded."
+                ),
             ],
         )
 
@@ -62,7 +72,10 @@ class LoadSecondImage(io.ComfyNode):
         return opened.content(image)
 
     @classmethod
-    def execute(cls, sample: EditSample, image: str, role: Role) -> io.NodeOutput:
+    def execute(cls, sample: EditSample, image: str, role: Role, when: str = "always") -> io.NodeOutput:
+        task = TASKS.get(sample.task)
+        if when == BY_TASK and not (task and task.second == role):
+            return io.NodeOutput(sample, sample.source)
         path = Path(folder_paths.get_annotated_filepath(image))
         data = photos.read_bytes(path)
         picture = photos.open_photo(data, path.name)

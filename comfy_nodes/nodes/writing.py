@@ -127,11 +127,13 @@ class WriteInstruction(io.ComfyNode):
         if sample.instruction.strip():
             return _given(by_the_user(sample))
         row, sample = _kind(sample, kind)
-        if row.shape == "motion":
-            raise ValueError(f"{row.id} is written from two frames: use Write Motion Instruction (VLM)")
+        if row.shape == "motion" and "frame2" not in sample.images:
+            raise ValueError(f"{row.id} is written from two frames: load the second one with Load Second Image")
         node = node_name("EditPairsWriteInstruction", cls)
-        if row.shape == "free":
-            scene: Scene | str = things_of(sample, boxes)
+        if row.shape == "motion":
+            scene: Scene | str = Scene(*sample.size)
+        elif row.shape == "free":
+            scene = things_of(sample, boxes)
             sample = replace(sample, region=None, also=())  # what it changes is not bound to one
         else:
             scene = scene_of(sample, boxes)
@@ -141,6 +143,8 @@ class WriteInstruction(io.ComfyNode):
         if unclear:
             return _given(refused(sample, "AmbiguousRegion", unclear, node))
         picture = reference if reference is not None else sample.images.get("reference")
+        if row.shape == "motion":
+            picture = sample.images["frame2"]
         assignment = writer.Assignment(
             kind=row,
             photo=photo_of(sample),
@@ -150,7 +154,7 @@ class WriteInstruction(io.ComfyNode):
             caption=caption_of(sample, caption),
             seed=sample.seed,
             temperature=temperature,
-            other_picture=to_bytes(picture[0]) if picture is not None and row.task == "visual" else None,
+            other_picture=to_bytes(picture[0]) if picture is not None and row.task in ("visual", "motion") else None,
         )
         return await _ask(vlm, assignment, sample, node)
 

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -224,14 +225,19 @@ def table(pairs: Sequence[Pair]) -> pa.Table:
                                 schema=SCHEMA)  # fmt: skip
 
 
-def as_rows(found: pa.Table) -> pa.Table:
+def as_rows(found: pa.Table, path: Path) -> pa.Table:
     """Rows that were stored by this version, or by one before it that knew fewer columns, as a table of `SCHEMA`.
 
+    Args:
+        path: where they lie, for errors.
+
     Raises:
-        ValueError: they have columns that this version does not know, or of another type.
+        RunError: they have columns that this version does not know.
     """
     if strange := set(found.column_names) - set(SCHEMA.names):
-        raise ValueError(f"a newer version wrote its column {min(strange)}")
+        raise RunError(
+            f"{path}: has a column {min(strange)!r}, which this version does not know; use the one that wrote it"
+        )
     columns = [
         found[field.name].cast(field.type) if field.name in found.column_names else pa.nulls(len(found), field.type)
         for field in SCHEMA

@@ -16,6 +16,7 @@ from comfy_nodes.core.photos import PhotoError
 from comfy_nodes.core.records import SampleFailure
 from comfy_nodes.core.regions.annotation import Annotation, Provenance, to_json
 from comfy_nodes.core.run_files import FOLDER
+from comfy_nodes.core.tasks import task_named
 
 from ..comfyui.client import ComfyServer
 from ..dataset.binding import Origin
@@ -125,7 +126,8 @@ class Poster:
             PhotoError: one of them cannot be read.
         """
         sample, annotation, source = item.sample, item.sample.annotation, self._work.source
-        located = {role: getattr(sample, role) for role in self._work.roles}
+        graph = self._work.graph
+        located = {role: getattr(sample, role) for role in graph.needed(task_named(sample.task or graph.task))}
         seconds = {role: source.read(file) for role, file in located.items() if file}
         data = source.read(sample.file)
         held = digest([data, *(seconds[one] for one in SECONDS if one in seconds)])

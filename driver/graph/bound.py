@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from comfy_nodes.core.graph_names import ENDPOINT_LOADER
+from comfy_nodes.core.tasks import BY_TASK, Task
 
 from ..errors import RunError, about
 from . import dynamic_prompts
@@ -104,6 +105,11 @@ class BatchGraph:
             for node_id, node in self.api.items()
             if node["class_type"] == SECOND_CLASS and not is_link(node["inputs"].get("image"))
         }
+
+    def needed(self, task: Task) -> frozenset[str]:
+        """Roles of pictures that a sample of a task cannot be without."""
+        nodes = (self.api[node_id]["inputs"] for node_id in self.seconds())
+        return frozenset(str(one["role"]) for one in nodes if one.get("when") != BY_TASK or one["role"] == task.second)
 
     @property
     def chooses_kinds(self) -> bool:

@@ -7,6 +7,7 @@ Whoever asks goes through the input in its order; looking up takes the same time
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sqlite3
@@ -15,8 +16,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import replace
+from contextlib import nullcontext, suppress
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -29,6 +29,7 @@ from comfy_nodes.core.photos import PhotoError
 
 from ..errors import RunError
 from ..places import Locator
+from ..samples import Planned
 from .photo import Photo
 
 NEAR = 6
@@ -46,6 +47,12 @@ BITS = 64
 
 THREADS = min(8, os.cpu_count() or 1)
 """Photos that are decoded at the same time, at most. Ours."""
+
+LARGE = 32_000_000
+"""Photos of more pixels are decoded one after the other, as a decoder may hold 6 bytes for each. Ours."""
+
+HELD = 64 << 20
+"""Bytes of photos, which their readers could not help reading, that are held ahead. Ours."""
 
 _PART = 128
 """Hashes in one piece of a slot: 2 KB, so that adding one copies little. Ours."""
@@ -76,6 +83,16 @@ class Hashes(NamedTuple):
 
     own: int
     mirrored: int
+
+
+class Looked(NamedTuple):
+    """A photo of an input, whose turn it is."""
+
+    photo: Photo
+    planned: list[Planned]
+    """What it gives."""
+    counts: bool
+    """Whether it may stand for its copies, or be one."""
 
 
 def hashes_of(data: bytes, name: str) -> Hashes:
@@ -115,7 +132,7 @@ class NearDuplicates:
             )
         _phash(np.zeros((SIDE, SIDE), np.uint8))
         self._path, self._near, self._bands = path, near, _Bands(near)
-        self._lock = threading.Lock()
+        self._lock, self._one_large = threading.Lock(), threading.Lock()
 
     @cached_property
     def _db(self) -> sqlite3.Connection:
@@ -159,9 +176,9 @@ class NearDuplicates:
             self._db.close()
 
     def told(
-        self, found: Iterator[Photo], shard: int, read: Callable[[Locator], bytes], stamp: Callable[[Locator], str]
-    ) -> Iterator[Photo]:
-        """The photos, those that repeat an earlier one with which one it is.
+        self, found: Iterator[Looked], shard: int, read: Callable[[Locator], bytes], stamp: Callable[[Locator], str]
+    ) -> Iterator[tuple[Looked, str]]:
+        """Photos, each with what is said of it where it repeats an earlier one that counts; "" where it does not.
 
         Args:
             found: all photos of a shard, in its order; earlier shards were gone through before.
@@ -170,20 +187,23 @@ class NearDuplicates:
         """
         with self._lock:
             self._db.execute("UPDATE photo SET shard = NULL, place = NULL WHERE shard = ?", (shard,))
-        ahead: deque[tuple[Photo, str, Future[Hashes | None] | None]] = deque()
+        ahead: deque[tuple[Looked, str, Future[Hashes | None] | None]] = deque()
         place = 0
         with ThreadPoolExecutor(THREADS, "hash-photo") as pool:
 
-            def first() -> Photo:
+            def first() -> tuple[Looked, str]:
                 nonlocal place
-                photo, stamped, hashed = ahead.popleft()
+                looked, stamped, hashed = ahead.popleft()
                 place += 1
-                return photo if hashed is None else self._decided(photo, stamped, hashed.result(), shard, place)
+                repeats = self._decided(looked.photo, stamped, hashed.result(), shard, place) if hashed else ""
+                return looked, repeats
 
             try:
-                for photo in found:
-                    ahead.append(self._begun(photo, pool, read, stamp))
-                    if len(ahead) > 2 * THREADS:
+                for looked in found:
+                    ahead.append(
+                        (looked, *(self._begun(looked.photo, pool, read, stamp) if looked.counts else ("", None)))
+                    )
+                    while len(ahead) > 2 * THREADS or sum(len(one.photo.data or b"") for one, _, _ in ahead) > HELD:
                         yield first()
                 while ahead:
                     yield first()
@@ -196,14 +216,12 @@ class NearDuplicates:
         pool: ThreadPoolExecutor,
         read: Callable[[Locator], bytes],
         stamp: Callable[[Locator], str],
-    ) -> tuple[Photo, str, Future[Hashes | None] | None]:
-        """A photo whose hash is being made, unless it is known; one that cannot be used has none."""
-        if photo.problem or not photo.file:
-            return photo, "", None
+    ) -> tuple[str, Future[Hashes | None] | None]:
+        """A photo's stamp, and its hash, which is being made unless it is known; of one that is not there none."""
         try:
             stamped = stamp(photo.file)
         except OSError:
-            return photo, "", None  # what is wrong is said when its turn comes
+            return "", None  # what is wrong is said when its turn comes
         with self._lock:
             row = self._db.execute(
                 "SELECT hash, mirrored FROM photo WHERE file = ? AND stamp = ?", (str(photo.file), stamped)
@@ -212,10 +230,18 @@ class NearDuplicates:
         if known:
             done: Future[Hashes | None] = Future()
             done.set_result(Hashes(*(int.from_bytes(one, "big") for one in known)) if known[0] else None)
-            return photo, stamped, done
-        return photo, stamped, pool.submit(_hashed, photo, read)
+            return stamped, done
+        return stamped, pool.submit(self._hashed, photo, read)
 
-    def _decided(self, photo: Photo, stamped: str, hashes: Hashes | None, shard: int, place: int) -> Photo:
+    def _hashed(self, photo: Photo, read: Callable[[Locator], bytes]) -> Hashes | None:
+        with suppress(OSError, PhotoError):  # what is wrong is said when its turn comes
+            data = photo.data if photo.data is not None else read(photo.file)
+            width, height = photos.read_header(io.BytesIO(data), photo.source_id).size
+            with self._one_large if width * height > LARGE else nullcontext():
+                return hashes_of(data, photo.source_id)
+        return None
+
+    def _decided(self, photo: Photo, stamped: str, hashes: Hashes | None, shard: int, place: int) -> str:
         with self._lock:
             self._db.execute("BEGIN IMMEDIATE")
             try:
@@ -224,7 +250,7 @@ class NearDuplicates:
                 self._db.execute("ROLLBACK")
                 raise
             self._db.execute("COMMIT")
-        return replace(photo, repeats=repeats) if repeats else photo
+        return repeats
 
     def _decide(self, photo: Photo, stamped: str, hashes: Hashes | None, shard: int, place: int) -> str:
         """What is said of a photo that repeats another; "" where it is the first."""
@@ -313,9 +339,3 @@ class _Bands:
     def probes(self, value: int) -> list[int]:
         """The slots of all hashes that may be near."""
         return [slot ^ flip for slot, flips in zip(self.slots(value), self._flips, strict=True) for flip in flips]
-
-
-def _hashed(photo: Photo, read: Callable[[Locator], bytes]) -> Hashes | None:
-    with suppress(OSError, PhotoError):  # what is wrong is said when its turn comes
-        return hashes_of(photo.data if photo.data is not None else read(photo.file), photo.source_id)
-    return None

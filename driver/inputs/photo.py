@@ -69,8 +69,6 @@ class Photo(Told):
     """Of how many of the input's items it is the first that is told: 0 of a further photo of the item before it, more of
     a rest that cannot be read."""
 
-    repeats: str = ""
-    """Of which earlier photo it is a near-duplicate, as a sentence; "" where it is none, or nobody looked."""
     left_out: tuple[str, ...] = ()
     """What its author marked that is sound and no region of one thing, such as a crowd: a line each."""
 
@@ -78,7 +76,7 @@ class Photo(Told):
     def unmarked(self) -> bool:
         """Whether nobody marked a region in it."""
         marked = self.annotation and (self.annotation.regions or self.annotation.refusals)
-        return not (self.problem or self.repeats or self.mask or marked)
+        return not (self.problem or self.mask or marked)
 
 
 @dataclass

@@ -29,7 +29,6 @@ class Wanted:
 
     @property
     def task(self) -> Task:
-        assert self.kind.task
         return task_named(self.kind.task)
 
     @property

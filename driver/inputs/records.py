@@ -17,7 +17,7 @@ from comfy_nodes.core import texts
 from comfy_nodes.core.records import CARRIED, PROMPTS
 from comfy_nodes.core.regions import rle
 from comfy_nodes.core.regions.annotation import Annotation, AnnotationError, parse_annotation, region_of_mask
-from comfy_nodes.core.tasks import INSTRUCT, TASKS
+from comfy_nodes.core.tasks import TASKS
 from comfy_nodes.core.taxonomy import TAXONOMY, Kind
 from comfy_nodes.core.validation import first_fault
 
@@ -118,7 +118,7 @@ def _task(item: Mapping[str, Any]) -> str:
     """The task that it was written or edited for. Rows of our own say it, other datasets' by the kind of edit."""
     kind = _kind(item)
     if kind is not None:
-        return kind.task or INSTRUCT.name
+        return kind.task
     # Of other lines with a task, its regions may serve any.
     written = item.get("writing") is not None or _edited(item)
     return _text(item, "task") if written else ""

@@ -56,7 +56,7 @@ class Sampling:
         task = aim.task
         if refused := _refused(photo, aim):
             return [skipped(photo.source_id, *refused)]
-        if photo.frame2 and "frame2" not in aim.seconds:
+        if photo.frame2 and "frame2" not in aim.seconds and task != ANNOTATE:  # a later stage may take it
             photo = replace(photo, frame2="")
         if photo.edited and "edited" not in aim.seconds:
             photo = replace(photo, edited="")
@@ -75,7 +75,7 @@ class Sampling:
             return [skipped(photo.source_id, "NoCaption", _NO_CAPTION)]
         if words is not None:
             if not words:
-                return [skipped(photo.source_id, "NoWords", NO_WORDS)]
+                return [skipped(photo.source_id, "NothingToRead", NO_WORDS)]
             annotation = replace(annotation, regions=words, refusals=(), weak=0)
         told = aim.words is not None and not (_words(photo, task) or annotation.writing)
         if told:
@@ -84,7 +84,7 @@ class Sampling:
             photo = replace(photo, instruction=aim.words, words_for="")
         whole = self._sample(photo, annotation, aim, told)
         if task.region in ("none", "any"):
-            edit = _meant(annotation, photo.task) if task.region == "any" else ()
+            edit = _meant(annotation, photo.task, photo.subtask) if task.region == "any" else ()
             # Two rows of one dataset may have one id, where each is an edit of one photo.
             source = str(photo.file) if "edited" in aim.seconds else photo.source_id
             return [_of_regions(whole, sample_key(source, None, task.name, photo.slot), edit, aim)]
@@ -197,10 +197,8 @@ def _of_regions(whole: Sample, key: str, edit: tuple[Region, ...], aim: Aim) -> 
 
 
 def _refused(photo: Photo, aim: Aim) -> tuple[str, str] | None:
-    """Why a photo is not wanted for this, as an error type and a message; None where nothing speaks against it."""
+    """Why a photo's author did not mean it for this, as an error type and a message; None where nothing speaks against it."""
     task = aim.task
-    if photo.repeats:
-        return NEAR_DUPLICATE, photo.repeats
     if task.name in TASKS and photo.task not in ("", task.name):
         why = f"its task file is for {photo.task}, and the workflow makes {task.name}; run a workflow for {photo.task}"
         return "OtherTask", why
@@ -243,11 +241,13 @@ def _of_words(annotation: Annotation, task: Task, subtask: str) -> tuple[Region,
     return words_read(annotation.further) if kind and kind.shape == "text" else None
 
 
-def _meant(annotation: Annotation, task: str) -> tuple[Region, ...]:
-    """The regions that an edit of any task is about: as many as its own task has. Of one without a task the only region,
-    since of several nobody says which it is."""
+def _meant(annotation: Annotation, task: str, subtask: str) -> tuple[Region, ...]:
+    """The regions that an edit of any task is about: as many as its own task has, and none of a kind that is bound to none.
+    Of one without a task the only region, since of several nobody says which it is."""
     if task in TASKS:
         return annotation.regions[: TASKS[task].regions]
+    if known_kind(INSTRUCT.name, subtask):
+        return ()
     return annotation.regions if len(annotation.regions) == 1 else ()
 
 

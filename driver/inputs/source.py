@@ -35,10 +35,10 @@ from ..samples import DUPLICATE, TWICE, Aim, Grounding, Planned, Sample, Spare, 
 from . import alignment
 from .cutting import Cursor, KnownShard, Shard, borders, grown
 from .mixture import Mixture
-from .near import NearDuplicates
+from .near import Looked, NearDuplicates
 from .photo import Photo, Reader
 from .quotas import Quotas, Wanted
-from .sampling import LEFT_OUT, Regions, Sampling, skipped
+from .sampling import LEFT_OUT, NEAR_DUPLICATE, Regions, Sampling, skipped
 from .shares import InputShare
 
 BUNDLED = ROOT / "samples" / "annotation.jsonl"
@@ -216,9 +216,15 @@ class Source:
         Args:
             shard: only those in it; of the whole input if None.
         """
+
+        def samples(photo: Photo) -> list[Planned]:
+            return self._sampling.samples(photo, Aim(ANNOTATE), "all", 0) if photo.unmarked else []
+
         found = self._photos("unmarked", ANNOTATE.name, False, shard)
-        unmarked = (photo for photo in found if photo.unmarked)
-        yield from self._each(unmarked, lambda photo: self._sampling.samples(photo, Aim(ANNOTATE), "all", 0))
+        if self.near is None:
+            found = (photo for photo in found if photo.unmarked)
+        for looked, repeats in self._looked(self._each(found, samples), True, shard):
+            yield from () if repeats else looked.planned
 
     def plan(
         self,
@@ -259,7 +265,7 @@ class Source:
 
         named, edited = asked(aims)
         found = self._photos("plan", named, edited, shard)
-        yield from self._once(self._each(found, samples), shard)
+        yield from self._once(self._distinct(self._each(found, samples), grounding, shard), shard)
 
     def bare(self) -> bool:
         """Whether nobody marked a region in any of the photos at its beginning."""
@@ -305,7 +311,8 @@ class Source:
         def samples(photo: Photo) -> list[Planned]:
             return self._samples_of_kinds(_grounded(photo, grounding) if grounding else photo, quotas, seed)
 
-        yield from self._once(self._each(self._photos("plan", ANNOTATE.name, False, shard), samples), shard)
+        found = self._each(self._photos("plan", ANNOTATE.name, False, shard), samples)
+        yield from self._once(self._distinct(found, grounding, shard), shard)
 
     def plan_offers(self, quotas: Quotas, aim: Aim, seed: int, shard: Shard | None = None) -> Iterator[Planned]:
         """A sample for each photo, with the kinds of edit that it is offered: those furthest behind their quotas of what its
@@ -322,15 +329,10 @@ class Source:
             found = self._sampling.samples(photo, aim, "all", seed)
             return [quotas.offer(one, photo.routed) if isinstance(one, Sample) else one for one in found]
 
-        yield from self._once(self._each(self._photos("plan", ANNOTATE.name, False, shard), samples), shard)
+        found = self._each(self._photos("plan", ANNOTATE.name, False, shard), samples)
+        yield from self._once(self._distinct(found, None, shard), shard)
 
     def _photos(self, use: str, task: str, edited: bool, shard: Shard | None) -> Iterator[Photo]:
-        found = self._found(use, task, edited, shard)
-        if self.near is None:
-            return found
-        return self.near.told(found, shard.index if shard else 0, self.reader.read, self.reader.stamp)
-
-    def _found(self, use: str, task: str, edited: bool, shard: Shard | None) -> Iterator[Photo]:
         if shard is None:
             yield from self.reader.photos(task, edited)
             return
@@ -397,7 +399,8 @@ class Source:
             named = replace(photo, subtask=one.subtask, slot=one.subtask or photo.slot)
             # A page has a hundred lines of words; one of them stands for it.
             regions: Regions = "one" if one.kind.shape == "text" else "all"
-            for planned in self._sampling.samples(named, Aim(one.task, context="names"), regions, seed):
+            aim = Aim(one.task, frozenset(filter(None, [one.kind.second])), "names")
+            for planned in self._sampling.samples(named, aim, regions, seed):
                 if isinstance(planned, Unusable):
                     refused.append(planned)
                 elif isinstance(planned, Sample):
@@ -458,21 +461,55 @@ class Source:
         """
         return self._input.fingerprint()
 
-    def _each(self, found: Iterator[Photo], samples: Callable[[Photo], list[Planned]]) -> Iterator[Planned]:
-        """The samples of all photos, in their order."""
+    def _distinct(
+        self, found: Iterator[tuple[Photo, list[Planned]]], grounding: Grounding | None, shard: Shard | None
+    ) -> Iterator[Planned]:
+        """What photos give, in their order; those that repeat another are skipped."""
+        for looked, repeats in self._looked(found, grounding is not None, shard):
+            if repeats:
+                yield skipped(looked.photo.source_id, NEAR_DUPLICATE, repeats)
+            else:
+                yield from looked.planned
+
+    def _looked(
+        self, found: Iterator[tuple[Photo, list[Planned]]], grounded: bool, shard: Shard | None
+    ) -> Iterator[tuple[Looked, str]]:
+        """Photos with what they give, each with which earlier one it repeats, where somebody looks.
+
+        Args:
+            grounded: whether those without a region get one first, so that each counts; else those do that give a sample.
+        """
+        looked = (
+            Looked(
+                photo,
+                planned,
+                not photo.problem and (grounded or not all(isinstance(one, Unusable) for one in planned)),
+            )
+            for photo, planned in found
+        )
+        if self.near is None:
+            return ((one, "") for one in looked)
+        return self.near.told(looked, shard.index if shard else 0, self.reader.read, self.reader.stamp)
+
+    def _each(
+        self, found: Iterator[Photo], samples: Callable[[Photo], list[Planned]]
+    ) -> Iterator[tuple[Photo, list[Planned]]]:
+        """All photos with their samples, in their order."""
         if not self.reader.distant:
             for photo in _measured(found):
-                yield from samples(photo)
+                yield photo, samples(photo)
             return
-        ahead: deque[Future[list[Planned]]] = deque()
+        ahead: deque[tuple[Photo, Future[list[Planned]]]] = deque()
         with ThreadPoolExecutor(DISTANT_AHEAD, "read-header") as readers:
             try:
                 for photo in found:
-                    ahead.append(readers.submit(samples, photo))
+                    ahead.append((photo, readers.submit(samples, photo)))
                     if len(ahead) > DISTANT_AHEAD:
-                        yield from ahead.popleft().result()
+                        first, planned = ahead.popleft()
+                        yield first, planned.result()
                 while ahead:
-                    yield from ahead.popleft().result()
+                    first, planned = ahead.popleft()
+                    yield first, planned.result()
             finally:
                 readers.shutdown(wait=False, cancel_futures=True)
 

@@ -17,6 +17,7 @@ from ..graph import partner
 from ..graph.api import SAMPLE_INPUTS
 from ..graph.judges import looks
 from ..graph.licences import rests_on
+from ..inputs.sampling import NEAR_DUPLICATE
 from ..inputs.source import Source
 from ..journal import Journal
 from ..options import RunOptions
@@ -68,7 +69,9 @@ def dry_run(options: RunOptions) -> dict[str, int]:
             if isinstance(one, Unusable) and isinstance(first, Workflow) and one.failure.error_type == NOT_ANNOTATED:
                 bare += 1
             elif isinstance(one, Unusable):
-                refused["skipped" if one.failure.skipped else "unusable", one.failure.message] += 1
+                copy = one.failure.error_type == NEAR_DUPLICATE
+                why = "looks like an earlier photo (--near)" if copy else one.failure.message
+                refused["skipped" if one.failure.skipped else "unusable", why] += 1
             elif isinstance(one, Sample):
                 usable[one.task] += 1
                 own_words[one.task] += one.words_of_graph

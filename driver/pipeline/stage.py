@@ -109,7 +109,7 @@ class Run:
             workflow.graph.booked(self.account or run_id, options.budget_usd),
             workflow.agreement.object_info,
             self.source,
-            workflow.aim.seconds,
+            frozenset(workflow.graph.seconds().values()),
             options.seed,
             options.samples_per_prompt,
             options.recycle,

@@ -59,8 +59,8 @@ class Workflow:
             context = "masks"
         elif self.graph.sink_class == INSTRUCTION_SINK:
             context = "names"
-        seconds = frozenset(self.graph.seconds().values())
-        return Aim(task_named(self.graph.task), seconds, context, self.profile != "custom", words=self.words)
+        task = task_named(self.graph.task)
+        return Aim(task, self.graph.needed(task), context, self.profile != "custom", words=self.words)
 
     @property
     def finds_words_alone(self) -> bool:

@@ -111,7 +111,7 @@ def run_recipe(options: RunOptions, stop: StopRequest) -> tuple[Summary, bool]:
         raise RunError(lacking)
     with recipe_folder(recipe, options) as folder, ExitStack() as held:
         stages = _opened(recipe, wanted, options, source, folder, stop, held)
-        _check_extended(stages[0], options)
+        _check_extended(stages, options)
         begun = _unsettled(stages)
         if begun:
             _work(recipe, stages[0], begun, options, stop, held)
@@ -148,7 +148,7 @@ def _opened(
         asked = stage.run_options(options, recipe.folder(stage, folder.path))
         if any(one.sort == "annotate" for one in found):
             asked = replace(asked, annotate="never")
-        if before:
+        if before:  # what a recipe's input is asked about
             asked = replace(asked, near=None, limit=None)
         if stage is not recipe.stages[-1]:
             asked = replace(asked, layout="hf")  # what the next stage reads
@@ -179,17 +179,18 @@ def _run_id(output: OutputFolder) -> str:
     return known
 
 
-def _check_extended(first: _Stage, options: RunOptions) -> None:
+def _check_extended(stages: Sequence[_Stage], options: RunOptions) -> None:
     """
     Raises:
-        RunError: the input of a finished stage is another one now, and nobody says that this is meant.
+        RunError: they are finished, their input is another one now, and nobody said that they take it in.
     """
-    meta = first.folder.journal
-    finished = meta.get(SETTLED) is not None and meta.get(CUT) is not None
-    if finished and meta.get(CUT) != first.run.fingerprint and not options.extend:
+    cut = stages[0].folder.journal.get(CUT)
+    if options.extend or cut is None or not all(one.folder.journal.get(SETTLED) for one in stages):
+        return
+    if cut != stages[0].run.fingerprint:
         raise RunError(
-            f"stage {first.stage.name} was finished with another input than there is now; --extend takes in what is new, "
-            "and takes out what is gone"
+            f"--output {options.output}: the recipe is finished there, and its input is not what it was then; --extend takes "
+            "in what is new or changed, or choose another folder"
         )
 
 

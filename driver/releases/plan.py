@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from comfy_nodes.core.verdicts.verdicts import BY_HAND, DIVIDED, majority
 from comfy_nodes.core.weights.records import Policy
 
 from ..errors import RunError
+from ..labels.labels import Labels
 from .benchmarks import NEAR, Benchmarks
 from .choice import choose
 from .difference import Difference, counted
@@ -124,7 +126,9 @@ def planned(options: ReleaseOptions) -> Plan:
     index = look_through(options.outputs, options.licence_policy, bool(options.against) or options.near is not None)
     photos = Photos.of(index, options.near)
     takedown = TakenDown.of(index, given, carried, _known(earlier), options.near)
-    rows = _rows(options, index, photos, earlier, [takedown.rows, _unfit(index), benchmarks.rows(index)])
+    rows = _rows(
+        options, index, photos, earlier, [takedown.rows, _unfit(index), _labelled(index), benchmarks.rows(index)]
+    )
     difference = Difference()
     if earlier:
         why = {index.notes[number].key: reason for number, reason in rows.left_out.items()}
@@ -164,6 +168,20 @@ def _known(earlier: Earlier | None) -> dict[str, set[str]]:
 
 def _unfit(index: Index) -> dict[int, str]:
     return {number: note.unfit for number, note in enumerate(index.notes) if note.unfit}
+
+
+def _labelled(index: Index) -> dict[int, str]:
+    """Rows that persons labelled as bad, or do not agree on, in runs that were not judged again since.
+
+    Raises:
+        RunError: labels cannot be read.
+    """
+    labels = [Labels(run) for run in index.runs]
+    found = {}
+    for number, note in enumerate(index.notes if any(one.given for one in labels) else ()):
+        if (answers := labels[note.run].answers(note.key)) and (word := majority(answers)) != "keep":
+            found[number] = BY_HAND if word else DIVIDED
+    return found
 
 
 def _rows(

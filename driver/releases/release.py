@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from comfy_nodes.core.models import NO_MODELS
 from comfy_nodes.core.whole_files import write_whole
 
 from ..dataset.dataset import finished_parts, part_facts
@@ -111,7 +112,11 @@ def _manifest(plan: Plan, figures: Figures, files: tuple[ReleasedFile, ...]) -> 
 
 
 def _counts(figures: Figures) -> Counts:
-    models = {f"{one.name} ({one.licence or 'licence unknown'})": rows for one, rows in figures.rows.models.items()}
+    models = {
+        f"{one.name} ({one.licence or 'licence unknown'})": rows
+        for one, rows in figures.rows.models.items()
+        if one.name not in NO_MODELS
+    }
     return Counts(
         splits=_sorted(figures.splits),
         tasks=_sorted(figures.tasks),

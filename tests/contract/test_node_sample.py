@@ -151,6 +151,15 @@ def test_provenance_of_the_driver_is_kept(load: Callable[..., Any], cup: np.ndar
     assert sample.provenance.model_dump(exclude_defaults=True) == given
 
 
+def test_a_kind_that_is_bound_to_no_region_gets_none(load: Callable[..., Any], cup: np.ndarray) -> None:
+    given = {"key": "0" * 20, "source_id": "cup.png", "source_path": "cup.png", "source_sha256": "0" * 64}
+    for subtask, name in (("scaleedit/3.4_count_change", ""), ("", "cup")):
+        known = annotation(CUP, JUG, editpairs={**given, "task": "instruct", "subtask": subtask})
+        output = load(annotation=known, task="instruct")
+        assert (output[CLASS_NAME], output[MASK].any()) == (name, False)
+        assert [one.class_name for one in output[SAMPLE].others] == ["cup", "jug"][bool(name) :]
+
+
 def test_provenance_by_hand_is_relative_and_stable(load: Callable[..., Any], cup: np.ndarray) -> None:
     one, other = load(annotation=annotation(CUP)), load(image="cup.png [input]", annotation=annotation(CUP), seed=9)
     assert one[SAMPLE].provenance.source_path == "cup.png"

@@ -68,6 +68,13 @@ def test_step_0_is_the_whole_edit(take: Any, sample: Any) -> None:
     assert (op, prompt) == ("hybrid", "Remove the left one and paint the right one blue.")
 
 
+def test_of_an_edit_that_was_made_nobody_knows_the_steps_any_more(take: Any, sample: Any) -> None:
+    made = replace(typed(sample, "hybrid", sample.instruction), also=sample.also, carried={"models": []})
+    mask = take(made, 0)[1]
+    assert mask[0, 10, 25] == mask[0, 10, 5] == 1, "it is about all of its regions"
+    assert take(replace(made, task="extract", also=()), 0)[1].any() == False, "what is cut out stays nowhere"  # noqa: E712
+
+
 def test_a_step_that_is_not_there_is_an_error(take: Any, sample: Any) -> None:
     with pytest.raises(ValueError, match="the edit has 2 steps, and step 3 is asked for"):
         take(sample, 3)

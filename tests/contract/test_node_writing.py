@@ -434,9 +434,8 @@ class TestObservers:
         reply = {"decisions": [{"task": "remove", "suitable": False, "reason": "It is blurred."}]}
         out, *strings = run("EditPairsRouteTask", reply, tasks="remove, background").result
         assert out.failure.skipped and out.failure.error_type == "NoRoute"
-        assert (
-            "the router accepted nothing: " in out.failure.message and "remove: It is blurred." in out.failure.message
-        )
+        told = "is object, and task background edits background regions (background); It is blurred (remove)"
+        assert out.failure.message == f"the router accepted nothing: {told}"
         assert strings[0] == "" and json.loads(strings[1])["rejected"]["remove"] == "It is blurred."
 
 

@@ -37,6 +37,7 @@ def marked(name: str, box: tuple[int, int, int, int], kind: str = "object") -> R
 
 CUP, LAMP = marked("cup", (40, 340, 130, 440)), marked("lamp", (420, 40, 620, 300))
 SKY = marked("sky", (0, 0, 640, 200), "background")
+WORDS = marked('text "CAFE"', (430, 20, 600, 60))
 CAPTION = "A red cup stands on a table beside a lamp. It is morning."
 
 WALL = "the bare wooden table"
@@ -73,7 +74,17 @@ REPLIES: dict[str, dict[str, Any]] = {
     "scaleedit/5.4_scientific_reasoning": {
         "reasoning": "Cold.", "instruction": "Show what an hour in the freezer does to it.", "command": "Cover [OBJECT] with white frost.",
         "target": "a cup covered with white frost"},
+    "scaleedit/4.4_building_surface_text_editing": {
+        "reads": "CAFE", "object": "sign", "object_en": "sign", "instruction": 'Let [OBJECT] say "BOOKS" instead of "CAFE".',
+        "command": 'Change "CAFE" on [OBJECT] to "BOOKS".', "target": 'the word "BOOKS" on a sign'},
+    "unicedit/Spatial Reasoning Edits": {
+        "reasoning": "Nothing stands further left.", "instruction": "Replace what stands furthest from the lamp with a clay pot.",
+        "command": "Replace [OBJECT] with a clay pot.", "target": "a round clay pot"},
 }  # fmt: skip
+
+
+OF_WORDS = ("scaleedit/4.4_building_surface_text_editing",)
+"""Kinds whose region is words that were read, and no thing that bears some."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +106,7 @@ def regions_of(task: str) -> tuple[Region, ...]:
 
 def by_model(kind_id: str, workflow: str = "", ops: tuple[str, ...] = ()) -> Case:
     kind = TAXONOMY[kind_id]
-    task, regions = kind.task or "", regions_of(kind.task or "")
+    task, regions = kind.task, (WORDS,) if kind_id in OF_WORDS else regions_of(kind.task)
     if ops:
         text = " and ".join(PARTS[op][0].format(f"[OBJECT{number}]") for number, op in enumerate(ops, 1))
         # Each thing has a ground of its own, so that one is not taken for the other's.

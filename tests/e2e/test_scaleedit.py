@@ -27,6 +27,8 @@ pytest.importorskip("onnxruntime", reason="needs onnxruntime: python install.py"
 FAMILIES = {kind.id: kind for kind in TAXONOMY.values() if kind.scheme == "scaleedit"}
 SIZE = (360, 320)
 SIGN = (210, 20, 340, 64)
+THREE = ("instruction_following", "editing_consistency", "generation_quality")
+RIDDLE = "Find what stands out most; let it be as time would leave it."
 FREE = re.compile(r'Answer: \{"edits": \[\{"instruction": "\.\.\.", "command"')
 
 TOLD = {
@@ -135,7 +137,63 @@ def out(comfy: Any, service: Service, place: Path) -> Iterator[Path]:
         driver.close()
 
 
+def lines(out: Path, stage: str, file: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / "stages" / stage / file).read_text("utf-8").splitlines()]
+
+
+def scores_of(row: dict[str, Any]) -> dict[str, float]:
+    return {one["name"]: one["value"] for one in row["scores"]}
+
+
 def test_each_family_gives_a_kept_row(out: Path) -> None:
-    rows = helpers.rows(out)
-    why = {row["subtask"]: row["reject_reason"] for row in helpers.rows(out, "rejected")}
-    assert {row["subtask"] for row in rows} == set(FAMILIES), why
+    rows, refused = helpers.rows(out), helpers.rows(out, "rejected")
+    assert ({row["subtask"] for row in rows}, len(rows)) == (set(FAMILIES), 23), [
+        one["reject_reason"] for one in refused
+    ]
+    for row in rows:
+        kind, scores = FAMILIES[row["subtask"]], scores_of(row)
+        assert [scores[f"judge.{name}"] for name in THREE] == [3, 3, 3] and scores["filter.keep"] == 1
+        assert (row["class_name"] is None) == (kind.shape in ("free", "whole"))
+        assert row["task"] == kind.task and f"judge-scaleedit-{kind.rubric} " in row["judge"]["prompt_version"]
+
+
+def test_a_photo_that_suits_nothing_is_left_out_with_the_reasons(out: Path) -> None:
+    (skipped,) = helpers.table(out / "stages" / "route", "skipped")
+    assert (skipped["source_id"], skipped["error_type"]) == ("plain.png", "NoRoute")
+    assert "no words were read in the photo (scaleedit/4.1_movie_poster" in skipped["message"]
+    assert "of the picture is " in skipped["message"]
+    (routed,) = lines(out, "route", "annotation.jsonl")
+    assert list(routed["routes"]["accepted"]) == list(FAMILIES)
+    for line in lines(out, "write", "instructions.jsonl"):
+        bound = [one for found in line["segmentation"].values() if isinstance(found, list) for one in found]
+        assert bool(bound) == (FAMILIES[line["subtask"]].shape not in ("free", "whole")), line["subtask"]
+
+
+def test_words_are_read_told_painted_and_read_again(out: Path) -> None:
+    (routed,) = lines(out, "route", "annotation.jsonl")
+    (word,), things = routed["ocr"], [one["class_name"] for one in routed["segmentation"]["object"]]
+    assert (word["words"], things) == ("OPEN", ["disc", "box"]), "words are no things"
+    written = {one["subtask"]: one for one in lines(out, "write", "instructions.jsonl")}
+    for row in helpers.rows(out):
+        scores = scores_of(row)
+        if FAMILIES[row["subtask"]].rubric != "text":
+            assert "text.keep" not in scores
+            continue
+        (region,) = written[row["subtask"]]["segmentation"]["object"]
+        assert (region["class_name"], region["bbox"]) == ('text "OPEN"', word["bbox"])
+        new = re.findall('"([^"]+)"', row["editor_prompt"])[-1]
+        assert row["editor_prompt"] == f'Change "OPEN" on the text in the upper-right of the image to "{new}".'
+        read = {name: scores[f"text.{name}"] for name in ("old_before", "old_after", "new_before", "new_after", "keep")}
+        assert read["old_before"] == read["new_after"] == read["keep"] == 1 and read["new_before"] < 0.9, read
+        assert "reader" in row["vouched_by"]
+
+
+def test_knowledge_alone_is_rewritten_and_its_riddle_stays(out: Path, service: Service) -> None:
+    told = {row["subtask"]: row for row in helpers.rows(out)}
+    knowing = [name for name, kind in FAMILIES.items() if kind.rubric == "reasoning"]
+    assert len(knowing) == 4
+    for name in knowing:
+        assert told[name]["prompt"] == told[name]["initial_prompt"] == RIDDLE
+        assert told[name]["editor_prompt"] == "Change the disc so that it looks older and darker."
+    asked = {name: service.answered[name] for name in ("route", "write", "rewrite", "judge")}
+    assert asked == {"route": 2, "write": 23, "rewrite": 4, "judge": 23}

@@ -46,7 +46,7 @@ def models(comfy: Any) -> Iterator[None]:
 
 
 def painted(driver: Driver, captions: Path, output: Path, *options: object, **how: Any) -> Any:
-    told = [word for one in TINY for word in ("--set", one)]
+    told = ["--shard-size", "2", "--at-once", "2", *(word for one in TINY for word in ("--set", one))]
     return driver.run(
         "--input", captions, "--output", output, *told, *options, workflow="synthesize", quick=False, **how
     )
@@ -67,11 +67,12 @@ def test_a_file_of_its_own_width_is_taken_for_z_image(tmp_path: Path) -> None:
 def test_captions_become_photos_and_these_a_dataset(driver: Driver, models: None, tmp_path: Path) -> None:
     captions, output = tmp_path / "captions.jsonl", tmp_path / "painted"
     captions.write_text("\n".join(map(json.dumps, CAPTIONS)), encoding="utf-8")
-    ended = painted(driver, captions, output, "--shard-size", 2, expect=1)
-    assert "2 kept" in ended.stdout and f"--input {output} takes them" in ended.stdout
+    ended = painted(driver, captions, output, expect=1)
+    assert "4 kept" in ended.stdout and f"--input {output} takes them" in ended.stdout
     assert [one["error_type"] for one in table(output, "skipped")] == ["DuplicateSample"]
     assert ["line 4" in one["message"] or "line 5" in one["message"] for one in table(output, "failed")] == [True, True]
-    first, second = lines_of(output)
+    first, other, second, _ = lines_of(output)
+    assert first["synthetic"] == other["synthetic"] and first["source_sha256"] != other["source_sha256"]
     assert first["synthetic"]["prompt"] == CAPTIONS[0]["caption"] and second["synthetic"]["prompt"] == "一只红色的杯子"
     assert first["source_licence"] == LICENCE and "cap" not in first
     assert {"z_image_turbo_bf16.safetensors"} <= {one["name"] for one in first["upstream_models"]}
@@ -80,22 +81,20 @@ def test_captions_become_photos_and_these_a_dataset(driver: Driver, models: None
         assert hashlib.sha256(data).hexdigest() == line["source_sha256"]
         with Image.open(output / line["path"]) as photo:
             assert photo.size == size and np.asarray(photo).std() > 0
-    assert sorted(path for path in (output / "photos").rglob("*.png")) == sorted(
-        output / one["path"] for one in (first, second)
-    )
+    assert sorted((output / "photos").rglob("*.png")) == sorted(output / one["path"] for one in lines_of(output))
     assert first["path"].startswith("photos/000000/")
 
     # A photo that is gone is painted again, the same; another caption is painted beside them.
     before = (output / first["path"]).read_bytes()
     (output / first["path"]).unlink()
     captions.write_text("\n".join(map(json.dumps, (*CAPTIONS, {"caption": "a dog", "width": 64, "height": 64}))))
-    again = painted(driver, captions, output, "--shard-size", 2, expect=1)
-    assert "3 kept" in again.stdout and "1 photo is painted again" in again.stderr
+    again = painted(driver, captions, output, expect=1)
+    assert "6 kept" in again.stdout and "1 photo is painted again" in again.stderr
     assert (output / first["path"]).read_bytes() == before
 
     edited = tmp_path / "edited"
     driver.run("--input", output, "--output", edited, workflow="style-classical", quick=False)
     found = [*rows(edited), *rows(edited, "rejected")]
-    assert len(found) == 3 and {row["source_licence"] for row in found} == {LICENCE}
+    assert len(found) == 6 and {row["source_licence"] for row in found} == {LICENCE}
     assert {row["source_id"] for row in found} == {one["path"] for one in lines_of(output)}
     assert all("z_image_turbo_bf16.safetensors" in {one["name"] for one in row["models"]} for row in found)

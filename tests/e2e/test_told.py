@@ -26,7 +26,7 @@ PERSON = (
 )  # fmt: skip
 CROPPED = (
     "imgedit/add", "imgedit/remove", "imgedit/replace", "imgedit/background", "unicedit/Color Alteration",
-    "scaleedit/5.4_scientific_reasoning",
+    "unicedit/Spatial Reasoning Edits",
 )  # fmt: skip
 PERSON_OF_A_CROP = (
     ("add", "Add a red hat."), ("remove", "Get rid of the cup on the left."), ("replace", "Replace the left cup with a clay pot."),

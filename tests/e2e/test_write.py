@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from comfy_nodes.core.regions.annotation import Annotation, region_of_mask, to_json
 from comfy_nodes.core.services import profiles
@@ -24,6 +25,14 @@ EDIT = {
     "target": "plain ground",
 }  # fmt: skip
 TASK = ("--set", "EditPairsLoadSample.task=remove")
+MOTION = {
+    "subject": "disc", "instruction": "Let the disc roll to the right.", "command": "Roll the disc to the right.",
+    "target": "the disc lies further right",
+}  # fmt: skip
+VISUAL = {
+    **EDIT, "instruction": "Replace [OBJECT] with the one in the reference image.",
+    "command": "Replace [OBJECT] with the one in the reference image.", "target": "a white vase",
+}  # fmt: skip
 COUNT = 12
 MODEL = "tiny-2026-01-01"
 """What the endpoint calls itself."""
@@ -38,7 +47,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[Endpoint]:
-    with Endpoint({"Photo:": [Say(json.dumps({"edits": [EDIT]}))]}, default=Status(400, "no such question")) as running:
+    said = {"the reference, shows": VISUAL, "Photo: ": EDIT, "The first picture is the photo before": MOTION}
+    deeds = {begins: [Say(json.dumps({"edits": [edit]}))] for begins, edit in said.items()}
+    with Endpoint(deeds, default=Status(400, "no such question")) as running:
         yield running
 
 
@@ -113,6 +124,32 @@ def test_each_region_has_an_instruction_with_words_from_its_box(
     assert (summary["gives"], summary["kept"], summary["vlm_calls"]) == ("instructions", COUNT, COUNT)
     assert summary["vlm_usd"] == pytest.approx(COUNT * 0.0014)
     assert "Please erase" in (written[0] / "report.html").read_text()
+
+
+def test_kinds_get_the_pictures_that_they_are_written_from(
+    written: tuple[Path, Driver], endpoint: Endpoint, place: Path
+) -> None:
+    """Of three kinds each goes to a photo that has what it takes, in one run of one graph."""
+    folder = place / "pictures"
+    helpers.make_photos(folder, 3)
+    for words in folder.glob("*.txt"):
+        words.unlink()
+    lines_of = {"path": "", "segmentation": {"object": [{"class_name": "disc", "bbox": [20, 30, 50, 60]}]}}
+    told = [{**lines_of, "path": f"photo00{number}.png"} for number in range(3)]
+    helpers.make_photo(folder / "other.png", 7)
+    Image.new("RGB", (40, 50), "white").save(folder / "vase.png")
+    told[0]["frame2"], told[1]["reference"] = "other.png", "vase.png"
+    (folder / "told.jsonl").write_text("\n".join(map(json.dumps, told)))
+    before = len(endpoint.requests)
+    output = place / "pictures-out"
+    kinds = ("--input", folder / "told.jsonl", "--output", output, "--kinds", "motion,visual,remove")
+    written[1].run(*kinds, workflow="write", quick=False, env=environment(place))
+    found = {(line["path"], line["task"]): line for line in lines(output)}
+    assert set(found) == {("photo000.png", "motion"), ("photo000.png", "remove"), ("photo001.png", "visual"),
+                          ("photo002.png", "remove")}  # fmt: skip
+    assert found["photo000.png", "motion"]["instruction"] == MOTION["instruction"]
+    shown = sorted(len(got.picture_urls) for got in endpoint.requests[before:])
+    assert shown == [1, 1, 2, 2], "who needs no second picture is shown none"
 
 
 def test_the_samples_shared_prompts(written: tuple[Path, Driver]) -> None:

@@ -141,6 +141,24 @@ class TestShares:
             skip.left = 3
             assert next(photos, Photo("", "end")).source_id == (whole[start + 4 : start + 5] or ["end"])[0]
 
+    def test_places_in_files_of_one_name_are_those_of_their_input(self, tmp_path: Path) -> None:
+        """Another run over the same inputs goes on from them, each in its own."""
+        given = []
+        for name, number in (("a", 40), ("b", 60)):
+            folder(tmp_path / name, numbered(number))
+            lines = "".join(
+                json.dumps({"path": one, "cap": "x" * 300 * (name == "b")}) + "\n" for one in numbered(number)
+            )
+            (tmp_path / name / "lines.jsonl").write_text(lines)
+            given.append((tmp_path / name / "lines.jsonl", 1))
+        first = mixed(*given)
+        cuts = list(first.shards(10, [Aim(STYLE)]))
+        known = dict(first.places.news())
+        assert set(known) == {"lines.jsonl", "lines.jsonl-2//lines.jsonl"}
+        again = mixed(*given)
+        again.places.learn(lambda file: known.get(file, []))
+        assert ids(again.plan([Aim(STYLE)], "all", 0, shard=cuts[5])) == told(mixed(*given))[50:60]
+
     def test_rows_that_cannot_be_read_are_told_one_by_one(self, tmp_path: Path) -> None:
         """They stand between another input's, so that a shard may begin among them."""
         folder(tmp_path / "photos", numbered(12))
@@ -217,6 +235,7 @@ class TestCommandLine:
                 ["--input", "a", "--input", "b", "--input-licence", "MIT"],
                 "--input-licence goes with each --input: 1 given",
             ),
+            (["--input", "a", "--input-share", "3"], "--input-share goes with several --input"),
             (["--input", "a", "--input-share", "0"], "are no shares such as 70,30"),
             (["--input", "a", "--input-share", "a,b"], "are no shares such as 70,30"),
             (["--input", "a", "--input", ""], "--input is empty"),

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import random
+import threading
+import time
 from collections.abc import Callable, Iterable
 from itertools import combinations
 from pathlib import Path
@@ -14,16 +17,17 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image, ImageOps
 
+from comfy_nodes.core.photos import Header
 from driver.errors import RunError
 from driver.inputs import near
-from driver.inputs.near import MOST, NEAR, Hashes, NearDuplicates, _Bands, hashes_of
+from driver.inputs.near import MOST, NEAR, Hashes, Looked, NearDuplicates, _Bands, hashes_of
 from driver.inputs.photo import Photo
 from driver.inputs.shares import InputShare
 from driver.inputs.source import BUNDLED, Source
 from driver.journal import Journal
 from driver.pipeline.plan import forgotten
-from driver.samples import Aim, Planned
-from tests.unit.source_making import STYLE, ids, picture, plan, reasons
+from driver.samples import Aim, Planned, Unavailable
+from tests.unit.source_making import REMOVE, STYLE, ids, picture, plan, reasons
 
 PHOTOS = sorted((BUNDLED.parent / "photos").iterdir())
 
@@ -118,10 +122,12 @@ class TestLookup:
                 value ^= 1 << bit
             values.append(value)
         monkeypatch.setattr(near, "hashes_of", lambda data, _: near.Hashes(int(data), int(data) ^ 0xF0F0F0F0F0F0F0F0))
+        monkeypatch.setattr(near.photos, "read_header", lambda *_: Header((9, 9), 1))
         monkeypatch.setattr(near, "_PART", 4)
         seen = NearDuplicates(None, 4)
-        photos = [Photo(f"{at}", f"{at}", data=str(value).encode()) for at, value in enumerate(values)]
-        found = [bool(one.repeats) for one in seen.told(iter(photos), 0, lambda _: b"", lambda _: "")]
+        photos = (Photo(f"{at}", f"{at}", data=str(value).encode()) for at, value in enumerate(values))
+        looked = (Looked(photo, [], True) for photo in photos)
+        found = [bool(repeats) for _, repeats in seen.told(looked, 0, lambda _: b"", lambda _: "")]
         kept: list[int] = []
         expected = []
         for value in values:
@@ -188,13 +194,13 @@ class TestRun:
     ) -> None:
         reads = Reads(monkeypatch)
         first = self.planned(self.source(folders, tmp_path / "near.sqlite"), 4)
-        assert len(reads.names) == 10
+        assert len(reads.names) == 9  # of one that is no photo the header says it
         source = self.source(folders, tmp_path / "near.sqlite")
         assert next(source.unmarked(), None) is not None  # as a run that looks whether regions are to be found first
-        assert self.planned(source, 4) == first and len(reads.names) == 10
+        assert self.planned(source, 4) == first and len(reads.names) == 9
         (folders[0] / "1.png").write_bytes(saved(texture(11), "PNG"))
         again = reasons(self.planned(self.source(folders, tmp_path / "near.sqlite"), 4))
-        assert reads.names[10:] == ["1.png"] and set(again) == {"theirs//4.jpg", "theirs//9.jpg"}
+        assert reads.names[9:] == ["1.png"] and set(again) == {"theirs//4.jpg", "theirs//9.jpg"}
 
     def test_shards_that_are_gone_through_again_say_the_same(self, folders: tuple[Path, Path], tmp_path: Path) -> None:
         """Also where later ones were gone through already, and where the first walk was broken off."""
@@ -208,6 +214,52 @@ class TestRun:
         walk.close()
         again = self.source(folders, kept)
         assert [list(again.plan([Aim(STYLE)], "all", 0, shard=cut)) for cut in cuts] == whole
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+    @pytest.mark.parametrize("photos", [1, 4, 8])
+    def test_a_kill_loses_nothing(self, photos: int, folders: tuple[Path, Path], tmp_path: Path) -> None:
+        """Killed in a second shard's walk or later, in the middle of what is taken down of a photo."""
+        whole = self.planned(self.source(folders, None), 3)
+        killed = os.fork()
+        if not killed:
+            source, before, taken = self.source(folders, tmp_path / "near.sqlite"), NearDuplicates._slot, 0
+
+            def slotted(self: NearDuplicates, value: int, number: int) -> None:
+                nonlocal taken
+                before(self, value, number)
+                taken += 1
+                if taken == photos:
+                    os._exit(9)
+
+            NearDuplicates._slot = slotted  # type: ignore[method-assign]
+            self.planned(source, 3)
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(killed, 0)[1]) == (9 if photos < 8 else 0)
+        assert self.planned(self.source(folders, tmp_path / "near.sqlite"), 3) == whole
+
+    def test_large_photos_are_decoded_one_after_the_other(
+        self, folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        most, now, lock, before = [0], [0], threading.Lock(), near.hashes_of
+
+        def looked(data: bytes, name: str) -> Hashes:
+            with lock:
+                now[0] += 1
+                most[0] = max(most[0], now[0])
+            time.sleep(0.02)
+            found = before(data, name)
+            with lock:
+                now[0] -= 1
+            return found
+
+        monkeypatch.setattr(near, "hashes_of", looked)
+        monkeypatch.setattr(near, "THREADS", 4)
+        self.planned(self.source(folders, None))
+        assert most[0] > 1
+        monkeypatch.setattr(near, "LARGE", 1000)
+        most[0] = 0
+        self.planned(self.source(folders, None))
+        assert most[0] == 1
 
     def test_another_distance_counts_at_once(self, folders: tuple[Path, Path], tmp_path: Path) -> None:
         kept = tmp_path / "near.sqlite"
@@ -236,6 +288,16 @@ class TestRun:
         planned = plan(found)
         assert ids(planned) == ["ours/1.png", "ours/1.png"]
         assert "it repeats ours/1.png" in reasons(planned)["theirs/1.jpg"]
+
+    def test_a_photo_that_gives_no_sample_stands_for_no_other(self, folders: tuple[Path, Path], tmp_path: Path) -> None:
+        """Unless its regions are to be found first."""
+        (tmp_path / "lines.jsonl").write_text('{"path": "ours/1.png", "bbox": [3, 5, 40, 45], "class_name": "cup"}\n')
+        inputs = [folders[1], tmp_path / "lines.jsonl"]
+        planned = plan(self.source(inputs, None))
+        assert ids(planned) == ["lines.jsonl//ours/1.png"] and "no region" in reasons(planned)["1.jpg"]
+        found = self.source(inputs, None)
+        planned = list(found.plan([Aim(REMOVE)], "all", 0, Unavailable("they are found first")))
+        assert "it repeats 1.jpg" in reasons(planned)["lines.jsonl//ours/1.png"] and ids(planned) == []
 
     def test_repeats_get_no_regions(self, folders: tuple[Path, Path]) -> None:
         found = list(self.source(folders, None).unmarked())

@@ -14,9 +14,11 @@ from comfy_nodes.core.models import Model
 from comfy_nodes.core.records import Basis, PhotoRecord, SavedFile
 from comfy_nodes.core.regions.annotation import UPSTREAM, UPSTREAM_MODELS, Annotation, to_json
 from driver.dataset.binding import Damaged, Unfit, whole_photo
+from driver.dataset.parts import PHOTOS, Part
 from driver.graph.api import PHOTO_SINK
 from driver.inputs.source import Source
 from driver.options import RunOptions
+from driver.pipeline import merging
 from driver.pipeline.folder import OutputFolder
 from driver.pipeline.photos import PhotoStage
 from driver.pipeline.stage import Run
@@ -97,3 +99,12 @@ def test_a_picture_that_is_not_the_records_is_none(tmp_path: Path) -> None:
     other = picture(kind="PNG", size=(41, 30))
     with pytest.raises(Unfit, match="is 41 x 30"):
         whole_photo(record.model_copy(update={"file": file_of(other)}), other)
+
+
+def test_a_shards_photos_go_where_its_commit_goes(tmp_path: Path) -> None:
+    there, here = Part(tmp_path / "share", "000001"), Part(tmp_path / "whole", "000001")
+    for path in (there.config(PHOTOS) / "a.png", there.commit):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(PNG)
+    merging._bring(there, here)
+    assert (here.config(PHOTOS) / "a.png").read_bytes() == PNG and here.commit.exists()

@@ -97,6 +97,20 @@ class TestRows:
         assert "a picture of row b is no whole PNG" in capsys.readouterr().err
         assert not (tmp_path / "r").exists()
 
+    def test_rows_of_an_earlier_version_lack_columns_and_those_of_a_later_one_are_refused(
+        self, runs: Runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        out = runs.make("out", {"a": {}})
+        (path,) = (out / "data").glob("*.parquet")
+        rows_there = pq.read_table(path)
+        pq.write_table(rows_there.drop_columns(["vouched_by", "schema_version"]), path)
+        go(out, "--output", tmp_path / "r")
+        (row,) = rows(tmp_path / "r/v1.0.0")
+        assert (row["key"], row["vouched_by"], row["schema_version"]) == ("a", None, None)
+        pq.write_table(rows_there.append_column("mood", [["fine"]]), path)
+        go(out, "--output", tmp_path / "r", status=2)
+        assert "has a column 'mood', which this version does not know" in capsys.readouterr().err
+
     def test_a_run_that_goes_on_meanwhile_is_noticed(
         self, runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -277,7 +291,10 @@ class TestManifest:
 
     def test_it_counts_what_is_in_it_and_names_what_it_was_made_of(self, runs: Runs, tmp_path: Path) -> None:
         klein = Model(role="diffusion model", name="flux-2-klein-4b-fp8.safetensors", licence="Apache-2.0")
-        judged = {"judge": Judge(model="gpt", prompt_version="1", reply="fine"), "models": (klein,)}
+        judged = {
+            "judge": Judge(model="gpt", prompt_version="1", reply="fine"),
+            "models": (klein, Model(role="writer", name="template")),
+        }
         out = runs.make(
             "out",
             {"a": judged, "b": {"task": "add", "subtask": "unicedit/Subject Addition"}, "c": {"source_licence": "CC0"}},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from PIL import Image, ImageFilter
 
 from comfy_nodes.core.models import Model
+from driver.labels.labels import Label, Labels
 from driver.releases.choice import choose
 from driver.releases.index import Note
 from driver.releases.photos import split_of
@@ -192,6 +194,16 @@ class TestLicences:
             assert "flux1-fill-dev" in found["b"] and "no derivatives" in found["c"]
         told = "of 2 rows nobody stated the photo's licence" in capsys.readouterr().err
         assert told == (policy != "any")
+
+
+def test_what_persons_labelled_as_bad_is_left_out(runs: Runs, tmp_path: Path) -> None:
+    out = runs.make("out", many(4))
+    said = [("k0", "reject", "ann"), ("k1", "keep", "ann"), ("k2", "keep", "ann"), ("k2", "reject", "ben")]
+    labels = Labels(out)
+    for key, label, who in said:
+        labels.add(Label(key=key, label=label, labeller=who, time=datetime.now(UTC)))
+    go(out, "--output", tmp_path / "r")
+    assert left_out(tmp_path / "r/v1.0.0") == {"k0": "labelled bad by hand", "k2": "the hand labels are divided"}
 
 
 class TestChoice:

@@ -153,10 +153,10 @@ def index(pool: Path, tmp_path: Path) -> Path:
 def look(index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Found]:
     """A function that looks for what is like photo `number`, as if a server had embedded it."""
 
-    def looked(output: str, number: int = 1, count: int = 3, clip: str = "a" * 64) -> Found:
+    def looked(output: str, number: int = 1, least: float = -1, clip: str = "a" * 64) -> Found:
         vector = (np.eye(4) + 0.1)[number].astype(np.float16)
         monkeypatch.setattr(finding, "queries_of", lambda *_: ([Query("a blue photo", vector)], {"clip": clip}))
-        return find(index, Wanted(("a blue photo",), (), count, -1, tmp_path / output), "http://none", StopRequest())
+        return find(index, Wanted(("a blue photo",), (), 3, least, tmp_path / output), "http://none", StopRequest())
 
     return looked
 
@@ -189,6 +189,8 @@ def test_a_photo_that_changed_or_is_gone_is_left_out_and_counted(
 def test_nothing_of_anybodys_is_written_over(look: Callable[..., Found], tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"other weights than this server's: clip \(aaaaaaaa there, bbbbbbbb here\)"):
         look("found", clip="b" * 64)
+    with pytest.raises(RunError, match=r"nothing in .* is so much like it \(--least 1\); lower it"):
+        look("found", least=1)
     (tmp_path / "found").mkdir()
     assert look("found").photos == 3
     with pytest.raises(RunError, match="holds something already"):

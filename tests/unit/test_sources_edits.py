@@ -15,6 +15,8 @@ from PIL import Image
 from comfy_nodes.core.records import EditRecord, Score
 from comfy_nodes.core.regions.annotation import to_json
 from comfy_nodes.core.tasks import INSTRUCT, VERIFY, task_named
+from driver.inputs.quotas import Quotas, wanted_kinds
+from driver.inputs.records import read_record
 from driver.inputs.source import Source
 from driver.samples import Aim, Planned
 from tests.unit.source_making import ids, reasons, samples
@@ -30,6 +32,23 @@ def picture(colour: str, size: tuple[int, int] = (40, 30)) -> bytes:
 
 def judged(path: Path | str) -> list[Planned]:
     return list(Source(path).plan([JUDGE], "all", 0))
+
+
+def test_a_row_of_ours_is_about_all_of_its_regions(tmp_path: Path) -> None:
+    about = [{"op": op, "class_name": name, "bbox": [x, 4.0, x + 8, 24.0], "mask": None} for op, name, x in
+             (("alter", "cup", 2.0), ("add", "jug", 20.0))]  # fmt: skip
+    columns = {
+        "key": ["0" * 20, "1" * 20], "task": ["hybrid", "remove"], "subtask": ["", ""], "prompt": ["Do both.", "Do it."],
+        "input_images": [[{"bytes": picture("red"), "path": None}]] * 2,
+        "output_images": [[{"bytes": picture("blue"), "path": None}]] * 2,
+        "class_name": ["cup", "cup"], "bbox": [about[0]["bbox"]] * 2, "regions": [about, about[:1]],
+        "stage_sha256": ["a" * 64] * 2,
+    }  # fmt: skip
+    (tmp_path / "out").mkdir()
+    pq.write_table(pa.table(columns), tmp_path / "out" / "rows.parquet")
+    both, one = samples(judged(tmp_path / "out"))
+    assert [region.class_name for region in both.annotation.regions] == ["cup", "jug"]
+    assert [region.class_name for region in one.annotation.regions] == ["cup"]
 
 
 def test_rows_of_scaleedit_keep_task_kind_and_scores(tmp_path: Path) -> None:
@@ -118,6 +137,19 @@ def test_a_motion_needs_its_second_frame(tmp_path: Path) -> None:
     assert "no second frame" in reasons(planned)["jug.png"]
 
 
+def test_kinds_made_with_a_second_picture_are_for_photos_that_bring_it(tmp_path: Path) -> None:
+    for name in ("cup.png", "cup.frame2.png", "jug.png", "jug.ref.png"):
+        (tmp_path / name).write_bytes(picture("red"))
+    wanted = Quotas(wanted_kinds("motion,unicedit/Color Alteration"), 1)
+    planned = list(Source(tmp_path).plan_kinds(wanted, 0))
+    (cup,) = samples(planned)
+    assert (cup.task, cup.frame2, cup.pictures) == ("motion", "cup.frame2.png", ("cup.png", "cup.frame2.png"))
+    assert "no second frame" in reasons(planned)["jug.png"]
+    before = list(Source(tmp_path).plan([Aim(task_named("annotate"))], "all", 0))
+    assert [one.frame2 for one in samples(before)] == ["cup.frame2.png", ""], "a later stage may take it"
+    assert [one.pictures for one in samples(before)] == [("cup.png",), ("jug.png",)], "and this one does not load it"
+
+
 def test_of_several_tasks_only_a_photo_that_suits_none_has_failed(tmp_path: Path) -> None:
     line = {"path": "cup.png", "segmentation": {"object": [{"class_name": "cup", "bbox": [5, 5, 25, 25]}]}}
     for name in ("cup", "jug"):
@@ -177,3 +209,24 @@ def test_what_no_row_can_hold_is_not_carried_on(carried: dict[str, Any]) -> None
     with pytest.raises(ValueError, match=f"cannot be kept .{next(iter(carried))}") as refused:
         made_elsewhere().with_carried(carried)
     assert "\n" not in str(refused.value)
+
+
+BOTH = {"prompt_en": "Paint the cup blue.", "prompt_cn": "把杯子涂成蓝色。"}
+
+
+@pytest.mark.parametrize(
+    ("row", "both"),
+    [
+        ({**BOTH, "prompt": "Paint the cup blue.", "stage_sha256": "s", "seed": 9}, BOTH),
+        ({**BOTH, "edit_subtask": "Color Alteration"}, BOTH),
+        ({"prompt_en": "Paint the cup blue.", "prompt_cn": None, "edit_subtask": "Color Alteration"}, {}),
+        ({"prompt_en": "Paint the cup blue.", "prompt_cn": " ", "stage_sha256": "s"}, {}),
+    ],
+)
+def test_both_languages_of_a_row_travel_with_its_edit(row: dict[str, Any], both: dict[str, str]) -> None:
+    """Of ours and of UnicEdit's own; a record of another verdict does not take them over, as they may be restated."""
+    read = read_record({"path": "a.png", "edited": "b.png", **row})
+    carried = read.annotation.carried or {}
+    assert {name: carried[name] for name in BOTH if name in carried} == both
+    assert read.instruction == "Paint the cup blue."
+    assert made_elsewhere().with_carried(carried).prompt_cn is None

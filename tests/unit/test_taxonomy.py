@@ -66,14 +66,8 @@ def test_scaleedit_has_its_twenty_three() -> None:
 
 
 @every_kind
-def test_a_kind_can_be_written_or_says_what_is_missing(kind: Kind) -> None:
+def test_a_kind_can_be_written(kind: Kind) -> None:
     assert kind.rubric in RUBRICS
-    if kind.task is None:
-        assert (kind.prompt, kind.shape) == (None, None)
-        assert kind.lack and kind.not_makeable == f"not yet makeable: {kind.lack}"
-        assert kind.id not in WRITABLE
-        return
-    assert not kind.lack
     assert kind.shape in SHAPES and kind.prompt and kind.id in WRITABLE
     asked = prompt(kind.prompt).user
     assert "Answer: {" in asked
@@ -91,8 +85,9 @@ def test_a_graph_that_is_named_is_there(kind: Kind) -> None:
     assert any(path.exists() for path in files)
 
 
-def test_all_of_unicedit_can_be_made() -> None:
-    assert [kind.id for kind in TAXONOMY.values() if kind.scheme == "unicedit" and kind.not_makeable] == []
+def test_what_cannot_be_made_yet() -> None:
+    lacking = [kind.id for kind in TAXONOMY.values() if kind.not_makeable]
+    assert lacking == ["imgedit/content_memory", "imgedit/content_understanding", "imgedit/version_backtracking"]
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,6 @@ def finish(edit: KindEdit, kinds: Sequence[Kind], things: Sequence[Region], lang
     except Unfit as problem:
         raise type(problem)(f"{kind.name}: {problem}") from None
     said, other = (english, chinese) if language == "en" else (chinese, english)
-    assert kind.task
     return Writing(
         said, language, target, command, _steps(kind, regions, command, target), regions=regions, other=other,
         task=kind.task, subtask=kind.id,
@@ -112,7 +111,7 @@ def _regions(edit: KindEdit, kind: Kind, things: Sequence[Region], command: str)
         raise Unfit(
             f"things names {strange[0]}, and {f'the list ends at {len(things)}' if things else 'there is no list'}"
         )
-    task = task_named(kind.task or "")
+    task = task_named(kind.task)
     if task.region != "object" or task.name == "add":
         return ()
     if len(numbers) > task.regions:
@@ -131,7 +130,7 @@ def _steps(kind: Kind, regions: tuple[Region, ...], command: str, target: str) -
     if kind.task == "add":
         return ()
     if not regions:
-        return (Step(kind.task or "", "", None, command, target),)
+        return (Step(kind.task, "", None, command, target),)
     return tuple(
-        Step(kind.task or "", region.class_name or "", number, command, target) for number, region in enumerate(regions)
+        Step(kind.task, region.class_name or "", number, command, target) for number, region in enumerate(regions)
     )

@@ -54,9 +54,9 @@ def obstacle(kind: Kind, regions: Iterable[Region]) -> str:
     """Why a photo with these regions cannot be offered a kind; empty where it can, or where nobody looked for regions."""
     known = list(regions)
     things = [one for one in known if one.kind == "object"]
-    needed = _THINGS.get(kind.prompt or "", 0)
-    task = task_named(kind.task) if kind.task else None
-    if not needed and task and task.region == "object" and task.name != "add":
+    needed = _THINGS.get(kind.prompt, 0)
+    task = task_named(kind.task)
+    if not needed and task.region == "object" and task.name != "add":
         needed = 1
     if not known:
         return ""

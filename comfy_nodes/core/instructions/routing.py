@@ -66,7 +66,7 @@ def accepts(routed: Collection[str], kind: Kind) -> bool:
     Args:
         routed: names that it accepted.
     """
-    silent = task_named(kind.task or "").open and not any(name in TAXONOMY for name in routed)
+    silent = task_named(kind.task).open and not any(name in TAXONOMY for name in routed)
     return silent or name_of(kind) in routed or kind.task in routed
 
 
@@ -81,7 +81,7 @@ def _suffices(kind: Kind) -> bool:
 
 
 def _obstacle(kind: Kind, scene: Scene) -> str | None:
-    task = task_named(kind.task or "")
+    task = task_named(kind.task)
     if not task.regions:
         return None
     candidates = scene.regions[:1] or scene.others

@@ -128,8 +128,8 @@ def demand(task: str, subtask: str = "") -> Demand | None:
     kind = TAXONOMY.get(subtask) or TAXONOMY.get(f"imgedit/{task}")
     if kind is None:
         return None
-    by_prompt = DEMANDS.get((kind.prompt or "").removeprefix("write-"))
-    return by_prompt or DEMANDS.get(kind.task or "")
+    by_prompt = DEMANDS.get(kind.prompt.removeprefix("write-"))
+    return by_prompt or DEMANDS.get(kind.task)
 
 
 def for_kind(limits: Limits, task: str, subtask: str = "") -> Limits:

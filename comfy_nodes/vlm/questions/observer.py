@@ -174,7 +174,6 @@ def _key(name: str) -> str:
 
 def _purpose(kind: Kind) -> str:
     """What a kind of edit is, in words: the purpose of its prompt."""
-    assert kind.prompt
     return prompt(kind.prompt).purpose
 
 

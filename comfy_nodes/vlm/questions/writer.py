@@ -65,8 +65,8 @@ async def write(vlm: Vlm, assignment: Assignment) -> list[Writing] | Failure:
     Raises:
         NothingToEdit: the model does not see what the edit is to change.
     """
-    assert 1 <= assignment.count <= MAX_EDITS and assignment.kind.prompt and assignment.kind.shape
-    ops = operations(assignment.kind.task or "", assignment.seed)
+    assert 1 <= assignment.count <= MAX_EDITS
+    ops = operations(assignment.kind.task, assignment.seed)
     question = _question(assignment, ops)
     found: list[Writing] = []
     first = question
@@ -123,12 +123,11 @@ def _words(scene: Scene) -> str:
 
 def _question(assignment: Assignment, ops: tuple[str, ...]) -> Question:
     kind, scene = assignment.kind, assignment.scene
-    assert kind.prompt and kind.shape
     images = [marked(assignment.photo, scene)]
     if assignment.other_picture is not None:
         images.append(assignment.other_picture)
-    task = task_named(kind.task) if kind.task else None
-    several_turns = task and (task.turns > 1 or task.regions > 1)
+    task = task_named(kind.task)
+    several_turns = task.turns > 1 or task.regions > 1
     values = facts(scene, assignment.caption) | {
         "language": LANGUAGE_NAMES[assignment.language],
         "number": "one edit"

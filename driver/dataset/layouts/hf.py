@@ -129,9 +129,10 @@ class HfLayout(Layout):
                         yield StoredRow.of(row, *held)
 
     def tables(self, folder: Path, shard: Shard) -> Iterator[pa.Table]:
-        with pq.ParquetFile(folder / shard.files[0]) as file:
+        path = folder / shard.files[0]
+        with pq.ParquetFile(path) as file:
             for group in range(file.num_row_groups):
-                yield as_rows(file.read_row_group(group))
+                yield as_rows(file.read_row_group(group), path)
 
     def card(self, config: str, streams: Sequence[str]) -> list[tuple[str, str]]:
         return [("", f"{config}/*.parquet")]
