@@ -134,14 +134,13 @@ def _route(text: str, pictures: list[np.ndarray]) -> dict[str, Any]:
 
 
 def _many(text: str, pictures: list[np.ndarray]) -> dict[str, Any]:
-    """An edit of each kind that is offered, seven at most, about the first things that are listed."""
-    kinds = re.findall(r"^- ([^\n:]+): ", text.partition("How to write")[0], re.M)[:7]
+    """An edit of each kind that is offered, seven at most, about the first thing that is listed."""
+    kinds = re.findall(r"^- ([^\n:]+): ", text.partition("Choose\n")[0], re.M)[:7]
     things = re.findall(r"\b\d+ the ([^;\n]+)", text.partition("Things in it:")[2].partition("\n")[0])
+    things = [re.sub(r" (?:in|on|at) the .*", "", one) for one in things]
     own = colour_of(pictures[0])
-    new = next(name for name in COLOURS if name != own)
-    return {
-        "edits": [_of_kind(kind, new, [re.sub(r" (?:in|on|at) the .*", "", one) for one in things]) for kind in kinds]
-    }
+    new = [name for name in COLOURS if name != own]
+    return {"edits": [_of_kind(kind, new[number], things) for number, kind in enumerate(kinds)]}
 
 
 def _of_kind(kind: str, colour: str, things: list[str]) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def test_one_call_writes_several_kinds(write_profile: WriteProfile) -> None:
         return [await many_kinds.write(vlm, one) for one in choices]
 
     found = ask(write_profile, written)
-    assert [len(one) for one in found] == [7, 7, 7]
+    assert [one if isinstance(one, Failure) else len(one) for one in found] == [7, 7, 7]
 
 
 def test_a_photo_is_told(write_profile: WriteProfile) -> None:
