@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from comfy_nodes.core.graph_names import ENDPOINT_LOADER
 from comfy_nodes.core.tasks import task_named
+from comfy_nodes.core.taxonomy import TAXONOMY, Kind
 from comfy_nodes.core.verdicts.erasing import erased_from
 from comfy_nodes.core.verdicts.makers import making_of
 from comfy_nodes.core.verdicts.witnesses import TESTIFYING
@@ -29,6 +31,8 @@ WRITERS = frozenset({"EditPairsWriteInstruction", "EditPairsWriteMotionInstructi
 
 DESCRIBERS = frozenset({"EditPairsTakeStep"})
 """Nodes that ask only where nobody knows what is to be seen; they may ask the judges' model."""
+
+REWRITER = "EditPairsRewriteInstruction"
 
 DETECTOR, READER, PIXELS = "EditPairsWitness", "EditPairsCheckText", "EditPairsVerifyPixels"
 VLM = "EDITPAIRS_VLM"
@@ -118,6 +122,25 @@ def looks(graph: BatchGraph) -> Counter[str]:
         if loader["class_type"] == ENDPOINT_LOADER and not (ancestors(graph.api, node_id) - {node_id}) & judges:
             asked[str(loader["inputs"].get("profile", ""))] += 1
     return asked
+
+
+def unasked(graph: BatchGraph, kinds: Sequence[Kind]) -> Counter[str]:
+    """How many nodes ask each VLM profile nothing about samples of these kinds: who puts into plain words only what has to
+    be thought about.
+
+    Args:
+        kinds: none where the samples are of the graph's own.
+    """
+    idle: Counter[str] = Counter()
+    chosen = {str(node["inputs"].get("kind")) for node in graph.api.values()}
+    known = [*kinds, *(TAXONOMY[name] for name in chosen if name in TAXONOMY)]
+    if any(one.rubric == "reasoning" for one in known):
+        return idle
+    for node in graph.api.values():
+        vlm = node["inputs"].get("vlm")
+        if node["class_type"] == REWRITER and node["inputs"].get("kinds") == "reasoning" and is_link(vlm):
+            idle[str(graph.api[vlm[0]]["inputs"].get("profile", ""))] += 1
+    return idle
 
 
 def _asks_others(api: Api) -> bool:

@@ -15,8 +15,9 @@ from ..dataset.commits import Totals
 from ..dataset.ownership import JOURNAL, check_journal
 from ..graph import partner
 from ..graph.api import SAMPLE_INPUTS
-from ..graph.judges import looks
+from ..graph.judges import looks, unasked
 from ..graph.licences import rests_on
+from ..inputs.quotas import wanted_kinds
 from ..inputs.sampling import NEAR_DUPLICATE
 from ..inputs.source import Source
 from ..journal import Journal
@@ -87,7 +88,7 @@ def dry_run(options: RunOptions) -> dict[str, int]:
             _show_licences(first)
         for workflow in workflows:
             number = scope.edited(usable[workflow.graph.task] if len(workflows) > 1 else usable.total())
-            for name, text in {**graph_lines(workflow), **estimates(workflow, number)}.items():
+            for name, text in {**graph_lines(workflow), **estimates(workflow, number, options.kinds or "")}.items():
                 show(name, text)
             _show_licences(workflow)
             if len(workflows) > 1:
@@ -235,10 +236,16 @@ def graph_lines(workflow: Workflow) -> dict[str, str]:
     return found
 
 
-def estimates(workflow: Workflow, samples: int) -> dict[str, str]:
-    """What the graph's calls to services may cost, at most, as lines."""
+def estimates(workflow: Workflow, samples: int, kinds: str | None = None) -> dict[str, str]:
+    """What the graph's calls to services may cost, at most, as lines.
+
+    Args:
+        kinds: those that are asked for; None where nobody says which kinds of edit the samples are.
+    """
     found = {}
     more = looks(workflow.graph)
+    if kinds is not None:
+        more.subtract(unasked(workflow.graph, [one.kind for one in wanted_kinds(kinds)] if kinds else []))
     for name, questions in workflow.graph.profiles().items():
         try:
             profile = profiles.find(name)

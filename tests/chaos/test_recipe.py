@@ -186,7 +186,7 @@ def test_a_stage_is_made_again_and_those_before_it_are_not(make: Make) -> None:
     for number in range(20, 25):
         helpers.make_photo(recipe.photos / f"photo{number:03d}.png", number)
     recipe.run(status=2)
-    assert "finished with another input than there is now; --extend takes in what is new" in recipe.said()
+    assert "its input is not what it was then; --extend takes in what is new or changed" in recipe.said()
     recipe.run("--extend")
     assert recipe.done == 3 * 20 + 20 + 3 * 5
     recipe.assert_whole()

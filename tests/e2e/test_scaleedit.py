@@ -18,8 +18,7 @@ from comfy_nodes.core.taxonomy import EDITOR, TAXONOMY
 from driver.recipe.file import read_recipe
 from tests.e2e import helpers
 from tests.e2e.helpers import Driver
-from tests.vlm.endpoint import Deed, Got, Say
-from tests.vlm.seeing import Seeing, _words
+from tests.vlm.seeing import Seeing
 
 pytest.importorskip("rapidocr", reason="needs rapidocr: python install.py")
 pytest.importorskip("onnxruntime", reason="needs onnxruntime: python install.py")
@@ -29,7 +28,6 @@ SIZE = (360, 320)
 SIGN = (210, 20, 340, 64)
 THREE = ("instruction_following", "editing_consistency", "generation_quality")
 RIDDLE = "Find what stands out most; let it be as time would leave it."
-FREE = re.compile(r'Answer: \{"edits": \[\{"instruction": "\.\.\.", "command"')
 
 TOLD = {
     "load": {
@@ -52,24 +50,9 @@ TOLD = {
 """What `EDITOR` is, with an editor that needs no weights."""
 
 
-class Service(Seeing):
-    """Answers for edits without a region, too."""
-
-    def _next(self, got: Got) -> Deed:
-        if not FREE.search(_words(got)):
-            return super()._next(got)
-        self.answered["write"] = self.answered.get("write", 0) + 1
-        said = {
-            "instruction": "Show it from the other side.",
-            "command": "Mirror the view.",
-            "target": "the other side",
-        }
-        return Say(json.dumps({"edits": [said]}))
-
-
 @pytest.fixture(scope="module")
-def service() -> Iterator[Service]:
-    with Service() as running:
+def service() -> Iterator[Seeing]:
+    with Seeing() as running:
         yield running
 
 
@@ -124,7 +107,7 @@ def small() -> str:
 
 
 @pytest.fixture(scope="module")
-def command(comfy: Any, service: Service, place: Path) -> Iterator[Driver]:
+def command(comfy: Any, service: Seeing, place: Path) -> Iterator[Driver]:
     (place / "logs").mkdir()
     driver = Driver(comfy.url, place / "logs")
     comfy.profiles.write_text(f'[profiles.default]\nbase_url = "{service.url}"\nmodel = "tiny"\n')
@@ -193,7 +176,7 @@ def test_words_are_read_told_painted_and_read_again(out: Path) -> None:
         assert "reader" in row["vouched_by"]
 
 
-def test_knowledge_alone_is_rewritten_and_its_riddle_stays(out: Path, service: Service) -> None:
+def test_knowledge_alone_is_rewritten_and_its_riddle_stays(out: Path, service: Seeing) -> None:
     told = {row["subtask"]: row for row in helpers.rows(out)}
     knowing = [name for name, kind in FAMILIES.items() if kind.rubric == "reasoning"]
     assert len(knowing) == 4

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 
+from comfy_nodes.core.taxonomy import TAXONOMY
 from comfy_nodes.core.verdicts.makers import Making, making_of
 from comfy_nodes.core.verdicts.thresholds import decide, parse
 from comfy_nodes.core.verdicts.verdicts import (
@@ -29,7 +30,7 @@ from driver.errors import RunError
 from driver.graph.api import Api
 from driver.graph.bound import BatchGraph
 from driver.graph.file import WorkflowFile
-from driver.graph.judges import looks, unvouched, with_judges
+from driver.graph.judges import looks, unasked, unvouched, with_judges
 from driver.graph.saved import MUTED
 from driver.graph.ui import UiGraph
 from driver.pipeline.dry_run import estimates
@@ -314,3 +315,19 @@ def test_edits_that_may_erase_cost_their_judges_a_further_question(
     monkeypatch.setenv("EDITPAIRS_CONFIG", str(tmp_path / "vlm.toml"))
     told = estimates(cast(Workflow, SimpleNamespace(graph=graph)), 10)["services"]
     assert f"profile strict: at most {(2 + more) * 11} calls, " in told, "one in ten is asked twice"
+
+
+def test_a_rewriter_of_what_has_to_be_thought_about_costs_others_nothing() -> None:
+    api: Api = {
+        "vlm": {"class_type": "EditPairsLoadVlmEndpoint", "inputs": {"profile": "strict"}},
+        "write": {"class_type": "EditPairsWriteInstruction", "inputs": {"vlm": ["vlm", 0], "kind": "from the sample"}},
+        "plain": {"class_type": "EditPairsRewriteInstruction", "inputs": {"vlm": ["vlm", 0], "kinds": "reasoning"}},
+    }
+    graph = BatchGraph(api, "write", "plain", (), ())
+    colour, riddle = TAXONOMY["scaleedit/3.1_color_change"], TAXONOMY["scaleedit/5.3_social_reasoning"]
+    assert (unasked(graph, []), unasked(graph, [colour])) == ({"strict": 1}, {"strict": 1})
+    assert unasked(graph, [colour, riddle]) == {}
+    api["write"]["inputs"]["kind"] = riddle.id
+    assert unasked(graph, []) == {}
+    api["write"]["inputs"]["kind"], api["plain"]["inputs"]["kinds"] = "from the sample", "all"
+    assert unasked(graph, []) == {}

@@ -41,7 +41,6 @@ LEAST_CHANGED = 0.002
 """Share of a picture's pixels from which on something was changed."""
 
 _BOX_COLOUR = re.compile(r"Marked: (?P<names>[^\n]*)")
-_ASKED = re.compile(r"<instruction>\n(?P<instruction>.*?)\n</instruction>", re.S)
 
 
 def colour_of(pixels: np.ndarray) -> str:
@@ -132,6 +131,79 @@ def _route(text: str, pictures: list[np.ndarray]) -> dict[str, Any]:
 
 
 # Writing.
+
+
+def _many(text: str, pictures: list[np.ndarray]) -> dict[str, Any]:
+    """An edit of each kind that is offered, seven at most, about the first thing that is listed."""
+    kinds = re.findall(r"^- ([^\n:]+): ", text.partition("Choose\n")[0], re.M)[:7]
+    things = re.findall(r"\b\d+ the ([^;\n]+)", text.partition("Things in it:")[2].partition("\n")[0])
+    things = [re.sub(r" (?:in|on|at) the .*", "", one) for one in things]
+    own = colour_of(pictures[0])
+    new = [name for name in COLOURS if name != own]
+    return {"edits": [_of_kind(kind, new[number], things) for number, kind in enumerate(kinds)]}
+
+
+def _of_kind(kind: str, colour: str, things: list[str]) -> dict[str, Any]:
+    han = COLOURS[colour][0]
+    thing = things[0] if things else "main thing"
+    said = {
+        "Subject Addition": (f"Add a {colour} ball.", f"添加一个{han}的球。"),
+        "Subject Removal": (f"Remove the {thing}.", "移除主体。"),
+        "Subject Replacement": (f"Replace the {thing} with a {colour} box.", f"把主体换成{han}的盒子。"),
+        "Spatial Reasoning Edits": (
+            f"Replace what lies nearest with a {colour} box.",
+            f"把最近的东西换成{han}的盒子。",
+        ),
+        "Object Extraction": (f"Extract the {thing} onto a {colour} background.", f"提取主体，放在{han}背景上。"),
+        "Counting Change": ("Show 3 of them.", "变成3个。"),
+        "Text Modification": ('Change "OPEN" to "SHUT".', '把"OPEN"改成"SHUT"。'),
+        "Implicit Change Edits": ("Show it as it is after a long night of frost.", "展示寒冷的一夜之后的样子。"),
+    }.get(kind, (f"Make the {thing} {colour}.", f"把主体变成{han}。"))
+    command = f"Replace the {thing} with a {colour} box." if kind == "Spatial Reasoning Edits" else said[0]
+    if kind == "Implicit Change Edits":
+        command = f"Cover the {thing} with white ice."
+    about = [1] if things and kind not in _UNBOUND else []
+    target = f"a {colour} one" if kind != "Implicit Change Edits" else "white ice"
+    return {
+        "kind": kind,
+        "instruction": said[0],
+        "chinese": said[1],
+        "command": command,
+        "target": target,
+        "things": about,
+    }
+
+
+_UNBOUND = ("Subject Addition", "Counting Change", "Text Modification", "Compound Operation Edits")
+"""Kinds that are written here about no listed thing."""
+
+
+def _freely(_text: str, pictures: list[np.ndarray]) -> dict[str, Any]:
+    """An edit that no region is marked for."""
+    own = colour_of(pictures[0])
+    new = next(name for name in COLOURS if name != own)
+    chinese = "in Chinese (" in _text
+    said = (
+        f"让画面从另一侧看过去，变成{COLOURS[new][0]}。"
+        if chinese
+        else f"Show 3 of them from the other side, in {new}."
+    )
+    return {
+        "edits": [
+            {
+                "instruction": said,
+                "command": f"Show three {new} ones from the other side.",
+                "target": f"three {new} ones",
+            }
+        ]
+    }
+
+
+def _asked_by_a_user(text: str, pictures: list[np.ndarray]) -> dict[str, Any]:
+    """Yes where the question names a colour that the picture is mostly of."""
+    question = re.search(r"<question>\n(.*?)\n</question>", text, re.S)
+    own = colour_of(pictures[-1])
+    return {"seen": f"the picture is mostly {own}", "answer": "yes" if question and own in question[1] else "no"}
 
 
 def _edits(text: str, pictures: list[np.ndarray]) -> dict[str, Any]:
@@ -302,19 +374,37 @@ def _verification(text: str, pictures: list[np.ndarray]) -> dict[str, Any]:
     said = {"source_caption": captions[0], "edited_caption": captions[1]}
     if where.mean() < LEAST_CHANGED:
         wrong = [{"claim": "what was asked for", "mark": "wrong"}]
-        return said | {"differences": [], "is_changed": False, "claims": wrong, "restated_instruction": ""}
+        return said | {
+            "differences": [],
+            "is_changed": False,
+            "claims": wrong,
+            "restated_instruction": "",
+            "restated_other": "",
+        }
     now = colour_of(after[where] if after.shape == before.shape else after)
     told = [f"a part of the picture turned from {colour_of(before[where])} to {now}"]
-    named = [name for name, (han, _) in COLOURS.items() if re.search(rf"\b{name}\b", asked.casefold()) or han in asked]
+    named = [name for name in COLOURS if _names(asked, name)]
     claims = [{"claim": "the part that was asked for is changed", "mark": "correct"}]
-    restated = asked
+    both = (asked, _instruction(text, "other"))
     if named and now not in named:
         claims.append({"claim": f"it is {named[0]} now", "mark": "wrong"})
         claims.append({"claim": f"it is {now} now", "mark": "missing"})
-        restated = re.sub(rf"\b{named[0]}\b", now, asked, flags=re.IGNORECASE).replace(
-            COLOURS[named[0]][0], COLOURS[now][0]
-        )
-    return said | {"differences": told, "is_changed": True, "claims": claims, "restated_instruction": restated}
+        both = (_recoloured(both[0], named[0], now), _recoloured(both[1], named[0], now))
+    return said | {
+        "differences": told,
+        "is_changed": True,
+        "claims": claims,
+        "restated_instruction": both[0],
+        "restated_other": both[1],
+    }
+
+
+def _names(text: str, colour: str) -> bool:
+    return bool(re.search(rf"\b{colour}\b", text.casefold())) or COLOURS[colour][0] in text
+
+
+def _recoloured(text: str, old: str, new: str) -> str:
+    return re.sub(rf"\b{old}\b", new, text, flags=re.IGNORECASE).replace(COLOURS[old][0], COLOURS[new][0])
 
 
 def _judgement(text: str, pictures: list[np.ndarray]) -> dict[str, Any]:
@@ -332,15 +422,18 @@ def _judgement(text: str, pictures: list[np.ndarray]) -> dict[str, Any]:
     return {"reason": f"{share:.1%} of the pixels are other ones"} | scores
 
 
-def _instruction(text: str) -> str:
-    found = _ASKED.search(text)
-    return found["instruction"].strip() if found else ""
+def _instruction(text: str, mark: str = "instruction") -> str:
+    found = re.search(rf"<{mark}>\n(.*?)\n</{mark}>", text, re.S)
+    return found[1].strip() if found else ""
 
 
 ANSWERS: dict[str, tuple[str, Callable[[str, list[np.ndarray]], dict[str, Any]]]] = {
     "caption": (r'Answer: \{"dense"', _caption),
     "tags": (r'Answer: \{"objects"', _tags),
+    "own question": (r'Answer: \{"seen"', _asked_by_a_user),
     "route": (r'Answer: \{"decisions"', _route),
+    "many kinds": (r'Answer: \{"edits": \[\{"kind"', _many),
+    "write freely": (r'Answer: \{"edits": \[\{"instruction": "\.\.\.", "command"', _freely),
     "write": (r'Answer: \{"edits"', _edits),
     "rewrite": (r'Answer: \{"command"', _rewritten),
     "describe": (r'Answer: \{"target"', _result),

@@ -15,7 +15,7 @@ from comfy_nodes.core.taxonomy import TAXONOMY, WRITABLE
 from comfy_nodes.core.verdicts.rubrics import TABLE
 from comfy_nodes.vlm.asking import Failure
 from comfy_nodes.vlm.endpoint.client import connect
-from comfy_nodes.vlm.questions import judge, observer, verifier
+from comfy_nodes.vlm.questions import judge, many_kinds, observer, verifier
 from comfy_nodes.vlm.questions.edited_pair import EditedPair
 from comfy_nodes.vlm.questions.writer import Assignment, write
 from tests.vlm.client.questions import WriteProfile
@@ -61,10 +61,24 @@ def test_several_edits_differ(write_profile: WriteProfile) -> None:
     assert len({one.instruction for one in written}) == 5
 
 
+def test_one_call_writes_several_kinds(write_profile: WriteProfile) -> None:
+    kinds = [kind for kind in TAXONOMY.values() if kind.scheme == "unicedit"]
+    choices = [
+        many_kinds.Choice(tuple(kinds[start : start + 7]), PHOTO, Scene(WIDTH, HEIGHT, (), (CUP, DOG)), "en", 3, 7)
+        for start in (0, 7, 14)
+    ]
+
+    async def written(vlm: Any) -> Any:
+        return [await many_kinds.write(vlm, one) for one in choices]
+
+    found = ask(write_profile, written)
+    assert [one if isinstance(one, Failure) else len(one) for one in found] == [7, 7, 7]
+
+
 def test_a_photo_is_told(write_profile: WriteProfile) -> None:
     async def told(vlm: Any) -> Any:
         said = await observer.caption(vlm, PHOTO, "en", 0)
-        routed = [await observer.route(vlm, one, Scene(WIDTH, HEIGHT, (CUP,)), ["remove", "add"], said.dense, 0)
+        routed = [await observer.route(vlm, one, Scene(WIDTH, HEIGHT, (CUP,)), [TAXONOMY["imgedit/remove"], TAXONOMY["imgedit/add"]], said.dense, 0)
                   for one in (PHOTO, np.zeros_like(PHOTO))]  # fmt: skip
         return said, await observer.nouns(vlm, PHOTO, said.dense, 0), routed
 

@@ -125,5 +125,9 @@ def test_observers(write_profile: WriteProfile) -> None:
         assert isinstance(captions, observer.Captions)
         nouns = asyncio.run(observer.nouns(vlm, PHOTO, captions.dense, 0))
         assert nouns == observer.Nouns(["cup"], ["table"], ["spoon"])
-        route = asyncio.run(observer.route(vlm, PHOTO, SCENE, ["remove", "style"], captions.dense, 0))
+        route = asyncio.run(
+            observer.route(
+                vlm, PHOTO, SCENE, [TAXONOMY["imgedit/remove"], TAXONOMY["imgedit/style"]], captions.dense, 0
+            )
+        )
         assert isinstance(route, observer.RoutedTasks) and list(route.accepted) == ["remove"]
