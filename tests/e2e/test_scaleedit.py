@@ -183,8 +183,8 @@ def test_knowledge_alone_is_rewritten_and_its_riddle_stays(out: Path, service: S
     for name in knowing:
         assert told[name]["prompt"] == told[name]["initial_prompt"] == RIDDLE
         assert told[name]["editor_prompt"] == "Change the disc so that it looks older and darker."
-    asked = {name: service.answered[name] for name in ("route", "write", "rewrite", "judge")}
-    assert asked == {"route": 2, "write": 23, "rewrite": 4, "judge": 23}
+    asked = {name: service.answered[name] for name in ("route", "write", "write freely", "rewrite", "judge")}
+    assert asked == {"route": 2, "write": 20, "write freely": 3, "rewrite": 4, "judge": 23}
 
 
 def test_pixels_judge_finished_edits_by_all_of_their_regions(command: Driver, out: Path, place: Path) -> None:
