@@ -32,8 +32,9 @@ ERASING = ("add", "remove")
 GROUND = "an empty place where nothing stands, the plain background simply goes on"
 """What is to be seen where a thing is erased and nobody described the ground behind it. Ours."""
 
-STAYING = ("add", "remove", "replace", "alter", "background", "visual", "hybrid", "instruct")
-"""Edits that keep to their region where an editor redraws the whole photo, too; an extracted or moved thing does not."""
+STAYING = ("add", "remove", "replace", "alter", "background", "visual", "hybrid", "instruct", "verify")
+"""Edits that keep to their region where an editor redraws the whole photo, too; an extracted or moved thing does not. An edit
+of a kind that nobody told is taken to keep to the region that somebody marked."""
 
 
 class TakeEditStep(io.ComfyNode):

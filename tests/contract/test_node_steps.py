@@ -73,6 +73,7 @@ def test_of_an_edit_that_was_made_nobody_knows_the_steps_any_more(take: Any, sam
     mask = take(made, 0)[1]
     assert mask[0, 10, 25] == mask[0, 10, 5] == 1, "it is about all of its regions"
     assert take(replace(made, task="extract", also=()), 0)[1].any() == False, "what is cut out stays nowhere"  # noqa: E712
+    assert take(replace(made, task="verify"), 0)[1].any(), "a region marked for an edit of an unknown kind"
 
 
 def test_a_step_that_is_not_there_is_an_error(take: Any, sample: Any) -> None:

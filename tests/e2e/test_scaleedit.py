@@ -107,17 +107,22 @@ def small() -> str:
 
 
 @pytest.fixture(scope="module")
-def out(comfy: Any, service: Seeing, place: Path) -> Iterator[Path]:
+def command(comfy: Any, service: Seeing, place: Path) -> Iterator[Driver]:
     (place / "logs").mkdir()
     driver = Driver(comfy.url, place / "logs")
     comfy.profiles.write_text(f'[profiles.default]\nbase_url = "{service.url}"\nmodel = "tiny"\n')
     try:
-        files = ("--input", place / "photos.jsonl", "--image-root", place, "--output", place / "out")
-        driver.run("--recipe", place / "small.toml", *files, workflow=None, quick=False)
-        yield place / "out"
+        yield driver
     finally:
         comfy.profiles.unlink()
         driver.close()
+
+
+@pytest.fixture(scope="module")
+def out(command: Driver, place: Path) -> Path:
+    files = ("--input", place / "photos.jsonl", "--image-root", place, "--output", place / "out")
+    command.run("--recipe", place / "small.toml", *files, workflow=None, quick=False)
+    return place / "out"
 
 
 def lines(out: Path, stage: str, file: str) -> list[dict[str, Any]]:
@@ -178,5 +183,14 @@ def test_knowledge_alone_is_rewritten_and_its_riddle_stays(out: Path, service: S
     for name in knowing:
         assert told[name]["prompt"] == told[name]["initial_prompt"] == RIDDLE
         assert told[name]["editor_prompt"] == "Change the disc so that it looks older and darker."
-    asked = {name: service.answered[name] for name in ("route", "write", "rewrite", "judge")}
-    assert asked == {"route": 2, "write": 23, "rewrite": 4, "judge": 23}
+    asked = {name: service.answered[name] for name in ("route", "write", "write freely", "rewrite", "judge")}
+    assert asked == {"route": 2, "write": 20, "write freely": 3, "rewrite": 4, "judge": 23}
+
+
+def test_pixels_judge_finished_edits_by_all_of_their_regions(command: Driver, out: Path, place: Path) -> None:
+    given = ("--input", out, "--output", place / "again")
+    command.run(*given, workflow="verify-imgedit", quick=False)
+    rows = helpers.rows(place / "again") + helpers.rows(place / "again", "rejected")
+    assert {"extract", "hybrid"} <= {row["task"] for row in rows} and len(rows) == 23
+    refused = {row["subtask"]: row["reject_reason"] for row in rows if scores_of(row)["pixel.keep"] != 1}
+    assert refused == {}
