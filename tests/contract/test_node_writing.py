@@ -302,7 +302,7 @@ class TestMotion:
             run("EditPairsWriteMotionInstruction", sample=replace(sample, task="motion"))
         with pytest.raises(ValueError, match="this node writes for task motion"):
             run("EditPairsWriteMotionInstruction", sample=sample)
-        with pytest.raises(ValueError, match=r"use Write Motion Instruction \(VLM\)"):
+        with pytest.raises(ValueError, match="load the second one with Load Second Image"):
             run("EditPairsWriteInstruction", sample=replace(sample, task="motion"))
 
 

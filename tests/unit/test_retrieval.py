@@ -17,6 +17,7 @@ from comfy_nodes.core.records import AnnotationRecord, SavedFile
 from comfy_nodes.core.regions.annotation import Annotation, Region, to_json
 from comfy_nodes.core.tasks import EMBED
 from driver.errors import RunError
+from driver.inputs.shares import InputShare
 from driver.journal import Journal
 from driver.options import RunOptions
 from driver.pool import main
@@ -144,7 +145,7 @@ def index(pool: Path, tmp_path: Path) -> Path:
     for row in rows:
         journal.done(row.key, [JournalRow(row.key, "keep", row.model_dump_json())], 0.1)
     journal.close()
-    facts = write_index(RunOptions("embed", folder, input=str(pool)))
+    facts = write_index(RunOptions("embed", folder, input=(InputShare(str(pool)),)))
     assert (facts.photos, facts.duplicates, facts.weights) == (3, 1, {"clip": "a" * 64})
     return folder
 
