@@ -22,6 +22,15 @@ from .api import SOURCE_CLASS, Api
 SERVICE = "language model"
 """The role of what answers behind a VLM profile; what it wrote or judged is in the row's own columns."""
 
+READER_CLASSES = frozenset({"EditPairsReadText", "EditPairsCheckText"})
+
+READER = Model(
+    role="text reader",
+    name="PP-OCRv6 small (rapidocr)",
+    licence=service_licence({"licence": "Apache-2.0", "outputs_may_train": "yes"}),
+)
+"""Whose weights no loader names, as they come in rapidocr's own package."""
+
 SHOWN = 3
 """Models that a refusal names. Ours."""
 
@@ -71,7 +80,8 @@ def models_of(api: Api, behind: Ingredients) -> tuple[Model, ...]:
         for name, fields in sorted(behind.profiles.items())
         if fields
     ]
-    return (*weights, *services)
+    readers = [READER] if any(node["class_type"] in READER_CLASSES for node in api.values()) else []
+    return (*weights, *readers, *services)
 
 
 def rests_on(api: Api, behind: Ingredients) -> list[str]:
@@ -81,6 +91,8 @@ def rests_on(api: Api, behind: Ingredients) -> list[str]:
         loader = f" (loaded by {code.name}, {code.licence})" if one.weights and (code := one.weights.code) else ""
         files.setdefault(one.weights.licence.name if one.weights else "unknown", []).append(one.choice + loader)
     services = [f"{_terms(name, behind)}: VLM profile {name}" for name in sorted(behind.profiles)]
+    if READER in models_of(api, behind):
+        files.setdefault("Apache-2.0", []).append(READER.name)
     return [f"{licence}: {', '.join(names)}" for licence, names in files.items()] + services
 
 

@@ -117,5 +117,7 @@ def _as_known(options: RunOptions, known: Form, wanted: Form) -> Form:
 
 
 def _said(form: Form) -> str:
+    if form.first is not None:
+        return f"a recipe's stage, in shards of {form.size} photos at most (--recipe goes on with it)"
     more = f", share {form.share[0]}/{form.share[1]}" if form.shared else ""
-    return f"shards of {form.size} photos{more}" + ("" if form.first is None else ", as a stage of a recipe")
+    return f"shards of {form.size} photos{more}"

@@ -194,7 +194,9 @@ def _found(options: RunOptions, names: Sequence[str], wanted: str) -> list[tuple
     found = [find_workflow(name, wanted) for name in names]
     _say(filter(None, (passed_over(name, path) for name, (path, _) in zip(names, found, strict=True))))
     if options.profile == "auto" and (taken := _without_models(names, found)):
-        say(f"NO GPU: taking {', '.join(taken)}, which edit by classical image processing without any model")
+        say(
+            f"NO GPU: taking {', '.join(taken)}, which work by classical image processing, without any weights to fetch"
+        )
     return found
 
 

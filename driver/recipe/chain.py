@@ -120,11 +120,20 @@ def run_recipe(options: RunOptions, stop: StopRequest) -> tuple[Summary, bool]:
         if not stop.level:
             for index, one in enumerate(stages):
                 settle(one.folder, one.run.options, _fingerprint(stages, index))
-    summary = stages[-1].summary
-    assert summary
+    summary = _with_all_failures(stages)
     if options.publish_to and wanted[-1] is recipe.stages[-1]:
         publish(options.output, options.publish_to)
     return summary, stop.level > 0
+
+
+def _with_all_failures(stages: Sequence[_Stage]) -> Summary:
+    """The last stage's figures, with what failed in all of them, by stage where several tell."""
+    told = [(one.stage.name, one.summary) for one in stages if one.summary]
+    last = told[-1][1]
+    if not any(summary.failed for _, summary in told[:-1]):
+        return last
+    failures = {f"{kind} in {name}": count for name, summary in told for kind, count in summary.failures.items()}
+    return replace(last, failed=sum(summary.failed for _, summary in told), failures=failures)
 
 
 def _opened(

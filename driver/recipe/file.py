@@ -29,6 +29,8 @@ RECIPES = ROOT / "recipes"
 MAX_BYTES = 1 << 20
 """The largest recipe file. Ours."""
 
+Profile = Literal["auto", "open", "full", "classical"]
+
 _NAME = r"^[a-z0-9][a-z0-9-]{0,40}$"
 
 _WHOLE = {"recipe": None, "until": None, "rerun_from": None, "extend": False, "status": False, "stop_kind_below": None}
@@ -66,15 +68,18 @@ class Recipe:
     path: Path
     inputs: tuple[InputShare, ...]
     """What it is made of where the command line names no input; a relative path of the file's lies beside it."""
+    profile: Profile | None
+    """What is taken where neither a stage nor the command line names one."""
     near: int | None
     """Hamming distance of perceptual hashes from which two photos count as one; None where nobody looks."""
     stages: tuple[RecipeStage, ...]
     """At least one."""
 
     def asked(self, options: RunOptions) -> RunOptions:
-        """The command line with what the file says where it says nothing: inputs, and when two photos count as one."""
+        """The command line with what the file says where it says nothing: inputs, profile, and when two photos count as one."""
         near = self.near if options.near is None else options.near
-        return replace(options, input=options.input or self.inputs, near=near)
+        profile = self.profile if self.profile and options.profile == "auto" else options.profile
+        return replace(options, input=options.input or self.inputs, profile=profile, near=near)
 
     def folder(self, stage: RecipeStage, output: Path) -> Path:
         """Where a stage's results lie in a recipe's output."""
@@ -138,7 +143,7 @@ class _Input(_Table):
 class _Stage(_Table):
     name: str = Field(pattern=_NAME)
     workflow: Several
-    profile: Literal["auto", "open", "full", "classical"] | None = None
+    profile: Profile | None = None
     set: list[str] | None = None
     judge: str | None = Field(None, min_length=1)
     regions: Literal["all", "one"] | None = None
@@ -157,6 +162,7 @@ class _Stage(_Table):
 class _File(_Table):
     name: str = Field(pattern=_NAME)
     about: str = Field("", pattern=r"^[^\n]*$")
+    profile: Profile | None = None
     near: int | None = Field(None, ge=0, le=MOST)
     input: list[_Input] = []
     stage: list[_Stage] = Field(min_length=1)
@@ -184,7 +190,7 @@ def read_recipe(name_or_path: str) -> Recipe:
             raise RunError("share stands at some inputs and not at others; write it at each, or at none")
         stages = tuple(_stage(path, one) for one in read.stage)
     inputs = tuple(InputShare(_beside(path, one.path), one.share, one.licence, one.boxes) for one in read.input)
-    return Recipe(read.name, read.about, path, inputs, read.near, stages)
+    return Recipe(read.name, read.about, path, inputs, read.profile, read.near, stages)
 
 
 def _found(name: str) -> Path:

@@ -25,10 +25,12 @@ from comfy_nodes.core.photo_filter import perceptual_hash
 from comfy_nodes.core.photos import open_photo
 from comfy_nodes.core.weights.records import Policy
 
+from ..bounded_json import loads
 from ..dataset.binding import png_size
 from ..dataset.dataset import dataset_digest, finished_parts, part_facts, reading
 from ..dataset.layouts.layout import layout_named
 from ..dataset.rows import IMAGE_COLUMNS, PLAIN
+from ..errors import RunError
 from ..graph.licences import unfit
 from ..report.terms import photo_forbids
 
@@ -38,6 +40,9 @@ _WORKERS = os.cpu_count() or 1
 
 DIGEST = 16
 """Bytes of a row's digest. Ours."""
+
+SUMMARY = "summary.json"
+"""A run's figures, in its folder."""
 
 
 class Look(NamedTuple):
@@ -100,6 +105,23 @@ class Index:
     """Of pictures before the edit, by their SHA-256; none where nobody asked for them."""
 
 
+def _check_done(run: Path) -> None:
+    """
+    Raises:
+        RunError: samples of the run still wait: what is released is released for good.
+    """
+    try:
+        told = loads((run / SUMMARY).read_text("utf-8"))
+    except (OSError, ValueError):
+        return  # whether it is a dataset is looked at where it is read
+    waiting = told.get("pending") if isinstance(told, dict) else None
+    if waiting:
+        raise RunError(
+            f"{run}: {waiting} of its samples are not done yet, and a release is for good: run the command that makes it again, "
+            "until all are"
+        )
+
+
 def look_through(runs: Sequence[Path], policy: Policy, looks: bool) -> Index:
     """
     Args:
@@ -111,6 +133,8 @@ def look_through(runs: Sequence[Path], policy: Policy, looks: bool) -> Index:
         ShardDamaged: rows are missing or damaged.
         RunError: a folder holds no finished dataset.
     """
+    for run in runs:
+        _check_done(run)
     found = Index(tuple(runs), tuple(map(dataset_digest, runs)))
     pool = ThreadPoolExecutor(_WORKERS, "pictures")
     try:

@@ -394,6 +394,14 @@ class TestTelling:
         assert "given twice" in told and "no row is left" in told and "no such folder" in told
 
 
+def test_a_run_that_is_not_done_is_refused(runs: Runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = runs.make("run", {"a": {}})
+    (run / "summary.json").write_text(json.dumps({"pending": 3}))
+    assert main([str(run), "--output", str(tmp_path / "release")]) != 0
+    assert "3 of its samples are not done yet, and a release is for good" in capsys.readouterr().err
+    assert not (tmp_path / "release").exists()
+
+
 def test_load_dataset_opens_every_split(runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     datasets = pytest.importorskip("datasets")
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
