@@ -228,6 +228,13 @@ def test_the_template_browser_offers_the_workflows(frontend: Frontend) -> None:
     page = frontend.page
     page.evaluate("app.extensionManager.command.execute('Comfy.BrowseTemplates')")
     page.locator("[role=dialog]").get_by_text(folder, exact=True).click()
+    cards = page.locator("[data-testid^=template-workflow-]")
+    cards.first.wait_for()
+    for _ in WORKFLOWS:  # further ones come when the last one is seen
+        if cards.count() >= len(WORKFLOWS):
+            break
+        cards.last.scroll_into_view_if_needed()
+        page.wait_for_timeout(300)
     for path in WORKFLOWS:
         card = page.get_by_test_id(f"template-workflow-{path.stem}")
         card.scroll_into_view_if_needed()  # pictures are loaded when they are seen

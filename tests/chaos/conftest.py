@@ -12,8 +12,15 @@ from benchmarks.driver_servers import ServerProcess, comfyui, fake_comfyui
 from driver.comfyui.own import find_comfyui
 from driver.errors import RunError
 from tests.chaos.scene import Patched
+from tests.e2e.helpers import REPOSITORY
 
 Fakes = Callable[..., ServerProcess]
+
+
+@pytest.fixture(autouse=True)
+def found_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is forked off finds our `tests`: ComfyUI, which other tests put before them, has some, too."""
+    monkeypatch.syspath_prepend(REPOSITORY)
 
 
 @pytest.fixture(scope="session")

@@ -37,7 +37,7 @@ def workflow(tmp_path: Path) -> Path:
     """The graph as an artist changes it: without language models, and with a threshold."""
     graph = json.loads((REPOSITORY / "workflows" / "verify.json").read_text(encoding="utf-8"))
     for node in graph["nodes"]:
-        node["mode"] = 2 if node["type"] in JUDGES else 0
+        node["mode"] = 2 if node["type"] in JUDGES else 4 if node["type"] == "EditPairsAskEdit" else 0
         if node["type"] == "EditPairsConsistency":
             node["widgets_values"][0] = LIKE
     (path := tmp_path / "faces.json").write_text(json.dumps(graph), encoding="utf-8")

@@ -21,7 +21,7 @@ from tests.e2e.helpers import Driver
 
 COLUMNS = [
     "key", "task", "subtask", "slot", "lang", "input_images", "output_images", "prompt", "initial_prompt",
-    "restated_prompt", "editor_prompt", "verdict", "reject_reason", "vouched_by", "scores", "judge", "class_name", "bbox",
+    "restated_prompt", "editor_prompt", "prompt_en", "prompt_cn", "verdict", "reject_reason", "vouched_by", "scores", "judge", "class_name", "bbox",
     "mask", "regions", "edit_mask", "models", "source_id", "source_path", "source_sha256", "source_licence",
     "source_url", "crop", "workflow", "workflow_sha256", "stage_sha256", "profile", "seed", "attempt", "width",
     "height", "schema_version",
