@@ -22,8 +22,8 @@ def unjudged(api: Api, file: WorkflowFile) -> str:
             continue
         return (
             f"{file.path.name}: AESTHETICS ARE NOT JUDGED, as Load Region Scorer has no weights; all other limits hold. Put a "
-            f"CLIP (ViT-L/14) and an aesthetic head into ComfyUI's folders and --set {LOADER}.clip=FOLDER "
-            f"--set {LOADER}.aesthetic_head=FILE"
+            f"CLIP (ViT-L/14) and an aesthetic head into ComfyUI's folders and name them: --set {LOADER}.clip=FOLDER "
+            f"--set {LOADER}.aesthetic_head=FILE (of a recipe, in its stage's set)"
         )
     return ""
 

@@ -74,11 +74,11 @@ def agree(servers: Sequence[ComfyServer], api: Api) -> Agreement:
         findings[one.url] = one.misfits(api) + one.differences(first, api)
     nodes = [one.object_info for one in (first, *others)]
     lacking = at_once([partial(_missing_files, *one) for one in zip(servers, repeat(api), nodes)])
-    _refuse({url: findings[url] + lines for url, lines in zip(findings, lacking, strict=True)})
+    _refuse({url: findings[url] + lines for url, lines in zip(findings, lacking, strict=True)}, not others)
     # One first: servers of one machine share what it has read.
     (known,) = at_once([partial(_ingredients, servers[0], api)])
     told = at_once([partial(_ingredients, server, api) for server in servers[1:]])
-    _refuse({url: list(one.unready.values()) for url, one in zip(urls, (known, *told), strict=True)})
+    _refuse({url: list(one.unready.values()) for url, one in zip(urls, (known, *told), strict=True)}, not others)
     _refuse({one.url: _unlike(other, known, first.url) for one, other in zip(others, told, strict=True)})
     warnings = first.warnings(api)
     warnings += [
@@ -199,8 +199,12 @@ class _Server:
         return {str(device["type"]) for device in self.stats["devices"]}
 
 
-def _refuse(findings: dict[str, list[str]]) -> None:
-    """Raises RunError where there are any, servers with the same finding together."""
+def _refuse(findings: dict[str, list[str]], alone: bool = False) -> None:
+    """Raises RunError where there are any, servers with the same finding together.
+
+    Args:
+        alone: whether there is no other server.
+    """
     urls_by_finding: dict[str, list[str]] = {}
     for url, found in findings.items():
         for finding in found:
@@ -209,7 +213,8 @@ def _refuse(findings: dict[str, list[str]]) -> None:
         return
     lines = [f"{', '.join(urls)}: {finding}" for finding, urls in urls_by_finding.items()]
     more = f"; and {len(lines) - SHOWN} more differences" if len(lines) > SHOWN else ""
-    raise RunError("; ".join(lines[:SHOWN]) + more + "; mend this there, or leave the server out of --server")
+    instead = "" if alone else ", or leave the server out of --server"
+    raise RunError("; ".join(lines[:SHOWN]) + more + f"; mend this there{instead}")
 
 
 def _signature(node: dict[str, Any]) -> dict[str, Any]:
