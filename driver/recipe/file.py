@@ -68,12 +68,12 @@ class Recipe:
     path: Path
     inputs: tuple[InputShare, ...]
     """What it is made of where the command line names no input; a relative path of the file's lies beside it."""
-    profile: Profile | None
-    """What is taken where neither a stage nor the command line names one."""
     near: int | None
     """Hamming distance of perceptual hashes from which two photos count as one; None where nobody looks."""
     stages: tuple[RecipeStage, ...]
     """At least one."""
+    profile: Profile | None = None
+    """What is taken where neither a stage nor the command line names one."""
 
     def asked(self, options: RunOptions) -> RunOptions:
         """The command line with what the file says where it says nothing: inputs, profile, and when two photos count as one."""
@@ -190,7 +190,7 @@ def read_recipe(name_or_path: str) -> Recipe:
             raise RunError("share stands at some inputs and not at others; write it at each, or at none")
         stages = tuple(_stage(path, one) for one in read.stage)
     inputs = tuple(InputShare(_beside(path, one.path), one.share, one.licence, one.boxes) for one in read.input)
-    return Recipe(read.name, read.about, path, inputs, read.profile, read.near, stages)
+    return Recipe(read.name, read.about, path, inputs, read.near, stages, read.profile)
 
 
 def _found(name: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,8 +20,10 @@ Fakes = Callable[..., ServerProcess]
 
 @pytest.fixture(autouse=True)
 def found_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is forked off finds our `tests`: ComfyUI, which other tests put before them, has some, too."""
-    monkeypatch.syspath_prepend(REPOSITORY)
+    """What is forked off finds our `tests`, not those of ComfyUI, which other tests put on the path: a package comes before a
+    folder without `__init__.py`, wherever it stands."""
+    ours = [one for one in sys.path if not (Path(one) / "tests" / "__init__.py").exists()]
+    monkeypatch.setattr(sys, "path", [str(REPOSITORY), *ours])
 
 
 @pytest.fixture(scope="session")
