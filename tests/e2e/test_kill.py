@@ -86,7 +86,7 @@ def test_killed_while_it_writes_the_dataset(driver: Driver, tmp_path: Path) -> N
     assert {row["submissions"] for row in helpers.table(output, "telemetry")} == {0, 1}
     for row in helpers.rows(output):
         helpers.assert_whole(row)
-    assert helpers.files_in(output) == helpers.LEFT
+    assert helpers.files_in(output) == helpers.LEFT | {"annotation.jsonl", "annotate.sqlite"}
 
 
 def _changed(path: Path, then: int) -> bool:
