@@ -117,8 +117,8 @@ def opened(path: Path, read_only: bool = False) -> sqlite3.Connection:
             if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'samples'").fetchone():
                 db.close()
                 raise RunError(f"{path}: not a journal of EditPairs, or that of another version; use another --output")
-            db.executescript(_SCHEMA)
-            db.execute(f"PRAGMA user_version = {_FORM}")  # last: it says that the tables are whole
+            # All or nothing: whoever is killed meanwhile leaves an empty file.
+            db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {_FORM}; COMMIT")
     except sqlite3.DatabaseError as error:
         if error.sqlite_errorname.startswith(_DISK_ERRORS):
             raise

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from comfy_nodes.core.records import EditRecord, SampleFailure
 from driver.errors import RunError
 from driver.journal import BEFORE_ALL, Journal, Submission, Tries
+from driver.journal_tables import opened
 from driver.samples import Planned, Sample, Unusable
 
 Make = Callable[..., Sample]
@@ -289,3 +292,36 @@ def test_another_programs_database_is_refused(tmp_path: Path) -> None:
     other.close()
     with pytest.raises(RunError, match="not a journal of EditPairs"):
         Journal(tmp_path / "run.sqlite")
+
+
+def test_a_kill_while_it_is_made_leaves_one_that_opens(tmp_path: Path) -> None:
+    """Killed before each statement that makes it, the last of them too."""
+    ended: list[int] = []
+    while not ended or ended[-1]:
+        path = tmp_path / f"{len(ended)}.sqlite"
+        child = os.fork()
+        if not child:
+            _die_at(len(ended))
+            opened(path)
+            os._exit(0)
+        ended.append(os.waitpid(child, 0)[1])
+        opened(path).close()
+    assert len(ended) > 5
+
+
+def _die_at(statement: int) -> None:
+    """Has this process end before SQLite comes to a statement of the next journal that it opens."""
+    left, connect = [statement], sqlite3.connect
+
+    def counted(*given: Any, **how: Any) -> sqlite3.Connection:
+        db = connect(*given, **how)
+
+        def traced(_statement: str) -> None:
+            if not left[0]:
+                os._exit(9)
+            left[0] -= 1
+
+        db.set_trace_callback(traced)
+        return db
+
+    sqlite3.connect = counted  # type: ignore[assignment]
