@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from comfy_nodes.core.instructions.instructions import InstructionRecord
 from comfy_nodes.core.records import (
@@ -25,6 +26,8 @@ from ..dataset.binding import Damaged, Foreign, Origin, Unfit, bind, pictures, r
 from ..dataset.spool import Spool, Staged
 from ..errors import ServerFault
 from ..samples import JournalRow
+
+_Record = TypeVar("_Record", bound=EditRecord | AnnotationRecord | InstructionRecord | PhotoRecord)
 
 
 class SinkNotRun(Exception):
@@ -77,24 +80,39 @@ class Harvester(Protocol):
         """
 
 
-class EditHarvester:
+class _SinkHarvester(ABC, Generic[_Record]):
+    """Reads what a sink left, and sees that it is the sample's; what becomes of the records is each sort's own."""
+
+    stage: str
+
+    def __init__(self, kind: type[_Record]):
+        self._kind = kind
+
+    def harvest(self, origin: Origin, server: ComfyServer, rename: Rename) -> Harvest:
+        """See `Harvester`."""
+        returned, listing = _returned(origin, server)
+        try:
+            if failure := _failure(returned, origin, self.stage):
+                return Harvest(failure=failure, files=[listing])
+            records = records_of(returned, self._kind)
+            bind(records, origin)
+            return self._brought(records, listing, server, rename)
+        except Unfit as unfit:
+            return _unfit(unfit, listing, self.stage)
+
+    @abstractmethod
+    def _brought(self, records: list[_Record], listing: SavedFile, server: ComfyServer, rename: Rename) -> Harvest:
+        """The records in journal's rows, and their pictures."""
+
+
+class EditHarvester(_SinkHarvester[EditRecord]):
     """Of `Save Edit Pair`: records go to the journal, images into the spool."""
 
     stage = "edit"
 
     def __init__(self, spool: Spool):
+        super().__init__(EditRecord)
         self._spool = spool
-
-    def harvest(self, origin: Origin, server: ComfyServer, rename: Rename) -> Harvest:
-        returned, listing = _returned(origin, server)
-        try:
-            if failure := _failure(returned, origin, self.stage):
-                return Harvest(failure=failure, files=[listing])
-            records = records_of(returned, EditRecord)
-            bind(records, origin)
-            return self._brought(records, listing, server, rename)
-        except Unfit as unfit:
-            return _unfit(unfit, listing, self.stage)
 
     def _brought(self, records: list[EditRecord], listing: SavedFile, server: ComfyServer, rename: Rename) -> Harvest:
         rejected = all(record.verdict == "reject" for record in records)
@@ -115,57 +133,46 @@ class EditHarvester:
         return harvest
 
 
-class RecordHarvester:
+class RecordHarvester(_SinkHarvester[AnnotationRecord | InstructionRecord]):
     """Of the sinks whose record is all that they leave: `Save Annotation` and `Save Instructions`."""
 
     def __init__(self, kind: type[AnnotationRecord] | type[InstructionRecord]):
-        self._kind = kind
+        super().__init__(kind)
         self.stage = "annotate" if kind is AnnotationRecord else "write"
 
-    def harvest(self, origin: Origin, server: ComfyServer, rename: Rename) -> Harvest:
-        returned, listing = _returned(origin, server)
-        try:
-            if failure := _failure(returned, origin, self.stage):
-                return Harvest(failure=failure, files=[listing])
-            records = records_of(returned, self._kind)
-            bind(records, origin)
-        except Unfit as unfit:
-            return _unfit(unfit, listing, self.stage)
+    def _brought(
+        self,
+        records: list[AnnotationRecord | InstructionRecord],
+        listing: SavedFile,
+        server: ComfyServer,
+        rename: Rename,
+    ) -> Harvest:
         rows = [JournalRow(one.key, "keep", one.model_dump_json()) for one in records]
         made_with = {one.basis.ingredients for one in records}
         return Harvest(rows, files=[listing, *(one.file for one in records)], made_with=made_with)
 
 
-class PhotoHarvester:
+class PhotoHarvester(_SinkHarvester[PhotoRecord]):
     """Of `Save Photo`: records go to the journal, pictures where they stay."""
 
     stage = "synthesize"
 
     def __init__(self, spool: Spool):
+        super().__init__(PhotoRecord)
         self._spool = spool
 
-    def harvest(self, origin: Origin, server: ComfyServer, rename: Rename) -> Harvest:
-        returned, listing = _returned(origin, server)
-        try:
-            if failure := _failure(returned, origin, self.stage):
-                return Harvest(failure=failure, files=[listing])
-            records = records_of(returned, PhotoRecord)
-            bind(records, origin)
-            harvest = Harvest(files=[listing])
-            with ExitStack() as undone:
-                for record in records:
-                    staged = self._spool.stage(
-                        record.key, "output", 0, whole_photo(record, server.picture(record.file))
-                    )
-                    undone.callback(staged.drop)
-                    harvest.staged.append(staged)
-                    harvest.files.append(record.file)
-                    harvest.made_with.add(record.basis.ingredients)
-                    harvest.rows.append(JournalRow(record.key, "keep", record.model_dump_json()))
-                undone.pop_all()
-            return harvest
-        except Unfit as unfit:
-            return _unfit(unfit, listing, self.stage)
+    def _brought(self, records: list[PhotoRecord], listing: SavedFile, server: ComfyServer, rename: Rename) -> Harvest:
+        harvest = Harvest(files=[listing])
+        with ExitStack() as undone:
+            for record in records:
+                staged = self._spool.stage(record.key, "output", 0, whole_photo(record, server.picture(record.file)))
+                undone.callback(staged.drop)
+                harvest.staged.append(staged)
+                harvest.files.append(record.file)
+                harvest.made_with.add(record.basis.ingredients)
+                harvest.rows.append(JournalRow(record.key, "keep", record.model_dump_json()))
+            undone.pop_all()
+        return harvest
 
 
 def _returned(origin: Origin, server: ComfyServer) -> tuple[list[Any], SavedFile]:
