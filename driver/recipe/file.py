@@ -168,10 +168,6 @@ class _File(_Table):
     stage: list[_Stage] = Field(min_length=1)
 
 
-STAGE_OPTIONS = tuple(name for name in _Stage.model_fields if name not in ("name", "workflow"))
-"""Fields of `RunOptions` that a recipe says stage by stage."""
-
-
 def read_recipe(name_or_path: str) -> Recipe:
     """
     Args:

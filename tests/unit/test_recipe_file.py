@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from driver.errors import RunError
-from driver.options import RunOptions, parse
+from driver.options import _BY_STAGE, RunOptions, parse
 from driver.recipe.checks import check, sorts
-from driver.recipe.file import RECIPES, STAGE_OPTIONS, InputShare, read_recipe
+from driver.recipe.file import RECIPES, InputShare, _Stage, read_recipe
 
 WORKFLOWS = RECIPES.parent / "workflows"
 
@@ -79,7 +79,9 @@ def test_inputs_of_the_command_line_take_the_place_of_those_of_the_file(tmp_path
 
 
 def test_every_option_of_a_stage_is_one_of_a_run() -> None:
-    assert set(STAGE_OPTIONS) <= set(RunOptions.__dataclass_fields__)
+    said = set(_Stage.model_fields) - {"name", "workflow"}
+    assert said <= set(RunOptions.__dataclass_fields__)
+    assert said - {"profile"} == set(_BY_STAGE), "what the command line refuses beside --recipe"
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in RECIPES.glob("*.toml")))
