@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,13 +25,13 @@ EDIT, MISHAP = NODES / "edit.json", NODES / "mishap.json"
 AT_ONCE = ("--set", "#edit.seconds=0")
 
 PATCHED = """
-import importlib, json, sys
+import dataclasses, importlib, json, sys
 sys.path.insert(0, sys.argv.pop(1))
 for place, value in json.loads(sys.argv.pop(1)).items():
     module, _, name = place.rpartition(".")
     loaded = importlib.import_module(module)
-    getattr(loaded, name)
-    setattr(loaded, name, value)
+    before = getattr(loaded, name)
+    setattr(loaded, name, dataclasses.replace(before, **value) if isinstance(value, dict) else value)
 from driver.batch import main
 sys.exit(main(sys.argv[1:]))
 """
@@ -63,11 +63,11 @@ class Patched(Driver):
         return process
 
     def begin(
-        self, constants: dict[str, float], *options: object, server: str, workflow: Path
+        self, constants: Mapping[str, float | Mapping[str, float]], *options: object, server: str, workflow: Path
     ) -> subprocess.Popen[str]:
         """
         Args:
-            constants: by place, such as `driver.engine.health.ZOMBIE_SECONDS`.
+            constants: by place, such as `driver.engine.health.ZOMBIE_SECONDS`; of records some fields.
         """
         return self.script(PATCHED, json.dumps(constants), "--workflow", workflow, "--server", server, *options)
 
