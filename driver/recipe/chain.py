@@ -127,13 +127,16 @@ def run_recipe(options: RunOptions, stop: StopRequest) -> tuple[Summary, bool]:
 
 
 def _with_all_failures(stages: Sequence[_Stage]) -> Summary:
-    """The last stage's figures, with what failed in all of them, by stage where several tell."""
+    """The last stage's figures; where samples failed in those before it, with all that failed, and of how many."""
     told = [(one.stage.name, one.summary) for one in stages if one.summary]
     last = told[-1][1]
     if not any(summary.failed for _, summary in told[:-1]):
         return last
     failures = {f"{kind} in {name}": count for name, summary in told for kind, count in summary.failures.items()}
-    return replace(last, failed=sum(summary.failed for _, summary in told), failures=failures)
+    samples, failed = (
+        sum(one) for one in zip(*((summary.samples, summary.failed) for _, summary in told), strict=True)
+    )
+    return replace(last, samples=samples, failed=failed, failures=failures)
 
 
 def _opened(

@@ -162,6 +162,14 @@ def test_it_is_killed_twenty_times(make: Make) -> None:
     recipe.assert_each_once()
 
 
+def test_what_fails_in_an_early_stage_counts(make: Make) -> None:
+    recipe = make(3)
+    (recipe.photos / "broken.png").write_bytes(b"no picture")
+    recipe.run(status=1)
+    assert "1 of 10 samples failed (1 PhotoError in look)" in recipe.said()
+    recipe.run("--max-failed", 1)
+
+
 def test_a_stage_is_made_again_and_those_before_it_are_not(make: Make) -> None:
     recipe = make(20)
     recipe.run()
