@@ -41,6 +41,7 @@ from .nodes.segmenting import LoadSam2, RefineMask, SegmentBoxesSam2
 from .nodes.segmenting_words import SegmentWordsSam3
 from .nodes.steps import TakeEditStep
 from .nodes.templates import PickStyle, WriteInstructionTemplate
+from .nodes.turns import TakeTurn
 from .nodes.verifying import VerifyPixels
 from .nodes.vlm_loading import LoadVlmCore, LoadVlmEndpoint, LoadVlmLocal
 from .nodes.witnessing import Witness
@@ -60,6 +61,7 @@ class EditPairsExtension(ComfyExtension):
             LoadEditSample,
             LoadSecondImage,
             TakeEditStep,
+            TakeTurn,
             RewordForCrop,
             FilterPhoto,
             LoadYoloWorld,
