@@ -24,7 +24,10 @@ from ..validation import first_fault
 from . import plans
 from .checks import Unfit
 from .instructions import Step, Writing
-from .turn_checks import LEAST_TURNS, MOST_TURNS, check_plan, leading_to, thing_put_in
+from .turn_checks import LEAST_TURNS as LEAST_TURNS
+from .turn_checks import MOST_TURNS as MOST_TURNS
+from .turn_checks import check_plan as check_plan
+from .turn_checks import leading_to, thing_put_in
 from .wording import Language
 
 MaskFrom = Literal["photo", "carried", "regrounded"]
@@ -34,8 +37,6 @@ LEAST_LEFT = 0.5
 """Least share of a region's mask that turns about other things must have left, or the thing is no longer there. Ours."""
 
 _STRICT = ConfigDict(extra="forbid")
-
-__all__ = ["LEAST_TURNS", "MOST_TURNS", "check_plan"]
 
 
 @dataclass(frozen=True, config=_STRICT)
