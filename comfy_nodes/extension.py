@@ -7,6 +7,7 @@ from comfy_api.latest import ComfyExtension, io
 from .files.opened import place_in_input
 from .nodes.asking import AskEdit, AskPhoto
 from .nodes.choosing import FilterPair, PickBest
+from .nodes.choosing_operation import ChooseOperation
 from .nodes.classical_photos import ClassicalBackground, ClassicalStyle
 from .nodes.classical_regions import (
     ClassicalHybrid,
@@ -60,6 +61,7 @@ class EditPairsExtension(ComfyExtension):
             LoadEditSample,
             LoadSecondImage,
             TakeEditStep,
+            ChooseOperation,
             RewordForCrop,
             FilterPhoto,
             LoadYoloWorld,
