@@ -42,6 +42,7 @@ from .nodes.segmenting import LoadSam2, RefineMask, SegmentBoxesSam2
 from .nodes.segmenting_words import SegmentWordsSam3
 from .nodes.steps import TakeEditStep
 from .nodes.templates import PickStyle, WriteInstructionTemplate
+from .nodes.turns import TakeTurn
 from .nodes.verifying import VerifyPixels
 from .nodes.vlm_loading import LoadVlmCore, LoadVlmEndpoint, LoadVlmLocal
 from .nodes.witnessing import Witness
@@ -61,6 +62,7 @@ class EditPairsExtension(ComfyExtension):
             LoadEditSample,
             LoadSecondImage,
             TakeEditStep,
+            TakeTurn,
             ChooseOperation,
             RewordForCrop,
             FilterPhoto,
