@@ -88,7 +88,7 @@ class Journal(JournalFigures, JournalTurns, JournalDialogues):
         skipped. What a finished sample was made from is compared with what is there now, and stays as it is noted.
 
         Args:
-            limit: enrol at most so many usable samples.
+            limit: enrol at most so many usable samples; a dialogue is one.
             same: whether a sample's pictures hold what they did, as `Source.same`; asked only where their stamp changed.
             keep_stale: rows whose input changed or is gone stay, and nothing is made in their place.
             whole: `planned` is all that there is: what it lacks is gone from the input.
