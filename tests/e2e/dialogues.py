@@ -28,7 +28,9 @@ SECONDS = 240
 
 def plan(regions: Sequence[Region], *steps: Step, premise: str = "") -> Writing:
     """A dialogue of these turns."""
-    return Writing("\n".join(one.instruction for one in steps), "en", steps=steps, premise=premise, regions=tuple(regions))
+    return Writing(
+        "\n".join(one.instruction for one in steps), "en", steps=steps, premise=premise, regions=tuple(regions)
+    )
 
 
 def turn(op: str, base: int, region: int = 0, target: str = "a red ball") -> Step:
