@@ -13,7 +13,7 @@ import pytest
 
 from comfy_nodes.core.instructions.checks import Unfit
 from comfy_nodes.core.instructions.classical import COLOURS, DONORS, colour_in
-from comfy_nodes.core.instructions.instructions import Step, Writing
+from comfy_nodes.core.instructions.instructions import Step, Writing, written_in
 from comfy_nodes.core.instructions.turns import (
     Earlier,
     Turn,
@@ -212,6 +212,16 @@ FINE: list[tuple[str, Writing]] = [
 @pytest.mark.parametrize(("task", "given"), FINE)
 def test_plans_of_other_writers(task: str, given: Writing) -> None:
     check_plan(task, given)
+
+
+def test_the_plan_in_the_documents_is_one() -> None:
+    text = (SAMPLES.parents[1] / "docs" / "inputs.md").read_text("utf-8").partition("## Plans of several turns")[2]
+    line = json.loads(text.partition("```json")[2].partition("```")[0])
+    known = parse_annotation(line)
+    assert known.writing
+    given = written_in(known.writing, known.regions)
+    check_plan(line["task"], given)
+    assert given.instruction == line["instruction"] == "\n".join(step.instruction for step in given.steps)
 
 
 REFUSED: list[tuple[str, Writing, str]] = [
