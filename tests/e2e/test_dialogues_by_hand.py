@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 import uuid
 from itertools import count
@@ -113,7 +112,7 @@ def test_a_dialogue_is_played_turn_by_turn(task: str, studio: Studio, output: Pa
 
 
 def test_a_turn_follows_the_pairs_that_lie_there(studio: Studio, output: Path) -> None:
-    """The newest of each turn that was not rejected, whole as it was saved."""
+    """The newest of each turn that was not rejected."""
     table = Table(studio, "content_understanding", output)
     assert "run turn 1 first" in table.run(2)[1]
     rejected = table.turn(1, EditPairsVerifyPixels={"min_changed": 1.0})
@@ -127,9 +126,6 @@ def test_a_turn_follows_the_pairs_that_lie_there(studio: Studio, output: Path) -
     table.turn(1, EditPairsClassicalInpaint={"method": "telea", "grow": 3})
     assert table.turn(2) != second and table.turn(3) != third
 
-    (picture,) = (one["filename"] for one in table.turn(2)["output_images"])
-    shutil.copyfile(next(table.files.glob("*-source.png")), table.files / picture)
-    assert f"{picture} of turn 2 was changed since" in table.run(3)[1]
     table.seed += 1
     assert "run turn 1 first" in table.run(2)[1], "another seed is another dialogue"
 
