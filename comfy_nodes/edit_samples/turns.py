@@ -64,7 +64,10 @@ def taken_by_batch(sample: EditSample, turn: Turn) -> Taken:
             "a later turn needs the picture that its dialogue began with: put Load Second Image with role "
             "'start if its task needs it' before Take Turn"
         )
-    return _taken(replace(sample, task=turn.op, turn=turn), start)
+    # Behind its own region stands that of another turn, where the task has two: Load Edit Sample took it for one of this edit.
+    alone = tuple(replace(one, regions=one.regions[:1]) for one in sample.writings)
+    others = (*sample.also, *sample.others)
+    return _taken(replace(sample, task=turn.op, turn=turn, also=(), others=others, writings=alone), start)
 
 
 def taken_by_hand(sample: EditSample, number: int, turns: int, language: Language, folder: str) -> Taken:

@@ -10,5 +10,5 @@ LEAST_OVERLAP = 0.3
 
 def is_the_same(carried: np.ndarray, found: np.ndarray) -> bool:
     """Whether a mask that was found shows the thing of another one; both bool [H, W]. An empty one shows nothing."""
-    union = np.count_nonzero(carried | found)
-    return bool(union) and np.count_nonzero(carried & found) >= LEAST_OVERLAP * union
+    both, union = int(np.count_nonzero(carried & found)), int(np.count_nonzero(carried | found))
+    return both > 0 and both >= LEAST_OVERLAP * union
