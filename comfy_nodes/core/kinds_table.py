@@ -58,8 +58,8 @@ def table() -> str:
         notes: dict[str, list[str]] = {}
         for kind in kinds:
             parts.append(_row(kind))
-            if kind.unlike or kind.not_makeable:
-                notes.setdefault(kind.unlike or kind.not_makeable, []).append(kind.name)
+            if kind.unlike:
+                notes.setdefault(kind.unlike, []).append(kind.name)
         if notes:
             parts.append("\n" + "".join(f"- {', '.join(names)}: {why}.\n" for why, names in notes.items()))
     return "".join(parts)

@@ -11,14 +11,12 @@ import difflib
 from dataclasses import dataclass
 from typing import Literal
 
-from .tasks import INSTRUCT, RegionNeed, task_named
+from .tasks import INSTRUCT, TASKS, RegionNeed, task_named
 
 Scheme = Literal["imgedit", "unicedit", "scaleedit"]
 
-SINGLE_TURN = ("add", "remove", "replace", "alter", "background", "motion", "style", "extract", "visual", "hybrid")
-
-GRAPHS: dict[str, str] = {task: task for task in SINGLE_TURN}
-"""Workflow by task: `workflows/<name>.json`, `<name>-open.json` or `<name>-classical.json`. A task that is not in here has no graph yet."""
+GRAPHS: dict[str, str] = {task: task for task in TASKS}
+"""Workflow by task: `workflows/<name>.json`, `<name>-open.json` or `<name>-classical.json`."""
 
 EDITOR = "instruct-qwen"
 """Workflow for kinds of edit that their task's own cannot make: an editor that follows instructions, sees the photo and
@@ -72,11 +70,6 @@ class Kind:
     def second(self) -> str:
         """Role of the picture beside the photo that its task's own graph takes; empty where the photo is enough."""
         return task_named(self.task).second if self.task and not self.by_editor else ""
-
-    @property
-    def not_makeable(self) -> str:
-        """Why there is no graph; empty where there is one."""
-        return "" if self.graph else f"not yet makeable: task {self.task} has no graph yet"
 
 
 def _imgedit(name: str, shape: ShapeName, rubric: str = "", group: str = "single-turn") -> Kind:
