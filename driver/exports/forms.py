@@ -24,12 +24,13 @@ from comfy_nodes.core.keys import KEY_LENGTH
 from comfy_nodes.core.whole_files import replace_folder, replacing, write_whole
 
 from ..dataset.dataset import dataset_digest, finished_parts, part_facts, stored_rows
+from ..dataset.dialogues import sample_of
 from ..dataset.layouts.layout import StoredRow
 from ..dataset.ownership import keep_others, refuse_links, remove_marked
 from ..disk import disk_errors
 from ..errors import RunError
 from . import bagel, scaleedit, unicedit
-from .turns import as_pairs, sample_of
+from .turns import as_pairs
 
 Form = Literal["pairs", "diffsynth", "preference", "unicedit", "scaleedit", "bagel"]
 FORMS: tuple[Form, ...] = get_args(Form)
