@@ -19,7 +19,7 @@ from comfy_nodes.core.regions.annotation import Annotation
 
 from ..dataset.by_input import MixedInput
 from ..errors import RunError
-from ..places import Locator, OfInput
+from ..places import Locator, OfInput, State
 from .annotation import AnnotationReader
 from .captions import CaptionReader
 from .cutting import Cursor
@@ -80,7 +80,7 @@ class OneInput:
         )
 
     def _place(self, file: Locator) -> Locator:
-        assert not isinstance(file, OfInput)
+        assert not isinstance(file, OfInput | State)
         return OfInput(self.name, file) if file else ""
 
 
