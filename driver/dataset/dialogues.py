@@ -6,9 +6,11 @@ belongs together.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
+from itertools import groupby
 from typing import Any
 
+from ..journal_dialogues import ANOTHER, ENDED
 from .dataset import part_facts, reading, row_at
 from .layouts.layout import Shard, StoredRow, layout_named
 from .parts import Part
@@ -25,6 +27,11 @@ def sample_of(columns: Mapping[str, Any]) -> str:
     """Key of the sample that a row was made for: its own up to a `~`; of a turn, of which each is a sample, the turn's."""
     turn = columns["turn"]
     return turn_key(turn["dialogue"], turn["number"]) if turn else key_stem(columns["key"])
+
+
+def judged_itself(columns: Mapping[str, Any]) -> bool:
+    """Whether a row's verdict is on its edit, and not on the dialogue that it is a turn of."""
+    return not (columns["reject_reason"] or "").startswith((ENDED, ANOTHER))
 
 
 def turn_key(dialogue: str, number: int) -> str:
@@ -57,6 +64,20 @@ def rows_of(part: Part, dialogues: Container[str]) -> Iterator[tuple[str, list[S
                 rows.append(row_at(layout, part.config(config), shard, key, place))
         if turns := [row for row in rows if row.columns["turn"]]:
             yield dialogue, sorted(turns, key=_in_order)
+
+
+def leading(rows: Iterable[StoredRow]) -> list[tuple[StoredRow, list[StoredRow]]]:
+    """Of each turn the row that the dialogue goes on from, or that ended it, and its other tries.
+
+    Args:
+        rows: a dialogue's, as `rows_of` gives them.
+    """
+    found = []
+    for _, group in groupby(rows, lambda row: row.columns["turn"]["number"]):
+        held = list(group)
+        first = next((one for one in held if one.columns["verdict"] == "keep"), held[-1])
+        found.append((first, [one for one in held if one is not first]))
+    return found
 
 
 def _in_order(row: StoredRow) -> tuple[int, bool, str]:

@@ -53,7 +53,7 @@ def standing_alone(columns: Mapping[str, Any], noted: Counter[str]) -> str | Non
     Args:
         noted: counts instructions that are others than in their dialogue.
     """
-    turn, words = columns["turn"], columns["prompt"]
+    turn, words = columns["turn"], str(columns["prompt"])
     if turn["number"] == 1 or columns["task"] == _MEMORY:
         premise = turn["premise"]
         if not premise:

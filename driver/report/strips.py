@@ -7,15 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
 from typing import Any
 
-from ..dataset.dialogues import dialogue_of, turn_key
+from ..dataset.dialogues import dialogue_of, judged_itself, leading, turn_key
 from ..dataset.layouts.layout import StoredRow
+from ..journal_turns import ENDED
 from .pictures import edit, thumbnail
-
-ENDED = "DialogueEnded"
-"""Error type of turns that were not made, as an earlier one ended their dialogue."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +27,7 @@ class Step:
     told: Mapping[str, Any] = field(default_factory=dict)
     """What `pictures.edit` says of the turn's row."""
     tries: tuple[Mapping[str, str], ...] = ()
-    """Key and reason of each rejected try at the turn."""
+    """Key and reason of each other try at the turn."""
 
     @property
     def back(self) -> bool:
@@ -64,23 +61,20 @@ class Strip:
         """
         steps: list[Step] = []
         seen: set[int] = set()
-        for _, group in groupby(rows, lambda row: row.columns["turn"]["number"]):
-            *tried, row = group
+        for row, others in leading(rows):
             columns, turn = row.columns, row.columns["turn"]
             if turn["base"] not in seen:
                 steps.append(Step(turn["base"], thumbnail(row.inputs[0])))
             seen |= {turn["base"], turn["number"]}
             told = edit(columns, row.inputs[0], row.outputs[0])
-            tries = tuple({"key": one.columns["key"], "reason": one.columns["reject_reason"]} for one in tried)
+            tries = tuple({"key": one.columns["key"], "reason": one.columns["reject_reason"]} for one in others)
             steps.append(Step(turn["number"], thumbnail(row.outputs[0]), turn, told, tries))
-        columns = rows[-1].columns
-        turn = columns["turn"]
         return cls(
             dialogue=dialogue_of(columns),
             **{name: columns[name] for name in ("task", "source_path", "width", "height")},
             **{name: turn[name] for name in ("premise", "of")},
             steps=tuple(steps),
-            ended_by=turn["number"] if columns["verdict"] != "keep" else 0,
+            ended_by=turn["number"] if columns["verdict"] != "keep" and judged_itself(columns) else 0,
         )
 
     @property

@@ -6,16 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from PIL import Image, ImageOps
 
-from driver.dataset.spool import Spool
-from driver.journal import Journal
 from driver.report.gallery import Gallery
 from driver.report.page import write_report
 from driver.report.summary import Summary
-from tests.browser.test_review import REPOSITORY, _png, finished_run
-from tests.unit.conftest import Run, filed_record, keyed_sample
-from tests.unit.turn_making import Said, add_dialogue
+from tests.browser.test_review import DIALOGUE, LONG, finished_run, told_run
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -24,7 +19,6 @@ SUMMARY = Summary(
     workflow="remove-classical,style-classical,background-classical", profile="full", task="remove, style", samples=5, kept=2,
     rejected=1, unscored=0, failed=1, pending=0, failures={}, reasons={}, seconds=1.0, samples_per_second=5.0, skipped=1,
 )  # fmt: skip
-LONG = "a-name-without-a-single-space-of-a-photo-that-lies-deep/" * 3 + "photo.jpg"
 
 
 @pytest.fixture
@@ -85,31 +79,6 @@ def test_a_dialogue_is_read_from_one_state_to_the_next(tmp_path: Path, page: Pag
     assert page.evaluate("location.hash") == f"#{DIALOGUE}-1"
     picture = strip.get_by_alt_text("version 1").bounding_box()
     assert picture and -1 <= picture["y"] < 100
-
-
-DIALOGUE = "d" * 20
-
-
-def told_run(folder: Path) -> Path:
-    """A finished run of one dialogue of five turns, the third of which goes back."""
-    journal = Journal(folder / "run.sqlite")
-    run = Run(folder, journal, Spool(folder / ".work" / "spool"), keyed_sample, filed_record)
-    photo = Image.open(next((REPOSITORY / "samples").rglob("*.jpg"))).convert("RGB").resize((300, 200))
-    said = [
-        Said("Make it blue."),
-        Said("Make it glow."),
-        Said(LONG, base=1),
-        Said("And now larger."),
-        Said("Make it matte."),
-    ]
-
-    def picture(name: str) -> bytes:
-        return _png(ImageOps.posterize(photo, 8 - int(name.partition(":")[2])))
-
-    add_dialogue(run, DIALOGUE, "version_backtracking", *said, picture=picture, width=300, height=200)
-    run.finish()
-    journal.close()
-    return folder
 
 
 def _light(colour: str) -> int:
