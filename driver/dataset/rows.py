@@ -11,7 +11,8 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from types import MappingProxyType
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -31,6 +32,12 @@ _IMAGES = pa.list_(pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
 _RLE = pa.struct([("size", pa.list_(pa.int32())), ("counts", pa.string())])
 _BOX = pa.list_(pa.float32())
 _REGION = pa.struct([("op", pa.string()), ("class_name", pa.string()), ("bbox", _BOX), ("mask", _RLE)])
+_TURN = pa.struct(
+    [
+        ("dialogue", pa.string()), ("number", pa.int32()), ("of", pa.int32()), ("base", pa.int32()), ("op", pa.string()),
+        ("premise", pa.string()), ("mask_from", pa.string()),
+    ]
+)  # fmt: skip
 _MODEL = pa.struct([(name, pa.string()) for name in Model.model_fields])
 
 SCHEMA = pa.schema(
@@ -47,7 +54,8 @@ SCHEMA = pa.schema(
         ("source_sha256", pa.string()), ("source_licence", pa.string()), ("source_url", pa.string()), ("crop", _BOX),
         ("workflow", pa.string()), ("workflow_sha256", pa.string()), ("stage_sha256", pa.string()),
         ("profile", pa.string()), ("seed", pa.int64()), ("attempt", pa.int32()), ("width", pa.int32()),
-        ("height", pa.int32()), ("schema_version", pa.int32()),
+        ("height", pa.int32()), ("turn", _TURN), ("derived_kind", pa.string()), ("derived_from", pa.list_(pa.string())),
+        ("schema_version", pa.int32()),
     ]
 )  # fmt: skip
 """A row's columns, in their order."""
@@ -57,6 +65,9 @@ _DECIDING = {
 }  # fmt: skip
 """Fields of a record that its pixels and words follow from, beside the instruction as it was before the edit."""
 
+_DECIDING_TOO = {"turn", "derived_kind", "derived_from"}
+"""The same of fields that most records do not have: only where they have them, so that all other hashes stay."""
+
 IMAGE_COLUMNS = ("input_images", "output_images")
 
 NO_COLUMNS = frozenset({"basis", "made_as", "made_as_subtask"})
@@ -64,6 +75,9 @@ NO_COLUMNS = frozenset({"basis", "made_as", "made_as_subtask"})
 
 PLAIN = pa.schema([field for field in SCHEMA if field.name not in IMAGE_COLUMNS])
 """All columns but the images."""
+
+UNSAID: Mapping[str, Any] = MappingProxyType(dict.fromkeys(PLAIN.names))
+"""What a row says that was stored by a version which knew none of these columns."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +107,7 @@ class RunFacts:
         """Hash of all that decides this row's pixels and words."""
         deciding = record.model_dump(mode="json", include=_DECIDING)
         deciding["instruction"] = record.initial_prompt or record.prompt
+        deciding |= record.model_dump(mode="json", include=_DECIDING_TOO, exclude_defaults=True)
         return self._sha256(record.basis, deciding)
 
     def line_sha256(self, record: AnnotationRecord | InstructionRecord) -> str:
@@ -112,7 +127,7 @@ class Row:
 
     key: str
     sample: str
-    """What rows of one sample share: the key up to its `~`, and the attempt."""
+    """What rows of one sample share: the key up to its `~`, and the attempt; of a dialogue's turns its key alone."""
     task: str
     prompt: str
     inputs: tuple[str, ...]
@@ -120,13 +135,18 @@ class Row:
     """SHA-256 of each image."""
     line: str
     """All other columns as a JSON object."""
+    group: str = ""
+    """Key of the record that holds it and its neighbours, each of their pictures once; empty where it stands alone."""
+    grouped_as: Literal["", "dialogues", "photos"] = ""
+    """What that record is: a dialogue, or all rows of one photo."""
 
     @classmethod
-    def of(cls, text: str, attempt: int, facts: RunFacts) -> Row:
+    def of(cls, text: str, attempt: int, facts: RunFacts, photo: str = "") -> Row:
         """
         Args:
             text: a record, JSON, as the journal keeps it.
             attempt: which try at the sample gave it, from 1.
+            photo: a key that all rows of its photo share, where these are to be one record; empty where they are not.
 
         Raises:
             RunError: this version does not read the record.
@@ -145,15 +165,19 @@ class Row:
             "stage_sha256": facts.stage_sha256(record),
             "profile": facts.profile,
             "attempt": attempt,
+            "derived_kind": record.derived_kind or None,
         }
+        group = photo or (record.turn.dialogue if record.turn else "")
         return cls(
             key=record.key,
-            sample=f"{key_stem(record.key)}/{attempt}",
+            sample=group or f"{key_stem(record.key)}/{attempt}",
             task=record.task,
             prompt=record.prompt,
             inputs=tuple(image.sha256 for image in record.input_images),
             outputs=tuple(image.sha256 for image in record.output_images),
             line=json.dumps(columns, ensure_ascii=False, separators=(",", ":")),
+            group=group,
+            grouped_as="photos" if photo else "dialogues" if group else "",
         )
 
     @classmethod

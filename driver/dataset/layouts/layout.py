@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 
 from comfy_nodes.core.keys import PathInside
 
-from ..rows import Pair, Row, table
+from ..rows import UNSAID, Pair, Row, table
 
 
 class Shard(BaseModel):
@@ -43,14 +43,14 @@ class StoredRow(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     columns: dict[str, Any]
-    """All but the images."""
+    """All but the images; None where an earlier version stored the row, which did not know the column."""
     inputs: tuple[bytes, ...] = ()
     outputs: tuple[bytes, ...] = ()
 
     @classmethod
     def of(cls, columns: dict[str, Any], inputs: Sequence[bytes] = (), outputs: Sequence[bytes] = ()) -> StoredRow:
         """As it was read, without another look at each value."""
-        return cls.model_construct(columns=columns, inputs=tuple(inputs), outputs=tuple(outputs))
+        return cls.model_construct(columns={**UNSAID, **columns}, inputs=tuple(inputs), outputs=tuple(outputs))
 
 
 class ShardFile(ABC):

@@ -115,7 +115,7 @@ def _flat(line: str) -> bytes:
 def _columns(tar: TarReader, sample: dict[str, TarMember]) -> dict[str, Any]:
     """The other way round."""
     columns: dict[str, Any] = json.loads(tar.read(sample["json"]))
-    return columns | {name: json.loads(columns[name]) for name in _NESTED}
+    return columns | {name: json.loads(columns[name]) for name in _NESTED if name in columns}
 
 
 def _samples(tar: TarReader, place: int = 0) -> Iterator[dict[str, TarMember]]:
