@@ -74,7 +74,8 @@ def to_oklab(pixels: np.ndarray) -> np.ndarray:
     """float64 [..., 3], L 0 to 1, of uint8 sRGB [..., 3]."""
     value = pixels.astype(np.float64) / 255
     linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
-    return np.cbrt(linear @ TO_LMS.T) @ TO_LAB.T
+    lab: np.ndarray = np.cbrt(linear @ TO_LMS.T) @ TO_LAB.T
+    return lab
 
 
 def share_called(pixels: np.ndarray, name: str) -> float:

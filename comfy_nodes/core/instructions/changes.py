@@ -248,8 +248,9 @@ def _new_background(edit: Edit, words: str, region: Region, look: Look) -> Chang
     new = _behind(edit.language, words, region)
     if not new:
         raise Untold(NO_THING)
-    colour = _look(edit, known, look.before)
-    if known.casefold() in new.casefold() and (not colour or colour in new.casefold()):
+    alike = known.casefold() in new.casefold()
+    colour = _look(edit, known, look.before) if alike else ""
+    if alike and (not colour or colour in new.casefold()):
         raise Untold(NO_BACKGROUND)
     old = coloured(Seen(known, colour), edit.language)
     return Change("background", region, Seen(with_article(old, edit.language)), Seen(new))

@@ -67,7 +67,7 @@ _LONG: dict[Language, dict[str, str]] = {
         "whole": "请在这张图片里{words}。",
     },
 }
-_ASKED: dict[Language, str] = {"en": "Could you {words} for me?", "zh": "麻烦帮我{words}，可以吗？"}  # noqa: RUF001
+_ASKED: dict[Language, str] = {"en": "Could you {words}, please?", "zh": "麻烦帮我{words}，可以吗？"}  # noqa: RUF001
 
 
 def reworded(way: Way, words: str, language: Language, task: str, rest_stays: bool, names: Sequence[str] = ()) -> str:
