@@ -7,6 +7,7 @@ from comfy_api.latest import ComfyExtension, io
 from .files.opened import place_in_input
 from .nodes.asking import AskEdit, AskPhoto
 from .nodes.choosing import FilterPair, PickBest
+from .nodes.choosing_operation import ChooseOperation
 from .nodes.classical_photos import ClassicalBackground, ClassicalStyle
 from .nodes.classical_regions import (
     ClassicalHybrid,
@@ -41,6 +42,7 @@ from .nodes.segmenting import LoadSam2, RefineMask, SegmentBoxesSam2
 from .nodes.segmenting_words import SegmentWordsSam3
 from .nodes.steps import TakeEditStep
 from .nodes.templates import PickStyle, WriteInstructionTemplate
+from .nodes.turns import TakeTurn
 from .nodes.verifying import VerifyPixels
 from .nodes.vlm_loading import LoadVlmCore, LoadVlmEndpoint, LoadVlmLocal
 from .nodes.witnessing import Witness
@@ -60,6 +62,8 @@ class EditPairsExtension(ComfyExtension):
             LoadEditSample,
             LoadSecondImage,
             TakeEditStep,
+            TakeTurn,
+            ChooseOperation,
             RewordForCrop,
             FilterPhoto,
             LoadYoloWorld,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -20,6 +19,7 @@ from comfy_nodes.core.regions.annotation import parse_annotation, to_json
 
 from . import places
 from .errors import RunError
+from .journal_tables import take_out
 from .places import Locator
 from .samples import SECONDS, Planned, Sample, Spare, Unusable, unusable
 from .terminal import counted
@@ -224,7 +224,7 @@ class Enrolment:
             )
             return False
         if state == "done":
-            self._retire("key = ?", one.key, "its input changed")
+            take_out(self._db, "key = ?", (one.key,), "its input changed")
         # The server may still run a prompt for what was there before. Nobody asks for that: the next one has a folder
         # of its own.
         self._db.execute(
@@ -274,25 +274,13 @@ class Enrolment:
                     f"{lost} of the {made} samples that are done here are of photos that are not in --input any more, or "
                     "cannot be used: is it this run's input, and whole? Use another --output for another input, or --keep-stale"
                 )
-            self._retire(unfit, None, "its input cannot be used any more")
-            self._retire(gone, None, "its photo or region is gone")
+            take_out(self._db, unfit, (), "its input cannot be used any more")
+            take_out(self._db, gone, (), "its photo or region is gone")
         self._db.execute(f"UPDATE samples SET state = 'retired', prompt_id = NULL WHERE state != 'done' AND {lacking}")
         return left
 
     def _count(self, which: str) -> int:
         return int(self._db.execute(f"SELECT COUNT(*) FROM samples WHERE {which}").fetchone()[0])
-
-    def _retire(self, which: str, key: str | None, why: str) -> None:
-        """Takes samples' records out of the dataset, into a table that keeps them."""
-        values = () if key is None else (key,)
-        samples = f"SELECT key FROM samples WHERE {which}"
-        self._db.execute(
-            "INSERT INTO retired SELECT records.key, verdict, attempt, record, samples.sample, ?, ? FROM records "
-            f"JOIN samples ON samples.key = records.sample WHERE records.sample IN ({samples})",
-            (why, time.time(), *values),
-        )
-        self._db.execute(f"DELETE FROM records WHERE sample IN ({samples})", values)
-        self._db.execute(f"UPDATE samples SET state = 'retired' WHERE {which}", values)
 
 
 def state_of(failure: SampleFailure) -> str:

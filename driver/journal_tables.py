@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
@@ -92,6 +93,23 @@ class KindRow(NamedTuple):
 def kind_rows(db: sqlite3.Connection) -> Iterator[KindRow]:
     """Samples of a journal that have an end, by kind and verdict."""
     return map(KindRow._make, db.execute(_KINDS))
+
+
+def take_out(db: sqlite3.Connection, which: str, values: Sequence[str], why: str) -> None:
+    """Takes samples' records out of the dataset, into a table that keeps them.
+
+    Args:
+        which: a condition on samples.
+        values: for it.
+    """
+    samples = f"SELECT key FROM samples WHERE {which}"
+    db.execute(
+        "INSERT INTO retired SELECT records.key, verdict, attempt, record, samples.sample, ?, ? FROM records "
+        f"JOIN samples ON samples.key = records.sample WHERE records.sample IN ({samples})",
+        (why, time.time(), *values),
+    )
+    db.execute(f"DELETE FROM records WHERE sample IN ({samples})", values)
+    db.execute(f"UPDATE samples SET state = 'retired' WHERE {which}", values)
 
 
 def opened(path: Path, read_only: bool = False) -> sqlite3.Connection:

@@ -28,7 +28,8 @@ from comfy_nodes.core.taxonomy import known_kind
 from ..errors import RunError
 from .binding import invalid
 
-_IMAGES = pa.list_(pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
+IMAGES = pa.list_(pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
+"""Encoded files with their names."""
 _RLE = pa.struct([("size", pa.list_(pa.int32())), ("counts", pa.string())])
 _BOX = pa.list_(pa.float32())
 _REGION = pa.struct([("op", pa.string()), ("class_name", pa.string()), ("bbox", _BOX), ("mask", _RLE)])
@@ -43,7 +44,7 @@ _MODEL = pa.struct([(name, pa.string()) for name in Model.model_fields])
 SCHEMA = pa.schema(
     [
         ("key", pa.string()), ("task", pa.string()), ("subtask", pa.string()), ("slot", pa.string()),
-        ("lang", pa.string()), ("input_images", _IMAGES), ("output_images", _IMAGES), ("prompt", pa.string()),
+        ("lang", pa.string()), ("input_images", IMAGES), ("output_images", IMAGES), ("prompt", pa.string()),
         ("initial_prompt", pa.string()), ("restated_prompt", pa.string()), ("editor_prompt", pa.string()),
         ("prompt_en", pa.string()), ("prompt_cn", pa.string()),
         ("verdict", pa.string()), ("reject_reason", pa.string()), ("vouched_by", pa.list_(pa.string())),
@@ -138,7 +139,9 @@ class Row:
     group: str = ""
     """Key of the record that holds it and its neighbours, each of their pictures once; empty where it stands alone."""
     grouped_as: Literal["", "dialogues", "photos"] = ""
-    """What that record is: a dialogue, or all rows of one photo."""
+    """The stream of that record: a dialogue, or all rows of one photo."""
+    states: int = 0
+    """How many pictures the record holds; see `groups.gathered`."""
 
     @classmethod
     def of(cls, text: str, attempt: int, facts: RunFacts, photo: str = "") -> Row:
@@ -241,12 +244,18 @@ def image_name(key: str, role: str, number: int) -> str:
 def table(pairs: Sequence[Pair]) -> pa.Table:
     """Rows with their images as a table of `SCHEMA`."""
     columns = plain_table([pair.row.line for pair in pairs])
-    images = {
-        f"{role}_images": _images([pair.row.key for pair in pairs], role, [getattr(pair, f"{role}s") for pair in pairs])
-        for role in ("input", "output")
-    }
+    images = {f"{role}_images": _images(pairs, role) for role in ("input", "output")}
     return pa.Table.from_arrays([images.get(name, columns[name] if name in PLAIN.names else None) for name in SCHEMA.names],
                                 schema=SCHEMA)  # fmt: skip
+
+
+def _images(pairs: Sequence[Pair], role: Literal["input", "output"]) -> pa.ChunkedArray:
+    images = [pair.inputs if role == "input" else pair.outputs for pair in pairs]
+    names = [
+        [image_name(pair.row.key, role, number) for number in range(len(row))]
+        for pair, row in zip(pairs, images, strict=True)
+    ]
+    return image_column(names, images)
 
 
 def as_rows(found: pa.Table, path: Path) -> pa.Table:
@@ -290,21 +299,27 @@ def lists(values: pa.Array, lengths: Sequence[int]) -> pa.Array:
     return pa.ListArray.from_arrays(_offsets(lengths), values)
 
 
-def _images(keys: Sequence[str], role: str, images: Sequence[Sequence[Encoded]]) -> pa.ChunkedArray:
-    """In chunks of a few rows, so that large images are not copied on their way into a file."""
+def image_column(names: Sequence[Sequence[str]], images: Sequence[Sequence[Encoded]]) -> pa.ChunkedArray:
+    """A column of `IMAGES`, in chunks of a few rows, so that large images are not copied on their way into a file.
+
+    Args:
+        names: of each row those of its images.
+    """
     chunks, first, size = [], 0, 0
     for end, row in enumerate(images, 1):
         size += sum(map(len, row))
         if size >= CHUNK or end == len(images):
-            chunks.append(_chunk(keys[first:end], role, images[first:end]))
+            chunks.append(_chunk(names[first:end], images[first:end]))
             first, size = end, 0
-    return pa.chunked_array(chunks, _IMAGES)
+    return pa.chunked_array(chunks, IMAGES)
 
 
-def _chunk(keys: Sequence[str], role: str, images: Sequence[Sequence[Encoded]]) -> pa.Array:
-    names = [image_name(key, role, number) for key, row in zip(keys, images, strict=True) for number in range(len(row))]
-    values = [_from_bytes([image for row in images for image in row], pa.binary()), strings(names)]
-    return lists(pa.StructArray.from_arrays(values, fields=list(_IMAGES.value_type)), [len(row) for row in images])
+def _chunk(names: Sequence[Sequence[str]], images: Sequence[Sequence[Encoded]]) -> pa.Array:
+    values = [
+        _from_bytes([image for row in images for image in row], pa.binary()),
+        strings([name for row in names for name in row]),
+    ]
+    return lists(pa.StructArray.from_arrays(values, fields=list(IMAGES.value_type)), [len(row) for row in images])
 
 
 def _from_bytes(values: Sequence[Encoded], kind: pa.DataType) -> pa.Array:
@@ -328,7 +343,7 @@ def features(schema: pa.Schema) -> dict[str, Any]:
 
 
 def _feature(kind: pa.DataType) -> Any:
-    if kind == _IMAGES:
+    if kind == IMAGES:
         return {"_type": "Sequence", "feature": {"_type": "Image"}}
     if pa.types.is_list(kind):
         inner = _feature(kind.value_type)

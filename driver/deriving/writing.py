@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from queue import Full, Queue
-from typing import Any
+from typing import Any, TextIO
 
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -74,16 +74,19 @@ class Folder:
             try:
                 self._lock.acquire()
             except Timeout:
-                raise RunError(f"--output {path}: rows are being derived there; wait, or choose another folder") from None
+                raise RunError(
+                    f"--output {path}: rows are being derived there; wait, or choose another folder"
+                ) from None
             (path / DERIVED).unlink(missing_ok=True)
             write_whole(self.work / DERIVED, claim.model_dump_json())
 
     @property
     def scratch(self) -> Path:
+        """For what is needed only meanwhile."""
         return self.work / "scratch"
 
     @contextmanager
-    def writing(self) -> Iterator[_Writers]:
+    def writing(self) -> Iterator[Writers]:
         """Takes rows as they come; puts them in place at the end of the block.
 
         Raises:
@@ -92,7 +95,7 @@ class Folder:
         part = Part(self.path)
         with disk_errors(self.path):
             restore(part)
-            writers = _Writers(part, self._claim.layout)
+            writers = Writers(part, self._claim.layout)
             try:
                 yield writers
             except BaseException:
@@ -103,17 +106,20 @@ class Folder:
             make_durable(part.work)
             restore(part)
 
-    def conclude(self, summary: Summary, left_out: list[LeftOut], environment: dict[str, Any]) -> None:
-        """Writes what lies beside the rows, and last that they are whole."""
+    def conclude(self, summary: Summary, left_out: Path, environment: dict[str, Any]) -> None:
+        """Writes what lies beside the rows, and last that they are whole.
+
+        Args:
+            left_out: what `leave_out` wrote.
+        """
         gallery = Gallery.of_dataset(self.path)
         assert gallery.statistics is not None
-        skips = [_skipped(one) for one in left_out]
         with disk_errors(self.path):
             write_card(self.path, summary, environment, gallery.statistics)
             for name, schema in TABLES.items():
-                write_table(self.path / f"{name}.parquet", skips if name == "skipped" else (), schema)
+                write_table(self.path / f"{name}.parquet", _lines(left_out) if name == "skipped" else (), schema)
             write_text(self.path / "environment.json", json.dumps(environment, indent=1, ensure_ascii=False) + "\n")
-            write_report(self.path, summary, (), skips, environment, gallery)
+            write_report(self.path, summary, (), _lines(left_out), environment, gallery)
             write_whole(self.path / DERIVED, self._claim.model_dump_json(indent=1) + "\n")
         shutil.rmtree(self.scratch, ignore_errors=True)
 
@@ -136,7 +142,9 @@ def check_folder(path: Path, claim: Claim) -> bool:
             known = Claim.model_validate_json(place.read_bytes())
         except (OSError, ValidationError):
             continue
-        different = [name for name, value in claim if name not in ("dataset", "version") and value != getattr(known, name)]
+        different = [
+            name for name, value in claim if name not in ("dataset", "version") and value != getattr(known, name)
+        ]
         if different:
             there, now = (getattr(one, different[0]) for one in (known, claim))
             raise RunError(
@@ -149,15 +157,22 @@ def check_folder(path: Path, claim: Claim) -> bool:
     raise RunError(f"--output {path}: holds files that no derivation left there; choose a new or empty folder")
 
 
-def _skipped(one: LeftOut) -> dict[str, Any]:
+def leave_out(file: TextIO, one: LeftOut) -> None:
+    """Notes what could not be derived, as a line."""
     row = one.row.columns
-    return {
+    line = {
         "key": one.row.key, "source_id": row["source_id"], "task": row["task"], "stage": "derive", "node": "",
         "error_type": one.kind, "message": one.reason, "attempts": 1,
     }  # fmt: skip
+    file.write(json.dumps(line) + "\n")
 
 
-class _Writers:
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    with path.open(encoding="utf-8") as file:
+        yield from map(json.loads, file)
+
+
+class Writers:
     """Both configs of the dataset, each written by a thread as its rows come."""
 
     def __init__(self, part: Part, layout: str):
@@ -188,9 +203,7 @@ class _Writers:
             self._give(config, None)
         configs = {config: done.result() for config, done in self._done.items()}
         self._pool.shutdown()
-        return DatasetFacts(
-            layout=self._layout.name, settings=settings_digest(self._layout), configs=configs
-        ).sealed()
+        return DatasetFacts(layout=self._layout.name, settings=settings_digest(self._layout), configs=configs).sealed()
 
     def give_up(self) -> None:
         """Ends both threads, whatever they wait for."""

@@ -14,6 +14,7 @@ from typing import Any
 import jinja2
 
 from ..dataset.dataset import chosen_rows, finished_parts, part_facts
+from ..dataset.groups import STREAMS
 from ..dataset.layouts.layout import Layout, layout_named
 from ..dataset.parts import Part
 from ..dataset.shards import CONFIGS
@@ -218,15 +219,14 @@ def _write_card(
             does not take an old one; empty while rows are still made.
         terms: what may be done with them; None while they are still made.
     """
-    plain = {"data": "default", "rejected": "rejected"}
     configs = [
-        (config + suffix if number else plain[config], glob)
+        (_config_name(config, name), glob)
         for config, one in held.items()
-        for number, (suffix, glob) in enumerate(layout.card(part.below(config), sorted(one.streams)))
+        for name, glob in layout.card(part.below(config), sorted(one.streams))
     ]
     columns = layout.empty_features()
     # A file without rows tells no columns, wherever among the others it lies.
-    told = [plain[config] for config, one in held.items() if one.without and columns]
+    told = [_config_name(config, "") for config, one in held.items() if one.without and columns]
     card = template_named("card.md").render(
         summary=summary,
         environment=environment,
@@ -234,11 +234,18 @@ def _write_card(
         lists="shards/" if part.name else "shards.json",
         configs=configs,
         features=json.dumps([{"config_name": name, "features": columns} for name in told]),
-        empty=[plain[config] for config, one in held.items() if not one.rows] if digest else [],
+        empty=[_config_name(config, "") for config, one in held.items() if not one.rows] if digest else [],
         digest=digest,
         terms=terms,
     )
     write_text(output / CARD, card)
+
+
+def _config_name(config: str, part: str) -> str:
+    """What `load_dataset` takes for a part of a config of the dataset: `dialogues`, `rejected-dialogues`, `data-2-to-1`."""
+    if not part:
+        return "default" if config == "data" else config
+    return part if config == "data" and part.partition("-")[0] in STREAMS else f"{config}-{part}"
 
 
 @dataclass

@@ -6,8 +6,11 @@ Knows nothing of pixels.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from ..boxes import Box
 from .checks import Unfit, check_noun
 from .english import article
 from .instructions import Step, Writing
@@ -30,6 +33,28 @@ COLOURS: dict[str, str] = {
     "purple": "紫色",
     "pink": "粉色",
 }
+
+LIKE_SHAPE = 1.8
+"""How many times as slim or as wide as the region a thing may be. Ours: one of another shape leaves the place of the old one
+empty, or covers what stood beside it."""
+
+
+@dataclass(frozen=True)
+class DonorWords:
+    """What is known of a bundled thing without opening its picture."""
+
+    chinese: str
+    shape: float
+    """Its width by its height."""
+
+
+DONORS: dict[str, DonorWords] = {
+    "cup of coffee on a saucer": DonorWords("一杯带托碟的咖啡", 403 / 374),
+    "dahlia": DonorWords("一朵大丽花", 277 / 277),
+    "round mission patch": DonorWords("一枚圆形任务徽章", 75 / 76),
+    "rocket": DonorWords("一枚火箭", 74 / 280),
+}
+"""The bundled things that may be put in another's place, by their English names."""
 
 SCENES: dict[str, tuple[str, str]] = {
     "clear sky": ("a clear blue sky", "晴朗的蓝天"),
@@ -104,6 +129,26 @@ _FORMS: dict[Language, dict[str, str]] = {
 
 class Nameless(Unfit):
     """A region without a name, of which no sentence can say what was edited."""
+
+
+def donors_for(name: str, box: Box, width: int, height: int) -> list[str]:
+    """The bundled things that may be put in a thing's place in a width x height photo: others than it, of its shape."""
+    if min(box[0], box[1], width - box[2], height - box[3]) < 1:
+        return []  # the picture's edge cuts the thing off
+    own = (box[2] - box[0]) / (box[3] - box[1])
+    old = name.casefold().strip()
+    return [
+        one
+        for one, words in DONORS.items()
+        if old not in one.casefold()
+        and one.casefold() not in old
+        and max(own / words.shape, words.shape / own) <= LIKE_SHAPE
+    ]
+
+
+def colour_in(target: str) -> str:
+    """The colour that an alteration's `target` names first, a key of `COLOURS`; empty where it names none."""
+    return next((word for word in re.findall(r"[a-z]+", target.casefold()) if word in COLOURS), "")
 
 
 def clause(op: str, language: Language, scene: Scene, number: int = 0, result: str = "") -> str:

@@ -150,9 +150,13 @@ class Layout(ABC):
             yield table(held)
 
     @abstractmethod
-    def card(self, config: str, streams: Sequence[str]) -> list[tuple[str, str]]:
-        """What the dataset card says of a config's parts: a suffix to the config's name, and the glob of the part's files.
-        The first part goes by the config's name alone."""
+    def card(self, folder: str, streams: Sequence[str]) -> list[tuple[str, str]]:
+        """What the dataset card says of a config's parts: their names in it, and the globs of their files. The first part
+        goes by the config's name alone, and has none.
+
+        Args:
+            folder: the config's, as a glob.
+        """
 
     def empty_features(self) -> list[dict[str, Any]] | None:
         """The columns of a config without rows, as the card's YAML has them; None where its files say them."""
