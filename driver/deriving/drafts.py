@@ -21,7 +21,7 @@ from comfy_nodes.core.regions.annotation import Region
 from comfy_nodes.core.regions.rle import Rle
 
 from .photos import KeptRow, Photo
-from .telling import Told, languages_of, operation, regions_of, rle_of, said, words_of
+from .telling import NO_WORDS, Told, languages_of, operation, regions_of, rle_of, said, words_of
 
 Kind = Literal["inverse", "sibling", "composed", "wordings"]
 KINDS: tuple[Kind, ...] = ("inverse", "sibling", "composed", "wordings")
@@ -32,6 +32,7 @@ MOST_THINGS = 2
 THERE = "the same pair is there already"
 OVERLAPPING = "their edit masks overlap"
 MANY_THINGS = f"it would ask for more than {MOST_THINGS} things"
+NOT_ALONE = "its words make no sense without the turns before"
 NO_MEETING = "they share no picture to go through"
 
 
@@ -101,6 +102,10 @@ class Drafts:
                 yield from self._siblings(row)
             if "wordings" in self._asked.kinds:
                 yield from self._wordings(row)
+        if "composed" in self._asked.kinds:
+            for turns in dialogues(self._photo.rows):
+                yield from self._steps(turns)
+                yield from self._composed(turns)
 
     def _inverse(self, row: KeptRow) -> Draft | LeftOut:
         def make(language: Language) -> Worded:
@@ -128,9 +133,10 @@ class Drafts:
             yield LeftOut("sibling", row, reasons[0])
 
     def _others(self, row: KeptRow) -> list[KeptRow]:
-        """A photo's other rows in an order of the row's own, so that not all are led to the same ones."""
+        """A photo's other rows in an order of the row's own, so that not all are led to the same ones. What follows it in its
+        dialogue is composed with it."""
         return sorted(
-            (one for one in self._photo.rows if one is not row),
+            (one for one in self._photo.rows if one is not row and not follows(row, one) and not follows(one, row)),
             key=lambda one: hashlib.sha256(f"{row.key} {one.key}".encode()).digest(),
         )
 
@@ -168,8 +174,7 @@ class Drafts:
     def _worded(self, changes: Sequence[Change], language: Language) -> Worded:
         if len(changes) > MOST_THINGS:
             raise Untold(MANY_THINGS)
-        size = self._photo.rows[0].columns["width"], self._photo.rows[0].columns["height"]
-        return worded(changes, self._told.regions, size, language)
+        return worded(changes, self._told.regions, self._told.size, language)
 
     def _new(
         self,
@@ -194,14 +199,77 @@ class Drafts:
         writer = f"inverting {inverting.VERSION}"
         return Draft(kind, parents, number, first.task, sentences, (before,), after, first.regions, mask, writer)
 
+    def _steps(self, turns: Sequence[KeptRow]) -> Iterator[Draft | LeftOut]:
+        """Every turn as a pair of its own."""
+        for row in turns:
+            try:
+                words = {one: self._told.alone(row, one) for one in languages_of(row, self._asked.languages)}
+                known = {language: text for language, text in words.items() if text}
+                if not known:
+                    raise Untold(NOT_ALONE)
+                yield self._of_turns("step", (row,), known, row.columns["turn"]["op"])
+            except Untold as error:
+                yield LeftOut("composed", row, str(error))
+
+    def _composed(self, turns: Sequence[KeptRow]) -> Iterator[Draft | LeftOut]:
+        """The turns that lead to a state as one instruction, for each state that more than one leads to."""
+        for row in turns:
+            way = leading_to(turns, row)
+            if len(way) < 2:
+                continue
+
+            def make(language: Language, way: Sequence[KeptRow] = way) -> Worded:
+                return self._all_turns(way, language)
+
+            try:
+                words = said(make, languages_of(row, self._asked.languages))
+                yield self._new("composed", tuple(way), 0, words, way[0].inputs[0], row.outputs[0])
+            except Untold as error:
+                yield LeftOut("composed", row, str(error))
+
+    def _all_turns(self, way: Sequence[KeptRow], language: Language) -> Worded:
+        """What is different after all of them; where that is not known, or a premise has a say, their own words in order.
+
+        Raises:
+            Untold: their words do not make sense in one.
+        """
+        premise = way[0].columns["turn"]["premise"]
+        try:
+            if premise:
+                raise Untold(NOT_ALONE)
+            changes = self._told.changes(way[0], language)
+            for row in way[1:]:
+                changes = joined(changes, self._told.changes(row, language))
+            return self._worded(changes, language)
+        except Untold as error:
+            words = [words_of(row, language).strip() for row in way]
+            straight = all(row.columns["turn"]["base"] == number for number, row in enumerate(way))
+            if str(error) == inverting.NO_CHANGE or not straight or not all(words):
+                raise
+        ops = {row.columns["turn"]["op"] for row in way}
+        sentences = [premise, *words] if premise else words
+        regions = tuple(pair for row in way for pair in regions_of(row))
+        return Worded(
+            ops.pop() if len(ops) == 1 else "hybrid", ("" if language == "zh" else " ").join(sentences), regions
+        )
+
+    def _of_turns(self, kind: str, rows: tuple[KeptRow, ...], words: Mapping[Language, str], task: str) -> Draft:
+        row = rows[-1]
+        return Draft(
+            kind, rows, 0, task, words, row.inputs[:1], row.outputs[0], tuple(regions_of(row)),
+            rle_of(row.columns["edit_mask"]), f"inverting {inverting.VERSION}", reworded=True,
+        )  # fmt: skip
+
     def _wordings(self, row: KeptRow) -> Iterator[Draft | LeftOut]:
         number = 0
         for language in languages_of(row, self._asked.languages):
-            words = words_of(row, language)
+            words = self._told.alone(row, language)
             op = operation(row, words, language) if words else ""
             names = [region.class_name for _, region in regions_of(row) if region.class_name]
             for way in WAYS:
                 try:
+                    if not words:
+                        raise Untold(NO_WORDS)
                     new = reworded(way, words, language, op, row.columns["edit_mask"] is not None, names)
                     yield self._other_words(row, way, number, language, new)
                 except Untold as error:
@@ -213,7 +281,7 @@ class Drafts:
             way,
             (row,),
             number,
-            row.columns["task"],
+            row.columns["turn"]["op"] if row.columns["turn"] else row.columns["task"],
             {language: new},
             row.inputs,
             row.outputs[0],
@@ -223,6 +291,34 @@ class Drafts:
             reworded=True,
             kept_slot={name: row.columns[name] or "" for name in ("subtask", "slot")},
         )
+
+
+def dialogues(rows: Sequence[KeptRow]) -> list[list[KeptRow]]:
+    """The turns among these rows by their dialogue, each in order."""
+    found: dict[str, list[KeptRow]] = {}
+    for row in rows:
+        if row.columns["turn"]:
+            found.setdefault(row.columns["turn"]["dialogue"], []).append(row)
+    return [sorted(turns, key=lambda row: int(row.columns["turn"]["number"])) for turns in found.values()]
+
+
+def leading_to(turns: Sequence[KeptRow], row: KeptRow) -> list[KeptRow]:
+    """The turns of a dialogue that lead from state 0 to what one of them made, in order; none where one is missing."""
+    made = {int(one.columns["turn"]["number"]): one for one in turns}
+    way: list[KeptRow] = []
+    number = int(row.columns["turn"]["number"])
+    while number:
+        if number not in made:
+            return []
+        way.insert(0, made[number])
+        number = int(made[number].columns["turn"]["base"])
+    return way
+
+
+def follows(first: KeptRow, second: KeptRow) -> bool:
+    """Whether a turn begins with what another one of its dialogue made."""
+    one, other = first.columns["turn"], second.columns["turn"]
+    return bool(one and other and one["dialogue"] == other["dialogue"] and other["base"] == one["number"])
 
 
 def _way(row: KeptRow, other: KeptRow) -> tuple[str, bool, str, bool]:

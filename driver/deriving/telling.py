@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from comfy_nodes.core.colours import colour_of, is_black_and_white
 from comfy_nodes.core.instructions.changes import Change, Edit, Look, Untold, read_changes, region_key
+from comfy_nodes.core.instructions.inverting import worded
 from comfy_nodes.core.instructions.operations import operation_of
 from comfy_nodes.core.instructions.wording import LANGUAGES, Language
 from comfy_nodes.core.records import PROMPTS
@@ -17,6 +19,7 @@ from comfy_nodes.core.regions.annotation import Region
 from comfy_nodes.core.regions.rle import Rle
 from comfy_nodes.core.tasks import INSTRUCT, TASKS
 
+from ..exports.turns import standing_alone
 from .journals import Known
 from .photos import KeptRow, Photo
 
@@ -36,6 +39,7 @@ class Told:
         self._masks: dict[str, np.ndarray | None] = {}
         own = [region for row in photo.rows for _, region in regions_of(row)]
         first = photo.rows[0].columns
+        self.size = int(first["width"]), int(first["height"])
         whole = not first["crop"] and all(
             one.mask is None or one.mask.size == (first["height"], first["width"]) for one in known.regions
         )
@@ -57,6 +61,18 @@ class Told:
         if isinstance(found, Untold):
             raise Untold(str(found))
         return found
+
+    def alone(self, row: KeptRow, language: Language) -> str:
+        """A row's instruction for whoever has not read the turns before it; empty where nobody knows one."""
+        words, turn = words_of(row, language), row.columns["turn"]
+        if not words or not turn or turn["number"] == 1 or turn["premise"]:
+            return (words and standing_alone({**row.columns, "lang": language, "prompt": words}, Counter())) or ""
+        try:
+            return worded(self.changes(row, language), self.regions, self.size, language).words
+        except Untold:
+            return (
+                (row.columns["editor_prompt"] or "") if language == "en" and not row.columns["restated_prompt"] else ""
+            )
 
     def mask(self, row: KeptRow) -> np.ndarray | None:
         """Where the row's pictures may differ, bool [H, W]; None means everywhere."""

@@ -101,6 +101,9 @@ _NO_PHOTO = re.compile(
     re.IGNORECASE,
 )
 _ARTICLE = re.compile(r"^(?:an?|some|the)\s+", re.IGNORECASE)
+_IT = re.compile(
+    r"^(?:now |then )?(?:replace|swap|turn|change|transform|exchange) (?:it|them|this|that)\b", re.IGNORECASE
+)
 _SECOND = re.compile(r"\b(?:second|reference|other) (?:image|picture|photo)\b|第二张|参考图", re.IGNORECASE)
 _COLOUR = re.compile(
     rf"\b(?P<colour>{'|'.join((*COLOUR_NAMES, 'gray'))})(?: (?:colou?r|one))?$|(?P<chinese>{'|'.join(COLOUR_NAMES.values())})的?$",
@@ -219,7 +222,7 @@ def _behind(language: Language, words: str, region: Region) -> str:
     if language == "zh":
         found = re.search(_CHINESE["replace"], words)
         return found["new"] if found else ""
-    named = mention(region.class_name or "").search(words) if region.class_name else None
+    named = _IT.match(words) or (mention(region.class_name).search(words) if region.class_name else None)
     found = re.match(r" (?:with|for|by|into|to) (?P<new>.+)$", words[named.end() :]) if named else None
     return found["new"] if found else ""
 
