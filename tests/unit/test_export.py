@@ -23,8 +23,8 @@ from driver.dataset.parts import Part
 from driver.dataset.rows import RunFacts
 from driver.errors import RunError
 from driver.export import main
-from driver.exports import forms as exporting
 from driver.exports import bagel, scaleedit, unicedit
+from driver.exports import forms as exporting
 from driver.exports.forms import MARK, export
 from driver.exports.turns import PREFIXED, REWORDED, WORDLESS
 from tests.unit.turn_making import Said, add_dialogue, state

@@ -198,7 +198,7 @@ def _name(language: Language, words: str, op: str, region: Region) -> str:
         raise Untold(NO_NAME)
     groups = found.groupdict()
     name = _BEFORE_NAME.sub("", _COUNTED.sub("", groups.get("old") or groups.get("taken") or groups.get("new") or ""))
-    if not name or len(name) > LONGEST_NAME or "的" in name:
+    if not name or len(name) > LONGEST_NAME or re.search("[的那这它其个边面方]", name):
         raise Untold(NO_NAME)
     return name
 

@@ -82,7 +82,7 @@ def reworded(way: Way, words: str, language: Language, task: str, rest_stays: bo
     """
     plain = words.strip().rstrip("。.!！ ")  # noqa: RUF001
     unquoted = " ".join(outside_quotes(plain))
-    if re.search(r"[.?!。？！]\s|[？！?]|\n", unquoted) or no_imperative(plain, language, plain):  # noqa: RUF001
+    if re.search(r"[.?!。？！]\s|[？！?]|\n", unquoted) or no_imperative(plain, language, ""):  # noqa: RUF001
         raise Untold(NO_REQUEST)
     if language == "en" and not plain[:2].isupper():
         plain = plain[:1].lower() + plain[1:]
