@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TypeVar
 
 import numpy as np
 
 from comfy_nodes.core.colours import colour_of, is_black_and_white
 from comfy_nodes.core.instructions.changes import Change, Edit, Look, Untold, read_changes, region_key
+from comfy_nodes.core.instructions.checks import language_of
 from comfy_nodes.core.instructions.inverting import worded
 from comfy_nodes.core.instructions.operations import operation_of
 from comfy_nodes.core.instructions.wording import LANGUAGES, Language
@@ -65,14 +67,13 @@ class Told:
     def alone(self, row: KeptRow, language: Language) -> str:
         """A row's instruction for whoever has not read the turns before it; empty where nobody knows one."""
         words, turn = words_of(row, language), row.columns["turn"]
-        if not words or not turn or turn["number"] == 1 or turn["premise"]:
-            return (words and standing_alone({**row.columns, "lang": language, "prompt": words}, Counter())) or ""
-        try:
-            return worded(self.changes(row, language), self.regions, self.size, language).words
-        except Untold:
-            return (
-                (row.columns["editor_prompt"] or "") if language == "en" and not row.columns["restated_prompt"] else ""
-            )
+        if not words or not turn:
+            return words
+        if turn["number"] > 1 and not turn["premise"]:
+            with suppress(Untold):
+                return worded(self.changes(row, language), self.regions, self.size, language).words
+        found = standing_alone({**row.columns, "lang": language, "prompt": words}, Counter())
+        return found if found and language_of(found) == language else ""
 
     def mask(self, row: KeptRow) -> np.ndarray | None:
         """Where the row's pictures may differ, bool [H, W]; None means everywhere."""
