@@ -25,9 +25,11 @@ class Settled:
     """What follows for turns from those before them."""
 
     ready: tuple[str, ...] = ()
-    """Keys of those that wait for nothing any more, and that no server has."""
-    ended: tuple[str, ...] = ()
-    """Of those that were skipped just now."""
+    """Keys of those that wait for nothing but a server, and that none has."""
+    waiting: int = 0
+    """How many wait for a turn."""
+    ended: tuple[tuple[str, str], ...] = ()
+    """Those that were skipped just now, each with the reason."""
 
 
 @dataclass(frozen=True)
@@ -63,14 +65,17 @@ class JournalTurns(JournalFile):
             "ORDER BY position, key",
             names,
         ).fetchall()
-        ready, ended = [], []
+        ready, ended, waiting = [], [], 0
         with self._transaction():
             for turn in (_Turn(*row) for row in rows):
                 if why := self._came_to_nothing(turn.after):
-                    ended += [turn.key] if self._end(turn, why) else []
-                elif self._waits(turn, begun=why is not None):
+                    ended += [(turn.key, why)] if self._end(turn, why) else []
+                elif why is None:
+                    self._wait(turn)
+                    waiting += 1
+                elif self._may_begin(turn):
                     ready.append(turn.key)
-        return Settled(tuple(ready), tuple(ended))
+        return Settled(tuple(ready), waiting, tuple(ended))
 
     def _came_to_nothing(self, key: str) -> str | None:
         """Why nothing can follow a turn; empty where something can, None where that is not known yet."""
@@ -107,22 +112,26 @@ class JournalTurns(JournalFile):
             )
         return turn.state in ("pending", "done")
 
-    def _waits(self, turn: _Turn, begun: bool) -> bool:
-        """Lets a turn wait that is to be made; returns whether it may begin.
-
-        Args:
-            begun: whether the one before it is there to begin from.
-        """
-        again = turn.error_type == ENDED if begun or turn.state == "skipped" else turn.state != "pending" or turn.posted
-        if turn.state == "done" and not begun:
+    def _wait(self, turn: _Turn) -> None:
+        """Lets a turn wait for the one before it, whatever became of it by what was there before."""
+        if turn.state == "done":
             take_out(self._db, "key = ?", (turn.key,), AGAIN)
-        if again:
-            self._db.execute(
-                "UPDATE samples SET state = 'pending', prompt_id = NULL, attempts = 0, faults = 0, deaths = 0, stage = NULL, "
-                "node = NULL, error_type = NULL, message = NULL WHERE key = ?",
-                (turn.key,),
-            )
-        return begun and (again or (turn.state == "pending" and not turn.posted))
+        if turn.state != "pending" or turn.posted:
+            self._renew(turn)
+
+    def _may_begin(self, turn: _Turn) -> bool:
+        """Whether a turn that has what it begins from is still to be given to a server."""
+        if turn.error_type == ENDED:
+            self._renew(turn)
+            return True
+        return turn.state == "pending" and not turn.posted
+
+    def _renew(self, turn: _Turn) -> None:
+        self._db.execute(
+            "UPDATE samples SET state = 'pending', prompt_id = NULL, attempts = 0, faults = 0, deaths = 0, stage = NULL, "
+            "node = NULL, error_type = NULL, message = NULL WHERE key = ?",
+            (turn.key,),
+        )
 
     @in_turn
     def kept_record(self, sample: str) -> str | None:

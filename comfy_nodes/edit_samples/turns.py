@@ -64,7 +64,10 @@ def taken_by_batch(sample: EditSample, turn: Turn) -> Taken:
             "a later turn needs the picture that its dialogue began with: put Load Second Image with role "
             "'start if its task needs it' before Take Turn"
         )
-    return _taken(replace(sample, task=turn.op, turn=turn), start)
+    # Behind its own region stands that of another turn, where the task has two: Load Edit Sample took it for one of this edit.
+    alone = tuple(replace(one, regions=one.regions[:1]) for one in sample.writings)
+    others = (*sample.also, *sample.others)
+    return _taken(replace(sample, task=turn.op, turn=turn, also=(), others=others, writings=alone), start)
 
 
 def taken_by_hand(sample: EditSample, number: int, turns: int, language: Language, folder: str) -> Taken:
@@ -86,9 +89,7 @@ def taken_by_hand(sample: EditSample, number: int, turns: int, language: Languag
         raise ValueError(f"task {task} has no turns: choose one of {several} in Load Edit Sample")
     plan = sample.writing
     if plan is None or len(plan.steps) < 2:
-        plan = plan_by_template(
-            task, sample.regions, sample.others, sample.size, sample.seed, turns or None, language
-        )
+        plan = plan_by_template(task, sample.regions, sample.others, sample.size, sample.seed, turns or None, language)
     check_plan(task, plan)
     if number > len(plan.steps):
         raise ValueError(f"the dialogue has {len(plan.steps)} turns, and turn {number} is asked for")
@@ -97,9 +98,7 @@ def taken_by_hand(sample: EditSample, number: int, turns: int, language: Languag
     earlier = _earlier(plan, made)
     region, mask_from = region_after(plan, number, earlier)
     writing = replace(turn_writing(plan, number), regions=(region,) if region else ())
-    turn = Turn(
-        dialogue, task, number, len(plan.steps), step.base, step.op, plan.premise, mask_from, earlier
-    )
+    turn = Turn(dialogue, task, number, len(plan.steps), step.base, step.op, plan.premise, mask_from, earlier)
     origin = sample.provenance.model_copy(update={"key": f"{dialogue}~{number - 1}"})
     done = replace(
         _at(sample, made, step.base), task=step.op, region=region, also=(), instruction=writing.instruction,
@@ -119,7 +118,13 @@ def _taken(sample: EditSample, start: torch.Tensor) -> Taken:
 
 def _dialogue(sample: EditSample, plan: Writing) -> Key:
     """The dialogue's key: another photo, region, seed or plan is another dialogue."""
-    told = [sample.provenance.source_sha256, sample.seed, plan.lang, plan.premise, [asdict(step) for step in plan.steps]]
+    told = [
+        sample.provenance.source_sha256,
+        sample.seed,
+        plan.lang,
+        plan.premise,
+        [asdict(step) for step in plan.steps],
+    ]
     content = hashlib.sha256(json.dumps(told).encode()).hexdigest()
     return sample_key(sample.provenance.source_id, sample.region, sample.task, content)
 

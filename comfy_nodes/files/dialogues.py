@@ -84,7 +84,9 @@ def _newest(folder: str, dialogue: Key, number: int) -> Iterator[EditRecord]:
         try:
             record = EditRecord.model_validate(read_json(path.read_bytes()))
         except ValueError:
-            raise ValueError(f"{path.name} in output/{folder} is no record any more: delete it and run turn {number}") from None
+            raise ValueError(
+                f"{path.name} in output/{folder} is no record any more: delete it and run turn {number}"
+            ) from None
         if record.turn is not None and (record.turn.dialogue, record.turn.number) == (dialogue, number):
             yield record
 

@@ -276,14 +276,17 @@ def _record(
 
 
 def _turn(sample: EditSample) -> TurnRecord | None:
-    return sample.turn and TurnRecord(
-        dialogue=sample.turn.dialogue,
-        number=sample.turn.number,
-        of=sample.turn.of,
-        base=sample.turn.base,
-        op=sample.turn.op,
-        premise=sample.turn.premise,
-        mask_from=sample.turn.mask_from,
+    turn = sample.turn
+    if turn is None:
+        return None
+    return TurnRecord(
+        dialogue=turn.dialogue,
+        number=turn.number,
+        of=turn.of,
+        base=turn.base,
+        op=turn.op,
+        premise=turn.premise,
+        mask_from=turn.mask_from,
     )
 
 

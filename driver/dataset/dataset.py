@@ -96,6 +96,7 @@ def _write(
     journal: Journal, images: _Images, part: Part, facts: RunFacts, layout: str, earlier: DatasetFacts | None
 ) -> DatasetFacts:
     """Writes both configs beside their places; rows whose pictures are lost are left out."""
+    journal.judge_dialogues()
     chosen = layout_named(layout)
     settings = settings_digest(chosen)
     configs = {}

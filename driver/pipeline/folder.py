@@ -221,6 +221,7 @@ def summarise(totals: Totals, facts: RunFacts, task: str, spent: budget.Spent, g
         vlm_calls=spent.calls,
         vlm_usd=round(spent.usd, 4),
         inputs=figures_by_input(totals.inputs),
+        dialogues=totals.dialogues,
     )
 
 
