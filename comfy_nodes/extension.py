@@ -7,6 +7,7 @@ from comfy_api.latest import ComfyExtension, io
 from .files.opened import place_in_input
 from .nodes.asking import AskEdit, AskPhoto
 from .nodes.choosing import FilterPair, PickBest
+from .nodes.choosing_operation import ChooseOperation
 from .nodes.classical_photos import ClassicalBackground, ClassicalStyle
 from .nodes.classical_regions import (
     ClassicalHybrid,
@@ -23,6 +24,7 @@ from .nodes.drawing import DrawRegions
 from .nodes.embedding import EmbedPhoto
 from .nodes.filtering import FilterPhoto
 from .nodes.fitting import FitSize
+from .nodes.following import FollowRegion
 from .nodes.gating import GatePack
 from .nodes.grounding import DetectObjects, LoadGrounder, LoadYoloWorld
 from .nodes.judging import JudgeEdit, VerifyEdit
@@ -41,7 +43,9 @@ from .nodes.segmenting import LoadSam2, RefineMask, SegmentBoxesSam2
 from .nodes.segmenting_words import SegmentWordsSam3
 from .nodes.steps import TakeEditStep
 from .nodes.templates import PickStyle, WriteInstructionTemplate
+from .nodes.turns import TakeTurn
 from .nodes.verifying import VerifyPixels
+from .nodes.verifying_dialogue import VerifyDialogue
 from .nodes.vlm_loading import LoadVlmCore, LoadVlmEndpoint, LoadVlmLocal
 from .nodes.witnessing import Witness
 from .nodes.writing import RewriteInstruction, WriteInstruction, WriteMotionInstruction
@@ -60,6 +64,9 @@ class EditPairsExtension(ComfyExtension):
             LoadEditSample,
             LoadSecondImage,
             TakeEditStep,
+            TakeTurn,
+            FollowRegion,
+            ChooseOperation,
             RewordForCrop,
             FilterPhoto,
             LoadYoloWorld,
@@ -108,6 +115,7 @@ class EditPairsExtension(ComfyExtension):
             WriteManyKinds,
             RewriteInstruction,
             VerifyPixels,
+            VerifyDialogue,
             VerifyEdit,
             JudgeEdit,
             AskEdit,

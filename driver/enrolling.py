@@ -9,23 +9,29 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from pydantic import TypeAdapter
+
+from comfy_nodes.core.instructions.instructions import Writing
+from comfy_nodes.core.instructions.turns import turn_json, turn_of
 from comfy_nodes.core.photos import PhotoError
 from comfy_nodes.core.records import SampleFailure
 from comfy_nodes.core.regions.annotation import parse_annotation, to_json
 
 from . import places
 from .errors import RunError
+from .journal_tables import take_out
 from .places import Locator
-from .samples import SECONDS, Planned, Sample, Spare, Unusable, unusable
+from .samples import POSTED, SECONDS, Planned, Sample, Spare, Unusable, unusable
 from .terminal import counted
 
-_WORDS = ("instruction", *SECONDS, "task", "own_task", "subtask", "slot")
+_WORDS = ("instruction", *POSTED, "after", "task", "own_task", "subtask", "slot")
 """A sample's texts and second pictures, of which most are empty."""
+
+_PLAN = TypeAdapter(Writing)
 
 MOST_GONE = 0.5
 """More of a run's samples than this share never leave it at once because their photos are gone. Ours."""
@@ -47,7 +53,7 @@ class Enrolled:
     """What an enrolment found of finished samples whose input is not what it was."""
 
     usable: int = field(default=0, compare=False)
-    """How many samples of its plan can be edited or were."""
+    """How many samples of its plan can be edited or were; a dialogue is one."""
     changed: int = 0
     """Their photo, words or further pictures are others now."""
     gone: int = 0
@@ -103,6 +109,8 @@ class Enrolment:
         self._pictures_same = same
         self._keep_stale = keep_stale
         self._known_input = known_input
+        self._stale: set[str] = set()
+        """Finished turns whose rows stay though their input changed, and those that follow them."""
 
     def take(self, planned: Iterable[Planned], limit: int | None, whole: bool) -> Enrolled:
         """Takes a plan down; arguments and errors are `Journal.enrol`'s."""
@@ -119,11 +127,11 @@ class Enrolment:
                 self._unusable(one, position)
             elif isinstance(one, Spare):
                 self._touch(one.key, position)
-            elif limit is not None and usable >= limit:
+            elif limit is not None and usable >= limit and not one.after:
                 whole_plan = False
                 break
             else:
-                usable += 1
+                usable += not one.after
                 waiting[one.key] = one, position
         changed += self._samples(waiting)
         if whole_plan:
@@ -203,6 +211,10 @@ class Enrolment:
         Args:
             now: what it is made from, its pictures and their stamp; the others, from `state` on, are those of its row.
         """
+        if one.after in self._stale:
+            self._stale.add(one.key)
+            self._place(one.key, position)
+            return state == "done"
         same = now == (text, pictures, stamp)
         # A photo that could not be read is looked at again.
         ended = state in ("done", "skipped") or (state == "failed" and stage != "input")
@@ -215,6 +227,7 @@ class Enrolment:
                 self._touch(one.key, position)
                 return False
         if state == "done" and not same and self._keep_stale:
+            self._stale |= {one.key} if one.turn else set()
             self._touch(one.key, position)
             return True
         if ended and same:
@@ -224,7 +237,7 @@ class Enrolment:
             )
             return False
         if state == "done":
-            self._retire("key = ?", one.key, "its input changed")
+            take_out(self._db, "key = ?", (one.key,), "its input changed")
         # The server may still run a prompt for what was there before. Nobody asks for that: the next one has a folder
         # of its own.
         self._db.execute(
@@ -254,6 +267,10 @@ class Enrolment:
             (position, self._number, key),
         )
 
+    def _place(self, key: str, position: int) -> None:
+        """A sample stays in the plan as it was planned before."""
+        self._db.execute("UPDATE samples SET position = ?, enrolment = ? WHERE key = ?", (position, self._number, key))
+
     def _leave(self) -> Enrolled:
         """Takes what this enrolment lacks out of the plan. Photos that could not be looked at this time stay."""
         lacking = f"enrolment < {self._number} AND source_id NOT IN (SELECT source_id FROM unread)"
@@ -274,25 +291,13 @@ class Enrolment:
                     f"{lost} of the {made} samples that are done here are of photos that are not in --input any more, or "
                     "cannot be used: is it this run's input, and whole? Use another --output for another input, or --keep-stale"
                 )
-            self._retire(unfit, None, "its input cannot be used any more")
-            self._retire(gone, None, "its photo or region is gone")
+            take_out(self._db, unfit, (), "its input cannot be used any more")
+            take_out(self._db, gone, (), "its photo or region is gone")
         self._db.execute(f"UPDATE samples SET state = 'retired', prompt_id = NULL WHERE state != 'done' AND {lacking}")
         return left
 
     def _count(self, which: str) -> int:
         return int(self._db.execute(f"SELECT COUNT(*) FROM samples WHERE {which}").fetchone()[0])
-
-    def _retire(self, which: str, key: str | None, why: str) -> None:
-        """Takes samples' records out of the dataset, into a table that keeps them."""
-        values = () if key is None else (key,)
-        samples = f"SELECT key FROM samples WHERE {which}"
-        self._db.execute(
-            "INSERT INTO retired SELECT records.key, verdict, attempt, record, samples.sample, ?, ? FROM records "
-            f"JOIN samples ON samples.key = records.sample WHERE records.sample IN ({samples})",
-            (why, time.time(), *values),
-        )
-        self._db.execute(f"DELETE FROM records WHERE sample IN ({samples})", values)
-        self._db.execute(f"UPDATE samples SET state = 'retired' WHERE {which}", values)
 
 
 def state_of(failure: SampleFailure) -> str:
@@ -304,6 +309,9 @@ def sample_text(sample: Sample) -> str:
     """A sample as the journal keeps it, without its key."""
     words = {name: places.to_json(getattr(sample, name)) for name in _WORDS if getattr(sample, name)}
     edited = next((one.kind for one in sample.annotation.regions), "")
+    if sample.turn and sample.plan:
+        plan = _PLAN.dump_python(sample.plan, mode="json", exclude={"regions"}, exclude_defaults=True)
+        words |= {"turn": turn_json(sample.turn), "plan": plan}
     return json.dumps(
         {"file": places.to_json(sample.file), "kind": edited, "annotation": to_json(sample.annotation), **words}
     )
@@ -313,6 +321,8 @@ def sample_of(key: str, text: str) -> Sample:
     """The other way round."""
     item = json.loads(text)
     words: dict[str, Any] = {name: places.from_json(item[name]) for name in _WORDS if name in item}
+    if "turn" in item:
+        words |= {"turn": turn_of(item["turn"]), "plan": _PLAN.validate_python(item["plan"])}
     annotation = parse_annotation(item["annotation"])
     # The format lists objects before backgrounds; in a sample what is edited stands first.
     regions = sorted(annotation.regions, key=lambda one: one.kind != item.get("kind"))

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 PROGRAM = "batch.py"
 
+DEPTHS = range(2, 6)
+"""How many turns a dialogue may have, as `core.instructions.plans` has it, which no help needs."""
+
 Add = Callable[..., object]
 """`add_argument` of a group: of options that every help has, or only that of all options."""
 
@@ -45,6 +48,8 @@ class RunOptions:
     server: str | None = None
     servers: int | None = None
     samples_per_prompt: int | None = None
+    turns: int | None = None
+    """How many turns a dialogue has; None for its kind's own number."""
     attempts: int = 1
     at_once: int = 1
     licence_policy: Policy = "any"
@@ -167,6 +172,13 @@ def _add_what(common: Add, rare: Add) -> None:
         metavar="M",
         help="with --kinds: kinds of edit for one region, at most; default: 1. With --workflow write-unicedit for one "
         "photo; default: 7",
+    )
+    rare(
+        "--turns",
+        type=number(int, lambda turns: turns in DEPTHS, f"be {DEPTHS[0]} to {DEPTHS[-1]}"),
+        metavar="N",
+        help=f"turns of a dialogue, {DEPTHS[0]} to {DEPTHS[-1]}, where its plan is not written yet; default: 2 for "
+        "content_memory, 3 for content_understanding and version_backtracking",
     )
     rare(
         "--attempts",
@@ -356,7 +368,9 @@ def _share(text: str) -> tuple[int, int]:
 _INSTEAD = {"regions": ("kinds",), "servers": ("server",), "recycle": ("server",), "limit": ("shard",)}
 """Options, and which others leave nothing for them to do."""
 
-_BY_STAGE = ("set", "judge", "regions", "kinds", "kinds_per_region", "attempts", "at_once", "samples_per_prompt")
+_BY_STAGE = (
+    "set", "judge", "regions", "kinds", "kinds_per_region", "turns", "attempts", "at_once", "samples_per_prompt"
+)  # fmt: skip
 """What a recipe says for each of its stages."""
 
 _OF_WORKFLOWS = ("annotate", "shard")

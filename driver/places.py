@@ -1,4 +1,4 @@
-"""Where a picture of an input lies: a path that its user wrote or has on disk, or an address of ours in a shard.
+"""Where a picture lies: a path that an input's user wrote or has on disk, an address of ours in a shard, or in the run itself.
 
 A path is a `str`, an address a type of its own, so that no path can look like one, whatever its folders are called.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,27 @@ class OfInput:
         return f"{self.input}//{self.file}"
 
 
-Locator = str | Cell | Member | OfInput
+@dataclass(frozen=True)
+class State:
+    """A picture of a record of this run: what a turn of a dialogue begins from."""
+
+    key: str
+    """The sample's, whose kept record has it."""
+    role: Literal["input", "output"]
+
+    def __str__(self) -> str:
+        return f"{self.key}-{self.role}0.png"
+
+
+Locator = str | Cell | Member | OfInput | State
 """A path below the folder that an input's photos lie in ("" for none), or an address."""
 
-_ADDRESSES: dict[str, type[Cell] | type[Member] | type[OfInput]] = {"cell": Cell, "member": Member, "input": OfInput}
+_ADDRESSES: dict[str, type[Cell] | type[Member] | type[OfInput] | type[State]] = {
+    "cell": Cell,
+    "member": Member,
+    "input": OfInput,
+    "state": State,
+}
 
 
 def path_of(locator: Locator) -> str:

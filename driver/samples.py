@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
+from comfy_nodes.core.instructions.instructions import Writing
+from comfy_nodes.core.instructions.turns import Turn
+from comfy_nodes.core.instructions.wording import Language
 from comfy_nodes.core.keys import sample_key
 from comfy_nodes.core.records import SampleFailure
 from comfy_nodes.core.regions.annotation import Annotation
@@ -27,13 +30,22 @@ class Sample:
     """Aligned with the photo, with the regions of this edit first: one, or two where the task has two. Behind them come
     the photo's other regions, without masks, where they were asked for. Its path is the source's id."""
     instruction: str = ""
-    """Of a task with several turns a line for each."""
+    """Of a whole dialogue a line for each turn."""
     reference: Locator = ""
     """The reference picture's locator; "" where there is none."""
     frame2: Locator = ""
     """The second frame's."""
     edited: Locator = ""
     """That of an edit that was made already."""
+    start: Locator = ""
+    """That of the picture that a later turn's dialogue began with."""
+    after: str = ""
+    """The key of the sample that has to be done, and kept, before it may begin: the turn before."""
+    turn: Turn | None = None
+    """Which turn of which dialogue it is; without earlier ones, which only its records tell."""
+    plan: Writing | None = None
+    """Of a turn, its whole dialogue's plan. Without regions: its own is the annotation's first, those of other turns stand
+    there behind it, in the plan's order."""
     task: str = ""
     """The graph's."""
     own_task: str = ""
@@ -81,6 +93,15 @@ Planned = Sample | Unusable | Spare
 
 
 @dataclass(frozen=True)
+class Plans:
+    """How plans of dialogues are made that nobody wrote."""
+
+    turns: int | None = None
+    """How many turns each has; None for the task's own number."""
+    language: Language = "en"
+
+
+@dataclass(frozen=True)
 class Aim:
     """What samples are wanted for."""
 
@@ -97,6 +118,8 @@ class Aim:
     words: str | None = None
     """The graph's own instruction, for photos that bring none; "" where it has none and an edit would come to nothing, None
     where the graph may write one."""
+    plans: Plans | None = None
+    """Of a graph that makes one turn at a time: a sample is one turn then, and not a whole dialogue."""
 
 
 class Grounding(Protocol):
@@ -150,3 +173,9 @@ class JournalRow:
 
 SECONDS = ("reference", "frame2", "edited")
 """Pictures that may belong to a photo, by role."""
+
+START = "start"
+"""The role of the picture that a dialogue began with: no input has it, the run itself made it."""
+
+POSTED = (*SECONDS, START)
+"""Pictures that may go to a server beside a sample's own, by role."""

@@ -41,6 +41,11 @@ def named(name: str) -> Donor:
     return Donor(name, cut_out(np.asarray(picture)), str(entry["source_licence"]))
 
 
+def called(target: str) -> str:
+    """The thing's name, where these words are nothing else; empty where they are."""
+    return next((name for name in names() if name.casefold() == target.strip().casefold()), "")
+
+
 def in_turn(seed: int, unlike: str | None) -> list[str]:
     """The donors' names in an order by seed, without those that bear the replaced thing's name.
 

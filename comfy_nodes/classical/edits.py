@@ -104,6 +104,35 @@ def scene_of(sample: EditSample, regions: Sequence[Region]) -> Scene:
     return Scene(*sample.size, tuple(regions), sample.others)
 
 
+def stated(sample: EditSample, op: str, result: str, language: Language) -> Writing:
+    """The instruction that states what was done to the sample's region; a turn of a dialogue keeps its own.
+
+    Raises:
+        Impossible, Unfit: there is no region, or no words for it.
+    """
+    if sample.turn and sample.writing:
+        return sample.writing
+    return region_writing(scene_of(sample, (first_region(sample),)), [(op, result)], language)
+
+
+def asked_for(sample: EditSample, chosen: str, told: Callable[[str], str]) -> str:
+    """What a turn of a dialogue asks for; of other samples what was chosen.
+
+    Args:
+        told: finds it in the turn's target; empty where it is not there.
+
+    Raises:
+        Impossible: the turn asks for something else.
+    """
+    if sample.turn is None or sample.writing is None:
+        return chosen
+    target = sample.writing.steps[0].target
+    found = told(target)
+    if not found:
+        raise Impossible("NotClassical", f"the turn asks for {target!r}, which takes a model")
+    return found
+
+
 def first_region(sample: EditSample) -> Region:
     """The sample's region.
 

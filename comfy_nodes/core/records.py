@@ -143,9 +143,27 @@ class PhotoRecord(AnnotationRecord):
 
 CARRIED = (
     "lang", "initial_prompt", "editor_prompt", "regions", "edit_mask", "models", "source_id", "source_path",
-    "source_sha256", "source_licence", "source_url", "crop", "seed", "scores",
+    "source_sha256", "source_licence", "source_url", "crop", "seed", "scores", "turn", "derived_kind", "derived_from",
 )  # fmt: skip
 """Fields of a record that another verdict on the same edit leaves as they are; its scores are added to."""
+
+
+class TurnRecord(BaseModel):
+    """Which turn of which dialogue an edit is."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dialogue: Key
+    number: int = Field(ge=1)
+    of: int = Field(ge=1)
+    """Turns that the dialogue was planned with."""
+    base: int = Field(ge=0)
+    """The state that it starts from: 0 is the picture before all turns, n the one after turn n."""
+    op: str
+    premise: Words = ""
+    """What all turns of a dialogue with a memory obey."""
+    mask_from: str = "photo"
+    """Where its region comes from: `photo`, `carried` along through earlier turns, or `regrounded` in the picture."""
 
 
 PROMPTS = {"en": "prompt_en", "zh": "prompt_cn"}
@@ -193,6 +211,12 @@ class EditRecord(BaseModel):
     seed: int = Field(ge=0, lt=2**63)
     width: Pixels
     height: Pixels
+    turn: TurnRecord | None = None
+    """Of a dialogue's turn; None of all other edits."""
+    derived_kind: str = ""
+    """How it was derived from other rows, without another edit; empty where it was edited."""
+    derived_from: tuple[Key, ...] = ()
+    """Keys of the rows that it was derived from."""
     basis: Basis = Basis()
 
     def with_carried(self, carried: dict[str, Any]) -> EditRecord:

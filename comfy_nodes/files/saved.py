@@ -94,13 +94,14 @@ class PairFiles(OutputFiles):
         Args:
             folder: subfolder, relative to the output folder.
             metadata: JSON values to embed as PNG text, by chunk name.
-            files: pictures with these pixels are saved as these files, and not packed anew, where nothing is embedded.
+            files: pictures with these pixels are saved as these files, and not packed anew, where nothing is embedded. A
+                state of a dialogue always is, so that it is one file in all of its turns.
 
         Raises:
             ValueError: the folder lies outside the output folder.
         """
         super().__init__(folder)
-        self._files = () if metadata else files
+        self._files = tuple(one for one in files if one.keeps_graph or not metadata)
         self._text = PngImagePlugin.PngInfo()
         for name, value in metadata.items():
             self._text.add_text(name, json.dumps(value))

@@ -12,7 +12,7 @@ from comfy_api.latest import io
 from ..classical import donors, edits, paste
 from ..classical.edits import BY_SEED, REFERENCE, Edit, Impossible
 from ..classical.sockets import given, language_input, mask_for, mask_input, outputs, region_name, sample_input
-from ..core.instructions.classical import COLOURS, OPERATIONS, region_writing
+from ..core.instructions.classical import COLOURS, OPERATIONS, colour_in
 from ..core.instructions.instructions import Writing
 from ..core.instructions.wording import Language
 from ..core.records import SampleFailure
@@ -48,10 +48,10 @@ class ClassicalRecolour(io.ComfyNode):
     @classmethod
     def execute(cls, sample: EditSample, mask: torch.Tensor, colour: str, language: Language = "en") -> io.NodeOutput:
         def make(photo: np.ndarray) -> tuple[Edit, Writing]:
-            region = edits.first_region(sample)
-            edit = edits.alter(photo, mask_for(sample, mask), region_name(sample), sample.seed, colour)
-            scene = edits.scene_of(sample, (region,))
-            return edit, region_writing(scene, [("alter", edit.result)], language)
+            edits.first_region(sample)
+            wanted = edits.asked_for(sample, colour, colour_in)
+            edit = edits.alter(photo, mask_for(sample, mask), region_name(sample), sample.seed, wanted)
+            return edit, edits.stated(sample, "alter", edit.result, language)
 
         return given(edits.attempt(sample, "EditPairsClassicalRecolour", make))
 
@@ -85,9 +85,9 @@ class ClassicalReplace(io.ComfyNode):
             region = edits.first_region(sample)
             picture = sample.images.get("reference")
             reference = None if picture is None else to_bytes(picture[0])
-            edit = edits.swap(photo, mask_for(sample, mask), region, sample.seed, donor, reference)
-            scene = edits.scene_of(sample, (region,))
-            return edit, region_writing(scene, [("replace" if edit.result else "visual", edit.result)], language)
+            wanted = edits.asked_for(sample, donor, donors.called)
+            edit = edits.swap(photo, mask_for(sample, mask), region, sample.seed, wanted, reference)
+            return edit, edits.stated(sample, "replace" if edit.result else "visual", edit.result, language)
 
         return given(edits.attempt(sample, "EditPairsClassicalReplace", make))
 

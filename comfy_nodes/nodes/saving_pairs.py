@@ -16,7 +16,7 @@ from ..core.instructions.checks import language_of
 from ..core.instructions.instructions import USER
 from ..core.instructions.operations import misasked
 from ..core.models import Model
-from ..core.records import PROMPTS, EditRecord, RegionRecord, Score
+from ..core.records import PROMPTS, EditRecord, RegionRecord, Score, TurnRecord
 from ..core.regions import rle
 from ..core.regions.annotation import region_of_mask
 from ..core.verdicts import pixels, verdicts
@@ -133,6 +133,7 @@ class SaveEditPair(io.ComfyNode):
             found = verdicts.combine([item(one, index) for one in given] + _contract(before, after, mask))
             if making == "classical":
                 found = _asked(found, sample, prompt)
+            found = _of_its_task(found, sample)
             found = verdicts.labelled(found, _labels(sample, prompt, before, after))
             verdict = verdicts.vouched(found, making, _told_by_hand(sample, prompt))
             record = _record(
@@ -191,6 +192,15 @@ def _asked(found: verdicts.Scores, sample: EditSample, prompt: str) -> verdicts.
     return replace(found, verdict="reject", reason=reason)
 
 
+def _of_its_task(found: verdicts.Scores, sample: EditSample) -> verdicts.Scores:
+    """A rejection where a turn's restated instruction is of another operation: a turn stays in its dialogue."""
+    turn = (sample.turn and sample.turn.op) or ((sample.carried or {}).get("turn") or {}).get("op")
+    if not turn or not found.task or found.verdict == "reject":
+        return found
+    reason = f"the picture shows {found.task}, and the turn is {turn}: {found.restated}"
+    return replace(found, verdict="reject", reason=reason, restated="", restated_other="", task="")
+
+
 def _contract(before: np.ndarray, after: np.ndarray, mask: np.ndarray | None) -> list[verdicts.Scores]:
     """A rejection where the edit left its mask: what a row promises holds whoever made the graph."""
     if mask is None:
@@ -231,7 +241,7 @@ def _record(
     origin = sample.provenance
     return EditRecord(
         key=origin.key,
-        task=verdict.task or sample.task,
+        task=verdict.task or (sample.turn.task if sample.turn else sample.task),
         made_as=sample.task if verdict.task else "",
         made_as_subtask=origin.subtask if verdict.task else "",
         subtask="" if verdict.task else origin.subtask,
@@ -261,6 +271,22 @@ def _record(
         seed=sample.seed,
         width=before.shape[1],
         height=before.shape[0],
+        turn=_turn(sample),
+    )
+
+
+def _turn(sample: EditSample) -> TurnRecord | None:
+    turn = sample.turn
+    if turn is None:
+        return None
+    return TurnRecord(
+        dialogue=turn.dialogue,
+        number=turn.number,
+        of=turn.of,
+        base=turn.base,
+        op=turn.op,
+        premise=turn.premise,
+        mask_from=turn.mask_from,
     )
 
 

@@ -12,6 +12,7 @@ from comfy_api.latest import io
 
 from ..core.boxes import Box
 from ..core.instructions.instructions import Writing
+from ..core.instructions.turns import Turn
 from ..core.models import Model
 from ..core.records import SampleFailure
 from ..core.regions.annotation import Provenance, Region
@@ -36,11 +37,13 @@ Vlm = io.Custom("EDITPAIRS_VLM")
 
 @dataclass(frozen=True)
 class PngFile:
-    """A PNG that holds nothing but its pixels."""
+    """A PNG that holds nothing but its pixels, and perhaps the graph that made it."""
 
     pixels: np.ndarray
     """uint8 [H, W, 3]."""
     data: bytes
+    keeps_graph: bool = False
+    """Whether it may stand where pictures carry their graph: a state that a turn of a dialogue left, with the turn's own."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,8 @@ class EditSample:
     """The photo's other regions, as far as they are known: what the one that is edited is told apart from."""
     images: dict[str, torch.Tensor] = field(default_factory=dict)
     """Further images by role, each IMAGE [1, H, W, 3]: `reference`, what the edit is to show (it need not be of the
-    photo's size); `frame2`, the second frame of a motion; `edited`, an edit that was made already."""
+    photo's size); `frame2`, the second frame of a motion; `edited`, an edit that was made already; `start`, the picture that
+    a dialogue began with."""
     captions: tuple[str, ...] = ()
     """What its annotation says is on the photo. Save Annotation keeps it where no node has written another one."""
     points: tuple[str, ...] = ()
@@ -87,6 +91,9 @@ class EditSample:
     """Why a step before this one came to nothing. Sinks save the reason instead of a pair, and don't ask for the edit."""
     files: tuple[PngFile, ...] = ()
     """Files that its pictures were read from, as far as they may be saved as they are."""
+    turn: Turn | None = None
+    """Which turn of which dialogue it is, where it is one: `source` is then the state that the turn begins with, `task` the
+    turn's operation, and `turn.task` what its pair is filed under."""
 
     @property
     def writing(self) -> Writing | None:

@@ -11,7 +11,8 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from types import MappingProxyType
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -27,16 +28,23 @@ from comfy_nodes.core.taxonomy import known_kind
 from ..errors import RunError
 from .binding import invalid
 
-_IMAGES = pa.list_(pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
+IMAGES = pa.list_(pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
+"""Encoded files with their names."""
 _RLE = pa.struct([("size", pa.list_(pa.int32())), ("counts", pa.string())])
 _BOX = pa.list_(pa.float32())
 _REGION = pa.struct([("op", pa.string()), ("class_name", pa.string()), ("bbox", _BOX), ("mask", _RLE)])
+_TURN = pa.struct(
+    [
+        ("dialogue", pa.string()), ("number", pa.int32()), ("of", pa.int32()), ("base", pa.int32()), ("op", pa.string()),
+        ("premise", pa.string()), ("mask_from", pa.string()),
+    ]
+)  # fmt: skip
 _MODEL = pa.struct([(name, pa.string()) for name in Model.model_fields])
 
 SCHEMA = pa.schema(
     [
         ("key", pa.string()), ("task", pa.string()), ("subtask", pa.string()), ("slot", pa.string()),
-        ("lang", pa.string()), ("input_images", _IMAGES), ("output_images", _IMAGES), ("prompt", pa.string()),
+        ("lang", pa.string()), ("input_images", IMAGES), ("output_images", IMAGES), ("prompt", pa.string()),
         ("initial_prompt", pa.string()), ("restated_prompt", pa.string()), ("editor_prompt", pa.string()),
         ("prompt_en", pa.string()), ("prompt_cn", pa.string()),
         ("verdict", pa.string()), ("reject_reason", pa.string()), ("vouched_by", pa.list_(pa.string())),
@@ -47,7 +55,8 @@ SCHEMA = pa.schema(
         ("source_sha256", pa.string()), ("source_licence", pa.string()), ("source_url", pa.string()), ("crop", _BOX),
         ("workflow", pa.string()), ("workflow_sha256", pa.string()), ("stage_sha256", pa.string()),
         ("profile", pa.string()), ("seed", pa.int64()), ("attempt", pa.int32()), ("width", pa.int32()),
-        ("height", pa.int32()), ("schema_version", pa.int32()),
+        ("height", pa.int32()), ("turn", _TURN), ("derived_kind", pa.string()), ("derived_from", pa.list_(pa.string())),
+        ("schema_version", pa.int32()),
     ]
 )  # fmt: skip
 """A row's columns, in their order."""
@@ -57,6 +66,9 @@ _DECIDING = {
 }  # fmt: skip
 """Fields of a record that its pixels and words follow from, beside the instruction as it was before the edit."""
 
+_DECIDING_TOO = {"turn", "derived_kind", "derived_from"}
+"""The same of fields that most records do not have: only where they have them, so that all other hashes stay."""
+
 IMAGE_COLUMNS = ("input_images", "output_images")
 
 NO_COLUMNS = frozenset({"basis", "made_as", "made_as_subtask"})
@@ -64,6 +76,9 @@ NO_COLUMNS = frozenset({"basis", "made_as", "made_as_subtask"})
 
 PLAIN = pa.schema([field for field in SCHEMA if field.name not in IMAGE_COLUMNS])
 """All columns but the images."""
+
+UNSAID: Mapping[str, Any] = MappingProxyType(dict.fromkeys(PLAIN.names))
+"""What a row says that was stored by a version which knew none of these columns."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +108,7 @@ class RunFacts:
         """Hash of all that decides this row's pixels and words."""
         deciding = record.model_dump(mode="json", include=_DECIDING)
         deciding["instruction"] = record.initial_prompt or record.prompt
+        deciding |= record.model_dump(mode="json", include=_DECIDING_TOO, exclude_defaults=True)
         return self._sha256(record.basis, deciding)
 
     def line_sha256(self, record: AnnotationRecord | InstructionRecord) -> str:
@@ -112,7 +128,7 @@ class Row:
 
     key: str
     sample: str
-    """What rows of one sample share: the key up to its `~`, and the attempt."""
+    """What rows of one sample share: the key up to its `~`, and the attempt; of a dialogue's turns its key alone."""
     task: str
     prompt: str
     inputs: tuple[str, ...]
@@ -120,13 +136,20 @@ class Row:
     """SHA-256 of each image."""
     line: str
     """All other columns as a JSON object."""
+    group: str = ""
+    """Key of the record that holds it and its neighbours, each of their pictures once; empty where it stands alone."""
+    grouped_as: Literal["", "dialogues", "photos"] = ""
+    """The stream of that record: a dialogue, or all rows of one photo."""
+    states: int = 0
+    """How many pictures the record holds; see `groups.gathered`."""
 
     @classmethod
-    def of(cls, text: str, attempt: int, facts: RunFacts) -> Row:
+    def of(cls, text: str, attempt: int, facts: RunFacts, photo: str = "") -> Row:
         """
         Args:
             text: a record, JSON, as the journal keeps it.
             attempt: which try at the sample gave it, from 1.
+            photo: a key that all rows of its photo share, where these are to be one record; empty where they are not.
 
         Raises:
             RunError: this version does not read the record.
@@ -145,15 +168,19 @@ class Row:
             "stage_sha256": facts.stage_sha256(record),
             "profile": facts.profile,
             "attempt": attempt,
+            "derived_kind": record.derived_kind or None,
         }
+        group = photo or (record.turn.dialogue if record.turn else "")
         return cls(
             key=record.key,
-            sample=f"{key_stem(record.key)}/{attempt}",
+            sample=group or f"{key_stem(record.key)}/{attempt}",
             task=record.task,
             prompt=record.prompt,
             inputs=tuple(image.sha256 for image in record.input_images),
             outputs=tuple(image.sha256 for image in record.output_images),
             line=json.dumps(columns, ensure_ascii=False, separators=(",", ":")),
+            group=group,
+            grouped_as="photos" if photo else "dialogues" if group else "",
         )
 
     @classmethod
@@ -204,6 +231,12 @@ def known_record(text: str) -> EditRecord:
         raise RunError(f"the run's journal: {invalid(error)}; use the version that wrote it", 1) from None
 
 
+def sample_of(record: EditRecord) -> str:
+    """The key of the sample that a record is of: its own up to its `~`; of a turn, each of which is a sample, the turn's."""
+    stem = key_stem(record.key)
+    return f"{stem}~{record.turn.number - 1}" if record.turn else stem
+
+
 def key_stem(key: str) -> str:
     """The part of a key that all records of one sample share."""
     return key.partition("~")[0]
@@ -217,12 +250,18 @@ def image_name(key: str, role: str, number: int) -> str:
 def table(pairs: Sequence[Pair]) -> pa.Table:
     """Rows with their images as a table of `SCHEMA`."""
     columns = plain_table([pair.row.line for pair in pairs])
-    images = {
-        f"{role}_images": _images([pair.row.key for pair in pairs], role, [getattr(pair, f"{role}s") for pair in pairs])
-        for role in ("input", "output")
-    }
+    images = {f"{role}_images": _images(pairs, role) for role in ("input", "output")}
     return pa.Table.from_arrays([images.get(name, columns[name] if name in PLAIN.names else None) for name in SCHEMA.names],
                                 schema=SCHEMA)  # fmt: skip
+
+
+def _images(pairs: Sequence[Pair], role: Literal["input", "output"]) -> pa.ChunkedArray:
+    images = [pair.inputs if role == "input" else pair.outputs for pair in pairs]
+    names = [
+        [image_name(pair.row.key, role, number) for number in range(len(row))]
+        for pair, row in zip(pairs, images, strict=True)
+    ]
+    return image_column(names, images)
 
 
 def as_rows(found: pa.Table, path: Path) -> pa.Table:
@@ -266,21 +305,27 @@ def lists(values: pa.Array, lengths: Sequence[int]) -> pa.Array:
     return pa.ListArray.from_arrays(_offsets(lengths), values)
 
 
-def _images(keys: Sequence[str], role: str, images: Sequence[Sequence[Encoded]]) -> pa.ChunkedArray:
-    """In chunks of a few rows, so that large images are not copied on their way into a file."""
+def image_column(names: Sequence[Sequence[str]], images: Sequence[Sequence[Encoded]]) -> pa.ChunkedArray:
+    """A column of `IMAGES`, in chunks of a few rows, so that large images are not copied on their way into a file.
+
+    Args:
+        names: of each row those of its images.
+    """
     chunks, first, size = [], 0, 0
     for end, row in enumerate(images, 1):
         size += sum(map(len, row))
         if size >= CHUNK or end == len(images):
-            chunks.append(_chunk(keys[first:end], role, images[first:end]))
+            chunks.append(_chunk(names[first:end], images[first:end]))
             first, size = end, 0
-    return pa.chunked_array(chunks, _IMAGES)
+    return pa.chunked_array(chunks, IMAGES)
 
 
-def _chunk(keys: Sequence[str], role: str, images: Sequence[Sequence[Encoded]]) -> pa.Array:
-    names = [image_name(key, role, number) for key, row in zip(keys, images, strict=True) for number in range(len(row))]
-    values = [_from_bytes([image for row in images for image in row], pa.binary()), strings(names)]
-    return lists(pa.StructArray.from_arrays(values, fields=list(_IMAGES.value_type)), [len(row) for row in images])
+def _chunk(names: Sequence[Sequence[str]], images: Sequence[Sequence[Encoded]]) -> pa.Array:
+    values = [
+        _from_bytes([image for row in images for image in row], pa.binary()),
+        strings([name for row in names for name in row]),
+    ]
+    return lists(pa.StructArray.from_arrays(values, fields=list(IMAGES.value_type)), [len(row) for row in images])
 
 
 def _from_bytes(values: Sequence[Encoded], kind: pa.DataType) -> pa.Array:
@@ -304,7 +349,7 @@ def features(schema: pa.Schema) -> dict[str, Any]:
 
 
 def _feature(kind: pa.DataType) -> Any:
-    if kind == _IMAGES:
+    if kind == IMAGES:
         return {"_type": "Sequence", "feature": {"_type": "Image"}}
     if pa.types.is_list(kind):
         inner = _feature(kind.value_type)

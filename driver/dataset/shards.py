@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from comfy_nodes.core.whole_files import move_whole
 
 from ..disk import make_durable
+from .groups import gathered
 from .layouts.layout import Layout, Shard, ShardFile
 from .rows import Pair, Row
 
@@ -95,7 +96,7 @@ class Former:
     def look_at(self, rows: Iterable[Row], layout: Layout) -> None:
         """Takes note of all rows that there are now: 17 bytes each."""
         last: dict[str, str] = {}
-        for row in rows:
+        for row in gathered(rows):
             stream = layout.stream(row)
             self._digests[stream] += row.digest()
             self._begins[stream].append(row.sample != last.get(stream))
@@ -139,7 +140,7 @@ def write_config(
     tasks: Counter[str] = Counter()
     with _Writing() as writing:
         streams: dict[str, _Stream] = {}
-        for row in rows:
+        for row in gathered(rows):
             name = layout.stream(row)
             if name not in streams:
                 streams[name] = _Stream(name, layout, folder, former, writing)

@@ -9,11 +9,13 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 
 from comfy_nodes.core.records import SampleFailure
 
 from ..errors import RunError
 from ..journal import Journal
+from ..journal_turns import ENDED
 from ..monitor.listeners import Reporter
 from ..samples import Sample
 from ..stopping import StopRequest
@@ -177,8 +179,8 @@ class Pool:
                 one.keep()
             if harvest.misfit:
                 self._made_otherwise(server, posted, harvest.misfit)
-            elif harvest.failure:
-                self.sample_failed(server, posted, harvest.failure)
+            elif failure := harvest.failure or self._several(posted, harvest):
+                self.sample_failed(server, posted, failure)
             elif harvest.rejected and self._has_attempts(posted):
                 posted.journal.tried(posted.key, harvest.rows)
                 self._again([posted.item], server, "rejected", "the edit was rejected: another seed")
@@ -186,7 +188,26 @@ class Pool:
                 self._done += 1
                 posted.timed = seconds is not None
                 self.reporter.finished(server, posted.item.sample, [row.verdict for row in harvest.rows], seconds)
+                self._go_on(posted.item)
                 self.queue.finished(posted.item.portion)
+
+    def _several(self, posted: Posted, harvest: Harvest) -> SampleFailure | None:
+        """Why a turn cannot be gone on from; None where it can."""
+        if posted.item.sample.turn is None or len(harvest.rows) < 2:
+            return None
+        why = f"the graph made {len(harvest.rows)} pictures of one turn, and the next begins from one: have it make one"
+        return SampleFailure(self.stage, "SeveralPictures", why)
+
+    def _go_on(self, item: Item) -> None:
+        """A turn has an end: the next may begin, or the dialogue has ended with it."""
+        if item.sample.turn is None:
+            return
+        settled = item.portion.journal.settle_turns(dialogue=item.sample.turn.dialogue)
+        for key in settled.ready:
+            self.queue.released(item.portion, key)
+        for key, why in settled.ended:
+            self.reporter.failed(replace(item.sample, key=key), SampleFailure(self.stage, ENDED, why, skipped=True))
+            self.queue.dropped(item.portion)
 
     def _made_otherwise(self, server: str, posted: Posted, why: str) -> None:
         """Its rows must not stand beside the run's: a server's fault, and the end of the run where there is no other."""
@@ -256,6 +277,7 @@ class Pool:
         self.reporter.failed(item.sample, failure)
         if not failure.skipped:
             self._note(failure)
+        self._go_on(item)
         self.queue.finished(item.portion)
 
     def _note(self, failure: SampleFailure) -> None:

@@ -11,7 +11,31 @@ from collections.abc import Callable, Collection
 from typing import Protocol
 
 from ..journal import Journal
+from ..journal_turns import Settled
+from ..places import State
+from ..samples import Sample
 from .harvest import Harvester
+
+
+class Dialogues(Protocol):
+    """What a turn needs of those before it. Asked from the threads of all servers."""
+
+    def completed(self, sample: Sample) -> Sample:
+        """A turn's sample as it goes to a server, in the state that it begins with.
+
+        Raises:
+            Unfit: what it is about is not there any more.
+        """
+
+    def picture(self, state: State) -> bytes:
+        """A picture of a record of this run.
+
+        Raises:
+            PhotoError: it is gone, or was changed.
+        """
+
+    def photo_sha256(self, sample: Sample) -> str:
+        """Hash of the photo that the dialogue of a later turn was made of."""
 
 
 class Portion:
@@ -23,10 +47,12 @@ class Portion:
         harvester: Harvester,
         tasks: Collection[str] | None = None,
         ended: Callable[[], None] = lambda: None,
+        dialogues: Dialogues | None = None,
     ):
         """
         Args:
             tasks: only samples of these tasks; None for all.
+            dialogues: where samples are turns.
             ended: called once, from the thread of a server, when no sample is left without an end.
         """
         self.journal = journal
@@ -36,6 +62,12 @@ class Portion:
         """Of the run, which all its portions share."""
         self._ended = ended
         self._lock = threading.Lock()
+        self.dialogues = dialogues
+        settled = journal.settle_turns(tasks) if dialogues else Settled()
+        self.ready = settled.ready
+        """Keys of turns that may begin."""
+        self.waiting = settled.waiting
+        """How many wait for the turn before."""
         self.left = journal.pending(tasks)
         """How many samples wait, or are with a server, at most."""
 
@@ -43,6 +75,11 @@ class Portion:
         """Its samples' turn has come; where none waits, it has ended."""
         if not self.left:
             self._ended()
+
+    def released(self) -> None:
+        """One of its turns waits for no other any more."""
+        with self._lock:
+            self.waiting -= 1
 
     def finished(self) -> None:
         """One of its samples has an end."""

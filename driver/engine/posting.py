@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from comfy_nodes.core.instructions.checks import Unfit
 from comfy_nodes.core.keys import sample_seed
 from comfy_nodes.core.photos import PhotoError
 from comfy_nodes.core.records import SampleFailure
@@ -24,7 +25,8 @@ from ..errors import PromptRefused, ServerFault, ServerGone, ServerLocked
 from ..graph.packs import Filling
 from ..inputs.source import digest
 from ..journal import Tries
-from ..samples import SECONDS, Sample
+from ..places import Locator, State
+from ..samples import POSTED, START, Sample
 from .pool import Pool
 from .prompts import Posted, sink_folder
 from .queue import Item
@@ -99,16 +101,40 @@ class Poster:
             key=sample.key,
             task=sample.own_task or sample.task,
             source_path=carried.get("source_path", sample.annotation.path),
-            source_sha256=carried.get("source_sha256")
-            or (posted.digest or digest([self._work.source.read(sample.file)])).split()[0],
+            source_sha256=carried.get("source_sha256") or self._photo_sha256(posted.item, posted.digest),
             seed=seed,
             folder=posted.folder,
         )
+
+    def _photo_sha256(self, item: Item, held: str) -> str:
+        """Hash of the photo that a sample is made of; of a later turn, that its dialogue is.
+
+        Args:
+            held: `digest` of the sample's pictures; "" where nobody knows it.
+        """
+        sample, dialogues = item.sample, item.portion.dialogues
+        if sample.after and dialogues:
+            return dialogues.photo_sha256(sample)
+        return (held or digest([self._work.source.read(sample.file)])).split()[0]
+
+    def _picture(self, item: Item, file: Locator) -> bytes:
+        """
+        Raises:
+            PhotoError: it cannot be read.
+        """
+        if isinstance(file, State):
+            assert item.portion.dialogues
+            return item.portion.dialogues.picture(file)
+        return self._work.source.read(file)
 
     def _read(self, item: Item) -> Ready | None:
         try:
             ready = self._ready(item)
             ready.widgets["instruction"].encode()  # of the widgets, only it holds text as it came
+        except Unfit as problem:
+            failure = SampleFailure(self._pool.stage, type(problem).__name__, str(problem), skipped=True)
+            self._pool.fail(item, failure)
+            return None
         except PhotoError as error:
             self._pool.fail(item, SampleFailure("input", type(error).__name__, str(error)))
             return None
@@ -124,13 +150,16 @@ class Poster:
 
         Raises:
             PhotoError: one of them cannot be read.
+            Unfit: it is a turn that is about nothing any more.
         """
-        sample, annotation, source = item.sample, item.sample.annotation, self._work.source
-        graph = self._work.graph
-        located = {role: getattr(sample, role) for role in graph.needed(task_named(sample.task or graph.task))}
-        seconds = {role: source.read(file) for role, file in located.items() if file}
-        data = source.read(sample.file)
-        held = digest([data, *(seconds[one] for one in SECONDS if one in seconds)])
+        dialogues = item.portion.dialogues
+        sample = dialogues.completed(item.sample) if item.sample.turn and dialogues else item.sample
+        annotation, graph = sample.annotation, self._work.graph
+        roles = graph.needed(task_named(sample.task or graph.task)) | ({START} & set(graph.seconds().values()))
+        located = {role: getattr(sample, role) for role in roles}
+        seconds = {role: self._picture(item, file) for role, file in located.items() if file}
+        data = self._picture(item, sample.file)
+        held = digest([data, *(seconds[one] for one in POSTED if one in seconds)])
         provenance = Provenance(
             key=sample.key,
             task=sample.own_task,
@@ -138,7 +167,7 @@ class Poster:
             slot=sample.slot,
             source_id=annotation.path,
             source_path=annotation.path,
-            source_sha256=held.split()[0],
+            source_sha256=self._photo_sha256(item, held),
             source_licence=annotation.source_licence,
             source_url=annotation.source_url,
         )
@@ -170,7 +199,8 @@ class Poster:
         photo = found.pop("")
         values = {"image": photo, **ready.widgets}
         seed = sample_seed(self._work.seed, sample.key, ready.tries.attempts)
-        return _posted(ready, photo, *found.values()), Filling(values, seed, ready.folder, found)
+        op = sample.turn.op if sample.turn else ""
+        return _posted(ready, photo, *found.values()), Filling(values, seed, ready.folder, found, op)
 
     def _blame(self, ready: Ready, fault: ServerFault, size: int, server: ComfyServer) -> None:
         """Finds out whether the server takes no files at all; otherwise it is the sample's fault.

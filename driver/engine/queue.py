@@ -14,6 +14,10 @@ from .portion import Portion, Supply
 CHUNK = 512
 """How many are read from the journal at a time."""
 
+TURNS_HELD = 64
+"""Turns that wait for a server, from which on they go before new dialogues: fewer, and the last dialogues begin when all
+others have ended, and servers wait for their turns. Ours."""
+
 
 @dataclass(frozen=True)
 class Item:
@@ -67,6 +71,10 @@ class SampleQueue:
         self._lock = threading.RLock()
         self._chunk: deque[Item] = deque()
         self._back: deque[Item] = deque()
+        self._released: deque[tuple[Portion, str]] = deque()
+        """Turns that may begin, by their keys."""
+        self._turns: deque[Item] = deque()
+        """The next of these."""
         self._open: list[Portion] = []
         """Those with samples that have no end yet."""
         self._portion: Portion | None = None
@@ -85,8 +93,10 @@ class SampleQueue:
 
     @property
     def waiting(self) -> int:
-        """How many no server has, at most."""
-        return max(1, self.left - self._out)
+        """How many no server has and one could have, at most."""
+        with self._lock:
+            held_up = sum(one.waiting for one in self._open)
+        return max(1, self.left - held_up - self._out)
 
     @property
     def over(self) -> bool:
@@ -124,8 +134,8 @@ class SampleQueue:
             wanted = count(first.sample)
             while len(came_back) < wanted and (more := self._came_back(server, others, together=True)):
                 came_back += more
-            while len(came_back) < wanted and self._peek() is not None:
-                came_back.append(self._chunk.popleft())
+            while len(came_back) < wanted and (next_ones := self._next_ones()):
+                came_back.append(next_ones.popleft())
             self._out += len(came_back)
             return came_back
 
@@ -143,6 +153,17 @@ class SampleQueue:
             self._out -= 1
         portion.finished()
 
+    def released(self, portion: Portion, key: str) -> None:
+        """A turn may begin, as the one before it is there."""
+        portion.released()
+        with self._lock:
+            self._released.append((portion, key))
+
+    def dropped(self, portion: Portion) -> None:
+        """A sample of a portion has an end that no server had."""
+        portion.released()
+        portion.finished()
+
     def _came_back(self, server: str, others: bool, together: bool = False) -> list[Item]:
         for item in self._back:
             if (server in item.avoid and others) or (together and item.alone):
@@ -154,7 +175,27 @@ class SampleQueue:
         return []
 
     def _peek(self) -> Item | None:
-        while not self._chunk and (not self._drained or self._begin_next()):
+        found = self._next_ones()
+        return found[0] if found else None
+
+    def _next_ones(self) -> deque[Item]:
+        """Where the next sample stands first that no server had; empty where there is none."""
+        while True:
+            if len(self._released) + len(self._turns) < TURNS_HELD and self._in_hand():
+                return self._chunk
+            if self._released and not self._turns:
+                portion, key = self._released.popleft()
+                sample = portion.journal.sample(key)
+                assert sample is not None
+                self._turns.append(Item(sample, portion))
+            if self._turns:
+                return self._turns
+            if not self._begin_next():
+                return self._chunk
+
+    def _in_hand(self) -> bool:
+        """Whether the portion in hand has a sample that waits for nothing; reads the next ones of it."""
+        while not self._chunk and not self._drained:
             portion = self._portion
             assert portion is not None
             found = portion.journal.waiting(self._behind, CHUNK, portion.tasks)
@@ -162,7 +203,7 @@ class SampleQueue:
             self._chunk.extend(Item(one.sample, portion) for one in found if one.sample.key not in self._held)
             if found:
                 self._behind = found[-1].place
-        return self._chunk[0] if self._chunk else None
+        return bool(self._chunk)
 
     def _begin_next(self) -> bool:
         """Takes the next portion in hand, if there is one by now."""
@@ -170,6 +211,7 @@ class SampleQueue:
         if portion is None:
             return False
         self._portion, self._behind, self._drained = portion, BEFORE_ALL, False
+        self._released.extend((portion, key) for key in portion.ready)
         self._held = self._held_of(portion)
         self._out += len(self._held)
         self._open.append(portion)

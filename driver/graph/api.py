@@ -12,6 +12,7 @@ Api = dict[str, dict[str, Any]]
 
 SOURCE_CLASS = "EditPairsLoadSample"
 SECOND_CLASS = "EditPairsLoadSecondImage"
+TURN_CLASS = "EditPairsTakeTurn"
 PROTECT_CLASS = "EditPairsProtectSubjects"
 CHOOSING_CLASS = "EditPairsWriteManyKinds"
 
@@ -35,6 +36,10 @@ _DRIVEN = {
 }
 
 
+_BY_HAND = {TURN_CLASS: ("turn", "turns", "language", "folder")}
+"""What counts where a person plays a graph. In a batch samples bring it: the driver has planned by some of it."""
+
+
 def ancestors(api: Api, node_id: str) -> set[str]:
     """The node and all that it depends on."""
     found: set[str] = set()
@@ -55,6 +60,11 @@ def is_link(value: Any) -> bool:
 def driven(class_type: str) -> tuple[str, ...]:
     """Inputs of a class that the driver fills in."""
     return _DRIVEN.get(class_type, ())
+
+
+def idle(class_type: str) -> tuple[str, ...]:
+    """Inputs of a class that decide nothing in a batch, where samples bring what they would."""
+    return _BY_HAND.get(class_type, ())
 
 
 def title_of(node: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ from comfy_nodes.core.graph_names import ENDPOINT_LOADER
 from comfy_nodes.core.tasks import BY_TASK, Task
 
 from ..errors import RunError, about
+from ..samples import Plans
 from . import dynamic_prompts
 from .api import (
     CHOOSING_CLASS,
@@ -22,9 +23,11 @@ from .api import (
     SECOND_CLASS,
     SINK_CLASSES,
     SOURCE_CLASS,
+    TURN_CLASS,
     Api,
     ancestors,
     driven,
+    idle,
     is_link,
 )
 from .checks import check
@@ -110,6 +113,15 @@ class BatchGraph:
         """Roles of pictures that a sample of a task cannot be without."""
         roles = self.seconds().items()
         return frozenset(role for node_id, role in roles if role in (self.api[node_id]["inputs"]["role"], task.second))
+
+    @property
+    def plans(self) -> Plans | None:
+        """How dialogues are planned whose turns it makes one at a time; None where it makes none."""
+        for node in self.api.values():
+            if node["class_type"] == TURN_CLASS:
+                turns, language = (node["inputs"].get(name) for name in ("turns", "language"))
+                return Plans(turns if isinstance(turns, int) and turns else None, "zh" if language == "zh" else "en")
+        return None
 
     @property
     def chooses_kinds(self) -> bool:
@@ -253,14 +265,15 @@ def _is_seed(api: Api, node_id: str, name: str) -> bool:
 def _canonical(api: Api, sink: str, seeds: tuple[str, ...]) -> list[Any]:
     """Nodes in the order in which they are reached from the sink, or another node, links as positions in that order.
 
-    What the driver fills in is left out: sample inputs, the sink's folder, accounts of services, and free seeds.
+    What the driver fills in is left out: sample inputs, the sink's folder, accounts of services, and free seeds; and what
+    counts by hand alone.
     """
     order = _order(api, sink)
     nodes: list[Any] = [None] * len(order)
     for node_id, place in order.items():
         node = api[node_id]
         skipped = {address.split(".", 1)[1] for address in seeds if address.startswith(f"#{node_id}.")}
-        skipped |= set(driven(node["class_type"]))
+        skipped |= {*driven(node["class_type"]), *idle(node["class_type"])}
         nodes[place] = [
             node["class_type"],
             {

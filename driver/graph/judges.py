@@ -26,7 +26,8 @@ from .ui import UiGraph
 JUDGES = frozenset({"EditPairsVerifyEdit", "EditPairsJudgeEdit"})
 """Nodes that ask a language model about an edit."""
 
-WRITERS = frozenset({"EditPairsWriteInstruction", "EditPairsWriteMotionInstruction"})
+WRITER = "EditPairsWriteInstruction"
+WRITERS = frozenset({WRITER, "EditPairsWriteMotionInstruction"})
 """Nodes that have a language model write about pictures."""
 
 DESCRIBERS = frozenset({"EditPairsTakeStep"})

@@ -19,7 +19,7 @@ from comfy_nodes.core.regions.annotation import Annotation
 
 from ..dataset.by_input import MixedInput
 from ..errors import RunError
-from ..places import Locator, OfInput
+from ..places import Locator, OfInput, State
 from .annotation import AnnotationReader
 from .captions import CaptionReader
 from .cutting import Cursor
@@ -77,10 +77,11 @@ class OneInput:
             reference=self._place(photo.reference),
             frame2=self._place(photo.frame2),
             edited=self._place(photo.edited),
+            place=photo.place and f"{self.name}{BETWEEN}{photo.place}",
         )
 
     def _place(self, file: Locator) -> Locator:
-        assert not isinstance(file, OfInput)
+        assert not isinstance(file, OfInput | State)
         return OfInput(self.name, file) if file else ""
 
 

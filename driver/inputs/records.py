@@ -56,7 +56,9 @@ EDITED = "stage_sha256"
 GIVEN_SCORES = ("instruction_following_score", "editing_consistency_score", "generation_quality_score")
 """ScaleEdit's scores of its own rows, 1 to 3."""
 
-_NESTED = {"regions": "[", "models": "[", "crop": "[", "scores": "[", "edit_mask": "{"}
+_NESTED = {
+    "regions": "[", "models": "[", "crop": "[", "scores": "[", "edit_mask": "{", "turn": "{", "derived_from": "[",
+}  # fmt: skip
 """Carried fields that our webdatasets hold as JSON text, and how that begins."""
 
 SCHEMES = ("unicedit", "scaleedit")

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
+from comfy_nodes.core.instructions.checks import Unfit
+from comfy_nodes.core.instructions.plans import MOST_TURNS
 from comfy_nodes.core.instructions.routing import NO_WORDS, ROUTED, accepts_task
 from comfy_nodes.core.keys import sample_key
 from comfy_nodes.core.photos import PhotoError
@@ -22,6 +24,8 @@ from comfy_nodes.core.taxonomy import EDITOR, known_kind
 from ..places import Locator
 from ..samples import NOT_ANNOTATED, SECONDS, Aim, Planned, Sample, Spare, Unusable, unusable
 from . import alignment
+from .dialogues import turn_key, turns_of
+from .groups import judged_again
 from .photo import Photo, Reader
 
 Regions = Literal["all", "one"]
@@ -85,9 +89,10 @@ class Sampling:
         whole = self._sample(photo, annotation, aim, told)
         if task.region in ("none", "any"):
             edit = _meant(annotation, photo.task, photo.subtask) if task.region == "any" else ()
-            # Two rows of one dataset may have one id, where each is an edit of one photo.
-            source = str(photo.file) if "edited" in aim.seconds else photo.source_id
-            return [_of_regions(whole, sample_key(source, None, task.name, photo.slot), edit, aim)]
+            key = sample_key(photo.source_id, None, task.name, photo.slot)
+            if "edited" in aim.seconds:
+                key, annotation = judged_again(photo, annotation, task.name)
+            return [_of_regions(replace(whole, annotation=annotation), key, edit, aim)]
         return self._edits(photo, whole, aim, regions, seed)
 
     def _edits(self, photo: Photo, whole: Sample, aim: Aim, regions: Regions, seed: int) -> list[Planned]:
@@ -106,7 +111,10 @@ class Sampling:
             key = photo.source_id
             for region in edit:
                 key = sample_key(key, region, aim.task.name, photo.slot)
-            planned.append(_of_regions(whole, key, edit, aim) if picked in (None, edit) else Spare(key))
+            if aim.plans:
+                planned += _turns(whole, key, edit, eligible, aim, seed) if picked in (None, edit) else _spared(key)
+            else:
+                planned.append(_of_regions(whole, key, edit, aim) if picked in (None, edit) else Spare(key))
         return planned
 
     def _sample(self, photo: Photo, annotation: Annotation, aim: Aim, told: bool) -> Sample:
@@ -177,6 +185,30 @@ class Sampling:
         except (OSError, PhotoError):
             return "photo"
         return ""
+
+
+def _turns(
+    whole: Sample, key: str, edit: tuple[Region, ...], eligible: Sequence[tuple[Region, ...]], aim: Aim, seed: int
+) -> list[Planned]:
+    """The turns of a dialogue about some of a photo's regions, or why there can be none.
+
+    Args:
+        eligible: all edits of the photo.
+    """
+    assert aim.plans
+    known = whole.annotation.regions if aim.task.regions == 1 else dict.fromkeys(one for two in eligible for one in two)
+    others = [one for one in known if one not in edit]
+    try:
+        return [*turns_of(_of_regions(whole, key, edit, aim), edit, others, aim.plans, seed)]
+    except Unfit as problem:
+        return [skipped(whole.annotation.path, type(problem).__name__, str(problem), key)]
+    except AnnotationError as error:
+        return [unusable(whole.annotation.path, SampleFailure("input", type(error).__name__, str(error)), key)]
+
+
+def _spared(dialogue: str) -> list[Planned]:
+    """A dialogue that could be and is not asked for."""
+    return [Spare(turn_key(dialogue, number)) for number in range(1, MOST_TURNS + 1)]
 
 
 def _of_regions(whole: Sample, key: str, edit: tuple[Region, ...], aim: Aim) -> Sample:

@@ -194,7 +194,7 @@ def taken(found: Iterator[Planned], limit: int | None) -> Iterator[Planned]:
     """What a run with this limit takes down."""
     usable = 0
     for one in found:
-        if isinstance(one, Sample):
+        if isinstance(one, Sample) and not one.after:
             if limit is not None and usable >= limit:
                 return
             usable += 1

@@ -6,7 +6,8 @@ from comfy_nodes.core.services import budget
 
 from ..dataset.commits import Totals, commits
 from ..dataset.dataset import ShardDamaged, Written, read_facts, write_dataset
-from ..dataset.parts import FACTS
+from ..dataset.parts import FACTS, Part
+from ..dataset.spool import Spool
 from ..engine.harvest import EditHarvester
 from ..report.figures import statistics_text
 from ..report.page import CARD, begin_card
@@ -15,6 +16,7 @@ from ..terminal import counted, say
 from .facts import environment
 from .folder import summarise
 from .stage import Left, Stage
+from .turns import Turns
 
 
 class EditStage(Stage):
@@ -22,7 +24,15 @@ class EditStage(Stage):
 
     @property
     def harvester(self) -> EditHarvester:
-        return EditHarvester(self.shard.spool if self.shard else self.run.folder.spool)
+        return EditHarvester(self._spool)
+
+    @property
+    def dialogues(self) -> Turns:
+        return Turns(self.journal, self._spool, self.shard.part if self.shard else Part(self.run.folder.path))
+
+    @property
+    def _spool(self) -> Spool:
+        return self.shard.spool if self.shard else self.run.folder.spool
 
     def finish(self) -> Summary:
         """Writes the dataset. Samples whose pictures are found to be gone or changed on disk are made again first."""

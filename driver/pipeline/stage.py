@@ -25,7 +25,7 @@ from ..disk import Watermark
 from ..engine.harvest import Harvester
 from ..engine.local import run_pool
 from ..engine.pool import Pool
-from ..engine.portion import OnePortion, Portion, Supply
+from ..engine.portion import Dialogues, OnePortion, Portion, Supply
 from ..engine.work import Work
 from ..inputs.cutting import Shard
 from ..inputs.source import Source
@@ -162,6 +162,11 @@ class Stage(ABC):
     def harvester(self) -> Harvester:
         """Brings home what its sink leaves."""
 
+    @property
+    def dialogues(self) -> Dialogues | None:
+        """What turns need of those before them, where its samples may be some."""
+        return None
+
     @cached_property
     def facts(self) -> RunFacts:
         """What its records have in common."""
@@ -218,6 +223,8 @@ class Stage(ABC):
             journal.retry_failed(options.retry_failed or None)
         elif options.retry_failed is not None:
             self._retry(options.retry_failed)
+        if any(workflow.aim.plans for workflow in self.workflows):
+            journal.settle_turns()
 
     def _while_wanted(self, planned: Iterator[Planned]) -> Iterator[Planned]:
         """
@@ -273,7 +280,7 @@ class Stage(ABC):
     ) -> Portion:
         """What waits for one of its workflows; arguments as of `Portion`."""
         claimed = AsClaimed(self.harvester, workflow.graph.api, workflow.agreement.ingredients)
-        return Portion(self.journal, claimed, tasks, ended)
+        return Portion(self.journal, claimed, tasks, ended, self.dialogues if workflow.aim.plans else None)
 
     def _reporter(self, task: str) -> Reporters:
         counts = self.journal.counts()
@@ -342,7 +349,7 @@ def no_such_class(error_class: str, classes: set[str]) -> str:
 def asked(options: RunOptions, workflows: Sequence[Workflow], limit: int | None) -> list[Any]:
     """What of a command line decides which samples an input gives."""
     return [
-        [[workflow.graph.task, workflow.words] for workflow in workflows],
+        [[workflow.graph.task, workflow.words, *_planned_by(workflow)] for workflow in workflows],
         options.regions,
         options.annotate,
         limit,
@@ -351,6 +358,11 @@ def asked(options: RunOptions, workflows: Sequence[Workflow], limit: int | None)
         options.keep_stale,
         options.near,
     ]
+
+
+def _planned_by(workflow: Workflow) -> list[Any]:
+    plans = workflow.aim.plans
+    return [plans.turns, plans.language] if plans else []
 
 
 def leave(workflow: Workflow, run_id: str) -> None:

@@ -19,11 +19,11 @@ from ..comfyui.hosts import Host
 from ..errors import RunError
 from ..graph import partner
 from ..graph.aesthetics import unjudged
-from ..graph.api import ANNOTATION_SINK, EDIT_SINK, INSTRUCTION_SINK, SOURCE_CLASS, Api
+from ..graph.api import ANNOTATION_SINK, EDIT_SINK, INSTRUCTION_SINK, SOURCE_CLASS, TURN_CLASS, Api, is_link
 from ..graph.bound import BatchGraph
 from ..graph.checks import apply_settings
 from ..graph.file import AUTO, WorkflowFile, find_workflow, passed_over
-from ..graph.judges import unvouched, with_judges
+from ..graph.judges import WRITER, unvouched, with_judges
 from ..graph.licences import check_licences, check_services
 from ..graph.several import with_several
 from ..options import RunOptions
@@ -60,7 +60,8 @@ class Workflow:
         elif self.graph.sink_class == INSTRUCTION_SINK:
             context = "names"
         task = task_named(self.graph.task)
-        return Aim(task, self.graph.needed(task), context, self.profile != "custom", words=self.words)
+        plans = self.graph.plans if task.turns > 1 and self.graph.sink_class == EDIT_SINK else None
+        return Aim(task, self.graph.needed(task), context, self.profile != "custom", words=self.words, plans=plans)
 
     @property
     def finds_words_alone(self) -> bool:
@@ -166,6 +167,8 @@ def bound(options: RunOptions, names: Sequence[str], hosts: Sequence[Host]) -> l
     apis = [file.to_api(object_info) for file in files]
     for setting in options.set:
         _apply(setting, apis, object_info)
+    if options.turns:
+        _give_turns(options.turns, apis, files)
     _say(line for api in apis for line in check_licences(api, options.licence_policy))
     graphs = [BatchGraph.bind(api, object_info, file, apis) for api, file in zip(apis, files, strict=True)]
     _check_together(graphs, files)
@@ -249,6 +252,24 @@ def _apply(setting: str, apis: list[Api], object_info: dict[str, Any]) -> None:
             refused.append(error)
     if len(refused) == len(apis):
         raise refused[0]
+
+
+def _give_turns(turns: int, apis: list[Api], files: list[WorkflowFile]) -> None:
+    """Says in every graph of dialogues, and in writers', how many turns one has.
+
+    Raises:
+        RunError: none is of dialogues.
+    """
+    made = False
+    for api in apis:
+        classes = {node["class_type"] for node in api.values()}
+        for node in api.values():
+            takes = node["class_type"] in (TURN_CLASS, *([WRITER] if INSTRUCTION_SINK in classes else ()))
+            if takes and not is_link(node["inputs"].get("turns")):
+                node["inputs"]["turns"], made = turns, True
+    if not made:
+        names = ", ".join(file.path.name for file in files)
+        raise RunError(f"--turns: {names} makes no dialogues, and writes none; leave it out")
 
 
 def _check_together(graphs: list[BatchGraph], files: list[WorkflowFile]) -> None:

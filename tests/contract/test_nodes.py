@@ -16,7 +16,7 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[2]
 MOVING = {
     "EditPairsLoadSample", "EditPairsFitSize", "EditPairsCropAroundMask", "EditPairsStitchCrop", "EditPairsBlendEdit",
-    "EditPairsMatchColour", "EditPairsPickBest", "EditPairsFilterPhoto", "EditPairsDrawRegions",
+    "EditPairsMatchColour", "EditPairsPickBest", "EditPairsFilterPhoto", "EditPairsDrawRegions", "EditPairsChooseOperation",
 }  # fmt: skip
 """Nodes that give out pictures and paint nothing of their own."""
 

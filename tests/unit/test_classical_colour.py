@@ -7,16 +7,8 @@ import colorsys
 import numpy as np
 import pytest
 
-from comfy_nodes.classical.colour import (
-    COLOURS,
-    PRESENT_SHARE,
-    NoColour,
-    choose,
-    recolour,
-    share_called,
-    to_oklab,
-    to_srgb,
-)
+from comfy_nodes.classical.colour import PRESENT_SHARE, NoColour, choose, recolour, to_srgb
+from comfy_nodes.core.colours import COLOURS, share_called, to_oklab
 
 NAMED = {
     "red": (200, 30, 30), "orange": (240, 140, 20), "yellow": (250, 220, 40), "green": (40, 150, 50),
@@ -88,7 +80,7 @@ def test_a_glint_stays_white_and_shading_stays() -> None:
 
 def test_a_colour_that_is_there_already_is_refused() -> None:
     image, mask = ball((200, 30, 30))
-    with pytest.raises(NoColour, match="choose another colour"):
+    with pytest.raises(NoColour, match="it takes another colour"):
         choose(image, mask, 0, "red")
     assert "red" not in {choose(image, mask, seed)[0] for seed in range(12)}
 

@@ -38,7 +38,9 @@ CONTRACT = {
     "source_id": "string", "source_path": "string", "source_sha256": "string", "source_licence": "string",
     "source_url": "string", "crop": "list<float>", "workflow": "string", "workflow_sha256": "string",
     "stage_sha256": "string", "profile": "string", "seed": "int64", "attempt": "int32", "width": "int32",
-    "height": "int32", "schema_version": "int32",
+    "height": "int32",
+    "turn": "struct<dialogue: string, number: int32, of: int32, base: int32, op: string, premise: string, mask_from: string>",
+    "derived_kind": "string", "derived_from": "list<string>", "schema_version": "int32",
 }  # fmt: skip
 """The columns by hand, in Arrow's words without its names of list elements."""
 

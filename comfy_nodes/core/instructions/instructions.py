@@ -129,9 +129,15 @@ def annotation_line(
         "subtask": subtask,
         "slot": slot,
         "instruction": writing.instruction,
-        "writing": _WRITING.dump_python(writing, mode="json", exclude={"regions", "task", "subtask"}),
+        "writing": writing_json(writing),
         "source_sha256": origin.source_sha256,
     }
+
+
+def writing_json(writing: Writing) -> dict[str, Any]:
+    """What an annotation holds as `writing`: all of it but the regions, task and kind of edit, which stand beside it."""
+    found: dict[str, Any] = _WRITING.dump_python(writing, mode="json", exclude={"regions", "task", "subtask"})
+    return found
 
 
 def written_in(writing: dict[str, Any], regions: tuple[Region, ...]) -> Writing:

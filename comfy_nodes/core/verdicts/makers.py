@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 from ..graph_names import Graph
+from ..tasks import BY_TASK
 
 Making = Literal["classical", "frames", "model"]
 """`classical`: by nodes of ours that say what they did; `frames`: a second photo, nothing painted; `model`: anything else."""
@@ -52,7 +53,7 @@ def making_of(graph: Graph | None, sink: str | None) -> Making:
         return "model"
     roles = {node["inputs"].get("role") for node in behind if node["class_type"] == SECOND}
     classical = any(node["class_type"] in CLASSICAL for node in behind)
-    if classical and roles <= {"reference"}:
+    if classical and roles <= {"reference", "start", f"start{BY_TASK}"}:
         return "classical"
     return "frames" if roles == {"frame2"} and not classical else "model"
 

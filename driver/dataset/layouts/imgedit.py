@@ -1,7 +1,8 @@
 """The layout `imgedit`: ImgEdit's parquet schema, folder and task names, with the images in tars of the same paths.
 
 A shard is a part: `Singleturn/<archive>_partN.tar` and, for each task in it, `Parquet/<task>_partN.parquet` with ImgEdit's
-columns and nothing else. All other columns are in `Columns/<task>_partN.parquet`, row beside row.
+columns and nothing else. All other columns are in `Columns/<task>_partN.parquet`, row beside row; of dialogues, whose parts
+are `Multiturn/<archive>_partN.tar`, turn beside turn.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +19,18 @@ import pyarrow.parquet as pq
 from comfy_nodes.core.imgedit import NAMES
 
 from ...errors import RunError
+from ..groups import EDIT, groups_of
 from ..rows import PLAIN, Pair, Row, lists, plain_table, strings
 from .hf import columns_at, key_places
+from .imgedit_turns import MULTI, Paths, TurnsPart, dialogues_table, paths_of
 from .layout import Layout, Shard, ShardFile, StoredRow
 from .tars import TarMember, TarReader, TarWriter
 
-_PATHS = pa.list_(pa.string())
-_PAIR = [("input_images", _PATHS), ("output_images", _PATHS), ("prompt", pa.string())]
-SINGLE = pa.schema(_PAIR)
-MULTI = pa.schema([("data", pa.list_(pa.struct(_PAIR)))])
-"""ImgEdit's two schemas, from its README."""
+SINGLE = pa.schema(list(EDIT))
+"""ImgEdit's schema of pairs, from its README."""
 
-_Paths = tuple[list[str], list[str]]
-"""A row's images, before and after the edit, as paths in the tar."""
+_TURNS = "Multiturn/"
+"""Begins the paths of tars of dialogues."""
 
 
 class ImgEditLayout(Layout):
@@ -40,6 +39,9 @@ class ImgEditLayout(Layout):
     """A tar. ImgEdit cuts larger ones with `split`. Ours."""
     group_size = 32_000_000
     empty_stream = "empty"
+
+    def __init__(self) -> None:
+        self._turns: dict[Path, tuple[str, TurnsPart]] = {}
 
     def settings(self) -> list[Any]:
         return [str(PLAIN), NAMES]
@@ -59,21 +61,49 @@ class ImgEditLayout(Layout):
     def found(self, folder: Path) -> Iterator[tuple[str, int, tuple[str, ...]]]:
         for path in sorted(folder.glob("*turn/*.tar")):
             if name := re.fullmatch(r"(results_.+)_part(\d+)\.tar", path.name):
-                yield name[1], int(name[2]), (path.relative_to(folder).as_posix(),)
+                tar = path.relative_to(folder).as_posix()
+                tables = (
+                    [one.parquet for one in NAMES.values() if one.archive == name[1]] if tar.startswith(_TURNS) else []
+                )
+                places = [
+                    f"{beside}/{one}_part{name[2]}.parquet" for beside in ("Columns", "Parquet") for one in tables
+                ]
+                yield name[1], int(name[2]), (tar, *places)
 
     def names(self) -> str:
         tables = "|".join([*(names.parquet for names in NAMES.values()), self.empty_stream])
         return rf"(Single|Multi)turn/results_.+_part\d+\.tar|(Parquet|Columns)/({tables})_part\d+\.parquet"
 
+    def _turns_of(self, folder: Path, shard: Shard) -> TurnsPart | None:
+        """Of a part of dialogues what is read; None of one of pairs. One of each config is remembered."""
+        tar = (
+            shard.files[0]
+            if shard.stream == self.empty_stream
+            else next(one for one in shard.files if one.endswith(".tar"))
+        )
+        if not tar.startswith(_TURNS):
+            return None
+        known = self._turns.get(folder)
+        if known is None or known[0] != tar:
+            known = self._turns[folder] = tar, TurnsPart.of(folder, shard)
+        return known[1]
+
     def index(self, folder: Path, shard: Shard) -> Iterator[tuple[str, int]]:
+        if turns := self._turns_of(folder, shard):
+            yield from turns.index()
+            return
         with TarReader(folder / shard.files[0]) as tar:
             yield from tar.index(_key_of)
 
     def images(self, folder: Path, shard: Shard, place: int) -> tuple[list[bytes], list[bytes]]:
+        if turns := self._turns_of(folder, shard):
+            return turns.images(place)
         with TarReader(folder / shard.files[0]) as tar:
             return _images(tar, next(tar.groups(_key_of, place))[1])
 
     def columns(self, folder: Path, shard: Shard, place: int) -> dict[str, Any]:
+        if turns := self._turns_of(folder, shard):
+            return turns.columns_at(place)
         with TarReader(folder / shard.files[0]) as tar:
             key = _key_of(next(tar.members(place)).name)
         for name in _columns_of(shard):
@@ -84,6 +114,9 @@ class ImgEditLayout(Layout):
         raise ValueError(f"{key} stands in no table")
 
     def rows(self, folder: Path, shard: Shard, images: bool) -> Iterator[StoredRow]:
+        if turns := self._turns_of(folder, shard):
+            yield from turns.rows(images)
+            return
         with ExitStack() as opened:
             tar = opened.enter_context(TarReader(folder / shard.files[0]))
             columns = {}
@@ -98,16 +131,17 @@ class ImgEditLayout(Layout):
                 yield StoredRow.of(heads[name], *(_images(tar, members) if images else ()))
                 heads[name] = next(columns[name], {})
 
-    def card(self, config: str, streams: Sequence[str]) -> list[tuple[str, str]]:
-        chosen = [names for names in NAMES.values() if names.archive in streams]
-        kinds = {names.turns for names in chosen}
-        if len(kinds) == 1:
-            return [("", f"{config}/Parquet/*.parquet")]
+    def card(self, folder: str, streams: Sequence[str]) -> list[tuple[str, str]]:
+        def glob(turns: bool) -> str:
+            chosen = [one.parquet for one in NAMES.values() if one.archive in streams and one.turns == turns]
+            return f"[{', '.join(f'{folder}/Parquet/{name}_part*.parquet' for name in chosen)}]"
+
+        every = f"{folder}/Parquet/*.parquet"
+        kinds = {names.turns for names in NAMES.values() if names.archive in streams}
         # One schema a config: dialogues are none of the pairs' rows.
-        return [("", f"{config}/Parquet/*.parquet")] if not kinds else [
-            ("-turns" if names.turns else f"-{names.parquet}", f"{config}/Parquet/{names.parquet}_part*.parquet")
-            for names in chosen
-        ]  # fmt: skip
+        if kinds == {True, False}:
+            return [("", glob(turns=False)), ("dialogues", glob(turns=True))]
+        return [("", every), *([("dialogues", every)] if kinds == {True} else [])]
 
 
 class _NoRows(ShardFile):
@@ -131,13 +165,16 @@ class _Part(ShardFile):
         self._folder = folder
         self._number = number
         turns = any(names.turns for names in NAMES.values() if names.archive == archive)
-        self._tar_name = f"{'Multiturn' if turns else 'Singleturn'}/{archive}_part{number}.tar"
+        self._tar_name = f"{_TURNS if turns else 'Singleturn/'}{archive}_part{number}.tar"
         self._tar = TarWriter(_in_folder(folder, self._tar_name))
         self._tables: dict[str, tuple[pq.ParquetWriter, pq.ParquetWriter]] = {}
         self._names: list[str] = []
 
     def write(self, prepared: Sequence[Pair]) -> None:
-        paths = _paths(prepared, self._number)
+        if self._tar_name.startswith(_TURNS):
+            self._write_dialogues(prepared)
+            return
+        paths = [_paths(pair, self._number) for pair in prepared]
         for pair, (before, after) in zip(prepared, paths, strict=True):
             for path, data in zip((*before, *after), (*pair.inputs, *pair.outputs), strict=True):
                 self._tar.add(path, data)
@@ -145,18 +182,25 @@ class _Part(ShardFile):
             chosen = [one for one in zip(prepared, paths, strict=True) if one[0].row.task == task]
             self._write_task(task, [pair for pair, _ in chosen], [named for _, named in chosen])
 
-    def _write_task(self, task: str, pairs: list[Pair], paths: list[_Paths]) -> None:
+    def _write_task(self, task: str, pairs: list[Pair], paths: list[Paths]) -> None:
         theirs, ours = self._tables.get(task) or self._open(task)
         columns = [
             *(lists(strings([path for row in paths for path in row[end]]), [len(row[end]) for row in paths]) for end in (0, 1)),
             strings([pair.row.prompt for pair in pairs]),
         ]  # fmt: skip
-        if NAMES[task].turns:
-            rounds = [len(list(rows)) for _, rows in groupby(pairs, lambda pair: pair.row.sample)]
-            dialogues = lists(pa.StructArray.from_arrays(columns, fields=list(SINGLE)), rounds)
-            theirs.write_table(pa.Table.from_arrays([dialogues], schema=MULTI))
-        else:
-            theirs.write_table(pa.Table.from_arrays(columns, schema=SINGLE))
+        theirs.write_table(pa.Table.from_arrays(columns, schema=SINGLE))
+        ours.write_table(plain_table([pair.row.line for pair in pairs]))
+
+    def _write_dialogues(self, pairs: Sequence[Pair]) -> None:
+        task = pairs[0].row.task
+        theirs, ours = self._tables.get(task) or self._open(task)
+        named = []
+        for group in groups_of(pairs):
+            paths, pictures = paths_of(group, f"{NAMES[task].folder}_part{self._number}/{group.key}")
+            named.append(paths)
+            for path, data in pictures.items():
+                self._tar.add(path, data)
+        theirs.write_table(dialogues_table(named, pairs))
         ours.write_table(plain_table([pair.row.line for pair in pairs]))
 
     def _open(self, task: str) -> tuple[pq.ParquetWriter, pq.ParquetWriter]:
@@ -194,9 +238,10 @@ def check_part(folder: Path, tar_name: str, parquets: Sequence[str]) -> None:
     for parquet in parquets:
         with pq.ParquetFile(folder / parquet) as file:
             for batch in file.iter_batches():
-                rows = batch.to_pylist()
-                turns = [turn for row in rows for turn in row["data"]] if "data" in batch.schema.names else rows
-                named += [path for turn in turns for path in turn["input_images"] + turn["output_images"]]
+                for row in batch.to_pylist():
+                    turns = row.get("data", [row])
+                    paths = [path for turn in turns for path in turn["input_images"] + turn["output_images"]]
+                    named += dict.fromkeys(paths) if "data" in row else paths  # turns of a dialogue share pictures
     with TarReader(folder / tar_name) as tar:
         held = [member.name for member in tar.members()]
     wrong = set(named) ^ set(held)
@@ -212,18 +257,12 @@ def _in_folder(folder: Path, name: str) -> Path:
     return path
 
 
-def _paths(pairs: Sequence[Pair], part: int) -> list[_Paths]:
-    """Every row's images in ImgEdit's names. A second picture before the edit is the reference."""
-    found = []
-    for _, rows in groupby(pairs, lambda pair: (pair.row.task, pair.row.sample)):
-        for turn, pair in enumerate(rows):
-            names = NAMES[pair.row.task]
-            first, last = (f"origin_{turn}", f"result_{turn}") if names.turns else ("original", "result")
-            before = [first, *(f"reference{number or ''}" for number in range(len(pair.inputs) - 1))]
-            after = [last, *(f"{last}_{number}" for number in range(1, len(pair.outputs)))]
-            place = f"{names.folder}_part{part}/{pair.row.key}"
-            found.append(([f"{place}/{name}.png" for name in before], [f"{place}/{name}.png" for name in after]))
-    return found
+def _paths(pair: Pair, part: int) -> Paths:
+    """A row's images in ImgEdit's names. A second picture before the edit is the reference."""
+    before = ["original", *(f"reference{number or ''}" for number in range(len(pair.inputs) - 1))]
+    after = ["result", *(f"result_{number}" for number in range(1, len(pair.outputs)))]
+    place = f"{NAMES[pair.row.task].folder}_part{part}/{pair.row.key}"
+    return [f"{place}/{name}.png" for name in before], [f"{place}/{name}.png" for name in after]
 
 
 def _columns_of(shard: Shard) -> list[str]:

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 
 from comfy_nodes.core.keys import PathInside
 
-from ..rows import Pair, Row, table
+from ..rows import UNSAID, Pair, Row, table
 
 
 class Shard(BaseModel):
@@ -43,14 +43,14 @@ class StoredRow(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     columns: dict[str, Any]
-    """All but the images."""
+    """All but the images; None where an earlier version stored the row, which did not know the column."""
     inputs: tuple[bytes, ...] = ()
     outputs: tuple[bytes, ...] = ()
 
     @classmethod
     def of(cls, columns: dict[str, Any], inputs: Sequence[bytes] = (), outputs: Sequence[bytes] = ()) -> StoredRow:
         """As it was read, without another look at each value."""
-        return cls.model_construct(columns=columns, inputs=tuple(inputs), outputs=tuple(outputs))
+        return cls.model_construct(columns={**UNSAID, **columns}, inputs=tuple(inputs), outputs=tuple(outputs))
 
 
 class ShardFile(ABC):
@@ -150,9 +150,13 @@ class Layout(ABC):
             yield table(held)
 
     @abstractmethod
-    def card(self, config: str, streams: Sequence[str]) -> list[tuple[str, str]]:
-        """What the dataset card says of a config's parts: a suffix to the config's name, and the glob of the part's files.
-        The first part goes by the config's name alone."""
+    def card(self, folder: str, streams: Sequence[str]) -> list[tuple[str, str]]:
+        """What the dataset card says of a config's parts: their names in it, and the globs of their files. The first part
+        goes by the config's name alone, and has none.
+
+        Args:
+            folder: the config's, as a glob.
+        """
 
     def empty_features(self) -> list[dict[str, Any]] | None:
         """The columns of a config without rows, as the card's YAML has them; None where its files say them."""

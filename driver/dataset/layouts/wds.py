@@ -2,6 +2,8 @@
 
 A sample `KEY` is `KEY.input.png`, `KEY.output.png`, `KEY.json` (its columns) and `KEY.txt` (the instruction). Samples
 with several images before or after the edit are in tars of their own, so that all samples of a tar have the same members.
+Of a dialogue, or a photo with all its edits, the sample is `KEY.state0.png`, `KEY.state1.png` and so on, each picture once,
+and `KEY.json`, whose `data` names them.
 """
 
 from __future__ import annotations
@@ -9,11 +11,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from ..groups import STREAMS, Group, groups_of, pictures_of
 from ..rows import PLAIN, Pair, Row
 from .layout import Layout, Shard, ShardFile, StoredRow
 from .tars import TarMember, TarReader, TarWriter
@@ -33,11 +37,15 @@ class WdsLayout(Layout):
         return [str(PLAIN)]
 
     def stream(self, row: Row) -> str:
+        if row.grouped_as:
+            return f"{row.grouped_as}-{row.states}"
         counts = len(row.inputs), len(row.outputs)
         return "train" if counts == (1, 1) else "train-{}-to-{}".format(*counts)
 
     def open(self, folder: Path, stream: str, number: int) -> ShardFile:
-        return _WdsFile(folder, f"{stream}-{number:05d}.tar")
+        kind = stream.partition("-")[0]
+        name = f"{stream}-{number:05d}.tar"
+        return _GroupsFile(folder, name, STREAMS[kind]) if kind in STREAMS else _WdsFile(folder, name)
 
     def found(self, folder: Path) -> Iterator[tuple[str, int, tuple[str, ...]]]:
         for path in sorted(folder.glob("*.tar")):
@@ -45,29 +53,52 @@ class WdsLayout(Layout):
                 yield name[1], int(name[2]), (path.name,)
 
     def names(self) -> str:
-        return r"(train(?:-\d+-to-\d+)?)-(\d{5})\.tar"
+        return rf"(train(?:-\d+-to-\d+)?|(?:{'|'.join(STREAMS)})-\d+)-(\d{{5}})\.tar"
 
     def index(self, folder: Path, shard: Shard) -> Iterator[tuple[str, int]]:
         with TarReader(folder / shard.files[0]) as tar:
-            yield from tar.index(_key_of)
+            if within := _within(shard):
+                for _, members in tar.groups(_key_of):
+                    rows = _record(tar, _by_ending(members))[within]
+                    yield from ((row["key"], members[0].place << 16 | number) for number, row in enumerate(rows))
+            else:
+                yield from tar.index(_key_of)
 
     def images(self, folder: Path, shard: Shard, place: int) -> tuple[list[bytes], list[bytes]]:
+        if within := _within(shard):
+            row = self._grouped(folder, shard, within, place, images=True)
+            return list(row.inputs), list(row.outputs)
         with TarReader(folder / shard.files[0]) as tar:
             return _images(tar, next(_samples(tar, place)))
 
     def columns(self, folder: Path, shard: Shard, place: int) -> dict[str, Any]:
+        if within := _within(shard):
+            return self._grouped(folder, shard, within, place, images=False).columns
         with TarReader(folder / shard.files[0]) as tar:
             return _columns(tar, next(_samples(tar, place)))
 
+    @staticmethod
+    def _grouped(folder: Path, shard: Shard, within: str, place: int, images: bool) -> StoredRow:
+        with TarReader(folder / shard.files[0]) as tar:
+            sample = next(_samples(tar, place >> 16))
+            return next(islice(_rows_of(tar, sample, within, images), place & 0xFFFF, None))
+
     def rows(self, folder: Path, shard: Shard, images: bool) -> Iterator[StoredRow]:
         with TarReader(folder / shard.files[0]) as tar:
+            within = _within(shard)
             for sample in _samples(tar):
+                if within:
+                    yield from _rows_of(tar, sample, within, images)
+                    continue
                 yield StoredRow.of(_columns(tar, sample), *(_images(tar, sample) if images else ()))
 
-    def card(self, config: str, streams: Sequence[str]) -> list[tuple[str, str]]:
-        return [
-            (stream.removeprefix("train"), f"{config}/{stream}-[0-9][0-9][0-9][0-9][0-9].tar") for stream in streams
-        ]
+    def card(self, folder: str, streams: Sequence[str]) -> list[tuple[str, str]]:
+        ordered = sorted(streams, key=lambda one: (not one.startswith("train"), one))
+        globs = {stream: f"{folder}/{stream}-[0-9][0-9][0-9][0-9][0-9].tar" for stream in ordered}
+        named = [(stream.removeprefix("train").removeprefix("-"), glob) for stream, glob in globs.items()]
+        grouped = [one for one in named[:1] if one[0].partition("-")[0] in STREAMS]
+        # The first goes by the config's name; dialogues and photos by their own too.
+        return [("", named[0][1]), *grouped, *named[1:]]
 
     def empty_features(self) -> list[dict[str, Any]]:
         columns = [{"name": field.name, "dtype": "string" if field.name in _AS_TEXT else "int64"} for field in PLAIN]
@@ -93,6 +124,48 @@ class _WdsFile(ShardFile):
         return (self._name,)
 
 
+class _GroupsFile(ShardFile):
+    """Samples that hold several rows."""
+
+    def __init__(self, folder: Path, name: str, within: str):
+        self._name, self._within = name, within
+        self._tar = TarWriter(folder / name)
+
+    def write(self, prepared: Sequence[Pair]) -> None:
+        for group in groups_of(prepared):
+            for number, image in enumerate(group.states()):
+                self._tar.add(f"{group.key}.{_state(number)}", image)
+            self._tar.add(f"{group.key}.json", self._json(group))
+
+    def _json(self, group: Group) -> bytes:
+        """What the sample says of itself. Its rows are JSON text, as `datasets` guesses types from the first few."""
+        data = [
+            {
+                "input_images": [_state(one) for one in before],
+                "output_images": [_state(one) for one in after],
+                "prompt": pair.row.prompt,
+            }
+            for pair, (before, after) in zip(group.pairs, group.numbers(), strict=True)
+        ]
+        rows = f"[{','.join(pair.row.line for pair in group.pairs)}]"
+        return json.dumps(
+            {"key": group.key, **group.told(), "data": data, self._within: rows}, ensure_ascii=False
+        ).encode()
+
+    def close(self) -> tuple[str, ...]:
+        self._tar.close()
+        return (self._name,)
+
+
+def _within(shard: Shard) -> str:
+    """What holds the rows in a sample of several; "" of a shard whose samples are rows."""
+    return STREAMS.get(shard.stream.partition("-")[0], "")
+
+
+def _state(number: int) -> str:
+    return f"state{number}.png"
+
+
 def _key_of(name: str) -> str:
     return name.partition(".")[0]
 
@@ -115,13 +188,31 @@ def _flat(line: str) -> bytes:
 def _columns(tar: TarReader, sample: dict[str, TarMember]) -> dict[str, Any]:
     """The other way round."""
     columns: dict[str, Any] = json.loads(tar.read(sample["json"]))
-    return columns | {name: json.loads(columns[name]) for name in _NESTED}
+    return columns | {name: json.loads(columns[name]) for name in _NESTED if name in columns}
+
+
+def _record(tar: TarReader, sample: dict[str, TarMember]) -> dict[str, Any]:
+    """What a sample of several rows says of itself."""
+    record: dict[str, Any] = json.loads(tar.read(sample["json"]))
+    return {name: json.loads(value) if name in STREAMS.values() else value for name, value in record.items()}
+
+
+def _rows_of(tar: TarReader, sample: dict[str, TarMember], within: str, images: bool) -> Iterator[StoredRow]:
+    """The rows of such a sample."""
+    record = _record(tar, sample)
+    states = {name: tar.read(member) for name, member in sample.items() if name.endswith(".png")} if images else {}
+    for row, edit in zip(record[within], record["data"], strict=True):
+        yield StoredRow.of(row, *(pictures_of(edit, states) if images else ()))
 
 
 def _samples(tar: TarReader, place: int = 0) -> Iterator[dict[str, TarMember]]:
     """Samples from a place on: members by what follows the key."""
     for _, members in tar.groups(_key_of, place):
-        yield {member.name.partition(".")[2]: member for member in members}
+        yield _by_ending(members)
+
+
+def _by_ending(members: Sequence[TarMember]) -> dict[str, TarMember]:
+    return {member.name.partition(".")[2]: member for member in members}
 
 
 def _images(tar: TarReader, sample: dict[str, TarMember]) -> tuple[list[bytes], list[bytes]]:
