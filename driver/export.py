@@ -1,4 +1,4 @@
-"""The command: `python driver/export.py RUN --to pairs|diffsynth|preference|unicedit|scaleedit --output DIR`.
+"""The command: `python driver/export.py RUN --to pairs|diffsynth|preference|unicedit|scaleedit|bagel --output DIR`.
 
 Turns a finished run into what trainers read. The command line and what is said at its end; `forms.py` does the work.
 """
@@ -15,8 +15,8 @@ if __package__ in (None, ""):
 
 from driver.command import Ended, Parser, add_shared, carry_out, path_argument
 
-PARQUET = ("unicedit", "scaleedit")
-"""Forms that are data sets of their own, in another one's schema."""
+PARQUET = ("unicedit", "scaleedit", "bagel")
+"""Forms that are parquet files with pictures in them."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -34,13 +34,15 @@ def _export(options: argparse.Namespace) -> Ended:
         print(f"{options.output}: would be made of the {kept} kept rows of {options.run}{against}")
         return Ended({"output": options.output, "kept": kept})
     done = export(options.run, options.to, options.output, options.link)
-    print(f"{options.output}: {done.rows} rows from {options.run}")
+    print(f"{options.output}: {done.rows} {'sequences' if options.to == 'bagel' else 'rows'} from {options.run}")
+    for what, number in done.noted.items():
+        print(f"{number} {what}")
     for why, number in done.left_out.items():
         print(f"left out: {number} rows {why}", file=sys.stderr)
     if options.to == "preference" and not done.rows:
         why = "no kept edit has a rejected one of its sample, which `--attempts N` or `--at-once N` of batch.py makes"
         print(f"{options.output}: {why}", file=sys.stderr)
-    return Ended({"output": options.output, "rows": done.rows, "left_out": done.left_out})
+    return Ended({"output": options.output, "rows": done.rows, "left_out": done.left_out, "noted": done.noted})
 
 
 def _parse(words: list[str]) -> argparse.Namespace:
@@ -51,7 +53,9 @@ def _parse(words: list[str]) -> argparse.Namespace:
         "diffsynth: metadata.jsonl for DiffSynth-Studio's edit training; "
         "preference: preference.jsonl, a kept edit against a rejected one of the same sample; "
         "unicedit: parquet in UnicEdit-10M's schema, English and Chinese; "
-        "scaleedit: parquet in ScaleEdit-12M's schema, with its three scores.",
+        "scaleedit: parquet in ScaleEdit-12M's schema, with its three scores; "
+        "bagel: parquet with sequences of pictures, a dialogue's states one behind the other. All other forms take each "
+        "turn of a dialogue as a pair, with words that stand alone.",
     )
     add = parser.add_argument
     add("run", type=path_argument, metavar="RUN", help="the --output of a run of batch.py")

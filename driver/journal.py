@@ -15,6 +15,7 @@ from comfy_nodes.core.records import SampleFailure
 
 from . import places
 from .enrolling import Enrolled, Enrolment, sample_of, state_of
+from .journal_dialogues import JournalDialogues
 from .journal_figures import JournalFigures
 from .journal_file import in_turn, of_tasks
 from .journal_turns import JournalTurns
@@ -60,7 +61,7 @@ class Submission:
     tries: Tries
 
 
-class Journal(JournalFigures, JournalTurns):
+class Journal(JournalFigures, JournalTurns, JournalDialogues):
     """The journal of one output folder."""
 
     @in_turn
@@ -305,16 +306,16 @@ class Journal(JournalFigures, JournalTurns):
     def records(self, kept: bool) -> Iterator[tuple[str, int]]:
         """Records as JSON with their attempt, in the input's order: those to keep, or all others."""
         rows = self._db.execute(
-            "SELECT record, attempt FROM records JOIN samples ON samples.key = records.sample "
-            f"WHERE verdict {'=' if kept else '!='} 'keep' ORDER BY position, records.key"
+            "SELECT record, attempt FROM judged JOIN samples ON samples.key = judged.sample "
+            f"WHERE verdict {'=' if kept else '!='} 'keep' ORDER BY position, judged.key"
         )
         yield from rows
 
     def kept_with_samples(self) -> Iterator[tuple[str, Sample]]:
         """Records to keep as JSON, each with its sample, in the input's order."""
         rows = self._db.execute(
-            "SELECT record, samples.key, samples.sample FROM records JOIN samples ON samples.key = records.sample "
-            "WHERE verdict = 'keep' ORDER BY position, records.key"
+            "SELECT record, samples.key, samples.sample FROM judged JOIN samples ON samples.key = judged.sample "
+            "WHERE verdict = 'keep' ORDER BY position, judged.key"
         )
         yield from ((record, sample_of(key, text)) for record, key, text in rows)
 

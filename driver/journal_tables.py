@@ -56,6 +56,19 @@ CREATE TABLE IF NOT EXISTS retired (
 );
 """
 
+_VERDICTS = "TABLE {} dialogue_verdicts (record TEXT PRIMARY KEY, verdict TEXT NOT NULL, why TEXT NOT NULL)"
+"""Records that count otherwise than they say themselves, as their dialogue came to nothing. Journals of earlier versions,
+which knew no dialogues, have none."""
+
+_JUDGED = """
+CREATE TEMP VIEW judged AS
+SELECT records.key AS key, sample, coalesce(told.verdict, records.verdict) AS verdict, attempt, CASE
+    WHEN told.verdict IS NULL THEN records.record
+    ELSE json_set(records.record, '$.verdict', told.verdict, '$.reject_reason', told.why, '$.vouched_by', json('[]')) END AS record
+FROM records LEFT JOIN dialogue_verdicts AS told ON told.record = records.key
+"""
+"""Records as rows are made of them."""
+
 _DISK_ERRORS = ("SQLITE_FULL", "SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_READONLY", "SQLITE_IOERR", "SQLITE_CANTOPEN")
 """What a sound journal may meet too."""
 
@@ -65,7 +78,7 @@ WITH told AS (
     SELECT records.sample AS sample, verdict, execution_s, COUNT(*) OVER (PARTITION BY records.sample) AS siblings,
         coalesce(nullif(json_extract(record, '$.made_as_subtask'), ''), nullif(json_extract(record, '$.made_as'), ''),
             nullif(json_extract(record, '$.subtask'), ''), json_extract(record, '$.task'), '') AS kind
-    FROM records JOIN samples ON samples.key = records.sample
+    FROM judged AS records JOIN samples ON samples.key = records.sample
 )
 SELECT kind, verdict, COUNT(*), SUM(1.0 / siblings), SUM(coalesce(execution_s, 0) / siblings) FROM told GROUP BY kind, verdict
 UNION ALL
@@ -137,6 +150,9 @@ def opened(path: Path, read_only: bool = False) -> sqlite3.Connection:
                 raise RunError(f"{path}: not a journal of EditPairs, or that of another version; use another --output")
             # All or nothing: whoever is killed meanwhile leaves an empty file.
             db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {_FORM}; COMMIT")
+        if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'dialogue_verdicts'").fetchone():
+            db.execute(f"CREATE {'TEMP ' if read_only else ''}{_VERDICTS.format('IF NOT EXISTS')}")
+        db.execute(_JUDGED)
     except sqlite3.DatabaseError as error:
         if error.sqlite_errorname.startswith(_DISK_ERRORS):
             raise

@@ -32,6 +32,9 @@ from .tables import TABLES, journal_rows, read_table, write_table
 ITEMS = "items"
 """In a shard's journal: of how many items of the input it is made."""
 
+DIALOGUES = "dialogues."
+"""Begins the names of counts of dialogues."""
+
 _HASH = np.dtype("<u8")
 """A key's hash in a file of keys: 8 bytes, the lowest first."""
 
@@ -42,7 +45,7 @@ class Totals(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     counts: dict[str, int] = {}
-    """Samples by state, and records by verdict."""
+    """Samples by state, records by verdict, and dialogues by what became of them, as `DIALOGUES` names it."""
     failures: dict[str, int] = {}
     """Failed samples by error type."""
     skips: dict[str, int] = {}
@@ -57,6 +60,13 @@ class Totals(BaseModel):
     """What each input came to, where there are several."""
 
     @property
+    def dialogues(self) -> dict[str, int]:
+        """As `Journal.dialogues` tells it; nothing where there are none."""
+        return {
+            name.removeprefix(DIALOGUES): number for name, number in self.counts.items() if name.startswith(DIALOGUES)
+        }
+
+    @property
     def samples(self) -> int:
         """Samples of the plan, and inputs that gave none."""
         return sum(self.counts.get(state, 0) for state in ("pending", "done", "failed", "skipped"))
@@ -64,7 +74,7 @@ class Totals(BaseModel):
     @classmethod
     def of_journal(cls, journal: Journal) -> Totals:
         return cls(
-            counts=_sorted(journal.counts()),
+            counts=_sorted(journal.counts() + Counter({DIALOGUES + how: n for how, n in journal.dialogues().items()})),
             failures=_sorted(journal.failure_types()),
             skips=_sorted(journal.failure_types(skipped=True)),
             reasons=_sorted(journal.reject_reasons()),

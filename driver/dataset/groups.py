@@ -15,7 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from .rows import IMAGES, PLAIN, Encoded, Pair, Row, image_column, lists, plain_table, strings
+from .rows import IMAGES, PLAIN, Encoded, Pair, Row, image_column, key_stem, lists, plain_table, strings
 
 STREAMS = {"dialogues": "turns", "photos": "rows"}
 """Streams of such records, and what each calls the rows in it."""
@@ -55,7 +55,8 @@ class Group:
 
     @property
     def key(self) -> str:
-        return self.pairs[0].row.group
+        row = self.pairs[0].row
+        return row.group or key_stem(row.key)
 
     @cached_property
     def _numbers(self) -> dict[str, int]:
@@ -90,8 +91,8 @@ class Group:
 
 
 def groups_of(pairs: Sequence[Pair]) -> list[Group]:
-    """Rows that stand together, by their group."""
-    return [Group(list(together)) for _, together in groupby(pairs, lambda pair: pair.row.group)]
+    """Rows that stand together, by their group; of rows that have none, those of a sample."""
+    return [Group(list(together)) for _, together in groupby(pairs, lambda pair: pair.row.group or pair.row.sample)]
 
 
 def state_name(key: str, number: int) -> str:

@@ -24,14 +24,15 @@ from comfy_nodes.core.keys import KEY_LENGTH
 from comfy_nodes.core.whole_files import replace_folder, replacing, write_whole
 
 from ..dataset.dataset import dataset_digest, finished_parts, part_facts, stored_rows
+from ..dataset.dialogues import judged_itself, sample_of
 from ..dataset.layouts.layout import StoredRow
 from ..dataset.ownership import keep_others, refuse_links, remove_marked
-from ..dataset.rows import key_stem
 from ..disk import disk_errors
 from ..errors import RunError
-from . import scaleedit, unicedit
+from . import bagel, scaleedit, unicedit
+from .turns import as_pairs
 
-Form = Literal["pairs", "diffsynth", "preference", "unicedit", "scaleedit"]
+Form = Literal["pairs", "diffsynth", "preference", "unicedit", "scaleedit", "bagel"]
 FORMS: tuple[Form, ...] = get_args(Form)
 Link = Literal["hard", "symlink", "copy"]
 
@@ -60,6 +61,8 @@ class Done:
     rows: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
     """Rows that the form has no place for, by what they are."""
+    noted: Counter[str] = field(default_factory=Counter)
+    """Rows that are otherwise than in the run, by what was changed."""
 
 
 def export(run: Path, form: Form, output: Path, link: Link) -> Done:
@@ -79,7 +82,7 @@ def export(run: Path, form: Form, output: Path, link: Link) -> Done:
     done = Done()
     with disk_errors(output):
         _begin(fresh, form, dataset)
-        pictures = _Pictures(run / IMAGES, fresh, link)
+        pictures = _Pictures(run / IMAGES, fresh, output, link)
         _MAKERS[form](run, fresh, pictures, done)
         write_whole(fresh / MARK, Mark(form=form, dataset=dataset, rows=done.rows).model_dump_json(indent=1) + "\n")
         (fresh / _PART).unlink()
@@ -109,7 +112,7 @@ _INTENT = re.compile(f"({'|'.join(FORMS)}) [0-9a-f]{{64}}")
 
 
 _OURS = re.compile(
-    r"export\.json|(metadata|preference)\.jsonl|data/train-\d{5}\.parquet|(\d\.\d_[a-z_]+)/\2_\d{4}\.parquet"
+    r"export\.json|parquet_info\.json|README\.md|(metadata|preference)\.jsonl|data/train-\d{5}\.parquet|(\d\.\d_[a-z_]+)/\2_\d{4}\.parquet"
     rf"|(control|target|image|edit_image|rejected|source|chosen)/[0-9a-f]{{{KEY_LENGTH}}}(~[0-9a-z]+)*([_-]\d+)?\.(png|txt)"
 )
 """Paths of an export's files, whose rows may have left the dataset since."""
@@ -179,7 +182,7 @@ def _pairs(run: Path, fresh: Path, pictures: _Pictures, done: Done) -> None:
     These are the names that ai-toolkit (`folder_path`, `control_path`, captions beside the targets) and musubi-tuner
     (`image_directory`, `control_directory`) look for.
     """
-    for row in _one_output(stored_rows(run, "data"), done):
+    for row in _pairs_of(stored_rows(run, "data"), done):
         key = row.columns["key"]
         names = [key] if len(row.inputs) == 1 else [f"{key}_{number}" for number in range(len(row.inputs))]
         for name, data in zip(names, row.inputs, strict=True):
@@ -196,7 +199,7 @@ def _diffsynth(run: Path, fresh: Path, pictures: _Pictures, done: Done) -> None:
     `--dataset_base_path`. It reads .csv too, where a row cannot hold a list.
     """
     with replacing(fresh / "metadata.jsonl") as file:
-        for row in _one_output(stored_rows(run, "data"), done):
+        for row in _pairs_of(stored_rows(run, "data"), done):
             key = row.columns["key"]
             after, before = pictures.put(f"image/{key}.png", row.outputs[0]), pictures.put_before("edit_image", row)
             line = {"prompt": row.columns["prompt"], "image": after, "edit_image": before}
@@ -210,17 +213,17 @@ def _preference(run: Path, fresh: Path, pictures: _Pictures, done: Done) -> None
     """
     stems = _stems_in_both(run)
     rejected: dict[str, list[_Rejected]] = defaultdict(list)
-    for row in _one_output(_of_samples(stored_rows(run, "rejected"), stems), done):
-        if row.columns["verdict"] == "reject":
+    for row in _pairs_of(_of_samples(stored_rows(run, "rejected"), stems), done):
+        if row.columns["verdict"] == "reject" and judged_itself(row.columns):
             path = pictures.put(f"rejected/{row.columns['key']}.png", row.outputs[0])
-            rejected[key_stem(row.columns["key"])].append(
+            rejected[sample_of(row.columns)].append(
                 _Rejected(row.columns["key"], path, _request(row), row.columns["reject_reason"], row.columns["scores"])
             )
     used: set[str] = set()
     with replacing(fresh / "preference.jsonl") as file:
-        for row in _one_output(_of_samples(stored_rows(run, "data"), stems), done):
+        for row in _pairs_of(_of_samples(stored_rows(run, "data"), stems), done):
             key = row.columns["key"]
-            against = [one for one in rejected[key_stem(key)] if one.request == _request(row)]
+            against = [one for one in rejected[sample_of(row.columns)] if one.request == _request(row)]
             if not against:
                 continue
             used.update(one.key for one in against)
@@ -247,12 +250,18 @@ def _preference(run: Path, fresh: Path, pictures: _Pictures, done: Done) -> None
 
 def _unicedit(run: Path, fresh: Path, pictures: _Pictures, done: Done) -> None:
     """`data/train-00000.parquet` in UnicEdit-10M's schema; pictures lie in it."""
-    done.rows = unicedit.write(fresh, _one_output(stored_rows(run, "data"), done), done.left_out)
+    done.rows = unicedit.write(fresh, _pairs_of(stored_rows(run, "data"), done), done.left_out)
 
 
 def _scaleedit(run: Path, fresh: Path, pictures: _Pictures, done: Done) -> None:
     """`TASK/TASK_0000.parquet` in ScaleEdit-12M's schema; pictures lie in it."""
-    done.rows = scaleedit.write(fresh, _one_output(stored_rows(run, "data"), done), done.left_out)
+    done.rows = scaleedit.write(fresh, _pairs_of(stored_rows(run, "data"), done), done.left_out)
+
+
+def _bagel(run: Path, fresh: Path, pictures: _Pictures, done: Done) -> None:
+    """`data/train-00000.parquet` with sequences of pictures and words, `parquet_info.json` and `README.md`."""
+    rows = _one_output(stored_rows(run, "data"), done)
+    done.rows = bagel.write(fresh, pictures.place, rows, done.left_out, done.noted)
 
 
 _MAKERS: dict[Form, Callable[[Path, Path, _Pictures, Done], None]] = {
@@ -261,6 +270,7 @@ _MAKERS: dict[Form, Callable[[Path, Path, _Pictures, Done], None]] = {
     "preference": _preference,
     "unicedit": _unicedit,
     "scaleedit": _scaleedit,
+    "bagel": _bagel,
 }
 
 
@@ -282,11 +292,11 @@ def _request(row: StoredRow) -> tuple[str, ...]:
 
 
 def _stems_in_both(run: Path) -> np.ndarray:
-    """Samples with rows in both configs, as sorted bytes; 64 bytes a row while it looks."""
+    """Samples with rows in both configs, as sorted bytes; 64 bytes a row while it looks. A dialogue's turns are samples."""
     found = []
     for config in ("data", "rejected"):
         rows = stored_rows(run, config, images=False)
-        found.append(np.unique(np.fromiter((key_stem(row.columns["key"]).encode() for row in rows), "S64")))
+        found.append(np.unique(np.fromiter((sample_of(row.columns).encode() for row in rows), "S64")))
     kept, rejected = found
     both: np.ndarray = np.intersect1d(kept, rejected)
     return both
@@ -294,10 +304,15 @@ def _stems_in_both(run: Path) -> np.ndarray:
 
 def _of_samples(rows: Iterator[StoredRow], stems: np.ndarray) -> Iterator[StoredRow]:
     for row in rows:
-        stem = np.bytes_(key_stem(row.columns["key"]).encode())
+        stem = np.bytes_(sample_of(row.columns).encode())
         at = int(np.searchsorted(stems, stem))
         if at < len(stems) and stems[at] == stem:
             yield row
+
+
+def _pairs_of(rows: Iterator[StoredRow], done: Done) -> Iterator[StoredRow]:
+    """Rows with one picture after the edit and words that stand alone."""
+    return as_pairs(_one_output(rows, done), done.left_out, done.noted)
 
 
 def _one_output(rows: Iterator[StoredRow], done: Done) -> Iterator[StoredRow]:
@@ -311,8 +326,14 @@ def _one_output(rows: Iterator[StoredRow], done: Done) -> Iterator[StoredRow]:
 class _Pictures:
     """Puts pictures into an export."""
 
-    def __init__(self, pool: Path, folder: Path, link: Link):
+    def __init__(self, pool: Path, folder: Path, place: Path, link: Link):
+        """
+        Args:
+            folder: where the export is built.
+            place: where it will lie.
+        """
         self._pool, self._folder, self._link = pool, folder, link
+        self.place = place
 
     def put(self, name: str, data: bytes) -> str:
         """Puts a picture at a path in the export, unless it is there from an export that broke off; returns the path."""

@@ -20,10 +20,10 @@ from ..bounded_json import loads
 from ..dataset.commits import Commit
 from ..dataset.parts import Part
 from ..errors import RunError
-from ..places import Cell
 from ..samples import SECONDS, Sample
 from .annotation import photo_of
 from .find import Input
+from .groups import rows_column
 from .parquet import ParquetReader
 from .photo import Photo
 from .storage import LocalStorage
@@ -78,11 +78,22 @@ def photos_of_rows(part: Part, commit: Commit, task: str) -> Iterator[Photo]:
     for config, held in commit.dataset.configs.items():
         names = [f"{config}/{part.name}/{file}" for shard in held.shards for file in shard.files]
         for file in names if held.rows else ():
-            verdicts = pq.read_table(part.output / file, columns=["verdict"])["verdict"].to_pylist()
+            passed = _passed(part.output / file)
             reader = ParquetReader(Input(file, "parquet", storage, (file,), "", storage))
             for photo in reader.photos(task, edited=True):
-                if not isinstance(photo.file, Cell) or verdicts[photo.file.row] in PASSED:
+                if not photo.row or photo.row in passed:
                     yield photo
+
+
+def _passed(shard: Path) -> set[str]:
+    """Keys of the rows of a shard that a later stage judges."""
+    with pq.ParquetFile(shard) as file:
+        within = rows_column(file.schema_arrow.names)
+        begin = f"{within}.list.element." if within else ""
+        found = file.read(columns=[f"{begin}key", f"{begin}verdict"])
+    rows = found.to_pylist()
+    every = (row for record in rows for row in record[within]) if within else rows
+    return {row["key"] for row in every if row["verdict"] in PASSED}
 
 
 def told(commit: Commit) -> tuple[int, str]:

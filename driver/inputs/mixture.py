@@ -77,6 +77,7 @@ class OneInput:
             reference=self._place(photo.reference),
             frame2=self._place(photo.frame2),
             edited=self._place(photo.edited),
+            place=photo.place and f"{self.name}{BETWEEN}{photo.place}",
         )
 
     def _place(self, file: Locator) -> Locator:

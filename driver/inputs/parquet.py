@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
@@ -28,6 +28,7 @@ from ..places import Cell, Locator, path_of
 from ..samples import SECONDS
 from .annotation import photo_of
 from .find import Input
+from .groups import EDITS, STATES, record_of, rows_column
 from .objects import COLUMN, ROWS, BoxForms, Objects, objects_in
 from .photo import InputError, Photo, Places, Skip
 from .records import EDITED, GIVEN_SCORES, NAMES
@@ -53,6 +54,9 @@ BATCH_ROWS = 1024
 
 _BUFFER = 1 << 20
 """Bytes of a column that are read at once; without a buffer pyarrow reads a row group's."""
+
+_OURS = "png"
+"""How pictures of our own datasets end."""
 
 _SIGNATURES = (
     (b"\xff\xd8", "jpg"), (b"\x89PNG", "png"), (b"GIF8", "gif"), (b"BM", "bmp"), (b"II", "tif"), (b"MM", "tif"),
@@ -128,7 +132,7 @@ class ParquetReader:
             name = photos.readable(shard)
             try:
                 file = _opened(self._input.storage, shard)
-                columns = _columns(file, name, edited)
+                columns = {} if rows_column(file.schema_arrow.names) else _columns(file, name, edited)
             except InputError as error:
                 if self._input.single:
                     raise RunError(f"--input {self._input.given}: {error}") from None
@@ -136,6 +140,9 @@ class ParquetReader:
                     yield Photo(file="", source_id=name, problem=str(error))
                 continue
             task = task_of_shard(shard) if edited else ""
+            if rows_column(file.schema_arrow.names):
+                yield from self._records(file, shard, skip, edited)
+                continue
             objects = None if edited else objects_in(file.schema_arrow)
             for photo in self._rows(file, shard, columns, skip, objects):
                 yield replace(photo, task=photo.task or task)
@@ -168,30 +175,21 @@ class ParquetReader:
     ) -> Iterator[Photo]:
         if objects:
             columns = columns | {COLUMN: COLUMN}
-        wanted = list(dict.fromkeys(columns.values()))
-        start = 0
-        for group in range(file.num_row_groups):
-            row, end = start, start + file.metadata.row_group(group).num_rows
-            start = end
-            if skip.left >= end - row:
-                skip.pass_some(end - row)
-                continue
-            try:
-                for batch in _batches(file, group, wanted, columns["image"]):
-                    place = 0
-                    while place < batch.num_rows:
-                        if passed := skip.pass_some(batch.num_rows - place):
-                            place, row = place + passed, row + passed
-                            continue
-                        values = {field: batch.column(name)[place].as_py() for field, name in columns.items()}
-                        yield self._photo(values, columns, shard, row, objects)
-                        place, row = place + 1, row + 1
-            except InputError as error:
-                row += skip.pass_some(end - row)
-                name = photos.readable(f"{shard}#{row}-{end - 1}")
-                why = f"{photos.readable(shard)}: rows {row} to {end - 1} cannot be read ({error})"
-                if row < end:
-                    yield Photo(file="", source_id=name, problem=why, items=end - row)
+
+        def photo(batch: pa.RecordBatch, place: int, row: int) -> Iterator[Photo]:
+            values = {field: batch.column(name)[place].as_py() for field, name in columns.items()}
+            yield self._photo(values, columns, shard, row, objects)
+
+        yield from _items(file, shard, list(dict.fromkeys(columns.values())), columns["image"], skip, photo)
+
+    def _records(self, file: pq.ParquetFile, shard: str, skip: Skip, edited: bool) -> Iterator[Photo]:
+        """The photos of records that hold several rows."""
+        columns = [rows_column(file.schema_arrow.names), EDITS, STATES]
+
+        def photos_of(batch: pa.RecordBatch, place: int, row: int) -> Iterator[Photo]:
+            yield from record_of(batch, place, shard, row, _OURS).photos(edited)
+
+        yield from _items(file, shard, columns, STATES, skip, photos_of)
 
     def _photo(
         self, values: dict[str, Any], columns: dict[str, str], shard: str, row: int, objects: Objects | None
@@ -231,6 +229,44 @@ class ParquetReader:
             **{role: held.get(role, getattr(photo, role)) for role in SECONDS},
             data=cells["image"][0],
         )
+
+
+def _items(
+    file: pq.ParquetFile,
+    shard: str,
+    columns: list[str],
+    image: str,
+    skip: Skip,
+    photos_of: Callable[[pa.RecordBatch, int, int], Iterator[Photo]],
+) -> Iterator[Photo]:
+    """The photos of a shard's rows.
+
+    Args:
+        image: the column of pictures.
+        photos_of: gives those of a row: in a batch, at its place there, and in the shard.
+    """
+    start = 0
+    for group in range(file.num_row_groups):
+        row, end = start, start + file.metadata.row_group(group).num_rows
+        start = end
+        if skip.left >= end - row:
+            skip.pass_some(end - row)
+            continue
+        try:
+            for batch in _batches(file, group, columns, image):
+                place = 0
+                while place < batch.num_rows:
+                    if passed := skip.pass_some(batch.num_rows - place):
+                        place, row = place + passed, row + passed
+                        continue
+                    yield from photos_of(batch, place, row)
+                    place, row = place + 1, row + 1
+        except InputError as error:
+            row += skip.pass_some(end - row)
+            name = photos.readable(f"{shard}#{row}-{end - 1}")
+            why = f"{photos.readable(shard)}: rows {row} to {end - 1} cannot be read ({error})"
+            if row < end:
+                yield Photo(file="", source_id=name, problem=why, items=end - row)
 
 
 class _Cursors(threading.local):

@@ -65,6 +65,8 @@ class Photo(Told):
     """What to say where the annotate stage looked at it and found nothing."""
     ungrounded: str = ""
     """Why it could not."""
+    place: str = ""
+    """Where its row stands, where rows may have the same picture; "" where the picture tells them apart."""
     items: int = 1
     """Of how many of the input's items it is the first that is told: 0 of a further photo of the item before it, more of
     a rest that cannot be read."""

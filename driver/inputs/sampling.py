@@ -25,6 +25,7 @@ from ..places import Locator
 from ..samples import NOT_ANNOTATED, SECONDS, Aim, Planned, Sample, Spare, Unusable, unusable
 from . import alignment
 from .dialogues import turn_key, turns_of
+from .groups import judged_again
 from .photo import Photo, Reader
 
 Regions = Literal["all", "one"]
@@ -88,9 +89,10 @@ class Sampling:
         whole = self._sample(photo, annotation, aim, told)
         if task.region in ("none", "any"):
             edit = _meant(annotation, photo.task, photo.subtask) if task.region == "any" else ()
-            # Two rows of one dataset may have one id, where each is an edit of one photo.
-            source = str(photo.file) if "edited" in aim.seconds else photo.source_id
-            return [_of_regions(whole, sample_key(source, None, task.name, photo.slot), edit, aim)]
+            key = sample_key(photo.source_id, None, task.name, photo.slot)
+            if "edited" in aim.seconds:
+                key, annotation = judged_again(photo, annotation, task.name)
+            return [_of_regions(replace(whole, annotation=annotation), key, edit, aim)]
         return self._edits(photo, whole, aim, regions, seed)
 
     def _edits(self, photo: Photo, whole: Sample, aim: Aim, regions: Regions, seed: int) -> list[Planned]:

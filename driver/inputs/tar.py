@@ -24,6 +24,7 @@ from ..errors import RunError
 from ..places import Locator, Member, name_of
 from . import foreign
 from .find import Input
+from .groups import EDITS, STATES, Record, rows_column
 from .photo import InputError, Mark, Photo, Places, Skip
 from .records import read_record
 from .storage import MAX_BYTES as MAX_PICTURE
@@ -67,7 +68,7 @@ class WebdatasetReader:
         skip = skip or Skip()
         for shard in self._input.files():
             try:
-                yield from self._shard(shard, skip)
+                yield from self._shard(shard, edited, skip)
             except InputError as error:
                 if self._input.single:
                     raise RunError(f"--input {self._input.given}: {error}") from None
@@ -94,7 +95,7 @@ class WebdatasetReader:
             raise OSError("the tar is shorter than it was")
         return data
 
-    def _shard(self, shard: str, skip: Skip) -> Iterator[Photo]:
+    def _shard(self, shard: str, edited: bool, skip: Skip) -> Iterator[Photo]:
         name = photos.readable(shard)
         group: _Group | None = None
         marks = self.places.of(shard)
@@ -107,7 +108,7 @@ class WebdatasetReader:
                     if group:
                         items += 1
                         if not skip.pass_one():
-                            yield self._photo(name, group)
+                            yield from self._photos(name, group, edited)
                         elif not skip.left or key is None:
                             marks.add(Mark(items, *before))
                     if key is None:
@@ -121,10 +122,26 @@ class WebdatasetReader:
             if group is None:
                 raise
             if not skip.pass_one():
-                yield self._photo(name, group)
+                yield from self._photos(name, group, edited)
             # What was read before is sound; that the rest is missing is a failure of its own.
             if not skip.pass_one():
                 yield Photo(file="", source_id=f"{name}#rest", problem=str(error))
+
+    def _photos(self, shard: str, group: _Group, edited: bool) -> Iterator[Photo]:
+        """The photo of a sample; of one of ours that holds several rows those of these."""
+        if "state0.png" not in group.members or "json" not in group.members or group.problem:
+            yield self._photo(shard, group)
+            return
+        name = photos.readable(f"{shard}/{group.key}")
+        try:
+            told = bounded_json.loads(self.read(group.members["json"]).decode())
+            record = Record(
+                name, bounded_json.loads(told[rows_column([*told, STATES])]), told[EDITS], group.members, {}
+            )
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            yield Photo(file="", source_id=name, problem=f"{name}: is no whole record of ours ({error})")
+            return
+        yield from record.photos(edited)
 
     def _photo(self, shard: str, group: _Group) -> Photo:
         ends = _photo_ends(group.members)

@@ -30,7 +30,8 @@ from ..dataset.tables import TABLES, join_tables, journal_rows, table_rows, writ
 from ..disk import disk_error
 from ..errors import RunError
 from ..journal import Journal
-from ..report.page import Gallery, write_card, write_report
+from ..report.gallery import Gallery
+from ..report.page import write_card, write_report
 from ..report.summary import Gives, Summary
 from .servers import SERVER
 from .workflow import Workflow
@@ -221,6 +222,7 @@ def summarise(totals: Totals, facts: RunFacts, task: str, spent: budget.Spent, g
         vlm_calls=spent.calls,
         vlm_usd=round(spent.usd, 4),
         inputs=figures_by_input(totals.inputs),
+        dialogues=totals.dialogues,
     )
 
 

@@ -215,8 +215,8 @@ class TestImgEdit:
         rows = pq.read_table(parquet).to_pylist()
         place = "results_version_backtracking_part0"
         assert [turn["prompt"] for turn in rows[1]["data"]] == ["Turn 0.", "Turn 1.", "Turn 2."]
-        assert rows[1]["data"][2]["input_images"] == [f"{place}/n~2/origin_2.png"]
-        assert rows[1]["data"][2]["output_images"] == [f"{place}/n~2/result_2.png"]
+        assert rows[1]["data"][2]["input_images"] == [f"{place}/n/origin_2.png"]
+        assert rows[1]["data"][2]["output_images"] == [f"{place}/n/result_2.png"]
         assert len(members(run.output / "data" / "Multiturn" / f"{place}.tar")) == 12
         assert pq.read_schema(parquet).equals(
             pa.schema([("data", pa.list_(pa.struct(list(layout_imgedit.SINGLE))))]), check_metadata=False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import json
 import os
 import subprocess
@@ -11,8 +12,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from comfy_nodes.core.records import Score
 from driver.dataset.dataset import write_dataset
@@ -20,9 +23,11 @@ from driver.dataset.parts import Part
 from driver.dataset.rows import RunFacts
 from driver.errors import RunError
 from driver.export import main
+from driver.exports import bagel, scaleedit, unicedit
 from driver.exports import forms as exporting
-from driver.exports import scaleedit, unicedit
 from driver.exports.forms import MARK, export
+from driver.exports.turns import PREFIXED, REWORDED, WORDLESS
+from tests.unit.turn_making import Said, add_dialogue, state
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FACTS = RunFacts("remove", "a" * 64, "b" * 64, "classical")
@@ -279,6 +284,165 @@ class TestScaleEdit:
         finish(run)
         export(run.output, "scaleedit", out / "s", "hard")
         assert len(names_in(out / "s")) == 2, "files of rows that left are gone"
+
+
+def dialogues(run: Any) -> None:
+    """A pair, and three dialogues: one with a premise, one with pronouns, of which one turn has no plain words, and one that
+    goes back; and a turn that was rejected once."""
+    run.add("p", prompt="Remove the cup.")
+    add_dialogue(
+        run, "m", "content_memory",
+        Said("Remove the dog.", op="remove"), Said("Recolour the car."), premise="All of it is to be red.",
+    )  # fmt: skip
+    add_dialogue(
+        run, "u", "content_understanding",
+        Said("Add a hat.", op="add", editor_prompt="Remove the hat."), Said("Make it red.", editor_prompt="Make the hat red."),
+        Said("Now make it small."), Said("Take it off.", op="remove", editor_prompt="Remove the hat."),
+    )  # fmt: skip
+    add_dialogue(
+        run, "v", "version_backtracking",
+        Said("Make the cup blue."),
+        Said("Make it glow.", attempt=0, verdict="reject", editor_prompt="Make the cup glow."),
+        Said("Make it glow.", editor_prompt="Make the cup glow."),
+        Said("As it was before, and green.", base=1, editor_prompt="Make the cup green."),
+    )  # fmt: skip
+    finish(run)
+
+
+class Loader:
+    """Rows as BAGEL's loader takes them: by the groups that the JSON file names, each through pandas and Pillow."""
+
+    def __init__(self, folder: Path):
+        info = json.loads((folder / "parquet_info.json").read_text("utf-8"))
+        found = sorted(str(path) for path in (folder / "data").iterdir())
+        self.groups = [(path, group) for path in found if path in info for group in range(info[path]["num_row_groups"])]
+
+    def sequences(self) -> list[tuple[list[np.ndarray], list[str]]]:
+        tables = [pq.ParquetFile(path).read_row_group(group).to_pandas() for path, group in self.groups]
+        rows = [row for table in tables for _, row in table.iterrows()]
+        for row in rows:
+            assert len(row["image_list"]) == len(row["instruction_list"]) + 1 >= 2
+        return [
+            (
+                [np.asarray(Image.open(io.BytesIO(one)).convert("RGB")) for one in row["image_list"]],
+                [wordings[0] for wordings in row["instruction_list"] if len(wordings) == 1],
+            )
+            for row in rows
+        ]
+
+
+class TestDialogues:
+    def test_turns_are_pairs_with_words_that_stand_alone(self, run: Any, out: Path) -> None:
+        dialogues(run)
+        done = export(run.output, "pairs", out / "pairs", "hard")
+        captions = {path.stem: path.read_text("utf-8") for path in (out / "pairs" / "target").glob("*.txt")}
+        assert captions == {
+            "p": "Remove the cup.",
+            "m~0": "All of it is to be red. Remove the dog.",
+            "m~1": "All of it is to be red. Recolour the car.",
+            "u~0": "Add a hat.",
+            "u~1": "Make the hat red.",
+            "u~3": "Remove the hat.",
+            "v~0": "Make the cup blue.",
+            "v~1": "Make the cup glow.",
+            "v~2": "Make the cup green.",
+        }
+        assert (done.rows, done.left_out, done.noted) == (9, {WORDLESS: 1}, {PREFIXED: 2, REWORDED: 4})
+        for name, number in (("v~2", 1), ("u~3", 3)):
+            assert (out / "pairs" / "control" / f"{name}.png").read_bytes() == run.png(state(name[0], number), "state")
+
+    @pytest.mark.parametrize(("words", "lang", "kept"), [("The Cup is small now.", "en", True), ("It is small now.", "en", False),
+                                                         ("杯子变小了。", "zh", False)])  # fmt: skip
+    def test_restated_words_count_where_they_name_the_thing(
+        self, words: str, lang: str, kept: bool, run: Any, out: Path
+    ) -> None:
+        plain = {"editor_prompt": "Make the cup red."}
+        add_dialogue(
+            run, "u", "content_understanding", Said("Add a cup.", op="add"), Said(words, restated_prompt=words, **plain), lang=lang
+        )  # fmt: skip
+        finish(run)
+        export(run.output, "pairs", out / "pairs", "hard")
+        caption = out / "pairs" / "target" / "u~1.txt"
+        assert (caption.read_text("utf-8") if kept else caption.exists()) == (words if kept else False)
+
+    def test_a_turn_is_filed_under_its_operation(self, run: Any, out: Path) -> None:
+        both = {"prompt_en": "Remove the dog.", "prompt_cn": "移除狗。"}
+        add_dialogue(
+            run,
+            "m",
+            "content_memory",
+            Said("Remove the dog.", op="remove"),
+            Said("Remove the cat.", op="remove"),
+            **both,
+        )
+        finish(run)
+        export(run.output, "unicedit", out / "u", "hard")
+        rows = pq.read_table(out / "u" / "data" / "train-00000.parquet").to_pylist()
+        assert [(row["key"], row["edit_subtask"]) for row in rows] == [
+            ("m~0", "Subject Removal"),
+            ("m~1", "Subject Removal"),
+        ]
+
+    def test_a_turn_is_preferred_to_its_own_tries_alone(self, run: Any, out: Path) -> None:
+        dialogues(run)
+        export(run.output, "preference", out / "pref", "hard")
+        (row,) = lines_of(out / "pref" / "preference.jsonl")
+        assert (row["key"], row["rejected_key"], row["prompt"]) == ("v~1", "v~1~try0", "Make the cup glow.")
+
+    @pytest.mark.parametrize("layout", ["hf", "imgedit", "wds"])
+    def test_bagel_reads_sequences_of_states(self, layout: str, run: Any, out: Path) -> None:
+        dialogues(run)
+        finish(run, layout)
+        done = export(run.output, "bagel", out / "b", "hard")
+        found = {tuple(words): pictures for pictures, words in Loader(out / "b").sequences()}
+        before = "All of it is to be red. "
+        wanted = {
+            ("Remove the cup.",): [run.pixels("p", role) for role in ("input", "output")],
+            (f"{before}Remove the dog.", f"{before}Recolour the car."): states(run, "m", 0, 1, 2),
+            ("Add a hat.", "Make the hat red."): states(run, "u", 0, 1, 2),
+            ("Remove the hat.",): states(run, "u", 3, 4),
+            ("Make the cup blue.", "Make the cup glow."): states(run, "v", 0, 1, 2),
+            ("Make the cup green.",): states(run, "v", 1, 3),
+        }
+        assert set(found) == set(wanted)
+        for words, pictures in wanted.items():
+            np.testing.assert_array_equal(found[words], pictures)
+        assert (done.rows, done.left_out) == (6, {WORDLESS: 1})
+        text = (out / "b" / "README.md").read_text("utf-8")
+        assert f"- 1 {bagel.SPLIT}\n" in text and f"- left out: 1 rows {WORDLESS}\n" in text
+        assert f'"parquet_info_path": "{out / "b" / "parquet_info.json"}"' in text
+
+    def test_files_and_groups_go_on_in_order_and_are_counted(
+        self, run: Any, out: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        run.add(*"abcde")
+        finish(run)
+        size = len(run.png("a", "input")) + len(run.png("a", "output"))
+        monkeypatch.setattr(bagel, "BYTES_OF_GROUP", size)
+        monkeypatch.setattr(bagel, "BYTES_OF_FILE", 3 * size)
+        assert export(run.output, "bagel", out / "b", "hard").rows == 5
+        loader = Loader(out / "b")
+        assert [(Path(path).name, group) for path, group in loader.groups] == [
+            ("train-00000.parquet", 0), ("train-00000.parquet", 1), ("train-00000.parquet", 2),
+            ("train-00001.parquet", 0), ("train-00001.parquet", 1),
+        ]  # fmt: skip
+        for key, (pictures, _) in zip("abcde", loader.sequences(), strict=True):
+            np.testing.assert_array_equal(pictures[0], run.pixels(key, "input"))
+        run.journal.enrol([run.sample_of("a")], None, whole=True)
+        finish(run)
+        export(run.output, "bagel", out / "b", "hard")
+        assert names_in(out / "b") == {MARK, "README.md", "parquet_info.json", "data/train-00000.parquet"}
+
+    def test_the_command_says_what_is_otherwise(self, run: Any, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        dialogues(run)
+        assert main([str(run.output), "--to", "bagel", "--output", str(out / "b")]) == 0
+        said = capsys.readouterr()
+        assert f"{out / 'b'}: 6 sequences from {run.output}" in said.out and f"4 {REWORDED}" in said.out
+        assert f"left out: 1 rows {WORDLESS}" in said.err
+
+
+def states(run: Any, dialogue: str, *numbers: int) -> list[np.ndarray]:
+    return [run.pixels(state(dialogue, number), "state") for number in numbers]
 
 
 class TestLinks:

@@ -10,21 +10,18 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from ..regions.annotation import Region
-from ..regions.eligibility import pair_refusal
 from . import classical
 from .checks import Unfit, stems
 from .classical import COLOURS, DONORS, Nameless
 from .composing import sentence
 from .english import article
 from .instructions import Step, Writing
-from .scenes import Scene
+from .scenes import Scene, further_regions
+from .turn_checks import LEAST_TURNS, MOST_TURNS
 from .wording import NAMELESS, Language
 
 VERSION = "1"
 """Version of the sentences; it goes into every record. Changed sentences get a new one."""
-
-LEAST_TURNS, MOST_TURNS = 2, 5
-"""How deep a dialogue may be; ImgEdit's have 2 or 3 turns. Ours."""
 
 _EASY = ("red", "green", "turquoise", "blue", "purple")
 """Colours that dark and light things alike can be given; the others are drawn where none of these is left. Ours."""
@@ -110,7 +107,7 @@ def drawn(
         raise Unfit(f"a dialogue has {LEAST_TURNS} to {MOST_TURNS} turns, not {turns}")
     pick = random.Random(f"editpairs/plan/{task}/{seed}")
     if task == "content_memory":
-        return _memory(list(regions), list(others), size, turns, language, pick)
+        return _memory(regions, others, size, seed, turns, language, pick)
     rest = [*regions[1:], *others]
     plan = _Plan(Scene(*size, (regions[0],), rest), language, pick)
     (_understanding if task == "content_understanding" else _backtracking)(plan, turns)
@@ -118,22 +115,21 @@ def drawn(
 
 
 def _memory(
-    regions: list[Region],
-    others: list[Region],
+    regions: Sequence[Region],
+    others: Sequence[Region],
     size: tuple[int, int],
+    seed: int,
     turns: int,
     language: Language,
     pick: random.Random,
 ) -> Writing:
-    chosen = regions[:1]
-    for one in (*regions[1:], *pick.sample(others, len(others))):
-        if one.kind == "object" and one.class_name and all(pair_refusal(two, one, *size) is None for two in chosen):
-            chosen.append(one)
+    things = [one for one in others if one.kind == "object"]
+    chosen = [*regions, *further_regions(regions, things, *size, seed, turns - len(regions))][:turns]
     if len(chosen) < turns:
         raise Unfit(
             f"a content memory of {turns} turns takes {turns} named things that lie apart, and {len(chosen)} are known here"
         )
-    scene = Scene(*size, tuple(chosen[:turns]), [*chosen[turns:], *(one for one in others if one not in chosen)])
+    scene = Scene(*size, tuple(chosen), [one for one in (*regions, *others) if one not in chosen])
     colour = pick.choice(_colours([_name(one) for one in scene.regions], ()))
     shown = COLOURS[colour] if language == "zh" else colour
     premise = pick.choice(_PREMISES[language]).format(colour=shown)
