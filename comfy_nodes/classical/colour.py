@@ -7,61 +7,11 @@ Classical Recolour and Classical Hybrid call it. Knows no sentences and no sampl
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
 
 import numpy as np
 
+from ..core.colours import CALLED_SHARE, COLOURS, TO_LAB, TO_LMS, share_called, to_oklab, turned
 from ..imaging.blending import faded
-
-_TO_LMS = np.array(
-    [
-        [0.4122214708, 0.5363325363, 0.0514459929],
-        [0.2119034982, 0.6806995451, 0.1073969566],
-        [0.0883024619, 0.2817188376, 0.6299787005],
-    ]
-)
-_TO_LAB = np.array(
-    [
-        [0.2104542553, 0.7936177850, -0.0040720468],
-        [1.9779984951, -2.4285922050, 0.4505937099],
-        [0.0259040371, 0.7827717662, -0.8086757660],
-    ]
-)
-"""The two matrices of OKLab, from its author's post."""
-
-
-@dataclass(frozen=True)
-class Colour:
-    """What a colour name means in OKLCh."""
-
-    hue: float
-    """Degrees, in the middle of what bears the name."""
-    reach: float
-    """Degrees on either side of the hue that still bear the name."""
-    chroma: float
-    """What is aimed at; the most saturated that sRGB has at the pixel's lightness where that is less."""
-    darkest: float
-    lightest: float
-    """Lightness, 0 to 1, between which the name holds."""
-
-
-COLOURS: dict[str, Colour] = {
-    "red": Colour(27, 14, 0.20, 0.28, 0.68),
-    "orange": Colour(60, 15, 0.16, 0.55, 0.85),
-    "yellow": Colour(102, 14, 0.17, 0.76, 0.99),
-    "green": Colour(143, 20, 0.17, 0.30, 0.92),
-    "turquoise": Colour(192, 20, 0.12, 0.45, 0.95),
-    "blue": Colour(260, 20, 0.17, 0.20, 0.80),
-    "purple": Colour(305, 18, 0.18, 0.22, 0.70),
-    "pink": Colour(355, 16, 0.16, 0.62, 0.92),
-}
-"""Ours, set by eye on patches of sRGB."""
-
-MIN_CHROMA = 0.045
-"""A pixel with less chroma bears no colour's name. Ours."""
-
-TRUE_SHARE = 0.55
-"""At least this share of the object has to bear the new colour's name afterwards. Ours."""
 
 PRESENT_SHARE = 0.2
 """A colour whose name more than this share of the object bears already is no change. Ours."""
@@ -71,16 +21,9 @@ class NoColour(ValueError):
     """An object that cannot be given a colour that is both new and truly named."""
 
 
-def to_oklab(pixels: np.ndarray) -> np.ndarray:
-    """float64 [..., 3], L 0 to 1, of uint8 sRGB [..., 3]."""
-    value = pixels.astype(np.float64) / 255
-    linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
-    return np.cbrt(linear @ _TO_LMS.T) @ _TO_LAB.T
-
-
 def _to_linear(lab: np.ndarray) -> np.ndarray:
     """Linear sRGB of OKLab; outside 0 to 1 where the screen cannot show the colour."""
-    return (lab @ np.linalg.inv(_TO_LAB).T) ** 3 @ np.linalg.inv(_TO_LMS).T
+    return (lab @ np.linalg.inv(TO_LAB).T) ** 3 @ np.linalg.inv(TO_LMS).T
 
 
 def to_srgb(lab: np.ndarray) -> np.ndarray:
@@ -96,16 +39,6 @@ def to_srgb(lab: np.ndarray) -> np.ndarray:
     linear = _to_linear(np.concatenate((lab[..., :1], lab[..., 1:] * low[..., None]), axis=-1)).clip(0, 1)
     value = np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
     return (value * 255).round().clip(0, 255).astype(np.uint8)
-
-
-def share_called(pixels: np.ndarray, name: str) -> float:
-    """Share, 0 to 1, of uint8 pixels [N, 3] that bear a colour's name."""
-    colour = COLOURS[name]
-    lab = to_oklab(pixels)
-    chroma = np.hypot(lab[:, 1], lab[:, 2])
-    apart = np.abs(_turned(np.degrees(np.arctan2(lab[:, 2], lab[:, 1])) - colour.hue))
-    light = (lab[:, 0] >= colour.darkest) & (lab[:, 0] <= colour.lightest)
-    return float(((apart <= colour.reach) & (chroma >= MIN_CHROMA) & light).mean())
 
 
 def recolour(image: np.ndarray, mask: np.ndarray, name: str) -> np.ndarray:
@@ -129,7 +62,7 @@ def recolour(image: np.ndarray, mask: np.ndarray, name: str) -> np.ndarray:
     middle = np.degrees(np.arctan2(lab[:, 2].mean(), lab[:, 1].mean()))
     own = np.degrees(np.arctan2(lab[:, 2], lab[:, 1]))
     hue = np.radians(
-        colour.hue + colourful * np.clip(0.25 * _turned(own - middle), -0.6 * colour.reach, 0.6 * colour.reach)
+        colour.hue + colourful * np.clip(0.25 * turned(own - middle), -0.6 * colour.reach, 0.6 * colour.reach)
     )
     new = np.stack((lab[:, 0], colour.chroma * strength * np.cos(hue), colour.chroma * strength * np.sin(hue)), axis=-1)
     share = faded(mask)[mask][:, None]
@@ -158,12 +91,7 @@ def choose(image: np.ndarray, mask: np.ndarray, seed: int, wanted: str = "") -> 
         if share_called(image[mask], name) > PRESENT_SHARE:
             continue
         result = recolour(image, mask, name)
-        if share_called(result[mask], name) >= TRUE_SHARE:
+        if share_called(result[mask], name) >= CALLED_SHARE:
             return name, result
     what = f"{wanted}: it takes another colour" if wanted else "any other colour: leave the region out"
     raise NoColour(f"the object has this colour already, or is too dark or too light to become {what}")
-
-
-def _turned(degrees: np.ndarray) -> np.ndarray:
-    """Angles brought to -180 to 180."""
-    return (degrees + 180) % 360 - 180

@@ -7,16 +7,8 @@ import colorsys
 import numpy as np
 import pytest
 
-from comfy_nodes.classical.colour import (
-    COLOURS,
-    PRESENT_SHARE,
-    NoColour,
-    choose,
-    recolour,
-    share_called,
-    to_oklab,
-    to_srgb,
-)
+from comfy_nodes.classical.colour import PRESENT_SHARE, NoColour, choose, recolour, to_srgb
+from comfy_nodes.core.colours import COLOURS, share_called, to_oklab
 
 NAMED = {
     "red": (200, 30, 30), "orange": (240, 140, 20), "yellow": (250, 220, 40), "green": (40, 150, 50),
