@@ -66,8 +66,7 @@ def table() -> str:
 
 
 def _row(kind: Kind) -> str:
-    graphs = _graphs(kind.graph) if kind.graph else ("", "", "")
-    named = [f"`{name}`" if name else "-" for name in (kind.prompt, kind.shape, *graphs)]
+    named = [f"`{name}`" if name else "-" for name in (kind.prompt, kind.shape, *_graphs(kind.graph))]
     return f"| {' | '.join((kind.name, _filed(kind), *named, TABLE[kind.rubric].name))} |\n"
 
 

@@ -2,7 +2,7 @@
 
 ImgEdit's 13 tasks, UnicEdit's 22 sub-tasks and ScaleEdit's 23 families, each with the task (`tasks`) that it is filed
 under, the prompt that writes its instruction, the shape of the reply, the judge's rubric and the graph that makes it.
-What cannot be made yet says why. Read by writers, router and verifiers; the driver keeps quotas by it.
+Read by writers, router and verifiers; the driver keeps quotas by it.
 """
 
 from __future__ import annotations
@@ -62,9 +62,9 @@ class Kind:
         return bool(self.unlike) or self.task == INSTRUCT.name
 
     @property
-    def graph(self) -> str | None:
+    def graph(self) -> str:
         """Name of the workflow that makes it."""
-        return EDITOR if self.by_editor else GRAPHS.get(self.task)
+        return EDITOR if self.by_editor else GRAPHS[self.task]
 
     @property
     def second(self) -> str:

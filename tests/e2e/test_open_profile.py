@@ -19,7 +19,7 @@ from tests.e2e.helpers import REPOSITORY, Driver
 
 SAMPLES = REPOSITORY / "samples"
 TRAIN = ("--licence-policy", "train", "--profile", "open", "--dry-run")
-EDITS = (*(name for name, task in TASKS.items() if task.turns == 1), "instruct")
+EDITS = (*TASKS, "instruct")
 FREE = 'licence = "Apache-2.0"\noutputs_may_train = "yes"\n'
 
 

@@ -277,9 +277,8 @@ def test_what_becomes_of_a_judgement(listed: dict[str, Any], row: dict[str, Any]
         assert row["unscored"] in found.reason
         return
     names = [one.name for one in (*rubric.criteria, *rubric.flags)]
-    assert [found.values.get(f"judge.raw_{one}", found.values.get(f"judge.{one}")) for one in names] == row["gives"], (
-        found.reason
-    )
+    said, whose = found.values, rubric.scores
+    assert [said.get(f"{whose}.raw_{one}", said.get(f"{whose}.{one}")) for one in names] == row["gives"], found.reason
 
 
 def rubric_of(listed: dict[str, Any]) -> Rubric:
