@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from comfy_nodes.core.instructions.turns import plan_by_template, turn_of
+from comfy_nodes.core.keys import turn_key
 from comfy_nodes.core.photos import PhotoError
 from comfy_nodes.core.records import EditRecord, SampleFailure
 from comfy_nodes.core.regions import rle
@@ -20,9 +21,9 @@ from driver.engine.pool import Pool
 from driver.engine.portion import OnePortion, Portion
 from driver.engine.prompts import Flight, Posted
 from driver.engine.queue import TURNS_HELD, Item
-from driver.inputs.dialogues import turn_key, turns_of
+from driver.inputs.dialogues import turns_of
 from driver.journal import Journal
-from driver.journal_turns import ENDED
+from driver.journal_turns import DIALOGUE_ENDED
 from driver.pipeline.turns import Turns
 from driver.places import State
 from driver.samples import JournalRow, Plans, Sample
@@ -168,7 +169,7 @@ def test_a_turn_that_is_not_kept_ends_its_dialogue(verdict: str, why: str, serve
     }  # fmt: skip
     assert made.pool.over()
     assert [one for one in made.told.events if one[0] == "failed"] == [
-        ("failed", f"{D}~{one}", ENDED) for one in (2, 3)
+        ("failed", f"{D}~{one}", DIALOGUE_ENDED) for one in (2, 3)
     ]
 
 
