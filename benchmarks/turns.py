@@ -1,8 +1,9 @@
 """Dialogues on sleeping nodes: `python benchmarks/turns.py [--json] [--only packed] [--quick]`.
 
 `packed`: a call of 1 s and an edit of 0.1 s for each turn, three turns to a dialogue, on one server: one prompt for each turn
-over prompts as the driver packs them, in seconds. `two_servers`: edits of 0.5 s on two servers, and the share of the time in
-which a server executes nothing, from the first prompt to the last result. Real ComfyUIs; `COMFYUI_PATH` names one. Shares the
+over prompts as the driver packs them, in seconds. `two_servers`: edits of 2 s on two servers, and the share of the time in
+which a server executes nothing, from the first prompt to the last result; beside it the same of as many edits that wait for
+none, which is what ComfyUI and a busy machine take between prompts. Real ComfyUIs; `COMFYUI_PATH` names one. Shares the
 machine with nobody, or the numbers mean little.
 """
 
@@ -21,16 +22,16 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.driver_command import Run
 from benchmarks.driver_inputs import photos_in
 from benchmarks.driver_site import Site, graph, say
 from comfy_nodes.core.boxes import box_of
 from comfy_nodes.core.regions import rle
 
 CALL_SECONDS, EDIT_SECONDS = 1.0, 0.1
-FARMED_EDIT_SECONDS = 0.5
+FARMED_EDIT_SECONDS = 2.0
 TURNS = 3
 SIDE = 64
-TARGET_IDLE = 0.05
 
 
 def dialogues(site: Site, count: int) -> Path:
@@ -65,7 +66,7 @@ def packed(site: Site) -> dict[str, float]:
 
 def two_servers(site: Site) -> dict[str, float]:
     """The share of two servers' time in which they execute nothing, and where it goes."""
-    count = site.size(48, 12)
+    count = site.size(24, 6)
     urls, photos = site.servers(2), dialogues(site, count)
     uncalled = graph("dialogue", {"edit.image": ["turn", 1], "edit.seconds": FARMED_EDIT_SECONDS})
     del uncalled["call"]
@@ -73,17 +74,23 @@ def two_servers(site: Site) -> dict[str, float]:
     workflow.write_text(json.dumps(uncalled))
     site.drive(str(workflow.with_suffix("")), photos, urls, "--limit", 4)
     ours = site.drive(str(workflow.with_suffix("")), photos, urls)
-    output = max(site.folder.glob("out*"), key=lambda path: path.stat().st_mtime_ns)
-    rows = [row for row in pq.read_table(output / "telemetry.parquet").to_pylist() if row["state"] == "done"]
-    assert len(rows) == ours.samples == TURNS * count
+    found = _idle(site, ours, urls)
+    single = site.photos(TURNS * count, SIDE)
+    alone = site.drive("edit", single, urls, "--set", f"#edit.seconds={FARMED_EDIT_SECONDS}")
+    assert ours.samples == alone.samples == TURNS * count
+    return found | {f"{name}_without_turns": value for name, value in _idle(site, alone, urls).items()}
+
+
+def _idle(site: Site, run: Run, urls: list[str]) -> dict[str, float]:
+    """What of servers' time went into nothing, in the run that ended last."""
+    output = max(site.folder.glob("out*/telemetry.parquet"), key=lambda path: path.stat().st_mtime_ns)
+    rows = [row for row in pq.read_table(output).to_pylist() if row["state"] == "done"]
     executed = sum(row["execution_s"] for row in rows)
     last = [max(row["finished_at"] for row in rows if row["server"] == url) for url in urls]
     return {
-        "idle": 1 - executed / (len(urls) * ours.editing),
-        "idle_at_the_end": abs(last[0] - last[1]) / (len(urls) * ours.editing),
-        "editing_s": ours.editing,
-        "execution_s_per_turn": executed / len(rows),
-        "sleeping_s_per_turn": FARMED_EDIT_SECONDS,
+        "idle": 1 - executed / (len(urls) * run.editing),
+        "idle_at_the_end": abs(last[0] - last[1]) / (len(urls) * run.editing),
+        "execution_s": executed / len(rows),
     }
 
 
