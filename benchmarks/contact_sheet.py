@@ -89,7 +89,9 @@ def dialogue(turns: Sequence[StoredRow]) -> Image.Image:
             turn = turns[number - 1].columns
             back = "" if turn["turn"]["base"] == number - 1 else f" (from {turn['turn']['base']})"
             text = "\n".join(textwrap.wrap(f"{number}{back}: {turn['prompt']}", 42)[:2])
-            pen.multiline_text((left, CAPTION + TILE[1] + 4), text, PROMPT_COLOUR, ImageFont.load_default(15), spacing=4)
+            pen.multiline_text(
+                (left, CAPTION + TILE[1] + 4), text, PROMPT_COLOUR, ImageFont.load_default(15), spacing=4
+            )
         else:
             pen.text((left, CAPTION + TILE[1] + 4), "0", fill=PROMPT_COLOUR, font=ImageFont.load_default(15))
     return drawn
@@ -132,7 +134,9 @@ def main() -> None:
         parser.error(str(error))
     if not pairs:
         parser.error(f"{given.run}: no kept pairs")
-    sheet([dialogue(one) if _dialogue(one[0]) else strip(one[0]) for one in pairs]).save(given.output, quality=85, optimize=True)
+    sheet([dialogue(one) if _dialogue(one[0]) else strip(one[0]) for one in pairs]).save(
+        given.output, quality=85, optimize=True
+    )
 
 
 if __name__ == "__main__":
