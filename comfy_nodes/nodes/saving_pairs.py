@@ -195,8 +195,7 @@ def _asked(found: verdicts.Scores, sample: EditSample, prompt: str) -> verdicts.
 def _of_its_task(found: verdicts.Scores, sample: EditSample) -> verdicts.Scores:
     """A rejection where a turn's restated instruction is of another operation, or no longer goes back: a turn stays in its
     dialogue."""
-    carried = (sample.carried or {}).get("turn")
-    turn = _turn(sample) or (TurnRecord.model_validate(carried) if carried else None)
+    turn = sample.turn
     if turn is None or not found.restated or found.verdict == "reject":
         return found
     try:

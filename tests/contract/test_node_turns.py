@@ -116,12 +116,12 @@ class TestSaving:
         after = photo.copy()
         after[marked] = 255 - after[marked]
 
-        def saved(sample: Any, taken: bool = True, **found: Any) -> Any:
+        def saved(sample: Any, **found: Any) -> Any:
             given = {"task": "", "restated": "", "voices": ("verifier",)} | found
             scores = pack.part("core.verdicts.verdicts").Scores({}, "keep", **given)
             output = pack.call(
                 "EditPairsSavePair",
-                sample=take(sample)[0] if taken else sample,
+                sample=take(sample)[0],
                 edited=image(after),
                 scores={"score0": [scores]},
             )
@@ -159,12 +159,6 @@ class TestSaving:
         assert record.verdict == "reject" and "does not say that it goes back" in record.reject_reason
         words = "Return to how it was after the first instruction, and make it pale blue."
         assert save(told, restated=words).prompt == words
-
-    def test_a_turn_that_is_judged_again_stays_in_its_dialogue(self, pack: Any, make: Make, save: Make) -> None:
-        turn = {"dialogue": "dial", "number": 2, "of": 3, "base": 1, "op": "alter"}
-        judged = replace(make(), further={}, carried={"turn": turn})
-        record = save(judged, taken=False, restated="Remove the disc.", task="remove")
-        assert (record.task, record.turn.number, record.verdict) == ("content_understanding", 2, "reject")
 
     def test_a_turn_made_from_a_state_that_is_gone_does_not_count(
         self, pack: Any, make: Make, save: Make, photo: np.ndarray
