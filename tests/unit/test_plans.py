@@ -156,6 +156,9 @@ def test_what_templates_cannot_plan() -> None:
     slim = Region(class_name="pole", bbox=(100, 10, 110, 400))
     with pytest.raises(Unfit, match="no bundled thing fits in the place of the pole"):
         plan_by_template("version_backtracking", [slim], [], SIZE, 0, None)
+    man = CUP.model_copy(update={"class_name": "man with a red hat"})
+    with pytest.raises(Unfit, match="'man with a red hat' is no plain name of one thing"):
+        plan_by_template("content_understanding", [man], [], SIZE, 0, None)
     twins = [CUP, CUP.model_copy(update={"bbox": (25, 405, 70, 450)})]
     with pytest.raises(Unfit, match="several things here are called cup"):
         plan_by_template("content_understanding", twins[:1], twins[1:], SIZE, 0, None)
@@ -169,6 +172,11 @@ def test_what_is_known_of_bundled_things_is_what_their_pictures_show() -> None:
     }
     assert colour_in("an orange yellow galaxy") == "orange" and not colour_in("a copper kettle")
     assert all(colour_in(f"a {name} cup") == name for name in COLOURS)
+    assert [colour_in(one) for one in ("A bright red vase.", "a red and blue vase", "a vase with a red rim", "a dark red vase")] == [
+        "red", "", "", "",
+    ]  # fmt: skip
+    assert colour_in("a red vase with a blue rim") == ""
+    assert [donors.called(one) for one in ("A dahlia.", "rocket", "a red rocket")] == ["dahlia", "rocket", ""]
 
 
 # What is refused, whoever wrote it

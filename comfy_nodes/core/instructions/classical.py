@@ -152,8 +152,12 @@ def donors_for(name: str, box: Box, width: int, height: int) -> list[str]:
 
 
 def colour_in(target: str) -> str:
-    """The colour that an alteration's `target` names first, a key of `COLOURS`; empty where it names none."""
-    return next((word for word in re.findall(r"[a-z]+", target.casefold()) if word in COLOURS), "")
+    """The colour that a thing as a whole is to have, by an alteration's `target`: a key of `COLOURS`, such as that of `a blue
+    cup`. Empty where it says none, or more than that: `a cup with a blue handle`."""
+    found = re.fullmatch(
+        r"(?:an? |the |some )?(?:bright )?([a-z]+) (?!.*\b(?:and|or|with)\b)[^,;]+", target.strip(" .").casefold()
+    )
+    return found[1] if found and found[1] in COLOURS else ""
 
 
 def clause(op: str, language: Language, scene: Scene, number: int = 0, result: str = "") -> str:
