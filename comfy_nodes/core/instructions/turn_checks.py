@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from .. import texts
 from . import checks
 from .captions import caption
 from .checks import Unfit
@@ -60,8 +61,12 @@ def check_plan(task: str, writing: Writing) -> None:
         raise Unfit(f"a dialogue has {LEAST_TURNS} to {MOST_TURNS} turns, and this plan has {len(steps)}")
     if task == "content_memory" and not writing.premise.strip():
         raise Unfit("a content memory has a premise, and this plan has none")
+    _check_texts(premise=writing.premise)
     for number, step in enumerate(steps, 1):
         try:
+            _check_texts(
+                instruction=step.instruction, target=step.target, editor_prompt=step.editor_prompt, object=step.object
+            )
             _check_order(task, number, step)
             _check_region(writing, number, step)
             _check_possible(writing, step)
@@ -72,6 +77,13 @@ def check_plan(task: str, writing: Writing) -> None:
             raise type(problem)(f"turn {number}: {problem}") from None
     if task == "version_backtracking" and not any(step.base < number for number, step in enumerate(steps)):
         raise Unfit("no turn goes back: one of a version backtracking begins with an earlier state (base)")
+
+
+def _check_texts(**said: str) -> None:
+    """Each is a line that can be kept; lines of users have not been looked into yet."""
+    for name, text in said.items():
+        if why := texts.fault_of_name(text, texts.MAX_WORDS):
+            raise Unfit(f"its {name} {why}")
 
 
 def _check_order(task: str, number: int, step: Step) -> None:
