@@ -155,13 +155,15 @@ def _check_reference(writing: Writing, number: int, step: Step) -> None:
 def _check_version(writing: Writing, number: int, step: Step) -> None:
     """The version that the words go back to is the one that the step begins with: one that is counted, else the one
     before the last turn, as in `undo that`."""
+    # The first one that has the thing: what an addition left, else the start.
+    first = 1 if writing.steps[0].op == "add" else 0
     counted = _VERSIONS[writing.lang]
     said = {state for state, words in enumerate(counted) if re.search(words, step.instruction, re.IGNORECASE)}
-    meant = said or {writing.steps[number - 2].base}
     if _ORIGINAL.search(step.instruction):
-        # The start, or, where the thing is only added then, what that turn left.
-        meant = {1 if writing.steps[0].op == "add" else 0}
-    if meant != {step.base}:
+        said.add(first)
+    meant = said or {writing.steps[number - 2].base}
+    only_one = number == first + 2  # that it can go back to, so that a further number does no harm
+    if step.base not in meant or (len(meant) > 1 and not only_one):
         told = ", ".join(map(str, sorted(meant)))
         raise Unfit(f"it goes back to version {step.base}, and its words mean version {told}: {step.instruction!r}")
 
