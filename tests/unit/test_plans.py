@@ -14,6 +14,7 @@ import pytest
 from comfy_nodes.core.instructions.checks import Unfit
 from comfy_nodes.core.instructions.classical import COLOURS, DONORS, colour_in
 from comfy_nodes.core.instructions.instructions import Step, Writing, written_in
+from comfy_nodes.core.instructions.turn_checks import thing_put_in
 from comfy_nodes.core.instructions.turns import (
     Earlier,
     Turn,
@@ -315,6 +316,19 @@ def test_a_thing_that_was_put_in_lies_where_pixels_changed() -> None:
     jar, mask_from = region_after(given, 4, [*earlier, made(3, BACK, (20, 400, 60, 440))])
     assert jar and (jar.class_name, jar.bbox, mask_from) == ("jar", (10, 380, 70, 445), "carried")
     assert jar.mask == earlier[1].edit_mask
+
+
+@pytest.mark.parametrize(
+    ("target", "name"),
+    [
+        ("a jar", "jar"),
+        ("The old jar, half full.", "old jar"),
+        ("", "cup"),
+        ("a jar" + " of ink" * 60, "jar" + " of ink" * 28),
+    ],
+)
+def test_a_thing_that_was_put_in_is_called_by_its_target(target: str, name: str) -> None:
+    assert thing_put_in(step("replace", "Replace it.", target)) == name
 
 
 def test_what_another_turn_cuts_off_is_left_out() -> None:

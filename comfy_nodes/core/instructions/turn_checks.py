@@ -47,6 +47,8 @@ def leading_to(steps: Sequence[Step], state: int) -> list[int]:
 def thing_put_in(step: Step) -> str:
     """The name of what a replacement puts in, by its target: no article, and nothing behind a comma."""
     name = re.sub(r"^(?:an?|the|some) ", "", step.target.split(",")[0].strip(" ."), flags=re.IGNORECASE)
+    if len(name) > texts.MAX_NAME:
+        name = name[: texts.MAX_NAME].rpartition(" ")[0]
     return name or step.object or "thing"
 
 
