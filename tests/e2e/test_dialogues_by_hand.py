@@ -121,11 +121,10 @@ def test_a_turn_follows_the_pairs_that_lie_there(studio: Studio, output: Path) -
     table.turn(1)
     second = table.turn(2)
     assert table.run(2)[0] == [second], "nothing has changed, so ComfyUI has it from its cache"
-    third = table.turn(3)
-
-    table.turn(1, EditPairsClassicalInpaint={"method": "telea", "grow": 3})
-    assert table.turn(2) != second and table.turn(3) != third
-
+    for saved in table.files.glob("*-0-*[0-9a-f].json"):
+        saved.touch()  # as if it were made anew, without a run that ComfyUI would forget the last one by
+    assert table.turn(2) != second
+    table.turn(3)
     table.seed += 1
     assert "run turn 1 first" in table.run(2)[1], "another seed is another dialogue"
 
