@@ -157,11 +157,10 @@ def _at(sample: EditSample, made: Sequence[SavedTurn], base: int) -> EditSample:
     if not made:
         return sample
     start, state = made[0].before, made[base - 1].after if base else made[0].before
-    height, width = state.pixels.shape[:2]
+    height, width = state.shape[:2]
     if (width, height) != sample.size:
         raise ValueError(
             f"turn {base} left a picture of {width} x {height} pixels, and the photo is {sample.size[0]} x "
             f"{sample.size[1]}: its regions are other pixels there; take a graph that leaves the photo's size as it is"
         )
-    images = {**sample.images, "start": to_image(start.pixels)}
-    return replace(sample, source=to_image(state.pixels), images=images, files=(*sample.files, start, state))
+    return replace(sample, source=to_image(state), images={**sample.images, "start": to_image(start)})

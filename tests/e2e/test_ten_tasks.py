@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import colorsys
+import io
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -10,12 +12,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from comfy_nodes.core.instructions.instructions import Step, Writing, annotation_line
+from comfy_nodes.core.regions import rle
 from comfy_nodes.core.regions.annotation import Annotation, Provenance, parse_annotation
+from driver.dataset.dataset import stored_rows
+from driver.derive import main as derive
+from driver.exports.forms import FORMS, export
 from driver.graph.file import WORKFLOWS, WorkflowFile
 from tests.e2e import helpers
 from tests.e2e.helpers import REPOSITORY, Driver
+from tests.unit.derive_making import read
+from tests.unit.test_classical_colour import HUES
 
 SAMPLES = REPOSITORY / "samples"
 SUITED = {
@@ -122,6 +131,78 @@ def test_the_same_command_again_edits_nothing(command: Driver, place: Path, outp
     assert f"{len(helpers.rows(output))} kept, 0 rejected, 0 unscored, 0 failed" in ended.stdout
     assert helpers.prompts_so_far(command.url) == prompts + 1
     assert helpers.comparable(output) == before
+
+
+@pytest.fixture(scope="module")
+def more(output: Path) -> Path:
+    """What is derived from the run."""
+    folder = output.parent / "more"
+    assert derive([str(output), "--output", str(folder), "--with-originals"]) == 0
+    return folder
+
+
+def test_every_edit_gives_more_rows_and_each_picture_lies_there_once(output: Path, more: Path) -> None:
+    edits = {row["key"]: row for row in helpers.rows(output)}
+    rows = list(stored_rows(more, "data"))
+    derived = [row for row in rows if row.columns["derived_kind"]]
+    assert len(rows) == len(edits) + len(derived) and helpers.rows(more, "rejected") == []
+    parents = Counter(key for row in derived for key in row.columns["derived_from"])
+    assert parents.keys() == edits.keys() and min(parents.values()) >= 2 and len(derived) > 3 * len(edits)
+    records = helpers.rows(more)
+    for record in records:
+        states = {one["path"]: one["bytes"] for one in record["states"]}
+        named = {name for row in record["data"] for name in (*row["input_images"], *row["output_images"])}
+        assert named == states.keys() and len(set(states.values())) == len(states)
+    assert len(records) == len({row["source_id"] for row in edits.values()})
+    for row in derived:
+        before, after = (np.asarray(Image.open(io.BytesIO(one[0]))) for one in (row.inputs, row.outputs))
+        outside = ~helpers.edit_mask(row.columns) if row.columns["edit_mask"] else np.zeros(before.shape[:2], bool)
+        assert (before != after).any() and np.array_equal(before[outside], after[outside])
+
+
+def test_every_inverse_is_read_right_by_whoever_did_not_write_it(output: Path, more: Path) -> None:
+    edits = {row["key"]: row for row in helpers.rows(output)}
+    back = {"remove": "add", "add": "remove", "visual": "replace"}
+    turned: set[str] = set()
+    for row in stored_rows(more, "data"):
+        if row.columns["derived_kind"] != "inverse":
+            continue
+        (key,) = row.columns["derived_from"]
+        edit, found = edits[key], read(row.columns["prompt"])
+        assert row.outputs[0] == edit["input_images"][0]["bytes"] and row.inputs[0] == edit["output_images"][0]["bytes"]
+        turned.add(edit["task"])
+        regions = edit["regions"] or [{"op": edit["task"]}]
+        assert [one.op for one in found] == [back.get(region["op"], region["op"]) for region in regions]
+        photo = np.asarray(Image.open(io.BytesIO(row.outputs[0])))
+        for region, one in zip(regions, found, strict=True):
+            assert region.get("class_name") is None or region["class_name"] in f"{one.thing} {one.new}"
+            assert not one.place or one.place in edit["prompt"]
+            if one.op == "alter":
+                assert called(one.new, photo[rle.decode(rle.Rle.model_validate(region["mask"]))])
+    assert {"replace", "style", "background"} <= turned
+
+
+def called(colour: str, pixels: np.ndarray) -> bool:
+    """Whether most of uint8 [N, 3] bears a colour's name, told by the middle of its channels alone."""
+    red, green, blue = np.median(pixels, axis=0) / 255
+    hue, saturation, value = colorsys.rgb_to_hsv(red, green, blue)
+    if colour in ("black", "grey", "white"):
+        return bool(
+            saturation < 0.2
+            and (value < 0.25, 0.15 < value < 0.85, value > 0.75)[("black", "grey", "white").index(colour)]
+        )
+    low, high = HUES.get(colour, (15, 65))
+    return saturation > 0.15 and (low <= hue * 360 <= high or low <= hue * 360 - 360 <= high)
+
+
+def test_others_read_derived_rows(more: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    opened = datasets.load_dataset(str(more), split="train", cache_dir=str(more.parent / "cache"))
+    count = sum(map(len, opened["rows"]))
+    assert count == sum(1 for _ in stored_rows(more, "data", images=False))
+    made = {form: export(more, form, more.parent / form, "hard") for form in FORMS}
+    assert all(done.rows + done.left_out.total() == count for form, done in made.items() if form != "preference")
+    assert made["pairs"].rows == count
 
 
 def test_auto_runs_the_tasks_that_were_written_for(command: Driver, place: Path) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from comfy_nodes.core.records import FailureRecord, SampleFailure
-from driver import adopt, batch, collect, export, merge, pool, release, review
+from driver import adopt, batch, collect, derive, export, merge, pool, release, review
 from driver import open as open_command
 from driver.artists import one_server as sharing
 from driver.command import REASONS, STATUSES, Ended, carry_out, conclude
@@ -33,6 +33,7 @@ COMMANDS = {
     "collect": collect,
     "open": open_command,
     "export": export,
+    "derive": derive,
     "review": review,
     "pool": pool,
     "merge": merge,
@@ -297,6 +298,7 @@ def test_json_is_one_line_also_where_nothing_was_started(
         "batch": ("--workflow", no),
         "open": (no, "k"),
         "export": (no, "--to", "pairs", "--output", "x"),
+        "derive": (no, "--output", "x"),
         "merge": (no, "--output", "x"),
         "release": (no, "--output", "x"),
         "pool": ("find", no, "--words", "a", "--output", "x"),
