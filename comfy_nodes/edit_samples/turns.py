@@ -25,7 +25,7 @@ from ..core.instructions.turns import (
     turn_writing,
 )
 from ..core.instructions.wording import Language
-from ..core.keys import Key, sample_key
+from ..core.keys import Key, sample_key, turn_key
 from ..core.tasks import TASKS, WORK
 from ..files.dialogues import SavedTurn, turns_before
 from ..wires.sockets import EditSample
@@ -111,7 +111,7 @@ def taken_by_hand(sample: EditSample, number: int, turns: int, language: Languag
     region, mask_from = region_after(plan, number, earlier)
     writing = replace(turn_writing(plan, number), regions=(region,) if region else ())
     turn = Turn(dialogue, task, number, len(plan.steps), step.base, step.op, plan.premise, mask_from, earlier)
-    origin = sample.provenance.model_copy(update={"key": f"{dialogue}~{number - 1}"})
+    origin = sample.provenance.model_copy(update={"key": turn_key(dialogue, number)})
     done = replace(
         _at(sample, made, step.base), task=step.op, region=region, also=(), instruction=writing.instruction,
         others=tuple(one for one in sample.others if one not in plan.regions), writings=(writing,), provenance=origin,

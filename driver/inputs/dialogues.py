@@ -12,7 +12,7 @@ from dataclasses import replace
 from comfy_nodes.core.instructions.checks import Unfit
 from comfy_nodes.core.instructions.instructions import Step, Writing, written_in
 from comfy_nodes.core.instructions.turns import Turn, check_plan, plan_by_template, turn_writing
-from comfy_nodes.core.keys import sample_seed
+from comfy_nodes.core.keys import sample_seed, turn_key
 from comfy_nodes.core.regions.annotation import Region
 
 from ..places import Locator, State
@@ -44,11 +44,6 @@ def turns_of(
     """
     plan = _plan(whole, edit, others, plans, seed)
     return [_turn(whole, plan, number) for number in range(1, len(plan.steps) + 1)]
-
-
-def turn_key(dialogue: str, number: int) -> str:
-    """The key of a turn's sample; turns count from 1."""
-    return f"{dialogue}~{number - 1}"
 
 
 def _plan(whole: Sample, edit: tuple[Region, ...], others: Sequence[Region], plans: Plans, seed: int) -> Writing:

@@ -16,6 +16,7 @@ from comfy_nodes.core.instructions.checks import Unfit
 from comfy_nodes.core.instructions.instructions import Writing, writing_json
 from comfy_nodes.core.instructions.turn_checks import leading_to
 from comfy_nodes.core.instructions.turns import Earlier, region_after, turn_json, turn_writing
+from comfy_nodes.core.keys import turn_key
 from comfy_nodes.core.models import each_once
 from comfy_nodes.core.photos import PhotoError
 from comfy_nodes.core.records import EditRecord
@@ -27,7 +28,7 @@ from ..dataset.parts import Part
 from ..dataset.rows import known_record
 from ..dataset.spool import Spool
 from ..errors import RunError
-from ..inputs.dialogues import turn_key, whole_plan
+from ..inputs.dialogues import whole_plan
 from ..journal import Journal
 from ..places import State
 from ..samples import Sample

@@ -9,7 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..dataset.dialogues import dialogue_of, judged_itself, leading, turn_key
+from comfy_nodes.core.keys import turn_key
+
+from ..dataset.dialogues import dialogue_of, judged_itself, leading
 from ..dataset.layouts.layout import StoredRow
 from ..journal_turns import ENDED
 from .pictures import edit, thumbnail

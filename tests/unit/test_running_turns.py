@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from comfy_nodes.core.instructions.turns import plan_by_template, turn_of
+from comfy_nodes.core.keys import turn_key
 from comfy_nodes.core.photos import PhotoError
 from comfy_nodes.core.records import EditRecord, SampleFailure
 from comfy_nodes.core.regions import rle
@@ -20,7 +21,7 @@ from driver.engine.pool import Pool
 from driver.engine.portion import OnePortion, Portion
 from driver.engine.prompts import Flight, Posted
 from driver.engine.queue import TURNS_HELD, Item
-from driver.inputs.dialogues import turn_key, turns_of
+from driver.inputs.dialogues import turns_of
 from driver.journal import Journal
 from driver.journal_turns import ENDED
 from driver.pipeline.turns import Turns
