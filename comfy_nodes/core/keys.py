@@ -90,7 +90,12 @@ def sample_key(source_id: str, region: Region | None, task: str, slot: str = "")
 
 
 def turn_key(dialogue: str, number: int) -> str:
-    """The key of a dialogue's turn, which is a sample of its own; turns count from 1."""
+    """The key of a turn's sample.
+
+    Args:
+        dialogue: the key of the whole.
+        number: the turn's, from 1.
+    """
     return f"{dialogue}~{number - 1}"
 
 
