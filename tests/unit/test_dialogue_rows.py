@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import sqlite3
 import tarfile
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from driver.dataset.layouts.imgedit import ImgEditLayout
 from driver.dataset.layouts.layout import LAYOUTS, layout_named
 from driver.dataset.layouts.wds import WdsLayout
 from driver.dataset.rows import PLAIN, Row
+from driver.journal import Journal
 from driver.report.figures import RowStatistics
 from tests.unit.dialogue_making import RUN_FACTS, SIDE, converse, finish, state
 
@@ -300,6 +303,17 @@ class TestVerdict:
         assert totals.dialogues == {"made": 4, "kept": 2, "shorter": 1}
         assert (totals + totals).dialogues == {"made": 8, "kept": 4, "shorter": 2}
         assert run.journal.record("f~0") and '"keep"' in run.journal.record("f~0"), "the record stays as it came home"
+
+    def test_a_journal_of_a_version_without_dialogues_is_read(self, run: Any) -> None:
+        run.add("a")
+        run.journal.close()
+        path = run.output / "run.sqlite"
+        with closing(sqlite3.connect(path)) as db:
+            db.execute("DROP TABLE dialogue_verdicts")
+        for read_only in (True, False):
+            with closing(Journal(path, read_only)) as journal:
+                assert journal.counts() == {"done": 1, "keep": 1}
+                assert len(list(journal.records(kept=True))) == 1
 
     def test_turns_that_stand_apart_are_one_dialogue(self, run: Any) -> None:
         """As a verdict over rows of `data/` and then of `rejected/` gives them."""
