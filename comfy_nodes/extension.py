@@ -24,6 +24,7 @@ from .nodes.drawing import DrawRegions
 from .nodes.embedding import EmbedPhoto
 from .nodes.filtering import FilterPhoto
 from .nodes.fitting import FitSize
+from .nodes.following import FollowRegion
 from .nodes.gating import GatePack
 from .nodes.grounding import DetectObjects, LoadGrounder, LoadYoloWorld
 from .nodes.judging import JudgeEdit, VerifyEdit
@@ -44,6 +45,7 @@ from .nodes.steps import TakeEditStep
 from .nodes.templates import PickStyle, WriteInstructionTemplate
 from .nodes.turns import TakeTurn
 from .nodes.verifying import VerifyPixels
+from .nodes.verifying_dialogue import VerifyDialogue
 from .nodes.vlm_loading import LoadVlmCore, LoadVlmEndpoint, LoadVlmLocal
 from .nodes.witnessing import Witness
 from .nodes.writing import RewriteInstruction, WriteInstruction, WriteMotionInstruction
@@ -63,6 +65,7 @@ class EditPairsExtension(ComfyExtension):
             LoadSecondImage,
             TakeEditStep,
             TakeTurn,
+            FollowRegion,
             ChooseOperation,
             RewordForCrop,
             FilterPhoto,
@@ -112,6 +115,7 @@ class EditPairsExtension(ComfyExtension):
             WriteManyKinds,
             RewriteInstruction,
             VerifyPixels,
+            VerifyDialogue,
             VerifyEdit,
             JudgeEdit,
             AskEdit,

@@ -93,5 +93,5 @@ def choose(image: np.ndarray, mask: np.ndarray, seed: int, wanted: str = "") -> 
         result = recolour(image, mask, name)
         if share_called(result[mask], name) >= CALLED_SHARE:
             return name, result
-    what = f"{wanted}: choose another colour" if wanted else "any other colour: leave the region out"
+    what = f"{wanted}: it takes another colour" if wanted else "any other colour: leave the region out"
     raise NoColour(f"the object has this colour already, or is too dark or too light to become {what}")

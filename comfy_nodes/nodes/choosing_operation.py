@@ -8,17 +8,13 @@ from typing import Any
 import torch
 from comfy_api.latest import io
 
+from ..core.branches import BRANCHES, CHOOSER, inputs_for
 from ..core.records import SampleFailure
 from ..edit_samples.written import node_name
 from ..wires.sockets import EditSample, Sample
 
-BRANCHES = {"add": "erased", "remove": "erased", "replace": "replaced", "alter": "altered"}
-"""Which branch makes an operation's edit. An added thing is in the picture already, and erased from the one before."""
-
 WAYS = {"erased": "the thing is gone", "replaced": "another thing is in its place", "altered": "it looks otherwise"}
 """The branches, and what each one's picture shows."""
-
-_PARTS = ("sample", "", "mask")
 
 
 class ChooseOperation(io.ComfyNode):
@@ -48,7 +44,7 @@ class ChooseOperation(io.ComfyNode):
     def check_lazy_status(cls, sample: EditSample, image: object = None, **inputs: Any) -> list[str]:
         """The inputs of the chosen branch that are still to be computed: its sample first, and of one that failed nothing
         else. ComfyUI leaves out an input that nothing is wired to, and gives None for one that is not computed yet."""
-        names = _names(sample)
+        names = inputs_for(sample.task)
         if sample.failure or not names or any(name not in inputs for name in names[1:]):
             return []
         of_branch = inputs.get(names[0], sample)
@@ -58,7 +54,7 @@ class ChooseOperation(io.ComfyNode):
 
     @classmethod
     def execute(cls, sample: EditSample, image: torch.Tensor, **inputs: Any) -> io.NodeOutput:
-        names = _names(sample)
+        names = inputs_for(sample.task)
         made, mask = (inputs.get(name) for name in names[1:] or ("", ""))
         chosen: EditSample = (inputs.get(names[0]) if names else None) or sample
         if not chosen.failure and (made is None or mask is None):
@@ -67,7 +63,7 @@ class ChooseOperation(io.ComfyNode):
                 if names
                 else f"no branch makes {sample.task!r}; the operations are {', '.join(BRANCHES)}"
             )
-            failure = SampleFailure("edit", "NoBranch", why, node_name("EditPairsChooseOperation", cls))
+            failure = SampleFailure("edit", "NoBranch", why, node_name(CHOOSER, cls))
             chosen = replace(chosen, failure=failure)
         if chosen.failure:
             return io.NodeOutput(chosen, image, image, torch.zeros(image.shape[:3]))
@@ -86,9 +82,3 @@ def _branch(way: str, shown: str) -> list[io.Input]:
         io.Image.Input(way, optional=True, lazy=True, tooltip=f"The branch's picture: {shown}."),
         io.Mask.Input(f"{way}_mask", optional=True, lazy=True, tooltip="Where it may differ from image."),
     ]
-
-
-def _names(sample: EditSample) -> list[str]:
-    """The inputs of a sample's branch: its sample, picture and mask. None where no branch makes its operation."""
-    way = BRANCHES.get(sample.task)
-    return [f"{way}_{part}" if part else way for part in _PARTS] if way else []

@@ -13,8 +13,8 @@ import json
 import platform
 import re
 import uuid
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, count
@@ -31,7 +31,7 @@ from comfy_nodes.core.whole_files import move_whole
 
 from ..dataset.binding import Damaged, Foreign, Unfit, invalid, pictures
 from ..dataset.ownership import JOURNAL
-from ..dataset.rows import RunFacts, key_stem, known_record
+from ..dataset.rows import RunFacts, known_record, sample_of
 from ..errors import RunError
 from ..home import VERSION
 from ..journal import Journal
@@ -99,15 +99,17 @@ def collect(folder: Path, output: Path, layout: str = "hf") -> Collected:
         known = {record.key: record for record in _known(target.journal)}
         pixels = json.loads(target.journal.get(PIXELS) or "{}")
         read, damaged = _read_pixels(found.pairs, pixels, folder)
+        read = _gone_on(read, known, pixels)
         named = _named(read, {_pair(record, pixels): key for key, record in known.items()})
         kept = [one for one in named if known.get(one.record.key) != one.record]
-        bad = {one.record.key: failure for one in kept if (failure := _take(one, target, folder))}
+        places = {image.sha256: one.path for one in found.pairs for image in _images(one.record)}
+        bad = {one.record.key: failure for one in kept if (failure := _take(one, target, folder, places))}
         taken = [one for one in kept if one.record.key not in bad]
         records = {**known, **{one.record.key: one.record for one in taken}}
         refused = [*found.refused, *damaged, *bad.values()]
         summary = _finish(target, records, pixels, refused, layout)
         if lost := set(target.found.lost):
-            again = {one.record.key: _take(one, target, folder) for one in named if one.record.key in lost}
+            again = {one.record.key: _take(one, target, folder, places) for one in named if one.record.key in lost}
             back = {key for key, failure in again.items() if failure is None}
             gone = [_lost(records[key]) for key in sorted(lost - back)]
             records = {key: record for key, record in records.items() if key not in lost or key in back}
@@ -120,7 +122,7 @@ def collect(folder: Path, output: Path, layout: str = "hf") -> Collected:
         lines.append(f"{changed} collected before were saved again since: their new verdicts count")
     if equal := len(read) - len(named):
         lines.append(f"{equal} more were saved that show and say the same as one of these: such count once")
-    if variants := len(named) - len({key_stem(one.record.key) for one in named}):
+    if variants := len(named) - len({sample_of(one.record) for one in named}):
         lines.append(f"{variants} are variants of another, under its key with ~1, ~2, ... behind it")
     if lost:
         lines.append(
@@ -200,7 +202,7 @@ def _read_pixels(found: Iterable[Saved], pixels: dict[str, str], folder: Path) -
     """
     read, refused = [], []
     for one in found:
-        images = one.record.input_images + one.record.output_images
+        images = _images(one.record)
         try:
             if any(image.sha256 not in pixels for image in images):
                 whole = pictures(one.record, partial(_read, one.path))
@@ -222,8 +224,34 @@ def _pair(record: EditRecord, pixels: dict[str, str]) -> str:
     shown = [
         [pixels.get(one.sha256, one.sha256) for one in some] for some in (record.input_images, record.output_images)
     ]
-    told = [key_stem(record.key), record.task, record.lang, record.prompt, *shown]
+    told = [sample_of(record), record.task, record.lang, record.prompt, *shown]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+
+
+def _gone_on(found: Sequence[Saved], known: Mapping[str, EditRecord], pixels: dict[str, str]) -> list[Saved]:
+    """Pairs, of which turns of a dialogue begin with the very file of the state that they go on from: each has been saved with a
+    graph of its own in it, and the same pixels.
+
+    Args:
+        known: what was collected before, by its keys.
+    """
+    states: dict[tuple[str, int], list[SavedFile]] = defaultdict(list)
+    for record in (*(one.record for one in found), *known.values()):
+        if record.turn:
+            states[record.turn.dialogue, record.turn.number].append(record.output_images[0])
+            if record.turn.number == 1:
+                states[record.turn.dialogue, 0].append(record.input_images[0])
+
+    def begun(one: Saved) -> Saved:
+        turn, (own, *others) = one.record.turn, one.record.input_images
+        if turn is None or turn.number == 1:
+            return one
+        shown = pixels.get(own.sha256)
+        same = (image for image in states[turn.dialogue, turn.base] if pixels.get(image.sha256) == shown)
+        record = one.record.model_copy(update={"input_images": (next(same, own), *others)})
+        return replace(one, record=record)
+
+    return [begun(one) for one in found]
 
 
 def _named(found: Iterable[Saved], known: dict[str, str]) -> list[Saved]:
@@ -242,18 +270,22 @@ def _named(found: Iterable[Saved], known: dict[str, str]) -> list[Saved]:
     keys, used = dict(known), set(known.values())
     for one in sorted(last.values(), key=lambda one: (one.record.seed, one.record.key, one.pair)):
         if one.pair not in keys:
-            stem = key_stem(one.record.key)
+            stem = sample_of(one.record)
             candidates = chain([one.record.key], (f"{stem}~{number}" for number in count(1)))
             keys[one.pair] = next(key for key in candidates if key not in used)
             used.add(keys[one.pair])
     return [replace(one, record=one.record.model_copy(update={"key": keys[pair]})) for pair, one in last.items()]
 
 
-def _take(one: Saved, target: OutputFolder, folder: Path) -> Unusable | None:
-    """Brings a pair's pictures into the spool, or says why not."""
+def _take(one: Saved, target: OutputFolder, folder: Path, places: Mapping[str, Path]) -> Unusable | None:
+    """Brings a pair's pictures into the spool, or says why not.
+
+    Args:
+        places: records that have a picture beside them, by its SHA-256.
+    """
     record = one.record
     try:
-        found = list(pictures(record, lambda image: _read(one.path, image)))
+        found = list(pictures(record, lambda image: _read(_beside(one, image, places), image)))
     except Unfit as error:
         return _unusable(one.path, folder, "PairDamaged", str(error))
     for role, number, _image, data in found:
@@ -267,9 +299,19 @@ def _bind(one: Saved) -> None:
         Foreign: its pictures are another key's: Save Edit Pair names them after it.
     """
     prefix = re.compile(rf"{file_stem(one.record.key)}-[0-9a-f]{{12}}[-.]")
-    for image in one.record.input_images + one.record.output_images:
+    for image in _images(one.record):
         if not prefix.match(image.filename):
             raise Foreign(f"{one.path.name} says that its key is {one.record.key}, and {image.filename} is another's")
+
+
+def _images(record: EditRecord) -> tuple[SavedFile, ...]:
+    return record.input_images + record.output_images
+
+
+def _beside(one: Saved, image: SavedFile, places: Mapping[str, Path]) -> Path:
+    """The record that a pair's picture lies beside: its own, or that of the turn which left it."""
+    here = one.path.with_name(image.filename).exists()
+    return one.path if here else places.get(image.sha256, one.path)
 
 
 def _read(record: Path, image: SavedFile) -> bytes:
@@ -288,7 +330,7 @@ def _finish(
     refused: list[Unusable],
     layout: str,
 ) -> Summary:
-    files = {one.sha256 for record in records.values() for one in record.input_images + record.output_images}
+    files = {one.sha256 for record in records.values() for one in _images(record)}
     _write_journal(target, records.values(), {file: one for file, one in pixels.items() if file in files}, refused)
     tasks = ", ".join(sorted({record.task for record in records.values()})) or BY_HAND
     return target.finish(RunFacts(BY_HAND, "", "", "custom"), tasks, _environment(), layout)
@@ -301,9 +343,8 @@ def _lost(record: EditRecord) -> Unusable:
 
 def _known(journal: Journal) -> Iterator[EditRecord]:
     """What earlier collections left."""
-    for kept in (True, False):
-        for text, _ in journal.records(kept):
-            yield _vouched(known_record(text))
+    for text in journal.records_as_made():
+        yield _vouched(known_record(text))
 
 
 def _write_journal(

@@ -275,7 +275,7 @@ def chosen_rows(part: Part, config: str, chosen: set[int]) -> Iterator[tuple[int
             with reading(part, config, shard):
                 places = list(layout.index(part.config(config), shard))
                 for number in wanted:
-                    yield number, _row_at(layout, part.config(config), shard, *places[number - first])
+                    yield number, row_at(layout, part.config(config), shard, *places[number - first])
         first += shard.rows
 
 
@@ -291,11 +291,11 @@ def stored_row(part: Part, key: str) -> StoredRow | None:
             with reading(part, config, shard):
                 for found, place in layout.index(part.config(config), shard) if shard.rows else ():
                     if found == key:
-                        return _row_at(layout, part.config(config), shard, key, place)
+                        return row_at(layout, part.config(config), shard, key, place)
     return None
 
 
-def _row_at(layout: Layout, folder: Path, shard: Shard, key: str, place: int) -> StoredRow:
+def row_at(layout: Layout, folder: Path, shard: Shard, key: str, place: int) -> StoredRow:
     """
     Raises:
         ValueError: another row lies there, or a picture of this one is not whole.

@@ -231,6 +231,12 @@ def known_record(text: str) -> EditRecord:
         raise RunError(f"the run's journal: {invalid(error)}; use the version that wrote it", 1) from None
 
 
+def sample_of(record: EditRecord) -> str:
+    """The key of the sample that a record is of: its own up to its `~`; of a turn, each of which is a sample, the turn's."""
+    stem = key_stem(record.key)
+    return f"{stem}~{record.turn.number - 1}" if record.turn else stem
+
+
 def key_stem(key: str) -> str:
     """The part of a key that all records of one sample share."""
     return key.partition("~")[0]

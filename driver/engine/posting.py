@@ -199,7 +199,8 @@ class Poster:
         photo = found.pop("")
         values = {"image": photo, **ready.widgets}
         seed = sample_seed(self._work.seed, sample.key, ready.tries.attempts)
-        return _posted(ready, photo, *found.values()), Filling(values, seed, ready.folder, found)
+        op = sample.turn.op if sample.turn else ""
+        return _posted(ready, photo, *found.values()), Filling(values, seed, ready.folder, found, op)
 
     def _blame(self, ready: Ready, fault: ServerFault, size: int, server: ComfyServer) -> None:
         """Finds out whether the server takes no files at all; otherwise it is the sample's fault.

@@ -181,7 +181,7 @@ class SampleQueue:
     def _next_ones(self) -> deque[Item]:
         """Where the next sample stands first that no server had; empty where there is none."""
         while True:
-            if len(self._released) < TURNS_HELD and self._in_hand():
+            if len(self._released) + len(self._turns) < TURNS_HELD and self._in_hand():
                 return self._chunk
             if self._released and not self._turns:
                 portion, key = self._released.popleft()

@@ -24,12 +24,13 @@ from comfy_nodes.core.keys import KEY_LENGTH
 from comfy_nodes.core.whole_files import replace_folder, replacing, write_whole
 
 from ..dataset.dataset import dataset_digest, finished_parts, part_facts, stored_rows
+from ..dataset.dialogues import judged_itself, sample_of
 from ..dataset.layouts.layout import StoredRow
 from ..dataset.ownership import keep_others, refuse_links, remove_marked
 from ..disk import disk_errors
 from ..errors import RunError
 from . import bagel, scaleedit, unicedit
-from .turns import as_pairs, sample_of
+from .turns import as_pairs
 
 Form = Literal["pairs", "diffsynth", "preference", "unicedit", "scaleedit", "bagel"]
 FORMS: tuple[Form, ...] = get_args(Form)
@@ -213,7 +214,7 @@ def _preference(run: Path, fresh: Path, pictures: _Pictures, done: Done) -> None
     stems = _stems_in_both(run)
     rejected: dict[str, list[_Rejected]] = defaultdict(list)
     for row in _pairs_of(_of_samples(stored_rows(run, "rejected"), stems), done):
-        if row.columns["verdict"] == "reject":
+        if row.columns["verdict"] == "reject" and judged_itself(row.columns):
             path = pictures.put(f"rejected/{row.columns['key']}.png", row.outputs[0])
             rejected[sample_of(row.columns)].append(
                 _Rejected(row.columns["key"], path, _request(row), row.columns["reject_reason"], row.columns["scores"])

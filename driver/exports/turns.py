@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..dataset.layouts.layout import StoredRow
-from ..dataset.rows import key_stem
 
 WORDLESS = "that are turns of a dialogue, of which no words are known that make sense without the turns before"
 """What is said of turns that cannot stand alone."""
@@ -23,12 +22,6 @@ PREFIXED = "turns of dialogues have their premise before their own words"
 
 _MEMORY = "content_memory"
 """The task whose turns name what they are about, and obey a premise that is said once."""
-
-
-def sample_of(columns: Mapping[str, Any]) -> str:
-    """What all edits of one sample share, those that were tried again too: a key's stem; of a turn the turn's own key."""
-    turn = columns["turn"]
-    return f"{turn['dialogue']}~{turn['number'] - 1}" if turn else key_stem(columns["key"])
 
 
 def as_pairs(rows: Iterator[StoredRow], left_out: Counter[str], noted: Counter[str]) -> Iterator[StoredRow]:
@@ -60,7 +53,7 @@ def standing_alone(columns: Mapping[str, Any], noted: Counter[str]) -> str | Non
     Args:
         noted: counts instructions that are others than in their dialogue.
     """
-    turn, words = columns["turn"], columns["prompt"]
+    turn, words = columns["turn"], str(columns["prompt"])
     if turn["number"] == 1 or columns["task"] == _MEMORY:
         premise = turn["premise"]
         if not premise:
@@ -70,6 +63,7 @@ def standing_alone(columns: Mapping[str, Any], noted: Counter[str]) -> str | Non
     if columns["restated_prompt"]:
         named = columns["class_name"]
         return words if named and named.lower() in words.lower() else None
-    if columns["editor_prompt"]:
+    command: str | None = columns["editor_prompt"] or None
+    if command:
         noted[REWORDED] += 1
-    return columns["editor_prompt"] or None
+    return command

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 from typing import Any
 
+from comfy_nodes.core.branches import CHOOSER, inputs_of_others
 from comfy_nodes.core.graph_names import ENDPOINT_LOADER
 
 from .api import Api, ancestors, is_link
@@ -29,6 +30,8 @@ class Filling:
     """Where its sink saves."""
     seconds: Mapping[str, str] = field(default_factory=dict)
     """Uploaded pictures that belong to its photo, by role."""
+    op: str = ""
+    """Its operation, where a graph that has a branch for each is to run that one; "" where only the graph finds out."""
 
 
 class Packer:
@@ -54,7 +57,7 @@ class Packer:
 
     def prompt(self, fillings: Sequence[Filling]) -> Api:
         """The prompt for these samples, in their order."""
-        filled = [self._graph.prompt(one.values, one.seed, one.folder, one.seconds) for one in fillings]
+        filled = [self._filled(one) for one in fillings]
         if len(filled) == 1:
             return filled[0]
         packed = {node_id: node for node_id, node in filled[0].items() if node_id not in self._dependent}
@@ -63,8 +66,23 @@ class Packer:
                 node = api[node_id]
                 packed[slotted(slot, node_id)] = {**node, "inputs": self._inputs(node["inputs"], slot)}
         if self._stages:
-            gate(packed, self._stages, len(fillings), slotted)
+            run = frozenset().union(
+                *(ancestors(packed, slotted(slot, self._graph.sink)) for slot in range(len(filled)))
+            )
+            gate(packed, self._stages, len(fillings), slotted, run)
         return packed
+
+    def _filled(self, one: Filling) -> Api:
+        """The prompt for a sample alone, with the branches cut off that its operation does not need. What was on them stays
+        in the prompt, of which records say what stands behind it, and is not run."""
+        api = self._graph.prompt(one.values, one.seed, one.folder, one.seconds)
+        others = inputs_of_others(one.op)
+        return {
+            node_id: {**node, "inputs": {name: value for name, value in node["inputs"].items() if name not in others}}
+            if others and node["class_type"] == CHOOSER
+            else node
+            for node_id, node in api.items()
+        }
 
     def sink_ran(self, slot: int, ran: Set[str]) -> bool:
         """Whether a sample's sink is among the nodes that ran, in a prompt for it alone or for several."""
@@ -162,12 +180,21 @@ def stages(api: Api, dependent: frozenset[str], object_info: dict[str, Any], siz
     return Stages(levels, heavy, sum(sizes[name] for name in names) if level else 0)
 
 
-def gate(packed: Api, staged: Stages, count: int, slotted: Callable[[int, str], str]) -> None:
-    """Puts gates into a pack of `count` samples, in place."""
+def gate(packed: Api, staged: Stages, count: int, slotted: Callable[[int, str], str], run: Set[str]) -> None:
+    """Puts gates into a pack of `count` samples, in place.
+
+    Args:
+        run: the nodes that sinks depend on; what is on a branch that its sample does not need is not among them, and must
+            not be waited for.
+    """
+    waited: list[list[Any]] = []
     for level in range(1, max(staged.levels.values()) + 1):
         enters = [one for one in staged.heavy if staged.levels[one] == level]
         leaves = [one for one in staged.heavy if staged.levels[one] == level - 1]
-        waited = [[slotted(slot, one), 0] for one in sorted(leaves) for slot in range(count)]
+        names = [slotted(slot, one) for one in sorted(leaves) for slot in range(count)]
+        waited = [[name, 0] for name in names if name in run] or waited
+        if not waited:
+            continue
         # ComfyUI lets a node grow 100 inputs: longer waits are a chain of gates.
         token: list[Any] | None = None
         for number, begin in enumerate(range(0, len(waited), 99)):
@@ -177,6 +204,8 @@ def gate(packed: Api, staged: Stages, count: int, slotted: Callable[[int, str], 
             token = [name, 0]
         for slot in range(count):
             for node_id in enters:
+                if slotted(slot, node_id) not in run:
+                    continue
                 inputs = packed[slotted(slot, node_id)]["inputs"]
                 links = [name for name, value in inputs.items() if is_link(value)]
                 link = max(links, key=lambda name: _of_slot(inputs[name][0], slot, slotted))

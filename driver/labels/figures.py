@@ -18,6 +18,7 @@ from typing import Any
 from comfy_nodes.core.verdicts.verdicts import majority
 
 from ..dataset.dataset import dataset_digest, stored_rows
+from ..dataset.dialogues import judged_itself
 from ..dataset.shards import CONFIGS
 from ..disk import write_text
 from ..errors import RunError
@@ -38,6 +39,7 @@ class LabelledRow:
 
     task: str
     verdict: str
+    """The run's; empty where it is on the dialogue that the row is a turn of."""
     scores: dict[str, float]
     keep: bool
     """Whether the person keeps it."""
@@ -56,7 +58,7 @@ def report(run: Path, precision: float, write: bool = True) -> dict[str, Any]:
         RunError: nothing is labelled yet, the run changed since the sample was drawn, or the disk is full.
     """
     rows, unlabelled = labelled_rows(run)
-    judges = {RUN: [(row, row.verdict == "keep") for row in rows if row.verdict != "unscored"]}
+    judges = {RUN: [(row, row.verdict == "keep") for row in rows if row.verdict in ("keep", "reject")]}
     names = sorted({name for row in rows for name in row.scores})
     for name in names:
         if name.endswith(KEEP):
@@ -109,7 +111,8 @@ def labelled_rows(run: Path) -> tuple[list[LabelledRow], dict[str, int]]:
             if stratum and label:
                 scores = {one["name"]: one["value"] for one in row["scores"] or []}
                 weight = stratum.rows / labelled[stratum.task, stratum.verdict]
-                rows.append(LabelledRow(stratum.task, stratum.verdict, scores, label == "keep", weight))
+                verdict = stratum.verdict if judged_itself(row) else ""
+                rows.append(LabelledRow(stratum.task, verdict, scores, label == "keep", weight))
     missing = {
         f"{one.task}/{one.verdict}": left
         for one in sample.strata

@@ -25,8 +25,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from comfy_nodes.core.verdicts.verdicts import Answer
 
 from ..dataset.dataset import chosen_rows, part_digest
+from ..dataset.dialogues import leading, rows_of
 from ..dataset.layouts.layout import StoredRow
 from ..dataset.parts import Part
+from ..dataset.rows import key_stem
 from ..errors import RunError
 from ..report.page import template_named
 from ..report.pictures import around, boxes
@@ -44,6 +46,9 @@ MAX_BODY = 10_000
 
 HELD_ROWS = 4
 """Rows whose pictures are held in memory. Ours: the pair, the next one, and those that may come back by undoing."""
+
+HELD_DIALOGUES = 2
+"""Dialogues whose pictures are. Ours: that of the turn, and the next one."""
 
 CLOSE_UP = 2
 """How many times as wide or high as the region its close-up is. Ours."""
@@ -97,6 +102,8 @@ class Review:
         self._lock = threading.RLock()
         self._digests = {part: part_digest(Part(run, part)) for part in {row.place.part for row in rows}}
         self._stored = lru_cache(HELD_ROWS)(self._read)
+        self._parts = {row.dialogue: row.place.part for row in rows if row.dialogue}
+        self._turns = lru_cache(HELD_DIALOGUES)(self._read_dialogue)
 
     @property
     def _given(self) -> dict[str, Label]:
@@ -117,7 +124,7 @@ class Review:
         with self._lock:
             given = self._given
             waiting = list(islice((row for row in self._rows.values() if row.key not in given), 2))
-            shown = [_asked(row, self._row(row)) for row in waiting]
+            shown = [{**_asked(row, self._row(row)), "strip": self._strip(row)} for row in waiting]
             last = self._last()
             return {
                 "done": self.done,
@@ -167,9 +174,7 @@ class Review:
             RunError: it cannot be read.
         """
         with self._lock:
-            if key not in self._rows:
-                raise _Refused(HTTPStatus.NOT_FOUND, f"{key} is not in the sample")
-            stored = self._row(self._rows[key])
+            stored = self._row(self._rows[key]) if key in self._rows else self._earlier(key)
             images = stored.outputs if role == "after" else stored.inputs
         if number >= len(images):
             raise _Refused(HTTPStatus.NOT_FOUND, f"{key} has no such image")
@@ -179,17 +184,56 @@ class Review:
         return next((key for key in reversed(self._given) if key in self._rows), None)
 
     def _row(self, row: DrawnRow) -> StoredRow:
-        same = part_digest(self._part(row.place)) == self._digests[row.place.part]
-        stored = self._stored(row.place) if same else None
+        stored = self._stored(row.place) if self._same(row.place.part) else None
         if stored is None or stored.columns["key"] != row.key:
-            raise RunError(f"{self._run}: the run went on; stop review.py and start it again", 1)
+            raise self._went_on()
         return stored
 
-    def _part(self, place: RowPlace) -> Part:
-        return Part(self._run, place.part)
+    def _strip(self, row: DrawnRow) -> dict[str, Any] | None:
+        """What a person sees of the dialogue up to a turn of it, and nothing of what comes after: that there is more says that
+        the turn was kept. None of a row that is no turn."""
+        if not row.dialogue:
+            return None
+        turn = self._row(row).columns["turn"]
+        earlier = [one for one, _ in self._dialogue(row.dialogue) if one.columns["turn"]["number"] < turn["number"]]
+        states = [
+            {
+                "state": one.columns["turn"]["number"],
+                "role": "after",
+                **{name: one.columns[name] for name in ("key", "prompt")},
+            }
+            for one in earlier
+        ]
+        start = [{"state": 0, "role": "before", "key": earlier[0].columns["key"], "prompt": ""}] if earlier else []
+        return {**{name: turn[name] for name in ("number", "of", "base", "premise")}, "states": start + states}
+
+    def _earlier(self, key: str) -> StoredRow:
+        """A turn that is shown beside later ones of its dialogue.
+
+        Raises:
+            _Refused: there is none of this key.
+        """
+        rows = self._dialogue(key_stem(key)) if key_stem(key) in self._parts else []
+        if found := next((one for one, _ in rows if one.columns["key"] == key), None):
+            return found
+        raise _Refused(HTTPStatus.NOT_FOUND, f"{key} is not in the sample")
+
+    def _dialogue(self, dialogue: str) -> list[tuple[StoredRow, list[StoredRow]]]:
+        if not self._same(self._parts[dialogue]):
+            raise self._went_on()
+        return self._turns(dialogue)
+
+    def _same(self, part: str) -> bool:
+        return part_digest(Part(self._run, part)) == self._digests[part]
+
+    def _went_on(self) -> RunError:
+        return RunError(f"{self._run}: the run went on; stop review.py and start it again", 1)
 
     def _read(self, place: RowPlace) -> StoredRow | None:
-        return dict(chosen_rows(self._part(place), place.config, {place.number})).get(place.number)
+        return dict(chosen_rows(Part(self._run, place.part), place.config, {place.number})).get(place.number)
+
+    def _read_dialogue(self, dialogue: str) -> list[tuple[StoredRow, list[StoredRow]]]:
+        return [one for _, rows in rows_of(Part(self._run, self._parts[dialogue]), {dialogue}) for one in leading(rows)]
 
 
 def _asked(row: DrawnRow, stored: StoredRow) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 The sample is drawn by task and verdict, so that rare ones are in it, and is kept beside the labels with the number of rows
 that each stratum stands for. Within a stratum the rows with the smallest hashes of seed and key are drawn: a larger
-sample holds the smaller one, and whatever part of it is labelled is a random one.
+sample holds the smaller one, and whatever part of it is labelled is a random one. Turns of one dialogue have one hash, its own:
+they are drawn together, and a person sees one after the other.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from ..dataset.dataset import dataset_digest, finished_parts, part_rows
+from ..dataset.dialogues import dialogue_of
 from ..dataset.shards import CONFIGS
 from ..disk import write_text
 from ..errors import RunError
@@ -68,12 +70,15 @@ class DrawnRow:
     prompt: str
     reason: str
     scores: dict[str, float]
+    dialogue: str = ""
+    """The key of the one that it is a turn of."""
 
     @classmethod
     def of(cls, place: RowPlace, row: dict[str, Any]) -> DrawnRow:
         scores = {one["name"]: one["value"] for one in row["scores"] or []}
         words = {name: row[name] for name in ("key", "task", "verdict", "prompt")}
-        return cls(place=place, reason=row["reject_reason"] or "", scores=scores, **words)
+        reason = row["reject_reason"] or ""
+        return cls(place=place, reason=reason, scores=scores, dialogue=dialogue_of(row), **words)
 
 
 def read_sample(run: Path) -> DrawnSample | None:
@@ -136,7 +141,8 @@ def choose(run: Path, wanted: int | None, seed: int | None, per_task: bool) -> t
         for (task, verdict), rows in drawn.items()
     )
     sample = DrawnSample(seed=chosen, wanted=wanted, per_task=per_task, dataset=dataset, strata=strata)
-    return sample, [row for _, row in sorted((one for rows in drawn.values() for one in rows), key=lambda one: one[0])]
+    mixed = sorted((one for rows in drawn.values() for one in rows), key=lambda one: (one[0], one[1].key))
+    return sample, [row for _, row in mixed]
 
 
 _Hashed = tuple[int, DrawnRow]
@@ -156,8 +162,9 @@ def _smallest(run: Path, seed: int, most: int) -> tuple[Counter[tuple[str, str]]
             stratum, key = (row["task"], row["verdict"]), row["key"]
             sizes[stratum] += 1
             heap = heaps[stratum]
-            found = int.from_bytes(hashlib.blake2b(f"{seed}/{key}".encode(), digest_size=8).digest(), "big")
-            if len(heap) < most or -found > heap[0][0]:
+            hashed = f"{seed}/{dialogue_of(row) or key}".encode()
+            found = int.from_bytes(hashlib.blake2b(hashed, digest_size=8).digest(), "big")
+            if len(heap) < most or (-found, key) > heap[0][:2]:
                 heapq.heappush(heap, (-found, key, DrawnRow.of(place, row)))
                 if len(heap) > most:
                     heapq.heappop(heap)

@@ -30,7 +30,8 @@ from ..dataset.tables import TABLES, join_tables, journal_rows, table_rows, writ
 from ..disk import disk_error
 from ..errors import RunError
 from ..journal import Journal
-from ..report.page import Gallery, write_card, write_report
+from ..report.gallery import Gallery
+from ..report.page import write_card, write_report
 from ..report.summary import Gives, Summary
 from .servers import SERVER
 from .workflow import Workflow

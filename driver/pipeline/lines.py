@@ -20,7 +20,7 @@ from ..disk import write_lines
 from ..engine.harvest import Harvester, RecordHarvester
 from ..inputs.handed_on import figures, handed_on
 from ..journal import Journal
-from ..report.page import Gallery
+from ..report.gallery import Gallery
 from ..report.summary import Gives, Summary
 from ..samples import Planned
 from .facts import environment

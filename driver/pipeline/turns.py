@@ -60,7 +60,7 @@ class Turns:
         if records:
             lies = [records[0], *(records[one - 1] for one in leading_to(plan.steps, turn.base) if one > 1)]
             size = lies[-1].width, lies[-1].height
-            plan = _seen_in(plan, lies, annotation.size or size)
+            plan = _seen_in(plan, plan.steps[turn.number - 1].region, lies, annotation.size or size)
         earlier = tuple(_earlier(plan, number, record, size) for number, record in enumerate(records, 1))
         region, mask_from = region_after(plan, turn.number, earlier)
         writing = turn_writing(plan, turn.number)
@@ -128,21 +128,23 @@ def _earlier(plan: Writing, number: int, record: EditRecord, size: Size | None) 
     return Earlier(number, step.base, step.op, record.prompt, mask if fits else None)
 
 
-def _seen_in(plan: Writing, records: Sequence[EditRecord], size: Size) -> Writing:
-    """A plan with its regions in the pixels of a state.
+def _seen_in(plan: Writing, number: int | None, records: Sequence[EditRecord], size: Size) -> Writing:
+    """A plan with one of its regions in the pixels of a state.
 
     Args:
+        number: the region's; None where there is none.
         records: the first turn's, and those that lead from it to the state.
         size: the photo's.
     """
-    regions = plan.regions
+    if number is None:
+        return plan
+    region = plan.regions[number]
     for record in records:
         into = record.width, record.height
         if record.crop is not None or into != size:
-            used = record.crop or (0.0, 0.0, float(size[0]), float(size[1]))
-            regions = tuple(_fitted(region, used, into) for region in regions)
+            region = _fitted(region, record.crop or (0.0, 0.0, float(size[0]), float(size[1])), into)
         size = into
-    return replace(plan, regions=regions)
+    return replace(plan, regions=(*plan.regions[:number], region, *plan.regions[number + 1 :]))
 
 
 def _fitted(region: Region, crop: tuple[float, float, float, float], into: Size) -> Region:

@@ -91,6 +91,8 @@ class Note(NamedTuple):
     stage: str
     unfit: str
     """Why its licences do not allow it; empty where they do."""
+    dialogue: str = ""
+    """The dialogue that it is a turn of; empty where it is none."""
 
 
 @dataclass
@@ -173,7 +175,7 @@ def _notes(index: Index, rows: pa.Table, run: int, policy: Policy, looks: bool, 
     """
     columns = rows.select(PLAIN.names).to_pylist()
     keys = [checked_key(row["key"]) for row in columns]
-    before, after = (_pictures(rows[name], keys) for name in IMAGE_COLUMNS)
+    before, after = (pictures_in(rows[name], keys) for name in IMAGE_COLUMNS)
     pictures = [(key, one) for key, *ends in zip(keys, before, after, strict=True) for end in ends for one in end]
     hashes = pool.map(_checked, pictures)
     notes = []
@@ -206,6 +208,7 @@ def _note(row: dict[str, Any], run: int, inputs: tuple[bytes, ...], outputs: tup
         digest=_digest(row, (*inputs, b"", *outputs)),
         stage=row["stage_sha256"] or "",
         unfit=_unfit(row, policy),
+        dialogue=(row["turn"] or {}).get("dialogue", ""),
     )
 
 
@@ -221,7 +224,7 @@ def _digest(row: dict[str, Any], pictures: Sequence[bytes]) -> bytes:
     return hashlib.blake2b(b"".join((text, *pictures)), digest_size=DIGEST).digest()
 
 
-def _pictures(column: pa.ChunkedArray, keys: Sequence[str]) -> list[list[pa.Buffer]]:
+def pictures_in(column: pa.ChunkedArray, keys: Sequence[str]) -> list[list[pa.Buffer]]:
     """The pictures of each row before or after the edit, as they lie in memory.
 
     Raises:

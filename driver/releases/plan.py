@@ -14,6 +14,7 @@ from ..errors import RunError
 from ..labels.labels import Labels
 from .benchmarks import NEAR, Benchmarks
 from .choice import choose
+from .dialogues import Dialogues
 from .difference import Difference, counted
 from .index import Index, Note, look_through
 from .manifest import MANIFEST, Version, content_of
@@ -200,16 +201,18 @@ def _rows(
     for found in (*ruled_out, tied):
         left_out = found | left_out
     left_out |= _twice(index, left_out)
+    dialogues = Dialogues(notes)
+    left_out |= dialogues.torn(left_out)
     choice = choose(
         notes,
         photos.own,
-        [number for number in range(len(notes)) if number not in left_out],
+        dialogues.counted(number for number in range(len(notes)) if number not in left_out),
         options.quotas,
         options.max_per_source,
         options.seed,
         earlier.rows.keys() if earlier else (),
     )
-    left_out = dict(sorted((left_out | choice.refused).items()))
+    left_out = dict(sorted((left_out | dialogues.with_others(choice.refused)).items()))
     chosen = tuple("" if number in left_out else name for number, name in enumerate(split))
     released = {note.key: _released(note, name) for note, name in zip(notes, chosen, strict=True) if name}
     if not released:

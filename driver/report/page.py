@@ -6,23 +6,23 @@ import hashlib
 import json
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
-from ..dataset.dataset import chosen_rows, finished_parts, part_facts
+from ..dataset.dataset import finished_parts, part_facts
 from ..dataset.groups import STREAMS
 from ..dataset.layouts.layout import Layout, layout_named
 from ..dataset.parts import Part
 from ..dataset.shards import CONFIGS
 from ..disk import write_text
 from ..home import ROOT
-from .figures import Ranking, RowStatistics, stage_table
-from .pictures import annotated, pair
-from .scores import RowPlace, ScoreTally
+from .figures import RowStatistics, stage_table
+from .gallery import Gallery
+from .scores import ScoreTally
 from .summary import Summary
 from .terms import Terms
 from .yields import YieldTable
@@ -30,54 +30,10 @@ from .yields import YieldTable
 CARD = "README.md"
 """The dataset card's name."""
 
-MAX_PAIRS = {"data": 60, "rejected": 30}
-"""Pairs shown of each config; spread evenly over more."""
-
-MAX_PHOTOS = 60
-"""Annotated photos shown."""
-
 MAX_FAILURES = 100
 """Failures listed, and skipped samples; `failed.parquet` and `skipped.parquet` have all."""
 
 _TEMPLATES = ROOT / "driver" / "templates"
-
-
-@dataclass(frozen=True)
-class Gallery:
-    """What a report shows of a run's rows or photos: pictures, and figures of the rows."""
-
-    pairs: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    """Rows of each config with small pictures."""
-    photos: list[dict[str, Any]] = field(default_factory=list)
-    """Annotated photos with their regions drawn over them."""
-    statistics: RowStatistics | None = None
-    """Figures of the rows; None where the run makes none."""
-    ranked: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    """The worst and the best rows by one score."""
-
-    @classmethod
-    def of_dataset(cls, output: Path) -> Gallery:
-        """
-        Raises:
-            RunError: no finished dataset lies there, or it is damaged.
-        """
-        statistics = RowStatistics.of_dataset(output)
-        pairs = {config: list(_pairs(output, places).values()) for config, places in _chosen(output).items()}
-        ranking = statistics.ranking()
-        return cls(pairs=pairs, statistics=statistics, ranked=_ranked(output, ranking) if ranking else {})
-
-    @classmethod
-    def of_annotations(cls, items: Iterable[dict[str, Any]], count: int, photos: Path | None) -> Gallery:
-        """
-        Args:
-            items: ImgEdit annotations, or lines of the write stage.
-            count: how many there are.
-            photos: folder that their paths are relative to; without one there is nothing to show.
-        """
-        if photos is None:
-            return cls()
-        chosen = _spread(count, MAX_PHOTOS)
-        return cls(photos=[annotated(item, photos) for number, item in enumerate(items) if number in chosen])
 
 
 @dataclass
@@ -88,15 +44,19 @@ class _Failed:
     tasks: Counter[str] = field(default_factory=Counter)
     inputs: int = 0
     """Inputs that gave no sample."""
+    wanted: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Those that were asked for, by key."""
 
     @classmethod
-    def of(cls, failures: Iterable[dict[str, Any]], task: str) -> _Failed:
+    def of(cls, failures: Iterable[dict[str, Any]], task: str, wanted: Container[str] = ()) -> _Failed:
         found = cls()
         for row in failures:
             found.tasks[row.get("task") or task] += 1
             found.inputs += row["stage"] == "input" or not row["attempts"]
             if len(found.shown) < MAX_FAILURES:
                 found.shown.append(row)
+            if row["key"] in wanted:
+                found.wanted[row["key"]] = row
         return found
 
 
@@ -114,7 +74,11 @@ def write_report(
         failures: rows of `failed.parquet`; a row's `task` counts where a run has several.
         skips: those of `skipped.parquet`.
     """
-    failed, skipped = _Failed.of(failures, summary.task), _Failed.of(skips, summary.task)
+    strips = [one for held in gallery.strips.values() for one in held]
+    wanted = {one.lacking for one in strips}
+    failed, skipped = (_Failed.of(rows, summary.task, wanted) for rows in (failures, skips))
+    for one in strips:
+        one.say_ending(failed.wanted | skipped.wanted)
     figures = _figures(summary, failed, skipped, gallery.statistics)
     if (recipe := YieldTable.of_recipe(output)) is not None:
         figures["recipe"] = recipe.told()
@@ -126,6 +90,8 @@ def write_report(
         failures=failed.shown,
         skips=skipped.shown,
         pairs=gallery.pairs,
+        strips=gallery.strips,
+        shown={config: gallery.rows(config) for config in CONFIGS},
         ranked=gallery.ranked,
         ranking=gallery.statistics.ranking() if gallery.statistics else None,
         photos=gallery.photos,
@@ -273,49 +239,3 @@ def _cell(text: str) -> str:
 
 def _argument(text: str) -> str:
     return shlex.quote(f"./{text}" if text.startswith("-") else text)
-
-
-def _chosen(output: Path) -> dict[str, list[RowPlace]]:
-    """The rows that are shown of each config."""
-    held: dict[str, list[tuple[Part, int]]] = {config: [] for config in MAX_PAIRS}
-    for part in finished_parts(output):
-        if part.here:
-            for config, facts in part_facts(part).configs.items():
-                held[config].append((part, facts.rows))
-    return {config: _places(config, held[config], most) for config, most in MAX_PAIRS.items()}
-
-
-def _places(config: str, held: Sequence[tuple[Part, int]], most: int) -> list[RowPlace]:
-    """Up to `most` places of a config, spread evenly over the rows of its parts."""
-    numbers = _spread(sum(rows for _, rows in held), most)
-    found, first = [], 0
-    for part, rows in held:
-        found += [RowPlace(config, at - first, part.name) for at in sorted(numbers) if first <= at < first + rows]
-        first += rows
-    return found
-
-
-def _pairs(output: Path, places: Iterable[RowPlace]) -> dict[RowPlace, dict[str, Any]]:
-    """Rows with small pictures, in the order of their places in each part. Other parts are not read."""
-    numbers: dict[tuple[str, str], set[int]] = {}
-    for place in places:
-        numbers.setdefault((place.part, place.config), set()).add(place.number)
-    return {
-        RowPlace(config, number, part): pair(row.columns, row.inputs, row.outputs[0])
-        for (part, config), wanted in numbers.items()
-        for number, row in chosen_rows(Part(output, part), config, wanted)
-    }
-
-
-def _ranked(output: Path, ranking: Ranking) -> dict[str, list[dict[str, Any]]]:
-    ends = {"worst": ranking.worst, "best": ranking.best}
-    found = _pairs(output, {place for end in ends.values() for _, place in end if Part(output, place.part).here})
-    return {
-        name: [found[place] | {"ranked_value": value} for value, place in end if place in found]
-        for name, end in ends.items()
-    }
-
-
-def _spread(total: int, most: int) -> set[int]:
-    """Up to `most` places, spread evenly over `total`."""
-    return {round(number * (total - 1) / max(1, min(most, total) - 1)) for number in range(min(most, total))}

@@ -74,18 +74,25 @@ def pair(row: dict[str, Any], before: Sequence[bytes], after: bytes) -> dict[str
     Args:
         before: the photo, and a reference where the edit had one.
     """
+    return {
+        **edit(row, before[0], after),
+        "before": thumbnail(before[0]),
+        "after": thumbnail(after),
+        "references": [thumbnail(one) for one in before[1:]],
+    }
+
+
+def edit(row: dict[str, Any], before: bytes, after: bytes) -> dict[str, Any]:
+    """The same without its pictures: its words, the edited regions' boxes, and close-ups where its region is small."""
     box = row["bbox"]
-    views = {"before": before[0], "after": after}
     width, height = row["width"], row["height"]
     close = box and (box[2] - box[0]) * (box[3] - box[1]) < CLOSE_UP_SHARE * width * height
     cut = around(box, width, height, CLOSE_UP) if close else None
     return {
         **{name: row[name] for name in _COLUMNS},
         "vouched_by": row.get("vouched_by") or (),
-        **{name: thumbnail(data) for name, data in views.items()},
-        "close_ups": {name: thumbnail(data, cut) for name, data in views.items()} if cut else None,
+        "close_ups": {"before": thumbnail(before, cut), "after": thumbnail(after, cut)} if cut else None,
         "boxes": [_placed(box, row) for box in boxes(row)],
-        "references": [thumbnail(one) for one in before[1:]],
     }
 
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from driver.report.page import Gallery, write_report
+from driver.report.gallery import Gallery
+from driver.report.page import write_report
 from driver.report.summary import Summary
-from tests.browser.test_review import finished_run
+from tests.browser.test_review import DIALOGUE, LONG, finished_run, told_run
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -18,7 +19,6 @@ SUMMARY = Summary(
     workflow="remove-classical,style-classical,background-classical", profile="full", task="remove, style", samples=5, kept=2,
     rejected=1, unscored=0, failed=1, pending=0, failures={}, reasons={}, seconds=1.0, samples_per_second=5.0, skipped=1,
 )  # fmt: skip
-LONG = "a-name-without-a-single-space-of-a-photo-that-lies-deep/" * 3 + "photo.jpg"
 
 
 @pytest.fixture
@@ -58,6 +58,27 @@ def test_nothing_is_cut_off_or_broken_to_letters_on_a_narrow_screen(scheme: str,
         "(({ backgroundColor, color }) => [backgroundColor, color])(getComputedStyle(document.body))"
     )
     assert (_light(ground) > _light(ink)) == (scheme == "light")
+
+
+def test_a_dialogue_is_read_from_one_state_to_the_next(tmp_path: Path, page: Page) -> None:
+    """Side by side where there is room, with the pictures in line, one below the other where there is none."""
+    write_report(told_run(tmp_path), SUMMARY, [], [], {"comfyui": "0.30.0"}, Gallery.of_dataset(tmp_path))
+    page.goto((tmp_path / "report.html").as_uri())
+    strip = page.locator("figure.strip")
+    words = strip.locator(".words").all_text_contents()
+    assert words[1:] == ["Make it blue.", "Make it glow.", LONG, "And now larger.", "Make it matte."]
+    for width, along in ((1200, 0), (400, 1)):
+        page.set_viewport_size({"width": width, "height": 800})
+        boxes = [one.bounding_box() for one in strip.locator("img[alt^=version]").all()]
+        places = [(round(box["x"]), round(box["y"])) for box in boxes if box]
+        assert len(places) == 6 and places == sorted(places, key=lambda place: place[along])
+        assert len({place[1 - along] for place in places}) == 1
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        assert page.evaluate(BROKEN) == []
+    strip.locator(".back a").click()
+    assert page.evaluate("location.hash") == f"#{DIALOGUE}-1"
+    picture = strip.get_by_alt_text("version 1").bounding_box()
+    assert picture and -1 <= picture["y"] < 100
 
 
 def _light(colour: str) -> int:

@@ -26,6 +26,8 @@ from driver.dataset.spool import Spool
 from driver.journal import Journal
 from driver.labels.labels import LABELS
 from driver.samples import JournalRow, Sample
+from tests.unit.conftest import Run, filed_record, keyed_sample
+from tests.unit.turn_making import Said, add_dialogue
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 REPOSITORY = Path(__file__).resolve().parents[2]
 HOSTILE = "Remove <img src=x onerror=alert(1)> & “the cup”"
 KEYS = ("first", "second", "third")
+LONG = "a-name-without-a-single-space-of-a-photo-that-lies-deep/" * 3 + "photo.jpg"
 
 
 REGION = RegionRecord.of("remove", Region(class_name="cup", bbox=(30, 40, 90, 100)))
@@ -67,6 +70,31 @@ def finished_run(folder: Path) -> Path:
         )  # fmt: skip
         journal.done(key, [JournalRow(key, verdict, record.model_dump_json())], 0.1)
     write_dataset(journal, spool, Part(folder), RunFacts("remove", "a" * 64, "b" * 64, "full"))
+    journal.close()
+    return folder
+
+
+DIALOGUE = "d" * 20
+
+
+def told_run(folder: Path) -> Path:
+    """A finished run of one dialogue of five turns, the third of which goes back."""
+    journal = Journal(folder / "run.sqlite")
+    run = Run(folder, journal, Spool(folder / ".work" / "spool"), keyed_sample, filed_record)
+    photo = Image.open(next((REPOSITORY / "samples").rglob("*.jpg"))).convert("RGB").resize((300, 200))
+    said = [
+        Said("Make it blue."),
+        Said("Make it glow."),
+        Said(LONG, base=1),
+        Said("And now larger."),
+        Said("Make it matte."),
+    ]
+
+    def picture(name: str) -> bytes:
+        return _png(ImageOps.posterize(photo, 8 - int(name.partition(":")[2])))
+
+    add_dialogue(run, DIALOGUE, "version_backtracking", *said, picture=picture, width=300, height=200)
+    run.finish()
     journal.close()
     return folder
 
@@ -190,3 +218,30 @@ def test_a_key_skips_and_what_was_done_is_said(run: Path, page: Page) -> None:
         assert press("r", "Labelled reject. 1 left") == first
         page.keyboard.press("k")
         said.get_by_text("Labelled keep. 0 left. Every pair is labelled.").wait_for(state="attached")
+
+
+def test_a_turn_is_labelled_beside_its_dialogue_so_far(tmp_path: Path, page: Page) -> None:
+    """The turns come one after the other, each behind those before it, and nothing tells what follows."""
+    run = told_run(tmp_path)
+    strip = page.locator("#strip")
+    with reviewing(run) as url:
+        page.goto(url)
+        shown(page, "0 of 5")
+        assert strip.locator("img").count() == 0
+        page.keyboard.press("k")
+        shown(page, "1 of 5")
+        assert strip.locator("div").all_text_contents() == ["start", "1: Make it blue.", "turn 2 of 5"]
+        page.keyboard.press("r")
+        shown(page, "2 of 5")
+        page.set_viewport_size({"width": 400, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth") == 400
+        assert page.text_content("#prompt") == LONG
+        assert page.text_content("#task") == "version_backtracking, turn 3 of 5"
+        assert strip.locator(".back").text_content() == "↩ goes back to version 1"
+        assert page.locator("figure figcaption").first.text_content() == "before: version 1"
+        assert strip.locator("img").count() == 3
+        for one in strip.locator("img").all():
+            assert one.evaluate("(one) => one.decode().then(() => one.naturalWidth)") == 300
+        after = page.locator("#after").bounding_box()
+        assert after and after["height"] > 80, "the strip leaves room for what is asked about"
+    assert [line["key"] for line in given(run)] == [f"{DIALOGUE}~0", f"{DIALOGUE}~1"]

@@ -24,7 +24,8 @@ from driver.dataset.rows import RunFacts
 from driver.dataset.spool import Spool
 from driver.journal import Journal
 from driver.report.figures import RowStatistics, statistics_text
-from driver.report.page import Gallery, write_card, write_report
+from driver.report.gallery import Gallery
+from driver.report.page import write_card, write_report
 from driver.report.summary import Summary
 from driver.samples import Sample
 

@@ -80,7 +80,7 @@ def test_a_glint_stays_white_and_shading_stays() -> None:
 
 def test_a_colour_that_is_there_already_is_refused() -> None:
     image, mask = ball((200, 30, 30))
-    with pytest.raises(NoColour, match="choose another colour"):
+    with pytest.raises(NoColour, match="it takes another colour"):
         choose(image, mask, 0, "red")
     assert "red" not in {choose(image, mask, seed)[0] for seed in range(12)}
 

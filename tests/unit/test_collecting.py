@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image, PngImagePlugin
 
+from comfy_nodes.core.keys import file_stem
 from comfy_nodes.core.verdicts.verdicts import UNVOUCHED
 from driver.artists.collect import collect
 from driver.collect import main
@@ -34,15 +35,25 @@ class Hand:
         self._filed = filed
         self._saved = 0
 
-    def save(self, key: str, verdict: str = "keep", subfolder: str = "", red: int = 0, **fields: Any) -> Path:
-        """Writes a pair of 10 x 6 pixels; returns its record's path."""
+    def save(
+        self,
+        key: str,
+        verdict: str = "keep",
+        subfolder: str = "",
+        red: int = 0,
+        before: int = 9,
+        green: int = 200,
+        **fields: Any,
+    ) -> Path:
+        """Writes a pair of 10 x 6 pixels, each with a graph of its own in its files; returns its record's path."""
         self._saved += 1
         place = self.folder / subfolder
         place.mkdir(parents=True, exist_ok=True)
-        prefix = f"{key}-{self._saved:012x}"
+        prefix = f"{file_stem(key)}-{self._saved:012x}"
         images = {}
-        for role, name, colour in (("input", "source", (9, 9, 9)), ("output", "edited", (red, 200, 9))):
-            data = self._encode(np.full((6, 10, 3), colour, np.uint8))
+        graph = {"pnginfo": _graph(str(self._saved))} if "turn" in fields else {}
+        for role, name, colour in (("input", "source", (before, 9, 9)), ("output", "edited", (red, green, 9))):
+            data = self._encode(np.full((6, 10, 3), colour, np.uint8), **graph)
             (place / f"{prefix}-{name}.png").write_bytes(data)
             file = {"filename": f"{prefix}-{name}.png", "subfolder": "editpairs", "type": "output",
                     "sha256": hashlib.sha256(data).hexdigest()}  # fmt: skip
@@ -53,6 +64,12 @@ class Hand:
         (place / f"{key}.records.json").write_text(json.dumps({"editpairs": [json.loads(record.record)]}))
         os.utime(path, (self._saved, self._saved))
         return path
+
+
+def _graph(text: str) -> PngImagePlugin.PngInfo:
+    info = PngImagePlugin.PngInfo()
+    info.add_text("prompt", text)
+    return info
 
 
 @pytest.fixture
@@ -177,6 +194,61 @@ class TestVariants:
             path.write_text(json.dumps(record))
         collect(hand.folder, tmp_path / "out")
         assert keys(tmp_path / "out") == ["a"]
+
+
+class TestTurns:
+    """Each turn is saved by a graph of its own, from the picture that an earlier one left."""
+
+    def save(self, hand: Hand, number: int, before: int, after: int, base: int | None = None, **fields: Any) -> None:
+        turn = {"dialogue": "d", "number": number, "of": 3, "base": number - 1 if base is None else base, "op": "alter"}
+        fields = {"task": "content_memory", "prompt": f"Turn {number}.", "turn": turn} | fields
+        hand.save(f"d~{number - 1}", before=before, red=after, green=9, **fields)
+
+    def dialogue(self, output: Path) -> list[str]:
+        """Keys of the turns of the one kept dialogue, whose states are stored once."""
+        (record,) = rows(output)
+        states = {one["path"]: one["bytes"] for one in record["states"]}
+        assert len(states) == len(record["data"]) + 1
+        for before, after in zip(record["data"], record["data"][1:], strict=False):
+            assert after["input_images"] == before["output_images"]
+        return [row["key"] for row in record["turns"]]
+
+    def test_they_become_a_dialogue(self, hand: Hand, tmp_path: Path) -> None:
+        for number in (1, 2, 3):
+            self.save(hand, number, before=10 * number - 1, after=10 * number + 9)
+        found = collect(hand.folder, tmp_path / "out")
+        assert self.dialogue(tmp_path / "out") == ["d~0", "d~1", "d~2"]
+        assert found.summary.dialogues == {"made": 1, "kept": 1}
+        again = collect(hand.folder, tmp_path / "out")
+        assert again.lines == (f"3 pairs in {hand.folder}: 0 new, 3 collected before",)
+        assert self.dialogue(tmp_path / "out") == ["d~0", "d~1", "d~2"]
+
+    def test_it_goes_on_from_the_variant_that_the_next_turn_began_with(self, hand: Hand, tmp_path: Path) -> None:
+        self.save(hand, 1, before=9, after=50, seed=1)
+        self.save(hand, 1, before=9, after=60, seed=2)
+        self.save(hand, 2, before=60, after=70)
+        found = collect(hand.folder, tmp_path / "out")
+        assert self.dialogue(tmp_path / "out") == ["d~0~1", "d~1"]
+        (left,) = rows(tmp_path / "out", "rejected")[0]["turns"]
+        assert (left["key"], left["reject_reason"]) == ("d~0", "its dialogue goes on from another picture of this turn")
+        assert found.summary.dialogues == {"made": 1, "kept": 1, "shorter": 1}
+
+    def test_what_was_kept_alone_is_kept_when_its_dialogue_is_whole(self, hand: Hand, tmp_path: Path) -> None:
+        self.save(hand, 1, before=9, after=20)
+        collect(hand.folder, tmp_path / "out")
+        assert rows(tmp_path / "out") == []
+        self.save(hand, 2, before=20, after=30)
+        collect(hand.folder, tmp_path / "out")
+        assert self.dialogue(tmp_path / "out") == ["d~0", "d~1"]
+
+    def test_a_turn_that_begins_with_another_picture_ends_it(self, hand: Hand, tmp_path: Path) -> None:
+        self.save(hand, 1, before=9, after=20)
+        self.save(hand, 2, before=21, after=30)
+        collect(hand.folder, tmp_path / "out")
+        assert rows(tmp_path / "out") == []
+        (record,) = rows(tmp_path / "out", "rejected")
+        why = "its dialogue ended: turn 2 does not begin with state 1"
+        assert [row["reject_reason"] for row in record["turns"]] == [why, why]
 
 
 def test_the_same_command_adds_what_is_new_and_keeps_what_is_gone(hand: Hand, tmp_path: Path) -> None:

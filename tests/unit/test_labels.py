@@ -26,6 +26,7 @@ from driver.labels.figures import REPORT, report
 from driver.labels.labels import LABELS, Label, Labels
 from driver.labels.page import HOST, Review, ReviewServer
 from driver.labels.sample import SAMPLE, DrawnRow, allot, draw, read_sample
+from tests.unit.turn_making import Said, add_dialogue, state
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -250,7 +251,7 @@ def ask(server: ReviewServer) -> Ask:
 def test_scores_come_after_the_label(ask: Ask, finished: Any) -> None:
     status, state = ask("state")
     assert (status, state["done"], state["total"], state["last"]) == (200, 0, 6, None)
-    assert set(state["pair"]) == {"key", "task", "prompt", "before", "after", "size", "boxes", "close_up"}
+    assert set(state["pair"]) == {"key", "task", "prompt", "before", "after", "size", "boxes", "close_up", "strip"}
     key = state["pair"]["key"]
     assert ask(f"image/{key}/before/0") == (200, finished.png(key, "input"))
     assert ask(f"image/{key}/after/0") == (200, finished.png(key, "output"))
@@ -293,6 +294,65 @@ def test_what_is_skipped_comes_after_all_others_and_gets_no_label(ask: Ask, fini
     assert (after["done"], after["total"], after["next"]) == (5, 6, None)
     assert ask("skip", {"key": first["pair"]["key"]})[1]["pair"] == first["pair"]
     assert first["pair"]["key"] not in (finished.output / LABELS).read_text("utf-8")
+
+
+@pytest.fixture
+def talked(run: Any) -> Any:
+    """Two dialogues, one of which goes back and was ended, and pairs beside them."""
+    for name, last in (("u", "keep"), ("v", "reject")):
+        add_dialogue(
+            run, name, "version_backtracking", Said("Make it blue."), Said("Make it glow."), Said("As before, and green.", base=1),
+            Said("Now larger.", verdict=last, reject_reason="" if last == "keep" else "no edit"), premise="Slowly.",
+        )  # fmt: skip
+    run.add(*(f"p{number}" for number in range(9)), task="version_backtracking")
+    run.finish()
+    return run
+
+
+def test_turns_of_a_dialogue_are_drawn_together_and_come_in_their_order(talked: Any) -> None:
+    keys = [row.key for row in draw(talked.output, 17, None, False)]
+    for name in "uv":
+        first = keys.index(f"{name}~0")
+        assert keys[first : first + 4] == [f"{name}~{number}" for number in range(4)]
+    for seed in range(9):
+        (talked.output / SAMPLE).unlink()
+        few = {row.key for row in draw(talked.output, 5, seed, False)}
+        assert few < {row.key for row in draw(talked.output, 11, None, False)}, "a larger sample holds the smaller one"
+
+
+def test_a_turn_is_asked_about_beside_what_came_before_it(talked: Any) -> None:
+    rows = [row for row in draw(talked.output, 17, None, False) if row.key in ("v~2", "p0")]
+    review = Review(talked.output, rows, Labels(talked.output), None)
+    shown = {one["key"]: one["strip"] for one in (review.state()["pair"], review.state()["next"])}
+    assert shown["p0"] is None
+    strip = shown["v~2"]
+    assert {name: strip[name] for name in ("number", "of", "base", "premise")} == {
+        "number": 3, "of": 4, "base": 1, "premise": "Slowly.",
+    }  # fmt: skip
+    assert [(one["state"], one["prompt"]) for one in strip["states"]] == [
+        (0, ""),
+        (1, "Make it blue."),
+        (2, "Make it glow."),
+    ]
+    for one in strip["states"]:
+        assert review.image(one["key"], one["role"], 0) == talked.png(state("v", one["state"]), "state")
+    for key in ("u~0", "p1", "v~9"):
+        with pytest.raises(Exception, match=f"{key} is not in the sample"):
+            review.image(key, "after", 0)
+    review.give("v~2", "keep")
+    assert Labels(talked.output).answers("v~2") == ("keep",)
+
+
+def test_what_a_dialogue_ends_is_no_verdict_on_its_turns(run: Any) -> None:
+    add_dialogue(
+        run, "m", "content_memory", Said("Remove it."), Said("Paint it.", verdict="reject", reject_reason="no edit")
+    )
+    run.finish()
+    draw(run.output, 2, None, False)
+    label(run, {"m~0": "keep", "m~1": "reject"})
+    assert [row["verdict"] for row in run.rows("rejected")[0]["turns"]] == ["reject", "reject"]
+    found = report(run.output, 0.9)
+    assert (found["labels"], found["verifiers"]["run"]["n"], found["verifiers"]["run"]["accuracy"]) == (2, 1, 1.0)
 
 
 def test_a_large_sample_is_shown_as_fast_as_a_small_one(finished: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from typing import Any
 
 import pytest
@@ -38,6 +39,7 @@ def info() -> dict[str, Any]:
         "Write": of("STRING"),
         "EditPairsLoadVlmEndpoint": of("EDITPAIRS_VLM"),
         "EditPairsGatePack": of("*"),
+        "EditPairsChooseOperation": of("EDITPAIRS_SAMPLE", "IMAGE", "IMAGE", "MASK"),
     }
 
 
@@ -209,3 +211,67 @@ def test_packing_pays_where_somebody_outside_is_asked(info: dict[str, Any]) -> N
     assert not Packer(bound(copy.deepcopy(api), info), info, {}, 0).gains
     api["w"]["class_type"] = "Ask"
     assert Packer(bound(api, info), info, {}, 0).gains
+
+
+@pytest.fixture
+def branches(info: dict[str, Any]) -> BatchGraph:
+    """A branch for each operation, each with a model of its own."""
+    ways = {"2": ("a", "erased"), "3": ("b", "replaced"), "4": ("c", "altered")}
+    api = {
+        "1": node("EditPairsLoadSample"),
+        **{model: node("LoadModel", name=f"{model}.safetensors") for model, _ in ways.values()},
+        **{one: node("Edit", image=["1", 1], model=[model, 0]) for one, (model, _) in ways.items()},
+        "6": node(
+            "EditPairsChooseOperation", sample=["1", 0], image=["1", 1],
+            **{f"{way}{part}": [one, 0] for one, (_, way) in ways.items() for part in ("", "_mask")},
+        ),
+        "5": node("EditPairsSavePair", sample=["6", 0], source=["6", 1], edited=["6", 2]),
+    }  # fmt: skip
+    return bound(api, info)
+
+
+def turns(*ops: str) -> list[Filling]:
+    return [Filling({"image": f"{i}.png"}, seed=i, folder=f"out/{i}", op=op) for i, op in enumerate(ops)]
+
+
+@pytest.mark.parametrize("memory", [0, 100 * GB], ids=["gated", "free"])
+def test_each_sample_of_a_pack_runs_its_own_branch_alone(
+    branches: BatchGraph, info: dict[str, Any], memory: int
+) -> None:
+    """Also where gates wait for models: what another sample needs is not waited for where a sample does not."""
+    ops = ("alter", "add", "replace", "remove", "alter")
+    prompt = Packer(branches, info, SIZES, memory).prompt(turns(*ops))
+    needed = {"add": "2", "remove": "2", "replace": "3", "alter": "4"}
+    sinks = [slotted(slot, "5") for slot in range(len(ops))]
+    run = set().union(*(ancestors(prompt, sink) for sink in sinks))
+    for slot, op in enumerate(ops):
+        assert [one for one in "234" if slotted(slot, one) in run] == [needed[op]], op
+        assert all(slotted(slot, one) in prompt for one in "234"), "a record's ingredients are the whole graph's"
+    assert any(one["class_type"] == GATE for one in prompt.values()) is (not memory)
+    if not memory:
+        levels = stages(branches.api, dependent(branches), info, SIZES).levels
+        order = sorted("234", key=levels.__getitem__)
+        for before, after in itertools.pairwise(order):
+            everybody = {slotted(slot, before) for slot, op in enumerate(ops) if needed[op] == before}
+            for slot, op in enumerate(ops):
+                if needed[op] == after:
+                    assert everybody <= ancestors(prompt, slotted(slot, after)), "models are exchanged once"
+
+
+def test_a_stage_that_no_sample_needs_is_no_gate(branches: BatchGraph, info: dict[str, Any]) -> None:
+    for ops in (("add", "alter"), ("alter", "alter"), ("replace", "remove")):
+        prompt = Packer(branches, info, SIZES, 0).prompt(turns(*ops))
+        run = set().union(*(ancestors(prompt, slotted(slot, "5")) for slot in range(2)))
+        assert sum(one[3:] in "234" for one in run if slot_of(one) is not None) == 2, ops
+        if ops == ("add", "alter"):
+            assert slotted(0, "2") in ancestors(prompt, slotted(1, "4")) or slotted(1, "4") in ancestors(
+                prompt, slotted(0, "2")
+            ), "the stage between them is empty"
+
+
+def test_a_sample_of_unknown_operation_keeps_all_branches(branches: BatchGraph, info: dict[str, Any]) -> None:
+    (sample,) = turns("")
+    assert Packer(branches, info, {}, 0).prompt([sample])["6"] == branches.api["6"]
+    assert Packer(branches, info, {}, 0).prompt(turns("style"))["6"] == branches.api["6"], (
+        "the graph says why it cannot"
+    )

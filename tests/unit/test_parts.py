@@ -49,7 +49,8 @@ from driver.labels.labels import Labels
 from driver.labels.page import Review
 from driver.labels.sample import draw
 from driver.report.figures import RowStatistics
-from driver.report.page import Gallery, write_card, write_report
+from driver.report.gallery import Gallery
+from driver.report.page import write_card, write_report
 from driver.report.summary import Summary
 from driver.samples import Aim
 from tests.unit.killing import killed_at
@@ -155,7 +156,7 @@ def test_rows_are_chosen_by_their_place_in_their_part(shard: Shard) -> None:
 
 def test_a_gallery_reads_only_the_shards_that_it_shows(shard: Shard, monkeypatch: pytest.MonkeyPatch) -> None:
     output = filled(shard)
-    monkeypatch.setattr("driver.report.page.MAX_PAIRS", {"data": 2, "rejected": 0})
+    monkeypatch.setattr("driver.report.gallery.MAX_PAIRS", {"data": 2, "rejected": 0})
     monkeypatch.setattr("driver.report.figures.RowStatistics.ranking", lambda _: None)
     shutil.rmtree(output / "data" / "000001")
     shown = Gallery.of_dataset(output).pairs

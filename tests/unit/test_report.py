@@ -18,10 +18,11 @@ from PIL import Image
 
 from comfy_nodes.core.records import RegionRecord, Score
 from comfy_nodes.core.regions.annotation import Region
-from driver.report import page as report
+from driver.report import gallery
 from driver.report import pictures as report_pictures
 from driver.report.pictures import pair
 from driver.report.summary import Summary
+from tests.unit.turn_making import Said, add_dialogue
 
 HOSTILE = "</p><script>alert('x')</script><img src=x onerror=\"alert(1)\"> & {{ 7 * 7 }} {% raw %} \u2028 日本"
 SUMMARY = Summary(
@@ -122,7 +123,7 @@ def test_many_pairs_are_shown_spread_evenly(
     keys = [f"k{number}" for number in range(7)]
     run.add(*keys)
     run.finish()
-    monkeypatch.setattr(report, "MAX_PAIRS", {"data": most, "rejected": 1})
+    monkeypatch.setattr(gallery, "MAX_PAIRS", {"data": most, "rejected": 1})
     figures = [attributes["id"] for tag, attributes in page(run).tags if tag == "figure"]
     assert figures == (shown or keys)
 
@@ -304,3 +305,80 @@ def test_all_regions_and_the_reference_are_shown() -> None:
     shown = pair(row, [buffer.getvalue()] * 2, buffer.getvalue())
     assert [(box["left"], box["width"], box["height"]) for box in shown["boxes"]] == [(10, 50, 80), (80, 20, 100)]
     assert len(shown["references"]) == 1
+
+
+@pytest.fixture
+def talks(run: Any) -> Any:
+    """A dialogue that goes back and that its fourth turn ended, one whose second turn was tried twice, and one of which nothing
+    was kept; a pair beside them."""
+    run.add("p", scores=scored(5, True))
+    add_dialogue(
+        run, "v", "version_backtracking",
+        Said("Make it blue."), Said("Make it glow."), Said("As before, and green.", base=1),
+        Said("Now larger.", verdict="reject", reject_reason="no edit: 0%"), of=5,
+        scores=scored(3, True),
+    )  # fmt: skip
+    add_dialogue(
+        run, "m", "content_memory",
+        Said("Remove the dog.", op="remove"), Said("Recolour the car.", attempt=0, verdict="reject", reject_reason="too dark"),
+        Said("Recolour the car."), premise=HOSTILE, scores=scored(2, True),
+    )  # fmt: skip
+    ended = "turn 2 was not kept"
+    add_dialogue(
+        run, "n", "content_memory", Said("Remove the cup.", op="remove", verdict="reject", reject_reason=ended), of=2
+    )
+    run.finish()
+    return run
+
+
+def strips(found: Page) -> list[str | None]:
+    return [
+        attributes["id"] for tag, attributes in found.tags if tag == "figure" and attributes.get("class") == "strip"
+    ]
+
+
+def test_a_dialogue_is_one_strip_with_every_state_once(talks: Any) -> None:
+    lost = failure(key="n~1", stage="edit", message="its cup is gone", task="content_memory")
+    found = page(talks, replace(SUMMARY, kept=6, rejected=3), [lost])
+    assert sorted(map(str, strips(found))) == ["m", "n", "v"]
+    versions = [
+        str(attributes["alt"]) for tag, attributes in found.tags if tag == "img" and "version" in str(attributes["alt"])
+    ]
+    assert sorted(versions) == sorted([f"version {n}" for many in (5, 3, 2) for n in range(many)])
+    of_strips = [
+        str(attributes["src"]) for tag, attributes in found.tags if tag == "img" and "version" in str(attributes["alt"])
+    ]
+    assert len(set(of_strips)) == len(of_strips)
+    assert [attributes["href"] for tag, attributes in found.tags if tag == "a" and attributes["href"] == "#v-1"] == [
+        "#v-1"
+    ]
+    for words in ("goes back to version 1", "3 of 5 kept, ended by turn 4", "tried before: too dark", f"{HOSTILE} content_memory",
+                  "0 of 2 kept, ended by turn 2: its cup is gone", "rejected: turn 2 was not kept"):  # fmt: skip
+        assert words in " ".join(found.words.split()) or words in found.words, words
+    assert found.words.count("ended the dialogue") == 1
+    text = html.unescape((talks.output / "report.html").read_text(encoding="utf-8"))
+    assert f"python driver/open.py {talks.output.name} 'v~2'" in text
+    assert text.index('id="v"') < text.index('id="not-kept"') < text.index('id="n"'), "where its first kept turn is"
+
+
+def test_a_ranked_turn_leads_to_its_strip(talks: Any) -> None:
+    found = page(talks)
+    tail = found.words[found.words.index("Worst by judge.overall") :]
+    assert "turn 1 of a dialogue" in tail
+    assert {
+        attributes["href"] for tag, attributes in found.tags if tag == "a" and str(attributes["href"]).startswith("#m~")
+    }
+    assert len(strips(found)) == 3
+
+
+def test_a_dialogue_that_is_only_ranked_has_its_strip_there(talks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gallery, "MAX_PAIRS", {"data": 0, "rejected": 0})
+    text = (page(talks) and talks.output / "report.html").read_text(encoding="utf-8")
+    assert text.index('id="best"') < text.index('class="strip" id="m"')
+    assert text.count('class="strip" id="m"') == 1
+
+
+def test_a_dialogue_on_its_way_says_so(run: Any) -> None:
+    add_dialogue(run, "u", "content_understanding", Said("Add a hat.", op="add"), of=3)
+    run.finish()
+    assert "1 of 3 kept; the rest is not done yet" in page(run).words

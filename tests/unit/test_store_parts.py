@@ -18,7 +18,7 @@ from driver.dataset.publish import MANIFEST, check_place, fetch_commits, publish
 from driver.dataset.tables import TABLES
 from driver.errors import RunError
 from driver.journal import Journal
-from driver.report.page import Gallery
+from driver.report.gallery import Gallery
 from tests.unit.test_store import broken_at, held, read_manifest, url, whole
 
 fsspec = pytest.importorskip("fsspec")

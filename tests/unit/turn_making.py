@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,7 +39,7 @@ def add_dialogue(
     of: int = 0,
     premise: str = "",
     first: int = 1,
-    side: int = 12,
+    picture: Callable[[str], bytes] | None = None,
     **fields: Any,
 ) -> None:
     """Finishes a dialogue's turns, each with its tries before it.
@@ -46,7 +47,9 @@ def add_dialogue(
     Args:
         of: turns that were planned; 0 for as many as were made.
         first: number of the first turn that is given.
+        picture: makes a state's picture by what `state` says, a try's with `/` and its number behind; by default as `Run.png`.
     """
+    shown = picture or (lambda name: run.png(name, "state"))
     made: dict[int, list[Said]] = {}
     number = first
     for said in turns:
@@ -60,8 +63,8 @@ def add_dialogue(
             key = sample if said.attempt < 0 else f"{sample}~try{said.attempt}"
             base = number - 1 if said.base is None else said.base
             after = state(dialogue, number) + (f"/{said.attempt}" if said.attempt >= 0 else "")
-            run.spool.put(key, "input", 0, run.png(state(dialogue, base), "state", side))
-            run.spool.put(key, "output", 0, run.png(after, "state", side))
+            run.spool.put(key, "input", 0, shown(state(dialogue, base)))
+            run.spool.put(key, "output", 0, shown(after))
             turn = {"dialogue": dialogue, "number": number, "of": of or first - 1 + len(made), "base": base, "op": said.op,
                     "premise": premise, "mask_from": "photo" if number == 1 else "carried"}  # fmt: skip
             region = {"op": said.op, "class_name": said.class_name, "bbox": [1, 2, 5, 6], "mask": None}

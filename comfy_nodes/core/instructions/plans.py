@@ -6,25 +6,25 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from ..regions.annotation import Region
-from ..regions.eligibility import pair_refusal
 from . import classical
 from .checks import Unfit, stems
 from .classical import COLOURS, DONORS, Nameless
 from .composing import sentence
 from .english import article
 from .instructions import Step, Writing
-from .scenes import Scene
+from .scenes import Scene, further_regions
+from .turn_checks import LEAST_TURNS, MOST_TURNS
 from .wording import NAMELESS, Language
 
 VERSION = "1"
 """Version of the sentences; it goes into every record. Changed sentences get a new one."""
 
-LEAST_TURNS, MOST_TURNS = 2, 5
-"""How deep a dialogue may be; ImgEdit's have 2 or 3 turns. Ours."""
+_EASY = ("red", "green", "turquoise", "blue", "purple")
+"""Colours that dark and light things alike can be given; the others are drawn where none of these is left. Ours."""
 
 _PREMISES: dict[Language, tuple[str, ...]] = {
     "en": (
@@ -107,7 +107,7 @@ def drawn(
         raise Unfit(f"a dialogue has {LEAST_TURNS} to {MOST_TURNS} turns, not {turns}")
     pick = random.Random(f"editpairs/plan/{task}/{seed}")
     if task == "content_memory":
-        return _memory(list(regions), list(others), size, turns, language, pick)
+        return _memory(regions, others, size, seed, turns, language, pick)
     rest = [*regions[1:], *others]
     plan = _Plan(Scene(*size, (regions[0],), rest), language, pick)
     (_understanding if task == "content_understanding" else _backtracking)(plan, turns)
@@ -115,24 +115,22 @@ def drawn(
 
 
 def _memory(
-    regions: list[Region],
-    others: list[Region],
+    regions: Sequence[Region],
+    others: Sequence[Region],
     size: tuple[int, int],
+    seed: int,
     turns: int,
     language: Language,
     pick: random.Random,
 ) -> Writing:
-    chosen = regions[:1]
-    for one in (*regions[1:], *pick.sample(others, len(others))):
-        if one.kind == "object" and one.class_name and all(pair_refusal(two, one, *size) is None for two in chosen):
-            chosen.append(one)
+    things = [one for one in others if one.kind == "object"]
+    chosen = [*regions, *further_regions(regions, things, *size, seed, turns - len(regions))][:turns]
     if len(chosen) < turns:
         raise Unfit(
             f"a content memory of {turns} turns takes {turns} named things that lie apart, and {len(chosen)} are known here"
         )
-    scene = Scene(*size, tuple(chosen[:turns]), [*chosen[turns:], *(one for one in others if one not in chosen)])
-    named = stems(" ".join(_name(one) for one in scene.regions))
-    colour = pick.choice([one for one in COLOURS if not stems(one) & named])
+    scene = Scene(*size, tuple(chosen), [one for one in (*regions, *others) if one not in chosen])
+    colour = pick.choice(_colours([_name(one) for one in scene.regions], ()))
     shown = COLOURS[colour] if language == "zh" else colour
     premise = pick.choice(_PREMISES[language]).format(colour=shown)
     steps = []
@@ -190,12 +188,14 @@ class _Plan:
         return self.names[state] != self.name
 
     def _result(self, op: str, thing: str) -> str:
-        free = list(COLOURS) if op == "alter" else self._donors() if op == "replace" else [""]
-        free = [one for one in free if one not in self.results and not (one and stems(one) & stems(thing))]
+        """A colour or a thing that was not used yet."""
+        if op == "remove":
+            return ""
+        free = _colours([thing], self.results) if op == "alter" else self._donors()
         if not free:
             raise Unfit(f"no bundled thing that was not used yet fits in the place of the {self.name}")
         result = self.pick.choice(free)
-        self.results |= {result} - {""}
+        self.results.add(result)
         return result
 
     def _donors(self) -> list[str]:
@@ -267,6 +267,12 @@ def _written(steps: Sequence[Step], regions: Sequence[Region], language: Languag
         prompt_id="turns",
         prompt_version=VERSION,
     )
+
+
+def _colours(names: Sequence[str], used: Collection[str]) -> list[str]:
+    """What may be drawn for things of these names: no colour that a name holds, or that was used."""
+    free = [one for one in COLOURS if one not in used and not stems(one) & stems(" ".join(names))]
+    return [one for one in free if one in _EASY] or free
 
 
 def _name(region: Region) -> str:

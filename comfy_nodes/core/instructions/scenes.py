@@ -80,7 +80,24 @@ class Scene:
         return wording.reference(region, (*self.regions, *self.others), self.width, self.height, language)
 
 
+def further_regions(
+    chosen: Sequence[Region], others: Sequence[Region], width: int, height: int, seed: int, count: int
+) -> list[Region]:
+    """`count` regions that can be edited beside those of `chosen` and one another, or as many as there are."""
+    found: list[Region] = []
+    while len(found) < count:
+        edited = [*chosen, *found]
+        fitting = [
+            one
+            for one in others
+            if one.class_name and all(pair_refusal(two, one, width, height) is None for two in edited)
+        ]
+        if not fitting:
+            break
+        found.append(fitting[pick(len(fitting), seed)])
+    return found
+
+
 def second_region(first: Region, others: Sequence[Region], width: int, height: int, seed: int) -> Region | None:
     """One of the named regions of a width x height photo that can be edited together with `first`; None: there is none."""
-    fitting = [one for one in others if one.class_name and pair_refusal(first, one, width, height) is None]
-    return fitting[pick(len(fitting), seed)] if fitting else None
+    return next(iter(further_regions((first,), others, width, height, seed, 1)), None)

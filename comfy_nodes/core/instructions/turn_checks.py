@@ -13,7 +13,22 @@ from .captions import caption
 from .checks import Unfit
 from .classical import COLOURS, OPERATIONS
 from .instructions import Step, Writing
-from .plans import LEAST_TURNS, MOST_TURNS
+from .wording import Language
+
+LEAST_TURNS, MOST_TURNS = 2, 5
+"""How deep a dialogue may be; ImgEdit's have 2 or 3 turns. Ours."""
+
+_VERSIONS: dict[Language, tuple[str, ...]] = {
+    "en": (
+        r"\bat the (?:very )?(?:start|beginning)\b|\buntouched\b",
+        r"\b(?:first|1st)\b|\b(?:round|step|turn|version) (?:1|one)\b",
+        r"\b(?:second|2nd)\b|\b(?:round|step|turn|version) (?:2|two)\b",
+        r"\b(?:third|3rd)\b|\b(?:round|step|turn|version) (?:3|three)\b",
+    ),
+    "zh": ("最开始|一开始", "第一|第1", "第二|第2", "第三|第3"),
+}
+"""How versions are counted in words, by the state that they are; none goes back to the fourth."""
+_ORIGINAL = re.compile(r"\b(?:original|initial)(?:ly)?\b|最初|原来|原始", re.IGNORECASE)
 
 _OF_MEMORY = ("replace", "alter")
 """What a premise about looks can hold for; ImgEdit's content memory has no others."""
@@ -111,9 +126,11 @@ def _check_reference(writing: Writing, number: int, step: Step) -> None:
     if not text.strip():
         raise Unfit("it has no instruction of its own")
     checks.check_language(text, language)
-    if step.base < number - 1:
+    goes_back = step.base < number - 1
+    if goes_back:
         checks.check_goes_back(text, language)
-    if _named(writing, step):
+        _check_version(writing, number, step)
+    if _named(writing, step) or (goes_back and len({one.region for one in writing.steps[:number]}) == 1):
         return
     if language == "en" or (number > 1 and len({one.region for one in writing.steps}) == 1):
         checks.check_pronoun(text, language)
@@ -121,6 +138,20 @@ def _check_reference(writing: Writing, number: int, step: Step) -> None:
             raise Unfit(f"it does not name its thing, and nothing was spoken of before: {text!r}")
         if {one.region for one in writing.steps[: number - 1]} != {step.region}:
             raise Unfit(f"its pronoun may mean each of several things that were spoken of: {text!r}")
+
+
+def _check_version(writing: Writing, number: int, step: Step) -> None:
+    """The version that the words go back to is the one that the step begins with: one that is counted, else the one
+    before the last turn, as in `undo that`."""
+    counted = _VERSIONS[writing.lang]
+    said = {state for state, words in enumerate(counted) if re.search(words, step.instruction, re.IGNORECASE)}
+    meant = said or {writing.steps[number - 2].base}
+    if _ORIGINAL.search(step.instruction):
+        # The start, or, where the thing is only added then, what that turn left.
+        meant = {1 if writing.steps[0].op == "add" else 0}
+    if meant != {step.base}:
+        told = ", ".join(map(str, sorted(meant)))
+        raise Unfit(f"it goes back to version {step.base}, and its words mean version {told}: {step.instruction!r}")
 
 
 def _named(writing: Writing, step: Step) -> bool:

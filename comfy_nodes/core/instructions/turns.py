@@ -24,7 +24,8 @@ from ..validation import first_fault
 from . import plans
 from .checks import Unfit
 from .instructions import Step, Writing
-from .plans import LEAST_TURNS, MOST_TURNS
+from .turn_checks import LEAST_TURNS as LEAST_TURNS
+from .turn_checks import MOST_TURNS as MOST_TURNS
 from .turn_checks import check_plan as check_plan
 from .turn_checks import leading_to, thing_put_in
 from .wording import Language

@@ -137,7 +137,7 @@ class _OwnDraws(LogitsProcessor):
         scores = scores.float().clone()
         for row, temperature, generator in self._rows:
             own, warmed = input_ids[row : row + 1], scores[row : row + 1] / temperature
-            cut = self._cuts(own, warmed)[0]  # type: ignore[arg-type]  # a LongTensor is asked for, which slices are to no checker
+            cut = self._cuts(own, warmed)[0]
             noise = torch.empty_like(cut).exponential_(generator=generator).log()
             scores[row] = cut - noise
         return scores

@@ -1,0 +1,150 @@
+"""Dialogues played by hand on a real ComfyUI, turn by turn, by image processing: what a turn begins with is what one left."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+import uuid
+from itertools import count
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import numpy as np
+import pytest
+
+from comfy_nodes.core.instructions.classical import colour_in
+from comfy_nodes.core.instructions.turns import plan_by_template
+from comfy_nodes.core.regions import rle
+from comfy_nodes.core.regions.annotation import parse_annotation
+from tests.e2e.test_classical_tasks import HEIGHT, WIDTH, WORKFLOWS, Studio
+
+KINDS = {"content_memory": 2, "content_understanding": 3, "version_backtracking": 3}
+Record = dict[str, Any]
+
+
+class Table:
+    """An artist's place: a kind's graph with a small photo in it, and an output folder."""
+
+    def __init__(self, studio: Studio, task: str, output: Path):
+        self.studio, self.task, self.folder = studio, task, f"editpairs/{uuid.uuid4().hex[:8]}"
+        self.files = output / self.folder
+        self.ui = json.loads((WORKFLOWS / f"{task}-classical.json").read_text("utf-8"))
+        ball, block, wall = parse_annotation(studio.annotation()).regions
+        regions, others = ((ball, block), (wall,)) if task == "content_memory" else ((ball,), (block, wall))
+        for self.seed in count():
+            plan = plan_by_template(task, regions, others, (WIDTH, HEIGHT), self.seed, None)
+            if {colour_in(step.target) for step in plan.steps if step.op == "alter"} <= {"purple"}:
+                break  # a colour that both things can be given
+
+    def run(self, turn: int, **widgets: dict[str, Any]) -> tuple[list[Record], str]:
+        """Presses Run: what the sink saved now, and what went wrong.
+
+        Args:
+            widgets: further values, by class.
+        """
+        api = self.studio.graph(self.task, seed=self.seed)
+        values: dict[str, dict[str, Any]] = {
+            "EditPairsTakeTurn": {"turn": turn, "folder": self.folder},
+            "EditPairsSavePair": {"folder": self.folder},
+            "EditPairsClassicalInpaint": {"method": "telea"},
+            "EditPairsLoadSecondImage": {"image": "editpairs-samples/rocket.jpg"},  # which is not to be loaded
+        }
+        for node in api.values():
+            node["inputs"].update(values.get(node["class_type"], {}) | widgets.get(node["class_type"], {}))
+        number = str(uuid.uuid4())
+        page = {"extra_pnginfo": {"workflow": {**self.ui, "turn": turn}}}
+        self.studio.server.submit(api, number, "page", extra=page)  # type: ignore[arg-type]
+        end = time.monotonic() + 60
+        while not (job := self.studio.server.job(number)) or not job.finished:
+            assert time.monotonic() < end
+            time.sleep(0.03)
+        with urlopen(f"{self.studio.url}/history/{number}", timeout=20) as answer:
+            entry = json.load(answer)[number]
+        sunk = [one for output in entry["outputs"].values() for one in output.get("editpairs", ())]
+        return sunk, job.error.get("exception_message", "")
+
+    def turn(self, number: int, **widgets: dict[str, Any]) -> Record:
+        (record,), error = self.run(number, **widgets)
+        assert not error and "failure" not in record, (error, record)
+        return record
+
+    def pictures(self, record: Record) -> tuple[np.ndarray, np.ndarray]:
+        return tuple(self.studio.picture(record[f"{role}_images"][0]) for role in ("input", "output"))  # type: ignore[return-value]
+
+
+@pytest.fixture(scope="module")
+def studio(comfy: Any) -> Studio:
+    return Studio(comfy.url)
+
+
+@pytest.fixture
+def output(comfy: Any) -> Path:
+    return Path(comfy.models).parent / "output"
+
+
+@pytest.mark.parametrize("task", KINDS)
+def test_a_dialogue_is_played_turn_by_turn(task: str, studio: Studio, output: Path) -> None:
+    table = Table(studio, task, output)
+    records = [table.turn(number) for number in range(1, KINDS[task] + 1)]
+    first, last = table.pictures(records[0]), table.pictures(records[-1])
+    states, files = [first[0]], [records[0]["input_images"][0]["sha256"]]
+    changed = np.zeros((HEIGHT, WIDTH), dtype=bool)
+    for number, record in enumerate(records, 1):
+        turn = record["turn"]
+        assert (record["verdict"], record["reject_reason"], record["task"]) == ("keep", "", task)
+        assert record["key"] == f"{turn['dialogue']}~{number - 1}"
+        assert (turn["number"], turn["of"], turn["op"]) == (number, KINDS[task], record["regions"][0]["op"])
+        before, after = table.pictures(record)
+        assert np.array_equal(before, states[turn["base"]])
+        assert record["input_images"][0]["sha256"] == files[turn["base"]], "a state is one file"
+        mask = rle.decode(rle.Rle(**record["edit_mask"]))
+        assert np.array_equal(before[~mask], after[~mask])
+        assert {one["name"]: one["value"] for one in record["scores"]}["dialogue.outside_max"] == 0
+        changed |= mask
+        states.append(after)
+        files.append(record["output_images"][0]["sha256"])
+    assert np.array_equal(first[0][~changed], last[1][~changed])
+    assert len({record["turn"]["dialogue"] for record in records}) == 1
+    assert all(("purple" in record["turn"]["premise"]) == (task == "content_memory") for record in records)
+    bases = [record["turn"]["base"] for record in records]
+    assert bases == ([0, 1, 1] if task == "version_backtracking" else list(range(KINDS[task])))
+
+
+def test_a_turn_follows_the_pairs_that_lie_there(studio: Studio, output: Path) -> None:
+    """The newest of each turn that was not rejected, whole as it was saved."""
+    table = Table(studio, "content_understanding", output)
+    assert "run turn 1 first" in table.run(2)[1]
+    rejected = table.turn(1, EditPairsVerifyPixels={"min_changed": 1.0})
+    assert rejected["verdict"] == "reject"
+    assert "it was rejected" in table.run(2)[1]
+    table.turn(1)
+    second = table.turn(2)
+    assert table.run(2)[0] == [second], "nothing has changed, so ComfyUI has it from its cache"
+    third = table.turn(3)
+
+    table.turn(1, EditPairsClassicalInpaint={"method": "telea", "grow": 3})
+    assert table.turn(2) != second and table.turn(3) != third
+
+    (picture,) = (one["filename"] for one in table.turn(2)["output_images"])
+    shutil.copyfile(next(table.files.glob("*-source.png")), table.files / picture)
+    assert f"{picture} of turn 2 was changed since" in table.run(3)[1]
+    table.seed += 1
+    assert "run turn 1 first" in table.run(2)[1], "another seed is another dialogue"
+
+
+def test_what_cannot_be_played_says_why(studio: Studio, output: Path) -> None:
+    table = Table(studio, "version_backtracking", output)
+    take, load = "EditPairsTakeTurn", "EditPairsLoadSample"
+    assert "has 2 turns, and turn 3 is asked for" in table.run(1, **{take: {"turn": 3, "turns": 2}})[1]
+    assert "task remove has no turns: choose one of content_memory" in table.run(1, **{load: {"task": "remove"}})[1]
+    (failed,), _ = table.run(1, **{load: {"class_name": "", "annotation": json.dumps(_nameless(studio))}})
+    assert (failed["failure"]["error_type"], failed["failure"]["skipped"]) == ("Nameless", True)
+
+
+def _nameless(studio: Studio) -> dict[str, Any]:
+    annotation = studio.annotation()
+    for region in annotation["segmentation"]["object"]:
+        region["class_name"] = None
+    return annotation
