@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import shutil
 import tarfile
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,10 @@ from driver.dataset.layouts.layout import StoredRow
 from driver.derive import main
 from driver.deriving import photos, writing
 from driver.exports.forms import export
+from driver.options import RunOptions
+from driver.recipe.derived import derived_behind
+from driver.recipe.file import Deriving, Recipe, RecipeStage
+from driver.stopping import StopRequest
 from tests.unit.conftest import Run
 from tests.unit.derive_making import GREEN, Read, add_edit, picture, read
 from tests.unit.turn_making import Said, add_dialogue
@@ -68,6 +74,12 @@ def derive(run: Run, output: Path, *options: str, status: int = 0) -> None:
 
 def derived(output: Path, config: str = "data") -> list[StoredRow]:
     return list(stored_rows(output, config))
+
+
+def grown(run: Run) -> Path:
+    """A run's folder with the earlier derivation out of the way."""
+    shutil.rmtree(run.output / "derived")
+    return run.output
 
 
 def pixels(data: bytes) -> np.ndarray:
@@ -271,6 +283,22 @@ class TestFolder:
         derive(finished, out / "more", "--dry-run", "--json")
         told = json.loads(capsys.readouterr().out)
         assert (told["kept"], told["kinds"]["inverse"]) == (14, {"keep": 3}) and not (out / "more").exists()
+
+
+class TestRecipe:
+    def test_the_last_stages_rows_are_derived_from_in_its_folder(self, finished: Run) -> None:
+        stages = (RecipeStage("edit", "remove", {}),)
+        recipe = Recipe("mine", "", Path("mine.toml"), (), None, stages, deriving=Deriving(("inverse",)))
+        options, stop = RunOptions("", finished.output), StopRequest()
+        assert derived_behind(replace(recipe, deriving=None), options, 3, stop) == {}
+        assert derived_behind(recipe, options, 0, stop) == {}
+        told = derived_behind(recipe, options, 3, stop)
+        assert told["derived"]["kept"] == 3 and len(derived(finished.output / "derived")) == 3
+        assert derived_behind(recipe, options, 3, stop)["derived"]["there"]
+        stop.request()
+        with pytest.raises(KeyboardInterrupt):
+            derived_behind(replace(recipe, deriving=Deriving()), replace(options, output=grown(finished)), 3, stop)
+        assert not (finished.output / "derived" / writing.DERIVED).exists()
 
 
 class TestMemory:
