@@ -31,10 +31,10 @@ def _open(options: argparse.Namespace) -> Ended:
     from driver.inputs.source import Source
 
     found = find_row(options.key, options.run)  # before a server is started for it
-    made: dict[str, Any] = {"output": options.run / FOLDER / f"{options.key}.json"}
+    made: dict[str, Any] = {"output": options.run / FOLDER / f"{found.row.columns['key']}.json"}
     original = Source([*map(InputShare, options.input)], options.image_root) if options.input else None
     if options.dry_run:
-        print(plain(f"{made['output']}: would be written, from {found.ui.path}"))
+        print(*map(plain, (f"{made['output']}: would be written, from {found.ui.path}", *found.notes)), sep="\n")
         return Ended(made)
     with one_server(options.server) as server:
         opened = open_row(found, server, original, upload=bool(options.server))
@@ -51,7 +51,11 @@ def _parse(words: list[str]) -> argparse.Namespace:
     parser = Parser("open.py", "Writes the workflow of one row into RUN/open, filled in, for an artist to open.")
     add = parser.add_argument
     add("run", type=path_argument, metavar="RUN", help="the --output of a run of batch.py")
-    add("key", metavar="KEY", help="the row's, as the report and the column key name it")
+    add(
+        "key",
+        metavar="KEY",
+        help="the row's, as the report and the column key name it; a dialogue's opens its first turn",
+    )
     add("--again", action="store_true", help="make the row once more and say how it differs")
     add(
         "--server",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 PROGRAM = "batch.py"
 
 DEPTHS = range(2, 6)
-"""How many turns a dialogue may have, as `core.instructions.plans` has it, which no help needs."""
+"""How many turns a dialogue may have, as `core.instructions.turn_checks` has it, which no help needs."""
 
 Add = Callable[..., object]
 """`add_argument` of a group: of options that every help has, or only that of all options."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core.boxes import Box, box_of
+from ..core.instructions.classical import LIKE_SHAPE, MAX_ENLARGED
 from ..imaging import fill
 from ..imaging.blending import faded
 from ..imaging.opencv import load_opencv
@@ -22,16 +23,9 @@ TOLERANCE = 10
 PLAIN_SHARE = 0.6
 """At least this share of a reference picture's border has to be of one colour. Ours."""
 
-MAX_ENLARGED = 2.5
-"""A thing that has to be enlarged more than this looks blurred. Ours."""
-
 LEAST_SIDE, LEAST_SHARE = 16, 0.002
 """A thing whose longer side gets smaller than this, in pixels, or that covers less than this share of the picture, cannot be
 recognised. Ours: 23 x 23 pixels of 512 x 512."""
-
-LIKE_SHAPE = 1.8
-"""How many times as slim or as wide as the region a thing may be. Ours: one of another shape leaves the place of the old one
-empty, or covers what stood beside it."""
 
 OVERHANG = 1.35
 """How far a thing may be larger than the region's box, so that it need not shrink in a slim one. Ours."""

@@ -58,16 +58,15 @@ def table() -> str:
         notes: dict[str, list[str]] = {}
         for kind in kinds:
             parts.append(_row(kind))
-            if kind.unlike or kind.not_makeable:
-                notes.setdefault(kind.unlike or kind.not_makeable, []).append(kind.name)
+            if kind.unlike:
+                notes.setdefault(kind.unlike, []).append(kind.name)
         if notes:
             parts.append("\n" + "".join(f"- {', '.join(names)}: {why}.\n" for why, names in notes.items()))
     return "".join(parts)
 
 
 def _row(kind: Kind) -> str:
-    graphs = _graphs(kind.graph) if kind.graph else ("", "", "")
-    named = [f"`{name}`" if name else "-" for name in (kind.prompt, kind.shape, *graphs)]
+    named = [f"`{name}`" if name else "-" for name in (kind.prompt, kind.shape, *_graphs(kind.graph))]
     return f"| {' | '.join((kind.name, _filed(kind), *named, TABLE[kind.rubric].name))} |\n"
 
 

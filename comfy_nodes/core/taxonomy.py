@@ -2,7 +2,7 @@
 
 ImgEdit's 13 tasks, UnicEdit's 22 sub-tasks and ScaleEdit's 23 families, each with the task (`tasks`) that it is filed
 under, the prompt that writes its instruction, the shape of the reply, the judge's rubric and the graph that makes it.
-What cannot be made yet says why. Read by writers, router and verifiers; the driver keeps quotas by it.
+Read by writers, router and verifiers; the driver keeps quotas by it.
 """
 
 from __future__ import annotations
@@ -11,14 +11,12 @@ import difflib
 from dataclasses import dataclass
 from typing import Literal
 
-from .tasks import INSTRUCT, RegionNeed, task_named
+from .tasks import INSTRUCT, TASKS, RegionNeed, task_named
 
 Scheme = Literal["imgedit", "unicedit", "scaleedit"]
 
-SINGLE_TURN = ("add", "remove", "replace", "alter", "background", "motion", "style", "extract", "visual", "hybrid")
-
-GRAPHS: dict[str, str] = {task: task for task in SINGLE_TURN}
-"""Workflow by task: `workflows/<name>.json`, `<name>-open.json` or `<name>-classical.json`. A task that is not in here has no graph yet."""
+GRAPHS: dict[str, str] = {task: task for task in TASKS}
+"""Workflow by task: `workflows/<name>.json`, `<name>-open.json` or `<name>-classical.json`."""
 
 EDITOR = "instruct-qwen"
 """Workflow for kinds of edit that their task's own cannot make: an editor that follows instructions, sees the photo and
@@ -64,19 +62,14 @@ class Kind:
         return bool(self.unlike) or self.task == INSTRUCT.name
 
     @property
-    def graph(self) -> str | None:
+    def graph(self) -> str:
         """Name of the workflow that makes it."""
-        return EDITOR if self.by_editor else GRAPHS.get(self.task)
+        return EDITOR if self.by_editor else GRAPHS[self.task]
 
     @property
     def second(self) -> str:
         """Role of the picture beside the photo that its task's own graph takes; empty where the photo is enough."""
         return task_named(self.task).second if self.task and not self.by_editor else ""
-
-    @property
-    def not_makeable(self) -> str:
-        """Why there is no graph; empty where there is one."""
-        return "" if self.graph else f"not yet makeable: task {self.task} has no graph yet"
 
 
 def _imgedit(name: str, shape: ShapeName, rubric: str = "", group: str = "single-turn") -> Kind:

@@ -1,14 +1,15 @@
 """Samples that are one turn of a dialogue: as a batch says, or as a person plays it, turn by turn.
 
-Take Turn calls it. What a dialogue is and which ones there may be is `core.instructions.turns`' matter.
+Take Turn calls it, and Load Edit Sample for turns that are judged again. What a dialogue is and which ones there may be is `core.instructions.turns`' matter.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import torch
 
@@ -50,6 +51,17 @@ def told_turn(sample: EditSample) -> Turn | None:
     """Which turn a batch's sample is; None where a person plays."""
     told = sample.further.get(TURN)
     return None if told is None else turn_of(told)
+
+
+def turn_made(task: str, carried: Mapping[str, Any]) -> Turn | None:
+    """Which turn an edit is that was made and recorded before; None of an edit without turns.
+
+    Args:
+        task: what its row is filed under.
+        carried: what its row says of it.
+    """
+    told = carried.get(TURN)
+    return None if told is None else turn_of({**told, "task": task})
 
 
 def taken_by_batch(sample: EditSample, turn: Turn) -> Taken:
@@ -145,11 +157,10 @@ def _at(sample: EditSample, made: Sequence[SavedTurn], base: int) -> EditSample:
     if not made:
         return sample
     start, state = made[0].before, made[base - 1].after if base else made[0].before
-    height, width = state.pixels.shape[:2]
+    height, width = state.shape[:2]
     if (width, height) != sample.size:
         raise ValueError(
             f"turn {base} left a picture of {width} x {height} pixels, and the photo is {sample.size[0]} x "
             f"{sample.size[1]}: its regions are other pixels there; take a graph that leaves the photo's size as it is"
         )
-    images = {**sample.images, "start": to_image(start.pixels)}
-    return replace(sample, source=to_image(state.pixels), images=images, files=(*sample.files, start, state))
+    return replace(sample, source=to_image(state), images={**sample.images, "start": to_image(start)})

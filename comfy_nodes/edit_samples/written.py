@@ -16,7 +16,7 @@ from comfy_api.latest import io
 from ..core.instructions.captions import caption
 from ..core.instructions.checks import language_of, stems
 from ..core.instructions.instructions import USER, Step, Writing
-from ..core.instructions.scenes import Scene, second_region
+from ..core.instructions.scenes import Scene, further_regions
 from ..core.instructions.telling import by_removal
 from ..core.records import SampleFailure
 from ..core.regions.annotation import Region, sift
@@ -36,11 +36,12 @@ def photo_of(sample: EditSample) -> np.ndarray:
     return to_bytes(sample.source[0])
 
 
-def scene_of(sample: EditSample, boxes: Any = None) -> Scene | str:
+def scene_of(sample: EditSample, boxes: Any = None, turns: int = 0) -> Scene | str:
     """The photo's regions for the sample's task.
 
     Args:
-        boxes: BOUNDING_BOX with further named boxes of the photo. An edit of two regions takes its second from them.
+        boxes: BOUNDING_BOX with further named boxes of the photo. An edit of several regions takes its others from them.
+        turns: of a dialogue how many; 0 for the task's own number. Of one about several things each turn takes one.
 
     Returns:
         A sentence where the regions that the task needs are not there.
@@ -53,15 +54,17 @@ def scene_of(sample: EditSample, boxes: Any = None) -> Scene | str:
         return Scene(width, height, (), others, words)
     if sample.region is None:
         return f"task {sample.task} edits a region, and the sample has none: pick or paint one in Load Edit Sample"
-    if wanted == 1:
-        return Scene(width, height, (sample.region,), others, words)
-    second = sample.also[0] if sample.also else second_region(sample.region, others, width, height, sample.seed)
-    if second is None:
+    if wanted > 1 and turns:
+        wanted = turns
+    known = sample.regions[:wanted]
+    further = further_regions(known, others, width, height, sample.seed, wanted - len(known))
+    if len(known) + len(further) < wanted:
+        counted = {2: "two"}.get(wanted, str(wanted))
         return (
-            f"task {sample.task} edits two regions, and no other named box lies far enough from this one: "
-            "wire all boxes of the photo to boxes"
+            f"task {sample.task} edits {counted} regions, and no other named box lies far enough from "
+            f"{'this one' if len(known) + len(further) == 1 else 'these'}: wire all boxes of the photo to boxes"
         )
-    return Scene(width, height, (sample.region, second), [one for one in others if one is not second], words)
+    return Scene(width, height, (*known, *further), [one for one in others if one not in further], words)
 
 
 def written(sample: EditSample, writings: list[Writing]) -> EditSample:

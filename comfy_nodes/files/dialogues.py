@@ -6,15 +6,13 @@ import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-import folder_paths
 import numpy as np
 
 from ..core import photos
 from ..core.keys import Key, file_stem
 from ..core.records import EditRecord, SavedFile, read_json
-from ..wires.sockets import PngFile
+from .saved import output_folder
 
 _TURNS = re.compile(r"-(\d)-[0-9a-f]{12}\.json\Z")
 """How a turn's record ends, the turn counted from 0; see `OutputFiles.prefix`."""
@@ -25,8 +23,9 @@ class SavedTurn:
     """A turn that was made, with the pictures before and after it."""
 
     record: EditRecord
-    before: PngFile
-    after: PngFile
+    before: np.ndarray
+    """uint8 [H, W, 3]."""
+    after: np.ndarray
 
 
 def turns_before(folder: str, dialogue: Key, bases: Sequence[int]) -> list[SavedTurn]:
@@ -48,7 +47,7 @@ def turns_before(folder: str, dialogue: Key, bases: Sequence[int]) -> list[Saved
                 rejected = True
                 continue
             before = _picture(record.input_images[0], number)
-            if state is None or np.array_equal(before.pixels, state.pixels):
+            if state is None or np.array_equal(before, state):
                 made.append(SavedTurn(record, before, _picture(record.output_images[0], number)))
                 break
             stale = True
@@ -64,22 +63,19 @@ def turns_before(folder: str, dialogue: Key, bases: Sequence[int]) -> list[Saved
 def fingerprint(folder: str, turn: int) -> str:
     """Hash of which pairs of earlier turns lie in the folder, so that a new one runs the turn again; any dialogue's count,
     as nobody knows the sample yet."""
+    where = output_folder(folder)
     found = sorted(
         f"{path.name} {path.stat().st_mtime_ns}"
-        for path in (_path(folder).iterdir() if turn > 1 and _path(folder).is_dir() else ())
+        for path in (where.iterdir() if turn > 1 and where.is_dir() else ())
         if (named := _TURNS.search(path.name)) and int(named[1]) < turn - 1
     )
     return hashlib.sha256("\n".join(found).encode()).hexdigest()
 
 
-def _path(folder: str) -> Path:
-    return Path(folder_paths.get_output_directory()) / folder
-
-
 def _newest(folder: str, dialogue: Key, number: int) -> Iterator[EditRecord]:
     """A turn's records, the newest first."""
     stem = file_stem(f"{dialogue}~{number - 1}")
-    paths = [path for path in _path(folder).glob(f"{stem}-*.json") if _TURNS.search(path.name)]
+    paths = [path for path in output_folder(folder).glob(f"{stem}-*.json") if _TURNS.search(path.name)]
     for path in sorted(paths, key=lambda path: path.stat().st_mtime_ns, reverse=True):
         try:
             record = EditRecord.model_validate(read_json(path.read_bytes()))
@@ -91,11 +87,11 @@ def _newest(folder: str, dialogue: Key, number: int) -> Iterator[EditRecord]:
             yield record
 
 
-def _picture(saved: SavedFile, number: int) -> PngFile:
-    """A picture of a record, as it was saved."""
-    path = _path(saved.subfolder) / saved.filename
+def _picture(saved: SavedFile, number: int) -> np.ndarray:
+    """A picture of a record, as it was saved; uint8 [H, W, 3]."""
+    path = output_folder(saved.subfolder) / saved.filename
     data = path.read_bytes() if path.is_file() else b""
     if hashlib.sha256(data).hexdigest() != saved.sha256:
         what = "was changed since it was saved" if data else "is gone"
         raise ValueError(f"{path.name} of turn {number} {what}: run turn {number} again")
-    return PngFile(np.asarray(photos.open_photo(data, path.name)), data, keeps_graph=True)
+    return np.asarray(photos.open_photo(data, path.name))

@@ -26,6 +26,19 @@ from ..wires.sockets import EditSample, PngFile
 Written = TypeVar("Written")
 
 
+def output_folder(folder: str) -> Path:
+    """A subfolder of ComfyUI's output folder, which need not be there.
+
+    Raises:
+        ValueError: it lies outside of it.
+    """
+    root = Path(folder_paths.get_output_directory()).resolve()
+    path = (root / folder).resolve()
+    if not path.is_relative_to(root):
+        raise ValueError(f"folder {folder!r} leaves ComfyUI's output folder; name a subfolder of it")
+    return path
+
+
 class OutputFiles:
     """Writes into one subfolder of ComfyUI's output folder.
 
@@ -40,12 +53,9 @@ class OutputFiles:
         Raises:
             ValueError: the folder lies outside the output folder.
         """
-        root = Path(folder_paths.get_output_directory()).resolve()
-        self._path = (root / folder).resolve()
-        if not self._path.is_relative_to(root):
-            raise ValueError(f"folder {folder!r} leaves ComfyUI's output folder; name a subfolder of it")
+        self._path = output_folder(folder)
         self._path.mkdir(parents=True, exist_ok=True)
-        self._subfolder = self._path.relative_to(root).as_posix()
+        self._subfolder = self._path.relative_to(output_folder("")).as_posix()
 
     def prefix(self, key: str) -> str:
         """A start of file names that nobody else has."""
@@ -94,14 +104,13 @@ class PairFiles(OutputFiles):
         Args:
             folder: subfolder, relative to the output folder.
             metadata: JSON values to embed as PNG text, by chunk name.
-            files: pictures with these pixels are saved as these files, and not packed anew, where nothing is embedded. A
-                state of a dialogue always is, so that it is one file in all of its turns.
+            files: pictures with these pixels are saved as these files, and not packed anew, where nothing is embedded.
 
         Raises:
             ValueError: the folder lies outside the output folder.
         """
         super().__init__(folder)
-        self._files = tuple(one for one in files if one.keeps_graph or not metadata)
+        self._files = () if metadata else files
         self._text = PngImagePlugin.PngInfo()
         for name, value in metadata.items():
             self._text.add_text(name, json.dumps(value))

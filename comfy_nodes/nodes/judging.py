@@ -122,7 +122,7 @@ class JudgeEdit(io.ComfyNode):
                     "rubric",
                     options=[rubrics.AUTO, *rubrics.TABLE],
                     default=rubrics.AUTO,
-                    tooltip="auto: the one for the sample's kind of edit. imgedit filter, scaleedit, unicbench: one for all kinds.",
+                    tooltip="auto: the one for the sample's kind of edit. imgedit filter, scaleedit, unicbench: one for all kinds. multi_turn: for a whole dialogue, with Take Turn's start as source and its dialogue as instruction; a first turn is not asked about.",
                 ),
                 io.String.Input(
                     "instruction",
@@ -171,25 +171,38 @@ class JudgeEdit(io.ComfyNode):
             results, words = [without_edit(sample)], [""]
         else:
             earlier = [one or verdicts.UNVERIFIED for one in said_before(source, edited, scores)]
-            before = [spared(one) for one in earlier]
+            before = [spared(one) or _no_dialogue_yet(sample, rubric) for one in earlier]
             asked = [number for number, rejected in enumerate(before) if rejected is None]
             cases = []
             for number in asked:
                 told = earlier[number]
                 points = tuple(reasoning_points.splitlines()) or sample.points
-                row = rubrics.rubric_for(
-                    rubric, told.task or sample.task, "" if told.task else sample.provenance.subtask, bool(points)
-                )
-                pair = pair_of(sample, source, edited, instruction or told.restated, number, False)
+                kind = "" if told.task or sample.turn else sample.provenance.subtask
+                row = rubrics.rubric_for(rubric, told.task or sample.task, kind, bool(points))
+                asked_for = instruction or told.restated
+                if row.of_dialogue and told.restated:  # its last turn is in other words now
+                    asked_for = told.restated.join(instruction.rsplit(sample.instruction, 1)) or asked_for
+                pair = pair_of(sample, source, edited, asked_for, number, False)
                 cases.append(judge.Case(pair, row, points))
             judged = await (judge.judge_expected if expected else judge.judge)(vlm, cases)
             replies = {number: one.judge.reply for number, one in zip(asked, judged, strict=True) if one.judge}
             words = [replies.get(number, "") for number in range(len(before))]
-            known = [earlier[number] for number in asked]
-            judged = await _looked(vlm, sample, judged, [case.pair for case in cases], "judge", known)
+            if not _of_dialogue(rubric):
+                known = [earlier[number] for number in asked]
+                judged = await _looked(vlm, sample, judged, [case.pair for case in cases], "judge", known)
             heard = dict(zip(asked, judged, strict=True))
             results = [rejected or heard[number] for number, rejected in enumerate(before)]
         return io.NodeOutput(results, "\n\n".join(words), ui={"text": shown(results)})
+
+
+def _of_dialogue(rubric: str) -> bool:
+    return rubric in rubrics.TABLE and rubrics.TABLE[rubric].of_dialogue
+
+
+def _no_dialogue_yet(sample: EditSample, rubric: str) -> verdicts.Scores | None:
+    """What a judge of dialogues says of a first turn, which is no more than its own edit; None of all others."""
+    first = sample.turn is not None and sample.turn.number == 1
+    return verdicts.Scores({}, "keep") if first and _of_dialogue(rubric) else None
 
 
 async def _looked(

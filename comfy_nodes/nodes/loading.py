@@ -29,6 +29,7 @@ from ..core.regions.annotation import (
 )
 from ..core.tasks import INSTRUCT, WORK, task_named
 from ..core.taxonomy import known_kind
+from ..edit_samples.turns import turn_made
 from ..files import opened
 from ..wires import boxes
 from ..wires.inputs import seed_input
@@ -137,14 +138,16 @@ class LoadEditSample(io.ComfyNode):
         if region is not None and class_name:
             region = region.model_copy(update={"class_name": class_name})
         provenance = (known and known.provenance) or _by_hand(image, data, known, region, task)
-        also = _second(known, region, provenance.task or task, photo.size, seed) if chosen else ()
+        turn = turn_made(provenance.task or task, (known and known.carried) or {})
+        asked = turn.op if turn else provenance.task or task
+        also = _second(known, region, asked, photo.size, seed) if chosen else ()
         edited = ((region,) if region else ()) + also
         writing = written_in(known.writing, edited) if known and known.writing else None
         words = instruction or (writing.instruction if writing else "")
         sample = EditSample(
             source=to_image(np.asarray(photo)),
             files=opened.as_they_are(data, photo),
-            task=provenance.task or task,
+            task=asked,
             region=region,
             instruction=words,
             seed=seed,
@@ -159,6 +162,7 @@ class LoadEditSample(io.ComfyNode):
             upstream=known.upstream if known else "",
             models=known.models if known else (),
             further=known.further if known else {},
+            turn=turn,
         )
         shown = (region.class_name if region else None) or ""
         mask = _mask(region, sample.size)

@@ -6,7 +6,7 @@ import numpy as np
 from comfy_api.latest import io
 
 from ..core.instructions.checks import Unfit
-from ..core.instructions.plans import MOST_TURNS
+from ..core.instructions.turns import MOST_TURNS
 from ..core.instructions.wording import Language
 from ..core.regions import rle
 from ..edit_samples.turns import Taken, taken_by_batch, taken_by_hand, told_turn

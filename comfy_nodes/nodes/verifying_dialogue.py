@@ -19,7 +19,7 @@ class VerifyDialogue(io.ComfyNode):
             node_id="EditPairsVerifyDialogue",
             display_name="Verify Dialogue",
             category="editpairs",
-            description="Compares a turn's pictures with the dialogue's first one: what no turn was about has to be there bit for bit, and of a version that was taken back nothing.",
+            description="Compares a turn's pictures with the dialogue's first one: what no turn was about has to be there bit for bit, also where a turn goes back to an earlier version.",
             search_aliases=["multi-turn check", "untouched regions", "version backtracking", "bit identical", "content preservation"],
             has_intermediate_output=True,
             inputs=[

@@ -12,7 +12,9 @@ from comfy_api.latest import io
 from ..core.instructions.checks import NothingToEdit
 from ..core.instructions.scenes import Scene
 from ..core.instructions.shapes import MAX_EDITS
+from ..core.instructions.turn_checks import LEAST_TURNS, MOST_TURNS
 from ..core.instructions.wording import Language
+from ..core.tasks import task_named
 from ..core.taxonomy import WRITABLE, Kind, kind_of, known_kind
 from ..edit_samples.written import (
     by_the_user,
@@ -104,6 +106,14 @@ class WriteInstruction(io.ComfyNode):
                     tooltip="Task visual: a picture of the new object. Without it the model thinks one up.",
                 ),
                 temperature_input(),
+                io.Int.Input(
+                    "turns",
+                    default=0,
+                    min=0,
+                    max=MOST_TURNS,
+                    optional=True,
+                    tooltip="Kinds with several turns: how many, 2 to 5. 0: the kind's own number, which is 2 of content memory and 3 of the others. A content memory takes as many things as turns.",
+                ),
             ],
             outputs=_outputs(),
             hidden=[io.Hidden.unique_id],
@@ -121,12 +131,16 @@ class WriteInstruction(io.ComfyNode):
         boxes: Any = None,
         reference: torch.Tensor | None = None,
         temperature: float = TEMPERATURE,
+        turns: int = 0,
     ) -> io.NodeOutput:
+        if turns and not LEAST_TURNS <= turns <= MOST_TURNS:
+            raise ValueError(f"turns is {turns}; it is {LEAST_TURNS} to {MOST_TURNS}, or 0 for the kind's own number")
         if sample.failure:
             return _given(sample)
         if sample.instruction.strip():
             return _given(by_the_user(sample))
         row, sample = _kind(sample, kind)
+        turns = turns if task_named(row.task).turns > 1 else 0
         if row.shape == "motion" and "frame2" not in sample.images:
             raise ValueError(f"{row.id} is written from two frames: load the second one with Load Second Image")
         node = node_name("EditPairsWriteInstruction", cls)
@@ -136,7 +150,7 @@ class WriteInstruction(io.ComfyNode):
             scene = things_of(sample, boxes)
             sample = replace(sample, region=None, also=())  # what it changes is not bound to one
         else:
-            scene = scene_of(sample, boxes)
+            scene = scene_of(sample, boxes, turns)
         if isinstance(scene, str):
             return _given(refused(sample, "NoRegion", scene, node))
         unclear = scene.ambiguous(language)
@@ -155,6 +169,7 @@ class WriteInstruction(io.ComfyNode):
             seed=sample.seed,
             temperature=temperature,
             other_picture=to_bytes(picture[0]) if picture is not None and row.task in ("visual", "motion") else None,
+            turns=turns,
         )
         return await _ask(vlm, assignment, sample, node)
 

@@ -37,13 +37,11 @@ Vlm = io.Custom("EDITPAIRS_VLM")
 
 @dataclass(frozen=True)
 class PngFile:
-    """A PNG that holds nothing but its pixels, and perhaps the graph that made it."""
+    """A PNG that holds nothing but its pixels."""
 
     pixels: np.ndarray
     """uint8 [H, W, 3]."""
     data: bytes
-    keeps_graph: bool = False
-    """Whether it may stand where pictures carry their graph: a state that a turn of a dialogue left, with the turn's own."""
 
 
 @dataclass(frozen=True)

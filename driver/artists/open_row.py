@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from comfy_nodes.core.instructions.checks import Unfit
 from comfy_nodes.core.photos import PhotoError
 from comfy_nodes.core.records import EditRecord, records_name
 from comfy_nodes.core.regions.annotation import Provenance
@@ -28,10 +29,11 @@ from comfy_nodes.core.whole_files import write_whole
 from ..comfyui.client import ComfyServer
 from ..dataset.commits import parts_with
 from ..dataset.dataset import finished_parts, stored_row
+from ..dataset.dialogues import dialogue_of, leading, rows_of, sample_of, turn_key
 from ..dataset.layouts.layout import StoredRow
 from ..dataset.ownership import check_journal, refuse_links
 from ..dataset.parts import Part
-from ..dataset.rows import key_stem
+from ..dataset.spool import Spool
 from ..engine.posting import sample_widgets
 from ..errors import RunError
 from ..graph import partner
@@ -45,6 +47,8 @@ from ..graph.ui import UiGraph
 from ..inputs.source import Source
 from ..journal import Journal
 from ..pipeline.folder import workflow_files
+from ..pipeline.turns import Turns
+from ..places import Locator, State
 from ..samples import Sample
 
 FOLDER = "open"
@@ -91,28 +95,51 @@ class Found:
     run: Path
     row: StoredRow
     sample: Sample
+    """Of a turn, as it went to its server."""
+    states: Mapping[Locator, bytes]
+    """The pictures of its dialogue that a turn's sample names."""
     ui: WorkflowFile
     api: Api
+    notes: tuple[str, ...]
+    """What to say of the row, a line each."""
 
 
 def find_row(key: str, run: Path) -> Found:
     """Looks a row up; needs no server.
 
     Args:
-        key: the row's, as the dataset and the report name it.
+        key: the row's, as the dataset and the report name it; a dialogue's for its first turn.
         run: the run's folder.
 
     Raises:
-        RunError: no such folder or row, a run without a UI file or a journal.
+        RunError: no such folder or row, a run without a UI file or a journal, a turn whose dialogue was made anew since.
     """
     finished_parts(run)
     refuse_links(run)
-    found = ((part, stored_row(part, key)) for part in parts_with(run, key_stem(key)))
-    part, row = next(((part, row) for part, row in found if row is not None), (None, None))
+    part, row = _looked_up(run, key) or _looked_up(run, turn_key(key, 1)) or (None, None)
     if part is None or row is None:
         raise RunError(f"{key}: {run} has no row of this key; report.html and the column key name them")
-    sample = _sample_of(part, key_stem(key))
-    return Found(run, row, sample, *_graphs(run, sample.task or str(row.columns["task"])))
+    sample, states = _sample_of(part, sample_of(row.columns))
+    notes = (_others(part, row),) if row.columns["key"] != key else ()
+    return Found(run, row, sample, states, *_graphs(run, sample.task or str(row.columns["task"])), notes)
+
+
+def _looked_up(run: Path, key: str) -> tuple[Part, StoredRow] | None:
+    """A row with its part. Parts know their samples, whose keys are what a row's begins with."""
+    names = key.split("~")
+    for length in range(len(names), 0, -1):
+        for part in parts_with(run, "~".join(names[:length])):
+            if row := stored_row(part, key):
+                return part, row
+    return None
+
+
+def _others(part: Part, row: StoredRow) -> str:
+    """What to say where a dialogue was asked for and its first turn is opened."""
+    dialogue = dialogue_of(row.columns)
+    turns = [one.columns for _, rows in rows_of(part, {dialogue}) for one, _ in leading(rows)]
+    told = "; ".join(f"{one['key']} ({one['prompt']})" for one in turns[1:])
+    return f"{dialogue} is a dialogue: this is its first turn" + (f", the others are {told}" if told else "")
 
 
 def open_row(found: Found, server: ComfyServer, original: Source | None, upload: bool) -> Opened:
@@ -127,11 +154,11 @@ def open_row(found: Found, server: ComfyServer, original: Source | None, upload:
     Raises:
         RunError: a photo that is another one now.
     """
-    run, row, sample, ui_file, api = found.run, found.row, found.sample, found.ui, found.api
+    run, row, sample, ui_file = found.run, found.row, found.sample, found.ui
     key = str(row.columns["key"])
     info = server.object_info()
-    graph = BatchGraph.bind(api, info)
-    pictures, notes = _pictures(sample, row, graph, original)
+    graph = BatchGraph.bind(found.api, info)
+    pictures, notes = _pictures(found, graph, original)
     folder = run / FOLDER
     folder.mkdir(exist_ok=True)
     paths = {role: folder / name for role, (name, _) in pictures.items()}
@@ -153,7 +180,7 @@ def open_row(found: Found, server: ComfyServer, original: Source | None, upload:
         if upload
         else f"copy {', '.join(p.name for p in paths.values())} from {folder} into ComfyUI's input folder"
     )
-    lines = (f"{path}: drag it into ComfyUI and press Run; {where}", *notes)
+    lines = (f"{path}: drag it into ComfyUI and press Run; {where}", *notes, *found.notes)
     return Opened(row, path, tuple(paths.values()), lines, graph, values, seconds)
 
 
@@ -172,7 +199,7 @@ def make_again(opened: Opened, server: ComfyServer) -> Again:
     server.submit(prompt, prompt_id, uuid.uuid4().hex, partner.extra_data(prompt, server.object_info()))
     _wait(server, prompt_id, key)
     try:
-        returned = json.loads(server.fetch(records_name(key_stem(key)), folder))["editpairs"]
+        returned = json.loads(server.fetch(records_name(sample_of(opened.row.columns)), folder))["editpairs"]
     except FileNotFoundError:
         raise RunError(f"{key}: ran on {server.url}, but left no pair", 1) from None
     if failed := [one["failure"]["message"] for one in returned if "failure" in one]:
@@ -198,14 +225,26 @@ def _compared(key: str, stored: tuple[bytes, ...], made: list[bytes]) -> Again:
     return Again(largest, share, f"{key} made again: {said}")
 
 
-def _sample_of(part: Part, key: str) -> Sample:
-    """The sample that a row was made of, from its part's journal."""
+def _sample_of(part: Part, key: str) -> tuple[Sample, dict[Locator, bytes]]:
+    """The sample that a row was made of, from its part's journal, and the pictures of its dialogue.
+
+    Raises:
+        RunError: the journal does not know it, or the turns before it are others now.
+    """
     check_journal(part.output, part.journal)
     with closing(Journal(part.journal)) as journal:
         found = journal.sample(key)
-    if found is None:
-        raise RunError(f"{key}: {part.journal} does not know it; it was not made by a run")
-    return found
+        if found is None:
+            raise RunError(f"{key}: {part.journal} does not know it; it was not made by a run")
+        if not found.turn:
+            return found, {}
+        turns = Turns(journal, Spool(part.work / "spool"), part)
+        try:
+            states: dict[Locator, bytes] = {}
+            states |= {one: turns.picture(one) for one in (found.file, found.start) if isinstance(one, State)}
+            return turns.completed(found), states
+        except (PhotoError, Unfit) as error:
+            raise RunError(f"{key}: {error}") from None
 
 
 def _graphs(run: Path, task: str) -> tuple[WorkflowFile, Api]:
@@ -226,33 +265,46 @@ def _graphs(run: Path, task: str) -> tuple[WorkflowFile, Api]:
 
 
 def _pictures(
-    sample: Sample, row: StoredRow, graph: BatchGraph, original: Source | None
+    found: Found, graph: BatchGraph, original: Source | None
 ) -> tuple[dict[str, tuple[str, bytes]], list[str]]:
     """The pictures that the graph loads, by role (`image`, the photo, first), as name and bytes; and what to say of them."""
+    sample, row, states = found.sample, found.row, found.states
     key = str(row.columns["key"])
-    notes: list[str] = []
     roles = sorted(set(graph.seconds().values()))
     if original is not None:
         files = {"image": sample.file, **{role: getattr(sample, role) for role in roles}}
         try:
-            found = {
-                role: (_name(key, role, original.suffix(file)), original.read(file))
+            read = {
+                role: (_name(key, role, original.suffix(file)), states.get(file) or original.read(file))
                 for role, file in files.items()
                 if file
             }
         except PhotoError as error:
             raise RunError(f"--input: {error}") from None
-        if hashlib.sha256(found["image"][1]).hexdigest() != row.columns["source_sha256"]:
+        same = hashlib.sha256(read["image"][1]).hexdigest() == row.columns["source_sha256"]
+        if sample.file not in states and not same:
             raise RunError(f"--input: {sample.file} is another picture than the one that {key} was made of")
-        return found, notes
-    kept = {"image": row.inputs[0], "reference": row.inputs[-1], "frame2": row.outputs[0], "edited": row.outputs[0]}
-    size = _pixels(row.inputs[0]).shape[1::-1]
-    if sample.annotation.size and sample.annotation.size != size:
-        notes.append(
-            f"the graph scaled the photo from {sample.annotation.size[0]} x {sample.annotation.size[1]} to {size[0]} x "
-            f"{size[1]}: give the run's --input for the photo itself, or the result will differ"
-        )
-    return {role: (_name(key, role, ".png"), kept[role]) for role in ("image", *roles)}, notes
+        return read, []
+    before, after = row.inputs[0], row.outputs[0]
+    # Of a thing that was added the photo is the picture after: the thing was taken out of it.
+    added = (sample.turn.op if sample.turn else sample.task or graph.task) == "add"
+    photo = states.get(sample.file) or (after if added else before)
+    kept = {"image": photo, "reference": row.inputs[-1], "frame2": after, "edited": after}
+    kept |= {"start": states[sample.start]} if sample.start else {}
+    return {role: (_name(key, role, ".png"), kept[role]) for role in ("image", *roles) if role in kept}, _scaled(
+        found, photo
+    )
+
+
+def _scaled(found: Found, photo: bytes) -> list[str]:
+    """What to say where a photo is not the size that the sample knows."""
+    size, known = _pixels(photo).shape[1::-1], found.sample.annotation.size
+    if not known or known == size:
+        return []
+    return [
+        f"the graph scaled the photo from {known[0]} x {known[1]} to {size[0]} x {size[1]}: give the run's --input for the "
+        "photo itself, or the result will differ"
+    ]
 
 
 def _name(key: str, role: str, suffix: str) -> str:

@@ -115,7 +115,7 @@ def looks(graph: BatchGraph) -> Counter[str]:
     """How many questions beside one from each node every VLM profile gets about a sample: where an edit may erase, its
     judges ask whether something new stands there, and one that was told by another who looked does not ask again."""
     asked: Counter[str] = Counter()
-    if not (erased_from(graph.task) or graph.task == "hybrid" or task_named(graph.task).open):
+    if not (erased_from(graph.task) or _makes_any(graph.task)):
         return asked
     judges = {node_id for node_id, node in graph.api.items() if node["class_type"] in JUDGES}
     for node_id in judges:
@@ -156,6 +156,11 @@ def _asks_others(api: Api) -> bool:
 def _witnesses(task: str) -> tuple[str, ...]:
     """The nodes without a language model that can say something of all that a task's edits do: where things come and
     go a detector, and a reader of words, which may change as well."""
-    if task in (*TESTIFYING, "hybrid") or task_named(task).open:
+    if task in TESTIFYING or _makes_any(task):
         return (DETECTOR, READER)
     return (READER,) if task == "alter" else ()
+
+
+def _makes_any(task: str) -> bool:
+    """Whether edits of a task may be of several operations, and so erase."""
+    return task == "hybrid" or task_named(task).open or task_named(task).turns > 1

@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import Literal
 
 from comfy_nodes.core.instructions.checks import Unfit
-from comfy_nodes.core.instructions.plans import MOST_TURNS
 from comfy_nodes.core.instructions.routing import NO_WORDS, ROUTED, accepts_task
+from comfy_nodes.core.instructions.turns import MOST_TURNS
 from comfy_nodes.core.keys import sample_key
 from comfy_nodes.core.photos import PhotoError
 from comfy_nodes.core.records import SampleFailure

@@ -172,6 +172,12 @@ def bound(options: RunOptions, names: Sequence[str], hosts: Sequence[Host]) -> l
     _say(line for api in apis for line in check_licences(api, options.licence_policy))
     graphs = [BatchGraph.bind(api, object_info, file, apis) for api, file in zip(apis, files, strict=True)]
     _check_together(graphs, files)
+    for graph, file in zip(graphs, files, strict=True):
+        if options.at_once > 1 and graph.plans:
+            raise RunError(
+                f"--at-once: {file.path.name} makes dialogues, whose next turn begins from one picture; leave it out, or use "
+                "--attempts"
+            )
     agreements = [_agree(there, graph) for graph in graphs]
     for graph, agreement in zip(graphs, agreements, strict=True):
         _say(_services(graph, agreement, options.licence_policy))

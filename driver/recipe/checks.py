@@ -110,6 +110,8 @@ def _after(stage: RecipeStage, asked: RunOptions, made: _Made) -> _Made:
     if stage.workflow == AUTO and made.by and not made.kinds:
         raise RunError("auto takes the graphs of the kinds that a write stage before it names, and none has kinds")
     _check_options_of(asked, sort)
+    if asked.turns and not any(one.dialogues or one.sort == "write" for one in works):
+        raise RunError("turns has no effect, as none of its workflows makes dialogues")
     needs = _needs(works, asked)
     marked = sorted(name for name, region in needs.items() if region in ("object", "background"))
     if made.by:

@@ -26,7 +26,7 @@ from ..graph.file import AUTO, WORKFLOWS
 from ..home import ROOT
 from ..inputs.near import MOST
 from ..inputs.shares import InputShare
-from ..options import RunOptions
+from ..options import DEPTHS, RunOptions
 
 RECIPES = ROOT / "recipes"
 
@@ -164,6 +164,7 @@ class _Stage(_Table):
     regions: Literal["all", "one"] | None = None
     kinds: Several | None = None
     kinds_per_region: int | None = Field(None, ge=1)
+    turns: int | None = Field(None, ge=DEPTHS[0], le=DEPTHS[-1])
     attempts: int | None = Field(None, ge=1)
     at_once: int | None = Field(None, ge=1)
     samples_per_prompt: int | None = Field(None, ge=1)

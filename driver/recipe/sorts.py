@@ -15,6 +15,7 @@ from ..graph.api import (
     SECOND_CLASS,
     SINK_CLASSES,
     SOURCE_CLASS,
+    TURN_CLASS,
     is_link,
 )
 from ..graph.file import PROFILES, WorkflowFile, find_workflow
@@ -36,6 +37,8 @@ class Work:
     """Whether it finds regions."""
     chooses: bool = False
     """Whether its writer chooses among kinds of edit, and so takes photos without regions."""
+    dialogues: bool = False
+    """Whether it makes the turns of dialogues, one at a time."""
 
 
 def work_of(name: str, profile: str) -> Work:
@@ -68,7 +71,7 @@ def work_of(name: str, profile: str) -> Work:
             f"workflow {file.path.name}: paints photos; run it alone (--workflow) and give the recipe what it leaves as --input"
         )
     roles = {str(node.values.get("role")) for node in nodes if node.kind == SECOND_CLASS}
-    return Work("verify" if "edited" in roles else "edit", task)
+    return Work("verify" if "edited" in roles else "edit", task, dialogues=any(one.kind == TURN_CLASS for one in nodes))
 
 
 def _file(name: str, profile: str) -> WorkflowFile:

@@ -206,6 +206,42 @@ def test_judge_edit_scores_by_the_samples_kind(ask: Callable[..., Any]) -> None:
     assert scores.verdict == "keep"
 
 
+@pytest.fixture
+def later(pack: Any, sample: Any) -> Any:
+    """The sample as a second turn, which makes what was disc."""
+    turn = pack.part("core.instructions.turns").Turn("0" * 16, "content_understanding", 2, 3, 1, "remove")
+    return replace(sample, turn=turn)
+
+
+def test_a_dialogue_has_a_judge_beside_its_last_turns_own(ask: Callable[..., Any], later: Any, pack: Any) -> None:
+    """Their numbers stand side by side, and what erased an earlier turn's thing is not looked for in the first picture."""
+    words = {"sample": later, "rubric": "multi_turn", "instruction": f"1. Add a disc.\n2. {SENTENCE}"}
+    reply = {"reason": "r", "instruction_compliance": 5, "earlier_turns_kept": 4, "visual_naturalness": 2}
+    output = ask("EditPairsJudgeEdit", reply, **words)
+    ((question,),), (whole,) = output.calls, output.result[0]
+    assert "1. Add a disc." in question.user and output.looks == []
+    assert whole.verdict == "reject" and {name.split(".")[0] for name in whole.values} == {"dialogue_judge"}
+    own = {"reason": "r", "prompt_compliance": 4, "visual_naturalness": 5, "physical_detail_integrity": 4}
+    (last,) = ask("EditPairsJudgeEdit", own, sample=later, rubric="auto").result[0]
+    both = pack.part("core.verdicts.verdicts").combine([last, whole])
+    assert (both.values["judge.visual_naturalness"], both.values["dialogue_judge.visual_naturalness"]) == (4, 2)
+    assert both.judge.prompt_version.startswith("judge-remove ") and "judge-multi-turn " in both.judge.prompt_version
+
+
+def test_a_dialogue_is_judged_in_the_words_that_its_row_has(ask: Callable[..., Any], later: Any, found: Any) -> None:
+    restated = replace(found({}, "keep"), restated="Remove the red disc.")
+    told = {"instruction": f"1. {SENTENCE}\n2. {SENTENCE}", "scores": [restated]}
+    ((question,),) = ask("EditPairsJudgeEdit", "none", sample=later, rubric="multi_turn", **told).calls
+    assert f"1. {SENTENCE} 2. Remove the red disc." in " ".join(question.user.split())
+
+
+def test_a_first_turn_is_no_dialogue_yet(ask: Callable[..., Any], later: Any) -> None:
+    first = replace(later, turn=replace(later.turn, number=1, base=0))
+    output = ask("EditPairsJudgeEdit", sample=first, rubric="multi_turn")
+    (scores,) = output.result[0]
+    assert output.calls == [] and (scores.verdict, scores.values, scores.voices) == ("keep", {}, ())
+
+
 def test_each_samples_reasoning_points_reach_the_question_of_its_reasoning(
     ask: Callable[..., Any], sample: Any
 ) -> None:

@@ -247,3 +247,13 @@ class TestWriter:
     ) -> None:
         with pytest.raises(ValueError, match="no region to write about: type an instruction"):
             write(load(task="style")[SAMPLE])
+
+
+def test_a_turn_that_is_judged_again_is_the_edit_that_it_was(load: Callable[..., Any], cup: np.ndarray) -> None:
+    """Verifiers ask about its operation; its row stays in its dialogue."""
+    turn = {"dialogue": "d", "number": 2, "of": 3, "base": 1, "op": "alter", "premise": "", "mask_from": "carried"}
+    origin = {"key": "k", "task": "content_understanding", "source_id": "a", "source_path": "a", "source_sha256": "0"}
+    given = annotation(CUP, JUG, editpairs=origin, carried={"turn": turn})
+    sample = load(task="verify", annotation=given)[SAMPLE]
+    assert (sample.task, sample.turn.task, sample.turn.number) == ("alter", "content_understanding", 2)
+    assert sample.also == (), "an alteration is about one region"

@@ -148,7 +148,7 @@ class TestSaving:
         assert record.reject_reason == "the picture shows remove, and the turn is alter: Remove the disc."
 
     def test_a_turn_made_from_a_state_that_is_gone_does_not_count(
-        self, pack: Any, make: Make, save: Make, photo: np.ndarray, tmp_path: Path
+        self, pack: Any, make: Make, save: Make, photo: np.ndarray
     ) -> None:
         """Turn 2 begins with the photo, and turn 1 left another picture."""
         before = pack.part("files.dialogues").turns_before
@@ -158,7 +158,17 @@ class TestSaving:
         with pytest.raises(ValueError, match=r"run turn 2 first: .* \(the turns before it were made anew since\)"):
             before("editpairs", "dial", [0, 1])
         assert len(before("editpairs", "dial", [0, 0])) == 2
-        (damaged,) = (tmp_path / "output" / "editpairs").glob("dial-0-*[0-9a-f].json")
-        damaged.write_bytes(b"{}")
-        with pytest.raises(ValueError, match=f"{damaged.name} in output/editpairs is no record any more"):
+
+    @pytest.mark.parametrize("gone", [True, False])
+    def test_what_is_not_as_it_was_saved_says_so(
+        self, pack: Any, make: Make, save: Make, tmp_path: Path, gone: bool
+    ) -> None:
+        folder, before = tmp_path / "output" / "editpairs", pack.part("files.dialogues").turns_before
+        picture = folder / save(make()).output_images[0].filename
+        picture.unlink() if gone else picture.write_bytes(picture.read_bytes()[:-1])
+        with pytest.raises(ValueError, match=f"{picture.name} of turn 1 (is gone|was changed since it was saved): run"):
+            before("editpairs", "dial", [0])
+        record = next(folder.glob("dial-0-*[0-9a-f].json"))
+        record.write_bytes(b"{}")
+        with pytest.raises(ValueError, match=f"{record.name} in output/editpairs is no record any more"):
             before("editpairs", "dial", [0])

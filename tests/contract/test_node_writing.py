@@ -191,6 +191,39 @@ class TestWriter:
         output = run("EditPairsWriteInstruction", "VlmTimeout", sample=hybrid, boxes=BOXES)
         assert "Marked: 1 disc; 2 star" in output.asked[0].user
 
+    def test_a_dialogue_of_another_depth_is_a_plan_in_its_line(
+        self, run: Callable[..., Any], sample: Any, pack: Any, folders: Path
+    ) -> None:
+        reply = edits({
+            "object": "disc", "object_en": "disc", "article": "a",
+            "round1": {"instruction": "Add [OBJECT] [PLACE].", "target": "plain ground"},
+            "round2": {"instruction": "Make it green.", "command": "Paint [OBJECT] green.", "target": "a green disc"},
+        })  # fmt: skip
+        told = replace(sample, task="content_understanding", seed=0)
+        output = run("EditPairsWriteInstruction", reply, sample=told, turns=2)
+        (question,) = output.asked
+        assert question.prompt_id == "write-content-understanding-rounds"
+        assert "A conversation of 2 rounds about the marked thing; the operations are: 1 add, 2 alter." in question.user
+        (record,) = pack.call("EditPairsSaveInstructions", sample=output.result[0]).ui["editpairs"]
+        known = pack.part("core.regions.annotation").parse_annotation(record["annotation"])
+        plan = pack.part("core.instructions.instructions").written_in(known.writing, known.regions)
+        pack.part("core.instructions.turns").check_plan("content_understanding", plan)
+        assert [(step.op, step.base) for step in plan.steps] == [("add", 0), ("alter", 1)]
+
+    def test_a_memory_takes_a_thing_for_each_turn(self, run: Callable[..., Any], sample: Any) -> None:
+        memory = replace(sample, task="content_memory")
+        output = run("EditPairsWriteInstruction", sample=memory, boxes=BOXES, turns=3)
+        assert output.result[0].failure.message.startswith(
+            "task content_memory edits 3 regions, and no other named box"
+        )
+        asked = run("EditPairsWriteInstruction", "VlmTimeout", sample=memory, boxes=BOXES, turns=2).asked
+        assert "Marked: 1 disc; 2 star" in asked[0].user and asked[0].prompt_id == "write-content-memory"
+
+    def test_turns_are_those_of_a_dialogue(self, run: Callable[..., Any]) -> None:
+        with pytest.raises(ValueError, match="turns is 1; it is 2 to 5, or 0 for the kind's own number"):
+            run("EditPairsWriteInstruction", turns=1)
+        assert run("EditPairsWriteInstruction", edits(REMOVE), turns=4).result[1] == SENTENCE
+
     def test_a_users_words_ask_nobody(self, run: Callable[..., Any], sample: Any) -> None:
         output = run("EditPairsWriteInstruction", sample=replace(sample, instruction="Take it away."))
         assert (output.result[1], output.asked) == ("Take it away.", [])

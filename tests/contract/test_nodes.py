@@ -17,6 +17,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 MOVING = {
     "EditPairsLoadSample", "EditPairsFitSize", "EditPairsCropAroundMask", "EditPairsStitchCrop", "EditPairsBlendEdit",
     "EditPairsMatchColour", "EditPairsPickBest", "EditPairsFilterPhoto", "EditPairsDrawRegions", "EditPairsChooseOperation",
+    "EditPairsTakeTurn",
 }  # fmt: skip
 """Nodes that give out pictures and paint nothing of their own."""
 

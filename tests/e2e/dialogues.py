@@ -72,7 +72,7 @@ class Dialogue:
         about = Turn(
             KEY, self._task, number, len(writing.steps), step.base, step.op, writing.premise, mask_from, earlier
         )
-        name = self._picture(step.base)
+        name = self.picture(step.base)
         height, width = self._photo.pixels.shape[:2]
         alone = turn_writing(writing, number)
         origin = Provenance(key=f"{KEY}~{number - 1}", source_id=name, source_path=name, source_sha256="0")
@@ -84,7 +84,7 @@ class Dialogue:
             "image": name, "region_index": 0, "class_name": "", "instruction": alone.instruction,
             "annotation": json.dumps({**line, "editpairs": origin.model_dump(mode="json")}),
         }  # fmt: skip
-        return values, {"start": self._picture(0)} if number > 1 else {}
+        return values, {"start": self.picture(0)} if number > 1 else {}
 
     def play(self, graph: BatchGraph) -> Played:
         """Makes the next turn."""
@@ -97,7 +97,7 @@ class Dialogue:
         self.made.append(played)
         return played
 
-    def _picture(self, state: int) -> str:
+    def picture(self, state: int) -> str:
         """A state as a file in ComfyUI's input folder."""
         name = f"state-{uuid.uuid4().hex}.png"
         Image.fromarray(self.states()[state]).save(self._inputs / name)

@@ -128,7 +128,7 @@ def by_model(kind_id: str, workflow: str = "", ops: tuple[str, ...] = ()) -> Cas
     subtask = "" if kind.scheme == "imgedit" else kind.id
     writing = replace(writing, regions=regions, model="a-model")
     return Case(
-        workflow or kind.graph or "", task, f"model, {' then '.join(ops) or kind_id}", writing=writing, subtask=subtask
+        workflow or kind.graph, task, f"model, {' then '.join(ops) or kind_id}", writing=writing, subtask=subtask
     )
 
 

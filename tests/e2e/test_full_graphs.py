@@ -16,6 +16,7 @@ import pytest
 
 from comfy_nodes.core.instructions.cropped import MANNERS, NOTHING_NEW
 from comfy_nodes.core.regions.annotation import Region
+from comfy_nodes.core.tasks import TASKS
 from comfy_nodes.core.verdicts.makers import making_of
 from comfy_nodes.core.weights.rows import TABLE
 from driver.graph.api import EDIT_SINK
@@ -34,7 +35,8 @@ OPEN = (
     *(f"{task}-open" for task in (*MASKED, "style", "extract", "motion")),
     "instruct-open",
 )
-GRAPHS = (*MASKED, *WHOLE, *OPEN)
+DIALOGUES = tuple(f"{kind}{profile}" for kind, task in TASKS.items() if task.turns > 1 for profile in ("", "-open"))
+GRAPHS = (*MASKED, *WHOLE, *OPEN, *DIALOGUES)
 
 LOADERS = {
     "UNETLoader": ("unet_name",),

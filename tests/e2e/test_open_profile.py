@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from comfy_nodes.core.taxonomy import SINGLE_TURN
+from comfy_nodes.core.tasks import TASKS
 from comfy_nodes.core.weights.routes import ROUTES
 from comfy_nodes.core.weights.rows import TABLE
 from tests.e2e.helpers import REPOSITORY, Driver
 
 SAMPLES = REPOSITORY / "samples"
 TRAIN = ("--licence-policy", "train", "--profile", "open", "--dry-run")
-EDITS = (*SINGLE_TURN, "instruct")
+EDITS = (*TASKS, "instruct")
 FREE = 'licence = "Apache-2.0"\noutputs_may_train = "yes"\n'
 
 

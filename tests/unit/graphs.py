@@ -33,8 +33,11 @@ class Graph:
         return origin, origin["outputs"][link[2]]["name"]
 
 
-def check_layout(name: str) -> None:
+def check_layout(name: str, back: tuple[str, ...] = ()) -> None:
     """Nodes with a gutter between them, wires from left to right, and Save Edit Pair as the last node.
+
+    Args:
+        back: classes of nodes whose wires may lead to the left, as they stand in a group with others.
 
     Raises:
         AssertionError: it is not so.
@@ -44,7 +47,9 @@ def check_layout(name: str) -> None:
     for one, other in itertools.combinations(nodes.values(), 2):
         assert _apart(one, other), f"{one['type']} {one['id']} and {other['type']} {other['id']}"
     for _, origin, _, target, *_ in graph["links"]:
-        assert nodes[origin]["pos"][0] <= nodes[target]["pos"][0], f"{nodes[origin]['type']} to {nodes[target]['type']}"
+        assert nodes[origin]["type"] in back or nodes[origin]["pos"][0] <= nodes[target]["pos"][0], (
+            f"{nodes[origin]['type']} to {nodes[target]['type']}"
+        )
     save = max(nodes.values(), key=lambda node: node["pos"][0])
     assert save["type"] == "EditPairsSavePair", "judges stand before it"
 

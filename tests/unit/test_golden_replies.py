@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
+import re
 from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ from tests.unit.insisting import Insisting
 GOLDEN = Path(__file__).resolve().parents[1] / "vlm" / "golden"
 LEAST = 12
 PHOTO = np.zeros((480, 640, 3), np.uint8)
-BOXES = ((20, 400, 60, 440), (400, 100, 520, 260))
+BOXES = ((20, 400, 60, 440), (400, 100, 520, 260), (30, 40, 130, 160))
 MET_AS = {
     **{f"judge-scaleedit-{family}": "judge-scaleedit" for family in INSPECTED},
     **{f"write-{thing}-text": "write-text" for thing in ("poster", "interface", "object", "building")},
@@ -122,7 +123,8 @@ def outcome(asking: Coroutine[Any, Any, Any], row: dict[str, Any], model: Insist
 
 @pytest.mark.parametrize(("listed", "row"), rows("write-", but=many_kinds.PROMPT))
 def test_what_becomes_of_an_edit(listed: dict[str, Any], row: dict[str, Any]) -> None:
-    kind = next(one for one in TAXONOMY.values() if one.prompt == listed["prompt"])
+    own = re.sub("-(rounds|short)$", "", listed["prompt"])  # of other numbers of turns
+    kind = next(one for one in TAXONOMY.values() if one.prompt == own)
     model = Insisting(words(listed, row, wrap=True), not row.get("cut"))
     assignment = writer.Assignment(
         kind,
@@ -130,6 +132,7 @@ def test_what_becomes_of_an_edit(listed: dict[str, Any], row: dict[str, Any]) ->
         scene(listed),
         row.get("language", "en"),
         seed=listed.get("seed", 0),
+        turns=listed.get("turns", 0),
         other_picture=PHOTO if kind.task in ("motion", "visual") else None,
     )
     if "nothing" in row:
@@ -274,9 +277,8 @@ def test_what_becomes_of_a_judgement(listed: dict[str, Any], row: dict[str, Any]
         assert row["unscored"] in found.reason
         return
     names = [one.name for one in (*rubric.criteria, *rubric.flags)]
-    assert [found.values.get(f"judge.raw_{one}", found.values.get(f"judge.{one}")) for one in names] == row["gives"], (
-        found.reason
-    )
+    said, whose = found.values, rubric.scores
+    assert [said.get(f"{whose}.raw_{one}", said.get(f"{whose}.{one}")) for one in names] == row["gives"], found.reason
 
 
 def rubric_of(listed: dict[str, Any]) -> Rubric:

@@ -185,9 +185,9 @@ class TestLookups:
         assert fetch_command([Lacking(fill, "replace", fill)]) == "python install.py --models replace"
         redux = ["flux1-redux-dev.safetensors"]
         assert fetch_command([Lacking(redux, "replace", redux)]) == "python install.py --models visual"
-        strange = ["ae.safetensors", "sd_xl_base_1.0.safetensors"]
+        strange = ["ae.safetensors", "qwen_image_vae.safetensors"]
         assert fetch_command([Lacking(strange, "", strange)]) == (
-            "python install.py --models ae.safetensors,sd_xl_base_1.0.safetensors"
+            "python install.py --models ae.safetensors,qwen_image_vae.safetensors"
         )
         assert fetch_command([Lacking(["mine.safetensors"], "replace", [])]) == ""
 

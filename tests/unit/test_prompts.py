@@ -19,7 +19,8 @@ IDS = sorted(path.stem for path in FOLDER.glob("*.md"))
 ASKED = {kind.prompt for kind in TAXONOMY.values() if kind.prompt} | {rubric.prompt for rubric in RUBRICS.values()} | {f"judge-scaleedit-{family}" for family in INSPECTED} | {
     "caption-image", "tag-image", "route-task", "rewrite-instruction", "describe-result",
     "verify-edit", "verify-edit-both", "write-unicedit", "ask-photo", "ask-edit", "new-things", "judge-unicbench-reasoning", "judge-answer",
-    "judge-answer-digit",
+    "judge-answer-digit", "write-content-memory-rounds", "write-content-understanding-rounds", "write-version-backtracking-rounds",
+    "write-version-backtracking-short",
 }  # fmt: skip
 
 FILE = "---\nid: {id}\nversion: {version}\npurpose: A test.\nsource: ours\n{more}---\n{text}\n"

@@ -77,17 +77,8 @@ def test_a_kind_can_be_written(kind: Kind) -> None:
 
 @every_kind
 def test_a_graph_that_is_named_is_there(kind: Kind) -> None:
-    if kind.graph is None:
-        assert kind.not_makeable.startswith("not yet makeable: ")
-        return
-    assert kind.not_makeable == ""
     files = [REPOSITORY / "workflows" / f"{kind.graph}{profile}.json" for profile in ("", "-open", "-classical")]
     assert any(path.exists() for path in files)
-
-
-def test_what_cannot_be_made_yet() -> None:
-    lacking = [kind.id for kind in TAXONOMY.values() if kind.not_makeable]
-    assert lacking == ["imgedit/content_memory", "imgedit/content_understanding", "imgedit/version_backtracking"]
 
 
 @pytest.mark.parametrize(

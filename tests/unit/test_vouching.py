@@ -229,6 +229,7 @@ def test_a_run_that_can_keep_nothing_says_so_before_it_starts(
         (("VAEDecode", {}), "remove", PIXELS, "looks at the edits: wire Verify Edit or Judge Edit to Save Edit Pair, or"),
         (("VAEDecode", {}), "remove", {"class_type": "EditPairsJudgeEdit"}, "looks at the edits: --judge PROFILE switches"),
         (("VAEDecode", {}), "remove", {"class_type": "EditPairsWitness"}, "Pixels here #8 is muted: switch it on; wire"),
+        (("VAEDecode", {}), "content_understanding", {"class_type": "EditPairsWitness"}, "Pixels here #8 is muted: switch"),
         (("VAEDecode", {}), "style", {"class_type": "EditPairsWitness"}, "looks at the edits: wire Verify Edit"),
     ],
 )  # fmt: skip
@@ -294,7 +295,7 @@ def test_a_graph_whose_judges_cannot_be_asked_is_refused(api: Api, why: str) -> 
     ("task", "judge_was_told", "more"),
     [
         ("remove", True, 1), ("remove", False, 2), ("add", True, 1), ("hybrid", True, 1), ("verify", True, 1),
-        ("instruct", True, 1), ("replace", True, 0), ("style", False, 0),
+        ("instruct", True, 1), ("content_memory", True, 1), ("replace", True, 0), ("style", False, 0),
     ],
 )  # fmt: skip
 def test_edits_that_may_erase_cost_their_judges_a_further_question(

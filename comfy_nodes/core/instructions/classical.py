@@ -34,6 +34,9 @@ COLOURS: dict[str, str] = {
     "pink": "粉色",
 }
 
+MAX_ENLARGED = 2.5
+"""A thing that has to be enlarged more than this looks blurred. Ours."""
+
 LIKE_SHAPE = 1.8
 """How many times as slim or as wide as the region a thing may be. Ours: one of another shape leaves the place of the old one
 empty, or covers what stood beside it."""
@@ -44,15 +47,15 @@ class DonorWords:
     """What is known of a bundled thing without opening its picture."""
 
     chinese: str
-    shape: float
-    """Its width by its height."""
+    size: tuple[int, int]
+    """(width, height) of the thing in pixels."""
 
 
 DONORS: dict[str, DonorWords] = {
-    "cup of coffee on a saucer": DonorWords("一杯带托碟的咖啡", 403 / 374),
-    "dahlia": DonorWords("一朵大丽花", 277 / 277),
-    "round mission patch": DonorWords("一枚圆形任务徽章", 75 / 76),
-    "rocket": DonorWords("一枚火箭", 74 / 280),
+    "cup of coffee on a saucer": DonorWords("一杯带托碟的咖啡", (403, 374)),
+    "dahlia": DonorWords("一朵大丽花", (277, 277)),
+    "round mission patch": DonorWords("一枚圆形任务徽章", (75, 76)),
+    "rocket": DonorWords("一枚火箭", (74, 280)),
 }
 """The bundled things that may be put in another's place, by their English names."""
 
@@ -132,18 +135,20 @@ class Nameless(Unfit):
 
 
 def donors_for(name: str, box: Box, width: int, height: int) -> list[str]:
-    """The bundled things that may be put in a thing's place in a width x height photo: others than it, of its shape."""
+    """The bundled things that may be put in a thing's place in a width x height photo: others than it, of its shape, and
+    large enough."""
     if min(box[0], box[1], width - box[2], height - box[3]) < 1:
         return []  # the picture's edge cuts the thing off
-    own = (box[2] - box[0]) / (box[3] - box[1])
+    across, down = box[2] - box[0], box[3] - box[1]
     old = name.casefold().strip()
-    return [
-        one
-        for one, words in DONORS.items()
-        if old not in one.casefold()
-        and one.casefold() not in old
-        and max(own / words.shape, words.shape / own) <= LIKE_SHAPE
-    ]
+    found = []
+    for one, words in DONORS.items():
+        wide, tall = words.size
+        slimmer = (across / down) / (wide / tall)
+        fits = max(slimmer, 1 / slimmer) <= LIKE_SHAPE and across * down <= MAX_ENLARGED**2 * wide * tall
+        if fits and old not in one.casefold() and one.casefold() not in old:
+            found.append(one)
+    return found
 
 
 def colour_in(target: str) -> str:

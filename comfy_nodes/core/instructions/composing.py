@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..regions.lettering import words_of_name
+from ..tasks import task_named
 from ..taxonomy import Kind
 from . import checks, shapes
 from .checks import Unfit
@@ -19,28 +20,55 @@ from .english import article
 from .instructions import Step, Writing
 from .repairs import repaired
 from .scenes import Scene
+from .turn_checks import LEAST_TURNS, check_plan, thing_put_in
 from .wording import Language
 
 ENDINGS = '.!?"\u3002\uff01\uff1f\u201d\u300d'
 """What may end a sentence, Chinese marks and closing quotes among it."""
 
 
-def operations(task: str, seed: int) -> tuple[str, ...]:
-    """The operations of a sample's steps, in order; the seed picks among those that ImgEdit allows for the task."""
+def operations(task: str, seed: int, turns: int = 0) -> tuple[str, ...]:
+    """The operations of a sample's steps, in order; the seed picks among those that ImgEdit allows for the task.
+
+    Args:
+        turns: of a dialogue how many; 0 for the task's own number.
+    """
     pick = random.Random(f"editpairs/operations/{seed}")
     if task == "hybrid":
         return tuple(pick.sample(OPERATIONS, 2))
+    count = turns or task_named(task).turns
     if task == "content_memory":
-        return tuple(pick.choices(("replace", "alter"), k=2))
+        return tuple(pick.choices(("replace", "alter"), k=count))
     if task == "content_understanding":
-        return "add", "alter", pick.choice(("remove", "replace"))
+        last = pick.choice(("remove", "replace"))
+        if count == LEAST_TURNS:
+            return "add", pick.choice(("alter", "replace"))
+        return "add", "alter", *pick.choices(("alter", "replace"), k=count - 3), last
     if task == "version_backtracking":
-        return "add", "replace", "alter"
+        if count == LEAST_TURNS:
+            return "replace", "alter"
+        return "add", "replace", "alter", *pick.choices(("alter", "replace"), k=count - 3)
     return (task,)
 
 
+def states(task: str, ops: Sequence[str], seed: int) -> tuple[int, ...]:
+    """The state that each step begins with; rounds that go back, go back behind the last one."""
+    if task != "version_backtracking":
+        return tuple(range(len(ops)))
+    if len(ops) == LEAST_TURNS:
+        return 0, 0
+    pick = random.Random(f"editpairs/states/{seed}")
+    return 0, 1, 1, *(pick.randrange(1, number) for number in range(3, len(ops)))
+
+
 def finish(
-    kind: Kind, edit: shapes.Reply, scene: Scene, language: Language, ops: tuple[str, ...], has_reference: bool = False
+    kind: Kind,
+    edit: shapes.Reply,
+    scene: Scene,
+    language: Language,
+    ops: tuple[str, ...],
+    has_reference: bool = False,
+    bases: tuple[int, ...] = (),
 ) -> Writing:
     """A model's reply as an instruction: placeholders filled by our words, and every check passed.
 
@@ -48,6 +76,7 @@ def finish(
         edit: of `kind`'s shape.
         ops: of `operations`.
         has_reference: whether a reference picture shows the new object (task visual).
+        bases: of `states`; of a dialogue with its own number of rounds there is one choice.
 
     Returns:
         The instruction; who wrote it is for the caller to add.
@@ -63,8 +92,8 @@ def finish(
         return _hybrid(edit, scene, language, ops)
     if isinstance(edit, shapes.ContentMemory):
         return _memory(edit, scene, language, ops)
-    if isinstance(edit, shapes.ContentUnderstanding):
-        return _dialogue(edit, scene, language, ops, back=kind.task == "version_backtracking")
+    if isinstance(edit, shapes.Opening | shapes.Swapped):
+        return _dialogue(kind.task, edit, scene, language, ops, bases or states(kind.task, ops, 0))
     if isinstance(edit, shapes.RiddleEdit):
         return _riddle(edit, scene, language, ops[0])
     if isinstance(edit, shapes.ObjectEdit):
@@ -147,33 +176,67 @@ def _hybrid(edit: shapes.HybridEdit, scene: Scene, language: Language, ops: tupl
 def _memory(edit: shapes.ContentMemory, scene: Scene, language: Language, ops: tuple[str, ...]) -> Writing:
     premise = sentence(edit.premise, language)
     steps = []
-    for number, (op, turn) in enumerate(zip(ops, (edit.round1, edit.round2), strict=True)):
+    for number, (op, turn) in enumerate(zip(ops, shapes.rounds(edit).values(), strict=True)):
         checks.check_name(turn.object_en, scene.regions[number].class_name)
         text = _about(turn.instruction, ("[OBJECT]",), scene, turn.object, language, number)
         checks.check_operation(text, op, language)
         checks.check_premise(edit.premise, turn.instruction, turn.target, language)
         steps.append(replace(_part(op, turn.object_en, turn, scene, number, number), instruction=text))
-    return _turns(steps, language, premise)
+    return _turns("content_memory", steps, scene, language, premise)
 
 
 def _dialogue(
-    edit: shapes.ContentUnderstanding, scene: Scene, language: Language, ops: tuple[str, ...], back: bool
+    task: str,
+    edit: shapes.Opening | shapes.Swapped,
+    scene: Scene,
+    language: Language,
+    ops: tuple[str, ...],
+    bases: tuple[int, ...],
 ) -> Writing:
-    first = _erasing(edit, edit.round1.instruction, edit.round1.target, scene, language)
-    steps = [first]
-    for number, (op, turn) in enumerate(zip(ops[1:], (edit.round2, edit.round3), strict=True), 2):
-        text = sentence(turn.instruction, language)
-        checks.check_absent(text, edit.object, f"round {number}")
-        rejects = back and number == 3
-        if rejects:
-            checks.check_goes_back(text, language)
+    """Rounds about one thing, which the first one names."""
+    steps: list[Step] = []
+    names = [edit.object_en]  # of the thing, in each state
+    for number, (op, base, turn) in enumerate(zip(ops, bases, shapes.rounds(edit).values(), strict=True), 1):
+        if isinstance(edit, shapes.Opening) and number == 1:
+            step = _erasing(edit, turn.instruction, turn.target, scene, language)
+        elif number == 1:
+            checks.check_name(edit.object_en, scene.regions[0].class_name)
+            text = _about(turn.instruction, ("[OBJECT]",), scene, edit.object, language)
+            checks.check_operation(text, op, language)
+            step = replace(_part(op, edit.object_en, turn, scene, 0, base), instruction=text)
+        else:
+            step = _round(op, edit.object, names[base], turn, scene, language, number, base)
+        steps.append(step)
+        names.append(thing_put_in(step) if op == "replace" else names[base])
+    return _turns(task, steps, scene, language)
+
+
+def _round(
+    op: str, first: str, name: str, turn: shapes.Round, scene: Scene, language: Language, number: int, base: int
+) -> Step:
+    """A round that does not name its thing.
+
+    Args:
+        first: what the first round called it, in the instruction's language.
+        name: what it is called in the state that the round begins with, in English.
+    """
+    text = sentence(turn.instruction, language)
+    for known in (first, name) if language == "en" else (first,):
+        checks.check_absent(text, known, f"round {number}")
+    if base == number - 1:
+        checks.check_operation(text, op, language)
+        checks.check_pronoun(text, language)
+    else:
+        checks.check_goes_back(text, language)
+        if op == "alter":
             checks.check_look(turn.command)
         else:
             checks.check_operation(text, op, language)
-            checks.check_pronoun(text, language)
-        step = _part(op, edit.object_en, turn, scene, 0, 1 if rejects else number - 1)
-        steps.append(replace(step, instruction=text))
-    return _turns(steps, language)
+    region = scene.regions[0]
+    if not checks.names(name, region.class_name or ""):
+        region = region.model_copy(update={"class_name": name})
+    here = replace(scene, regions=(region,))
+    return replace(_part(op, name, turn, here, 0, base), instruction=text)
 
 
 def _riddle(edit: shapes.RiddleEdit, scene: Scene, language: Language, op: str) -> Writing:
@@ -220,9 +283,9 @@ def _part(op: str, noun: str, part: shapes.Part | shapes.Round, scene: Scene, nu
     return Step(op, noun, number, command, target_of(part.target), base=base)
 
 
-def _turns(steps: Sequence[Step], language: Language, premise: str = "") -> Writing:
+def _turns(task: str, steps: Sequence[Step], scene: Scene, language: Language, premise: str = "") -> Writing:
     lines = [premise, *(step.instruction for step in steps)]
-    return Writing(
+    made = Writing(
         instruction="\n".join(line for line in lines if line),
         lang=language,
         target=steps[0].target,
@@ -230,6 +293,8 @@ def _turns(steps: Sequence[Step], language: Language, premise: str = "") -> Writ
         steps=tuple(steps),
         premise=premise,
     )
+    check_plan(task, replace(made, regions=scene.regions))
+    return made
 
 
 def _about(text: str, wanted: tuple[str, ...], scene: Scene, noun: str, language: Language, number: int = 0) -> str:

@@ -130,25 +130,24 @@ def _hybrid(edit: Any, language: Language) -> dict[str, Any]:
 
 
 def _memory(edit: Any, language: Language) -> dict[str, Any]:
-    return {name: repaired(getattr(edit, name), language) for name in ("round1", "round2")}
+    return {name: repaired(one, language) for name, one in shapes.rounds(edit).items()}
 
 
 def _dialogue(edit: Any, language: Language) -> dict[str, Any]:
     """Rounds after the first one name their thing by a pronoun, which stays."""
     fixed = _nouns(edit)
-    first = _sentence(edit.round1.instruction, fixed["object"], language)
-    fixed["round1"] = edit.round1.model_copy(update={"instruction": first})
-    for name in ("round2", "round3"):
-        turn = getattr(edit, name)
-        command = _sentence(turn.command, fixed["object_en"], "en")
-        fixed[name] = turn.model_copy(update={"instruction": _said(turn.instruction, language), "command": command})
+    for name, turn in shapes.rounds(edit).items():
+        named = name == "round1"
+        text = _sentence(turn.instruction, fixed["object"], language) if named else _said(turn.instruction, language)
+        command = {} if not hasattr(turn, "command") else {"command": _sentence(turn.command, fixed["object_en"], "en")}
+        fixed[name] = turn.model_copy(update={"instruction": text, **command})
     return fixed
 
 
 _REPAIRS: tuple[
     tuple[type[shapes.Reply] | tuple[type[shapes.Reply], ...], Callable[[Any, Language], dict[str, Any]]], ...
 ] = (
-    (shapes.ContentUnderstanding, _dialogue),
+    ((shapes.Opening, shapes.Swapped), _dialogue),
     (shapes.ContentMemory, _memory),
     (shapes.HybridEdit, _hybrid),
     (shapes.RiddleEdit, _riddle),

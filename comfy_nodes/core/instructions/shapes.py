@@ -186,16 +186,30 @@ class ContentMemory(Reply):
     round2: MemoryRound
 
 
-class ContentUnderstanding(Addition):
-    """Three rounds about one object, which the later two name by a pronoun."""
+class Opening(Addition):
+    """Two rounds about one object, which the second names by a pronoun."""
 
     round1: FirstRound
     round2: Round
+
+
+class ContentUnderstanding(Opening):
+    """Three rounds about one object, which the later two name by a pronoun."""
+
     round3: Round
 
 
 class VersionBacktracking(ContentUnderstanding):
     """Three rounds about one object; the third rejects the second."""
+
+
+class Swapped(Reply):
+    """Two rounds about one object: it is replaced, and the second rejects that."""
+
+    object: Phrase
+    object_en: Phrase
+    round1: Round
+    round2: Round
 
 
 class Caption(Reply):
@@ -241,7 +255,32 @@ SHAPES: dict[str, type[Reply]] = {
     "content-understanding": ContentUnderstanding,
     "version-backtracking": VersionBacktracking,
 }
-"""Shapes of an edit by the name that the taxonomy gives."""
+"""Shapes of an edit by the name that the taxonomy gives; of dialogues with their own number of rounds."""
+
+_ROUND = re.compile(r"round\d")
+
+
+def rounds(edit: Reply) -> dict[str, Any]:
+    """A dialogue's rounds by their names, in order."""
+    return {name: getattr(edit, name) for name in type(edit).model_fields if _ROUND.fullmatch(name)}
+
+
+@cache
+def dialogue(name: str, turns: int) -> type[Reply]:
+    """The shape of a dialogue of `turns` rounds.
+
+    Args:
+        name: its kind's own shape.
+    """
+    own = SHAPES[name]
+    count = sum(bool(_ROUND.fullmatch(one)) for one in own.model_fields)
+    if turns == count:
+        return own
+    if turns < count:
+        return Swapped if name == "version-backtracking" else Opening
+    later = MemoryRound if own is ContentMemory else Round
+    more: dict[str, Any] = {f"round{number}": (later, ...) for number in range(count + 1, turns + 1)}
+    return create_model(f"{own.__name__}{turns}", __base__=own, **more)
 
 
 class Edits(Reply):

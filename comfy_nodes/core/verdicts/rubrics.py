@@ -3,7 +3,8 @@
 Judge Edit asks by a rubric and `score_replies` reads the answer; `judged` here makes it a verdict. Every score is a
 value `judge.<name>`, flat: the criterion's name, without the rubric's, which stands in the judge's prompt version.
 Beside them are `judge.overall` (the rubric's mean), `judge.keep` (the verdict), and `judge.raw_<name>` where a score
-was lowered. No model is asked here.
+was lowered. What is said of a whole dialogue stands beside what is said of its last turn, under `dialogue_judge.<name>`.
+No model is asked here.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from .verdicts import SAYS, Scores, Verdict
 
 AUTO = "auto"
 OVERALL = "overall"
+DIALOGUE = "dialogue_judge"
 
 Mean = Literal["arithmetic", "geometric"]
 
@@ -55,6 +57,13 @@ class Rubric:
     mean: Mean = "arithmetic"
     apart: bool = False
     """Whether each criterion is asked in a reply of its own, so that none colours the next."""
+    scores: str = "judge"
+    """What stands before its scores' names: of a judge of one edit, or of `DIALOGUE`."""
+
+    @property
+    def of_dialogue(self) -> bool:
+        """Whether it is about all turns of a dialogue and not about one edit."""
+        return self.scores == DIALOGUE
 
 
 _IMGEDIT = "ImgEdit (arXiv 2505.20275; repository Benchmark/Basic): criteria and range; thresholds are ours"
@@ -63,12 +72,12 @@ _MOST, _HALF = 4.0, 3.0
 """ImgEdit publishes no thresholds. Ours: the edit was made nearly as wished, and the rest is no worse than fair."""
 
 
-def _five(name: str, source: str, *criteria: tuple[str, str]) -> Rubric:
+def _five(name: str, source: str, *criteria: tuple[str, str], scores: str = "judge") -> Rubric:
     """Three scores of 1 to 5, the later two no higher than the first: ImgEdit asks its judge for that, here code does it."""
     found = tuple(Criterion(*one) for one in criteria)
     first, *others = found
     least = {first.name: _MOST} | {one.name: _HALF for one in others}
-    return Rubric(name, f"judge-{name.replace('_', '-')}", found, 1, 5, least, source, capped=True)
+    return Rubric(name, f"judge-{name.replace('_', '-')}", found, 1, 5, least, source, capped=True, scores=scores)
 
 
 _PROMPT, _INSTRUCTION = ("prompt_compliance", "提示遵循"), ("instruction_compliance", "指令遵循")
@@ -87,7 +96,7 @@ _TABLE = (
     _five("extract", _IMGEDIT, ("object_identity", "物体一致性"), ("mask_precision", "抠图精度"), _QUALITY),
     _five("hybrid", _IMGEDIT, _INSTRUCTION, _NATURAL, ("physical_consistency_fine_detail", "物理一致性与细节")),
     _five("visual", _OURS, _INSTRUCTION, ("reference_fidelity", "参考保真度"), _NATURAL),
-    _five("multi_turn", _OURS, _INSTRUCTION, ("earlier_turns_kept", "前轮保持"), _NATURAL),
+    _five("multi_turn", _OURS, _INSTRUCTION, ("earlier_turns_kept", "前轮保持"), _NATURAL, scores=DIALOGUE),
     _five("text", _OURS, ("text_correctness", "文字正确性"), ("typography_match", "字体匹配"), _PRESERVED),
     _five("geometry", _OURS, _INSTRUCTION, ("scene_consistency", "场景一致性"), _QUALITY),
     _five("count", _OURS, ("count_correctness", "数量正确性"), _PRESERVED, _NATURAL),
@@ -177,21 +186,21 @@ class Read:
 
 def judged(rubric: Rubric, read: Read) -> Scores:
     """The verdict on scores that a judge gave, with all of them as values."""
-    scores = capped(rubric, read.scores)
-    values = {f"judge.{name}": value for name, value in scores.items()}
-    values |= {f"judge.raw_{name}": raw for name, raw in read.scores.items() if raw != scores[name]}
-    values |= {f"judge.{name}": float(said) for name, said in read.flags.items()}
+    scores, whose = capped(rubric, read.scores), rubric.scores
+    values = {f"{whose}.{name}": value for name, value in scores.items()}
+    values |= {f"{whose}.raw_{name}": raw for name, raw in read.scores.items() if raw != scores[name]}
+    values |= {f"{whose}.{name}": float(said) for name, said in read.flags.items()}
     overall = mean(list(scores.values()), rubric.mean)
-    values[f"judge.{OVERALL}"] = overall
+    values[f"{whose}.{OVERALL}"] = overall
     known = {**{name: nearest(value) for name, value in scores.items()}, OVERALL: overall}
     wrong = [
-        f"{name.replace('_', ' ')} {values[f'judge.{name}']:.4g}, at least {least:g} is wanted"
+        f"{name.replace('_', ' ')} {values[f'{whose}.{name}']:.4g}, at least {least:g} is wanted"
         for name, least in rubric.least.items()
         if known[name] < least
     ]
     wrong += [f"not so: {flag.name.replace('_', ' ')}" for flag in rubric.flags if not read.flags[flag.name]]
     verdict: Verdict = "reject" if wrong else "keep"
-    values["judge.keep"] = SAYS[verdict]
+    values[f"{whose}.keep"] = SAYS[verdict]
     reason = f"judge ({rubric.name}): {'; '.join(wrong)}" if wrong else ""
     return Scores(values, verdict, reason, voices=("judge",))
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from .rubrics import nearest
+from .rubrics import DIALOGUE, nearest
 from .verdicts import SAYS, Scores, Verdict, Voice, combine
 
 Compared = Literal["ok", "failed", "missing"]
@@ -26,13 +26,15 @@ _OPERATORS: dict[str, Callable[[float, float], bool]] = {
 }
 _LINE = re.compile(r"([A-Za-z_]\w*(?:\.\w+)*)\s*(>=|<=|==|>|<)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)")
 
-_COMPUTED = ("judge.keep", "judge.overall", "judge.raw_")
+_JUDGES = ("judge.", f"{DIALOGUE}.")
+_COMPUTED = tuple(f"{judge}{name}" for judge in _JUDGES for name in ("keep", "overall", "raw_"))
 """Scores of a judge's that are computed from its own."""
 
 _VOICES: dict[str, Voice] = {
     "pixel": "pixels",
     "verify": "verifier",
     "judge": "judge",
+    DIALOGUE: "judge",
     "witness": "detector",
     "text": "reader",
 }
@@ -63,7 +65,7 @@ class Threshold:
     def is_rounded(self) -> bool:
         """Whether the nearest whole number is compared: a judge's own score against a whole bound, so that an expected
         score of 2.9 meets ScaleEdit's rule of 3. Ours, as rubrics have it; means and fractions compare as they are."""
-        return self.score.startswith("judge.") and not self.score.startswith(_COMPUTED) and self.bound.is_integer()
+        return self.score.startswith(_JUDGES) and not self.score.startswith(_COMPUTED) and self.bound.is_integer()
 
     def __str__(self) -> str:
         return f"{self.score} {self.sign} {self.bound:g}"
@@ -163,8 +165,8 @@ def standing(scores: Scores, by: str) -> tuple[float, ...]:
 
 
 def _judged(scores: Scores) -> float:
-    """The mean of a judge's own scores, without what is computed from them; below every score where there are none."""
+    """The mean of judges' own scores, without what is computed from them; below every score where there are none."""
     found = [
-        value for name, value in scores.values.items() if name.startswith("judge.") and not name.startswith(_COMPUTED)
+        value for name, value in scores.values.items() if name.startswith(_JUDGES) and not name.startswith(_COMPUTED)
     ]
     return sum(found) / len(found) if found else -1.0

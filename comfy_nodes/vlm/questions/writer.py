@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ...core.instructions.checks import Unfit
-from ...core.instructions.composing import finish, operations
+from ...core.instructions.composing import finish, operations, states
 from ...core.instructions.instructions import Writing
 from ...core.instructions.scenes import Scene
-from ...core.instructions.shapes import MAX_EDITS, SHAPES, Edits, several
+from ...core.instructions.shapes import MAX_EDITS, SHAPES, Edits, dialogue, several
+from ...core.instructions.turn_checks import LEAST_TURNS
 from ...core.instructions.wording import Language, location
 from ...core.regions.drawing import DrawnRegion, draw
 from ...core.regions.lettering import words_of_name
@@ -32,8 +33,11 @@ NOTHING = "none given"
 MAX_LINES = 40
 """Most lines of words that a prompt names. Ours."""
 
-TOKENS_BASE, TOKENS_PER_EDIT = 512, 512
-"""Most tokens of a reply: ImgEdit allows 1024 for one edit, and so does this. Ours above one."""
+TOKENS_BASE, TOKENS_PER_EDIT, TURNS_PER_EDIT = 512, 512, 3
+"""Most tokens of a reply: ImgEdit allows 1024 for one edit, and so does this, for one of up to three turns. Ours above that."""
+
+SHORT, ROUNDS = "-short", "-rounds"
+"""What a kind's prompt is called for a dialogue of another number of turns: a version backtracking of two, and all others."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,18 @@ class Assignment:
     temperature: float = 0.0
     other_picture: np.ndarray | None = None
     """uint8 [H, W, 3]: the reference of task visual, the second frame of task motion."""
+    turns: int = 0
+    """Of a dialogue how many turns, `LEAST_TURNS` to `MOST_TURNS`; 0 for the kind's own number."""
+
+    @property
+    def ops(self) -> tuple[str, ...]:
+        """The steps' operations, in order."""
+        return operations(self.kind.task, self.seed, self.turns)
+
+    @property
+    def states(self) -> tuple[int, ...]:
+        """The state that each step begins with."""
+        return states(self.kind.task, self.ops, self.seed)
 
 
 async def write(vlm: Vlm, assignment: Assignment) -> list[Writing] | Failure:
@@ -66,15 +82,14 @@ async def write(vlm: Vlm, assignment: Assignment) -> list[Writing] | Failure:
         NothingToEdit: the model does not see what the edit is to change.
     """
     assert 1 <= assignment.count <= MAX_EDITS
-    ops = operations(assignment.kind.task, assignment.seed)
-    question = _question(assignment, ops)
+    question = _question(assignment)
     found: list[Writing] = []
     first = question
     for tried in range(MAX_ASKED):
         (answer,) = await vlm.ask([question])
         if isinstance(answer, Failure):
             return found or answer
-        written, problems = _read(answer, question, assignment, ops)
+        written, problems = _read(answer, question, assignment)
         found = _different([*found, *written])[: assignment.count]
         if len(found) == assignment.count or (tried and found):
             return found
@@ -121,34 +136,51 @@ def _words(scene: Scene) -> str:
     return "; ".join([*told[:MAX_LINES], *more]) or "none"
 
 
-def _question(assignment: Assignment, ops: tuple[str, ...]) -> Question:
+def _question(assignment: Assignment) -> Question:
     kind, scene = assignment.kind, assignment.scene
     images = [marked(assignment.photo, scene)]
     if assignment.other_picture is not None:
         images.append(assignment.other_picture)
-    task = task_named(kind.task)
-    several_turns = task.turns > 1 or task.regions > 1
+    task, ops = task_named(kind.task), assignment.ops
+    own = len(ops) == task.turns or task.turns == 1
     values = facts(scene, assignment.caption) | {
         "language": LANGUAGE_NAMES[assignment.language],
         "number": "one edit"
         if assignment.count == 1
         else f"{assignment.count} edits that clearly differ from each other",
-        "operations": ", ".join(f"{number} {op}" for number, op in enumerate(ops, 1)) if several_turns else ops[0],
+        "operations": _operations(assignment) if task.turns > 1 or task.regions > 1 else ops[0],
         "reference": "It is the second picture." if len(images) > 1 else "It is not made yet: think of one.",
     }
-    return prompt(kind.prompt).question(
+    if not own:
+        again = ", ".join(f'"round{number}": {{the same keys as round2}}' for number in range(3, len(ops) + 1))
+        values |= {"turns": len(ops), "further": f", {again}" if again else ""}
+    return prompt(_prompt(kind, len(ops), own)).question(
         values,
-        reply=several(SHAPES[kind.shape]),
+        reply=several(SHAPES[kind.shape] if own else dialogue(kind.shape, len(ops))),
         images=images,
-        max_tokens=TOKENS_BASE + TOKENS_PER_EDIT * assignment.count,
+        max_tokens=TOKENS_BASE + TOKENS_PER_EDIT * assignment.count * -(-len(ops) // TURNS_PER_EDIT),
         temperature=assignment.temperature,
         seed=assignment.seed,
     )
 
 
-def _read(
-    answer: Answer, question: Question, assignment: Assignment, ops: tuple[str, ...]
-) -> tuple[list[Writing], list[Unfit]]:
+def _prompt(kind: Kind, turns: int, own: bool) -> str:
+    """The prompt for so many turns."""
+    if own:
+        return kind.prompt
+    return kind.prompt + (SHORT if kind.task == "version_backtracking" and turns == LEAST_TURNS else ROUNDS)
+
+
+def _operations(assignment: Assignment) -> str:
+    """The steps' operations, and from which version those begin that go back; of a kind's own number its prompt says so."""
+    told = []
+    for number, (op, state) in enumerate(zip(assignment.ops, assignment.states, strict=True), 1):
+        back = assignment.turns not in (0, task_named(assignment.kind.task).turns) and state < number - 1
+        told.append(f"{number} {op}" + (f" from the version after round {state}" if back and state else ""))
+    return ", ".join(told)
+
+
+def _read(answer: Answer, question: Question, assignment: Assignment) -> tuple[list[Writing], list[Unfit]]:
     """The usable edits of an answer, and why the others are not."""
     assert isinstance(answer.value, Edits)
     written, problems = [], []
@@ -159,8 +191,9 @@ def _read(
                 edit,
                 assignment.scene,
                 assignment.language,
-                ops,
+                assignment.ops,
                 has_reference=assignment.other_picture is not None,
+                bases=assignment.states,
             )
         except Unfit as problem:
             problems.append(problem)
