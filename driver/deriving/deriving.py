@@ -21,6 +21,7 @@ from ..dataset.dataset import dataset_digest, finished_parts, part_facts
 from ..dataset.ownership import JOURNAL, refuse_links
 from ..errors import RunError
 from ..home import VERSION
+from ..releases.index import SUMMARY
 from ..releases.manifest import MANIFEST as RELEASE
 from ..report.summary import Summary
 from ..stopping import StopRequest
@@ -59,8 +60,8 @@ def derive(options: DeriveOptions, dry_run: bool = False, stop: StopRequest | No
     Raises:
         RunError: the run is not finished or has nothing to derive from, the folder holds something else, or the disk is full.
     """
-    run, claim = options.run, _claim(options)
     check_place(options)
+    run, claim = options.run, _claim(options)
     there = check_folder(options.output, claim)
     photos = Photos(run)
     done = Done(photos.rows, photos.photos, there)
@@ -106,6 +107,10 @@ def check_place(options: DeriveOptions) -> None:
     if within or run.resolve().is_relative_to(output.resolve()):
         raise RunError(
             f"--output {output}: is, or lies in, the run's folder, or the run in it; choose a folder beside it"
+        )
+    if (run / SUMMARY).exists() and (waiting := _told(run / SUMMARY).get("pending")):
+        raise RunError(
+            f"{run}: {waiting} of its samples are not done yet; run the command that makes it again, until all are"
         )
     if output.exists() and not output.is_dir():
         raise RunError(f"--output {output}: is no folder")
@@ -156,7 +161,7 @@ def _write(
 
 def _summary(options: DeriveOptions, done: Done, seconds: float) -> Summary:
     """The figures as a run has them. What could not be derived stands where a run has samples that it could not use."""
-    run = _told(options.run / "summary.json")
+    run = _told(options.run / SUMMARY)
     counts = {verdict: done.count(verdict) for verdict in ("keep", "reject", "unscored")}
     counts["keep"] += done.rows if options.originals else 0
     made, skipped = sum(counts.values()), done.left_out.total()

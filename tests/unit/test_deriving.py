@@ -28,6 +28,7 @@ from driver.exports.forms import export
 from driver.options import RunOptions
 from driver.recipe.derived import derived_behind
 from driver.recipe.file import Deriving, Recipe, RecipeStage
+from driver.release import main as release
 from driver.stopping import StopRequest
 from tests.unit.conftest import Run
 from tests.unit.derive_making import GREEN, Read, add_edit, picture, read
@@ -336,6 +337,16 @@ class TestRefused:
         assert "no such folder" in self.refused(out / "none", out / "more", capsys)
         (out / "begun").mkdir()
         assert "holds no finished dataset" in self.refused(out / "begun", out / "more", capsys)
+
+    def test_a_run_some_of_whose_samples_wait(
+        self, finished: Run, out: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (finished.output / "summary.json").write_text(json.dumps(SUMMARY | {"pending": 4}))
+        assert "4 of its samples are not done yet" in self.refused(finished.output, out / "more", capsys)
+
+    def test_a_release(self, finished: Run, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert release([str(finished.output), "--output", str(out / "releases")]) == 0
+        assert "is a release; derive from the run" in self.refused(out / "releases" / "v1.0.0", out / "more", capsys)
 
     def test_what_was_derived_itself(self, finished: Run, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
         derive(finished, out / "more", "--kinds", "inverse")
