@@ -201,8 +201,8 @@ def _add_what(common: Add, rare: Add) -> None:
 
 
 def _add_recipe(common: Add, rare: Add) -> None:
-    rare("--status", action="store_true", help="show how far each stage is, also while it runs, and end")
-    rare("--until", metavar="STAGE", help="end with this stage")
+    common("--status", action="store_true", help="say how far each stage is, also while it runs")
+    common("--until", metavar="STAGE", help="end with this stage")
     rare("--rerun-from", metavar="STAGE", help="throw away what this stage and those behind it made, and make it again")
     rare("--extend", action="store_true", help="take further photos of the input into a finished run")
     rare(
