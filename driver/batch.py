@@ -48,6 +48,7 @@ def _recipe(stop: StopRequest, options: RunOptions) -> Ended:
 
         return Ended({"output": options.output, **dry_run(options)})
     from driver.recipe.chain import run_recipe
+    from driver.recipe.derived import derived_behind
     from driver.recipe.file import read_recipe
     from driver.report.yields import YieldTable
 
@@ -57,7 +58,10 @@ def _recipe(stop: StopRequest, options: RunOptions) -> Ended:
     ended = conclude(replace(options, output=last), summary, stopped)
     if table := YieldTable.of_recipe(options.output):
         print(*table.lines(), sep="\n")
-        return ended._replace(made={**ended.made, "output": options.output, "recipe": table.told()})
+        ended = ended._replace(made={**ended.made, "output": options.output, "recipe": table.told()})
+    if not stopped:
+        derived = derived_behind(recipe, options, summary.kept, stop)
+        ended = ended._replace(made={**ended.made, **derived})
     return ended
 
 

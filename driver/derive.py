@@ -16,12 +16,9 @@ if __package__ in (None, ""):
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from driver.command import Ended, Parser, add_shared, carry_out, number, path_argument
-from driver.terminal import counted
 
 KINDS = ("inverse", "sibling", "composed", "wordings")
 LANGUAGES = ("en", "zh")
-SHOWN = 8
-"""Reasons that are said at most. Ours."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -38,28 +35,8 @@ def _derive(options: argparse.Namespace) -> Ended:
     done = derive(
         DeriveOptions(options.run, options.output, asked, options.with_originals, options.layout or ""), options.dry_run
     )
-    kept, rejected, unscored = (done.count(verdict) for verdict in ("keep", "reject", "unscored"))
-    made = {"output": options.output, "rows": done.rows, "photos": done.photos, "there": done.there}
-    if done.there:
-        print(f"{options.output}: has been derived from these {counted(done.rows, 'row')} already; nothing is done")
-        return Ended(made)
-    made |= {"kept": kept, "rejected": rejected, "unscored": unscored, "kinds": done.kinds}
-    made |= {"left_out": {f"{kind}: {reason}": found for (kind, reason), found in done.left_out.most_common()}}
-    would = "would have" if options.dry_run else "has"
-    print(
-        f"{options.output}: {would} {kept} kept, {rejected} rejected, {unscored} unscored rows, derived from "
-        f"{counted(done.rows, 'kept row')} of {counted(done.photos, 'photo')}"
-    )
-    for kind, verdicts in done.kinds.items():
-        print(f"{kind}: {', '.join(f'{found} {verdict}' for verdict, found in verdicts.items())}")
-    for (kind, reason), found in done.left_out.most_common(SHOWN):
-        print(f"left out: {kind} of {counted(found, 'row')}, {reason}", file=sys.stderr)
-    if len(done.left_out) > SHOWN:
-        print(f"and {len(done.left_out) - SHOWN} more reasons; skipped.parquet has all", file=sys.stderr)
-    if unscored and not options.dry_run:
-        judged = f"--workflow verify --input {options.output / 'rejected'} --judge PROFILE"
-        print(f"{unscored} unscored, as nobody looked at these pairs yet; {judged} has them judged", file=sys.stderr)
-    return Ended(made)
+    done.say(options.output, options.dry_run)
+    return Ended(done.told(options.output))
 
 
 def _names(known: Sequence[str], what: str) -> Callable[[str], list[str]]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 import shutil
 import time
-from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TextIO
@@ -22,15 +21,21 @@ from ..dataset.dataset import dataset_digest, finished_parts, part_facts
 from ..dataset.ownership import JOURNAL, refuse_links
 from ..errors import RunError
 from ..home import VERSION
+from ..releases.index import SUMMARY
 from ..releases.manifest import MANIFEST as RELEASE
 from ..report.summary import Summary
+from ..stopping import StopRequest
 from .drafts import Asked, Draft, Drafts, LeftOut
 from .journals import Journals
+from .outcome import Done
 from .photos import Photo, Photos
 from .records import original_of, pair_of
 from .telling import Told
 from .vouching import verdict_of
 from .writing import DERIVED, Claim, Folder, Writers, check_folder, leave_out
+
+INSIDE = "derived"
+"""The one folder in a run's own that may hold what is derived from it: a recipe's."""
 
 
 @dataclass(frozen=True)
@@ -45,37 +50,18 @@ class DeriveOptions:
     """Empty for the run's own."""
 
 
-@dataclass
-class Done:
-    """What came of it."""
-
-    rows: int = 0
-    """Kept rows of the run."""
-    photos: int = 0
-    there: bool = False
-    """Whether all was made before, so that nothing was done."""
-    kinds: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
-    """Verdicts of each kind of derived row."""
-    reasons: Counter[str] = field(default_factory=Counter)
-    """Of rows that pixels rejected, or nobody vouches for; without their figures."""
-    left_out: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """By kind and reason."""
-
-    def count(self, verdict: str) -> int:
-        return sum(found[verdict] for found in self.kinds.values())
-
-
-def derive(options: DeriveOptions, dry_run: bool = False) -> Done:
+def derive(options: DeriveOptions, dry_run: bool = False, stop: StopRequest | None = None) -> Done:
     """Makes the rows, or sees that they are there.
 
     Args:
         dry_run: looks at everything, counts what would be derived, and writes nothing.
+        stop: looked at between photos, where no signal breaks in.
 
     Raises:
         RunError: the run is not finished or has nothing to derive from, the folder holds something else, or the disk is full.
     """
-    run, claim = options.run, _claim(options)
     check_place(options)
+    run, claim = options.run, _claim(options)
     there = check_folder(options.output, claim)
     photos = Photos(run)
     done = Done(photos.rows, photos.photos, there)
@@ -98,6 +84,8 @@ def derive(options: DeriveOptions, dry_run: bool = False) -> Done:
             left_out.open("w", encoding="utf-8") as notes,
         ):
             for photo in photos.read(folder.scratch / "pictures"):
+                if stop and stop.level:
+                    raise KeyboardInterrupt
                 _write(photo, journals, options, writers, done, notes)
         if dataset_digest(run) != claim.dataset:
             raise RunError(f"{run}: its rows changed meanwhile; run the same command again when its run is done", 1)
@@ -115,9 +103,14 @@ def check_place(options: DeriveOptions) -> None:
         raise RunError(f"{run}: its rows are derived themselves; name the run that they were derived from")
     if not (run / JOURNAL).exists() and (run / RELEASE).exists():
         raise RunError(f"{run}: is a release; derive from the run that it was made of, and release both together")
-    if output.resolve().is_relative_to(run.resolve()) or run.resolve().is_relative_to(output.resolve()):
+    within = output.resolve().is_relative_to(run.resolve()) and output.resolve() != run.resolve() / INSIDE
+    if within or run.resolve().is_relative_to(output.resolve()):
         raise RunError(
             f"--output {output}: is, or lies in, the run's folder, or the run in it; choose a folder beside it"
+        )
+    if (run / SUMMARY).exists() and (waiting := _told(run / SUMMARY).get("pending")):
+        raise RunError(
+            f"{run}: {waiting} of its samples are not done yet; run the command that makes it again, until all are"
         )
     if output.exists() and not output.is_dir():
         raise RunError(f"--output {output}: is no folder")
@@ -168,7 +161,7 @@ def _write(
 
 def _summary(options: DeriveOptions, done: Done, seconds: float) -> Summary:
     """The figures as a run has them. What could not be derived stands where a run has samples that it could not use."""
-    run = _told(options.run / "summary.json")
+    run = _told(options.run / SUMMARY)
     counts = {verdict: done.count(verdict) for verdict in ("keep", "reject", "unscored")}
     counts["keep"] += done.rows if options.originals else 0
     made, skipped = sum(counts.values()), done.left_out.total()

@@ -26,6 +26,9 @@ from .telling import NO_WORDS, Told, languages_of, operation, regions_of, rle_of
 Kind = Literal["inverse", "sibling", "composed", "wordings"]
 KINDS: tuple[Kind, ...] = ("inverse", "sibling", "composed", "wordings")
 
+SIBLINGS, MOST_SIBLINGS = 2, 20
+"""Sibling rows that begin with one edit's result: where nobody says how many, and at most. Ours."""
+
 MOST_THINGS = 2
 """Things that one derived instruction is about: as many as a hybrid edit's (ImgEdit)."""
 
@@ -82,7 +85,7 @@ class Asked:
     kinds: tuple[Kind, ...] = KINDS
     languages: tuple[Language, ...] = ()
     """Those that are wanted; none: those that a row is written in."""
-    siblings: int = 2
+    siblings: int = SIBLINGS
     """Most sibling rows that begin with one edit's result."""
 
 

@@ -31,7 +31,8 @@ from ..dataset.tables import TABLES, write_table
 from ..disk import disk_errors, make_durable, write_text
 from ..errors import RunError
 from ..home import VERSION
-from ..report.page import Gallery, write_card, write_report
+from ..report.gallery import Gallery
+from ..report.page import write_card, write_report
 from ..report.summary import Summary
 from .drafts import Kind, LeftOut
 

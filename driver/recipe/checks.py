@@ -60,6 +60,14 @@ def check(recipe: Recipe, options: RunOptions) -> str:
     for stage in recipe.stages:
         with about(f"--recipe {recipe.path}: stage {stage.name}"):
             made = _after(stage, stage.run_options(options, options.output), made)
+    if recipe.deriving and made.sort not in ("edit", "verify"):
+        raise RunError(
+            f"--recipe {recipe.path}: derive takes pairs, and stage {made.by}, the last one, gives {_GIVES[made.sort or 'edit']}"
+        )
+    if recipe.deriving and options.publish_to:
+        raise RunError(
+            f"--recipe {recipe.path}: derive reads rows that lie here; give --output a folder, and publish what is derived after"
+        )
     return f"--recipe {recipe.path}: {made.lacks}" if made.lacks else ""
 
 

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ..deriving.deriving import INSIDE
 from ..errors import RunError
 from ..inputs.source import Source
 from ..options import RunOptions
@@ -119,6 +120,8 @@ def dry_run(options: RunOptions) -> dict[str, Any]:
     first.show(stages[0].name, workflows[0], bool(estimated[0].measured))
     _show_table(estimated)
     show("output", str(options.output))
+    if recipe.deriving and stages[-1] is recipe.stages[-1]:
+        show("derived", f"{', '.join(recipe.deriving.kinds)} of the rows that are kept, in {options.output / INSIDE}")
     return {"stages": [asdict(one) for one in estimated]}
 
 

@@ -15,7 +15,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
+from comfy_nodes.core.instructions.wording import Language
+
 from ..dataset.ownership import STAGES
+from ..deriving.drafts import KINDS as DERIVED_KINDS
+from ..deriving.drafts import MOST_SIBLINGS, SIBLINGS, Kind
 from ..errors import RunError, about
 from ..graph.api import guess
 from ..graph.file import AUTO, WORKFLOWS
@@ -59,6 +63,16 @@ class RecipeStage:
 
 
 @dataclass(frozen=True)
+class Deriving:
+    """What is derived from the last stage's rows when all stages are done, as `derive.py` takes it."""
+
+    kinds: tuple[Kind, ...] = DERIVED_KINDS
+    languages: tuple[Language, ...] = ()
+    siblings: int = SIBLINGS
+    originals: bool = False
+
+
+@dataclass(frozen=True)
 class Recipe:
     """A recipe."""
 
@@ -74,6 +88,7 @@ class Recipe:
     """At least one."""
     profile: Profile | None = None
     """What is taken where neither a stage nor the command line names one."""
+    deriving: Deriving | None = None
 
     def asked(self, options: RunOptions) -> RunOptions:
         """The command line with what the file says where it says nothing: inputs, profile, and when two photos count as one."""
@@ -160,6 +175,16 @@ class _Stage(_Table):
         return said | {name: tuple(value) for name, value in said.items() if isinstance(value, list)}
 
 
+class _Derive(_Table):
+    kinds: list[Kind] = Field(list(DERIVED_KINDS), min_length=1)
+    lang: list[Language] = []
+    siblings: int = Field(SIBLINGS, ge=1, le=MOST_SIBLINGS)
+    with_originals: bool = False
+
+    def deriving(self) -> Deriving:
+        return Deriving(tuple(self.kinds), tuple(self.lang), self.siblings, self.with_originals)
+
+
 class _File(_Table):
     name: str = Field(pattern=_NAME)
     about: str = Field("", pattern=r"^[^\n]*$")
@@ -167,6 +192,7 @@ class _File(_Table):
     near: int | None = Field(None, ge=0, le=MOST)
     input: list[_Input] = []
     stage: list[_Stage] = Field(min_length=1)
+    derive: _Derive | None = None
 
 
 def read_recipe(name_or_path: str) -> Recipe:
@@ -187,7 +213,16 @@ def read_recipe(name_or_path: str) -> Recipe:
             raise RunError("share stands at some inputs and not at others; write it at each, or at none")
         stages = tuple(_stage(path, one) for one in read.stage)
     inputs = tuple(InputShare(_beside(path, one.path), one.share, one.licence, one.boxes) for one in read.input)
-    return Recipe(read.name, read.about, path, inputs, read.near, stages, read.profile)
+    return Recipe(
+        read.name,
+        read.about,
+        path,
+        inputs,
+        read.near,
+        stages,
+        read.profile,
+        read.derive.deriving() if read.derive else None,
+    )
 
 
 def _found(name: str) -> Path:
@@ -236,6 +271,8 @@ def _fault(told: Mapping[str, Any], fault: ErrorDetails) -> str:
         named = item.get("name") if isinstance(item, dict) else None
         where = f"stage {named}: " if isinstance(named, str) else f"{keys[0]} {keys[1] + 1}: "
         keys = keys[2:]
+    elif keys[0] == "derive" and len(keys) > 1:
+        table, where, keys = _Derive, "derive: ", keys[1:]
     key = str(keys[0]) if keys else ""
     if fault["type"] == "extra_forbidden":
         return f"{where}there is no key {key}{guess(key, table.keys())}; it takes {', '.join(table.keys())}"

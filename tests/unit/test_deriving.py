@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import shutil
 import tarfile
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,11 @@ from driver.dataset.layouts.layout import StoredRow
 from driver.derive import main
 from driver.deriving import photos, writing
 from driver.exports.forms import export
+from driver.options import RunOptions
+from driver.recipe.derived import derived_behind
+from driver.recipe.file import Deriving, Recipe, RecipeStage
+from driver.release import main as release
+from driver.stopping import StopRequest
 from tests.unit.conftest import Run
 from tests.unit.derive_making import GREEN, Read, add_edit, picture, read
 from tests.unit.turn_making import Said, add_dialogue
@@ -68,6 +75,12 @@ def derive(run: Run, output: Path, *options: str, status: int = 0) -> None:
 
 def derived(output: Path, config: str = "data") -> list[StoredRow]:
     return list(stored_rows(output, config))
+
+
+def grown(run: Run) -> Path:
+    """A run's folder with the earlier derivation out of the way."""
+    shutil.rmtree(run.output / "derived")
+    return run.output
 
 
 def pixels(data: bytes) -> np.ndarray:
@@ -273,6 +286,22 @@ class TestFolder:
         assert (told["kept"], told["kinds"]["inverse"]) == (14, {"keep": 3}) and not (out / "more").exists()
 
 
+class TestRecipe:
+    def test_the_last_stages_rows_are_derived_from_in_its_folder(self, finished: Run) -> None:
+        stages = (RecipeStage("edit", "remove", {}),)
+        recipe = Recipe("mine", "", Path("mine.toml"), (), None, stages, deriving=Deriving(("inverse",)))
+        options, stop = RunOptions("", finished.output), StopRequest()
+        assert derived_behind(replace(recipe, deriving=None), options, 3, stop) == {}
+        assert derived_behind(recipe, options, 0, stop) == {}
+        told = derived_behind(recipe, options, 3, stop)
+        assert told["derived"]["kept"] == 3 and len(derived(finished.output / "derived")) == 3
+        assert derived_behind(recipe, options, 3, stop)["derived"]["there"]
+        stop.request()
+        with pytest.raises(KeyboardInterrupt):
+            derived_behind(replace(recipe, deriving=Deriving()), replace(options, output=grown(finished)), 3, stop)
+        assert not (finished.output / "derived" / writing.DERIVED).exists()
+
+
 class TestMemory:
     def test_rows_that_lie_apart_are_one_photo_and_wait_on_disk(
         self, run: Run, out: Path, monkeypatch: pytest.MonkeyPatch
@@ -308,6 +337,16 @@ class TestRefused:
         assert "no such folder" in self.refused(out / "none", out / "more", capsys)
         (out / "begun").mkdir()
         assert "holds no finished dataset" in self.refused(out / "begun", out / "more", capsys)
+
+    def test_a_run_some_of_whose_samples_wait(
+        self, finished: Run, out: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (finished.output / "summary.json").write_text(json.dumps(SUMMARY | {"pending": 4}))
+        assert "4 of its samples are not done yet" in self.refused(finished.output, out / "more", capsys)
+
+    def test_a_release(self, finished: Run, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert release([str(finished.output), "--output", str(out / "releases")]) == 0
+        assert "is a release; derive from the run" in self.refused(out / "releases" / "v1.0.0", out / "more", capsys)
 
     def test_what_was_derived_itself(self, finished: Run, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
         derive(finished, out / "more", "--kinds", "inverse")

@@ -21,6 +21,7 @@ from comfy_nodes.core.records import Score, TurnRecord
 from comfy_nodes.core.verdicts.verdicts import Judge
 from driver.dataset.commits import Totals
 from driver.dataset.dataset import chosen_rows, stored_row, stored_rows, write_dataset
+from driver.dataset.dialogues import leading, rows_of
 from driver.dataset.groups import schema_of
 from driver.dataset.layouts.hf import HfLayout
 from driver.dataset.layouts.imgedit import ImgEditLayout
@@ -31,6 +32,8 @@ from driver.journal import Journal
 from driver.report.figures import RowStatistics
 from driver.report.page import write_card
 from tests.unit.dialogue_making import ENVIRONMENT, RUN_FACTS, SIDE, SUMMARY, converse, finish, state
+from tests.unit.turn_making import Said, add_dialogue
+from tests.unit.turn_making import state as left_by
 
 
 def records(run: Any, config: str = "data") -> list[dict[str, Any]]:
@@ -358,3 +361,21 @@ def test_pictures_that_are_equal_are_one_state(run: Any) -> None:
     hashes = [hashlib.sha256(io.BytesIO(one["bytes"]).read()).hexdigest() for one in record["states"]]
     assert len(set(hashes)) == len(hashes) == 4
     assert Path(record["states"][0]["path"]).suffix == ".png"
+
+
+@pytest.mark.parametrize("layout", ["hf", "imgedit", "wds"])
+def test_all_rows_of_a_dialogue_are_found_wherever_they_lie(layout: str, run: Any) -> None:
+    add_dialogue(
+        run, "v", "version_backtracking", Said("One."), Said("Two.", attempt=0, verdict="reject"), Said("Two."),
+        Said("Back.", base=1), Said("Four.", verdict="reject"), of=5,
+    )  # fmt: skip
+    add_dialogue(run, "u", "content_understanding", Said("One."), Said("Two."), Said("Three."))
+    run.add("p")
+    run.finish(layout)
+    ((name, rows),) = rows_of(run.part, {"v", "p"})
+    assert (name, [row.columns["key"] for row in rows]) == ("v", ["v~0", "v~1~try0", "v~1", "v~2", "v~3"])
+    assert [row.columns["verdict"] for row in rows] == ["keep", "reject", "keep", "keep", "reject"]
+    assert [[one.columns["key"] for one in others] for _, others in leading(rows)] == [[], ["v~1~try0"], [], []]
+    for row, before, after in zip(rows, (0, 1, 1, 1, 3), ("v:1", "v:2/0", "v:2", "v:3", "v:4"), strict=True):
+        assert row.inputs == (run.png(left_by("v", before), "state"),)
+        assert row.outputs == (run.png(after, "state"),)

@@ -10,7 +10,7 @@ import pytest
 from driver.errors import RunError
 from driver.options import _BY_STAGE, RunOptions, parse
 from driver.recipe.checks import check, sorts
-from driver.recipe.file import RECIPES, InputShare, _Stage, read_recipe
+from driver.recipe.file import RECIPES, Deriving, InputShare, _Stage, read_recipe
 
 WORKFLOWS = RECIPES.parent / "workflows"
 
@@ -165,3 +165,20 @@ def test_a_workflow_beside_the_recipe_is_not_mixed_up_with_one_of_ours(tmp_path:
         read_recipe(path)
     put(tmp_path, f'name = "x"\n{STAGE}workflow = "./remove.json"')
     assert read_recipe(path).stages[0].workflow == f"{tmp_path}/remove.json"
+
+
+def test_what_is_derived_behind_the_last_stage(tmp_path: Path) -> None:
+    stage = 'name = "mine"\n[[stage]]\nname = "edit"\nworkflow = "remove"\nprofile = "classical"\n'
+    assert read_recipe(put(tmp_path, stage)).deriving is None
+    assert read_recipe(put(tmp_path, f"{stage}[derive]")).deriving == Deriving()
+    said = f'{stage}[derive]\nkinds = ["inverse"]\nlang = ["zh"]\nsiblings = 3\nwith-originals = true'
+    assert read_recipe(put(tmp_path, said)).deriving == Deriving(("inverse",), ("zh",), 3, True)
+    with pytest.raises(RunError, match=r"derive: there is no key kind \(did you mean kinds\?\)"):
+        read_recipe(put(tmp_path, f'{stage}[derive]\nkind = ["inverse"]'))
+    lines = stage.replace("remove", "write").replace('profile = "classical"\n', "")
+    recipe = read_recipe(put(tmp_path, f"{lines}[derive]"))
+    with pytest.raises(RunError, match="derive takes pairs, and stage edit, the last one, gives instructions"):
+        check(recipe, RunOptions("", tmp_path))
+    recipe = read_recipe(put(tmp_path, f"{stage}[derive]"))
+    with pytest.raises(RunError, match="derive reads rows that lie here"):
+        check(recipe, RunOptions("", tmp_path, publish_to="s3://bucket/x"))
