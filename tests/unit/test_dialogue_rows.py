@@ -30,7 +30,8 @@ from driver.dataset.layouts.wds import WdsLayout
 from driver.dataset.rows import PLAIN, Row
 from driver.journal import Journal
 from driver.report.figures import RowStatistics
-from tests.unit.dialogue_making import RUN_FACTS, SIDE, converse, finish, state
+from driver.report.page import write_card
+from tests.unit.dialogue_making import ENVIRONMENT, RUN_FACTS, SIDE, SUMMARY, converse, finish, state
 from tests.unit.turn_making import Said, add_dialogue
 from tests.unit.turn_making import state as left_by
 
@@ -195,6 +196,19 @@ class TestLayouts:
         names = {"hf": ["dialogues"], "imgedit": ["dialogues"], "wds": ["dialogues-3", "dialogues-4"]}[layout]
         assert opened().num_rows == 1
         assert sum(opened(name).num_rows for name in names) == 2
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_dialogues_of_many_shards_open_where_one_has_none(
+    layout: str, shard: Callable[..., Any], opened: Callable[..., Any], run: Any
+) -> None:
+    run.output = shard(0).output
+    converse(shard(0), "d")
+    converse(shard(1), "e", ("keep", "reject"))
+    for index in (0, 1):
+        shard(index).commit(layout)
+    write_card(run.output, SUMMARY, ENVIRONMENT, RowStatistics.of_dataset(run.output))
+    assert (opened().num_rows, opened("rejected").num_rows) == (1, 1)
 
 
 class TestWebdataset:
