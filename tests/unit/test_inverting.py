@@ -80,6 +80,7 @@ def test_in_chinese_too_though_the_region_has_an_english_name(op: str, words: st
         (edit("alter", f"Make {PLACED} look old.", CUP), told.NO_COLOUR),
         (edit("alter", f"Paint {PLACED} blue.", CUP, before=""), NO_FORMER_COLOUR),
         (edit("alter", "Paint the red cup blue.", CUP.model_copy(update={"class_name": "red cup"})), NO_FORMER_COLOUR),
+        (edit("remove", "Remove it.", CUP.model_copy(update={"class_name": "yellow cup"}), before="blue"), told.OTHER_COLOUR),
         (edit("alter", "Paint the man blue.", CUP.model_copy(update={"class_name": "man"})), NO_FORMER_COLOUR),
         (edit("alter", f"Remove {PLACED}.", CUP), told.NO_OPERATION),
         (edit("remove", "Something nicer, please.", CUP), told.NO_OPERATION),
