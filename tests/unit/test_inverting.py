@@ -126,6 +126,16 @@ def test_two_edits_of_one_thing_are_one() -> None:
         joined(blue, [blue[0].turned()])
 
 
+def test_a_painted_thing_is_not_called_by_the_colour_in_its_name() -> None:
+    cup = CUP.model_copy(update={"class_name": "yellow cup"})
+    gone = read_changes(edit("remove", "Remove it.", cup, before="yellow"))
+    blue = read_changes(edit("alter", "Make it blue.", cup, before="yellow"))
+    assert worded(blue, (), SIZE, "en").words == "Change the colour of the yellow cup on the left of the image to blue."
+    for changes in (joined([gone[0].turned()], blue), joined([blue[0].turned()], gone)):
+        with pytest.raises(Untold, match=told.OTHER_COLOUR):
+            worded(changes, (), SIZE, "en")
+
+
 def test_two_edits_of_two_things_are_a_hybrid() -> None:
     cup = [change.turned() for change in read_changes(edit("remove", f"Remove {PLACED}.", CUP))]
     ball = read_changes(edit("alter", "Paint the ball green.", BALL))
