@@ -608,7 +608,7 @@ def fetch_models(words: Sequence[str], models: Path, agreed: bool) -> None:
         print("      " + line)
 
     try:
-        asked = wanted(words)
+        asked = wanted([word for word in words if not without_weights(word)])
         say(f"looking into {models}; large files that are there are read through")
         missing = plan(asked, models)
         for weights in asked:
@@ -633,6 +633,24 @@ def fetch_models(words: Sequence[str], models: Path, agreed: bool) -> None:
         raise InstallError(f"--models {error}", status=2) from None
     except DownloadError as error:
         raise InstallError(str(error)) from None
+
+
+def without_weights(word: str) -> bool:
+    """Whether a word is a workflow of ours that names no weights; says then what it needs in their place."""
+    from comfy_nodes.core.weights.table import UnknownModels, wanted
+
+    try:
+        wanted([word])
+        return False
+    except UnknownModels:
+        graph = PACK / "workflows" / f"{word}.json"
+        if graph.parent != PACK / "workflows" or not graph.is_file():
+            return False
+    asks = "EditPairsLoadVlmEndpoint" in graph.read_text(encoding="utf-8")
+    print(
+        f"{word}: names no weights{'; it asks a VLM service, and docs/vlm.md says how to name yours' if asks else ''}"
+    )
+    return True
 
 
 def confirm(question: str, agreed: bool) -> None:

@@ -1,4 +1,4 @@
-"""A contact sheet of a run: for each task a row with a pair and its instruction.
+"""A contact sheet of a run: for each task a row with a pair and its instruction, or with the states of a dialogue.
 
 Usage: `python benchmarks/contact_sheet.py RUN --output docs/tasks.jpg`. Reads the kept rows of a finished run's dataset, in
 any layout.
@@ -34,8 +34,13 @@ REFERENCE = 90
 TASK_COLOUR, PROMPT_COLOUR = (30, 90, 160), (20, 20, 20)
 
 
-def chosen(rows: Sequence[StoredRow], keys: Sequence[str]) -> list[StoredRow]:
-    """One row of each task, in the task table's order: one of `keys`, else of the least shown photo the largest region."""
+CAPTION = 48
+"""Height of the words over and under a dialogue's states, in pixels."""
+
+
+def chosen(rows: Sequence[StoredRow], keys: Sequence[str]) -> list[list[StoredRow]]:
+    """One pair of each task, in the task table's order, or all turns of a dialogue: one of `keys`, else of the least shown
+    photo the largest region."""
     shown: Counter[str] = Counter()
     found = []
     for task in TASKS:
@@ -45,8 +50,14 @@ def chosen(rows: Sequence[StoredRow], keys: Sequence[str]) -> list[StoredRow]:
         named = [row for row in of_task if row.columns["key"] in keys]
         best = named[0] if named else min(of_task, key=lambda row: (shown[row.columns["source_id"]], -_area(row)))
         shown[best.columns["source_id"]] += 1
-        found.append(best)
+        found.append([row for row in of_task if row is best or _dialogue(row) == _dialogue(best) != ""])
     return found
+
+
+def _dialogue(row: StoredRow) -> str:
+    """The dialogue's key; empty of a pair that is none's."""
+    turn = row.columns["turn"]
+    return str(turn["dialogue"]) if turn else ""
 
 
 def strip(row: StoredRow) -> Image.Image:
@@ -64,11 +75,35 @@ def strip(row: StoredRow) -> Image.Image:
     return drawn
 
 
+def dialogue(turns: Sequence[StoredRow]) -> Image.Image:
+    """The dialogue's states from left to right, what was asked for under what came of it, and its premise over all."""
+    across, down = TILE[0] + GAP, TILE[1] + CAPTION
+    drawn = Image.new("RGB", ((len(turns) + 1) * across - GAP, CAPTION + down), "white")
+    pen, first = ImageDraw.Draw(drawn), turns[0].columns
+    pen.text((4, 4), first["task"], fill=TASK_COLOUR, font=ImageFont.load_default(20))
+    pen.text((4 + across, 6), first["turn"]["premise"] or "", fill=PROMPT_COLOUR, font=ImageFont.load_default(17))
+    for number, picture in enumerate((turns[0].inputs[0], *(one.outputs[0] for one in turns))):
+        left = number * across
+        drawn.paste(_tile(picture, TILE), (left, CAPTION))
+        if number:
+            turn = turns[number - 1].columns
+            back = "" if turn["turn"]["base"] == number - 1 else f" (from {turn['turn']['base']})"
+            text = "\n".join(textwrap.wrap(f"{number}{back}: {turn['prompt']}", 42)[:2])
+            pen.multiline_text(
+                (left, CAPTION + TILE[1] + 4), text, PROMPT_COLOUR, ImageFont.load_default(15), spacing=4
+            )
+        else:
+            pen.text((left, CAPTION + TILE[1] + 4), "0", fill=PROMPT_COLOUR, font=ImageFont.load_default(15))
+    return drawn
+
+
 def sheet(strips: Sequence[Image.Image]) -> Image.Image:
-    height = strips[0].height + GAP
-    whole = Image.new("RGB", (strips[0].width, len(strips) * height - GAP), "white")
-    for number, one in enumerate(strips):
-        whole.paste(one, (0, number * height))
+    height = sum(one.height + GAP for one in strips) - GAP
+    whole = Image.new("RGB", (max(one.width for one in strips), height), "white")
+    top = 0
+    for one in strips:
+        whole.paste(one, (0, top))
+        top += one.height + GAP
     return whole
 
 
@@ -99,7 +134,9 @@ def main() -> None:
         parser.error(str(error))
     if not pairs:
         parser.error(f"{given.run}: no kept pairs")
-    sheet([strip(one) for one in pairs]).save(given.output, quality=85, optimize=True)
+    sheet([dialogue(one) if _dialogue(one[0]) else strip(one[0]) for one in pairs]).save(
+        given.output, quality=85, optimize=True
+    )
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
 from .errors import PromptRefused, RunError, ServerFault
 from .stopping import STOPPED, StopRequest
-from .terminal import say
+from .terminal import counted, say
 
 if TYPE_CHECKING:
     from .report.summary import Summary
@@ -202,6 +202,8 @@ def conclude(options: Any, summary: Summary, stopped: bool) -> Ended:
         + (f", {summary.skipped} skipped" if summary.skipped else "")
         + (f", {summary.pending} not done yet" if summary.pending else "")
     )
+    if summary.dialogues:
+        print(_dialogues(summary.dialogues))
     if summary.skipped:
         print(f"skipped, as their tasks cannot use them: {_listed(summary.skips)}; skipped.parquet says why")
     opens = {
@@ -223,6 +225,12 @@ def conclude(options: Any, summary: Summary, stopped: bool) -> Ended:
         line = f"{summary.failed} of {summary.samples} samples failed ({listed}): see failed.parquet"
         return Ended(made, line, 1)
     return Ended(made)
+
+
+def _dialogues(found: dict[str, int]) -> str:
+    """What dialogues came to, as `Summary.dialogues` counts them."""
+    shorter = f", {found['shorter']} of them shorter than planned" if found.get("shorter") else ""
+    return f"{found.get('kept', 0)} of {counted(found.get('made', 0), 'dialogue')} kept{shorter}"
 
 
 def _listed(classes: dict[str, int]) -> str:

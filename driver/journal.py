@@ -306,16 +306,16 @@ class Journal(JournalFigures, JournalTurns, JournalDialogues):
     def records(self, kept: bool) -> Iterator[tuple[str, int]]:
         """Records as JSON with their attempt, in the input's order: those to keep, or all others."""
         rows = self._db.execute(
-            "SELECT record, attempt FROM judged JOIN samples ON samples.key = judged.sample "
-            f"WHERE verdict {'=' if kept else '!='} 'keep' ORDER BY position, judged.key"
+            f"SELECT record, attempt FROM {self._judged} AS records JOIN samples ON samples.key = records.sample "
+            f"WHERE verdict {'=' if kept else '!='} 'keep' ORDER BY position, records.key"
         )
         yield from rows
 
     def kept_with_samples(self) -> Iterator[tuple[str, Sample]]:
         """Records to keep as JSON, each with its sample, in the input's order."""
         rows = self._db.execute(
-            "SELECT record, samples.key, samples.sample FROM judged JOIN samples ON samples.key = judged.sample "
-            "WHERE verdict = 'keep' ORDER BY position, judged.key"
+            f"SELECT record, samples.key, samples.sample FROM {self._judged} AS records JOIN samples "
+            "ON samples.key = records.sample WHERE verdict = 'keep' ORDER BY position, records.key"
         )
         yield from ((record, sample_of(key, text)) for record, key, text in rows)
 

@@ -20,7 +20,7 @@ class JournalFigures(JournalFile):
     def counts(self) -> Counter[str]:
         """Samples by state (pending, done, failed, skipped, retired) and records by verdict (keep, reject, unscored)."""
         states = self._db.execute("SELECT state, COUNT(*) FROM samples GROUP BY state")
-        verdicts = self._db.execute("SELECT verdict, COUNT(*) FROM judged GROUP BY verdict")
+        verdicts = self._db.execute(f"SELECT verdict, COUNT(*) FROM {self._judged} GROUP BY verdict")
         return Counter({name: number for rows in (states, verdicts) for name, number in rows})
 
     @in_turn
@@ -58,7 +58,8 @@ class JournalFigures(JournalFile):
     def reject_reasons(self) -> Counter[str]:
         """How many records were rejected for each reason, by its words before the first colon."""
         return self._grouped(
-            "SELECT json_extract(record, '$.reject_reason') AS why, COUNT(*) FROM judged WHERE verdict = 'reject' GROUP BY why"
+            f"SELECT json_extract(record, '$.reject_reason') AS why, COUNT(*) FROM {self._judged} WHERE verdict = 'reject' "
+            "GROUP BY why"
         )
 
     @in_turn
@@ -70,7 +71,7 @@ class JournalFigures(JournalFile):
     @in_turn
     def kinds(self) -> list[KindRow]:
         """What came of samples that have an end, by kind of edit and verdict."""
-        return list(kind_rows(self._db))
+        return list(kind_rows(self._db, self._judged))
 
     @in_turn
     def by_input(self, begins: Sequence[str]) -> list[tuple[int, str, str, int]]:
@@ -86,7 +87,8 @@ class JournalFigures(JournalFile):
         found = self._db.execute(
             f"SELECT {which}, 'photos', '', COUNT(DISTINCT source_id) FROM samples WHERE {there} GROUP BY 1 UNION ALL "
             f"SELECT {which}, state, coalesce(error_type, ''), COUNT(*) FROM samples WHERE {there} GROUP BY 1, 2, 3 UNION ALL "
-            f"SELECT {which}, verdict, '', COUNT(*) FROM judged JOIN samples ON samples.key = judged.sample GROUP BY 1, 2",
+            f"SELECT {which}, verdict, '', COUNT(*) FROM {self._judged} AS records JOIN samples ON samples.key = records.sample "
+            "GROUP BY 1, 2",
             tuple(begins[1:]) * 3,
         )
         return found.fetchall()

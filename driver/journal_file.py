@@ -53,6 +53,12 @@ class JournalFile:
                 self._opened = opened(self._path, self._read_only)
             return self._opened
 
+    @property
+    def _judged(self) -> str:
+        """Where records are read as rows are made of them; where no dialogue has another word on one, that is their table
+        itself, which has indices."""
+        return "judged" if self._db.execute("SELECT 1 FROM dialogue_verdicts LIMIT 1").fetchone() else "records"
+
     @in_turn
     def close(self) -> None:
         """Lets go of its file."""

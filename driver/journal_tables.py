@@ -78,7 +78,7 @@ WITH told AS (
     SELECT records.sample AS sample, verdict, execution_s, COUNT(*) OVER (PARTITION BY records.sample) AS siblings,
         coalesce(nullif(json_extract(record, '$.made_as_subtask'), ''), nullif(json_extract(record, '$.made_as'), ''),
             nullif(json_extract(record, '$.subtask'), ''), json_extract(record, '$.task'), '') AS kind
-    FROM judged AS records JOIN samples ON samples.key = records.sample
+    FROM {records} AS records JOIN samples ON samples.key = records.sample
 )
 SELECT kind, verdict, COUNT(*), SUM(1.0 / siblings), SUM(coalesce(execution_s, 0) / siblings) FROM told GROUP BY kind, verdict
 UNION ALL
@@ -103,9 +103,13 @@ class KindRow(NamedTuple):
     """How long servers worked on them."""
 
 
-def kind_rows(db: sqlite3.Connection) -> Iterator[KindRow]:
-    """Samples of a journal that have an end, by kind and verdict."""
-    return map(KindRow._make, db.execute(_KINDS))
+def kind_rows(db: sqlite3.Connection, records: str) -> Iterator[KindRow]:
+    """Samples of a journal that have an end, by kind and verdict.
+
+    Args:
+        records: the table or view that these are read from.
+    """
+    return map(KindRow._make, db.execute(_KINDS.format(records=records)))
 
 
 def take_out(db: sqlite3.Connection, which: str, values: Sequence[str], why: str) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from .journal_file import JournalFile, in_turn, of_tasks
 from .journal_tables import take_out
 
-ENDED = "DialogueEnded"
+DIALOGUE_ENDED = "DialogueEnded"
 """Error type of a turn that cannot be made, as one before it came to nothing."""
 
 AGAIN = "an earlier turn of its dialogue is made again"
@@ -88,7 +88,7 @@ class JournalTurns(JournalFile):
             return f"turn {number} is not in the input any more"
         if state != "done":
             how = "failed" if state == "failed" else "was skipped"
-            return str(message) if error_type == ENDED else f"turn {number} {how} ({error_type}): {message}"
+            return str(message) if error_type == DIALOGUE_ENDED else f"turn {number} {how} ({error_type}): {message}"
         said = self._db.execute(
             "SELECT verdict, coalesce(json_extract(record, '$.reject_reason'), '') FROM records WHERE sample = ? "
             "ORDER BY verdict = 'keep' DESC, attempt DESC LIMIT 1",
@@ -104,11 +104,11 @@ class JournalTurns(JournalFile):
         """Skips a turn; returns whether it was to be made or had been."""
         if turn.state == "done":
             take_out(self._db, "key = ?", (turn.key,), AGAIN)
-        if (turn.state, turn.error_type, turn.message) != ("skipped", ENDED, why):
+        if (turn.state, turn.error_type, turn.message) != ("skipped", DIALOGUE_ENDED, why):
             self._db.execute(
                 "UPDATE samples SET state = 'skipped', prompt_id = NULL, finished_at = ?, stage = 'edit', node = '', "
                 "error_type = ?, message = ? WHERE key = ?",
-                (time.time(), ENDED, why, turn.key),
+                (time.time(), DIALOGUE_ENDED, why, turn.key),
             )
         return turn.state in ("pending", "done")
 
@@ -121,7 +121,7 @@ class JournalTurns(JournalFile):
 
     def _may_begin(self, turn: _Turn) -> bool:
         """Whether a turn that has what it begins from is still to be given to a server."""
-        if turn.error_type == ENDED:
+        if turn.error_type == DIALOGUE_ENDED:
             self._renew(turn)
             return True
         return turn.state == "pending" and not turn.posted

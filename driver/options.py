@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from .command import Misused, Parser, add_shared, destination, max_failed, number, positive
 from .inputs.shares import InputShare
+from .moved_options import moved
 from .terminal import counted, say
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class RunOptions:
 def parse(words: Sequence[str]) -> RunOptions:
     """The options of a run; ends the command where they are wrong or would do nothing."""
     parser = _parser(everything="--help-all" in words)
-    if now := _moved(words):
+    if now := moved(words, PROGRAM):
         line = f"a command of its own now: {now}"
         say(f"{PROGRAM}: {line}")
         raise Misused(line)
@@ -201,8 +201,8 @@ def _add_what(common: Add, rare: Add) -> None:
 
 
 def _add_recipe(common: Add, rare: Add) -> None:
-    rare("--status", action="store_true", help="show how far each stage is, also while it runs, and end")
-    rare("--until", metavar="STAGE", help="end with this stage")
+    common("--status", action="store_true", help="say how far each stage is, also while it runs")
+    common("--until", metavar="STAGE", help="end with this stage")
     rare("--rerun-from", metavar="STAGE", help="throw away what this stage and those behind it made, and make it again")
     rare("--extend", action="store_true", help="take further photos of the input into a finished run")
     rare(
@@ -409,30 +409,3 @@ def _check(parser: Parser, read: argparse.Namespace) -> None:
                 parser.error(f"--{name} has no effect with --{other}; leave one of them out")
     if read.kinds_per_region and not read.kinds:
         parser.error("--kinds-per-region goes with --kinds")
-
-
-def _moved(words: Sequence[str]) -> str:
-    """The command that an option of old has become, with the same words; empty where there is none among them."""
-    old = argparse.ArgumentParser(PROGRAM, add_help=False, allow_abbrev=False)
-    for name, blank in {
-        "--adopt": "FILE",
-        "--adopt-choice": "NAME=#ID",
-        "--collect": "FOLDER",
-        "--open": "KEY",
-    }.items():
-        old.add_argument(name, nargs="?", const=blank)
-    old.add_argument("--again", action="store_true")
-    old.add_argument("--output", nargs="?")
-    found, rest = old.parse_known_args(words)
-    if found.open or found.again:
-        command = ["driver/open.py", found.output or "RUN", found.open or "KEY", *["--again"][: found.again]]
-    elif found.adopt or found.adopt_choice:
-        choice = ["--choice", found.adopt_choice] if found.adopt_choice else []
-        command = ["driver/adopt.py", found.adopt or "FILE", *choice]
-    elif found.collect:
-        command = ["driver/collect.py", found.collect]
-    else:
-        return ""
-    if found.output and "driver/open.py" not in command:
-        command += ["--output", found.output]
-    return shlex.join(["python", *command, *rest])

@@ -360,6 +360,15 @@ def test_the_command_says_in_one_line_what_is_wrong(hub: Hub, tmp_path: Path) ->
     assert [len(one.stderr.splitlines()) for one in (gated, unknown)] == [1, 1]
 
 
+def test_workflows_that_name_no_weights_say_what_they_need(tmp_path: Path) -> None:
+    words = [sys.executable, str(ROOT / "install.py"), "--models", "verify,write", "--into", str(tmp_path)]
+    done = subprocess.run(words, text=True, capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr, list(tmp_path.iterdir())) == (0, "", [])
+    for name in ("verify", "write"):
+        assert f"{name}: names no weights; it asks a VLM service, and docs/vlm.md says how" in done.stdout
+    assert "these need no weights" in done.stdout
+
+
 def test_the_weights_of_all_open_graphs_in_one_command(hub: Hub, tmp_path: Path) -> None:
     """Through a hub that is busy once and a line that breaks once; sizes and licences are said before."""
     script = str(ROOT / "install.py")

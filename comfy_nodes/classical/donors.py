@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -42,8 +43,9 @@ def named(name: str) -> Donor:
 
 
 def called(target: str) -> str:
-    """The thing's name, where these words are nothing else; empty where they are."""
-    return next((name for name in names() if name.casefold() == target.strip().casefold()), "")
+    """The thing's name, where these words are nothing else but an article; empty where they are."""
+    bare = re.sub(r"^(?:an?|the) ", "", target.strip(" .").casefold())
+    return next((name for name in names() if name.casefold() == bare), "")
 
 
 def in_turn(seed: int, unlike: str | None) -> list[str]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..core.instructions.checks import Unfit
-from ..core.instructions.classical import OPERATIONS, region_writing
+from ..core.instructions.classical import LEAST_SHARE, OPERATIONS, region_writing
 from ..core.instructions.instructions import Writing
 from ..core.instructions.scenes import Scene
 from ..core.instructions.wording import Language
@@ -192,7 +192,7 @@ def cut_out(photo: np.ndarray, mask: np.ndarray, name: str) -> np.ndarray:
     """
     opaque(photo, mask, name)
     shown = np.count_nonzero(mask) / mask.size
-    if shown < paste.LEAST_SHARE:
+    if shown < LEAST_SHARE:
         raise Impossible("TooSmall", f"the {name} is too small to be seen alone: {shown:.2%} of the photo")
     white = float((photo[mask].min(axis=1) > WHITE).mean())
     if white > MAX_WHITE:

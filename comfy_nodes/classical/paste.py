@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core.boxes import Box, box_of
-from ..core.instructions.classical import LIKE_SHAPE, MAX_ENLARGED
+from ..core.instructions.classical import LEAST_SHARE, LEAST_SIDE, LIKE_SHAPE, MAX_ENLARGED
 from ..imaging import fill
 from ..imaging.blending import faded
 from ..imaging.opencv import load_opencv
@@ -22,10 +22,6 @@ TOLERANCE = 10
 
 PLAIN_SHARE = 0.6
 """At least this share of a reference picture's border has to be of one colour. Ours."""
-
-LEAST_SIDE, LEAST_SHARE = 16, 0.002
-"""A thing whose longer side gets smaller than this, in pixels, or that covers less than this share of the picture, cannot be
-recognised. Ours: 23 x 23 pixels of 512 x 512."""
 
 OVERHANG = 1.35
 """How far a thing may be larger than the region's box, so that it need not shrink in a slim one. Ours."""

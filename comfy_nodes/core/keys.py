@@ -89,6 +89,16 @@ def sample_key(source_id: str, region: Region | None, task: str, slot: str = "")
     return hashlib.sha256(text.encode()).hexdigest()[:KEY_LENGTH]
 
 
+def turn_key(dialogue: str, number: int) -> str:
+    """The key of a turn's sample.
+
+    Args:
+        dialogue: the key of the whole.
+        number: the turn's, from 1.
+    """
+    return f"{dialogue}~{number - 1}"
+
+
 def sample_seed(run_seed: int, key: str, attempt: int) -> int:
     """The seed of one attempt at a sample, 0 to `MAX_SEED`."""
     digest = hashlib.sha256(f"{run_seed}/{key}/{attempt}".encode()).digest()

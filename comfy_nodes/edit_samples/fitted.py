@@ -46,6 +46,10 @@ def fit_sample(sample: EditSample, crop: Crop, max_lost: float) -> EditSample:
         why = f"{name} lies outside of the part of the photo that is used: leave the region out"
         return replace(sample, failure=SampleFailure("edit", "RegionCroppedAway", why, skipped=True))
     regions = [region for region in fitted if region]
+    planned = [[fit_region(region, crop, sample.size) for region in one.regions] for one in sample.writings]
+    if not all(region for one in planned for region in one):
+        why = "a later turn's thing lies outside of the part of the photo that is used: leave the photo out"
+        return replace(sample, failure=SampleFailure("edit", "RegionCroppedAway", why, skipped=True))
     others = [fit_region(region, crop, sample.size) for region in sample.others]
     return replace(
         sample,
@@ -53,6 +57,10 @@ def fit_sample(sample: EditSample, crop: Crop, max_lost: float) -> EditSample:
         region=regions[0] if regions else None,
         also=tuple(regions[1:]),
         others=tuple(region for region in others if region),
+        writings=tuple(
+            replace(one, regions=tuple(region for region in own if region))
+            for one, own in zip(sample.writings, planned, strict=True)
+        ),
         crop=_used(sample, crop),
         images={
             role: image if role == "reference" else fit_image(image, crop) for role, image in sample.images.items()

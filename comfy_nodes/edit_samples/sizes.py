@@ -54,7 +54,9 @@ def fit(size: Size, wanted: Fit, multiple: int) -> Crop:
     if wanted == "one megapixel":
         return _covering(size, crops.of_area(width / height, MEGAPIXEL, multiple))
     if wanted in ROOM:
-        shrink = min(1.0, SPARE * crops.MAX_STRETCH_BACK * ROOM[wanted] / math.sqrt(width * height))
+        # A side that was rounded up is half a pixel too long at most: what was fitted once stays as it is.
+        fits = (width - 0.5) * (height - 0.5) <= (SPARE * crops.MAX_STRETCH_BACK * ROOM[wanted]) ** 2
+        shrink = 1.0 if fits else SPARE * crops.MAX_STRETCH_BACK * ROOM[wanted] / math.sqrt(width * height)
         return Crop(0, 0, width, height, (max(1, round(width * shrink)), max(1, round(height * shrink))))
     if wanted == "pad to multiple":
         padded = crops.up_to_multiple(width, multiple), crops.up_to_multiple(height, multiple)

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from ..core.instructions.instructions import Writing
+from ..core.instructions.instructions import Step, Writing
 from ..core.instructions.turns import (
     Earlier,
     Turn,
@@ -25,7 +25,8 @@ from ..core.instructions.turns import (
     turn_writing,
 )
 from ..core.instructions.wording import Language
-from ..core.keys import Key, sample_key
+from ..core.keys import Key, sample_key, turn_key
+from ..core.regions.annotation import Region
 from ..core.tasks import TASKS, WORK
 from ..files.dialogues import SavedTurn, turns_before
 from ..wires.sockets import EditSample
@@ -100,6 +101,11 @@ def taken_by_hand(sample: EditSample, number: int, turns: int, language: Languag
         several = ", ".join(name for name, one in WORK.items() if one.turns > 1)
         raise ValueError(f"task {task} has no turns: choose one of {several} in Load Edit Sample")
     plan = sample.writing
+    if plan is None and sample.instruction.strip():
+        raise ValueError(
+            f"{sample.instruction!r} is no plan of turns: leave instruction in Load Edit Sample empty, and the dialogue is "
+            "written by template, or paste a line that the write stage wrote into annotation"
+        )
     if plan is None or len(plan.steps) < 2:
         plan = plan_by_template(task, sample.regions, sample.others, sample.size, sample.seed, turns or None, language)
     check_plan(task, plan)
@@ -111,11 +117,10 @@ def taken_by_hand(sample: EditSample, number: int, turns: int, language: Languag
     region, mask_from = region_after(plan, number, earlier)
     writing = replace(turn_writing(plan, number), regions=(region,) if region else ())
     turn = Turn(dialogue, task, number, len(plan.steps), step.base, step.op, plan.premise, mask_from, earlier)
-    origin = sample.provenance.model_copy(update={"key": f"{dialogue}~{number - 1}"})
+    origin = sample.provenance.model_copy(update={"key": turn_key(dialogue, number)})
     done = replace(
         _at(sample, made, step.base), task=step.op, region=region, also=(), instruction=writing.instruction,
-        others=tuple(one for one in sample.others if one not in plan.regions), writings=(writing,), provenance=origin,
-        turn=turn,
+        others=_others(sample, plan, step), writings=(writing,), provenance=origin, turn=turn,
     )  # fmt: skip
     return _taken(done, done.images.get("start", done.source))
 
@@ -139,6 +144,11 @@ def _dialogue(sample: EditSample, plan: Writing) -> Key:
     ]
     content = hashlib.sha256(json.dumps(told).encode()).hexdigest()
     return sample_key(sample.provenance.source_id, sample.region, sample.task, content)
+
+
+def _others(sample: EditSample, plan: Writing, step: Step) -> tuple[Region, ...]:
+    own = None if step.region is None else plan.regions[step.region]
+    return tuple(one for one in (*sample.regions, *sample.others) if one != own)
 
 
 def _earlier(plan: Writing, made: Sequence[SavedTurn]) -> tuple[Earlier, ...]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core import photos
-from ..core.keys import Key, file_stem
+from ..core.keys import Key, file_stem, turn_key
 from ..core.records import EditRecord, SavedFile, read_json
 from .saved import output_folder
 
@@ -74,7 +74,7 @@ def fingerprint(folder: str, turn: int) -> str:
 
 def _newest(folder: str, dialogue: Key, number: int) -> Iterator[EditRecord]:
     """A turn's records, the newest first."""
-    stem = file_stem(f"{dialogue}~{number - 1}")
+    stem = file_stem(turn_key(dialogue, number))
     paths = [path for path in output_folder(folder).glob(f"{stem}-*.json") if _TURNS.search(path.name)]
     for path in sorted(paths, key=lambda path: path.stat().st_mtime_ns, reverse=True):
         try:

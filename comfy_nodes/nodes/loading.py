@@ -211,9 +211,12 @@ def _choose(known: Annotation | None, task: str, index: int) -> Region | None:
 def _second(
     known: Annotation | None, first: Region | None, task: str, size: tuple[int, int], seed: int
 ) -> tuple[Region, ...]:
-    """The second region of an edit that is about two. The driver has put it behind the first."""
+    """The further regions of an edit that is about several. The driver has put a second one behind the first; a line of the
+    write stage has no regions but the edit's."""
     if known is None or first is None or task_named(task).regions < 2:
         return ()
+    if known.writing and not known.provenance and first is known.regions[0]:
+        return known.regions[1:]
     if known.provenance:
         return known.regions[1:2]
     found = second_region(first, [one for one in known.regions if one != first], *size, seed)

@@ -12,7 +12,7 @@ import torch
 from comfy.cli_args import args
 from comfy_api.latest import io
 
-from ..core.instructions.checks import language_of
+from ..core.instructions.checks import Unfit, check_goes_back, language_of
 from ..core.instructions.instructions import USER
 from ..core.instructions.operations import misasked
 from ..core.models import Model
@@ -193,12 +193,20 @@ def _asked(found: verdicts.Scores, sample: EditSample, prompt: str) -> verdicts.
 
 
 def _of_its_task(found: verdicts.Scores, sample: EditSample) -> verdicts.Scores:
-    """A rejection where a turn's restated instruction is of another operation: a turn stays in its dialogue."""
-    turn = (sample.turn and sample.turn.op) or ((sample.carried or {}).get("turn") or {}).get("op")
-    if not turn or not found.task or found.verdict == "reject":
+    """A rejection where a turn's restated instruction is of another operation, or no longer goes back: a turn stays in its
+    dialogue."""
+    turn = sample.turn
+    if turn is None or not found.restated or found.verdict == "reject":
         return found
-    reason = f"the picture shows {found.task}, and the turn is {turn}: {found.restated}"
-    return replace(found, verdict="reject", reason=reason, restated="", restated_other="", task="")
+    try:
+        if found.task:
+            raise Unfit(f"the picture shows {found.task}, and the turn is {turn.op}")
+        if turn.base < turn.number - 1:
+            check_goes_back(found.restated, language_of(found.restated))
+        return found
+    except Unfit as problem:
+        reason = f"restated, it is no turn of its dialogue: {problem}"
+        return replace(found, verdict="reject", reason=reason, restated="", restated_other="", task="")
 
 
 def _contract(before: np.ndarray, after: np.ndarray, mask: np.ndarray | None) -> list[verdicts.Scores]:

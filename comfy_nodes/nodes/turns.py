@@ -27,6 +27,7 @@ class TakeTurn(io.ComfyNode):
             category="editpairs",
             description="Gives out one turn of a dialogue of edits: the picture that it begins with, its region and its instruction. By hand you run turn 1, then 2, then 3.",
             search_aliases=["multi-turn edit", "dialogue", "content memory", "content understanding", "version backtracking", "conversation"],
+            has_intermediate_output=True,
             inputs=[
                 Sample.Input("sample", tooltip="A sample of task content_memory, content_understanding or version_backtracking."),
                 io.Int.Input(
@@ -85,6 +86,6 @@ def _given(taken: Taken) -> io.NodeOutput:
     mask = to_mask(rle.decode(known) if known else np.zeros(sample.size[::-1], dtype=bool))
     op = sample.turn.op if sample.turn else ""
     where = boxes.of_region(sample.region)
-    return io.NodeOutput(
-        sample, sample.source, mask, where, op, sample.instruction if op else "", taken.dialogue, taken.start
-    )
+    words = (op, sample.instruction if op else "", taken.dialogue)
+    said = taken.dialogue or (sample.failure.message if sample.failure else "")
+    return io.NodeOutput(sample, sample.source, mask, where, *words, taken.start, ui={"text": [said]})

@@ -1,9 +1,11 @@
-// Shows what a verifier found, and what a sink saved, on the node's own face. Core shows `ui.text` for its own text nodes only.
+// Shows what a verifier found, what a sink saved, and what a turn is about, on the node's own face. Core shows `ui.text` for its own text nodes only.
 
 import { app } from "../../scripts/app.js";
 
 const NODES = new Set([
+  "EditPairsTakeTurn",
   "EditPairsVerifyPixels",
+  "EditPairsVerifyDialogue",
   "EditPairsVerifyEdit",
   "EditPairsJudgeEdit",
   "EditPairsAskPhoto",

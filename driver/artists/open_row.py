@@ -21,6 +21,7 @@ import numpy as np
 from PIL import Image
 
 from comfy_nodes.core.instructions.checks import Unfit
+from comfy_nodes.core.keys import turn_key
 from comfy_nodes.core.photos import PhotoError
 from comfy_nodes.core.records import EditRecord, records_name
 from comfy_nodes.core.regions.annotation import Provenance
@@ -29,7 +30,7 @@ from comfy_nodes.core.whole_files import write_whole
 from ..comfyui.client import ComfyServer
 from ..dataset.commits import parts_with
 from ..dataset.dataset import finished_parts, stored_row
-from ..dataset.dialogues import dialogue_of, leading, rows_of, sample_of, turn_key
+from ..dataset.dialogues import dialogue_of, leading, rows_of, sample_of
 from ..dataset.layouts.layout import StoredRow
 from ..dataset.ownership import check_journal, refuse_links
 from ..dataset.parts import Part

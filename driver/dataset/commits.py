@@ -32,6 +32,9 @@ from .tables import TABLES, journal_rows, read_table, write_table
 ITEMS = "items"
 """In a shard's journal: of how many items of the input it is made."""
 
+SETTLED = "settled"
+"""In a run's journal: what was asked for when everything was done, as a hash."""
+
 DIALOGUES = "dialogues."
 """Begins the names of counts of dialogues."""
 

@@ -10,6 +10,8 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import Any
 
+from comfy_nodes.core.keys import turn_key
+
 from ..journal_dialogues import ANOTHER, ENDED
 from .dataset import part_facts, reading, row_at
 from .layouts.layout import Shard, StoredRow, layout_named
@@ -32,14 +34,6 @@ def sample_of(columns: Mapping[str, Any]) -> str:
 def judged_itself(columns: Mapping[str, Any]) -> bool:
     """Whether a row's verdict is on its edit, and not on the dialogue that it is a turn of."""
     return not (columns["reject_reason"] or "").startswith((ENDED, ANOTHER))
-
-
-def turn_key(dialogue: str, number: int) -> str:
-    """
-    Args:
-        number: the turn's, from 1.
-    """
-    return f"{dialogue}~{number - 1}"
 
 
 def rows_of(part: Part, dialogues: Container[str]) -> Iterator[tuple[str, list[StoredRow]]]:

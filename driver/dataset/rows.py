@@ -20,6 +20,7 @@ import pyarrow.json
 from pydantic import ValidationError
 
 from comfy_nodes.core.instructions.instructions import InstructionRecord
+from comfy_nodes.core.keys import turn_key
 from comfy_nodes.core.models import Model, each_once
 from comfy_nodes.core.records import AnnotationRecord, Basis, EditRecord
 from comfy_nodes.core.tasks import INSTRUCT
@@ -234,7 +235,7 @@ def known_record(text: str) -> EditRecord:
 def sample_of(record: EditRecord) -> str:
     """The key of the sample that a record is of: its own up to its `~`; of a turn, each of which is a sample, the turn's."""
     stem = key_stem(record.key)
-    return f"{stem}~{record.turn.number - 1}" if record.turn else stem
+    return turn_key(stem, record.turn.number) if record.turn else stem
 
 
 def key_stem(key: str) -> str:

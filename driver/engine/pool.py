@@ -15,7 +15,7 @@ from comfy_nodes.core.records import SampleFailure
 
 from ..errors import RunError
 from ..journal import Journal
-from ..journal_turns import ENDED
+from ..journal_turns import DIALOGUE_ENDED
 from ..monitor.listeners import Reporter
 from ..samples import Sample
 from ..stopping import StopRequest
@@ -206,7 +206,9 @@ class Pool:
         for key in settled.ready:
             self.queue.released(item.portion, key)
         for key, why in settled.ended:
-            self.reporter.failed(replace(item.sample, key=key), SampleFailure(self.stage, ENDED, why, skipped=True))
+            self.reporter.failed(
+                replace(item.sample, key=key), SampleFailure(self.stage, DIALOGUE_ENDED, why, skipped=True)
+            )
             self.queue.dropped(item.portion)
 
     def _made_otherwise(self, server: str, posted: Posted, why: str) -> None:

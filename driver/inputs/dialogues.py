@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from comfy_nodes.core.instructions.checks import Unfit
-from comfy_nodes.core.instructions.instructions import Step, Writing, written_in
+from comfy_nodes.core.instructions.instructions import Step, Writing, writing_json, written_in
 from comfy_nodes.core.instructions.turns import Turn, check_plan, plan_by_template, turn_writing
-from comfy_nodes.core.keys import sample_seed
+from comfy_nodes.core.keys import sample_seed, turn_key
 from comfy_nodes.core.regions.annotation import Region
 
 from ..places import Locator, State
@@ -42,13 +42,8 @@ def turns_of(
         Unfit: there can be no such dialogue; the message says why.
         AnnotationError: what was written for it is of another shape.
     """
-    plan = _plan(whole, edit, others, plans, seed)
+    plan = replace(_plan(whole, edit, others, plans, seed), reply="")  # long, and of no use to a turn
     return [_turn(whole, plan, number) for number in range(1, len(plan.steps) + 1)]
-
-
-def turn_key(dialogue: str, number: int) -> str:
-    """The key of a turn's sample; turns count from 1."""
-    return f"{dialogue}~{number - 1}"
 
 
 def _plan(whole: Sample, edit: tuple[Region, ...], others: Sequence[Region], plans: Plans, seed: int) -> Writing:
@@ -69,7 +64,7 @@ def _turn(whole: Sample, plan: Writing, number: int) -> Sample:
     Args:
         number: from 1.
     """
-    step = plan.steps[number - 1]
+    step, writing = plan.steps[number - 1], turn_writing(plan, number)
     turn = Turn(whole.key, whole.task, number, len(plan.steps), step.base, step.op, plan.premise)
     first = number == 1
     return replace(
@@ -77,8 +72,12 @@ def _turn(whole: Sample, plan: Writing, number: int) -> Sample:
         key=turn_key(whole.key, number),
         file=whole.file if first else state(whole.key, step.base),
         start="" if first else state(whole.key, 0),
-        annotation=replace(whole.annotation, regions=_regions(plan, step, whole.annotation.regions), writing=None),
-        instruction=turn_writing(plan, number).instruction,
+        annotation=replace(
+            whole.annotation,
+            regions=_regions(plan, step, whole.annotation.regions),
+            writing=writing_json(writing),
+        ),
+        instruction=writing.instruction,
         after="" if first else turn_key(whole.key, number - 1),
         turn=turn,
         plan=replace(plan, regions=()),

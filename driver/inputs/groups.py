@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from comfy_nodes.core import photos
-from comfy_nodes.core.keys import sample_key
+from comfy_nodes.core.keys import sample_key, turn_key
 from comfy_nodes.core.regions.annotation import Annotation, AnnotationError
 
 from ..dataset.groups import STREAMS
@@ -107,4 +107,4 @@ def judged_again(photo: Photo, annotation: Annotation, task: str) -> tuple[str, 
     begin = f"{photo.file.input}//" if isinstance(photo.file, OfInput) else ""
     dialogue = sample_key(f"{begin}{turn['dialogue']}", None, task, photo.slot)
     carried = {**(annotation.carried or {}), "turn": {**turn, "dialogue": dialogue}}
-    return f"{dialogue}~{turn['number'] - 1}", replace(annotation, carried=carried)
+    return turn_key(dialogue, turn["number"]), replace(annotation, carried=carried)

@@ -23,7 +23,7 @@ from comfy_nodes.core.validation import first_fault
 
 from ..samples import SECONDS
 from .photo import Told
-from .task_files import is_task, task_of_item, task_regions, task_words
+from .task_files import is_task, task_of_item, task_regions, task_words, task_writing
 from .words import no_words
 
 NAMES: dict[str, tuple[str, ...]] = {
@@ -85,9 +85,9 @@ def read_record(item: Any) -> Record:
     if is_task(item):
         annotation = {**_origin(item), "path": item["original_path"], "resolution": item.get("resolution")}
         task = task_of_item(item)
-        segmentation = {_kind_for(task): task_regions(item)}
         words = _checked(task_words(item), "instruction")
-        return Record(parse_annotation({**annotation, "segmentation": segmentation}), instruction=words, task=task)
+        made = {"segmentation": {_kind_for(task): task_regions(item)}, "writing": task_writing(item, task)}
+        return Record(parse_annotation({**annotation, **made}), instruction=words, task=task)
     annotation = {**item, **_origin(item)}
     if item.get("segmentation") is None:
         annotation["segmentation"] = _flat(item)

@@ -13,7 +13,7 @@ from typing import Literal
 from comfy_nodes.core.instructions.checks import Unfit
 from comfy_nodes.core.instructions.routing import NO_WORDS, ROUTED, accepts_task
 from comfy_nodes.core.instructions.turns import MOST_TURNS
-from comfy_nodes.core.keys import sample_key
+from comfy_nodes.core.keys import sample_key, turn_key
 from comfy_nodes.core.photos import PhotoError
 from comfy_nodes.core.records import SampleFailure
 from comfy_nodes.core.regions.annotation import WEAK, Annotation, AnnotationError, Region
@@ -24,7 +24,7 @@ from comfy_nodes.core.taxonomy import EDITOR, known_kind
 from ..places import Locator
 from ..samples import NOT_ANNOTATED, SECONDS, Aim, Planned, Sample, Spare, Unusable, unusable
 from . import alignment
-from .dialogues import turn_key, turns_of
+from .dialogues import turns_of
 from .groups import judged_again
 from .photo import Photo, Reader
 

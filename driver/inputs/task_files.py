@@ -10,6 +10,7 @@ import re
 from typing import Any
 
 from comfy_nodes.core.imgedit import ALIASES
+from comfy_nodes.core.instructions.checks import language_of
 from comfy_nodes.core.regions.annotation import AnnotationError
 from comfy_nodes.core.tasks import TASKS
 
@@ -59,15 +60,56 @@ def task_words(item: dict[str, Any]) -> str:
         AnnotationError: there is none, or it is not a text.
     """
     rounds = [item[name] for name in _ROUNDS if item.get(name) is not None]
-    words = rounds or [item.get("edit_prompt")]
-    if not all(isinstance(one, str) and one.strip() for one in words):
+    lines = _said(item, rounds or [item.get("edit_prompt")])
+    if premise := _premise(item):
+        lines[0] = f"{premise.rstrip('.')}. {lines[0]}"
+    return "\n".join(lines)
+
+
+def task_writing(item: dict[str, Any], task: str) -> dict[str, Any] | None:
+    """The plan of a task with several turns, as a line's `writing` has it; None for all others.
+
+    Raises:
+        AnnotationError: its rounds are not those of its operations, or hold no text.
+    """
+    if TASKS[task].turns == 1:
+        return None
+    kinds = item["edit_type"]
+    words = _said(item, [item[name] for name in _ROUNDS if item.get(name) is not None])
+    if not all(isinstance(kind, str) for kind in kinds) or len(kinds) != len(words):
+        raise AnnotationError(
+            f"{item['original_path']}: edit_type {kinds!r} is not one operation for each roundN_prompt"
+        )
+    names = [one.get("class_name") if isinstance(one, dict) else None for one in task_regions(item)]
+    several, back = len(names) > 1, task == "version_backtracking"
+    steps = []
+    for number, (kind, said) in enumerate(zip(kinds, words, strict=True)):
+        region = number if several else 0
+        name = names[region] if region < len(names) and isinstance(names[region], str) else ""
+        op, result = ALIASES.get(kind, kind), item.get(f"edit_result{number + 1}")
+        steps.append({
+            "op": op, "object": name, "region": region, "instruction": said, "base": min(number, 1) if back else number,
+            "editor_prompt": f"Remove the {name}." if op == "add" else "",
+            "target": _bare(result) if isinstance(result, str) and op in ("replace", "alter") else "",
+        })  # fmt: skip
+    text = task_words(item)
+    return {"instruction": text, "lang": language_of(text), "premise": _premise(item), "steps": steps}
+
+
+def _said(item: dict[str, Any], words: list[Any]) -> list[str]:
+    """
+    Raises:
+        AnnotationError: one of the instructions is none.
+    """
+    if not words or not all(isinstance(one, str) and one.strip() for one in words):
         raise AnnotationError(
             f"{item['original_path']}: its task file holds no instruction (edit_prompt or roundN_prompt)"
         )
-    lines = [_bare(one) for one in words]
-    if isinstance(item.get("premise"), str):
-        lines[0] = f"{_bare(item['premise']).rstrip('.')}. {lines[0]}"
-    return "\n".join(lines)
+    return [_bare(one) for one in words]
+
+
+def _premise(item: dict[str, Any]) -> str:
+    return _bare(item["premise"]) if isinstance(item.get("premise"), str) else ""
 
 
 def _region(item: Any) -> Any:

@@ -55,6 +55,7 @@ def dry_run(options: RunOptions) -> dict[str, int]:
         check_near(options, workflows)
         refused: Counter[tuple[str, str]] = Counter()
         usable: Counter[str] = Counter()
+        begun_by: Counter[str] = Counter()
         own_words: Counter[str] = Counter()
         with _journal(options.output) as journal:
             if journal is not None:
@@ -75,7 +76,9 @@ def dry_run(options: RunOptions) -> dict[str, int]:
                 refused["skipped" if one.failure.skipped else "unusable", why] += 1
             elif isinstance(one, Sample):
                 usable[one.task] += 1
+                begun_by[one.task] += not one.after
                 own_words[one.task] += one.words_of_graph
+        totals = usable.total(), begun_by.total()
         labels = source.labels([workflow.aim for workflow in workflows])
         version = workflows[0].agreement.stats["system"]["comfyui_version"]
         show("server", f"{', '.join(host.name for host in workflows[0].hosts)} (ComfyUI {version})")
@@ -87,7 +90,8 @@ def dry_run(options: RunOptions) -> dict[str, int]:
             )
             _show_licences(first)
         for workflow in workflows:
-            number = scope.edited(usable[workflow.graph.task] if len(workflows) > 1 else usable.total())
+            task = workflow.graph.task
+            number = scope.edited(usable[task], begun_by[task]) if len(workflows) > 1 else scope.edited(*totals)
             for name, text in {**graph_lines(workflow), **estimates(workflow, number, options.kinds or "")}.items():
                 show(name, text)
             _show_licences(workflow)
@@ -100,7 +104,7 @@ def dry_run(options: RunOptions) -> dict[str, int]:
                     f"{scope.about}{without} bring none: they get the workflow's own, {(workflow.words or '')[:60]!r}",
                 )
         found = Counter(what for what, _ in refused.elements())
-        edited = scope.edited(usable.total())
+        edited = scope.edited(*totals)
         skipped, unusable = scope.whole(found["skipped"]), scope.whole(found["unusable"])
         more = f" and those of {bare} photos without regions" if bare else ""
         show("all samples", f"{scope.about}{edited} to edit{more}, {skipped} skipped, {unusable} unusable{scope.told}")
@@ -185,9 +189,15 @@ class Scope:
         """How many there are in the run of what was counted."""
         return round(number * self.times)
 
-    def edited(self, number: int) -> int:
-        """The same of samples to edit, of which a limit may allow fewer."""
-        return self.whole(number) if self.limit is None else min(self.whole(number), self.limit)
+    def edited(self, number: int, counted: int | None = None) -> int:
+        """The same of samples to edit, of which a limit may allow fewer.
+
+        Args:
+            counted: how many of them count for the limit, as a dialogue's turns are one; None for all.
+        """
+        if self.limit is None:
+            return self.whole(number)
+        return round(number * min(self.times, self.limit / max(1, number if counted is None else counted)))
 
 
 def taken(found: Iterator[Planned], limit: int | None) -> Iterator[Planned]:

@@ -19,7 +19,7 @@ from typing import Any
 from comfy_nodes.core.services import budget
 from comfy_nodes.core.whole_files import move_whole
 
-from ..dataset.commits import Totals, committed, duplicates, keys_of, statistics_of
+from ..dataset.commits import SETTLED, Totals, committed, duplicates, keys_of, statistics_of
 from ..dataset.ownership import JOURNAL, SHARDS, WORK, check_journal, check_run_folder
 from ..dataset.parts import PHOTOS, Part, shards_of
 from ..dataset.publish import fetch_rows
@@ -32,7 +32,7 @@ from ..report.summary import Summary
 from .folder import FORM, SHOWN, OutputFolder, difference, summarise
 from .lines import AnnotateStage, WriteStage
 from .photos import PhotoStage
-from .settled import SETTLED, written
+from .settled import written
 from .shards import CUT, TOTAL
 
 _CLAIMS = ("graph", "seed", "content")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
 
-from ..dataset.commits import Commit, beside_whole, read_commit
+from ..dataset.commits import SETTLED, Commit, beside_whole, read_commit
 from ..dataset.parts import PHOTOS, Part, shards_of
 from ..dataset.shards import Former
 from ..errors import RunError
@@ -18,9 +18,6 @@ from ..home import VERSION
 from ..options import RunOptions
 from ..report.summary import Summary
 from .folder import OutputFolder
-
-SETTLED = "settled"
-"""In the run's journal: what was asked for when everything was done, as a hash."""
 
 _ELSEWHERE = (
     "server",

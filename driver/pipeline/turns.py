@@ -13,9 +13,10 @@ from dataclasses import replace
 import numpy as np
 
 from comfy_nodes.core.instructions.checks import Unfit
-from comfy_nodes.core.instructions.instructions import Writing, writing_json
+from comfy_nodes.core.instructions.instructions import Writing
 from comfy_nodes.core.instructions.turn_checks import leading_to
-from comfy_nodes.core.instructions.turns import Earlier, region_after, turn_json, turn_writing
+from comfy_nodes.core.instructions.turns import Earlier, region_after, turn_json
+from comfy_nodes.core.keys import turn_key
 from comfy_nodes.core.models import each_once
 from comfy_nodes.core.photos import PhotoError
 from comfy_nodes.core.records import EditRecord
@@ -27,7 +28,7 @@ from ..dataset.parts import Part
 from ..dataset.rows import known_record
 from ..dataset.spool import Spool
 from ..errors import RunError
-from ..inputs.dialogues import turn_key, whole_plan
+from ..inputs.dialogues import whole_plan
 from ..journal import Journal
 from ..places import State
 from ..samples import Sample
@@ -63,7 +64,6 @@ class Turns:
             plan = _seen_in(plan, plan.steps[turn.number - 1].region, lies, annotation.size or size)
         earlier = tuple(_earlier(plan, number, record, size) for number, record in enumerate(records, 1))
         region, mask_from = region_after(plan, turn.number, earlier)
-        writing = turn_writing(plan, turn.number)
         told = turn_json(replace(turn, mask_from=mask_from, earlier=earlier))
         own = () if region is None else (region,)
         others = annotation.regions[len(own) :] if size == annotation.size else ()  # else they are other pixels
@@ -71,7 +71,6 @@ class Turns:
             self._made_from(sample, records),
             size=size,
             regions=own + others,
-            writing=writing_json(writing),
             further={**annotation.further, TURN: told},
         )
         return replace(sample, annotation=made)

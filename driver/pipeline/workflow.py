@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from comfy_nodes.core.tasks import VERIFY, task_named
+from comfy_nodes.core.tasks import BY_TASK, VERIFY, task_named
 from comfy_nodes.core.taxonomy import CHINESE_EDITOR, EDITOR
 from comfy_nodes.core.weights.records import Policy
 
@@ -27,7 +27,7 @@ from ..graph.judges import WRITER, unvouched, with_judges
 from ..graph.licences import check_licences, check_services
 from ..graph.several import with_several
 from ..options import RunOptions
-from ..samples import Aim, Context
+from ..samples import START, Aim, Context
 from ..terminal import say
 from .preflight import Agreement, agree, check_join
 from .servers import running_hosts
@@ -173,11 +173,7 @@ def bound(options: RunOptions, names: Sequence[str], hosts: Sequence[Host]) -> l
     graphs = [BatchGraph.bind(api, object_info, file, apis) for api, file in zip(apis, files, strict=True)]
     _check_together(graphs, files)
     for graph, file in zip(graphs, files, strict=True):
-        if options.at_once > 1 and graph.plans:
-            raise RunError(
-                f"--at-once: {file.path.name} makes dialogues, whose next turn begins from one picture; leave it out, or use "
-                "--attempts"
-            )
+        _check_turns(graph, file, options.at_once)
     agreements = [_agree(there, graph) for graph in graphs]
     for graph, agreement in zip(graphs, agreements, strict=True):
         _say(_services(graph, agreement, options.licence_policy))
@@ -276,6 +272,23 @@ def _give_turns(turns: int, apis: list[Api], files: list[WorkflowFile]) -> None:
     if not made:
         names = ", ".join(file.path.name for file in files)
         raise RunError(f"--turns: {names} makes no dialogues, and writes none; leave it out")
+
+
+def _check_turns(graph: BatchGraph, file: WorkflowFile, at_once: int) -> None:
+    """
+    Raises:
+        RunError: dialogues cannot go through a graph.
+    """
+    if graph.plans and at_once > 1:
+        raise RunError(
+            f"--at-once: {file.path.name} makes dialogues, whose next turn begins from one picture; leave it out, or use "
+            "--attempts"
+        )
+    if START in graph.needed(task_named(graph.task)):
+        raise RunError(
+            f"{file.path.name}: Load Second Image has role {START}, and a dialogue's first turn has no such picture: choose "
+            f"'{START}{BY_TASK}'"
+        )
 
 
 def _check_together(graphs: list[BatchGraph], files: list[WorkflowFile]) -> None:

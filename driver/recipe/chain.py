@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from ..dataset.by_input import ended_early
+from ..dataset.commits import SETTLED
 from ..dataset.parts import shards_of
 from ..dataset.publish import publish
 from ..errors import RunError, about
@@ -28,7 +29,7 @@ from ..pipeline.folder import ClaimedOtherwise, OutputFolder
 from ..pipeline.form import Form, form_of_stage
 from ..pipeline.plan import check_near, look_for_near, open_source, workflow_names
 from ..pipeline.run import shard_by_shard
-from ..pipeline.settled import SETTLED, settle, settled
+from ..pipeline.settled import settle, settled
 from ..pipeline.shards import CUT, TOTAL
 from ..pipeline.stage import Run
 from ..pipeline.workflow import Workflow, look_at

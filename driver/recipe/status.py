@@ -49,7 +49,9 @@ def _coming(stages: Sequence[StageYield]) -> list[int | None]:
 def _state(stage: StageYield, coming: int | None) -> str:
     if not stage.taken:
         return "not begun"
-    return "open" if stage.pending or coming else "done so far"
+    if stage.pending or coming:
+        return "open"
+    return "done" if stage.settled else "done so far"
 
 
 def _row(stage: StageYield, coming: int | None) -> tuple[str, ...]:

@@ -9,9 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..dataset.dialogues import dialogue_of, judged_itself, leading, turn_key
+from comfy_nodes.core.keys import turn_key
+
+from ..dataset.dialogues import dialogue_of, judged_itself, leading
 from ..dataset.layouts.layout import StoredRow
-from ..journal_turns import ENDED
+from ..journal_turns import DIALOGUE_ENDED
 from .pictures import edit, thumbnail
 
 
@@ -103,5 +105,5 @@ class Strip:
             lost: rows of `failed.parquet` and `skipped.parquet` by key.
         """
         row = lost.get(self.lacking)
-        if row and row["error_type"] != ENDED:
+        if row and row["error_type"] != DIALOGUE_ENDED:
             self.ended_by, self.ending = self.steps[-1].state + 1, row["message"]

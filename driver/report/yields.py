@@ -18,7 +18,7 @@ from typing import Any
 from comfy_nodes.core.services import budget, places
 from comfy_nodes.core.tasks import ANNOTATE, VERIFY
 
-from ..dataset.commits import ITEMS, Totals, read_commit
+from ..dataset.commits import ITEMS, SETTLED, Totals, read_commit
 from ..dataset.ownership import JOURNAL, RECIPE, SHARDS, STAGES
 from ..dataset.parts import NAME, Part
 from ..errors import RunError
@@ -72,6 +72,8 @@ class StageYield:
     """While it had work."""
     items: int = 0
     """Of what it takes from the stage before, how many are planned."""
+    settled: bool = False
+    """Whether it went through all that it was asked for."""
     worked: float = 0.0
     """Seconds that servers worked for it."""
 
@@ -216,7 +218,7 @@ class StageFolder:
         Raises:
             RunError: a journal is damaged.
         """
-        told = self._meta("graph", *_RUN_IDS)
+        told = self._meta("graph", SETTLED, *_RUN_IDS)
         if not told:
             return StageYield(self.name, begun=False)
         totals, items = Totals(), 0
@@ -242,6 +244,7 @@ class StageFolder:
             usd=sum(one.usd for one in spent),
             seconds=totals.seconds,
             items=items,
+            settled=SETTLED in told,
         )
 
     @property

@@ -152,6 +152,18 @@ class TestFitSize:
         assert back.shape == sample.source.shape and everywhere.all()
         assert (back - sample.source).abs().mean() < 0.02
 
+    def test_the_regions_of_a_plan_come_along(self, call: Any, pack: Any, sample: Any) -> None:
+        """A later turn of a dialogue is about another thing of the same photo."""
+        plan = pack.part("core.instructions.instructions").Writing(
+            "One.", "en", regions=(sample.region, *sample.others)
+        )
+        moved = call("FitSize", image=sample.source, sample=replace(sample, writings=(plan,)))[2]
+        assert moved.writing.regions == (moved.region, *moved.others)
+        away = sample.region.model_copy(update={"bbox": (0.0, 47.0, 64.0, 48.0), "mask": None})
+        asked = {"image": sample.source, "size": "crop to multiple", "multiple": "32", "max_crop": 50.0}
+        lost = call("FitSize", sample=replace(sample, writings=(replace(plan, regions=(away,)),)), **asked)[2]
+        assert lost.failure.error_type == "RegionCroppedAway" and "a later turn's thing" in lost.failure.message
+
     def test_padding_is_taken_off_again(self, call: Any, photo: np.ndarray) -> None:
         odd = image(photo[:45, :61])
         padded, seen, none, box, place = call("FitSize", image=odd, size="pad to multiple")

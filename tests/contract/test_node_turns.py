@@ -120,7 +120,10 @@ class TestSaving:
             given = {"task": "", "restated": "", "voices": ("verifier",)} | found
             scores = pack.part("core.verdicts.verdicts").Scores({}, "keep", **given)
             output = pack.call(
-                "EditPairsSavePair", sample=take(sample)[0], edited=image(after), scores={"score0": [scores]}
+                "EditPairsSavePair",
+                sample=take(sample)[0],
+                edited=image(after),
+                scores={"score0": [scores]},
             )
             return pack.part("core.records").EditRecord.model_validate(output.ui["editpairs"][0])
 
@@ -145,7 +148,17 @@ class TestSaving:
         record = save(make(), restated="Remove the disc.", task="remove")
         assert (record.task, record.made_as, record.prompt) == ("content_understanding", "", "Now make it blue.")
         assert record.verdict == "reject"
-        assert record.reject_reason == "the picture shows remove, and the turn is alter: Remove the disc."
+        assert record.reject_reason.endswith("the picture shows remove, and the turn is alter")
+
+    def test_a_turn_that_goes_back_says_so_in_other_words_too(
+        self, pack: Any, make: Make, save: Make, photo: np.ndarray
+    ) -> None:
+        told = make(3, images={"start": image(photo)})
+        told = replace(told, further={"turn": {**told.further["turn"], "task": "version_backtracking", "base": 1}})
+        record = save(told, restated="Make it pale blue.")
+        assert record.verdict == "reject" and "does not say that it goes back" in record.reject_reason
+        words = "Return to how it was after the first instruction, and make it pale blue."
+        assert save(told, restated=words).prompt == words
 
     def test_a_turn_made_from_a_state_that_is_gone_does_not_count(
         self, pack: Any, make: Make, save: Make, photo: np.ndarray

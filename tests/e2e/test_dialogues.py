@@ -12,6 +12,8 @@ from PIL import Image, ImageDraw
 
 from comfy_nodes.core.instructions.turns import kept_turns
 from comfy_nodes.core.regions import rle
+from driver.artists.open_row import find_row, make_again, open_row
+from driver.comfyui.client import ComfyServer
 from driver.dataset.dataset import stored_rows
 from driver.dataset.layouts.layout import StoredRow
 from tests.e2e import helpers
@@ -103,3 +105,14 @@ def test_every_turn_begins_with_its_state_and_a_broken_off_run_makes_the_same(dr
     assert comparable(broken) == comparable(whole)
     made = sum(row["state"] != "skipped" or bool(row["submissions"]) for row in helpers.table(broken, "telemetry"))
     assert helpers.prompts_so_far(driver.url) - posted - 1 == made, "an edit was made twice"
+
+    server = ComfyServer(driver.url)
+    back = next(
+        one for one in rows_of(broken).values() if (turn := one[1].columns["turn"])["base"] < turn["number"] - 1
+    )
+    for key in (
+        back[1].columns["key"],
+        next(name for name, turns in found.items() if turns[0][1].columns["turn"]["op"] == "add"),
+    ):
+        opened = open_row(find_row(key, broken), server, None, upload=True)
+        assert make_again(opened, server).difference == 0, f"{key} was opened as something else"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,10 @@ import numpy as np
 import pytest
 
 from comfy_nodes.core.instructions.classical import colour_in
+from comfy_nodes.core.instructions.instructions import annotation_line
 from comfy_nodes.core.instructions.turns import plan_by_template
 from comfy_nodes.core.regions import rle
-from comfy_nodes.core.regions.annotation import parse_annotation
+from comfy_nodes.core.regions.annotation import Provenance, parse_annotation
 from tests.e2e.test_classical_tasks import HEIGHT, WIDTH, WORKFLOWS, Studio
 
 KINDS = {"content_memory": 2, "content_understanding": 3, "version_backtracking": 3}
@@ -119,11 +121,10 @@ def test_a_turn_follows_the_pairs_that_lie_there(studio: Studio, output: Path) -
     table.turn(1)
     second = table.turn(2)
     assert table.run(2)[0] == [second], "nothing has changed, so ComfyUI has it from its cache"
-    third = table.turn(3)
-
-    table.turn(1, EditPairsClassicalInpaint={"method": "telea", "grow": 3})
-    assert table.turn(2) != second and table.turn(3) != third
-
+    for saved in table.files.glob("*-0-*[0-9a-f].json"):
+        saved.touch()  # as if it were made anew, without a run that ComfyUI would forget the last one by
+    assert table.turn(2) != second
+    table.turn(3)
     table.seed += 1
     assert "run turn 1 first" in table.run(2)[1], "another seed is another dialogue"
 
@@ -133,8 +134,25 @@ def test_what_cannot_be_played_says_why(studio: Studio, output: Path) -> None:
     take, load = "EditPairsTakeTurn", "EditPairsLoadSample"
     assert "has 2 turns, and turn 3 is asked for" in table.run(1, **{take: {"turn": 3, "turns": 2}})[1]
     assert "task remove has no turns: choose one of content_memory" in table.run(1, **{load: {"task": "remove"}})[1]
+    assert "'Paint it.' is no plan of turns" in table.run(1, **{load: {"instruction": "Paint it."}})[1]
     (failed,), _ = table.run(1, **{load: {"class_name": "", "annotation": json.dumps(_nameless(studio))}})
     assert (failed["failure"]["error_type"], failed["failure"]["skipped"]) == ("Nameless", True)
+
+
+def test_a_line_of_the_write_stage_is_played(studio: Studio, output: Path) -> None:
+    """Pasted into annotation: its own words, and as many turns and regions as it has."""
+    table = Table(studio, "content_memory", output)
+    ball, block, wall = parse_annotation(studio.annotation()).regions
+    corner = ball.model_copy(update={"class_name": "corner", "bbox": (140.0, 90.0, 170.0, 120.0), "mask": None})
+    plan = plan_by_template("content_memory", (ball, block, corner), (wall,), (WIDTH, HEIGHT), table.seed, 3)
+    plan = replace(plan, premise=f"{plan.premise[:-1]}, please.", model="a-model")
+    origin = Provenance(key="k", source_id="photo.png", source_path="photo.png", source_sha256="0" * 64)
+    line = annotation_line(plan, "content_memory", "", "", (WIDTH, HEIGHT), origin)
+    records = [table.turn(number, EditPairsLoadSample={"annotation": json.dumps(line)}) for number in (1, 2)]
+    assert [one["turn"]["of"] for one in records] == [3, 3]
+    assert {one["turn"]["premise"] for one in records} == {plan.premise}
+    assert [one["regions"][0]["class_name"] for one in records] == ["ball", "block"]
+    assert [one["name"] for one in records[1]["models"] if one["role"] == "writer"] == ["a-model"]
 
 
 def _nameless(studio: Studio) -> dict[str, Any]:

@@ -19,10 +19,15 @@ import pytest
 from PIL import Image
 
 from driver.comfyui.own import OwnServer, find_comfyui
+from driver.dataset.spool import Spool
 from driver.graph.judges import JUDGES
+from driver.journal import Journal
 from driver.labels.labels import LABELS, Label, Labels
+from driver.report.summary import Summary
 from tests.e2e.helpers import REPOSITORY, Driver, make_photos
 from tests.e2e.helpers import rows as of_shards
+from tests.unit.conftest import Run, filed_record, keyed_sample
+from tests.unit.dialogue_making import converse
 from tests.vlm.endpoint import Endpoint, Say
 
 SIZE = 96
@@ -31,7 +36,9 @@ WRONG = "Paint the disc green."
 NOTHING = "Make the disc larger."
 MUTE = "Say nothing about the disc."
 PACKED = "Paint every disc blue."
+TURNED = "Paint the disc another colour."
 CALL_S = 1.0
+ENVIRONMENT = {"editpairs": "0.1.0", "comfyui": "0.30.0"}
 
 FOUND: dict[str, Any] = {
     "source_caption": "A disc.", "edited_caption": "A blue disc.", "differences": ["The disc is blue."],
@@ -49,6 +56,10 @@ def endpoint() -> Iterator[Endpoint]:
         f"{WRONG}.*source_caption": [Say(json.dumps(RESTATED))],
         f"{MUTE}.*Score the edit": [Say("I would rather not put a number on it.")],
         f"{PACKED}.*source_caption": [Say(json.dumps({**FOUND, "restated_instruction": PACKED}), after_s=CALL_S)],
+        f"{TURNED}.*source_caption": [Say(json.dumps({**FOUND, "restated_instruction": TURNED}))],
+        f"{TURNED}.*Score the edit": [
+            Say(json.dumps({"instruction_compliance": 5, "earlier_turns_kept": 5, "visual_naturalness": 4}))
+        ],
         "A thing was erased": [Say(json.dumps({"new": []}))],
         "source_caption": [Say(json.dumps(FOUND))],
         "Score the edit": [Say(json.dumps(SCORES))],
@@ -125,6 +136,50 @@ def scaleedit(place: Path) -> Path:
     (place / "scaleedit").mkdir()
     pq.write_table(pa.table(columns), place / "scaleedit" / "3.1_color_change_0000.parquet")
     return place / "scaleedit"
+
+
+DISC = [(200, 40, 40), (40, 40, 220), (40, 220, 40), (220, 220, 40)]
+"""The colours of a dialogue's states."""
+
+
+def dialogues(folder: Path) -> Path:
+    """A run's folder of three kept dialogues: all turns of one are made, one's last is not, and one's second is not."""
+    folder.mkdir()
+    run = Run(folder, Journal(folder / "run.sqlite"), Spool(folder / ".work" / "spool"), keyed_sample, filed_record)
+    for name, colours in (("whole", (0, 1, 2, 3)), ("shorter", (0, 1, 2, 2)), ("none", (0, 1, 1, 3))):
+        states = [pair(DISC[colour])[1] for colour in colours]
+        converse(run, name, picture=states.__getitem__, prompt=TURNED, width=SIZE, height=SIZE)
+    run.finish()
+    run.report(
+        Summary("content_memory", "classical", "content_memory", 9, 9, 0, 0, 0, 0, {}, {}, 1.0, 1.0), [], ENVIRONMENT
+    )
+    run.journal.close()
+    return folder
+
+
+def test_turns_are_judged_one_by_one_and_a_dialogue_is_kept_as_far_as_they_are(driver: Driver, place: Path) -> None:
+    given = dialogues(place / "dialogues")
+    summary = judge(driver, given, place / "dialogues-judged")
+    assert summary["dialogues"] == {"made": 3, "kept": 2, "shorter": 1}
+    assert (summary["kept"], summary["rejected"], summary["pending"]) == (5, 4, 0)
+    (kept,) = (place / "dialogues-judged" / "data").glob("*.parquet")
+    first, second = pq.read_table(kept).to_pylist()
+    assert [len(one["turns"]) for one in (first, second)] == [2, 3]
+    for record in (first, second):
+        states = {one["path"]: one["bytes"] for one in record["states"]}
+        assert len(states) == len(record["data"]) + 1
+        for before, after in zip(record["data"], record["data"][1:], strict=False):
+            assert after["input_images"] == before["output_images"], "each begins with what the one before left"
+        for number, row in enumerate(record["turns"], 1):
+            assert (row["turn"]["number"], row["turn"]["dialogue"], row["task"]) == (
+                number,
+                record["key"],
+                "content_memory",
+            )
+            assert row["vouched_by"] == ["verifier", "judge"] and row["turn"]["premise"] == "Keep it red."
+    left = [row for record in pq.read_table(place / "dialogues-judged/rejected").to_pylist() for row in record["turns"]]
+    reasons = Counter(row["reject_reason"].partition(":")[0] for row in left)
+    assert reasons.pop("its dialogue ended") == 2 and reasons.total() == 2
 
 
 def test_scaleedits_rows_are_kept_restated_rejected_or_unscored(

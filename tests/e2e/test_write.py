@@ -33,6 +33,11 @@ VISUAL = {
     **EDIT, "instruction": "Replace [OBJECT] with the one in the reference image.",
     "command": "Replace [OBJECT] with the one in the reference image.", "target": "a white vase",
 }  # fmt: skip
+SHORT = {
+    "object": "disc", "object_en": "disc",
+    "round1": {"instruction": "Swap [OBJECT] for a dahlia.", "command": "Replace [OBJECT] with a dahlia.", "target": "a dahlia"},
+    "round2": {"instruction": "Undo that and make it blue.", "command": "Make [OBJECT] blue.", "target": "a blue disc"},
+}  # fmt: skip
 COUNT = 12
 MODEL = "tiny-2026-01-01"
 """What the endpoint calls itself."""
@@ -47,7 +52,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[Endpoint]:
-    said = {"the reference, shows": VISUAL, "Photo: ": EDIT, "The first picture is the photo before": MOTION}
+    said = {
+        "A conversation of two rounds": SHORT,
+        "the reference, shows": VISUAL,
+        "Photo: ": EDIT,
+        "The first picture is the photo before": MOTION,
+    }
     deeds = {begins: [Say(json.dumps({"edits": [edit]}))] for begins, edit in said.items()}
     with Endpoint(deeds, default=Status(400, "no such question")) as running:
         yield running
@@ -150,6 +160,27 @@ def test_kinds_get_the_pictures_that_they_are_written_from(
     assert found["photo000.png", "motion"]["instruction"] == MOTION["instruction"]
     shown = sorted(len(got.picture_urls) for got in endpoint.requests[before:])
     assert shown == [1, 1, 2, 2], "who needs no second picture is shown none"
+
+
+def test_a_dialogue_is_written_and_then_made_turn_by_turn(written: tuple[Path, Driver], place: Path) -> None:
+    driver, task, output = written[1], "version_backtracking", place / "dialogues"
+    asked = ("--input", place / "photos" / "annotation.jsonl", "--limit", 2, "--kinds", task, "--turns", 2)
+    driver.run(*asked, "--output", output, workflow="write", quick=False, env=environment(place))
+    found = lines(output)
+    assert [[(step["op"], step["base"]) for step in line["writing"]["steps"]] for line in found] == [
+        [("replace", 0), ("alter", 0)]
+    ] * 2
+    given = ("--input", output / "instructions.jsonl", "--image-root", place / "photos", "--output", place / "turns")
+    driver.run(*given, workflow=task, quick=False)
+    rows = helpers.rows(place / "turns")
+    assert [row["data"] for row in rows] == [
+        [
+            {"input_images": [start], "output_images": [after], "prompt": prompt}
+            for prompt, after in zip(line["instruction"].splitlines(), states, strict=True)
+        ]
+        for row, line in zip(rows, found, strict=True)
+        for start, *states in [[state["path"] for state in row["states"]]]
+    ], "the second turn goes back to the photo"
 
 
 def test_the_samples_shared_prompts(written: tuple[Path, Driver]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from comfy_nodes.core.records import SampleFailure, TurnRecord
@@ -31,9 +31,15 @@ def converse(
     verdicts: Sequence[str] = KEEP,
     bases: Sequence[int] = (0, 1, 2),
     task: str = "content_memory",
+    picture: Callable[[int], bytes] | None = None,
     **fields: Any,
 ) -> None:
-    """Finishes a dialogue's turns; one that has no verdict failed, and those behind it are skipped."""
+    """Finishes a dialogue's turns; one that has no verdict failed, and those behind it are skipped.
+
+    Args:
+        picture: gives that of a state; by default as `state`.
+    """
+    shown = picture or (lambda number: state(run, dialogue, number))
     turns = range(1, len(bases) + 1)
     run.journal.enrol([run.sample_of(f"{dialogue}~{turn - 1}") for turn in turns], None)
     for turn, base in zip(turns, bases, strict=True):
@@ -44,11 +50,12 @@ def converse(
                 key, SampleFailure("edit", "DialogueEnded" if skipped else "Oops", "no memory", skipped=skipped)
             )
             continue
-        run.spool.put(key, "input", 0, state(run, dialogue, base))
-        run.spool.put(key, "output", 0, state(run, dialogue, turn))
+        run.spool.put(key, "input", 0, shown(base))
+        run.spool.put(key, "output", 0, shown(turn))
         told = TurnRecord(dialogue=dialogue, number=turn, of=len(bases), base=base, op="alter", premise="Keep it red.")
         why = {"reject_reason": "too dark: 3"} if verdicts[turn - 1] == "reject" else {}
-        record = run.filed(key, verdicts[turn - 1], task=task, prompt=f"Turn {turn}.", turn=told, **why, **fields)
+        said = {"task": task, "prompt": f"Turn {turn}.", "turn": told, **why, **fields}
+        record = run.filed(key, verdicts[turn - 1], **said)
         run.journal.done(key, [record], 0.1)
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import sqlite3
 import tarfile
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,14 +21,18 @@ from comfy_nodes.core.records import Score, TurnRecord
 from comfy_nodes.core.verdicts.verdicts import Judge
 from driver.dataset.commits import Totals
 from driver.dataset.dataset import chosen_rows, stored_row, stored_rows, write_dataset
+from driver.dataset.dialogues import leading, rows_of
 from driver.dataset.groups import schema_of
 from driver.dataset.layouts.hf import HfLayout
 from driver.dataset.layouts.imgedit import ImgEditLayout
 from driver.dataset.layouts.layout import LAYOUTS, layout_named
 from driver.dataset.layouts.wds import WdsLayout
 from driver.dataset.rows import PLAIN, Row
+from driver.journal import Journal
 from driver.report.figures import RowStatistics
 from tests.unit.dialogue_making import RUN_FACTS, SIDE, converse, finish, state
+from tests.unit.turn_making import Said, add_dialogue
+from tests.unit.turn_making import state as left_by
 
 
 def records(run: Any, config: str = "data") -> list[dict[str, Any]]:
@@ -301,6 +307,17 @@ class TestVerdict:
         assert (totals + totals).dialogues == {"made": 8, "kept": 4, "shorter": 2}
         assert run.journal.record("f~0") and '"keep"' in run.journal.record("f~0"), "the record stays as it came home"
 
+    def test_a_journal_of_a_version_without_dialogues_is_read(self, run: Any) -> None:
+        run.add("a")
+        run.journal.close()
+        path = run.output / "run.sqlite"
+        with closing(sqlite3.connect(path)) as db:
+            db.execute("DROP TABLE dialogue_verdicts")
+        for read_only in (True, False):
+            with closing(Journal(path, read_only)) as journal:
+                assert journal.counts() == {"done": 1, "keep": 1}
+                assert len(list(journal.records(kept=True))) == 1
+
     def test_turns_that_stand_apart_are_one_dialogue(self, run: Any) -> None:
         """As a verdict over rows of `data/` and then of `rejected/` gives them."""
         converse(run, "d", bases=(0, 1), verdicts=("keep", "keep"))
@@ -330,3 +347,21 @@ def test_pictures_that_are_equal_are_one_state(run: Any) -> None:
     hashes = [hashlib.sha256(io.BytesIO(one["bytes"]).read()).hexdigest() for one in record["states"]]
     assert len(set(hashes)) == len(hashes) == 4
     assert Path(record["states"][0]["path"]).suffix == ".png"
+
+
+@pytest.mark.parametrize("layout", ["hf", "imgedit", "wds"])
+def test_all_rows_of_a_dialogue_are_found_wherever_they_lie(layout: str, run: Any) -> None:
+    add_dialogue(
+        run, "v", "version_backtracking", Said("One."), Said("Two.", attempt=0, verdict="reject"), Said("Two."),
+        Said("Back.", base=1), Said("Four.", verdict="reject"), of=5,
+    )  # fmt: skip
+    add_dialogue(run, "u", "content_understanding", Said("One."), Said("Two."), Said("Three."))
+    run.add("p")
+    run.finish(layout)
+    ((name, rows),) = rows_of(run.part, {"v", "p"})
+    assert (name, [row.columns["key"] for row in rows]) == ("v", ["v~0", "v~1~try0", "v~1", "v~2", "v~3"])
+    assert [row.columns["verdict"] for row in rows] == ["keep", "reject", "keep", "keep", "reject"]
+    assert [[one.columns["key"] for one in others] for _, others in leading(rows)] == [[], ["v~1~try0"], [], []]
+    for row, before, after in zip(rows, (0, 1, 1, 1, 3), ("v:1", "v:2/0", "v:2", "v:3", "v:4"), strict=True):
+        assert row.inputs == (run.png(left_by("v", before), "state"),)
+        assert row.outputs == (run.png(after, "state"),)

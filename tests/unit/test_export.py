@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from comfy_nodes.core.records import Score
-from driver.dataset.dataset import write_dataset
+from driver.dataset.dataset import stored_rows, write_dataset
 from driver.dataset.parts import Part
 from driver.dataset.rows import RunFacts
 from driver.errors import RunError
@@ -27,6 +27,7 @@ from driver.exports import bagel, scaleedit, unicedit
 from driver.exports import forms as exporting
 from driver.exports.forms import MARK, export
 from driver.exports.turns import PREFIXED, REWORDED, WORDLESS
+from driver.journal_dialogues import ANOTHER
 from tests.unit.turn_making import Said, add_dialogue, state
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -388,6 +389,24 @@ class TestDialogues:
         export(run.output, "preference", out / "pref", "hard")
         (row,) = lines_of(out / "pref" / "preference.jsonl")
         assert (row["key"], row["rejected_key"], row["prompt"]) == ("v~1", "v~1~try0", "Make the cup glow.")
+
+    def test_what_is_only_not_of_its_dialogue_is_no_rejection(self, run: Any, out: Path) -> None:
+        """Of two good edits of a turn the dialogue goes on from one."""
+        run.journal.enrol([run.sample_of("u~0")], None)
+        turn = {"dialogue": "u", "number": 1, "of": 2, "base": 0, "op": "add"}
+        rows = []
+        for number in range(2):
+            key = f"u~0~{number}"
+            run.spool.put(key, "input", 0, run.png(state("u", 0), "state"))
+            run.spool.put(key, "output", 0, run.png(key if number else state("u", 1), "state"))
+            rows.append(run.filed(key, task="content_understanding", prompt="Add a cup.", turn=turn))
+        run.journal.done("u~0", rows, 0.1)
+        add_dialogue(run, "u", "content_understanding", Said("Now larger."), first=2)
+        finish(run)
+        assert {row.columns["key"]: row.columns["reject_reason"] for row in stored_rows(run.output, "rejected")} == {
+            "u~0~1": ANOTHER
+        }
+        assert export(run.output, "preference", out / "pref", "hard").rows == 0
 
     @pytest.mark.parametrize("layout", ["hf", "imgedit", "wds"])
     def test_bagel_reads_sequences_of_states(self, layout: str, run: Any, out: Path) -> None:

@@ -12,12 +12,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from comfy_nodes.core.instructions.turns import turn_of
 from driver.artists.open_row import _as_saved, _compared, find_row, open_row
+from driver.dataset.dataset import stored_rows
 from driver.errors import RunError
 from driver.graph.api import Api
 from driver.graph.file import WorkflowFile
 from driver.graph.ui import UiGraph
 from driver.inputs.source import Source
+from driver.open import main
+from driver.places import State
+from tests.unit.test_running_turns import D, Servers, dialogue
 
 Encode = Callable[..., bytes]
 
@@ -129,6 +134,67 @@ class TestOpening:
         (finished / "workflow.json").unlink()
         with pytest.raises(RunError, match=r"was run from a file in API format.*nothing to fill in"):
             open_row(find_row("a" * 20, finished), Server(object_info), None, upload=False)  # type: ignore[arg-type]
+
+
+class TestTurns:
+    @pytest.fixture
+    def played(self, run: Any, object_info: dict[str, Any]) -> Path:
+        """A run of one dialogue of three turns, the third of which goes back."""
+        object_info["EditPairsLoadSample"]["input"]["required"]["task"][1]["options"].append("version_backtracking")
+        Servers(run, dialogue(task="version_backtracking")).go_on()
+        run.finish()
+        (run.output / "workflow.json").write_text(json.dumps(ui()))
+        (run.output / "workflow_api.json").write_text(json.dumps(converted(ui(), object_info)))
+        output: Path = run.output
+        return output
+
+    def test_a_turn_opens_with_its_state_and_what_earlier_turns_left(
+        self, played: Path, object_info: dict[str, Any], run: Any
+    ) -> None:
+        rows = {row.columns["key"]: row for row in stored_rows(played, "data")}
+        server = Server(object_info)
+        found = find_row(f"{D}~2", played)
+        opened = open_row(found, server, None, upload=True)  # type: ignore[arg-type]
+        base = found.sample.turn and found.sample.turn.base
+        assert base == 1 and server.uploaded == {f"{D}~2.png": rows[f"{D}~0"].outputs[0]}
+        load = converted(json.loads(opened.path.read_text()), object_info)["1"]["inputs"]
+        assert (load["image"], load["task"]) == (f"editpairs-open/{D}~2.png [input]", "version_backtracking")
+        told = json.loads(load["annotation"])
+        turn = turn_of(told["turn"])
+        assert (turn.number, turn.of, turn.base, [one.number for one in turn.earlier]) == (3, 3, 1, [1, 2])
+        assert told["writing"]["steps"][0]["op"] == turn.op
+        assert told["editpairs"]["key"] == f"{D}~2"
+        assert found.states == {State(f"{D}~0", "output"): rows[f"{D}~0"].outputs[0],
+                                State(f"{D}~0", "input"): rows[f"{D}~0"].inputs[0]}  # fmt: skip
+
+    def test_a_dialogue_opens_its_first_turn_and_names_the_others(
+        self, played: Path, object_info: dict[str, Any], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        opened = open_row(find_row(D, played), Server(object_info), None, upload=False)  # type: ignore[arg-type]
+        assert opened.path.name == f"{D}~0.json"
+        assert f"{D} is a dialogue: this is its first turn, the others are {D}~1 (" in opened.lines[-1]
+        assert main([str(played), D, "--dry-run"]) == 0
+        said = capsys.readouterr().out
+        assert f"{D}~0.json: would be written" in said and f"; {D}~2 (" in said
+
+    def test_a_turn_whose_state_is_gone(self, played: Path, run: Any) -> None:
+        with run.journal._transaction():
+            run.journal._db.execute("DELETE FROM records WHERE sample = ?", (f"{D}~0",))
+        with pytest.raises(RunError, match="the turn before has no record any more"):
+            find_row(f"{D}~1", played)
+
+
+def test_of_an_addition_the_picture_after_is_the_photo(run: Any, object_info: dict[str, Any]) -> None:
+    """The thing is taken out of the photo, which is what the edit leads to."""
+    object_info["EditPairsLoadSample"]["input"]["required"]["task"][1]["options"].append("add")
+    run.add("a" * 20, task="add")
+    run.finish()
+    graph = ui()
+    graph["nodes"][0]["widgets_values"][1] = "add"
+    (run.output / "workflow.json").write_text(json.dumps(graph))
+    (run.output / "workflow_api.json").write_text(json.dumps(converted(graph, object_info)))
+    opened = open_row(find_row("a" * 20, run.output), Server(object_info), None, upload=False)  # type: ignore[arg-type]
+    assert opened.pictures[0].read_bytes() == run.png("a" * 20, "output")
 
 
 class TestSettingWidgets:

@@ -284,8 +284,9 @@ def test_the_help_of_a_run_is_short_and_that_of_all_options_has_all(capsys: pyte
         word: {name for name in every if re.search(rf"^  {name}\b(?!-)", text, re.M)} for word, text in told.items()
     }
     assert shown["--help-all"] == every
-    assert {"--workflow", "--input", "--output", "--server", "--dry-run", "--retry-failed"} <= shown["--help"]
-    assert len(told["--help"].splitlines()) <= 48
+    common = {"--workflow", "--input", "--output", "--server", "--dry-run", "--retry-failed", "--status", "--until"}
+    assert common <= shown["--help"]
+    assert len(told["--help"].splitlines()) <= 52
 
 
 @pytest.mark.parametrize("wrong", [(), ("--nonsense",)], ids=["not there", "no such option"])

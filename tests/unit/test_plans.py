@@ -14,6 +14,7 @@ import pytest
 from comfy_nodes.core.instructions.checks import Unfit
 from comfy_nodes.core.instructions.classical import COLOURS, DONORS, colour_in
 from comfy_nodes.core.instructions.instructions import Step, Writing, written_in
+from comfy_nodes.core.instructions.turn_checks import thing_put_in
 from comfy_nodes.core.instructions.turns import (
     Earlier,
     Turn,
@@ -156,6 +157,9 @@ def test_what_templates_cannot_plan() -> None:
     slim = Region(class_name="pole", bbox=(100, 10, 110, 400))
     with pytest.raises(Unfit, match="no bundled thing fits in the place of the pole"):
         plan_by_template("version_backtracking", [slim], [], SIZE, 0, None)
+    man = CUP.model_copy(update={"class_name": "man with a red hat"})
+    with pytest.raises(Unfit, match="'man with a red hat' is no plain name of one thing"):
+        plan_by_template("content_understanding", [man], [], SIZE, 0, None)
     twins = [CUP, CUP.model_copy(update={"bbox": (25, 405, 70, 450)})]
     with pytest.raises(Unfit, match="several things here are called cup"):
         plan_by_template("content_understanding", twins[:1], twins[1:], SIZE, 0, None)
@@ -169,6 +173,11 @@ def test_what_is_known_of_bundled_things_is_what_their_pictures_show() -> None:
     }
     assert colour_in("an orange yellow galaxy") == "orange" and not colour_in("a copper kettle")
     assert all(colour_in(f"a {name} cup") == name for name in COLOURS)
+    assert [colour_in(one) for one in ("A bright red vase.", "a red and blue vase", "a vase with a red rim", "a dark red vase")] == [
+        "red", "", "", "",
+    ]  # fmt: skip
+    assert colour_in("a red vase with a blue rim") == ""
+    assert [donors.called(one) for one in ("A dahlia.", "rocket", "a red rocket")] == ["dahlia", "rocket", ""]
 
 
 # What is refused, whoever wrote it
@@ -201,6 +210,8 @@ FINE: list[tuple[str, Writing]] = [
     ("content_understanding", writing(ADD, JAR, step("alter", "Make the jar red.", "a red jar", 2))),
     ("version_backtracking", writing(ADD, JAR, BACK)),
     ("version_backtracking", writing(ADD, JAR, replace(BACK, instruction="Go back to the original and make it blue."))),
+    ("version_backtracking", writing(ADD, JAR, replace(BACK, instruction="Make it blue in the first version, before the second."))),
+    ("version_backtracking", writing(ADD, JAR, BACK, step("alter", "Go back to the original and make it red.", "a red cup", 1))),
     ("version_backtracking", writing(ADD, JAR, BACK, step("alter", "Back to the second version: make it red.", "a red jar", 2))),
     ("content_memory", writing(*MEMORY, premise=WISH)),
     ("content_memory", writing(step("alter", "给图像左下方的cup换一种颜色。", "a blue cup"),
@@ -239,6 +250,9 @@ REFUSED: list[tuple[str, Writing, str]] = [
     ("content_understanding", writing(ADD, replace(RED, target="")), r"turn 2: nothing says what is to be seen after it \(target\)"),
     ("content_understanding", writing(ADD, RED, replace(RED, base=2)), "turn 3: it changes nothing, as turn 2 made the same"),
     ("content_understanding", writing(ADD, replace(RED, instruction="")), "turn 2: it has no instruction of its own"),
+    ("content_understanding", writing(ADD, replace(RED, instruction="Make it red.\nMake it blue.")), "turn 2: its instruction holds a line break"),
+    ("content_understanding", writing(ADD, replace(RED, target="a red\0 cup")), "turn 2: its target holds control characters"),
+    ("content_understanding", writing(ADD, RED, premise="All\nred."), "its premise holds a line break"),
     ("content_understanding", writing(ADD, replace(RED, instruction="让它变红。")), "turn 2: it is not in English"),
     ("content_understanding", writing(ADD, replace(RED, instruction="More red, please.")), "turn 2: it has no pronoun"),
     ("content_understanding", writing(replace(RED, base=0), JAR), "turn 1: it does not name its thing"),
@@ -252,6 +266,8 @@ REFUSED: list[tuple[str, Writing, str]] = [
      "turn 3: it goes back to version 1, and its words mean version 2"),
     ("version_backtracking", writing(ADD, JAR, BACK, step("alter", "Undo that and make it red.", "a red jar", 2)),
      "turn 4: it goes back to version 2, and its words mean version 1"),
+    ("version_backtracking", writing(ADD, JAR, BACK, step("alter", "Like the first, not the second: make it red.", "a red cup", 1)),
+     "turn 4: it goes back to version 1, and its words mean version 1, 2"),
     ("content_memory", writing(*MEMORY), "a content memory has a premise"),
     ("content_memory", writing(*MEMORY, premise="From now on, all that changes is green."), "turn 1: the premise .* does not show"),
     ("content_memory", writing(MEMORY[0], replace(MEMORY[1], instruction="Make the vase blue.")  , premise=WISH),
@@ -300,6 +316,19 @@ def test_a_thing_that_was_put_in_lies_where_pixels_changed() -> None:
     jar, mask_from = region_after(given, 4, [*earlier, made(3, BACK, (20, 400, 60, 440))])
     assert jar and (jar.class_name, jar.bbox, mask_from) == ("jar", (10, 380, 70, 445), "carried")
     assert jar.mask == earlier[1].edit_mask
+
+
+@pytest.mark.parametrize(
+    ("target", "name"),
+    [
+        ("a jar", "jar"),
+        ("The old jar, half full.", "old jar"),
+        ("", "cup"),
+        ("a jar" + " of ink" * 60, "jar" + " of ink" * 28),
+    ],
+)
+def test_a_thing_that_was_put_in_is_called_by_its_target(target: str, name: str) -> None:
+    assert thing_put_in(step("replace", "Replace it.", target)) == name
 
 
 def test_what_another_turn_cuts_off_is_left_out() -> None:

@@ -62,6 +62,9 @@ def test_stages_that_fit_are_taken(stages: tuple[tuple[str, str], ...], expected
         ((("annotate,write", ""),), "stage a: several workflows in one stage make edits"),
         ((("annotate", 'kinds = "remove"'),), "stage a: kinds has no effect, as it works on photos"),
         ((("write", "at-once = 2"),), "stage a: at-once has no effect, as it writes about photos"),
+        ((("remove", "turns = 3"),), "stage a: turns has no effect, as none of its workflows makes dialogues"),
+        ((("content_memory", "turns = 6"),), "stage a: turns = 6: "),
+        ((("content_memory", "turns = 5"), ("remove", "")), "stage b: edits photos, and stage a before it gives pairs"),
         ((("write", 'kinds = "remov"'), ("auto", "")), "stage a: --kinds remov"),
     ],
 )

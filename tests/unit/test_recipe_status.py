@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from driver import batch
+from driver.dataset.commits import SETTLED
+from driver.dataset.ownership import JOURNAL
 from driver.journal import Journal
 from driver.samples import Sample
 from tests.unit.recipe_making import PAIRS, Folder
@@ -42,6 +44,17 @@ def test_the_table_tells_how_far_each_stage_is(folder: Folder, capsys: pytest.Ca
     assert write == ["write", "open", "3", "5", "5", "0", "0", "4", "0", "0", "0.00", "0:02", "4.50/s"]
     assert edit == ["edit", "open", "0", "1", "3", "2", "1", "0", "0", "1", "0", "0.00", "1:00", "0.07/s"]
     assert verify == ["verify", "not", "begun", "2"]
+
+
+def test_a_recipe_that_is_finished_says_so(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
+    """A stage before which all is done is done itself when its run says that nothing is left to do."""
+    for index, name in enumerate(("write", "edit")):
+        folder.shard(name, index + 2, [(f"{name}{index}", "remove", "keep")])
+    with closing(Journal(folder.stage("edit") / JOURNAL)) as journal:
+        journal.set(SETTLED, "f" * 64)
+    assert status_of(folder) == 0
+    edit = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("edit"))
+    assert edit.split()[1] == "done" and "so far" not in edit
 
 
 def test_programs_get_the_same(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:

@@ -339,7 +339,10 @@ def strips(found: Page) -> list[str | None]:
 
 def test_a_dialogue_is_one_strip_with_every_state_once(talks: Any) -> None:
     lost = failure(key="n~1", stage="edit", message="its cup is gone", task="content_memory")
-    found = page(talks, replace(SUMMARY, kept=6, rejected=3), [lost])
+    counted = replace(SUMMARY, kept=6, rejected=3, dialogues={"made": 3, "kept": 2, "shorter": 1})
+    found = page(talks, counted, [lost])
+    assert "2of 3 dialogues kept, 1 of these shorter than planned; all other numbers are of turns" in found.words
+    assert "| dialogues kept, of those made | 2 of 3 |" in (talks.output / "README.md").read_text(encoding="utf-8")
     assert sorted(map(str, strips(found))) == ["m", "n", "v"]
     versions = [
         str(attributes["alt"]) for tag, attributes in found.tags if tag == "img" and "version" in str(attributes["alt"])
@@ -381,4 +384,4 @@ def test_a_dialogue_that_is_only_ranked_has_its_strip_there(talks: Any, monkeypa
 def test_a_dialogue_on_its_way_says_so(run: Any) -> None:
     add_dialogue(run, "u", "content_understanding", Said("Add a hat.", op="add"), of=3)
     run.finish()
-    assert "1 of 3 kept; the rest is not done yet" in page(run).words
+    assert "0 of 3 kept; the rest is not done yet" in page(run).words

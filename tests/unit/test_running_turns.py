@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from comfy_nodes.core.instructions.turns import plan_by_template, turn_of
+from comfy_nodes.core.instructions.turns import LEAST_TURNS, MOST_TURNS, turn_of
+from comfy_nodes.core.keys import turn_key
 from comfy_nodes.core.photos import PhotoError
 from comfy_nodes.core.records import EditRecord, SampleFailure
 from comfy_nodes.core.regions import rle
 from comfy_nodes.core.regions.annotation import Annotation, Region
-from comfy_nodes.core.tasks import task_named
+from driver.dataset.dataset import stored_rows
 from driver.engine.harvest import Harvest
 from driver.engine.pool import Pool
 from driver.engine.portion import OnePortion, Portion
 from driver.engine.prompts import Flight, Posted
 from driver.engine.queue import TURNS_HELD, Item
-from driver.inputs.dialogues import turn_key, turns_of
+from driver.inputs.dialogues import turns_of
 from driver.journal import Journal
-from driver.journal_turns import ENDED
+from driver.journal_turns import DIALOGUE_ENDED
+from driver.options import DEPTHS
 from driver.pipeline.turns import Turns
 from driver.places import State
 from driver.samples import JournalRow, Plans, Sample
@@ -168,7 +171,7 @@ def test_a_turn_that_is_not_kept_ends_its_dialogue(verdict: str, why: str, serve
     }  # fmt: skip
     assert made.pool.over()
     assert [one for one in made.told.events if one[0] == "failed"] == [
-        ("failed", f"{D}~{one}", ENDED) for one in (2, 3)
+        ("failed", f"{D}~{one}", DIALOGUE_ENDED) for one in (2, 3)
     ]
 
 
@@ -240,15 +243,15 @@ class TestStates:
                 assert made.run.spool.empty
                 made.begin()
         made.run.finish()
-        rows = {row["key"]: row for row in _rows(made.run)}
+        rows = {row.columns["key"]: row for row in stored_rows(made.run.output, "data")}
         first = rows[f"{D}~0"]
         assert len(rows) == turns
         for key, row in rows.items():
-            number, base = row["turn"]["number"], row["turn"]["base"]
+            number, base = row.columns["turn"]["number"], row.columns["turn"]["base"]
             assert key == turn_key(D, number)
             before = rows[turn_key(D, base)].outputs[0] if base else first.inputs[0]
             assert row.inputs[0] == before
-            assert row["source_sha256"] == first["source_sha256"]
+            assert row.columns["source_sha256"] == first.columns["source_sha256"]
 
     def test_a_turn_is_told_what_earlier_ones_did(self, servers: Callable[..., Servers]) -> None:
         made = servers(dialogue(D, turns=3))
@@ -305,19 +308,6 @@ class TestStates:
         assert region.mask and rle.decode(region.mask).nonzero()[0].min() == 12
         row, left = made.run.journal.sample(f"{D}~1"), 4
         assert row and row.annotation.regions[0].bbox[0] == left + 4, "the plan stays as it is"
-
-
-def _rows(run: Run) -> Iterator[Any]:
-    from driver.dataset.dataset import stored_rows
-
-    class Whole(dict[str, Any]):
-        inputs: tuple[bytes, ...]
-        outputs: tuple[bytes, ...]
-
-    for row in stored_rows(run.output, "data"):
-        whole = Whole(row.columns)
-        whole.inputs, whole.outputs = row.inputs, row.outputs
-        yield whole
 
 
 class Kill(BaseException):
@@ -420,8 +410,6 @@ class TestInputs:
     def test_words_of_a_later_turn_leave_the_earlier_ones_alone(self, servers: Callable[..., Servers]) -> None:
         made = servers(dialogue(D))
         made.go_on()
-        from dataclasses import replace
-
         first, second, third = dialogue(D)
         again = Servers(made.run, [first, replace(second, instruction="Paint it in stripes."), third])
         assert states(again.run) == {"d0": "done", "d1": "pending", "d2": "pending"}
@@ -439,8 +427,6 @@ class TestInputs:
 
 
 def _of_another_photo(sample: Sample) -> Sample:
-    from dataclasses import replace
-
     return replace(sample, stamp="2")
 
 
@@ -453,9 +439,4 @@ def test_turns_of_other_tasks_wait_for_their_own_workflow(run: Run) -> None:
 
 
 def test_the_depths_that_the_command_takes_are_those_of_plans() -> None:
-    from comfy_nodes.core.instructions.plans import LEAST_TURNS, MOST_TURNS
-    from driver.options import DEPTHS
-
     assert (DEPTHS[0], DEPTHS[-1]) == (LEAST_TURNS, MOST_TURNS)
-    assert plan_by_template(UNDERSTANDING, [CUP], [], (SIZE, SIZE), 0, None).steps
-    assert task_named(UNDERSTANDING).turns == 3

@@ -38,6 +38,15 @@ def test_what_is_used_of_a_photo(
     assert crop.size == fitted
 
 
+@pytest.mark.parametrize("wanted", sizes.ROOM)
+def test_a_photo_that_has_room_for_a_crop_stays_as_it_is(wanted: sizes.Fit) -> None:
+    """Each turn of a dialogue goes through the same graph: its states have one size."""
+    random = np.random.default_rng(0)
+    for size in random.integers(900, 5000, (2000, 2)).tolist():
+        fitted = sizes.fit(tuple(size), wanted, 16).size
+        assert sizes.fit(fitted, wanted, 16).size == fitted
+
+
 def test_every_photo_gets_a_size_of_the_model_and_its_middle() -> None:
     random = np.random.default_rng(2)
     for _ in range(300):

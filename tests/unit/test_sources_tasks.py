@@ -11,7 +11,7 @@ import pytest
 from comfy_nodes.core.tasks import task_named
 from driver.errors import RunError
 from driver.inputs.source import Source
-from driver.samples import Aim, Planned
+from driver.samples import Aim, Planned, Plans
 from tests.unit.source_making import ids, mask_rle, picture, reasons, samples
 
 
@@ -81,6 +81,49 @@ def test_every_kind_of_task_file(
     assert sample.annotation.regions[0].score == 0.93
     if task != "background":
         assert sample.annotation.regions[0].mask is not None
+
+
+DIALOGUE = BASE | {
+    "edit_type": ["add", "replace", "adjust"], "edit_obj": thing("cup"), "round1_prompt": "Add a cup.",
+    "round2_prompt": "Replace it with a jug.", "edit_result2": "a jug", "round3_prompt": "Undo that, turn it red.",
+    "edit_result3": "a red cup",
+}  # fmt: skip
+
+
+def turns(root: Path, item: object, task: str) -> list[Planned]:
+    path = root.parent / "task.json"
+    path.write_text(json.dumps(item))
+    return list(Source(path, root).plan([Aim(task_named(task), plans=Plans())], "all", 0))
+
+
+def test_a_task_file_of_several_turns_is_a_plan(root: Path) -> None:
+    planned = turns(root, DIALOGUE, "version_backtracking")
+    assert reasons(planned) == {}
+    found = samples(planned)
+    assert [(one.turn.op, one.turn.base) for one in found if one.turn] == [("add", 0), ("replace", 1), ("alter", 1)]
+    assert [one.instruction for one in found] == ["Add a cup.", "Replace it with a jug.", "Undo that, turn it red."]
+    memory = BASE | {
+        "edit_type": ["replace", "adjust"], "edit_obj1": thing("cup"), "edit_obj2": thing("jug", 28), "premise": "All in blue.",
+        "round1_prompt": "Replace the cup with a bowl.", "edit_result1": "a blue bowl", "round2_prompt": "Recolour the jug.",
+        "edit_result2": "a blue jug",
+    }  # fmt: skip
+    planned = turns(root, memory, "content_memory")
+    assert reasons(planned) == {}
+    assert {one.turn.premise for one in samples(planned) if one.turn} == {"All in blue."}
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"round3_prompt": None}, "is not one operation for each roundN_prompt"),
+        ({"edit_result3": None}, "turn 3: nothing says what is to be seen after it"),
+        ({"round2_prompt": "Replace with a jug."}, "turn 2: it has no pronoun"),
+        ({"round2_prompt": 5}, "holds no instruction"),
+    ],
+)
+def test_a_task_file_of_turns_that_do_not_follow(change: dict[str, Any], why: str, root: Path) -> None:
+    (message,) = reasons(turns(root, DIALOGUE | change, "version_backtracking")).values()
+    assert why in message
 
 
 def test_the_task_has_to_be_the_workflows(root: Path) -> None:

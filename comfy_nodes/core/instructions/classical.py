@@ -34,6 +34,10 @@ COLOURS: dict[str, str] = {
     "pink": "粉色",
 }
 
+LEAST_SIDE, LEAST_SHARE = 16, 0.002
+"""A thing whose longer side gets smaller than this, in pixels, or that covers less than this share of the picture, cannot be
+recognised. Ours: 23 x 23 pixels of 512 x 512."""
+
 MAX_ENLARGED = 2.5
 """A thing that has to be enlarged more than this looks blurred. Ours."""
 
@@ -140,6 +144,8 @@ def donors_for(name: str, box: Box, width: int, height: int) -> list[str]:
     if min(box[0], box[1], width - box[2], height - box[3]) < 1:
         return []  # the picture's edge cuts the thing off
     across, down = box[2] - box[0], box[3] - box[1]
+    if across * down < LEAST_SHARE * width * height:
+        return []
     old = name.casefold().strip()
     found = []
     for one, words in DONORS.items():
@@ -152,8 +158,12 @@ def donors_for(name: str, box: Box, width: int, height: int) -> list[str]:
 
 
 def colour_in(target: str) -> str:
-    """The colour that an alteration's `target` names first, a key of `COLOURS`; empty where it names none."""
-    return next((word for word in re.findall(r"[a-z]+", target.casefold()) if word in COLOURS), "")
+    """The colour that a thing as a whole is to have, by an alteration's `target`: a key of `COLOURS`, such as that of `a blue
+    cup`. Empty where it says none, or more than that: `a cup with a blue handle`."""
+    found = re.fullmatch(
+        r"(?:an? |the |some )?(?:bright )?([a-z]+) (?!.*\b(?:and|or|with)\b)[^,;]+", target.strip(" .").casefold()
+    )
+    return found[1] if found and found[1] in COLOURS else ""
 
 
 def clause(op: str, language: Language, scene: Scene, number: int = 0, result: str = "") -> str:

@@ -282,4 +282,12 @@ def _name(region: Region) -> str:
 
 
 def _coloured(colour: str, noun: str) -> str:
-    return f"{article(colour)} {colour} {noun}"
+    """What a recoloured thing is, in words that a classical edit finds the colour in.
+
+    Raises:
+        Unfit: of such a name it would not.
+    """
+    words = f"{article(colour)} {colour} {noun}"
+    if classical.colour_in(words) != colour:
+        raise Unfit(f"{noun!r} is no plain name of one thing, whose colour could be told: name the region more shortly")
+    return words

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from .. import texts
 from . import checks
 from .captions import caption
 from .checks import Unfit
@@ -46,6 +47,8 @@ def leading_to(steps: Sequence[Step], state: int) -> list[int]:
 def thing_put_in(step: Step) -> str:
     """The name of what a replacement puts in, by its target: no article, and nothing behind a comma."""
     name = re.sub(r"^(?:an?|the|some) ", "", step.target.split(",")[0].strip(" ."), flags=re.IGNORECASE)
+    if len(name) > texts.MAX_NAME:
+        name = name[: texts.MAX_NAME].rpartition(" ")[0]
     return name or step.object or "thing"
 
 
@@ -60,8 +63,12 @@ def check_plan(task: str, writing: Writing) -> None:
         raise Unfit(f"a dialogue has {LEAST_TURNS} to {MOST_TURNS} turns, and this plan has {len(steps)}")
     if task == "content_memory" and not writing.premise.strip():
         raise Unfit("a content memory has a premise, and this plan has none")
+    _check_texts(premise=writing.premise)
     for number, step in enumerate(steps, 1):
         try:
+            _check_texts(
+                instruction=step.instruction, target=step.target, editor_prompt=step.editor_prompt, object=step.object
+            )
             _check_order(task, number, step)
             _check_region(writing, number, step)
             _check_possible(writing, step)
@@ -72,6 +79,13 @@ def check_plan(task: str, writing: Writing) -> None:
             raise type(problem)(f"turn {number}: {problem}") from None
     if task == "version_backtracking" and not any(step.base < number for number, step in enumerate(steps)):
         raise Unfit("no turn goes back: one of a version backtracking begins with an earlier state (base)")
+
+
+def _check_texts(**said: str) -> None:
+    """Each is a line that can be kept; lines of users have not been looked into yet."""
+    for name, text in said.items():
+        if why := texts.fault_of_name(text, texts.MAX_WORDS):
+            raise Unfit(f"its {name} {why}")
 
 
 def _check_order(task: str, number: int, step: Step) -> None:
@@ -143,13 +157,15 @@ def _check_reference(writing: Writing, number: int, step: Step) -> None:
 def _check_version(writing: Writing, number: int, step: Step) -> None:
     """The version that the words go back to is the one that the step begins with: one that is counted, else the one
     before the last turn, as in `undo that`."""
+    # The first one that has the thing: what an addition left, else the start.
+    first = 1 if writing.steps[0].op == "add" else 0
     counted = _VERSIONS[writing.lang]
     said = {state for state, words in enumerate(counted) if re.search(words, step.instruction, re.IGNORECASE)}
-    meant = said or {writing.steps[number - 2].base}
     if _ORIGINAL.search(step.instruction):
-        # The start, or, where the thing is only added then, what that turn left.
-        meant = {1 if writing.steps[0].op == "add" else 0}
-    if meant != {step.base}:
+        said.add(first)
+    meant = said or {writing.steps[number - 2].base}
+    only_one = number == first + 2  # that it can go back to, so that a further number does no harm
+    if step.base not in meant or (len(meant) > 1 and not only_one):
         told = ", ".join(map(str, sorted(meant)))
         raise Unfit(f"it goes back to version {step.base}, and its words mean version {told}: {step.instruction!r}")
 
