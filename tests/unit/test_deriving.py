@@ -25,6 +25,7 @@ from driver.dataset.layouts.layout import StoredRow
 from driver.derive import main
 from driver.deriving import photos, writing
 from driver.exports.forms import export
+from driver.open import main as open_row
 from driver.options import RunOptions
 from driver.recipe.derived import derived_behind
 from driver.recipe.file import Deriving, Recipe, RecipeStage
@@ -262,6 +263,18 @@ class TestFolder:
         opened = datasets.load_dataset(str(out / "more"), split="train", cache_dir=str(out / "cache"))
         assert len(opened) == 1 and len(opened[0]["rows"]) == 14 and len(opened[0]["states"]) == 4
         assert export(out / "more", "pairs", out / "pairs", "copy").rows == 14
+
+    def test_the_page_says_what_pairs_come_from(
+        self, finished: Run, out: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        derive(finished, out / "more", "--kinds", "inverse")
+        page = (out / "more" / "report.html").read_text("utf-8")
+        assert f"inverse, derived from {REMOVE}" in page and "open.py" not in page
+        key = derived(out / "more")[0].columns["key"]
+        assert open_row([str(out / "more"), key]) == 2
+        assert (
+            f"{key}: was derived from {REMOVE} (inverse); open these in their run's folder" in capsys.readouterr().err
+        )
 
     def test_the_same_command_does_nothing(self, finished: Run, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
         derive(finished, out / "more")
