@@ -25,6 +25,11 @@ EDIT = pa.struct([("input_images", _NAMES), ("output_images", _NAMES), ("prompt"
 """A row as ImgEdit's dialogues have one, by the names of its pictures (ImgEdit's README)."""
 
 
+def grouped(stream: str) -> str:
+    """What the records of a layout's stream call their rows; "" of a stream whose rows stand alone."""
+    return STREAMS.get(stream.partition("-")[0], "")
+
+
 def schema_of(stream: str) -> pa.Schema:
     """The columns of a stream of `STREAMS`."""
     return pa.schema(

@@ -22,6 +22,9 @@ from .strips import Strip
 MAX_PAIRS = {"data": 60, "rejected": 30}
 """Rows shown of each config; spread evenly over more."""
 
+MAX_STRIPS = {"data": 20, "rejected": 10}
+"""Dialogues of these; spread evenly over more. As many pictures as of pairs. Ours."""
+
 MAX_PHOTOS = 60
 """Annotated photos shown."""
 
@@ -51,7 +54,7 @@ class Gallery:
         statistics, pictures = RowStatistics.of_dataset(output), _Pictures(output)
         pairs, strips = {}, {}
         for config, places in _chosen(output).items():
-            found = pictures.of(places)
+            found = pictures.of(places, MAX_STRIPS[config])
             pairs[config] = [one for one in found.values() if "turn_of" not in one]
             strips[config] = pictures.new()
         ranking = statistics.ranking()
@@ -106,27 +109,43 @@ class _Pictures:
         self._strips: dict[str, Strip] = {}
         self._given = 0
 
-    def of(self, places: Iterable[RowPlace]) -> dict[RowPlace, dict[str, Any]]:
-        """Rows as the page shows them, of a dialogue's turn what it says, and its strip as `turn_of`. Other parts are not read."""
+    def of(self, places: Iterable[RowPlace], most: int | None = None) -> dict[RowPlace, dict[str, Any]]:
+        """Rows as the page shows them, of a dialogue's turn what it says, and its strip as `turn_of`. Other parts are not read.
+
+        Args:
+            most: how many dialogues are looked at that were not before, spread evenly over these; None for all.
+        """
         numbers: dict[tuple[str, str], set[int]] = {}
         for place in places:
             numbers.setdefault((place.part, place.config), set()).add(place.number)
         found: dict[RowPlace, dict[str, Any]] = {}
+        turns: dict[RowPlace, tuple[str, str]] = {}
         for (name, config), wanted in numbers.items():
-            part = Part(self._output, name)
-            turns: dict[RowPlace, tuple[str, str]] = {}
-            for number, row in chosen_rows(part, config, wanted):
+            for number, row in chosen_rows(Part(self._output, name), config, wanted):
                 place = RowPlace(config, number, name)
                 if dialogue := dialogue_of(row.columns):
                     turns[place] = dialogue, row.columns["key"]
                 else:
                     found[place] = pair(row.columns, row.inputs, row.outputs[0])
-            if unknown := {dialogue for dialogue, _ in turns.values()}.difference(self._strips):
-                self._strips |= {dialogue: Strip.of_rows(rows) for dialogue, rows in rows_of(part, unknown)}
-            for place, (dialogue, key) in turns.items():
-                whole = self._strips[dialogue]
+        self._make({dialogue: place.part for place, (dialogue, _) in turns.items()}, most)
+        for place, (dialogue, key) in turns.items():
+            if whole := self._strips.get(dialogue):
                 found[place] = {**whole.told(key), "turn_of": whole}
         return found
+
+    def _make(self, parts: dict[str, str], most: int | None) -> None:
+        """Makes strips.
+
+        Args:
+            parts: where their dialogues lie.
+        """
+        unknown = [dialogue for dialogue in parts if dialogue not in self._strips]
+        if most is not None:
+            unknown = [unknown[at] for at in sorted(_spread(len(unknown), most))]
+        for name in dict.fromkeys(parts[dialogue] for dialogue in unknown):
+            wanted = {dialogue for dialogue in unknown if parts[dialogue] == name}
+            made = rows_of(Part(self._output, name), wanted)
+            self._strips |= {dialogue: Strip.of_rows(rows) for dialogue, rows in made}
 
     def new(self) -> list[Strip]:
         """The strips that were made since this was asked last."""

@@ -14,7 +14,7 @@ from typing import Any
 import jinja2
 
 from ..dataset.dataset import finished_parts, part_facts
-from ..dataset.groups import STREAMS
+from ..dataset.groups import STREAMS, grouped
 from ..dataset.layouts.layout import Layout, layout_named
 from ..dataset.parts import Part
 from ..dataset.shards import CONFIGS
@@ -163,10 +163,14 @@ def write_card(output: Path, summary: Summary, environment: dict[str, Any], rows
         for config, of_part in facts.configs.items():
             held[config].rows += of_part.rows
             held[config].without += not of_part.rows
-            held[config].streams.update(shard.stream for shard in of_part.shards)
+            held[config].streams.update(shard.stream for shard in of_part.shards if shard.rows)
+            held[config].pairs |= any(shard.rows and not grouped(shard.stream) for shard in of_part.shards)
+    layout = layout_named(facts.layout)
+    for one in held.values():
+        one.streams = one.streams or {layout.empty_stream}
     terms = Terms.of(rows.models, rows.photos)
     digest = lists.hexdigest()[:16]
-    _write_card(output, layout_named(facts.layout), found[0], held, summary, environment, digest, terms)
+    _write_card(output, layout, found[0], held, summary, environment, digest, terms)
 
 
 def _write_card(
@@ -192,13 +196,19 @@ def _write_card(
     ]
     columns = layout.empty_features()
     # A file without rows tells no columns, wherever among the others it lies.
-    told = [_config_name(config, "") for config, one in held.items() if one.without and columns]
+    told = [
+        _config_name(config, "")
+        for config, one in held.items()
+        if one.without and columns and (one.pairs or not one.rows)
+    ]
     card = template_named("card.md").render(
         summary=summary,
         environment=environment,
         layout=layout.name,
         lists="shards/" if part.name else "shards.json",
         configs=configs,
+        grouped={name: told for name, told in STREAMS.items() if any(name in config for config, _ in configs)},
+        pairs=not digest or any(one.pairs for one in held.values()),
         features=json.dumps([{"config_name": name, "features": columns} for name in told]),
         empty=[_config_name(config, "") for config, one in held.items() if not one.rows] if digest else [],
         digest=digest,
@@ -211,7 +221,7 @@ def _config_name(config: str, part: str) -> str:
     """What `load_dataset` takes for a part of a config of the dataset: `dialogues`, `rejected-dialogues`, `data-2-to-1`."""
     if not part:
         return "default" if config == "data" else config
-    return part if config == "data" and part.partition("-")[0] in STREAMS else f"{config}-{part}"
+    return part if config == "data" and grouped(part) else f"{config}-{part}"
 
 
 @dataclass
@@ -222,6 +232,8 @@ class _Held:
     without: int = 0
     """Parts without rows."""
     streams: set[str] = field(default_factory=set)
+    pairs: bool = False
+    """Whether there are rows that stand alone."""
 
 
 def template_named(name: str) -> jinja2.Template:

@@ -14,6 +14,7 @@ from driver.report.summary import Summary
 
 RUN_FACTS = RunFacts("content_memory", "a" * 64, "b" * 64, "classical")
 SUMMARY = Summary("content_memory", "classical", "content_memory", 3, 2, 1, 0, 0, 0, {}, {}, 1.0, 1.0)
+ENVIRONMENT = {"editpairs": "0.1.0", "comfyui": "0.30.0"}
 SIDE = 40
 """Of pictures: parquet keeps smaller ones in its statistics too, where a count would find them."""
 
@@ -61,4 +62,4 @@ def converse(
 
 def finish(run: Any, layout: str = "hf") -> None:
     write_dataset(run.journal, run.spool, run.part, RUN_FACTS, layout)
-    write_card(run.output, SUMMARY, {"editpairs": "0.1.0", "comfyui": "0.30.0"}, RowStatistics.of_dataset(run.output))
+    write_card(run.output, SUMMARY, ENVIRONMENT, RowStatistics.of_dataset(run.output))

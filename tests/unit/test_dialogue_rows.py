@@ -30,7 +30,8 @@ from driver.dataset.layouts.wds import WdsLayout
 from driver.dataset.rows import PLAIN, Row
 from driver.journal import Journal
 from driver.report.figures import RowStatistics
-from tests.unit.dialogue_making import RUN_FACTS, SIDE, converse, finish, state
+from driver.report.page import write_card
+from tests.unit.dialogue_making import ENVIRONMENT, RUN_FACTS, SIDE, SUMMARY, converse, finish, state
 from tests.unit.turn_making import Said, add_dialogue
 from tests.unit.turn_making import state as left_by
 
@@ -197,6 +198,19 @@ class TestLayouts:
         assert sum(opened(name).num_rows for name in names) == 2
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_dialogues_of_many_shards_open_where_one_has_none(
+    layout: str, shard: Callable[..., Any], opened: Callable[..., Any], run: Any
+) -> None:
+    run.output = shard(0).output
+    converse(shard(0), "d")
+    converse(shard(1), "e", ("keep", "reject"))
+    for index in (0, 1):
+        shard(index).commit(layout)
+    write_card(run.output, SUMMARY, ENVIRONMENT, RowStatistics.of_dataset(run.output))
+    assert (opened().num_rows, opened("rejected").num_rows) == (1, 1)
+
+
 class TestWebdataset:
     def test_a_dialogue_is_one_basename_whose_data_names_its_members(self, run: Any) -> None:
         converse(run, "d", bases=(0, 1, 0), task="version_backtracking")
@@ -334,6 +348,8 @@ def test_rows_of_a_photo_are_one_record_too(run: Any, filed: Callable[..., Any])
     row = Row.of(record.record, 1, RUN_FACTS, photo="p")
     assert (row.group, row.grouped_as, row.sample) == ("p", "photos", "p")
     assert json.loads(row.line)["derived_from"] == ["k"]
+    again = [Row.of(filed(key, derived_kind="inverse", source_id="a.jpg").record, 1, RUN_FACTS) for key in ("x", "y")]
+    assert again[0].group == again[1].group != "" and again[0].grouped_as == "photos", "as when they are judged again"
     names = schema_of("photos").names
     assert "rows" in names and "premise" not in names
     assert {layout_named(name).stream(replace(row, states=2)) for name in ("hf", "wds")} == {"photos", "photos-2"}

@@ -381,6 +381,16 @@ def test_a_dialogue_that_is_only_ranked_has_its_strip_there(talks: Any, monkeypa
     assert text.count('class="strip" id="m"') == 1
 
 
+def test_many_dialogues_are_shown_spread_evenly(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(5):
+        add_dialogue(run, f"d{number}", "content_memory", Said("Remove it.", op="remove"), Said("Paint it."))
+    run.finish()
+    monkeypatch.setattr(gallery, "MAX_STRIPS", {"data": 3, "rejected": 0})
+    found = page(run, replace(SUMMARY, kept=10))
+    assert strips(found) == ["d0", "d2", "d4"]
+    assert "Kept: 6 of 10" in found.words
+
+
 def test_a_dialogue_on_its_way_says_so(run: Any) -> None:
     add_dialogue(run, "u", "content_understanding", Said("Add a hat.", op="add"), of=3)
     run.finish()

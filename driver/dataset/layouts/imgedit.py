@@ -136,12 +136,13 @@ class ImgEditLayout(Layout):
             chosen = [one.parquet for one in NAMES.values() if one.archive in streams and one.turns == turns]
             return f"[{', '.join(f'{folder}/Parquet/{name}_part*.parquet' for name in chosen)}]"
 
-        every = f"{folder}/Parquet/*.parquet"
         kinds = {names.turns for names in NAMES.values() if names.archive in streams}
         # One schema a config: dialogues are none of the pairs' rows.
         if kinds == {True, False}:
             return [("", glob(turns=False)), ("dialogues", glob(turns=True))]
-        return [("", every), *([("dialogues", every)] if kinds == {True} else [])]
+        if kinds == {True}:
+            return [("", glob(turns=True)), ("dialogues", glob(turns=True))]
+        return [("", f"{folder}/Parquet/*.parquet")]
 
 
 class _NoRows(ShardFile):

@@ -17,7 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from ..groups import STREAMS, Group, groups_of, pictures_of
+from ..groups import STREAMS, Group, grouped, groups_of, pictures_of
 from ..rows import PLAIN, Pair, Row
 from .layout import Layout, Shard, ShardFile, StoredRow
 from .tars import TarMember, TarReader, TarWriter
@@ -43,9 +43,8 @@ class WdsLayout(Layout):
         return "train" if counts == (1, 1) else "train-{}-to-{}".format(*counts)
 
     def open(self, folder: Path, stream: str, number: int) -> ShardFile:
-        kind = stream.partition("-")[0]
         name = f"{stream}-{number:05d}.tar"
-        return _GroupsFile(folder, name, STREAMS[kind]) if kind in STREAMS else _WdsFile(folder, name)
+        return _GroupsFile(folder, name, within) if (within := grouped(stream)) else _WdsFile(folder, name)
 
     def found(self, folder: Path) -> Iterator[tuple[str, int, tuple[str, ...]]]:
         for path in sorted(folder.glob("*.tar")):
@@ -57,7 +56,7 @@ class WdsLayout(Layout):
 
     def index(self, folder: Path, shard: Shard) -> Iterator[tuple[str, int]]:
         with TarReader(folder / shard.files[0]) as tar:
-            if within := _within(shard):
+            if within := grouped(shard.stream):
                 for _, members in tar.groups(_key_of):
                     rows = _record(tar, _by_ending(members))[within]
                     yield from ((row["key"], members[0].place << 16 | number) for number, row in enumerate(rows))
@@ -65,14 +64,14 @@ class WdsLayout(Layout):
                 yield from tar.index(_key_of)
 
     def images(self, folder: Path, shard: Shard, place: int) -> tuple[list[bytes], list[bytes]]:
-        if within := _within(shard):
+        if within := grouped(shard.stream):
             row = self._grouped(folder, shard, within, place, images=True)
             return list(row.inputs), list(row.outputs)
         with TarReader(folder / shard.files[0]) as tar:
             return _images(tar, next(_samples(tar, place)))
 
     def columns(self, folder: Path, shard: Shard, place: int) -> dict[str, Any]:
-        if within := _within(shard):
+        if within := grouped(shard.stream):
             return self._grouped(folder, shard, within, place, images=False).columns
         with TarReader(folder / shard.files[0]) as tar:
             return _columns(tar, next(_samples(tar, place)))
@@ -85,7 +84,7 @@ class WdsLayout(Layout):
 
     def rows(self, folder: Path, shard: Shard, images: bool) -> Iterator[StoredRow]:
         with TarReader(folder / shard.files[0]) as tar:
-            within = _within(shard)
+            within = grouped(shard.stream)
             for sample in _samples(tar):
                 if within:
                     yield from _rows_of(tar, sample, within, images)
@@ -93,12 +92,12 @@ class WdsLayout(Layout):
                 yield StoredRow.of(_columns(tar, sample), *(_images(tar, sample) if images else ()))
 
     def card(self, folder: str, streams: Sequence[str]) -> list[tuple[str, str]]:
-        ordered = sorted(streams, key=lambda one: (not one.startswith("train"), one))
+        ordered = sorted(streams, key=lambda one: (bool(grouped(one)), one))
         globs = {stream: f"{folder}/{stream}-[0-9][0-9][0-9][0-9][0-9].tar" for stream in ordered}
         named = [(stream.removeprefix("train").removeprefix("-"), glob) for stream, glob in globs.items()]
-        grouped = [one for one in named[:1] if one[0].partition("-")[0] in STREAMS]
+        by_name = [one for one in named[:1] if grouped(one[0])]
         # The first goes by the config's name; dialogues and photos by their own too.
-        return [("", named[0][1]), *grouped, *named[1:]]
+        return [("", named[0][1]), *by_name, *named[1:]]
 
     def empty_features(self) -> list[dict[str, Any]]:
         columns = [{"name": field.name, "dtype": "string" if field.name in _AS_TEXT else "int64"} for field in PLAIN]
@@ -155,11 +154,6 @@ class _GroupsFile(ShardFile):
     def close(self) -> tuple[str, ...]:
         self._tar.close()
         return (self._name,)
-
-
-def _within(shard: Shard) -> str:
-    """What holds the rows in a sample of several; "" of a shard whose samples are rows."""
-    return STREAMS.get(shard.stream.partition("-")[0], "")
 
 
 def _state(number: int) -> str:
