@@ -216,8 +216,12 @@ def conclude(options: Any, summary: Summary, stopped: bool) -> Ended:
     if options.publish_to:
         print(f"published to {options.publish_to}")
     if summary.unscored and not summary.kept:
-        judged = f"--workflow verify --input {shlex.quote(str(output / 'rejected'))} --judge PROFILE"
-        print(f"all unscored: report.html says why; {judged} has them judged", file=sys.stderr)
+        judged = f"--workflow verify --input {shlex.quote(str(output / 'rejected'))} --judge PROFILE has them judged"
+        if summary.dialogues:
+            judged = (
+                "a dialogue goes on behind a turn that is kept: --judge PROFILE has them judged, with another --output"
+            )
+        print(f"all unscored: report.html says why; {judged}", file=sys.stderr)
     if stopped:
         return Ended(made, "stopped; the same command goes on where it was", STOPPED)
     if summary.failed > allowed_failures(options.max_failed, summary.samples):

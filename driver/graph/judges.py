@@ -107,8 +107,10 @@ def unvouched(graph: BatchGraph, file: WorkflowFile) -> str:
     if "edited" in graph.seconds().values():
         return f"{name}: ALL ROWS WITHOUT A HAND LABEL {blind}: {todo}, and review.py takes labels"
     rows = "ALL ROWS" if making == "model" else "ALL ROWS whose words a model writes"
-    later = "or judge them later with --workflow verify and rejected/ of this run's folder as --input"
-    return f"{name}: {rows} {blind}: {todo}, {later}"
+    later = ", or judge them later with --workflow verify and rejected/ of this run's folder as --input"
+    if task_named(graph.task).turns > 1:
+        later = "; a dialogue goes on behind a turn that is kept, so each will end with its first"
+    return f"{name}: {rows} {blind}: {todo}{later}"
 
 
 def looks(graph: BatchGraph) -> Counter[str]:

@@ -104,6 +104,19 @@ def test_the_exit_status_counts_failures_and_nothing_that_was_skipped(
     assert "4 NoColour, 1 NoRegion; skipped.parquet says why" in said
 
 
+@pytest.mark.parametrize(
+    ("dialogues", "advice"),
+    [({}, "--workflow verify"), ({"made": 3, "kept": 0, "shorter": 0}, "with another --output")],
+)
+def test_what_nobody_looked_at_is_judged_where_that_helps(
+    tmp_path: Path, dialogues: dict[str, int], advice: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Dialogues end behind a turn that is unscored: judging it later makes no other one."""
+    summary = Summary("", "", "", 3, 0, 0, 3, 0, 0, {}, {}, 1.0, 1.0, dialogues=dialogues)
+    conclude(RunOptions("content_memory", tmp_path / "out"), summary, stopped=False)
+    assert advice in capsys.readouterr().err
+
+
 def test_what_a_node_skips_is_skipped_on_its_way_through_the_record() -> None:
     failure = SampleFailure("edit", "NoColour", "it has it already", "Alter #2", skipped=True)
     told = FailureRecord(key="0" * 20, failure=failure).model_dump_json()

@@ -202,6 +202,7 @@ PIXELS = {"class_type": "EditPairsVerifyPixels", "inputs": {}}
     ("edit", "also", "task", "line"),
     [
         (("VAEDecode", {}), PIXELS, "remove", "mine.json: ALL ROWS WILL BE UNSCORED"),
+        (("VAEDecode", {}), PIXELS, "content_memory", "so each will end with its first"),
         (("VAEDecode", {}), {"class_type": "EditPairsJudgeEdit", "inputs": {}}, "style", ""),
         (("VAEDecode", {}), {"class_type": "EditPairsWitness", "inputs": {}}, "remove", ""),
         (("VAEDecode", {}), {"class_type": "EditPairsWitness", "inputs": {}}, "style", "ALL ROWS WILL BE UNSCORED"),
