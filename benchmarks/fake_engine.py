@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from comfy_nodes.core.ingredients import Ingredients
-from comfy_nodes.core.records import AnnotationRecord, Basis, EditRecord, SavedFile, records_name
+from comfy_nodes.core.records import AnnotationRecord, Basis, EditRecord, SavedFile, TurnRecord, records_name
 from comfy_nodes.core.regions import rle
 from driver.graph.api import ancestors
 
@@ -124,11 +124,16 @@ class FakeEngine:
         record["output_images"][0].update(filename=f"{key}-edited.png", subfolder=folder)
         record.update({name: origin[name] for name in origin.keys() & record.keys()})
         record.update(task=origin.get("task") or inputs["task"], seed=inputs["seed"])
+        annotation = json.loads(inputs["annotation"])
+        if turn := annotation.get("turn"):
+            record["turn"] = {name: turn[name] for name in TurnRecord.model_fields}
+            if turn["base"]:  # each edit leaves the same picture
+                record["input_images"][0] = {**record["output_images"][0], "filename": f"{key}-state.png"}
         if inputs["instruction"] == REJECTED:
             record.update(verdict="reject", reject_reason="nobody would keep it")
         if inputs["instruction"]:
             record.update(prompt=inputs["instruction"], initial_prompt=inputs["instruction"])
-        if carried := json.loads(inputs["annotation"]).get("carried"):
+        if carried := annotation.get("carried"):
             return EditRecord.model_validate(record).with_carried(carried).model_dump(mode="json")
         return record
 

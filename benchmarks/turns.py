@@ -3,8 +3,9 @@
 `packed`: a call of 1 s and an edit of 0.1 s for each turn, three turns to a dialogue, on one server: one prompt for each turn
 over prompts as the driver packs them, in seconds. `two_servers`: edits of 2 s on two servers, and the share of the time in
 which a server executes nothing, from the first prompt to the last result; beside it the same of as many edits that wait for
-none, which is what ComfyUI and a busy machine take between prompts. Real ComfyUIs; `COMFYUI_PATH` names one. Shares the
-machine with nobody, or the numbers mean little.
+none, which is what ComfyUI and a busy machine take between prompts. `two_fakes`: edits of 0.5 s on servers of `fake_comfy.py`,
+which take no time of their own, so that the rest is the driver's. All else on real ComfyUIs; `COMFYUI_PATH` names one. Shares
+the machine with nobody, or the numbers mean little.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from comfy_nodes.core.regions import rle
 
 CALL_SECONDS, EDIT_SECONDS = 1.0, 0.1
 FARMED_EDIT_SECONDS = 2.0
+QUICK_EDIT_SECONDS = 0.5
 TURNS = 3
 SIDE = 64
 
@@ -65,10 +67,19 @@ def packed(site: Site) -> dict[str, float]:
 
 
 def two_servers(site: Site) -> dict[str, float]:
-    """The share of two servers' time in which they execute nothing, and where it goes."""
+    """The share of two servers' time in which they execute nothing, and of that of as many edits that wait for none."""
+    return _farmed(site, site.servers(2), FARMED_EDIT_SECONDS)
+
+
+def two_fakes(site: Site) -> dict[str, float]:
+    """The same on servers that take no time of their own: what is left is the driver's."""
+    return _farmed(site, [site.fake().url for _ in range(2)], QUICK_EDIT_SECONDS)
+
+
+def _farmed(site: Site, urls: list[str], seconds: float) -> dict[str, float]:
     count = site.size(24, 6)
-    urls, photos = site.servers(2), dialogues(site, count)
-    uncalled = graph("dialogue", {"edit.image": ["turn", 1], "edit.seconds": FARMED_EDIT_SECONDS})
+    photos = dialogues(site, count)
+    uncalled = graph("dialogue", {"edit.image": ["turn", 1], "edit.seconds": seconds})
     del uncalled["call"]
     workflow = site.folder / "dialogue-uncalled.json"
     workflow.write_text(json.dumps(uncalled))
@@ -76,7 +87,7 @@ def two_servers(site: Site) -> dict[str, float]:
     ours = site.drive(str(workflow.with_suffix("")), photos, urls)
     found = _idle(site, ours, urls)
     single = site.photos(TURNS * count, SIDE)
-    alone = site.drive("edit", single, urls, "--set", f"#edit.seconds={FARMED_EDIT_SECONDS}")
+    alone = site.drive("edit", single, urls, "--set", f"#edit.seconds={seconds}")
     assert ours.samples == alone.samples == TURNS * count
     return found | {f"{name}_without_turns": value for name, value in _idle(site, alone, urls).items()}
 
@@ -94,7 +105,7 @@ def _idle(site: Site, run: Run, urls: list[str]) -> dict[str, float]:
     }
 
 
-MEASURES = {"packed": packed, "two_servers": two_servers}
+MEASURES = {"packed": packed, "two_servers": two_servers, "two_fakes": two_fakes}
 
 
 def main() -> int:

@@ -120,6 +120,11 @@ def find_row(key: str, run: Path) -> Found:
     part, row = _looked_up(run, key) or _looked_up(run, turn_key(key, 1)) or (None, None)
     if part is None or row is None:
         raise RunError(f"{key}: {run} has no row of this key; report.html and the column key name them")
+    if row.columns["derived_kind"] and not part.journal.exists():
+        parents = ", ".join(row.columns["derived_from"])
+        raise RunError(
+            f"{key}: was derived from {parents} ({row.columns['derived_kind']}); open these in their run's folder"
+        )
     sample, states = _sample_of(part, sample_of(row.columns))
     notes = (_others(part, row),) if row.columns["key"] != key else ()
     return Found(run, row, sample, states, *_graphs(run, sample.task or str(row.columns["task"])), notes)

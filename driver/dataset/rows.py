@@ -20,7 +20,7 @@ import pyarrow.json
 from pydantic import ValidationError
 
 from comfy_nodes.core.instructions.instructions import InstructionRecord
-from comfy_nodes.core.keys import turn_key
+from comfy_nodes.core.keys import sample_key, turn_key
 from comfy_nodes.core.models import Model, each_once
 from comfy_nodes.core.records import AnnotationRecord, Basis, EditRecord
 from comfy_nodes.core.tasks import INSTRUCT
@@ -150,7 +150,8 @@ class Row:
         Args:
             text: a record, JSON, as the journal keeps it.
             attempt: which try at the sample gave it, from 1.
-            photo: a key that all rows of its photo share, where these are to be one record; empty where they are not.
+            photo: a key that all rows of its photo share, where these are to be one record. Where none is given, derived rows
+                alone are, by their photo's id.
 
         Raises:
             RunError: this version does not read the record.
@@ -171,6 +172,8 @@ class Row:
             "attempt": attempt,
             "derived_kind": record.derived_kind or None,
         }
+        if record.derived_kind:
+            photo = photo or sample_key(record.source_id, None, "photo")
         group = photo or (record.turn.dialogue if record.turn else "")
         return cls(
             key=record.key,

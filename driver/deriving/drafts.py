@@ -94,10 +94,17 @@ class Drafts:
 
     def __init__(self, photo: Photo, told: Told, asked: Asked):
         self._photo, self._told, self._asked = photo, told, asked
-        self._there = {(row.inputs[0], row.outputs[0], row.columns["task"]) for row in photo.rows}
+        self._there = {
+            (row.inputs[0], row.outputs[0], (row.columns["turn"] or {}).get("op") or row.columns["task"])
+            for row in photo.rows
+        }
 
     def made(self) -> Iterator[Draft | LeftOut]:
-        """All of them, row by row."""
+        """All of them: what several turns make, then row by row."""
+        if "composed" in self._asked.kinds:
+            for turns in dialogues(self._photo.rows):
+                yield from self._steps(turns)
+                yield from self._composed(turns)
         for row in self._photo.rows:
             if "inverse" in self._asked.kinds:
                 yield self._inverse(row)
@@ -105,10 +112,6 @@ class Drafts:
                 yield from self._siblings(row)
             if "wordings" in self._asked.kinds:
                 yield from self._wordings(row)
-        if "composed" in self._asked.kinds:
-            for turns in dialogues(self._photo.rows):
-                yield from self._steps(turns)
-                yield from self._composed(turns)
 
     def _inverse(self, row: KeptRow) -> Draft | LeftOut:
         def make(language: Language) -> Worded:
@@ -246,7 +249,7 @@ class Drafts:
             return self._worded(changes, language)
         except Untold as error:
             words = [words_of(row, language).strip() for row in way]
-            straight = all(row.columns["turn"]["base"] == number for number, row in enumerate(way))
+            straight = all(row.columns["turn"]["number"] == number for number, row in enumerate(way, 1))
             if str(error) == inverting.NO_CHANGE or not straight or not all(words):
                 raise
         ops = {row.columns["turn"]["op"] for row in way}

@@ -55,14 +55,21 @@ class Told:
         """
         place = row.key, language
         if place not in self._changes:
-            try:
-                self._changes[place] = read_changes(self._edit(row, language))
-            except Untold as error:
-                self._changes[place] = error
+            self._changes[place] = self._read(row, language)
         found = self._changes[place]
         if isinstance(found, Untold):
             raise Untold(str(found))
         return found
+
+    def _read(self, row: KeptRow, language: Language) -> tuple[Change, ...] | Untold:
+        """Of a turn that says how it goes back the editor's plain command tells what it does there."""
+        why: list[Untold] = []
+        for words in (words_of(row, language), _command(row, language)):
+            try:
+                return read_changes(self._edit(row, words, language))
+            except Untold as error:
+                why.append(error)
+        return why[0]
 
     def alone(self, row: KeptRow, language: Language) -> str:
         """A row's instruction for whoever has not read the turns before it; empty where nobody knows one."""
@@ -82,8 +89,7 @@ class Told:
             self._masks[row.key] = None if mask is None else rle.decode(mask)
         return self._masks[row.key]
 
-    def _edit(self, row: KeptRow, language: Language) -> Edit:
-        words = words_of(row, language)
+    def _edit(self, row: KeptRow, words: str, language: Language) -> Edit:
         if not words:
             raise Untold(NO_WORDS)
         op = operation(row, words, language)
@@ -112,6 +118,13 @@ def words_of(row: KeptRow, language: Language) -> str:
     if row.columns["lang"] == language:
         return row.columns["prompt"] or ""
     return row.columns[PROMPTS[language]] or ""
+
+
+def _command(row: KeptRow, language: Language) -> str:
+    """What the editor was told of a turn that begins with an earlier one's picture; empty where that is not what was done."""
+    columns = row.columns
+    later = columns["turn"] and columns["turn"]["number"] > 1 and not columns["restated_prompt"]
+    return (columns["editor_prompt"] or "") if later and language == "en" else ""
 
 
 def operation(row: KeptRow, words: str, language: Language) -> str:

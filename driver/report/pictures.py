@@ -91,6 +91,8 @@ def edit(row: dict[str, Any], before: bytes, after: bytes) -> dict[str, Any]:
     return {
         **{name: row[name] for name in _COLUMNS},
         "vouched_by": row.get("vouched_by") or (),
+        "derived_kind": row.get("derived_kind"),
+        "derived_from": row.get("derived_from") or (),
         "close_ups": {"before": thumbnail(before, cut), "after": thumbnail(after, cut)} if cut else None,
         "boxes": [_placed(box, row) for box in boxes(row)],
     }

@@ -25,6 +25,7 @@ from driver.dataset.layouts.layout import StoredRow
 from driver.derive import main
 from driver.deriving import photos, writing
 from driver.exports.forms import export
+from driver.open import main as open_row
 from driver.options import RunOptions
 from driver.recipe.derived import derived_behind
 from driver.recipe.file import Deriving, Recipe, RecipeStage
@@ -208,6 +209,24 @@ class TestDialogues:
         skipped = pq.read_table(out / "more" / "skipped.parquet").to_pylist()
         assert [row["message"] for row in skipped] == ["nothing is different between the two, as far as words tell"]
 
+    def test_a_turn_that_goes_back_is_read_by_its_command(self, run: Run, out: Path) -> None:
+        command = "Change the colour of the cup on the left of the image to green."
+        for number, base, op, words, told, before, after in (
+            (1, 0, "add", "Add a cup on the left of the image.", None, picture(cup=None), picture()),
+            (2, 1, "remove", "Now remove it.", None, picture(), picture(cup=None)),
+            (3, 1, "alter", "Go back to the first version and make it green.", command, picture(), picture(cup=GREEN)),
+        ):
+            turn = {"dialogue": "d0", "number": number, "of": 3, "base": base, "op": op, "mask_from": "carried"}
+            fields = {"turn": turn, "editor_prompt": told}
+            add_edit(run, f"d0~{number - 1}", "version_backtracking", words, before, after, "cup", **fields)
+        derive(done(run), out / "more", "--kinds", "composed,inverse,sibling")
+        rows = [row.columns for row in derived(out / "more")]
+        assert [(row["derived_kind"], *read(row["prompt"])) for row in rows if row["derived_from"][-1] == "d0~2"] == [
+            ("step", Read("alter", "cup", "on the left", "green")),
+            ("composed", Read("add", "green cup", "on the left")),
+            ("inverse", Read("alter", "cup", "on the left", "red")),
+        ]
+
     def test_a_premise_goes_before_the_words(self, run: Run, out: Path) -> None:
         said = (Said("Paint the cup.", op="alter"), Said("Paint the ball.", op="alter", class_name="ball"))
         add_dialogue(run, "d0", "content_memory", *said, premise="Everything is blue.", vouched_by=["pixels"])
@@ -244,6 +263,18 @@ class TestFolder:
         opened = datasets.load_dataset(str(out / "more"), split="train", cache_dir=str(out / "cache"))
         assert len(opened) == 1 and len(opened[0]["rows"]) == 14 and len(opened[0]["states"]) == 4
         assert export(out / "more", "pairs", out / "pairs", "copy").rows == 14
+
+    def test_the_page_says_what_pairs_come_from(
+        self, finished: Run, out: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        derive(finished, out / "more", "--kinds", "inverse")
+        page = (out / "more" / "report.html").read_text("utf-8")
+        assert f"inverse, derived from {REMOVE}" in page and "open.py" not in page
+        key = derived(out / "more")[0].columns["key"]
+        assert open_row([str(out / "more"), key]) == 2
+        assert (
+            f"{key}: was derived from {REMOVE} (inverse); open these in their run's folder" in capsys.readouterr().err
+        )
 
     def test_the_same_command_does_nothing(self, finished: Run, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
         derive(finished, out / "more")

@@ -348,6 +348,8 @@ def test_rows_of_a_photo_are_one_record_too(run: Any, filed: Callable[..., Any])
     row = Row.of(record.record, 1, RUN_FACTS, photo="p")
     assert (row.group, row.grouped_as, row.sample) == ("p", "photos", "p")
     assert json.loads(row.line)["derived_from"] == ["k"]
+    again = [Row.of(filed(key, derived_kind="inverse", source_id="a.jpg").record, 1, RUN_FACTS) for key in ("x", "y")]
+    assert again[0].group == again[1].group != "" and again[0].grouped_as == "photos", "as when they are judged again"
     names = schema_of("photos").names
     assert "rows" in names and "premise" not in names
     assert {layout_named(name).stream(replace(row, states=2)) for name in ("hf", "wds")} == {"photos", "photos-2"}

@@ -80,6 +80,7 @@ def test_in_chinese_too_though_the_region_has_an_english_name(op: str, words: st
         (edit("alter", f"Make {PLACED} look old.", CUP), told.NO_COLOUR),
         (edit("alter", f"Paint {PLACED} blue.", CUP, before=""), NO_FORMER_COLOUR),
         (edit("alter", "Paint the red cup blue.", CUP.model_copy(update={"class_name": "red cup"})), NO_FORMER_COLOUR),
+        (edit("remove", "Remove it.", CUP.model_copy(update={"class_name": "yellow cup"}), before="blue"), told.OTHER_COLOUR),
         (edit("alter", "Paint the man blue.", CUP.model_copy(update={"class_name": "man"})), NO_FORMER_COLOUR),
         (edit("alter", f"Remove {PLACED}.", CUP), told.NO_OPERATION),
         (edit("remove", "Something nicer, please.", CUP), told.NO_OPERATION),
@@ -123,6 +124,16 @@ def test_two_edits_of_one_thing_are_one() -> None:
     ]
     with pytest.raises(Untold, match=NO_CHANGE):
         joined(blue, [blue[0].turned()])
+
+
+def test_a_painted_thing_is_not_called_by_the_colour_in_its_name() -> None:
+    cup = CUP.model_copy(update={"class_name": "yellow cup"})
+    gone = read_changes(edit("remove", "Remove it.", cup, before="yellow"))
+    blue = read_changes(edit("alter", "Make it blue.", cup, before="yellow"))
+    assert worded(blue, (), SIZE, "en").words == "Change the colour of the yellow cup on the left of the image to blue."
+    for changes in (joined([gone[0].turned()], blue), joined([blue[0].turned()], gone)):
+        with pytest.raises(Untold, match=told.OTHER_COLOUR):
+            worded(changes, (), SIZE, "en")
 
 
 def test_two_edits_of_two_things_are_a_hybrid() -> None:

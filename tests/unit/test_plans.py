@@ -146,6 +146,19 @@ def test_of_two_turns_a_version_backtracking_adds_nothing() -> None:
     assert "at the start" in short.steps[1].instruction
 
 
+@pytest.mark.parametrize("task", KINDS)
+def test_a_thing_with_a_chinese_name_is_spoken_of_in_chinese(task: str) -> None:
+    """An editor is told nothing of it in English; classical edits find colour and thing in the target all the same."""
+    cup, vase = (one.model_copy(update={"class_name": name}) for one, name in ((CUP, "杯子"), (VASE, "花瓶")))
+    for depth in (2,) if task == "content_memory" else (2, 3, 4, 5):
+        plan = plan_by_template(task, [cup], [vase], SIZE, 4, depth, "zh")
+        assert len(plan.steps) == depth and plan.editor_prompt.strip() == plan.editor_prompt
+        assert "杯子" in plan.steps[0].instruction and plan.steps[0].editor_prompt == ""
+        assert all(colour_in(one.target) for one in plan.steps if one.op == "alter")
+    with pytest.raises(Unfit, match="杯子"):
+        plan_by_template(task, [cup], [vase], SIZE, 4, None, "en")
+
+
 def test_what_templates_cannot_plan() -> None:
     nameless = CUP.model_copy(update={"class_name": None})
     with pytest.raises(Unfit, match="the region has no name"):

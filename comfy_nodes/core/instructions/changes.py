@@ -92,6 +92,7 @@ NO_OPERATION = "its words do not say which operation it is"
 NO_THING = "its words do not name what was put in"
 NO_NAME = "the thing has no name in this language"
 NO_COLOUR = "its words name no new colour"
+OTHER_COLOUR = "the thing's name says another colour than it has"
 NO_BACKGROUND = "nobody named the background that was there"
 NO_STYLE = "nobody named the style that the picture had"
 
@@ -180,8 +181,18 @@ _ALSO_READ: dict[str, tuple[str, ...]] = {"background": ("replace",)}
 
 
 def _look(edit: Edit, name: str, colour: str) -> str:
-    """The colour that a thing is called by: none of people, of what says a colour itself, and in a picture without any."""
-    return "" if edit.black_and_white or about_people([name]) or says_colour(name) else colour
+    """The colour that a thing is called by: none of people, of what says a colour itself, and in a picture without any.
+
+    Raises:
+        Untold: its name says another one.
+    """
+    if edit.black_and_white or about_people([name]):
+        return ""
+    if not says_colour(name):
+        return colour
+    if colour and colour not in name.casefold() and COLOUR_NAMES[colour] not in name:
+        raise Untold(OTHER_COLOUR)
+    return ""
 
 
 def _name(language: Language, words: str, op: str, region: Region) -> str:

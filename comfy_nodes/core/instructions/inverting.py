@@ -13,6 +13,7 @@ from ..regions.annotation import Region
 from .changes import (
     COLOUR_NAMES,
     NO_THING,
+    OTHER_COLOUR,
     UNNAMED,
     Change,
     Untold,
@@ -151,12 +152,13 @@ def _named(change: Change) -> Region:
 def _clause(op: str, change: Change, scene: Scene, language: Language) -> str:
     """What is to be done, without capital and full stop."""
     before, after = change.before, change.after
+    for seen in (before, after if op != "alter" else None):
+        if seen and seen.colour and says_colour(seen.name):  # it was painted, and is not what it is called
+            raise Untold(OTHER_COLOUR)
     said: dict[str, str] = {}
     try:
         if op in ("remove", "replace", "alter"):
             assert before is not None
-            if before.colour and says_colour(before.name):  # it was painted, and is not what it is called
-                raise Unfit(before.name)
             said["the"] = scene.the(0, before.name, language)
         if op == "add":
             assert after is not None

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from ..regions.annotation import Region
 from . import classical
-from .checks import Unfit, stems
+from .checks import Unfit, WrongLanguage, stems
 from .classical import COLOURS, DONORS, Nameless
 from .composing import sentence
 from .english import article
@@ -137,7 +137,7 @@ def _memory(
     for number, region in enumerate(scene.regions):
         form = pick.choice((_FURTHER if number else _FIRST)[language])
         words = sentence(form.format(the=scene.the(number, _name(region), language)), language)
-        command = f"Change the colour of {scene.the(number, _name(region), 'en')} to {colour}."
+        command = _command("alter", scene, number, colour)
         steps.append(Step("alter", _name(region), number, command, _coloured(colour, _name(region)), words, number))
     return _written(steps, scene.regions, language, premise)
 
@@ -222,7 +222,7 @@ class _Plan:
         """In English, of the thing as it is called in its state."""
         region = self.scene.regions[0].model_copy(update={"class_name": thing})
         scene = Scene(self.scene.width, self.scene.height, (region,), self.scene.others)
-        return classical.sentence([classical.clause(op, "en", scene, 0, result)], "en")
+        return _command(op, scene, 0, result)
 
 
 def _understanding(plan: _Plan, turns: int) -> None:
@@ -259,7 +259,7 @@ def _written(steps: Sequence[Step], regions: Sequence[Region], language: Languag
         "\n".join(line for line in lines if line),
         language,
         steps[0].target,
-        " ".join(step.editor_prompt for step in steps),
+        " ".join(filter(None, (step.editor_prompt for step in steps))),
         tuple(steps),
         premise,
         tuple(regions),
@@ -273,6 +273,14 @@ def _colours(names: Sequence[str], used: Collection[str]) -> list[str]:
     """What may be drawn for things of these names: no colour that a name holds, or that was used."""
     free = [one for one in COLOURS if one not in used and not stems(one) & stems(" ".join(names))]
     return [one for one in free if one in _EASY] or free
+
+
+def _command(op: str, scene: Scene, number: int, result: str) -> str:
+    """What an editor is told: English, and nothing where a thing's name is in another language."""
+    try:
+        return classical.sentence([classical.clause(op, "en", scene, number, result)], "en")
+    except WrongLanguage:
+        return ""
 
 
 def _name(region: Region) -> str:
