@@ -21,7 +21,7 @@ from driver.engine.harvest import Harvest
 from driver.engine.pool import Pool
 from driver.engine.portion import OnePortion, Portion
 from driver.engine.prompts import Flight, Posted
-from driver.engine.queue import TURNS_HELD, Item
+from driver.engine.queue import Item
 from driver.inputs.dialogues import turns_of
 from driver.journal import Journal
 from driver.journal_turns import DIALOGUE_ENDED
@@ -217,12 +217,14 @@ def test_what_two_servers_bring_goes_on_once(servers: Callable[..., Servers]) ->
     assert made.take() == []
 
 
-def test_dialogues_that_were_begun_go_on_before_all_are(servers: Callable[..., Servers]) -> None:
+def test_dialogues_that_were_begun_go_on_before_all_are(
+    servers: Callable[..., Servers], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Else the pictures of all would wait on the disk; and not at once, so that the last ones do not begin when all else is
     done."""
-    many = [dialogue(f"{number:020x}", turns=2) for number in range(TURNS_HELD + 9)]
-    made = servers(*many)
-    for _ in range(TURNS_HELD):
+    monkeypatch.setattr("driver.engine.queue.TURNS_HELD", 4)
+    made = servers(*(dialogue(f"{number:020x}", turns=2) for number in range(9)))
+    for _ in range(4):
         assert made.take(1)[0].endswith("0")
         made.land(made.post())
     assert made.take(1)[0].endswith("1")
@@ -317,8 +319,8 @@ class Kill(BaseException):
 def test_a_kill_at_any_write_loses_and_doubles_no_turn(servers: Callable[..., Servers], run: Run) -> None:
     """Before each statement that the journal is given, one after the other, until there is none left; then all is as if it
     had not been killed."""
-    undisturbed = {key: record.output_images for key, record in _all_of(servers(dialogue(D), dialogue(E)))}
-    assert len(undisturbed) == 6
+    undisturbed = {key: record.output_images for key, record in _all_of(servers(dialogue(D)))}
+    assert len(undisturbed) == 3
     run.journal._db.execute("DELETE FROM records")
     run.journal._db.execute("DELETE FROM samples")
     kills = 0
@@ -326,11 +328,11 @@ def test_a_kill_at_any_write_loses_and_doubles_no_turn(servers: Callable[..., Se
         run.journal._db.execute("DELETE FROM records")
         run.journal._db.execute("DELETE FROM samples")
         run.spool.clear()
-        made = servers(dialogue(D), dialogue(E))
+        made = servers(dialogue(D))
         finished = _killed_after(made, kills)
         if finished:
             break
-        again = Servers(run, dialogue(D), dialogue(E))
+        again = Servers(run, dialogue(D))
         for flight in again.pool.adopted_by(A):  # the server made what it was given
             again.pool.took_off(A, flight)
             again.land(flight)
