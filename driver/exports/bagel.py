@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from itertools import groupby
+from collections.abc import Iterator
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,9 @@ from .turns import WORDLESS, standing_alone
 
 BYTES_OF_FILE = 1 << 30
 """Bytes of pictures from which on the next rows go into another file. Ours."""
-BYTES_OF_GROUP = 16 << 20
-"""Bytes of pictures from which on a row group is written; so much is held in memory. Ours."""
+BYTES_OF_GROUP, ROWS_OF_GROUP = 16 << 20, 16
+"""Bytes of pictures, or sequences, from which on a row group is written; so much is held in memory. Small, as BAGEL wants more row
+groups than it has workers on all GPUs. Ours."""
 
 INFO = "parquet_info.json"
 README = "README.md"
@@ -50,25 +51,23 @@ def write(folder: Path, place: Path, rows: Iterator[StoredRow], left_out: Counte
     (folder / "data").mkdir(exist_ok=True)
     groups: dict[str, int] = {}
     written = steps = 0
-    found = sequences(rows, left_out, noted)
+    found = _groups(sequences(rows, left_out, noted))
     while first := next(found, None):
         name = f"data/train-{len(groups):05d}.parquet"
         (folder / name).unlink(missing_ok=True)  # of an export that broke off
+        groups[name] = size = 0
         with pq.ParquetWriter(folder / name, SCHEMA) as file:
-            number, held = 0, [first]
-            size = whole = _size(first)
-            while whole < BYTES_OF_FILE and (one := next(found, None)):
-                if size >= BYTES_OF_GROUP:
-                    file.write_table(pa.Table.from_pylist(held, SCHEMA))
-                    written, steps, number = written + len(held), steps + _steps(held), number + 1
-                    held, size = [], 0
-                held.append(one)
-                size, whole = size + _size(one), whole + _size(one)
-            file.write_table(pa.Table.from_pylist(held, SCHEMA))
-            written, steps, groups[name] = written + len(held), steps + _steps(held), number + 1
+            for held in chain([first], found):
+                file.write_table(pa.Table.from_pylist(held, SCHEMA))
+                written += len(held)
+                steps += sum(len(one["instruction_list"]) for one in held)
+                groups[name] += 1
+                size += sum(map(_size, held))
+                if size >= BYTES_OF_FILE:
+                    break
     told = {str(place / name): {"num_row_groups": number} for name, number in groups.items()}
     write_whole(folder / INFO, json.dumps(told, indent=1, ensure_ascii=False) + "\n")
-    write_whole(folder / README, _readme(place, len(groups), written, steps, left_out, noted))
+    write_whole(folder / README, _readme(place, groups, written, steps, left_out, noted))
     return written
 
 
@@ -100,20 +99,30 @@ def sequences(rows: Iterator[StoredRow], left_out: Counter[str], noted: Counter[
             yield {"image_list": pictures, "instruction_list": words}
 
 
+def _groups(found: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """Sequences in row groups."""
+    held: list[dict[str, Any]] = []
+    for one in found:
+        held.append(one)
+        if len(held) >= ROWS_OF_GROUP or sum(map(_size, held)) >= BYTES_OF_GROUP:
+            yield held
+            held = []
+    if held:
+        yield held
+
+
 def _size(sequence: dict[str, Any]) -> int:
     return sum(map(len, sequence["image_list"]))
 
 
-def _steps(held: Sequence[dict[str, Any]]) -> int:
-    return sum(len(one["instruction_list"]) for one in held)
-
-
-def _readme(place: Path, files: int, sequences: int, steps: int, left_out: Counter[str], noted: Counter[str]) -> str:
+def _readme(
+    place: Path, groups: dict[str, int], sequences: int, steps: int, left_out: Counter[str], noted: Counter[str]
+) -> str:
     """What the folder holds, for whoever trains on it."""
     entry = json.dumps(
         {
             "data_dir": str(place / "data"),
-            "num_files": files,
+            "num_files": len(groups),
             "num_total_samples": sequences,
             "parquet_info_path": str(place / INFO),
         },
@@ -126,6 +135,7 @@ def _readme(place: Path, files: int, sequences: int, steps: int, left_out: Count
         sequences=sequences,
         steps=steps,
         entry=entry,
+        groups=sum(groups.values()),
         info=INFO,
         said="".join(f"\n- {line}" for line in said) or "\n- nothing",
     )
@@ -134,7 +144,7 @@ def _readme(place: Path, files: int, sequences: int, steps: int, left_out: Count
 _README = """\
 # Sequences for BAGEL
 
-{sequences} sequences with {steps} edits in `data/`: `image_list` holds the pictures, `instruction_list` the words that lead from
+{sequences} sequences with {steps} edits in `data/`, in {groups} row groups: `image_list` holds the pictures, `instruction_list` the words that lead from
 each to the next. An edit that is no dialogue's turn is a sequence of two pictures.
 
 For `DATASET_INFO["unified_edit"]` in BAGEL's `data/dataset_info.py`, under a name of yours:
@@ -143,7 +153,8 @@ For `DATASET_INFO["unified_edit"]` in BAGEL's `data/dataset_info.py`, under a na
 {entry}
 ```
 
-`{info}` names the files by where they lie, as BAGEL asks for it: make the export anew where the folder is moved.
+`{info}` names the files by where they lie, as BAGEL asks for it: make the export anew where the folder is moved. Row groups are
+shared out among BAGEL's workers, so there have to be more than GPUs times workers.
 
 BAGEL begins at any picture of a sequence. So every instruction stands alone: it names what it is about, and a premise stands
 before each one. A sequence can only go on: a turn that goes back to an earlier version begins a sequence of its own with that

@@ -445,6 +445,14 @@ class TestDialogues:
             ("train-00000.parquet", 0), ("train-00000.parquet", 1), ("train-00000.parquet", 2),
             ("train-00001.parquet", 0), ("train-00001.parquet", 1),
         ]  # fmt: skip
+        with monkeypatch.context() as small:
+            small.setattr(bagel, "BYTES_OF_GROUP", 99 * size)
+            small.setattr(bagel, "ROWS_OF_GROUP", 2)
+            export(run.output, "bagel", out / "few", "hard")
+            assert [group for _, group in Loader(out / "few").groups] == [0, 1, 0], (
+                "two sequences of each three, and the third"
+            )
+            assert "5 edits in `data/`, in 3 row groups" in (out / "few" / "README.md").read_text("utf-8")
         for key, (pictures, _) in zip("abcde", loader.sequences(), strict=True):
             np.testing.assert_array_equal(pictures[0], run.pixels(key, "input"))
         run.journal.enrol([run.sample_of("a")], None, whole=True)

@@ -21,6 +21,7 @@ from driver.report.page import write_card
 from driver.report.summary import Summary
 from driver.samples import Aim, Sample
 from tests.unit.source_making import samples
+from tests.unit.turn_making import Said, add_dialogue
 
 JUDGE = Aim(VERIFY, frozenset({"edited"}))
 SUMMARY = Summary("remove", "full", "remove", 2, 1, 1, 0, 0, 0, {}, {}, 1.0, 1.0)
@@ -85,3 +86,13 @@ def test_a_damaged_label_ends_the_run_before_it_starts(run: Any) -> None:
     (run.output / LABELS).write_text("?\n")
     with pytest.raises(RunError, match=r"labels\.jsonl: line 1 is no label; put it right or remove it"):
         Source(run.output).labels([JUDGE])
+
+
+@pytest.mark.parametrize("layout", ["hf", "wds"])
+def test_labels_of_turns_reach_the_turns(run: Any, layout: str) -> None:
+    add_dialogue(run, "d", "content_memory", Said("Remove it.", op="remove"), Said("Paint it."))
+    finish(run, layout)
+    label(run.output, "d~1", "reject")
+    found = {one.annotation.carried["turn"]["number"]: one.annotation.carried.get("hand_labels")
+             for one in judged(run.output) if one.annotation.carried and one.annotation.carried.get("turn")}  # fmt: skip
+    assert found == {1: None, 2: ["reject"]}
