@@ -78,8 +78,8 @@ class Folder:
                 raise RunError(
                     f"--output {path}: rows are being derived there; wait, or choose another folder"
                 ) from None
+            write_whole(self.work / DERIVED, claim.model_dump_json())  # first: the folder is ours at any moment
             (path / DERIVED).unlink(missing_ok=True)
-            write_whole(self.work / DERIVED, claim.model_dump_json())
 
     @property
     def scratch(self) -> Path:
