@@ -171,7 +171,7 @@ def test_what_templates_cannot_plan() -> None:
     with pytest.raises(Unfit, match="no bundled thing fits in the place of the pole"):
         plan_by_template("version_backtracking", [slim], [], SIZE, 0, None)
     man = CUP.model_copy(update={"class_name": "man with a red hat"})
-    with pytest.raises(Unfit, match="'man with a red hat' is no plain name of one thing"):
+    with pytest.raises(Unfit, match="'man with a red hat' says a colour that a turn would change"):
         plan_by_template("content_understanding", [man], [], SIZE, 0, None)
     twins = [CUP, CUP.model_copy(update={"bbox": (25, 405, 70, 450)})]
     with pytest.raises(Unfit, match="several things here are called cup"):
@@ -406,3 +406,12 @@ def test_a_turn_of_another_shape(break_it: Callable[[dict[str, Any]], Any], why:
     break_it(told)
     with pytest.raises(AnnotationError, match=why):
         turn_of(told)
+
+
+def test_a_thing_is_not_called_by_a_colour_that_it_has_no_more() -> None:
+    galaxy = CUP.model_copy(update={"class_name": "small yellow galaxy"})
+    plan = plan_by_template("content_understanding", [galaxy], [], SIZE, 0, 5)
+    first = next(number for number, step in enumerate(plan.steps) if step.op == "alter")
+    assert "yellow" in plan.steps[first].editor_prompt
+    for step in plan.steps[first + 1 :]:
+        assert "yellow" not in f"{step.object} {step.target} {step.editor_prompt}", step

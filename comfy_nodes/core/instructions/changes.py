@@ -301,6 +301,22 @@ def says_colour(name: str) -> bool:
     return bool(_COLOUR_WORD.search(name))
 
 
+def repainted(name: str) -> str:
+    """What a thing is called once it has another colour than its name says: `small galaxy` of a `small yellow galaxy`.
+
+    Raises:
+        Unfit: the name cannot do without its colour.
+    """
+    if not says_colour(name):
+        return name
+    left = " ".join(_COLOUR_WORD.sub("", name).split())
+    if not re.fullmatch(r"[a-z][a-z -]*", left, re.IGNORECASE) or re.search(
+        r"\b(?:and|or|with|in|of)\b|-(?!\w)|(?<!\w)-", left
+    ):
+        raise Unfit(f"{name!r} says a colour that a turn would change: name the region without it")
+    return left
+
+
 def region_key(region: Region | None) -> Sequence[object]:
     """By which two regions are the same."""
     return (region.bbox, region.class_name, region.mask and region.mask.counts) if region else ()

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from ..regions.annotation import Region
 from . import classical
+from .changes import repainted
 from .checks import Unfit, WrongLanguage, stems
 from .classical import COLOURS, DONORS, Nameless
 from .composing import sentence
@@ -138,7 +139,8 @@ def _memory(
         form = pick.choice((_FURTHER if number else _FIRST)[language])
         words = sentence(form.format(the=scene.the(number, _name(region), language)), language)
         command = _command("alter", scene, number, colour)
-        steps.append(Step("alter", _name(region), number, command, _coloured(colour, _name(region)), words, number))
+        target = _coloured(colour, repainted(_name(region)))
+        steps.append(Step("alter", _name(region), number, command, target, words, number))
     return _written(steps, scene.regions, language, premise)
 
 
@@ -153,6 +155,8 @@ class _Plan:
     steps: list[Step] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     """What the thing is called in each state; empty where it is not there."""
+    put: list[bool] = field(default_factory=lambda: [False])
+    """Whether a state's thing was put in: its outline is only known as the place where pixels changed."""
     results: set[str] = field(default_factory=set)
     """Colours and things that were used: none comes again."""
 
@@ -166,7 +170,7 @@ class _Plan:
     def add(self) -> None:
         words = classical.sentence([classical.clause("add", self.language, self.scene)], self.language)
         self.steps.append(Step("add", self.name, 0, self._command("remove", self.name), "", words))
-        self.names.append(self.name)
+        self._state(self.name, False)
 
     def take(self, op: str, base: int | None = None) -> None:
         """The next turn; one that follows the last needs no `base`. The first names its thing, all others don't."""
@@ -175,17 +179,18 @@ class _Plan:
         thing = self.names[base]
         result = self._result(op, thing)
         words = self._words(op, result, base < number, base)
-        target = _coloured(result, thing) if op == "alter" else result
+        after = repainted(thing) if op == "alter" else result
+        target = _coloured(result, after) if op == "alter" else result
         self.steps.append(Step(op, thing, 0, self._command(op, thing, result), target, words, base))
-        self.names.append(result if op == "replace" else "" if op == "remove" else thing)
+        self._state(after, op == "replace" or (op == "alter" and self.put[base]))
+
+    def _state(self, thing: str, put: bool) -> None:
+        self.names.append(thing)
+        self.put.append(put)
 
     def can_replace(self) -> int:
         """How often yet, each time by another thing."""
         return len(self._donors())
-
-    def put_in(self, state: int) -> bool:
-        """Whether a state's thing was put in: its outline is only known as the place where pixels changed."""
-        return self.names[state] != self.name
 
     def _result(self, op: str, thing: str) -> str:
         """A colour or a thing that was not used yet."""
@@ -248,7 +253,7 @@ def _backtracking(plan: _Plan, turns: int) -> None:
     plan.take("replace")
     plan.take("alter", len(plan.steps) - 1)
     while len(plan.steps) < turns:
-        earlier = [state for state in range(1, len(plan.steps)) if not plan.put_in(state)]
+        earlier = [state for state in range(1, len(plan.steps)) if not plan.put[state]]
         ops = ["alter", "replace"] if plan.can_replace() else ["alter"]
         plan.take(plan.pick.choice(ops), plan.pick.choice(earlier))
 
