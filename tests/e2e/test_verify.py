@@ -57,9 +57,6 @@ def endpoint() -> Iterator[Endpoint]:
         f"{MUTE}.*Score the edit": [Say("I would rather not put a number on it.")],
         f"{PACKED}.*source_caption": [Say(json.dumps({**FOUND, "restated_instruction": PACKED}), after_s=CALL_S)],
         f"{TURNED}.*source_caption": [Say(json.dumps({**FOUND, "restated_instruction": TURNED}))],
-        f"{TURNED}.*Score the edit": [
-            Say(json.dumps({"instruction_compliance": 5, "earlier_turns_kept": 5, "visual_naturalness": 4}))
-        ],
         "A thing was erased": [Say(json.dumps({"new": []}))],
         "source_caption": [Say(json.dumps(FOUND))],
         "Score the edit": [Say(json.dumps(SCORES))],
