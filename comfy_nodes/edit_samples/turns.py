@@ -80,7 +80,8 @@ def taken_by_batch(sample: EditSample, turn: Turn) -> Taken:
     # Behind its own region stands that of another turn, where the task has two: Load Edit Sample took it for one of this edit.
     alone = tuple(replace(one, regions=one.regions[:1]) for one in sample.writings)
     others = (*sample.also, *sample.others)
-    return _taken(replace(sample, task=turn.op, turn=turn, also=(), others=others, writings=alone), start)
+    crop = turn.crop or sample.crop
+    return _taken(replace(sample, task=turn.op, turn=turn, also=(), others=others, writings=alone, crop=crop), start)
 
 
 def taken_by_hand(sample: EditSample, number: int, turns: int, language: Language, folder: str) -> Taken:

@@ -64,7 +64,8 @@ class Turns:
             plan = _seen_in(plan, plan.steps[turn.number - 1].region, lies, annotation.size or size)
         earlier = tuple(_earlier(plan, number, record, size) for number, record in enumerate(records, 1))
         region, mask_from = region_after(plan, turn.number, earlier)
-        told = turn_json(replace(turn, mask_from=mask_from, earlier=earlier))
+        crop = records[0].crop if records else None
+        told = turn_json(replace(turn, mask_from=mask_from, earlier=earlier, crop=crop))
         own = () if region is None else (region,)
         others = annotation.regions[len(own) :] if size == annotation.size else ()  # else they are other pixels
         made = replace(

@@ -58,6 +58,14 @@ def test_a_batchs_sample_says_which_turn_it_is(make: Make, take: Make, photo: np
     assert torch.equal(take(make())[-1], image(photo))
 
 
+def test_a_later_turn_shows_the_part_of_the_photo_that_the_first_took(pack: Any, make: Make, take: Make) -> None:
+    turns, part = pack.part("core.instructions.turns"), (4.0, 2.0, 60.0, 40.0)
+    known = make(2, images={"start": make().source})
+    told = turns.turn_json(replace(turns.turn_of(known.further["turn"]), crop=part))
+    assert take(replace(known, further={"turn": told}))[0].crop == part
+    assert take(make(crop=part))[0].crop == part
+
+
 def test_a_later_turn_needs_its_dialogues_first_picture(make: Make, take: Make) -> None:
     with pytest.raises(ValueError, match="put Load Second Image with role"):
         take(make(2))

@@ -305,6 +305,7 @@ class TestStates:
         made.pool.harvested(A, posted, Harvest([row]), 0.0, None)
         done = made.turns.completed(made.samples[1]).annotation
         assert done.size == (16, 20)
+        assert turn_of(done.further["turn"]).crop == (4.0, 2.0, 12.0, 12.0)
         (region,) = done.regions
         assert region.bbox == (8.0, 12.0, 14.0, 18.0)
         assert region.mask and rle.decode(region.mask).nonzero()[0].min() == 12

@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from ..boxes import box_of
+from ..boxes import Box, box_of
 from ..keys import Key
 from ..regions import rle
 from ..regions.annotation import AnnotationError, Region
@@ -68,6 +68,8 @@ class Turn:
     mask_from: MaskFrom = "photo"
     earlier: tuple[Earlier, ...] = ()
     """All turns before it, in order."""
+    crop: Box | None = None
+    """Which part of the photo, in its pixels, the states show, where turn 1 took a part of it."""
 
 
 _TURN = TypeAdapter(Turn)
