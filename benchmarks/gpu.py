@@ -237,7 +237,6 @@ def main() -> int:
     add("--set", action="append", default=[], metavar="ADDRESS=VALUE", help="as of driver/batch.py, for all workflows")
     add("--json", action="store_true", help="print one JSON object instead of lines")
     options = parser.parse_args()
-    logging.disable(logging.WARNING)
     try:
         names = chosen(options.only)
         if options.device == "gpu" and not has_gpu():
@@ -281,4 +280,5 @@ def _all(
 
 
 if __name__ == "__main__":
+    logging.disable(logging.WARNING)
     sys.exit(main())

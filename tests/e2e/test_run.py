@@ -24,7 +24,7 @@ COLUMNS = [
     "restated_prompt", "editor_prompt", "prompt_en", "prompt_cn", "verdict", "reject_reason", "vouched_by", "scores", "judge", "class_name", "bbox",
     "mask", "regions", "edit_mask", "models", "source_id", "source_path", "source_sha256", "source_licence",
     "source_url", "crop", "workflow", "workflow_sha256", "stage_sha256", "profile", "seed", "attempt", "width",
-    "height", "schema_version",
+    "height", "turn", "derived_kind", "derived_from", "schema_version",
 ]  # fmt: skip
 """A row's columns, in their order."""
 
