@@ -34,7 +34,7 @@ from tests.unit.conftest import Run
 from tests.unit.test_pool import A, B, Told
 
 SIZE = 12
-D, E = "d" * 20, "e" * 20
+D, E, A_THIRD = "d" * 20, "e" * 20, "f" * 20
 UNDERSTANDING = "content_understanding"
 
 
@@ -423,6 +423,41 @@ class TestInputs:
         again = Servers(made.run, dialogue(D, turns=2))
         again.go_on()
         assert sorted(records(again.run)) == [f"{D}~0", f"{D}~1"]
+
+    @pytest.mark.parametrize("limit", [2, None])
+    def test_another_depth_takes_turns_out_that_no_plan_has(self, limit: int | None, run: Run) -> None:
+        """Where an input goes on behind the limit, too, and where a plan of more turns stood elsewhere in the order."""
+        made = Servers(run, dialogue(D, turns=2), dialogue(E, turns=2))
+        made.go_on()
+        deeper = run.journal.enrol([*dialogue(E, turns=4), *dialogue(D, turns=4)], limit, whole=True)
+        assert deeper.line().startswith(
+            "2 dialogues have 4 turns now and had 2: another --turns, or another plan was written; 4 finished samples have "
+            "another input now: made again"
+        )
+        made.begin()
+        made.go_on()
+        back = run.journal.enrol([*dialogue(E, turns=3), *dialogue(D, turns=3), *dialogue(A_THIRD)], limit, whole=True)
+        assert back.line().startswith("2 dialogues have 3 turns now and had 4")
+        assert "2 finished turns that the dialogues have no more: the rows leave the dataset" in back.line()
+        made.begin()
+        assert made.take() == (["e0", "d0"] if limit else ["e0", "d0", "f0"])
+        made.pool.fail(made.items[0], SampleFailure("edit", "NoColour", "it is grey", skipped=True))
+        for one in made.items[1:]:
+            made.land(made.post([one]))
+        made.go_on()
+        ended = [
+            key for key, state in states(run).items() if state == "skipped: turn 1 was skipped (NoColour): it is grey"
+        ]
+        assert (ended, states(run)["e3"], states(run)["d3"]) == (["e1", "e2"], "retired", "retired")
+        assert made.pool.over()
+
+    def test_a_dialogue_that_stays_keeps_its_depth(self, run: Run) -> None:
+        """With `--keep-stale`, whether the new plan has more turns or fewer."""
+        Servers(run, dialogue(D, turns=3), dialogue(E, turns=2)).go_on()
+        before = states(run)
+        run.journal.enrol([*dialogue(D, turns=2), *dialogue(E, turns=3)], None, keep_stale=True, whole=True)
+        assert states(run) == before
+        assert not run.journal.settle_turns().ended
 
     def test_a_limit_counts_dialogues(self, journal: Journal) -> None:
         found = journal.enrol([*dialogue(D), *dialogue(E)], 1)
