@@ -24,7 +24,7 @@ from comfy_nodes.core.taxonomy import EDITOR, known_kind
 from ..places import Locator
 from ..samples import NOT_ANNOTATED, SECONDS, Aim, Planned, Sample, Spare, Unusable, unusable
 from . import alignment
-from .dialogues import turns_of
+from .dialogues import planned_about, turns_of
 from .groups import judged_again
 from .photo import Photo, Reader
 
@@ -97,7 +97,11 @@ class Sampling:
 
     def _edits(self, photo: Photo, whole: Sample, aim: Aim, regions: Regions, seed: int) -> list[Planned]:
         """A sample for each edit that the task may make of the photo's regions."""
-        eligible, reasons = alignment.edits(whole.annotation, aim.task, bool(photo.task))
+        try:
+            about = planned_about(whole.annotation) if aim.plans and photo.task else set[int]()
+        except AnnotationError as error:
+            return [unusable(photo.source_id, SampleFailure("input", type(error).__name__, str(error)))]
+        eligible, reasons = alignment.edits(whole.annotation, aim.task, bool(photo.task), about)
         if not eligible:
             reasons += photo.left_out
             return [self._no_region(photo, reasons, bool(whole.annotation.refusals))]

@@ -123,6 +123,28 @@ class TestWritten:
         assert (one.failure.error_type, one.failure.skipped) == ("Unfit", True)
         assert one.failure.message.startswith("turn 1: ")
 
+    def test_only_the_regions_that_it_is_about_have_to_suit(self, tmp_path: Path) -> None:
+        told = _written("content_memory", self.plan)
+        whole_photo = {"class_name": "table", "bbox": [0, 0, *SIZE]}
+        told["segmentation"]["object"].append(whole_photo)
+        told["segmentation"]["background"] = [{"class_name": "sky", "bbox": [0, 0, 120, 40]}]
+        found = planned(source(tmp_path, told), MEMORY)
+        assert [one.annotation.regions[0].class_name for one in found] == ["cup", "jug"]
+        told["segmentation"]["object"] = [whole_photo, *told["segmentation"]["object"][1:]]
+        (one,) = planned(source(tmp_path, told), MEMORY)
+        assert one.failure.message.startswith("no usable region: region 0 (table): covers 100 % of the photo")
+        assert "sky" not in one.failure.message
+
+    def test_regions_before_its_own_are_counted_though_nothing_is_about_them(self, tmp_path: Path) -> None:
+        plan = plan_by_template(UNDERSTANDING.name, (JUG,), (), SIZE, 3, 3)
+        told = _written(UNDERSTANDING.name, plan)
+        told["segmentation"]["object"].insert(0, {"class_name": "table", "bbox": [0, 0, *SIZE]})
+        for step in told["writing"]["steps"]:
+            step["region"] = 1
+        found = planned(source(tmp_path, told))
+        assert [one.annotation.regions[0].class_name for one in found] == ["jug"] * 3
+        assert all(whole_plan(sample_of(one.key, sample_text(one))).regions[1].class_name == "jug" for one in found)
+
     def test_words_without_a_plan_are_not_passed_over(self, tmp_path: Path) -> None:
         told = line(task="content_memory", instruction="Make all of it red.")
         (one,) = planned(source(tmp_path, told), MEMORY)
