@@ -197,6 +197,30 @@ def test_a_rejected_turn_is_tried_with_another_seed_before_the_dialogue_ends(ser
     assert sorted(records(made.run)) == [f"{D}~0", f"{D}~0~try0", f"{D}~1"]
 
 
+def test_what_a_turn_s_plan_rules_out_is_not_tried_again(servers: Callable[..., Servers]) -> None:
+    """Its colour and its thing stand in the plan, whatever the seed; an error of the server's may be another time's luck."""
+    made = servers(dialogue(D), dialogue(E), attempts=3)
+    made.take()
+    first, second = made.post().posted
+    made.pool.harvested(A, first, Harvest([], SampleFailure("edit", "NoColour", "it is grey", skipped=True)), 0.0, None)
+    made.pool.harvested(A, second, Harvest([], SampleFailure("edit", "ValueError", "it broke")), 0.0, None)
+    assert [made.run.journal.tries(one.key).attempts for one in (first, second)] == [1, 1]
+    assert (states(made.run)["d1"], states(made.run)["e0"]) == (
+        "skipped: turn 1 was skipped (NoColour): it is grey",
+        "pending",
+    )
+
+
+def test_a_dialogue_without_any_row_was_planned_all_the_same(servers: Callable[..., Servers]) -> None:
+    made = servers(dialogue(D), dialogue(E))
+    made.take()
+    made.pool.fail(made.items[0], SampleFailure("edit", "NoColour", "it is grey", skipped=True))
+    made.land(made.post(made.items[1:]))
+    made.go_on()
+    made.run.finish()
+    assert made.run.journal.dialogues() == {"planned": 2, "kept": 1}
+
+
 def test_several_pictures_of_one_turn_are_none_to_go_on_from(servers: Callable[..., Servers]) -> None:
     made = servers(dialogue(D))
     made.take()
