@@ -40,6 +40,9 @@ _NO_CAPTION = "the photo has no caption to paint another one from; give captions
 LEFT_OUT = "LeftOut"
 """The error type of what an author marked beside regions that gave samples."""
 
+OTHER_TASK, OTHER_GRAPH = "OtherTask", "OtherGraph"
+"""The error types of a photo that was meant for another workflow."""
+
 NEAR_DUPLICATE = "NearDuplicate"
 """The error type of a photo that repeats an earlier one."""
 
@@ -237,18 +240,18 @@ def _refused(photo: Photo, aim: Aim) -> tuple[str, str] | None:
     task = aim.task
     if task.name in TASKS and photo.task not in ("", task.name):
         why = f"its task file is for {photo.task}, and the workflow makes {task.name}; run a workflow for {photo.task}"
-        return "OtherTask", why
+        return OTHER_TASK, why
     if photo.routed is not None and task.name in ROUTED and not accepts_task(photo.routed, task.name):
         return "NotRouted", f"its router did not accept {task.name}; the annotation's routes say why"
     if photo.problem:
         return None
     if aim.rest and not photo.task:
-        return "OtherTask", f"it names no task, and beside other workflows {task.name} makes what those cannot"
+        return OTHER_TASK, f"it names no task, and beside other workflows {task.name} makes what those cannot"
     kind = known_kind(photo.task, photo.subtask)
     if kind and kind.unlike and aim.ours and kind.task == task.name:
-        return "OtherGraph", f"{kind.id}: {kind.unlike}; run --workflow {EDITOR}, or auto"
+        return OTHER_GRAPH, f"{kind.id}: {kind.unlike}; run --workflow {EDITOR}, or auto"
     if kind and not kind.unlike and kind.task in aim.rest:
-        return "OtherGraph", f"{kind.id} has its own workflow in this run"
+        return OTHER_GRAPH, f"{kind.id} has its own workflow in this run"
     if kind and task == INSTRUCT:
         if task_named(photo.task).turns > 1:
             return (

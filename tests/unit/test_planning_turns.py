@@ -145,6 +145,14 @@ class TestWritten:
         assert [one.annotation.regions[0].class_name for one in found] == ["jug"] * 3
         assert all(whole_plan(sample_of(one.key, sample_text(one))).regions[1].class_name == "jug" for one in found)
 
+    def test_of_several_workflows_its_own_says_why_it_is_none(self, tmp_path: Path) -> None:
+        backwards = replace(self.plan, steps=tuple(replace(one, base=1) for one in self.plan.steps))
+        aims = [Aim(task, plans=Plans()) for task in (UNDERSTANDING, MEMORY, BACK)]
+        (one,) = source(tmp_path, _written("content_memory", backwards)).plan(aims, "all", 0)
+        assert one.failure.message.startswith("turn 1: it begins with state 1")
+        (one,) = source(tmp_path, _written("content_memory", backwards)).plan([aims[0], aims[2]], "all", 0)
+        assert one.failure.error_type == "OtherTask"
+
     def test_words_without_a_plan_are_not_passed_over(self, tmp_path: Path) -> None:
         told = line(task="content_memory", instruction="Make all of it red.")
         (one,) = planned(source(tmp_path, told), MEMORY)
