@@ -107,7 +107,9 @@ class Sampling:
         eligible, reasons = alignment.edits(whole.annotation, aim.task, bool(photo.task), about)
         if not eligible:
             reasons += photo.left_out
-            return [self._no_region(photo, reasons, bool(whole.annotation.refusals))]
+            return [
+                self._no_region(photo, reasons, bool(whole.annotation.refusals), _refused_as(photo.source_id, whole))
+            ]
         planned: list[Planned] = [
             unusable(photo.source_id, SampleFailure("input", "AnnotationError", reason), f"{photo.source_id}#{reason}")
             for reason in whole.annotation.refusals
@@ -159,14 +161,15 @@ class Sampling:
         except OSError:
             return "not there"
 
-    def _no_region(self, photo: Photo, reasons: list[str], damaged: bool) -> Unusable:
+    def _no_region(self, photo: Photo, reasons: list[str], damaged: bool, key_of: str) -> Unusable:
         """
         Args:
             damaged: whether one of the reasons is that a region is none.
+            key_of: what tells it from others of its photo.
         """
         if reasons:
             why = "no usable region: " + "; ".join(reasons)
-            return unusable(photo.source_id, SampleFailure("input", "NoRegion", why, skipped=not damaged))
+            return unusable(photo.source_id, SampleFailure("input", "NoRegion", why, skipped=not damaged), key_of)
         found = photo.ungrounded or photo.grounded
         why = f"the photo has no region{'; ' if found else ''}{found}: {self._reader.remedy(photo)}"
         if photo.ungrounded:
@@ -203,14 +206,20 @@ def _turns(
         eligible: all edits of the photo.
     """
     assert aim.plans
+    refused = _refused_as(key, whole)
     known = whole.annotation.regions if aim.task.regions == 1 else dict.fromkeys(one for two in eligible for one in two)
     others = [one for one in known if one not in edit]
     try:
         return [*turns_of(_of_regions(whole, key, edit, aim), edit, others, aim.plans, seed)]
     except Unfit as problem:
-        return [skipped(whole.annotation.path, type(problem).__name__, str(problem), key)]
+        return [skipped(whole.annotation.path, type(problem).__name__, str(problem), refused)]
     except AnnotationError as error:
-        return [unusable(whole.annotation.path, SampleFailure("input", type(error).__name__, str(error)), key)]
+        return [unusable(whole.annotation.path, SampleFailure("input", type(error).__name__, str(error)), refused)]
+
+
+def _refused_as(key: str, whole: Sample) -> str:
+    """What a refusal is told apart by: each of a photo's plans has its own."""
+    return f"{key}#{whole.instruction}" if whole.annotation.writing else key
 
 
 def _spared(dialogue: str) -> list[Planned]:

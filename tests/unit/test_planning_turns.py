@@ -153,6 +153,25 @@ class TestWritten:
         (one,) = source(tmp_path, _written("content_memory", backwards)).plan([aims[0], aims[2]], "all", 0)
         assert one.failure.error_type == "OtherTask"
 
+    def test_a_photo_may_have_several_by_their_slots(self, tmp_path: Path) -> None:
+        other = plan_by_template("content_memory", (CUP, JUG), (), SIZE, 4, 2)
+        first, second = _written("content_memory", self.plan), _written("content_memory", other)
+        assert first["instruction"] != second["instruction"]
+        *_, one, other_one = planned(source(tmp_path, first, second), MEMORY)
+        assert one.failure.error_type == other_one.failure.error_type == "DuplicateSample"
+        assert "Give each line a `slot` of its own" in one.failure.message
+        found = planned(source(tmp_path, first | {"slot": "1"}, second | {"slot": "2"}), MEMORY)
+        assert len({one.turn.dialogue for one in found}) == 2
+        assert [one.plan.instruction for one in found[::2]] == [first["instruction"], second["instruction"]]
+
+    def test_each_that_is_refused_says_why(self, tmp_path: Path) -> None:
+        told = [_written("content_memory", self.plan) for _ in range(3)]
+        told[0]["writing"]["steps"][0]["base"], told[1]["writing"]["steps"][1]["base"] = 1, 2
+        told[1]["instruction"] += "!"
+        *refused, first, second = planned(source(tmp_path, *told), MEMORY)
+        assert [one.failure.message[:28] for one in refused] == [f"turn {n}: it begins with state" for n in (1, 2)]
+        assert isinstance(first, Sample) and isinstance(second, Sample)
+
     def test_words_without_a_plan_are_not_passed_over(self, tmp_path: Path) -> None:
         told = line(task="content_memory", instruction="Make all of it red.")
         (one,) = planned(source(tmp_path, told), MEMORY)
