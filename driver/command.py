@@ -234,7 +234,7 @@ def conclude(options: Any, summary: Summary, stopped: bool) -> Ended:
 def _dialogues(found: dict[str, int]) -> str:
     """What dialogues came to, as `Summary.dialogues` counts them."""
     shorter = f", {found['shorter']} of them shorter than planned" if found.get("shorter") else ""
-    return f"{found.get('kept', 0)} of {counted(found.get('made', 0), 'dialogue')} kept{shorter}"
+    return f"{found.get('kept', 0)} of {counted(found.get('planned', 0), 'planned dialogue')} kept{shorter}"
 
 
 def _listed(classes: dict[str, int]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -41,6 +42,15 @@ FEW_GONE = 20
 
 _FINISHED = "finished sample"
 
+CUT_OFF = "its dialogue has fewer turns now"
+"""Why a turn's record leaves the dataset."""
+
+_LACKED_TURNS = """
+SELECT key, state FROM samples WHERE key GLOB '*~*' AND enrolment < :now AND state != 'retired' AND EXISTS (
+    SELECT 1 FROM samples AS first WHERE first.key = substr(samples.key, 1, instr(samples.key, '~')) || '0' AND first.enrolment = :now)
+"""
+"""Turns that a plan lacks though it has their dialogue."""
+
 AT_ONCE = 500
 """Samples that are written in one statement. Ours."""
 
@@ -56,6 +66,10 @@ class Enrolled:
     """How many samples of its plan can be edited or were; a dialogue is one."""
     changed: int = 0
     """Their photo, words or further pictures are others now."""
+    depths: tuple[tuple[int, int, int], ...] = ()
+    """How many turns dialogues of another length had, how many they have now, and how many dialogues these are."""
+    cut_off: int = 0
+    """They are turns that their dialogues do not have any more."""
     gone: int = 0
     """Their photo or region is not in the input any more."""
     unfit: int = 0
@@ -70,10 +84,15 @@ class Enrolled:
     def line(self) -> str:
         """What to say of it; "" where there is nothing to say."""
         leave, stay = "leave the dataset (the journal keeps their records)", "stay as they are (--keep-stale)"
-        said = []
+        said = [
+            f"{counted(number, 'dialogue', 'has')} {now} turns now and had {before}: another --turns, or another plan was written"
+            for before, now, number in self.depths
+        ]
         if self.changed:
             then = f"the rows {stay}" if self.kept else f"made again, and the old rows {leave}"
             said.append(f"{counted(self.changed, _FINISHED, 'has')} another input now: {then}")
+        if self.cut_off:
+            said.append(f"{counted(self.cut_off, 'finished turn')} that the dialogues have no more: the rows {leave}")
         then = stay if self.kept else "stay, as not all of --input could be read" if self.unread else leave
         if self.gone:
             said.append(f"{counted(self.gone, _FINISHED)} whose photo or region is gone: the rows {then}")
@@ -111,6 +130,8 @@ class Enrolment:
         self._known_input = known_input
         self._stale: set[str] = set()
         """Finished turns whose rows stay though their input changed, and those that follow them."""
+        self._depths: Counter[tuple[int, int]] = Counter()
+        """Dialogues of another length than before, by how many turns they had and have."""
 
     def take(self, planned: Iterable[Planned], limit: int | None, whole: bool) -> Enrolled:
         """Takes a plan down; arguments and errors are `Journal.enrol`'s."""
@@ -134,6 +155,7 @@ class Enrolment:
                 usable += not one.after
                 waiting[one.key] = one, position
         changed += self._samples(waiting)
+        cut_off = self._cut_off()
         if whole_plan:
             # An input that was refused before and is mended, or gone, has a sample of its own now.
             self._db.execute("DELETE FROM samples WHERE sample IS NULL AND enrolment < ?", (self._number,))
@@ -145,7 +167,8 @@ class Enrolment:
             (self._number,),
         )
         spared = self._count("state = 'done' AND source_id IN (SELECT source_id FROM unread)")
-        return replace(left, usable=usable, changed=changed, spared=spared)
+        depths = tuple((*depth, number) for depth, number in sorted(self._depths.items()))
+        return replace(left, usable=usable, changed=changed, depths=depths, cut_off=cut_off, spared=spared)
 
     def _unusable(self, one: Unusable, position: int) -> None:
         failure = one.failure
@@ -184,6 +207,8 @@ class Enrolment:
             now = sample_text(one), json.dumps([places.to_json(file) for file in one.pictures]), one.stamp
             if key in found:
                 changed += self._known(one, position, now, *found[key])
+            elif one.after in self._stale:  # a dialogue that stays has as many turns as it had
+                self._stale.add(key)
             else:
                 new.append((position, self._number, *now, one.annotation.path, key))
         self._db.executemany(
@@ -215,6 +240,9 @@ class Enrolment:
             self._stale.add(one.key)
             self._place(one.key, position)
             return state == "done"
+        if one.turn and not one.after and state != "retired":
+            before = json.loads(text or "{}").get("turn", {}).get("of", one.turn.of)
+            self._depths[before, one.turn.of] += before != one.turn.of
         same = now == (text, pictures, stamp)
         # A photo that could not be read is looked at again.
         ended = state in ("done", "skipped") or (state == "failed" and stage != "input")
@@ -270,6 +298,20 @@ class Enrolment:
     def _place(self, key: str, position: int) -> None:
         """A sample stays in the plan as it was planned before."""
         self._db.execute("UPDATE samples SET position = ?, enrolment = ? WHERE key = ?", (position, self._number, key))
+
+    def _cut_off(self) -> int:
+        """Takes turns out of the plan that it lacks, of dialogues that it has; returns how many of them are finished. Of a
+        dialogue that stays as it was planned before, all do."""
+        lacking = self._db.execute(_LACKED_TURNS, {"now": self._number}).fetchall()
+        finished = 0
+        for key, state in lacking:
+            if f"{key.partition('~')[0]}~0" in self._stale:
+                self._db.execute("UPDATE samples SET enrolment = ? WHERE key = ?", (self._number, key))
+                continue
+            finished += state == "done"
+            take_out(self._db, "key = ?", (key,), CUT_OFF)
+            self._db.execute("UPDATE samples SET prompt_id = NULL WHERE key = ?", (key,))
+        return finished
 
     def _leave(self) -> Enrolled:
         """Takes what this enrolment lacks out of the plan. Photos that could not be looked at this time stay."""

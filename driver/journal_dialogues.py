@@ -88,7 +88,7 @@ class JournalDialogues(JournalFile):
 
     @in_turn
     def dialogues(self) -> Counter[str]:
-        """How many dialogues there are (`made`), were kept, and of these were kept `shorter` than they were planned, when
+        """How many dialogues were `planned`, also where no turn was made, and were kept, and of these were kept `shorter` than they were planned, when
         they were last looked at; nothing where there are none."""
         return Counter(json.loads(self.get(DIALOGUES) or "{}"))
 
@@ -103,9 +103,10 @@ class JournalDialogues(JournalFile):
         turns = _turns(made)
         first = next((one for one in made if one.number), None)
         if first is None:
+            found["planned"] += 1
             return
         kept = kept_turns(first.task, [one.verdict for one in turns], [one.base for one in turns])
-        found.update(made=1, kept=int(kept > 0), shorter=int(0 < kept < first.of))
+        found.update(planned=1, kept=int(kept > 0), shorter=int(0 < kept < first.of))
         stay = {one.key for one in turns[:kept]}
         verdict, why = _end(made, turns)
         others = [one for one in made if one.verdict == "keep" and one.number and one.key not in stay]

@@ -25,7 +25,7 @@ class Settled:
     """What follows for turns from those before them."""
 
     ready: tuple[str, ...] = ()
-    """Keys of those that wait for nothing but a server, and that none has."""
+    """Keys of those that wait for nothing but a server, and that none has, in the input's order."""
     waiting: int = 0
     """How many wait for a turn."""
     ended: tuple[tuple[str, str], ...] = ()
@@ -42,6 +42,7 @@ class _Turn:
     error_type: str
     message: str
     after: str
+    position: int
 
 
 class JournalTurns(JournalFile):
@@ -61,8 +62,8 @@ class JournalTurns(JournalFile):
             which, names = f"{which} AND key > ? AND key < ?", (*names, f"{dialogue}~", f"{dialogue}~~")
         rows = self._db.execute(
             "SELECT key, state, prompt_id IS NOT NULL, coalesce(error_type, ''), coalesce(message, ''), "
-            f"json_extract(sample, '$.after') AS after FROM samples WHERE after IS NOT NULL AND state != 'retired'{which} "
-            "ORDER BY position, key",
+            "json_extract(sample, '$.after') AS after, position FROM samples WHERE after IS NOT NULL AND state != 'retired'"
+            f"{which} ORDER BY key",  # each behind the one that it follows, wherever an earlier plan had it
             names,
         ).fetchall()
         ready, ended, waiting = [], [], 0
@@ -74,8 +75,8 @@ class JournalTurns(JournalFile):
                     self._wait(turn)
                     waiting += 1
                 elif self._may_begin(turn):
-                    ready.append(turn.key)
-        return Settled(tuple(ready), waiting, tuple(ended))
+                    ready.append((turn.position, turn.key))
+        return Settled(tuple(key for _, key in sorted(ready)), waiting, tuple(ended))
 
     def _came_to_nothing(self, key: str) -> str | None:
         """Why nothing can follow a turn; empty where something can, None where that is not known yet."""

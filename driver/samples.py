@@ -64,7 +64,10 @@ class Sample:
 DUPLICATE = "DuplicateSample"
 """Error type of what stands in an input more than once, the first time left out."""
 
-TWICE = "the same photo and region stand in the input twice; only the first is edited"
+TWICE = (
+    "the same photo and region stand in the input twice; only the first is edited. Give each line a `slot` of its own, such as "
+    "a number, where they are to be several edits"
+)
 """What is said of it."""
 
 NOT_ANNOTATED = "NotAnnotated"

@@ -228,11 +228,13 @@ class Pool:
         return lambda key, rejected: f"{key}~try{posted.attempt}" if rejected and another else key
 
     def sample_failed(self, server: str, posted: Posted, failure: SampleFailure) -> None:
-        """A node failed over a sample, which costs it an attempt."""
+        """A node failed over a sample, which costs it an attempt. What a turn's task cannot use, it cannot use with another
+        seed either: its plan says which thing becomes what."""
+        in_vain = failure.skipped and posted.item.sample.turn is not None
         with self._deciding:
             if not _undecided(posted):
                 self._left(posted)
-            elif self._has_attempts(posted):
+            elif self._has_attempts(posted) and not in_vain:
                 posted.journal.tried(posted.key)
                 self._again([posted.item], server, failure.error_type, failure.message)
             else:

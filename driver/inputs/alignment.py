@@ -69,18 +69,23 @@ def read(file: Locator, reader: Reader) -> bytes:
         raise PhotoError(f"{photos.readable(name_of(file))}: {unreadable(error)}") from None
 
 
-def edits(annotation: Annotation, task: Task, together: bool) -> tuple[list[tuple[Region, ...]], list[str]]:
+def edits(
+    annotation: Annotation, task: Task, together: bool, about: Collection[int] = ()
+) -> tuple[list[tuple[Region, ...]], list[str]]:
     """What the task may edit, each with the regions of one edit, and why it may not use the other regions.
 
     Args:
         together: whether the annotation's regions were chosen for one edit; then it is all of them or none.
+        about: numbers of the regions that a plan of this edit is about, so that it matters nothing whether the task may use
+            another one; none where it names none.
     """
     assert annotation.size is not None
     eligible: list[Region] = []
     reasons = list(annotation.refusals)
     refused = refusals(annotation.regions, task, *annotation.size)
-    for number, (region, why) in enumerate(zip(annotation.regions, refused, strict=True)):
-        if why:
+    count = 1 + max(about, default=len(annotation.regions) - 1)  # a plan counts from the first one
+    for number, (region, why) in enumerate(zip(annotation.regions[:count], refused[:count], strict=True)):
+        if why and (number in about or not about):
             reasons.append(f"region {number} ({region.class_name or region.kind}): {why}")
         else:
             eligible.append(region)

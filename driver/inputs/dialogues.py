@@ -13,7 +13,7 @@ from comfy_nodes.core.instructions.checks import Unfit
 from comfy_nodes.core.instructions.instructions import Step, Writing, writing_json, written_in
 from comfy_nodes.core.instructions.turns import Turn, check_plan, plan_by_template, turn_writing
 from comfy_nodes.core.keys import sample_seed, turn_key
-from comfy_nodes.core.regions.annotation import Region
+from comfy_nodes.core.regions.annotation import Annotation, Region
 
 from ..places import Locator, State
 from ..samples import Plans, Sample
@@ -44,6 +44,16 @@ def turns_of(
     """
     plan = replace(_plan(whole, edit, others, plans, seed), reply="")  # long, and of no use to a turn
     return [_turn(whole, plan, number) for number in range(1, len(plan.steps) + 1)]
+
+
+def planned_about(annotation: Annotation) -> set[int]:
+    """Numbers of the regions that a photo's own plan is about; none where it has no plan.
+
+    Raises:
+        AnnotationError: what was written for it is of another shape.
+    """
+    plan = written_in(annotation.writing, annotation.regions) if annotation.writing else None
+    return {one.region for one in plan.steps if one.region is not None} if plan else set()
 
 
 def _plan(whole: Sample, edit: tuple[Region, ...], others: Sequence[Region], plans: Plans, seed: int) -> Writing:

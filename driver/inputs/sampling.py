@@ -24,7 +24,7 @@ from comfy_nodes.core.taxonomy import EDITOR, known_kind
 from ..places import Locator
 from ..samples import NOT_ANNOTATED, SECONDS, Aim, Planned, Sample, Spare, Unusable, unusable
 from . import alignment
-from .dialogues import turns_of
+from .dialogues import planned_about, turns_of
 from .groups import judged_again
 from .photo import Photo, Reader
 
@@ -39,6 +39,9 @@ _NO_CAPTION = "the photo has no caption to paint another one from; give captions
 
 LEFT_OUT = "LeftOut"
 """The error type of what an author marked beside regions that gave samples."""
+
+OTHER_TASK, OTHER_GRAPH = "OtherTask", "OtherGraph"
+"""The error types of a photo that was meant for another workflow."""
 
 NEAR_DUPLICATE = "NearDuplicate"
 """The error type of a photo that repeats an earlier one."""
@@ -97,10 +100,16 @@ class Sampling:
 
     def _edits(self, photo: Photo, whole: Sample, aim: Aim, regions: Regions, seed: int) -> list[Planned]:
         """A sample for each edit that the task may make of the photo's regions."""
-        eligible, reasons = alignment.edits(whole.annotation, aim.task, bool(photo.task))
+        try:
+            about = planned_about(whole.annotation) if aim.plans and photo.task else set[int]()
+        except AnnotationError as error:
+            return [unusable(photo.source_id, SampleFailure("input", type(error).__name__, str(error)))]
+        eligible, reasons = alignment.edits(whole.annotation, aim.task, bool(photo.task), about)
         if not eligible:
             reasons += photo.left_out
-            return [self._no_region(photo, reasons, bool(whole.annotation.refusals))]
+            return [
+                self._no_region(photo, reasons, bool(whole.annotation.refusals), _refused_as(photo.source_id, whole))
+            ]
         planned: list[Planned] = [
             unusable(photo.source_id, SampleFailure("input", "AnnotationError", reason), f"{photo.source_id}#{reason}")
             for reason in whole.annotation.refusals
@@ -152,14 +161,15 @@ class Sampling:
         except OSError:
             return "not there"
 
-    def _no_region(self, photo: Photo, reasons: list[str], damaged: bool) -> Unusable:
+    def _no_region(self, photo: Photo, reasons: list[str], damaged: bool, key_of: str) -> Unusable:
         """
         Args:
             damaged: whether one of the reasons is that a region is none.
+            key_of: what tells it from others of its photo.
         """
         if reasons:
             why = "no usable region: " + "; ".join(reasons)
-            return unusable(photo.source_id, SampleFailure("input", "NoRegion", why, skipped=not damaged))
+            return unusable(photo.source_id, SampleFailure("input", "NoRegion", why, skipped=not damaged), key_of)
         found = photo.ungrounded or photo.grounded
         why = f"the photo has no region{'; ' if found else ''}{found}: {self._reader.remedy(photo)}"
         if photo.ungrounded:
@@ -196,14 +206,20 @@ def _turns(
         eligible: all edits of the photo.
     """
     assert aim.plans
+    refused = _refused_as(key, whole)
     known = whole.annotation.regions if aim.task.regions == 1 else dict.fromkeys(one for two in eligible for one in two)
     others = [one for one in known if one not in edit]
     try:
         return [*turns_of(_of_regions(whole, key, edit, aim), edit, others, aim.plans, seed)]
     except Unfit as problem:
-        return [skipped(whole.annotation.path, type(problem).__name__, str(problem), key)]
+        return [skipped(whole.annotation.path, type(problem).__name__, str(problem), refused)]
     except AnnotationError as error:
-        return [unusable(whole.annotation.path, SampleFailure("input", type(error).__name__, str(error)), key)]
+        return [unusable(whole.annotation.path, SampleFailure("input", type(error).__name__, str(error)), refused)]
+
+
+def _refused_as(key: str, whole: Sample) -> str:
+    """What a refusal is told apart by: each of a photo's plans has its own."""
+    return f"{key}#{whole.instruction}" if whole.annotation.writing else key
 
 
 def _spared(dialogue: str) -> list[Planned]:
@@ -233,18 +249,18 @@ def _refused(photo: Photo, aim: Aim) -> tuple[str, str] | None:
     task = aim.task
     if task.name in TASKS and photo.task not in ("", task.name):
         why = f"its task file is for {photo.task}, and the workflow makes {task.name}; run a workflow for {photo.task}"
-        return "OtherTask", why
+        return OTHER_TASK, why
     if photo.routed is not None and task.name in ROUTED and not accepts_task(photo.routed, task.name):
         return "NotRouted", f"its router did not accept {task.name}; the annotation's routes say why"
     if photo.problem:
         return None
     if aim.rest and not photo.task:
-        return "OtherTask", f"it names no task, and beside other workflows {task.name} makes what those cannot"
+        return OTHER_TASK, f"it names no task, and beside other workflows {task.name} makes what those cannot"
     kind = known_kind(photo.task, photo.subtask)
     if kind and kind.unlike and aim.ours and kind.task == task.name:
-        return "OtherGraph", f"{kind.id}: {kind.unlike}; run --workflow {EDITOR}, or auto"
+        return OTHER_GRAPH, f"{kind.id}: {kind.unlike}; run --workflow {EDITOR}, or auto"
     if kind and not kind.unlike and kind.task in aim.rest:
-        return "OtherGraph", f"{kind.id} has its own workflow in this run"
+        return OTHER_GRAPH, f"{kind.id} has its own workflow in this run"
     if kind and task == INSTRUCT:
         if task_named(photo.task).turns > 1:
             return (

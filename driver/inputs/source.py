@@ -38,7 +38,7 @@ from .mixture import Mixture
 from .near import Looked, NearDuplicates
 from .photo import Photo, Reader
 from .quotas import Quotas, Wanted
-from .sampling import LEFT_OUT, NEAR_DUPLICATE, Regions, Sampling, skipped
+from .sampling import LEFT_OUT, NEAR_DUPLICATE, OTHER_GRAPH, OTHER_TASK, Regions, Sampling, skipped
 from .shares import InputShare
 
 BUNDLED = ROOT / "samples" / "annotation.jsonl"
@@ -261,7 +261,7 @@ class Source:
                 return found
             # What one task cannot use is of no interest where another can; what is wrong with the photo is.
             kept = {one.key: one for one in found if not (isinstance(one, Unusable) and _unwanted(one))}
-            return list(kept.values()) or found[:1]
+            return list(kept.values()) or sorted(found, key=_meant_for_another)[:1]
 
         named, edited = asked(aims)
         found = self._photos("plan", named, edited, shard)
@@ -575,6 +575,11 @@ def _grounded(photo: Photo, grounding: Grounding) -> Photo:
 def _unwanted(planned: Unusable) -> bool:
     """Whether one task cannot use it, which another can."""
     return planned.failure.skipped and planned.failure.error_type != LEFT_OUT
+
+
+def _meant_for_another(planned: Planned) -> bool:
+    """Whether it says no more than that another workflow is the photo's own."""
+    return isinstance(planned, Unusable) and planned.failure.error_type in (OTHER_TASK, OTHER_GRAPH)
 
 
 def _is_chinese(photo: Photo) -> bool:

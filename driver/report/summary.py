@@ -43,4 +43,4 @@ class Summary:
     """What each input came to, where there are several: photos, their share of all and the one that was asked for, samples by
     how they ended, and skipped ones by reason."""
     dialogues: dict[str, int] = field(default_factory=dict)
-    """How many dialogues were `made`, `kept`, and of these kept `shorter` than planned; empty where the run makes none."""
+    """How many dialogues were `planned`, `kept`, and of these kept `shorter` than planned; empty where the run makes none."""

@@ -157,7 +157,7 @@ def dialogues(folder: Path) -> Path:
 def test_turns_are_judged_one_by_one_and_a_dialogue_is_kept_as_far_as_they_are(driver: Driver, place: Path) -> None:
     given = dialogues(place / "dialogues")
     summary = judge(driver, given, place / "dialogues-judged")
-    assert summary["dialogues"] == {"made": 3, "kept": 2, "shorter": 1}
+    assert summary["dialogues"] == {"planned": 3, "kept": 2, "shorter": 1}
     assert (summary["kept"], summary["rejected"], summary["pending"]) == (5, 4, 0)
     (kept,) = (place / "dialogues-judged" / "data").glob("*.parquet")
     first, second = pq.read_table(kept).to_pylist()

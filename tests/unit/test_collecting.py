@@ -218,7 +218,7 @@ class TestTurns:
             self.save(hand, number, before=10 * number - 1, after=10 * number + 9)
         found = collect(hand.folder, tmp_path / "out")
         assert self.dialogue(tmp_path / "out") == ["d~0", "d~1", "d~2"]
-        assert found.summary.dialogues == {"made": 1, "kept": 1}
+        assert found.summary.dialogues == {"planned": 1, "kept": 1}
         again = collect(hand.folder, tmp_path / "out")
         assert again.lines == (f"3 pairs in {hand.folder}: 0 new, 3 collected before",)
         assert self.dialogue(tmp_path / "out") == ["d~0", "d~1", "d~2"]
@@ -231,7 +231,7 @@ class TestTurns:
         assert self.dialogue(tmp_path / "out") == ["d~0~1", "d~1"]
         (left,) = rows(tmp_path / "out", "rejected")[0]["turns"]
         assert (left["key"], left["reject_reason"]) == ("d~0", "its dialogue goes on from another picture of this turn")
-        assert found.summary.dialogues == {"made": 1, "kept": 1, "shorter": 1}
+        assert found.summary.dialogues == {"planned": 1, "kept": 1, "shorter": 1}
 
     def test_what_was_kept_alone_is_kept_when_its_dialogue_is_whole(self, hand: Hand, tmp_path: Path) -> None:
         self.save(hand, 1, before=9, after=20)

@@ -317,8 +317,8 @@ class TestVerdict:
         assert totals.reasons == {"its dialogue ended": 2, "too dark": 2}
         assert rows.reasons["reject"] == totals.reasons
         assert len(list(stored_rows(run.output, "data"))) == 6
-        assert totals.dialogues == {"made": 4, "kept": 2, "shorter": 1}
-        assert (totals + totals).dialogues == {"made": 8, "kept": 4, "shorter": 2}
+        assert totals.dialogues == {"planned": 4, "kept": 2, "shorter": 1}
+        assert (totals + totals).dialogues == {"planned": 8, "kept": 4, "shorter": 2}
         assert run.journal.record("f~0") and '"keep"' in run.journal.record("f~0"), "the record stays as it came home"
 
     def test_a_journal_of_a_version_without_dialogues_is_read(self, run: Any) -> None:

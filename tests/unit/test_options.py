@@ -106,7 +106,7 @@ def test_the_exit_status_counts_failures_and_nothing_that_was_skipped(
 
 @pytest.mark.parametrize(
     ("dialogues", "advice"),
-    [({}, "--workflow verify"), ({"made": 3, "kept": 0, "shorter": 0}, "with another --output")],
+    [({}, "--workflow verify"), ({"planned": 3, "kept": 0, "shorter": 0}, "with another --output")],
 )
 def test_what_nobody_looked_at_is_judged_where_that_helps(
     tmp_path: Path, dialogues: dict[str, int], advice: str, capsys: pytest.CaptureFixture[str]

@@ -123,6 +123,55 @@ class TestWritten:
         assert (one.failure.error_type, one.failure.skipped) == ("Unfit", True)
         assert one.failure.message.startswith("turn 1: ")
 
+    def test_only_the_regions_that_it_is_about_have_to_suit(self, tmp_path: Path) -> None:
+        told = _written("content_memory", self.plan)
+        whole_photo = {"class_name": "table", "bbox": [0, 0, *SIZE]}
+        told["segmentation"]["object"].append(whole_photo)
+        told["segmentation"]["background"] = [{"class_name": "sky", "bbox": [0, 0, 120, 40]}]
+        found = planned(source(tmp_path, told), MEMORY)
+        assert [one.annotation.regions[0].class_name for one in found] == ["cup", "jug"]
+        told["segmentation"]["object"] = [whole_photo, *told["segmentation"]["object"][1:]]
+        (one,) = planned(source(tmp_path, told), MEMORY)
+        assert one.failure.message.startswith("no usable region: region 0 (table): covers 100 % of the photo")
+        assert "sky" not in one.failure.message
+
+    def test_regions_before_its_own_are_counted_though_nothing_is_about_them(self, tmp_path: Path) -> None:
+        plan = plan_by_template(UNDERSTANDING.name, (JUG,), (), SIZE, 3, 3)
+        told = _written(UNDERSTANDING.name, plan)
+        told["segmentation"]["object"].insert(0, {"class_name": "table", "bbox": [0, 0, *SIZE]})
+        for step in told["writing"]["steps"]:
+            step["region"] = 1
+        found = planned(source(tmp_path, told))
+        assert [one.annotation.regions[0].class_name for one in found] == ["jug"] * 3
+        assert all(whole_plan(sample_of(one.key, sample_text(one))).regions[1].class_name == "jug" for one in found)
+
+    def test_of_several_workflows_its_own_says_why_it_is_none(self, tmp_path: Path) -> None:
+        backwards = replace(self.plan, steps=tuple(replace(one, base=1) for one in self.plan.steps))
+        aims = [Aim(task, plans=Plans()) for task in (UNDERSTANDING, MEMORY, BACK)]
+        (one,) = source(tmp_path, _written("content_memory", backwards)).plan(aims, "all", 0)
+        assert one.failure.message.startswith("turn 1: it begins with state 1")
+        (one,) = source(tmp_path, _written("content_memory", backwards)).plan([aims[0], aims[2]], "all", 0)
+        assert one.failure.error_type == "OtherTask"
+
+    def test_a_photo_may_have_several_by_their_slots(self, tmp_path: Path) -> None:
+        other = plan_by_template("content_memory", (CUP, JUG), (), SIZE, 4, 2)
+        first, second = _written("content_memory", self.plan), _written("content_memory", other)
+        assert first["instruction"] != second["instruction"]
+        *_, one, other_one = planned(source(tmp_path, first, second), MEMORY)
+        assert one.failure.error_type == other_one.failure.error_type == "DuplicateSample"
+        assert "Give each line a `slot` of its own" in one.failure.message
+        found = planned(source(tmp_path, first | {"slot": "1"}, second | {"slot": "2"}), MEMORY)
+        assert len({one.turn.dialogue for one in found}) == 2
+        assert [one.plan.instruction for one in found[::2]] == [first["instruction"], second["instruction"]]
+
+    def test_each_that_is_refused_says_why(self, tmp_path: Path) -> None:
+        told = [_written("content_memory", self.plan) for _ in range(3)]
+        told[0]["writing"]["steps"][0]["base"], told[1]["writing"]["steps"][1]["base"] = 1, 2
+        told[1]["instruction"] += "!"
+        *refused, first, second = planned(source(tmp_path, *told), MEMORY)
+        assert [one.failure.message[:28] for one in refused] == [f"turn {n}: it begins with state" for n in (1, 2)]
+        assert isinstance(first, Sample) and isinstance(second, Sample)
+
     def test_words_without_a_plan_are_not_passed_over(self, tmp_path: Path) -> None:
         told = line(task="content_memory", instruction="Make all of it red.")
         (one,) = planned(source(tmp_path, told), MEMORY)

@@ -339,10 +339,12 @@ def strips(found: Page) -> list[str | None]:
 
 def test_a_dialogue_is_one_strip_with_every_state_once(talks: Any) -> None:
     lost = failure(key="n~1", stage="edit", message="its cup is gone", task="content_memory")
-    counted = replace(SUMMARY, kept=6, rejected=3, dialogues={"made": 3, "kept": 2, "shorter": 1})
+    counted = replace(SUMMARY, kept=6, rejected=3, dialogues={"planned": 3, "kept": 2, "shorter": 1})
     found = page(talks, counted, [lost])
-    assert "2of 3 dialogues kept, 1 of these shorter than planned; all other numbers are of turns" in found.words
-    assert "| dialogues kept, of those made | 2 of 3 |" in (talks.output / "README.md").read_text(encoding="utf-8")
+    assert (
+        "2of 3 planned dialogues kept, 1 of these shorter than planned; all other numbers are of turns" in found.words
+    )
+    assert "| dialogues kept, of those planned | 2 of 3 |" in (talks.output / "README.md").read_text(encoding="utf-8")
     assert sorted(map(str, strips(found))) == ["m", "n", "v"]
     versions = [
         str(attributes["alt"]) for tag, attributes in found.tags if tag == "img" and "version" in str(attributes["alt"])

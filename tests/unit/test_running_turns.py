@@ -34,7 +34,7 @@ from tests.unit.conftest import Run
 from tests.unit.test_pool import A, B, Told
 
 SIZE = 12
-D, E = "d" * 20, "e" * 20
+D, E, A_THIRD = "d" * 20, "e" * 20, "f" * 20
 UNDERSTANDING = "content_understanding"
 
 
@@ -195,6 +195,30 @@ def test_a_rejected_turn_is_tried_with_another_seed_before_the_dialogue_ends(ser
     made.land(made.post())
     assert made.go_on() == ["d1"]
     assert sorted(records(made.run)) == [f"{D}~0", f"{D}~0~try0", f"{D}~1"]
+
+
+def test_what_a_turn_s_plan_rules_out_is_not_tried_again(servers: Callable[..., Servers]) -> None:
+    """Its colour and its thing stand in the plan, whatever the seed; an error of the server's may be another time's luck."""
+    made = servers(dialogue(D), dialogue(E), attempts=3)
+    made.take()
+    first, second = made.post().posted
+    made.pool.harvested(A, first, Harvest([], SampleFailure("edit", "NoColour", "it is grey", skipped=True)), 0.0, None)
+    made.pool.harvested(A, second, Harvest([], SampleFailure("edit", "ValueError", "it broke")), 0.0, None)
+    assert [made.run.journal.tries(one.key).attempts for one in (first, second)] == [1, 1]
+    assert (states(made.run)["d1"], states(made.run)["e0"]) == (
+        "skipped: turn 1 was skipped (NoColour): it is grey",
+        "pending",
+    )
+
+
+def test_a_dialogue_without_any_row_was_planned_all_the_same(servers: Callable[..., Servers]) -> None:
+    made = servers(dialogue(D), dialogue(E))
+    made.take()
+    made.pool.fail(made.items[0], SampleFailure("edit", "NoColour", "it is grey", skipped=True))
+    made.land(made.post(made.items[1:]))
+    made.go_on()
+    made.run.finish()
+    assert made.run.journal.dialogues() == {"planned": 2, "kept": 1}
 
 
 def test_several_pictures_of_one_turn_are_none_to_go_on_from(servers: Callable[..., Servers]) -> None:
@@ -423,6 +447,41 @@ class TestInputs:
         again = Servers(made.run, dialogue(D, turns=2))
         again.go_on()
         assert sorted(records(again.run)) == [f"{D}~0", f"{D}~1"]
+
+    @pytest.mark.parametrize("limit", [2, None])
+    def test_another_depth_takes_turns_out_that_no_plan_has(self, limit: int | None, run: Run) -> None:
+        """Where an input goes on behind the limit, too, and where a plan of more turns stood elsewhere in the order."""
+        made = Servers(run, dialogue(D, turns=2), dialogue(E, turns=2))
+        made.go_on()
+        deeper = run.journal.enrol([*dialogue(E, turns=4), *dialogue(D, turns=4)], limit, whole=True)
+        assert deeper.line().startswith(
+            "2 dialogues have 4 turns now and had 2: another --turns, or another plan was written; 4 finished samples have "
+            "another input now: made again"
+        )
+        made.begin()
+        made.go_on()
+        back = run.journal.enrol([*dialogue(E, turns=3), *dialogue(D, turns=3), *dialogue(A_THIRD)], limit, whole=True)
+        assert back.line().startswith("2 dialogues have 3 turns now and had 4")
+        assert "2 finished turns that the dialogues have no more: the rows leave the dataset" in back.line()
+        made.begin()
+        assert made.take() == (["e0", "d0"] if limit else ["e0", "d0", "f0"])
+        made.pool.fail(made.items[0], SampleFailure("edit", "NoColour", "it is grey", skipped=True))
+        for one in made.items[1:]:
+            made.land(made.post([one]))
+        made.go_on()
+        ended = [
+            key for key, state in states(run).items() if state == "skipped: turn 1 was skipped (NoColour): it is grey"
+        ]
+        assert (ended, states(run)["e3"], states(run)["d3"]) == (["e1", "e2"], "retired", "retired")
+        assert made.pool.over()
+
+    def test_a_dialogue_that_stays_keeps_its_depth(self, run: Run) -> None:
+        """With `--keep-stale`, whether the new plan has more turns or fewer."""
+        Servers(run, dialogue(D, turns=3), dialogue(E, turns=2)).go_on()
+        before = states(run)
+        run.journal.enrol([*dialogue(D, turns=2), *dialogue(E, turns=3)], None, keep_stale=True, whole=True)
+        assert states(run) == before
+        assert not run.journal.settle_turns().ended
 
     def test_a_limit_counts_dialogues(self, journal: Journal) -> None:
         found = journal.enrol([*dialogue(D), *dialogue(E)], 1)
