@@ -32,7 +32,7 @@ from driver.recipe.file import Deriving, Recipe, RecipeStage
 from driver.release import main as release
 from driver.stopping import StopRequest
 from tests.unit.conftest import Run
-from tests.unit.derive_making import GREEN, Read, add_edit, picture, read
+from tests.unit.derive_making import BLUE, GREEN, YELLOW, Read, add_edit, picture, read
 from tests.unit.turn_making import Said, add_dialogue
 
 SUMMARY = {"workflow": "remove,alter", "profile": "classical", "task": "remove, alter"}
@@ -227,15 +227,51 @@ class TestDialogues:
             ("inverse", Read("alter", "cup", "on the left", "red")),
         ]
 
+    def test_a_turn_that_goes_back_is_composed_along_the_states_that_lead_to_it(self, run: Run, out: Path) -> None:
+        back = "Return to how it looked after the first instruction, and make it green."
+        for number, base, op, words, before, after in (
+            (1, 0, "add", "Add a cup on the left of the image.", picture(cup=None), picture()),
+            (2, 1, "remove", "Now remove it.", picture(), picture(cup=None)),
+            (3, 1, "alter", back, picture(), picture(cup=GREEN)),
+        ):
+            turn = {"dialogue": "d0", "number": number, "of": 3, "base": base, "op": op, "mask_from": "carried"}
+            add_edit(run, f"d0~{number - 1}", "version_backtracking", words, before, after, "cup", turn=turn)
+        derive(done(run), out / "more", "--kinds", "composed,inverse")
+        rows = [row.columns for row in derived(out / "more")]
+        assert [(row["derived_kind"], *read(row["prompt"])) for row in rows if row["derived_from"][-1] == "d0~2"] == [
+            ("step", Read("alter", "cup", "on the left", "green")),
+            ("composed", Read("add", "green cup", "on the left")),
+            ("inverse", Read("alter", "cup", "on the left", "red")),
+        ]
+
+    def test_what_a_premise_colours_is_turned_round_and_said_alone(self, run: Run, out: Path) -> None:
+        photo, then = picture(cup=BLUE, ball=YELLOW), picture(cup=GREEN, ball=YELLOW)
+        last = picture(cup=GREEN, ball=GREEN)
+        for number, words, thing, before, after in (
+            (1, "Change the colour of the cup on the left of the image.", "cup", photo, then),
+            (2, "Change the colour of the ball on the right of the image, too.", "ball", then, last),
+        ):
+            turn = {"dialogue": "d0", "number": number, "of": 2, "base": number - 1, "op": "alter", "mask_from": "photo",
+                    "premise": "From now on, everything that is changed becomes green."}  # fmt: skip
+            add_edit(run, f"d0~{number - 1}", "content_memory", words, before, after, thing, turn=turn)
+        derive(done(run), out / "more", "--kinds", "composed,inverse")
+        rows = [row.columns for row in derived(out / "more") if row.columns["derived_kind"] != "composed"]
+        assert [(row["derived_kind"], *read(row["prompt"])) for row in rows] == [
+            ("step", Read("alter", "cup", "on the left", "green")),
+            ("step", Read("alter", "ball", "on the right", "green")),
+            ("inverse", Read("alter", "cup", "on the left", "blue")),
+            ("inverse", Read("alter", "ball", "on the right", "yellow")),
+        ]
+
     def test_a_premise_goes_before_the_words(self, run: Run, out: Path) -> None:
-        said = (Said("Paint the cup.", op="alter"), Said("Paint the ball.", op="alter", class_name="ball"))
-        add_dialogue(run, "d0", "content_memory", *said, premise="Everything is blue.", vouched_by=["pixels"])
+        said = (Said("Change the cup."), Said("Change the ball, too.", class_name="ball"))
+        add_dialogue(run, "d0", "content_memory", *said, premise="Everything is wood.", vouched_by=["pixels"])
         derive(done(run), out / "more", "--kinds", "composed")
         rows = [row.columns for row in (*derived(out / "more"), *derived(out / "more", "rejected"))]
         assert [(row["derived_kind"], row["prompt"]) for row in rows] == [
-            ("step", "Everything is blue. Paint the cup."),
-            ("step", "Everything is blue. Paint the ball."),
-            ("composed", "Everything is blue. Paint the cup. Paint the ball."),
+            ("step", "Everything is wood. Change the cup."),
+            ("step", "Everything is wood. Change the ball."),
+            ("composed", "Everything is wood. Change the cup. Change the ball, too."),
         ]
 
 
