@@ -263,6 +263,39 @@ class TestDialogues:
             ("inverse", Read("alter", "ball", "on the right", "yellow")),
         ]
 
+    def test_a_pair_that_two_dialogues_share_is_said_once(self, run: Run, out: Path) -> None:
+        for dialogue, name, colour in (("d0", "green", GREEN), ("e0", "yellow", YELLOW)):
+            for number, op, words, before, after in (
+                (1, "add", "Add a cup on the left of the image.", picture(cup=None), picture()),
+                (2, "alter", f"Now make it {name}.", picture(), picture(cup=colour)),
+            ):
+                turn = {
+                    "dialogue": dialogue,
+                    "number": number,
+                    "of": 2,
+                    "base": number - 1,
+                    "op": op,
+                    "mask_from": "photo",
+                }
+                add_edit(
+                    run, f"{dialogue}~{number - 1}", "content_understanding", words, before, after, "cup", turn=turn
+                )
+        add_edit(run, "f0", "add", "Add a cup on the left.", picture(cup=None), picture(), "cup")
+        derive(done(run), out / "more", "--kinds", "composed,wordings")
+        rows = [(row.columns["derived_kind"], row.columns["prompt"]) for row in derived(out / "more")]
+        assert len(set(rows)) == len(rows)
+        assert Counter(kind for kind, _ in rows) == {"step": 3, "composed": 2, "long": 4, "spoken": 3, "short": 2}
+        skipped = pq.read_table(out / "more" / "skipped.parquet").to_pylist()
+        assert Counter((row["key"], row["error_type"], row["message"]) for row in skipped) == {
+            ("e0~0", "composed", "step: the same pair is there already in these words"): 1,
+            ("d0~0", "wordings", "short: the same pair is there already in these words"): 1,
+            ("e0~0", "wordings", "short: the same pair is there already in these words"): 1,
+            ("f0", "wordings", "short: it cannot be said so in other words"): 1,
+            ("e0~0", "wordings", "long: the same pair is there already in these words"): 1,
+            ("e0~0", "wordings", "spoken: the same pair is there already in these words"): 1,
+            ("f0", "wordings", "spoken: the same pair is there already in these words"): 1,
+        }
+
     def test_a_premise_goes_before_the_words(self, run: Run, out: Path) -> None:
         said = (Said("Change the cup."), Said("Change the ball, too.", class_name="ball"))
         add_dialogue(run, "d0", "content_memory", *said, premise="Everything is wood.", vouched_by=["pixels"])
