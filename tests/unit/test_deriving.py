@@ -342,6 +342,17 @@ class TestFolder:
             f"{key}: was derived from {REMOVE} (inverse); open these in their run's folder" in capsys.readouterr().err
         )
 
+    def test_the_page_offers_to_open_nothing_that_its_folder_cannot(self, run: Run, out: Path) -> None:
+        edits(run)
+        add_dialogue(
+            run, "d0", "content_memory", Said("Recolour the cup."), Said("Recolour it."), vouched_by=["pixels"]
+        )
+        derive(done(run), out / "more", "--with-originals", "--kinds", "inverse")
+        page = (out / "more" / "report.html").read_text("utf-8")
+        assert "open.py" not in page
+        for key in (REMOVE, ALTER, STYLE, "d0"):
+            assert f"{key}, to be opened in the folder of the run that made it" in page
+
     def test_the_same_command_does_nothing(self, finished: Run, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
         derive(finished, out / "more")
         before = {path: path.stat().st_mtime_ns for path in (out / "more").rglob("*")}
@@ -351,7 +362,7 @@ class TestFolder:
 
     @pytest.mark.parametrize("place", ["pair_of", "write_card"])
     def test_what_broke_off_has_no_name_and_is_made_by_the_same_command(
-        self, place: str, finished: Run, out: Path, monkeypatch: pytest.MonkeyPatch
+        self, place: str, finished: Run, out: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         derive(finished, out / "whole")
         with monkeypatch.context() as patch:
@@ -360,7 +371,8 @@ class TestFolder:
                 raise KeyboardInterrupt
 
             patch.setattr(f"driver.deriving.{'deriving' if place == 'pair_of' else 'writing'}.{place}", stop)
-            derive(finished, out / "more", status=130)
+            derive(finished, out / "more", "--siblings", "1" if place == "pair_of" else "2", status=130)
+        assert "what is derived is not whole, the same command begins again" in capsys.readouterr().err
         assert not (out / "more" / writing.DERIVED).exists()
         if place == "pair_of":
             assert {path.name for path in (out / "more").iterdir()} == {".work"}
@@ -457,5 +469,7 @@ class TestRefused:
         assert "no derivation left there" in self.refused(finished.output, out / "mine", capsys)
         derive(finished, out / "more", "--kinds", "inverse")
         said = self.refused(finished.output, out / "more", capsys, "--kinds", "sibling")
-        assert "with other options (kinds" in said
+        assert "with other options (--kinds: inverse there, sibling now)" in said
+        said = self.refused(finished.output, out / "more", capsys, "--kinds", "inverse", "--with-originals")
+        assert "with other options (--with-originals: no there, yes now)" in said
         assert "lies in, the run's folder" in self.refused(finished.output, finished.output / "more", capsys)
