@@ -162,6 +162,18 @@ def test_what_stands_alone_points_at_nothing_before(words: str, language: Langua
     assert without_before(words, language) == wanted
 
 
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        ("移除图像左侧的大丽花。", "在图像左侧添加一个红色的大丽花。"),
+        ("移除图像左侧的小提琴。", "在图像左侧添加一个红色的小提琴。"),
+        ("移除图像左侧的大杯子。", "在图像左侧添加一个红色的杯子。"),
+    ],
+)
+def test_a_chinese_name_keeps_the_size_word_that_it_begins_with(words: str, wanted: str) -> None:
+    assert turned(edit("remove", words, CUP, language="zh")) == wanted
+
+
 def near(shift: int) -> Region:
     """One of several cups that stand close together."""
     return CUP.model_copy(update={"bbox": (20 + shift, 120, 40 + shift, 140)})
