@@ -16,9 +16,12 @@ if __package__ in (None, ""):
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from driver.command import Ended, Parser, add_shared, carry_out, number, path_argument
+from driver.stopping import STOPPED
 
 KINDS = ("inverse", "sibling", "composed", "wordings")
 LANGUAGES = ("en", "zh")
+
+STOPPED_SHORT = "stopped; what is derived is not whole, the same command begins again"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -32,9 +35,11 @@ def _derive(options: argparse.Namespace) -> Ended:
     from driver.deriving.drafts import Asked
 
     asked = Asked(tuple(options.kinds), tuple(options.lang), options.siblings)
-    done = derive(
-        DeriveOptions(options.run, options.output, asked, options.with_originals, options.layout or ""), options.dry_run
-    )
+    wanted = DeriveOptions(options.run, options.output, asked, options.with_originals, options.layout or "")
+    try:
+        done = derive(wanted, options.dry_run)
+    except KeyboardInterrupt:
+        return Ended({}, "stopped" if options.dry_run else STOPPED_SHORT, STOPPED)
     done.say(options.output, options.dry_run)
     return Ended(done.told(options.output))
 

@@ -14,7 +14,7 @@ from comfy_nodes.core.instructions import inverting, rewording
 from comfy_nodes.core.instructions.changes import Change, Untold, region_key
 from comfy_nodes.core.instructions.inverting import Worded, joined, worded
 from comfy_nodes.core.instructions.rewording import WAYS, reworded
-from comfy_nodes.core.instructions.wording import Language
+from comfy_nodes.core.instructions.wording import LANGUAGES, Language
 from comfy_nodes.core.keys import KEY_LENGTH
 from comfy_nodes.core.regions import rle
 from comfy_nodes.core.regions.annotation import Region
@@ -33,6 +33,7 @@ MOST_THINGS = 2
 """Things that one derived instruction is about: as many as a hybrid edit's (ImgEdit)."""
 
 THERE = "the same pair is there already"
+SAID = f"{THERE} in these words"
 OVERLAPPING = "their edit masks overlap"
 MANY_THINGS = f"it would ask for more than {MOST_THINGS} things"
 NOT_ALONE = "its words make no sense without the turns before"
@@ -98,9 +99,31 @@ class Drafts:
             (row.inputs[0], row.outputs[0], (row.columns["turn"] or {}).get("op") or row.columns["task"])
             for row in photo.rows
         }
+        self._said = {
+            (row.inputs, row.outputs[0], words_of(row, language).casefold())
+            for row in photo.rows
+            for language in LANGUAGES
+            if not row.columns["turn"]
+        }
+        """Pairs with their words, of rows and of drafts; what a turn says is said in its dialogue."""
 
     def made(self) -> Iterator[Draft | LeftOut]:
-        """All of them: what several turns make, then row by row."""
+        """All of them, no pair twice with the same words."""
+        for one in self._each():
+            if isinstance(one, LeftOut):
+                yield one
+                continue
+            said_here = one.before, one.after, next(iter(one.words.values())).casefold()
+            if said_here not in self._said:
+                self._said.add(said_here)
+                yield one
+            elif one.kind in WAYS:
+                yield LeftOut("wordings", one.parents[0], f"{one.kind}: {SAID}")
+            else:
+                yield LeftOut("composed", one.parents[0], f"{one.kind}: {SAID}")
+
+    def _each(self) -> Iterator[Draft | LeftOut]:
+        """What several turns make, then row by row."""
         if "composed" in self._asked.kinds:
             for turns in dialogues(self._photo.rows):
                 yield from self._steps(turns)

@@ -14,6 +14,7 @@ from comfy_nodes.core.instructions.changes import Change, Edit, Look, Untold, re
 from comfy_nodes.core.instructions.checks import language_of
 from comfy_nodes.core.instructions.inverting import worded
 from comfy_nodes.core.instructions.operations import operation_of
+from comfy_nodes.core.instructions.rewording import without_before
 from comfy_nodes.core.instructions.wording import LANGUAGES, Language
 from comfy_nodes.core.records import PROMPTS
 from comfy_nodes.core.regions import rle
@@ -76,9 +77,11 @@ class Told:
         words, turn = words_of(row, language), row.columns["turn"]
         if not words or not turn:
             return words
-        if turn["number"] > 1 and not turn["premise"]:
+        if turn["number"] > 1 or turn["premise"]:
             with suppress(Untold):
                 return worded(self.changes(row, language), self.regions, self.size, language).words
+        if turn["number"] > 1:
+            words = without_before(words, language)
         found = standing_alone({**row.columns, "lang": language, "prompt": words}, Counter())
         return found if found and language_of(found) == language else ""
 
@@ -97,7 +100,7 @@ class Told:
         needed = op not in ("extract", "motion")
         looks = tuple(self._look(row, region) if needed else Look() for _, region in regions)
         grey = needed and is_black_and_white(self.photo.pictures.pixels(row.inputs[0]))
-        return Edit(op, words, language, regions, looks, grey, self._known.captions)
+        return Edit(op, words, language, regions, looks, grey, self._known.captions, _premise(row))
 
     def _look(self, row: KeptRow, region: Region) -> Look:
         return Look(*(self._colour(name, region) for name in (row.inputs[0], row.outputs[0])))
@@ -125,6 +128,12 @@ def _command(row: KeptRow, language: Language) -> str:
     columns = row.columns
     later = columns["turn"] and columns["turn"]["number"] > 1 and not columns["restated_prompt"]
     return (columns["editor_prompt"] or "") if later and language == "en" else ""
+
+
+def _premise(row: KeptRow) -> str:
+    """What holds for all turns of a row's dialogue; empty where a judge saw something else than was asked for."""
+    turn = row.columns["turn"]
+    return (turn["premise"] or "") if turn and not row.columns["restated_prompt"] else ""
 
 
 def operation(row: KeptRow, words: str, language: Language) -> str:

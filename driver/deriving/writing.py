@@ -39,6 +39,15 @@ from .drafts import Kind, LeftOut
 DERIVED = "derived.json"
 """Says of a folder what its rows were derived from; written last."""
 
+OPTIONS = {
+    "kinds": "--kinds",
+    "languages": "--lang",
+    "siblings": "--siblings",
+    "originals": "--with-originals",
+    "layout": "--layout",
+}
+"""By which option each field of a claim was chosen."""
+
 _WAITING = 64
 """Rows that wait for their shard at most. Ours."""
 
@@ -138,24 +147,30 @@ def check_folder(path: Path, claim: Claim) -> bool:
     """
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return False
+    if {one.name for one in path.iterdir()} == {WORK} and (path / WORK / MARK).exists():
+        return False  # killed before there were rows
     for place in (path / DERIVED, path / WORK / DERIVED):
         try:
             known = Claim.model_validate_json(place.read_bytes())
         except (OSError, ValidationError):
             continue
-        different = [
-            name for name, value in claim if name not in ("dataset", "version") and value != getattr(known, name)
-        ]
+        different = [name for name in OPTIONS if getattr(claim, name) != getattr(known, name)]
         if different:
-            there, now = (getattr(one, different[0]) for one in (known, claim))
+            name = different[0]
+            there, now = (_told(getattr(one, name)) for one in (known, claim))
             raise RunError(
-                f"--output {path}: holds rows that were derived with other options ({different[0]}: {there} there, {now} now); "
+                f"--output {path}: holds rows that were derived with other options ({OPTIONS[name]}: {there} there, {now} now); "
                 "choose another folder"
             )
         return known == claim and place == path / DERIVED
-    if {one.name for one in path.iterdir()} == {WORK} and (path / WORK / MARK).exists():
-        return False  # killed before it said more
     raise RunError(f"--output {path}: holds files that no derivation left there; choose a new or empty folder")
+
+
+def _told(value: object) -> str:
+    """An option's value as one writes it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return (",".join(value) or "none") if isinstance(value, tuple) else str(value)
 
 
 def leave_out(file: TextIO, one: LeftOut) -> None:

@@ -32,7 +32,7 @@ from driver.recipe.file import Deriving, Recipe, RecipeStage
 from driver.release import main as release
 from driver.stopping import StopRequest
 from tests.unit.conftest import Run
-from tests.unit.derive_making import GREEN, Read, add_edit, picture, read
+from tests.unit.derive_making import BLUE, GREEN, YELLOW, Read, add_edit, picture, read
 from tests.unit.turn_making import Said, add_dialogue
 
 SUMMARY = {"workflow": "remove,alter", "profile": "classical", "task": "remove, alter"}
@@ -227,15 +227,84 @@ class TestDialogues:
             ("inverse", Read("alter", "cup", "on the left", "red")),
         ]
 
+    def test_a_turn_that_goes_back_is_composed_along_the_states_that_lead_to_it(self, run: Run, out: Path) -> None:
+        back = "Return to how it looked after the first instruction, and make it green."
+        for number, base, op, words, before, after in (
+            (1, 0, "add", "Add a cup on the left of the image.", picture(cup=None), picture()),
+            (2, 1, "remove", "Now remove it.", picture(), picture(cup=None)),
+            (3, 1, "alter", back, picture(), picture(cup=GREEN)),
+        ):
+            turn = {"dialogue": "d0", "number": number, "of": 3, "base": base, "op": op, "mask_from": "carried"}
+            add_edit(run, f"d0~{number - 1}", "version_backtracking", words, before, after, "cup", turn=turn)
+        derive(done(run), out / "more", "--kinds", "composed,inverse")
+        rows = [row.columns for row in derived(out / "more")]
+        assert [(row["derived_kind"], *read(row["prompt"])) for row in rows if row["derived_from"][-1] == "d0~2"] == [
+            ("step", Read("alter", "cup", "on the left", "green")),
+            ("composed", Read("add", "green cup", "on the left")),
+            ("inverse", Read("alter", "cup", "on the left", "red")),
+        ]
+
+    def test_what_a_premise_colours_is_turned_round_and_said_alone(self, run: Run, out: Path) -> None:
+        photo, then = picture(cup=BLUE, ball=YELLOW), picture(cup=GREEN, ball=YELLOW)
+        last = picture(cup=GREEN, ball=GREEN)
+        for number, words, thing, before, after in (
+            (1, "Change the colour of the cup on the left of the image.", "cup", photo, then),
+            (2, "Change the colour of the ball on the right of the image, too.", "ball", then, last),
+        ):
+            turn = {"dialogue": "d0", "number": number, "of": 2, "base": number - 1, "op": "alter", "mask_from": "photo",
+                    "premise": "From now on, everything that is changed becomes green."}  # fmt: skip
+            add_edit(run, f"d0~{number - 1}", "content_memory", words, before, after, thing, turn=turn)
+        derive(done(run), out / "more", "--kinds", "composed,inverse")
+        rows = [row.columns for row in derived(out / "more") if row.columns["derived_kind"] != "composed"]
+        assert [(row["derived_kind"], *read(row["prompt"])) for row in rows] == [
+            ("step", Read("alter", "cup", "on the left", "green")),
+            ("step", Read("alter", "ball", "on the right", "green")),
+            ("inverse", Read("alter", "cup", "on the left", "blue")),
+            ("inverse", Read("alter", "ball", "on the right", "yellow")),
+        ]
+
+    def test_a_pair_that_two_dialogues_share_is_said_once(self, run: Run, out: Path) -> None:
+        for dialogue, name, colour in (("d0", "green", GREEN), ("e0", "yellow", YELLOW)):
+            for number, op, words, before, after in (
+                (1, "add", "Add a cup on the left of the image.", picture(cup=None), picture()),
+                (2, "alter", f"Now make it {name}.", picture(), picture(cup=colour)),
+            ):
+                turn = {
+                    "dialogue": dialogue,
+                    "number": number,
+                    "of": 2,
+                    "base": number - 1,
+                    "op": op,
+                    "mask_from": "photo",
+                }
+                add_edit(
+                    run, f"{dialogue}~{number - 1}", "content_understanding", words, before, after, "cup", turn=turn
+                )
+        add_edit(run, "f0", "add", "Add a cup on the left.", picture(cup=None), picture(), "cup")
+        derive(done(run), out / "more", "--kinds", "composed,wordings")
+        rows = [(row.columns["derived_kind"], row.columns["prompt"]) for row in derived(out / "more")]
+        assert len(set(rows)) == len(rows)
+        assert Counter(kind for kind, _ in rows) == {"step": 3, "composed": 2, "long": 4, "spoken": 3, "short": 2}
+        skipped = pq.read_table(out / "more" / "skipped.parquet").to_pylist()
+        assert Counter((row["key"], row["error_type"], row["message"]) for row in skipped) == {
+            ("e0~0", "composed", "step: the same pair is there already in these words"): 1,
+            ("d0~0", "wordings", "short: the same pair is there already in these words"): 1,
+            ("e0~0", "wordings", "short: the same pair is there already in these words"): 1,
+            ("f0", "wordings", "short: it cannot be said so in other words"): 1,
+            ("e0~0", "wordings", "long: the same pair is there already in these words"): 1,
+            ("e0~0", "wordings", "spoken: the same pair is there already in these words"): 1,
+            ("f0", "wordings", "spoken: the same pair is there already in these words"): 1,
+        }
+
     def test_a_premise_goes_before_the_words(self, run: Run, out: Path) -> None:
-        said = (Said("Paint the cup.", op="alter"), Said("Paint the ball.", op="alter", class_name="ball"))
-        add_dialogue(run, "d0", "content_memory", *said, premise="Everything is blue.", vouched_by=["pixels"])
+        said = (Said("Change the cup."), Said("Change the ball, too.", class_name="ball"))
+        add_dialogue(run, "d0", "content_memory", *said, premise="Everything is wood.", vouched_by=["pixels"])
         derive(done(run), out / "more", "--kinds", "composed")
         rows = [row.columns for row in (*derived(out / "more"), *derived(out / "more", "rejected"))]
         assert [(row["derived_kind"], row["prompt"]) for row in rows] == [
-            ("step", "Everything is blue. Paint the cup."),
-            ("step", "Everything is blue. Paint the ball."),
-            ("composed", "Everything is blue. Paint the cup. Paint the ball."),
+            ("step", "Everything is wood. Change the cup."),
+            ("step", "Everything is wood. Change the ball."),
+            ("composed", "Everything is wood. Change the cup. Change the ball, too."),
         ]
 
 
@@ -273,6 +342,17 @@ class TestFolder:
             f"{key}: was derived from {REMOVE} (inverse); open these in their run's folder" in capsys.readouterr().err
         )
 
+    def test_the_page_offers_to_open_nothing_that_its_folder_cannot(self, run: Run, out: Path) -> None:
+        edits(run)
+        add_dialogue(
+            run, "d0", "content_memory", Said("Recolour the cup."), Said("Recolour it."), vouched_by=["pixels"]
+        )
+        derive(done(run), out / "more", "--with-originals", "--kinds", "inverse")
+        page = (out / "more" / "report.html").read_text("utf-8")
+        assert "open.py" not in page
+        for key in (REMOVE, ALTER, STYLE, "d0"):
+            assert f"{key}, to be opened in the folder of the run that made it" in page
+
     def test_the_same_command_does_nothing(self, finished: Run, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
         derive(finished, out / "more")
         before = {path: path.stat().st_mtime_ns for path in (out / "more").rglob("*")}
@@ -282,7 +362,7 @@ class TestFolder:
 
     @pytest.mark.parametrize("place", ["pair_of", "write_card"])
     def test_what_broke_off_has_no_name_and_is_made_by_the_same_command(
-        self, place: str, finished: Run, out: Path, monkeypatch: pytest.MonkeyPatch
+        self, place: str, finished: Run, out: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         derive(finished, out / "whole")
         with monkeypatch.context() as patch:
@@ -291,7 +371,8 @@ class TestFolder:
                 raise KeyboardInterrupt
 
             patch.setattr(f"driver.deriving.{'deriving' if place == 'pair_of' else 'writing'}.{place}", stop)
-            derive(finished, out / "more", status=130)
+            derive(finished, out / "more", "--siblings", "1" if place == "pair_of" else "2", status=130)
+        assert "what is derived is not whole, the same command begins again" in capsys.readouterr().err
         assert not (out / "more" / writing.DERIVED).exists()
         if place == "pair_of":
             assert {path.name for path in (out / "more").iterdir()} == {".work"}
@@ -388,5 +469,7 @@ class TestRefused:
         assert "no derivation left there" in self.refused(finished.output, out / "mine", capsys)
         derive(finished, out / "more", "--kinds", "inverse")
         said = self.refused(finished.output, out / "more", capsys, "--kinds", "sibling")
-        assert "with other options (kinds" in said
+        assert "with other options (--kinds: inverse there, sibling now)" in said
+        said = self.refused(finished.output, out / "more", capsys, "--kinds", "inverse", "--with-originals")
+        assert "with other options (--with-originals: no there, yes now)" in said
         assert "lies in, the run's folder" in self.refused(finished.output, finished.output / "more", capsys)

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from comfy_nodes.core.instructions import changes as told
+from comfy_nodes.core.instructions import plans
 from comfy_nodes.core.instructions.changes import Edit, Look, Untold, read_changes
 from comfy_nodes.core.instructions.inverting import AMBIGUOUS, NO_CHANGE, NO_FORMER_COLOUR, joined, worded
-from comfy_nodes.core.instructions.rewording import NO_REQUEST, WAYS, reworded
+from comfy_nodes.core.instructions.rewording import NO_REQUEST, WAYS, reworded, without_before
+from comfy_nodes.core.instructions.wording import LANGUAGES, Language
 from comfy_nodes.core.regions.annotation import Region
 from tests.unit.derive_making import Read, read
 
@@ -98,6 +100,78 @@ def test_what_words_do_not_tell_is_left_out(one: Edit, why: str) -> None:
     with pytest.raises(Untold) as found:
         turned(one)
     assert str(found.value) == why
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("op", ["alter", "replace"])
+@pytest.mark.parametrize("forms", [plans._BACK, plans._BY_PRONOUN])
+def test_every_later_turn_of_a_plan_is_read(
+    forms: dict[str, dict[Language, tuple[str, ...]]], op: str, language: Language
+) -> None:
+    cup = CUP if language == "en" else CUP.model_copy(update={"class_name": "杯子"})
+    values = {"en": {"colour": "blue", "thing": "a vase"}, "zh": {"colour": "蓝色", "thing": "一个花瓶"}}[language]
+    wanted = {
+        "en": {"alter": f"Change the colour of {PLACED} to blue.", "replace": f"Replace {PLACED} with a vase."},
+        "zh": {"alter": "把图像左侧的杯子的颜色改成蓝色。", "replace": "把图像左侧的杯子换成花瓶。"},
+    }[language][op]
+    for form in forms[op][language]:
+        for when in plans._ORDINALS[language]:
+            found = read_changes(edit(op, form.format(**values, when=when), cup, language=language))
+            assert worded(found, (), SIZE, language).words == wanted
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("forms", [plans._FIRST, plans._FURTHER])
+def test_a_premise_says_what_things_become(forms: dict[Language, tuple[str, ...]], language: Language) -> None:
+    name, the = {"en": ("cup", PLACED), "zh": ("杯子", "图像左侧的杯子")}[language]
+    cup = CUP.model_copy(update={"class_name": name})
+    wanted = {"en": "Change the colour of {} to red.", "zh": "把{}的颜色改成红色。"}[language].format(the)
+    for form in forms[language]:
+        for premise in plans._PREMISES[language]:
+            colour = {"en": "turquoise", "zh": "青绿色"}[language]
+            one = edit("alter", form.format(the=the), cup, language=language, premise=premise.format(colour=colour))
+            (change,) = read_changes(one)
+            assert change.after and change.after.colour == "turquoise" and turned(one) == wanted
+
+
+@pytest.mark.parametrize(
+    ("words", "premise"),
+    [
+        ("Recolour the cup.", "Paint everything blue or red."),
+        ("Recolour the cup.", "Nothing may become blue."),
+        ("Make the cup look old.", "Everything becomes blue."),
+        ("Recolour the cup.", "Everything becomes wooden."),
+    ],
+)
+def test_a_premise_is_not_guessed_from(words: str, premise: str) -> None:
+    with pytest.raises(Untold, match=told.NO_COLOUR):
+        read_changes(edit("alter", words, CUP, premise=premise))
+
+
+@pytest.mark.parametrize(
+    ("words", "language", "wanted"),
+    [
+        ("Change the colour of the cup, too.", "en", "Change the colour of the cup."),
+        ("Now recolour the cup.", "en", "Recolour the cup."),
+        ("Add a sign that says 'me too'.", "en", "Add a sign that says 'me too'."),
+        ("也改变杯子的颜色。", "zh", "改变杯子的颜色。"),
+        ("再给杯子换一种颜色。", "zh", "给杯子换一种颜色。"),
+    ],
+)
+def test_what_stands_alone_points_at_nothing_before(words: str, language: Language, wanted: str) -> None:
+    assert without_before(words, language) == wanted
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        ("移除图像左侧的大丽花。", "在图像左侧添加一个红色的大丽花。"),
+        ("移除图像左侧的小提琴。", "在图像左侧添加一个红色的小提琴。"),
+        ("移除图像左侧的大杯子。", "在图像左侧添加一个红色的杯子。"),
+    ],
+)
+def test_a_chinese_name_keeps_the_size_word_that_it_begins_with(words: str, wanted: str) -> None:
+    assert turned(edit("remove", words, CUP, language="zh")) == wanted
 
 
 def near(shift: int) -> Region:

@@ -18,6 +18,7 @@ from PIL import Image
 
 from comfy_nodes.core.records import RegionRecord, Score
 from comfy_nodes.core.regions.annotation import Region
+from driver.dataset.ownership import JOURNAL
 from driver.report import gallery
 from driver.report import pictures as report_pictures
 from driver.report.pictures import pair
@@ -270,6 +271,7 @@ def test_a_row_says_how_to_open_it(judged: Any) -> None:
 def test_the_command_to_copy_names_any_folder(name: str, run: Any) -> None:
     run.output = run.output / name
     run.output.mkdir()
+    (run.output / JOURNAL).touch()
     run.add("k~try1")
     run.finish()
     page(run)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from comfy_nodes.core.instructions.scenes import Scene
 from comfy_nodes.core.instructions.wording import TEMPLATE_VERSION, article, instruction, location, reference, size_word
 from comfy_nodes.core.regions.annotation import Region
 
@@ -245,6 +246,21 @@ def test_things_around_one_place_are_told_apart_by_size() -> None:
 def test_a_thing_that_is_alone_in_its_place_is_named_by_it(others: list[Box]) -> None:
     assert named((10, 10, 40, 40), others, (300, 300)) == "the small cup in the upper-left of the image"
     assert named((10, 10, 40, 40), others, (300, 300), "zh") == "图像左上方的小杯子"
+
+
+@pytest.mark.parametrize(
+    ("box", "noun", "the", "new"),
+    [
+        ((10, 10, 290, 290), "杯子", "图像中央的大杯子", "一个大杯子"),
+        ((10, 10, 290, 290), "大丽花", "图像中央的大丽花", "一个大丽花"),
+        ((10, 10, 290, 290), "小提琴", "图像中央的小提琴", "一个小提琴"),
+        ((140, 140, 160, 160), "小猫", "图像中央的小猫", "一个小猫"),
+        ((100, 100, 200, 200), "大丽花", "图像中央的大丽花", "一个大丽花"),
+    ],
+)
+def test_no_size_stands_before_a_chinese_name_that_begins_with_one(box: Box, noun: str, the: str, new: str) -> None:
+    scene = Scene(300, 300, (Region(class_name=noun, bbox=box),))
+    assert (scene.the(0, noun, "zh"), scene.new(0, "一个", noun, "zh")) == (the, new)
 
 
 def test_other_names_do_not_matter() -> None:

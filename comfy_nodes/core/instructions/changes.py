@@ -79,6 +79,8 @@ class Edit:
     """Whether the picture before has no colours."""
     captions: tuple[str, ...] = ()
     """What is known of the photo in words."""
+    premise: str = ""
+    """What was said for all turns of its dialogue: names the colour where a turn's own words don't."""
 
 
 _NEVER = {
@@ -119,14 +121,30 @@ _RESTYLED = re.compile(
     r"(?P<new>[^,;]+)$|^(?:把|将)(?:整张)?(?:照片|相片)(?:变|转换|改|换|转)(?:成|为)(?P<chinese>[^，；]+)$",  # noqa: RUF001
     re.IGNORECASE,
 )
+_BACK = re.compile(
+    r"^(?:go back|return) to how it (?:was|looked) (?:at the start|after the [a-z]+ instruction),? and |"
+    r"^(?:回到|恢复)它(?:最开始|在第.步之后)的样子，",  # noqa: RUF001
+    re.IGNORECASE,
+)
+"""How a turn of `plans` says which state it starts from; its row has that state's picture."""
+_RECOLOURED = re.compile(r"\b(?:re)?colou?r|\b(?:paint|dye|tint)\b|颜色|[染涂]", re.IGNORECASE)
+_ANY_COLOUR = re.compile(
+    rf"\b(?P<colour>{'|'.join((*COLOUR_NAMES, 'gray'))})\b|(?P<chinese>{'|'.join(COLOUR_NAMES.values())})",
+    re.IGNORECASE,
+)
+_BUT = re.compile(
+    r"\b(?:not|never|no|nothing|none|except|but|without|unless|if|than)\b|n't\b|[不没除别]", re.IGNORECASE
+)
+"""In a premise: it does not hold for everything, or forbids."""
 _CHINESE = {
     "add": r"(?:添加|加上|放上|摆上|加入|放置|增加|插入)(?P<new>.+)$",
     "remove": r"^(?:移除|删除|去掉|去除|擦除|擦掉|抹去|抹掉)(?P<old>.+)$|^[把将](?P<taken>.+?)(?:移除|删除|去掉|去除|擦除|擦掉|拿走|抹去)$",
-    "replace": r"[把将](?P<old>.+?)(?:替换|换|变|改)(?:成|为)(?P<new>.+)$",
+    "replace": r"[把将](?P<old>.+?)(?:替换|换|变|改)(?:成|为)(?P<new>.+)$|用(?P<put>.+)替换(?P<gone>.+)$",
     "alter": r"[把将](?P<old>.+?)(?:的颜色)?(?:改|变|换|染|涂)(?:成|为)(?P<new>.+)$",
 }
 _BEFORE_NAME = re.compile(
-    r"^(?:图像[^的]{1,4}的|最[左右上下][边面]的|[左上]起第.个|[较最][大小]的)?(?:[小大](?=..)|[小大](?=.$))?"
+    r"^(?:图像[^的]{1,4}的|最[左右上下][边面]的|[左上]起第.个|[较最][大小]的)?"
+    r"(?:[小大](?!丽花|提琴|象|衣|理石|熊猫|米|麦|蒜)(?=..|.$))?"  # names that begin so. Ours
 )
 _COUNTED = re.compile(r"^(?:一[个只把张件朵条盏本杯块辆台座棵根幅束顶支瓶盆]?)")
 
@@ -139,7 +157,7 @@ def read_changes(edit: Edit) -> tuple[Change, ...]:
     """
     if edit.op in _NEVER:
         raise Untold(_NEVER[edit.op])
-    words = edit.words.strip().rstrip("。.!！ ")  # noqa: RUF001
+    words = _BACK.sub("", edit.words.strip().rstrip("。.!！ "))  # noqa: RUF001
     if edit.op == "style":
         return (_restyled(edit, words),)
     if not edit.regions:
@@ -171,7 +189,7 @@ def _change(edit: Edit, words: str, op: str, region: Region, look: Look) -> Chan
     if op == "add":
         return Change("thing", region, None, Seen(name, _look(edit, name, look.after)))
     if op == "alter":
-        return Change("thing", region, before, Seen(name, _new_colour(words)))
+        return Change("thing", region, before, Seen(name, _new_colour(words, edit.premise)))
     new = UNNAMED[edit.language] if second else _new_thing(edit.language, words, region)
     return Change("thing", region, before, Seen(new))
 
@@ -208,7 +226,8 @@ def _name(language: Language, words: str, op: str, region: Region) -> str:
     if found is None:
         raise Untold(NO_NAME)
     groups = found.groupdict()
-    name = _BEFORE_NAME.sub("", _COUNTED.sub("", groups.get("old") or groups.get("taken") or groups.get("new") or ""))
+    said = next((groups[one] for one in ("old", "taken", "gone", "new") if groups.get(one)), "")
+    name = _BEFORE_NAME.sub("", _COUNTED.sub("", said))
     if not name or len(name) > LONGEST_NAME or re.search("[的那这它其个边面方]", name):
         raise Untold(NO_NAME)
     return name
@@ -232,18 +251,21 @@ def _behind(language: Language, words: str, region: Region) -> str:
     """What stands behind a thing and `with` or `into`; empty where that is not clear."""
     if language == "zh":
         found = re.search(_CHINESE["replace"], words)
-        return found["new"] if found else ""
+        return (found["new"] or found["put"]) if found else ""
     named = _IT.match(words) or (mention(region.class_name).search(words) if region.class_name else None)
     found = re.match(r" (?:with|for|by|into|to) (?P<new>.+)$", words[named.end() :]) if named else None
     return found["new"] if found else ""
 
 
-def _new_colour(words: str) -> str:
+def _new_colour(words: str, premise: str) -> str:
     """
     Raises:
-        Untold: the words name none.
+        Untold: neither the words nor, where they only say that there is a new one, the premise name one for sure.
     """
     found = _COLOUR.search(words)
+    if found is None and _RECOLOURED.search(words) and not _BUT.search(premise):
+        named = list(_ANY_COLOUR.finditer(premise))
+        found = named[0] if len(named) == 1 else None
     if found is None:
         raise Untold(NO_COLOUR)
     if found["chinese"]:

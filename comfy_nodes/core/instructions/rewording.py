@@ -97,6 +97,15 @@ def reworded(way: Way, words: str, language: Language, task: str, rest_stays: bo
     return found
 
 
+def without_before(words: str, language: Language) -> str:
+    """A turn's instruction without the words that point at a turn before it: `too`, `now`."""
+    if language == "zh":
+        return re.sub(r"^(?:现在|然后|接着|再|也)+，?", "", words)  # noqa: RUF001
+    found = re.sub(r",? (?:too|as well|also)(?=[.!]?$)", "", words, flags=re.IGNORECASE)
+    found = re.sub(r"^(?:now|then|next|also),? (?=[a-z])", "", found, flags=re.IGNORECASE)
+    return found[:1].upper() + found[1:]
+
+
 def _check(words: str, found: str, language: Language, names: Sequence[str]) -> None:
     """
     Raises:

@@ -65,7 +65,7 @@ class Scene:
         check_noun(noun, language)
         size = wording.size_word(self.regions[number].area_share(self.width, self.height), language)
         if language == "zh":
-            return f"{article}{size}{noun}"
+            return f"{article}{size.removesuffix(wording.extra_size(size, noun))}{noun}"
         article = "a" if size and article.casefold() == "an" else article
         return " ".join(word for word in (article, size, noun) if word)
 

@@ -85,7 +85,7 @@ class Reference:
     def phrase(self, noun: str, language: Language) -> str:
         """The whole of it: `the small cup in the lower-left of the image`, `图像左下方的小杯子`."""
         if language == "zh":
-            return f"{self.before}{noun}"
+            return f"{self.before.removesuffix(extra_size(self.before[-1:], noun))}{noun}"
         return " ".join(word for word in ("the", self.before, noun, self.after) if word)
 
 
@@ -112,6 +112,14 @@ def size_word(share: float, language: Language = "en") -> str:
     if share < SMALL_SHARE:
         return small
     return large if share > LARGE_SHARE else ""
+
+
+def extra_size(size: str, noun: str) -> str:
+    """A Chinese size word where the name behind it begins with one itself, so that it is not said; else empty.
+
+    `大大丽花` is no name of a large dahlia (大丽花), and `大小提琴` says `size`.
+    """
+    return size if size in _SIZES["zh"] and noun.startswith(_SIZES["zh"]) else ""
 
 
 def mention(noun: str) -> re.Pattern[str]:
