@@ -208,6 +208,16 @@ class TestLayouts:
             ("load_dataset('out', 'dialogues')", 5, "turns of dialogues"),
         ]
 
+    def test_a_state_that_comes_back_has_one_name(self, layout: str, run: Any, opened: Callable[..., Any]) -> None:
+        converse(run, "d", picture=lambda number: state(run, "d", number % 3))
+        finish(run, layout)
+        (dialogue,) = opened()
+        turns = dialogue["json"]["data"] if layout == "wds" else dialogue["data"]
+        shown = [name for turn in turns for end in ("input_images", "output_images") for name in turn[end]]
+        assert shown[0] == shown[-1] and len(set(shown)) == 3
+        if layout == "hf":
+            assert shown[:2] == ["d-state0.png", "d-state1.png"] and len(dialogue["states"]) == 3
+
     def test_dialogues_of_several_lengths_are_opened_unasked(
         self, layout: str, run: Any, opened: Callable[..., Any]
     ) -> None:
