@@ -206,11 +206,12 @@ def conclude(options: Any, summary: Summary, stopped: bool) -> Ended:
         print(_dialogues(summary.dialogues))
     if summary.skipped:
         print(f"skipped, as their tasks cannot use them: {_listed(summary.skips)}; skipped.parquet says why")
-    opens = {
-        "edit pairs": f"; load_dataset({str(output)!r}) opens the kept ones",
-        "photos": f"; --input {shlex.quote(str(output))} takes them",
-    }
-    print(f"look at {output / 'report.html'}" + (opens.get(summary.gives, "") if summary.kept else ""))
+    opens = ""
+    if summary.kept and summary.gives == "edit pairs":
+        opens = f"; {_opened(output)}"
+    elif summary.kept and summary.gives == "photos":
+        opens = f"; --input {shlex.quote(str(output))} takes them"
+    print(f"look at {output / 'report.html'}{opens}")
     if summary.vlm_calls:
         print(f"{summary.vlm_calls} calls to VLM services, {summary.vlm_usd:.2f} USD, by this machine's ledger")
     if options.publish_to:
@@ -229,6 +230,21 @@ def conclude(options: Any, summary: Summary, stopped: bool) -> Ended:
         line = f"{summary.failed} of {summary.samples} samples failed ({listed}): see failed.parquet"
         return Ended(made, line, 1)
     return Ended(made)
+
+
+def _opened(output: Path) -> str:
+    """Which words open a dataset's kept rows; all of them, where these have several schemas."""
+    from .dataset.configs import beside, kept_configs
+
+    try:
+        configs = kept_configs(output)
+    except RunError:  # the run has not come so far
+        return f"load_dataset({str(output)!r}) opens the kept ones"
+    first, others = configs[0], beside(configs)
+    if not others:
+        return f"{first.call(str(output))} opens the kept ones"
+    more = ", ".join(f"{one.call(str(output))} {one.rows} {one.told('data')}" for one in others)
+    return f"{first.call(str(output))} opens {first.rows} of the kept rows, {more}"
 
 
 def _dialogues(found: dict[str, int]) -> str:

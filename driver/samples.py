@@ -102,6 +102,8 @@ class Plans:
     turns: int | None = None
     """How many turns each has; None for the task's own number."""
     language: Language = "en"
+    without_model: frozenset[str] = frozenset()
+    """Operations that the graph makes by image processing: plans of others than it can make are refused as a whole."""
 
 
 @dataclass(frozen=True)

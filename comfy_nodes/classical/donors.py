@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import random
-import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -40,12 +39,6 @@ def named(name: str) -> Donor:
     path = _FOLDER / str(entry["path"])
     picture = photos.open_photo(photos.read_bytes(path), path.name)
     return Donor(name, cut_out(np.asarray(picture)), str(entry["source_licence"]))
-
-
-def called(target: str) -> str:
-    """The thing's name, where these words are nothing else but an article; empty where they are."""
-    bare = re.sub(r"^(?:an?|the) ", "", target.strip(" .").casefold())
-    return next((name for name in names() if name.casefold() == bare), "")
 
 
 def in_turn(seed: int, unlike: str | None) -> list[str]:

@@ -12,7 +12,7 @@ from comfy_api.latest import io
 from ..classical import donors, edits, paste
 from ..classical.edits import BY_SEED, REFERENCE, Edit, Impossible
 from ..classical.sockets import given, language_input, mask_for, mask_input, outputs, region_name, sample_input
-from ..core.instructions.classical import COLOURS, OPERATIONS, colour_in
+from ..core.instructions.classical import COLOURS, OPERATIONS, colour_in, thing_in
 from ..core.instructions.instructions import Writing
 from ..core.instructions.wording import Language
 from ..core.records import SampleFailure
@@ -85,7 +85,7 @@ class ClassicalReplace(io.ComfyNode):
             region = edits.first_region(sample)
             picture = sample.images.get("reference")
             reference = None if picture is None else to_bytes(picture[0])
-            wanted = edits.asked_for(sample, donor, donors.called)
+            wanted = edits.asked_for(sample, donor, thing_in)
             edit = edits.swap(photo, mask_for(sample, mask), region, sample.seed, wanted, reference)
             return edit, edits.stated(sample, "replace" if edit.result else "visual", edit.result, language)
 

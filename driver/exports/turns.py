@@ -5,9 +5,14 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
+
+from comfy_nodes.core.instructions.checks import Unfit, check_goes_back, language_of
+from comfy_nodes.core.instructions.classical import DONORS
+from comfy_nodes.core.instructions.wording import location
 
 from ..dataset.layouts.layout import StoredRow
 
@@ -18,7 +23,17 @@ REWORDED = (
     "turns of dialogues have the plain command that the editor was given (`editor_prompt`, English): "
     "their own words need the turns before"
 )
+NAMED = "turns of Chinese dialogues name their thing in the place of 它, and do not say that they go back"
 PREFIXED = "turns of dialogues have their premise before their own words"
+
+_LEADING = re.compile(r"^(?:现在|然后|接着|接下来|随后|最后|请|再次|再|又|，|、)+")  # noqa: RUF001
+"""What ties a Chinese instruction to those before it."""
+_TIED = re.compile(
+    r"之前|以前|刚才|刚刚|上一|前一|第[一二三四五\d]|版本|步|原来|最初|一开始|撤[销回]|恢复|还原|[回退]到|[他她它这那]"
+)
+"""What of it still means something that was said or seen before."""
+_GROUND = re.compile("[左右上下前后]|中央|中间")
+"""Names that say a place themselves."""
 
 _MEMORY = "content_memory"
 """The task whose turns name what they are about, and obey a premise that is said once."""
@@ -47,7 +62,8 @@ def standing_alone(columns: Mapping[str, Any], noted: Counter[str]) -> str | Non
     """A turn's instruction for whoever has not read the turns before; None where none is known.
 
     A dialogue's first turn, and every turn that obeys a premise, names what it is about. Later ones of other dialogues say
-    "it", or go back to a version: the command that the editor was given is said in their place. Where a judge restated
+    "it", or go back to a version: Chinese ones have their thing's Chinese name in its place where one is known, and else the
+    command that the editor was given is said in place of their words. Where a judge restated
     the instruction, that command is not what can be seen, so the restated words have to name the thing themselves.
 
     Args:
@@ -63,7 +79,33 @@ def standing_alone(columns: Mapping[str, Any], noted: Counter[str]) -> str | Non
     if columns["restated_prompt"]:
         named = columns["class_name"]
         return words if named and named.lower() in words.lower() else None
+    if named := _in_chinese(columns) if columns["lang"] == "zh" else "":
+        noted[NAMED] += 1
+        return named
     command: str | None = columns["editor_prompt"] or None
     if command:
         noted[REWORDED] += 1
     return command
+
+
+def _in_chinese(columns: Mapping[str, Any]) -> str:
+    """A later turn's Chinese words with the name of its thing, and its place in the picture, for the one pronoun; empty where
+    that is not all that ties them to the turns before."""
+    name, words = columns["class_name"] or "", str(columns["prompt"])
+    if name in DONORS:
+        name = DONORS[name].chinese[2:]  # without its number and counter
+    if language_of(name) != "zh":
+        return ""
+    back, comma, done = words.partition("，")  # noqa: RUF001
+    if columns["turn"]["base"] < columns["turn"]["number"] - 1:
+        try:
+            check_goes_back(back if comma else "", "zh")
+        except Unfit:
+            return ""
+        words = done
+    words = _LEADING.sub("", words)
+    place = "" if _GROUND.search(name) else f"{location(columns['bbox'], columns['width'], columns['height'], 'zh')}的"
+    before, pronoun, behind = words.partition("它")
+    if not pronoun or _TIED.search(before + behind):
+        return ""
+    return f"{before}{place}{name}{behind}"

@@ -13,6 +13,8 @@ Api = dict[str, dict[str, Any]]
 SOURCE_CLASS = "EditPairsLoadSample"
 SECOND_CLASS = "EditPairsLoadSecondImage"
 TURN_CLASS = "EditPairsTakeTurn"
+CLASSICAL_TURNS = {"EditPairsClassicalRecolour": "alter", "EditPairsClassicalReplace": "replace"}
+"""Nodes that make a turn without a model, and the turn's operation; not all that a turn may ask for is in their power."""
 PROTECT_CLASS = "EditPairsProtectSubjects"
 CHOOSING_CLASS = "EditPairsWriteManyKinds"
 

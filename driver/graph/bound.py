@@ -18,6 +18,7 @@ from ..samples import Plans
 from . import dynamic_prompts
 from .api import (
     CHOOSING_CLASS,
+    CLASSICAL_TURNS,
     EDIT_SINK,
     PROTECT_CLASS,
     SECOND_CLASS,
@@ -120,7 +121,12 @@ class BatchGraph:
         for node in self.api.values():
             if node["class_type"] == TURN_CLASS:
                 turns, language = (node["inputs"].get(name) for name in ("turns", "language"))
-                return Plans(turns if isinstance(turns, int) and turns else None, "zh" if language == "zh" else "en")
+                classes = {one["class_type"] for one in self.api.values()}
+                return Plans(
+                    turns if isinstance(turns, int) and turns else None,
+                    "zh" if language == "zh" else "en",
+                    frozenset(op for name, op in CLASSICAL_TURNS.items() if name in classes),
+                )
         return None
 
     @property

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from comfy_nodes.core.instructions.checks import Unfit
 from comfy_nodes.core.instructions.instructions import Step, Writing, writing_json, written_in
-from comfy_nodes.core.instructions.turns import Turn, check_plan, plan_by_template, turn_writing
+from comfy_nodes.core.instructions.turns import Turn, check_classical, check_plan, plan_by_template, turn_writing
 from comfy_nodes.core.keys import sample_seed, turn_key
 from comfy_nodes.core.regions.annotation import Annotation, Region
 
@@ -61,6 +61,7 @@ def _plan(whole: Sample, edit: tuple[Region, ...], others: Sequence[Region], pla
     if annotation.writing:
         plan = written_in(annotation.writing, edit)
         check_plan(whole.task, plan)
+        check_classical(plan, plans.without_model)
         return plan
     if whole.instruction:
         raise Unfit(WRITTEN.format(task=whole.task))

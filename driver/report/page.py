@@ -13,6 +13,7 @@ from typing import Any
 
 import jinja2
 
+from ..dataset.configs import beside, configs_of
 from ..dataset.dataset import finished_parts, part_facts
 from ..dataset.groups import STREAMS, grouped
 from ..dataset.layouts.layout import Layout, layout_named
@@ -143,7 +144,7 @@ def begin_card(output: Path, layout: str, summary: Summary, environment: dict[st
     """Writes the dataset card of a run of many shards before there are rows: without one, whoever opens the folder meanwhile
     gets rejected rows with the kept ones."""
     found = layout_named(layout)
-    held = {config: _Held(streams={found.empty_stream}) for config in CONFIGS}
+    held = {config: _Held(streams=Counter({found.empty_stream: 0})) for config in CONFIGS}
     _write_card(output, found, Part.of_shard(output, 0), held, summary, environment)
 
 
@@ -165,11 +166,13 @@ def write_card(output: Path, summary: Summary, environment: dict[str, Any], rows
         for config, of_part in facts.configs.items():
             held[config].rows += of_part.rows
             held[config].without += not of_part.rows
-            held[config].streams.update(shard.stream for shard in of_part.shards if shard.rows)
+            for shard in of_part.shards:
+                if shard.rows:
+                    held[config].streams[shard.stream] += shard.rows
             held[config].pairs |= any(shard.rows and not grouped(shard.stream) for shard in of_part.shards)
     layout = layout_named(facts.layout)
     for one in held.values():
-        one.streams = one.streams or {layout.empty_stream}
+        one.streams = one.streams or Counter({layout.empty_stream: 0})
     terms = Terms.of(rows.models, rows.photos)
     digest = lists.hexdigest()[:16]
     _write_card(output, layout, found[0], held, summary, environment, digest, terms)
@@ -191,17 +194,12 @@ def _write_card(
             does not take an old one; empty while rows are still made.
         terms: what may be done with them; None while they are still made.
     """
-    configs = [
-        (_config_name(config, name), glob)
-        for config, one in held.items()
-        for name, glob in layout.card(part.below(config), sorted(one.streams))
-    ]
+    named = {config: configs_of(layout, part, config, one.streams) for config, one in held.items()}
+    configs = [one for found in named.values() for one in found]
     columns = layout.empty_features()
     # A file without rows tells no columns, wherever among the others it lies.
     told = [
-        _config_name(config, "")
-        for config, one in held.items()
-        if one.without and columns and (one.pairs or not one.rows)
+        named[config][0].name for config, one in held.items() if one.without and columns and (one.pairs or not one.rows)
     ]
     card = template_named("card.md").render(
         summary=summary,
@@ -209,21 +207,18 @@ def _write_card(
         layout=layout.name,
         lists="shards/" if part.name else "shards.json",
         configs=configs,
-        grouped={name: told for name, told in STREAMS.items() if any(name in config for config, _ in configs)},
+        grouped={name: told for name, told in STREAMS.items() if any(name in one.name for one in configs)},
+        beside={
+            config: [(one.name, one.rows, one.told(config)) for one in beside(found)] for config, found in named.items()
+        },
+        unasked={config: found[0].rows for config, found in named.items()},
         pairs=not digest or any(one.pairs for one in held.values()),
         features=json.dumps([{"config_name": name, "features": columns} for name in told]),
-        empty=[_config_name(config, "") for config, one in held.items() if not one.rows] if digest else [],
+        empty=[named[config][0].name for config, one in held.items() if not one.rows] if digest else [],
         digest=digest,
         terms=terms,
     )
     write_text(output / CARD, card)
-
-
-def _config_name(config: str, part: str) -> str:
-    """What `load_dataset` takes for a part of a config of the dataset: `dialogues`, `rejected-dialogues`, `data-2-to-1`."""
-    if not part:
-        return "default" if config == "data" else config
-    return part if config == "data" and grouped(part) else f"{config}-{part}"
 
 
 @dataclass
@@ -233,7 +228,8 @@ class _Held:
     rows: int = 0
     without: int = 0
     """Parts without rows."""
-    streams: set[str] = field(default_factory=set)
+    streams: Counter[str] = field(default_factory=Counter)
+    """Rows of each."""
     pairs: bool = False
     """Whether there are rows that stand alone."""
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,9 @@ import pytest
 
 from comfy_nodes.core.records import Score, TurnRecord
 from comfy_nodes.core.verdicts.verdicts import Judge
+from driver.command import conclude
 from driver.dataset.commits import Totals
+from driver.dataset.configs import kept_configs
 from driver.dataset.dataset import chosen_rows, stored_row, stored_rows, write_dataset
 from driver.dataset.dialogues import leading, rows_of
 from driver.dataset.groups import schema_of
@@ -193,9 +196,61 @@ class TestLayouts:
         converse(run, "e", ("keep", "keep", "reject"))
         run.add("a")
         finish(run, layout)
-        names = {"hf": ["dialogues"], "imgedit": ["dialogues"], "wds": ["dialogues-3", "dialogues-4"]}[layout]
         assert opened().num_rows == 1
-        assert sum(opened(name).num_rows for name in names) == 2
+        assert opened("dialogues").num_rows == 2
+        card = (run.output / "README.md").read_text(encoding="utf-8")
+        assert "| kept (`data/`) | " in card
+        assert "| of these, what `load_dataset` opens without a config | 1 |" in card
+        assert "| of these, turns of dialogues: config `dialogues` | 5 |" in card
+        told = [(one.call("out"), one.rows, one.told("data")) for one in kept_configs(run.output)]
+        assert told == [
+            ("load_dataset('out')", 1, "rows"),
+            ("load_dataset('out', 'dialogues')", 5, "turns of dialogues"),
+        ]
+
+    def test_a_state_that_comes_back_has_one_name(self, layout: str, run: Any, opened: Callable[..., Any]) -> None:
+        converse(run, "d", picture=lambda number: state(run, "d", number % 3))
+        finish(run, layout)
+        (dialogue,) = opened()
+        turns = dialogue["json"]["data"] if layout == "wds" else dialogue["data"]
+        shown = [name for turn in turns for end in ("input_images", "output_images") for name in turn[end]]
+        assert shown[0] == shown[-1] and len(set(shown)) == 3
+        if layout == "hf":
+            assert shown[:2] == ["d-state0.png", "d-state1.png"] and len(dialogue["states"]) == 3
+
+    def test_dialogues_of_several_lengths_are_opened_unasked(
+        self, layout: str, run: Any, opened: Callable[..., Any]
+    ) -> None:
+        converse(run, "e", ("keep", "keep", "reject"))
+        converse(run, "d")
+        finish(run, layout)
+        assert (opened().num_rows, opened("dialogues").num_rows) == (2, 2)
+        assert "| kept (`data/`, what `load_dataset` opens) | " in (run.output / "README.md").read_text(
+            encoding="utf-8"
+        )
+        if layout == "wds":
+            found = {row["__key__"]: row for row in opened()}
+            assert found["e"]["state3.png"] is None
+            np.testing.assert_array_equal(np.asarray(found["d"]["state3.png"]), run.pixels("d", "state3", SIDE))
+            assert found["e"]["json"]["data"][1]["output_images"] == ["state2.png"]
+
+
+def test_the_last_line_of_a_run_names_what_else_there_is(run: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    converse(run, "d")
+    options = SimpleNamespace(output=run.output, publish_to=None, max_failed="0")
+
+    def last_line() -> str:
+        finish(run)
+        conclude(options, SUMMARY, stopped=False)
+        return capsys.readouterr().out.splitlines()[-1]
+
+    opens = f"look at {run.output / 'report.html'}; load_dataset({str(run.output)!r}"
+    assert last_line() == f"{opens}) opens the kept ones"
+    run.add("a")
+    assert (
+        last_line()
+        == f"{opens}) opens 1 of the kept rows, load_dataset({str(run.output)!r}, 'dialogues') 3 turns of dialogues"
+    )
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

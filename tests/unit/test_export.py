@@ -26,7 +26,7 @@ from driver.export import main
 from driver.exports import bagel, scaleedit, unicedit
 from driver.exports import forms as exporting
 from driver.exports.forms import MARK, export
-from driver.exports.turns import PREFIXED, REWORDED, WORDLESS
+from driver.exports.turns import NAMED, PREFIXED, REWORDED, WORDLESS
 from driver.journal_dialogues import ANOTHER
 from tests.unit.turn_making import Said, add_dialogue, state
 
@@ -365,6 +365,32 @@ class TestDialogues:
         export(run.output, "pairs", out / "pairs", "hard")
         caption = out / "pairs" / "target" / "u~1.txt"
         assert (caption.read_text("utf-8") if kept else caption.exists()) == (words if kept else False)
+
+    @pytest.mark.parametrize(
+        ("words", "base", "name", "alone"),
+        [
+            ("再把它变成绿色。", 1, "大丽花", "把图像左下方的大丽花变成绿色。"),
+            ("现在用一枚火箭替换它。", 1, "左边的杯子", "用一枚火箭替换左边的杯子。"),
+            ("把它去掉。", 1, "rocket", "把图像左下方的火箭去掉。"),
+            ("回到它最开始的样子，把它的颜色改成青绿色。", 0, "大丽花", "把图像左下方的大丽花的颜色改成青绿色。"),  # noqa: RUF001
+            ("回到第一个版本，让它比之前更红。", 0, "大丽花", "Do it."),  # noqa: RUF001
+            ("把它变成绿色，再把它放大。", 1, "大丽花", "Do it."),  # noqa: RUF001
+            ("把它变成绿色。", 1, "cup", "Do it."),
+        ],
+    )
+    def test_chinese_words_stand_alone_by_the_name_of_their_thing(
+        self, words: str, base: int, name: str, alone: str, run: Any, out: Path
+    ) -> None:
+        add_dialogue(
+            run, "v", "content_understanding" if base else "version_backtracking", Said("把大丽花变成蓝色。"),
+            Said(words, base, editor_prompt="Do it.", class_name=name), lang="zh",
+        )  # fmt: skip
+        finish(run)
+        done = export(run.output, "pairs", out / "pairs", "hard")
+        assert (out / "pairs" / "target" / "v~1.txt").read_text("utf-8") == alone
+        assert done.noted == {REWORDED if alone == "Do it." else NAMED: 1}
+        export(run.output, "bagel", out / "b", "hard")
+        assert (NAMED in (out / "b" / "README.md").read_text("utf-8")) == (alone != "Do it.")
 
     def test_a_turn_is_filed_under_its_operation(self, run: Any, out: Path) -> None:
         both = {"prompt_en": "Remove the dog.", "prompt_cn": "移除狗。"}

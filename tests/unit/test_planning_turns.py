@@ -24,6 +24,7 @@ from driver.pipeline.dry_run import taken
 from driver.pipeline.workflow import _give_turns
 from driver.places import State
 from driver.samples import Aim, Plans, Sample, Spare, Unusable
+from tests.unit.graphs import WORKFLOWS
 from tests.unit.source_making import Found, picture
 
 MEMORY, UNDERSTANDING, BACK = map(task_named, ("content_memory", "content_understanding", "version_backtracking"))
@@ -172,6 +173,16 @@ class TestWritten:
         assert [one.failure.message[:28] for one in refused] == [f"turn {n}: it begins with state" for n in (1, 2)]
         assert isinstance(first, Sample) and isinstance(second, Sample)
 
+    def test_a_plan_that_takes_a_model_is_refused_whole_where_the_graph_has_none(self, tmp_path: Path) -> None:
+        first, second = self.plan.steps
+        unmakeable = replace(self.plan, steps=(first, replace(second, target=f"{first.target} with a lid")))
+        found = source(tmp_path, _written("content_memory", unmakeable))
+        classical = Aim(MEMORY, plans=Plans(without_model=frozenset({"alter"})))
+        (one,) = found.plan([classical], "all", 0)
+        assert (one.failure.error_type, one.failure.skipped) == ("NotClassical", True)
+        assert one.failure.message.startswith("turn 2: ")
+        assert len(planned(found, MEMORY)) == 2
+
     def test_words_without_a_plan_are_not_passed_over(self, tmp_path: Path) -> None:
         told = line(task="content_memory", instruction="Make all of it red.")
         (one,) = planned(source(tmp_path, told), MEMORY)
@@ -219,6 +230,13 @@ class TestGraph:
     def test_says_how_plans_are_made(self) -> None:
         assert self.graph().plans == Plans(None, "en")
         assert self.graph(turns=4, language="zh").plans == Plans(4, "zh")
+
+    @pytest.mark.parametrize(("profile", "ops"), [("-classical", {"alter", "replace"}), ("-open", set()), ("", set())])
+    def test_says_which_turns_it_makes_without_a_model(self, profile: str, ops: set[str]) -> None:
+        drawn = json.loads((WORKFLOWS / f"version_backtracking{profile}.json").read_text("utf-8"))
+        api = {str(one["id"]): {"class_type": one["type"], "inputs": {}} for one in drawn["nodes"]}
+        plans = BatchGraph(api, "1", "3", (), ()).plans
+        assert plans and plans.without_model == ops
 
     def test_what_counts_by_hand_alone_is_in_no_hash(self) -> None:
         assert self.graph(turn=2, turns=5, language="zh").edit_sha256() == self.graph().edit_sha256()

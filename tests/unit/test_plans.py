@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 
 from comfy_nodes.core.instructions.checks import Unfit
-from comfy_nodes.core.instructions.classical import COLOURS, DONORS, colour_in
+from comfy_nodes.core.instructions.classical import COLOURS, DONORS, colour_in, thing_in
 from comfy_nodes.core.instructions.instructions import Step, Writing, written_in
-from comfy_nodes.core.instructions.turn_checks import thing_put_in
+from comfy_nodes.core.instructions.turn_checks import NotClassical, thing_put_in
 from comfy_nodes.core.instructions.turns import (
     Earlier,
     Turn,
+    check_classical,
     check_plan,
     dialogue_words,
     kept_turns,
@@ -190,7 +191,7 @@ def test_what_is_known_of_bundled_things_is_what_their_pictures_show() -> None:
         "red", "", "", "",
     ]  # fmt: skip
     assert colour_in("a red vase with a blue rim") == ""
-    assert [donors.called(one) for one in ("A dahlia.", "rocket", "a red rocket")] == ["dahlia", "rocket", ""]
+    assert [thing_in(one) for one in ("A dahlia.", "rocket", "a red rocket")] == ["dahlia", "rocket", ""]
 
 
 # What is refused, whoever wrote it
@@ -230,6 +231,10 @@ FINE: list[tuple[str, Writing]] = [
     ("content_memory", writing(step("alter", "给图像左下方的cup换一种颜色。", "a blue cup"),
                                step("alter", "给图像右侧的vase换一种颜色。", "a blue vase", 1, 1),
                                premise="改动的东西都变成蓝色。", lang="zh")),
+    ("content_memory", writing(step("alter", "给图像左下方的cup换一种颜色。", "紫色的杯子"),
+                               step("alter", "给图像右侧的vase换一种颜色。", "a purple vase", 1, 1),
+                               premise="接下来所有修改的东西都变成紫色。", lang="zh")),
+    ("content_memory", writing(replace(MEMORY[0], target="蓝色的杯子"), MEMORY[1], premise=WISH)),
 ]  # fmt: skip
 
 
@@ -285,6 +290,9 @@ REFUSED: list[tuple[str, Writing, str]] = [
     ("content_memory", writing(*MEMORY, premise="From now on, all that changes is green."), "turn 1: the premise .* does not show"),
     ("content_memory", writing(MEMORY[0], replace(MEMORY[1], instruction="Make the vase blue.")  , premise=WISH),
      "turn 2: the round repeats the premise"),
+    ("content_memory", writing(step("alter", "给图像左下方的cup换一种颜色。", "绿色的杯子"),
+                               step("alter", "给图像右侧的vase换一种颜色。", "青绿色的花瓶", 1, 1),
+                               premise="改动的东西都变成青绿色。", lang="zh"), "turn 1: the premise .* does not show in the target '绿色的杯子'"),
     ("content_memory", writing(MEMORY[0], replace(MEMORY[1], op="remove"), premise=WISH), "turn 2: 'remove' is none of its operations"),
     ("content_memory", writing(MEMORY[0], replace(MEMORY[1], instruction="Recolour it.", region=1), premise=WISH),
      "turn 2: its pronoun may mean each of several things"),
@@ -295,6 +303,34 @@ REFUSED: list[tuple[str, Writing, str]] = [
 def test_what_is_refused_says_which_turn_and_why(task: str, given: Writing, why: str) -> None:
     with pytest.raises(Unfit, match=why):
         check_plan(task, given)
+
+
+@pytest.mark.parametrize("task", KINDS)
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_classical_graphs_make_what_templates_plan(task: str, language: Language) -> None:
+    for seed in range(8):
+        check_classical(plan_by_template(task, [CUP], [VASE], SIZE, seed, None, language), ("alter", "replace"))
+
+
+def test_what_no_classical_graph_makes_says_which_turn() -> None:
+    for given, why in (
+        (
+            writing(ADD, replace(RED, target="红色的杯子")),
+            "turn 2: its target is '红色的杯子', .* in English: red, orange",
+        ),
+        (
+            writing(ADD, replace(RED, target="a red cup with a blue rim")),
+            "turn 2: its target is 'a red cup with a blue rim'",
+        ),
+        (
+            writing(ADD, RED, step("replace", "Replace it.", "a unicorn", 2)),
+            "turn 3: its target is 'a unicorn', .* dahlia",
+        ),
+    ):
+        check_plan("content_understanding", given)
+        with pytest.raises(NotClassical, match=why):
+            check_classical(given, ("alter", "replace"))
+        check_classical(given, ())
 
 
 # What a turn's sample has

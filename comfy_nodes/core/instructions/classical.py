@@ -166,6 +166,21 @@ def colour_in(target: str) -> str:
     return found[1] if found and found[1] in COLOURS else ""
 
 
+def colours_in(text: str) -> set[str]:
+    """The colours that words name, English or Chinese, as keys of `COLOURS`."""
+    english = set(re.findall("[a-z]+", text.casefold())) & set(COLOURS)
+    # One colour's Chinese name may stand in another's.
+    chinese = "|".join(sorted(COLOURS.values(), key=len, reverse=True))
+    found = re.findall(chinese, text)
+    return english | {name for name, called in COLOURS.items() if called in found}
+
+
+def thing_in(target: str) -> str:
+    """The bundled thing, a key of `DONORS`, where a replacement's `target` is nothing else but an article; else empty."""
+    bare = re.sub(r"^(?:an?|the) ", "", target.strip(" .").casefold())
+    return next((name for name in DONORS if name.casefold() == bare), "")
+
+
 def clause(op: str, language: Language, scene: Scene, number: int = 0, result: str = "") -> str:
     """What was done, without capital and full stop: `change the colour of the cup on the left of the image to blue`.
 

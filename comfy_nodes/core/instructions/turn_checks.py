@@ -6,13 +6,13 @@ It reads words, as `checks` does: names, pronouns and what says that a turn goes
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from .. import texts
 from . import checks
 from .captions import caption
 from .checks import Unfit
-from .classical import COLOURS, OPERATIONS
+from .classical import COLOURS, DONORS, OPERATIONS, colour_in, colours_in, thing_in
 from .instructions import Step, Writing
 from .wording import Language
 
@@ -79,6 +79,31 @@ def check_plan(task: str, writing: Writing) -> None:
             raise type(problem)(f"turn {number}: {problem}") from None
     if task == "version_backtracking" and not any(step.base < number for number, step in enumerate(steps)):
         raise Unfit("no turn goes back: one of a version backtracking begins with an earlier state (base)")
+
+
+class NotClassical(Unfit):
+    """A plan that takes a model."""
+
+
+def check_classical(writing: Writing, ops: Collection[str]) -> None:
+    """Whether graphs without weights can make what a plan asks for, as far as its words tell.
+
+    Args:
+        ops: the operations that are made without a model.
+
+    Raises:
+        NotClassical: they cannot; the message names the turn.
+    """
+    for number, step in enumerate(writing.steps, 1):
+        if step.op not in ops:
+            continue
+        if step.op == "alter" and not colour_in(step.target):
+            can = f"it takes a model; without one a thing gets one colour, said in English: {', '.join(COLOURS)} ('a blue cup')"
+        elif step.op == "replace" and not thing_in(step.target):
+            can = f"it takes a model; without one the bundled things are put in, by their English names: {', '.join(DONORS)}"
+        else:
+            continue
+        raise NotClassical(f"turn {number}: its target is {step.target!r}, and {can}")
 
 
 def _check_texts(**said: str) -> None:
@@ -200,8 +225,9 @@ def _says(text: str, name: str) -> bool:
 
 
 def _check_premise(writing: Writing, step: Step) -> None:
-    checks.check_premise(writing.premise, step.instruction, _result(step), writing.lang)
-    wished = [english for english, chinese in COLOURS.items() if writing.lang == "zh" and chinese in writing.premise]
-    # One colour's name may stand in another's.
-    if wished and not set(wished) & set(re.findall("[a-z]+", _result(step).casefold())):
+    """The premise's colour shows in the target, in whichever language each is said."""
+    wished, shown = colours_in(writing.premise), colours_in(_result(step))
+    if writing.lang == "zh" and wished and not wished & shown:
         raise Unfit(f"the premise {writing.premise!r} does not show in the target {step.target!r}")
+    in_chinese = sorted(one for one in shown if one not in _result(step).casefold())
+    checks.check_premise(writing.premise, step.instruction, " ".join((_result(step), *in_chinese)), writing.lang)

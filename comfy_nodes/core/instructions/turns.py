@@ -26,6 +26,7 @@ from .checks import Unfit
 from .instructions import Step, Writing
 from .turn_checks import LEAST_TURNS as LEAST_TURNS
 from .turn_checks import MOST_TURNS as MOST_TURNS
+from .turn_checks import check_classical as check_classical
 from .turn_checks import check_plan as check_plan
 from .turn_checks import leading_to, thing_put_in
 from .wording import Language

@@ -10,6 +10,7 @@ import inspect
 import json
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import pyarrow.parquet as pq
 
 from ..groups import STREAMS, grouped_table, pictures_of, schema_of
 from ..rows import IMAGE_COLUMNS, IMAGES, PLAIN, SCHEMA, Pair, Row, as_rows, features, table
-from .layout import Layout, Shard, ShardFile, StoredRow
+from .layout import CardPart, Layout, Shard, ShardFile, StoredRow
 
 
 def _leaves(name: str, kind: pa.DataType) -> list[str]:
@@ -192,12 +193,13 @@ class HfLayout(Layout):
             for group in range(file.num_row_groups):
                 yield as_rows(file.read_row_group(group), path)
 
-    def card(self, folder: str, streams: Sequence[str]) -> list[tuple[str, str]]:
+    def card(self, folder: str, streams: Sequence[str]) -> list[CardPart]:
         if not set(STREAMS) & set(streams):
-            return [("", f"{folder}/*.parquet")]
-        found = [(stream, f"{folder}/{stream}-*.parquet") for stream in sorted(streams, key=lambda one: one in STREAMS)]
+            return [CardPart("", (f"{folder}/*.parquet",), tuple(streams))]
+        ordered = sorted(streams, key=lambda one: one in STREAMS)
+        found = [CardPart(stream, (f"{folder}/{stream}-*.parquet",), (stream,)) for stream in ordered]
         # The first goes by the config's name too: dialogues alone are what is opened unasked.
-        return [("", found[0][1]), *(one for one in found if one[0] in STREAMS)]
+        return [replace(found[0], name=""), *(one for one in found if one.name in STREAMS)]
 
 
 def _by_name(record: dict[str, Any]) -> dict[str, bytes]:

@@ -23,7 +23,7 @@ from ..groups import EDIT, groups_of
 from ..rows import PLAIN, Pair, Row, lists, plain_table, strings
 from .hf import columns_at, key_places
 from .imgedit_turns import MULTI, Paths, TurnsPart, dialogues_table, paths_of
-from .layout import Layout, Shard, ShardFile, StoredRow
+from .layout import CardPart, Layout, Shard, ShardFile, StoredRow
 from .tars import TarMember, TarReader, TarWriter
 
 SINGLE = pa.schema(list(EDIT))
@@ -131,18 +131,17 @@ class ImgEditLayout(Layout):
                 yield StoredRow.of(heads[name], *(_images(tar, members) if images else ()))
                 heads[name] = next(columns[name], {})
 
-    def card(self, folder: str, streams: Sequence[str]) -> list[tuple[str, str]]:
-        def glob(turns: bool) -> str:
-            chosen = [one.parquet for one in NAMES.values() if one.archive in streams and one.turns == turns]
-            return f"[{', '.join(f'{folder}/Parquet/{name}_part*.parquet' for name in chosen)}]"
+    def card(self, folder: str, streams: Sequence[str]) -> list[CardPart]:
+        def part(name: str, turns: bool) -> CardPart:
+            chosen = [one for one in NAMES.values() if one.archive in streams and one.turns == turns]
+            globs = tuple(f"{folder}/Parquet/{one.parquet}_part*.parquet" for one in chosen)
+            return CardPart(name, globs, tuple({one.archive: None for one in chosen}))
 
         kinds = {names.turns for names in NAMES.values() if names.archive in streams}
         # One schema a config: dialogues are none of the pairs' rows.
-        if kinds == {True, False}:
-            return [("", glob(turns=False)), ("dialogues", glob(turns=True))]
-        if kinds == {True}:
-            return [("", glob(turns=True)), ("dialogues", glob(turns=True))]
-        return [("", f"{folder}/Parquet/*.parquet")]
+        if True in kinds:
+            return [part("", turns=kinds == {True}), part("dialogues", turns=True)]
+        return [CardPart("", (f"{folder}/Parquet/*.parquet",), tuple(streams))]
 
 
 class _NoRows(ShardFile):

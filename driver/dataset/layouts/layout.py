@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,18 @@ class StoredRow(BaseModel):
     def of(cls, columns: dict[str, Any], inputs: Sequence[bytes] = (), outputs: Sequence[bytes] = ()) -> StoredRow:
         """As it was read, without another look at each value."""
         return cls.model_construct(columns={**UNSAID, **columns}, inputs=tuple(inputs), outputs=tuple(outputs))
+
+
+@dataclass(frozen=True)
+class CardPart:
+    """What `load_dataset` opens of a config by one name."""
+
+    name: str
+    """In the config; empty of what goes by the config's name alone."""
+    globs: tuple[str, ...]
+    """Of its files, in the order in which they are read."""
+    streams: tuple[str, ...]
+    """All that it holds."""
 
 
 class ShardFile(ABC):
@@ -150,9 +163,9 @@ class Layout(ABC):
             yield table(held)
 
     @abstractmethod
-    def card(self, folder: str, streams: Sequence[str]) -> list[tuple[str, str]]:
-        """What the dataset card says of a config's parts: their names in it, and the globs of their files. The first part
-        goes by the config's name alone, and has none.
+    def card(self, folder: str, streams: Sequence[str]) -> list[CardPart]:
+        """What the dataset card says of a config's parts. The first goes by the config's name alone; all of the config is in
+        it where one schema holds that.
 
         Args:
             folder: the config's, as a glob.

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ import pyarrow as pa
 
 from ..groups import STREAMS, Group, grouped, groups_of, pictures_of
 from ..rows import PLAIN, Pair, Row
-from .layout import Layout, Shard, ShardFile, StoredRow
+from .layout import CardPart, Layout, Shard, ShardFile, StoredRow
 from .tars import TarMember, TarReader, TarWriter
 
 _NESTED = [field.name for field in PLAIN if pa.types.is_nested(field.type)]
@@ -91,13 +92,23 @@ class WdsLayout(Layout):
                     continue
                 yield StoredRow.of(_columns(tar, sample), *(_images(tar, sample) if images else ()))
 
-    def card(self, folder: str, streams: Sequence[str]) -> list[tuple[str, str]]:
-        ordered = sorted(streams, key=lambda one: (bool(grouped(one)), one))
-        globs = {stream: f"{folder}/{stream}-[0-9][0-9][0-9][0-9][0-9].tar" for stream in ordered}
-        named = [(stream.removeprefix("train").removeprefix("-"), glob) for stream, glob in globs.items()]
-        by_name = [one for one in named[:1] if grouped(one[0])]
+    def card(self, folder: str, streams: Sequence[str]) -> list[CardPart]:
+        together: dict[str, list[str]] = {}
+        # `datasets` takes the columns of the first tar for all: the one with most pictures comes first.
+        for stream in sorted(streams, key=_pictures, reverse=True):
+            kind = stream.partition("-")[0] if grouped(stream) else stream
+            together.setdefault(kind, []).append(stream)
+        found = [
+            CardPart(
+                kind.removeprefix("train").removeprefix("-"),
+                tuple(f"{folder}/{stream}-[0-9][0-9][0-9][0-9][0-9].tar" for stream in held),
+                tuple(held),
+            )
+            for kind, held in sorted(together.items(), key=lambda one: (one[0] in STREAMS, one[0]))
+        ]
+        by_name = [one for one in found[:1] if one.name in STREAMS]
         # The first goes by the config's name; dialogues and photos by their own too.
-        return [("", named[0][1]), *by_name, *named[1:]]
+        return [replace(found[0], name=""), *by_name, *found[1:]]
 
     def empty_features(self) -> list[dict[str, Any]]:
         columns = [{"name": field.name, "dtype": "string" if field.name in _AS_TEXT else "int64"} for field in PLAIN]
@@ -154,6 +165,11 @@ class _GroupsFile(ShardFile):
     def close(self) -> tuple[str, ...]:
         self._tar.close()
         return (self._name,)
+
+
+def _pictures(stream: str) -> int:
+    """How many a sample of a stream of dialogues or photos has."""
+    return int(stream.rpartition("-")[2]) if grouped(stream) else 0
 
 
 def _state(number: int) -> str:
