@@ -24,7 +24,7 @@ from ..home import ROOT
 from . import dynamic_prompts, page_nodes, page_rules
 from .api import Api, guess
 from .left_values import schemas_as_they_stand, with_their_classes, without_shown_values
-from .saved import switched_off
+from .saved import nodes_of, scopes_of, switched_off
 from .ui import UiGraph
 
 AUTO = "auto"
@@ -70,6 +70,12 @@ class WorkflowFile:
     def switched_off(self, classes: Set[str]) -> list[str]:
         """As of `saved.switched_off`; of a file in API format nothing is known."""
         return list(switched_off(self.ui, classes)) if self.ui else []
+
+    def classes(self) -> frozenset[str]:
+        """Classes of its nodes, subgraphs' too, whether they run or are switched off."""
+        if self.api is not None:
+            return frozenset(node["class_type"] for node in self.api.values())
+        return frozenset(str(node.get("type")) for scope in scopes_of(self.ui or {}) for node in nodes_of(scope))
 
     def to_api(self, object_info: dict[str, Any]) -> Api:
         """The graph in API format, without the page's own nodes, and past all that only pass on.

@@ -6,7 +6,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from comfy_nodes.core.services import budget, profiles
@@ -23,7 +23,7 @@ from ..inputs.source import Source
 from ..journal import Journal
 from ..options import RunOptions
 from ..samples import NOT_ANNOTATED, Aim, Grounding, Planned, Sample, Unavailable, Unusable
-from ..terminal import plain
+from ..terminal import counted, plain
 from .folder import FORM, claimable
 from .form import form_to_be
 from .plan import check_kinds, check_near, finder, lacks_regions, look_for_near, open_source, planned, workflow_names
@@ -39,7 +39,8 @@ def dry_run(options: RunOptions) -> dict[str, int]:
     """Shows what a run would do; starts a server to ask it, and leaves nothing behind.
 
     Returns:
-        How many samples would be edited or skipped, or are unusable, and how many photos get their regions first.
+        How many samples would be edited or skipped, or are unusable, and how many photos get their regions first; where
+        samples are turns, how many dialogues they make.
 
     Raises:
         RunError: the run could not start.
@@ -54,8 +55,7 @@ def dry_run(options: RunOptions) -> dict[str, int]:
         check_kinds(options, workflows)
         check_near(options, workflows)
         refused: Counter[tuple[str, str]] = Counter()
-        usable: Counter[str] = Counter()
-        begun_by: Counter[str] = Counter()
+        usable = Tally()
         own_words: Counter[str] = Counter()
         with _journal(options.output) as journal:
             if journal is not None:
@@ -75,10 +75,8 @@ def dry_run(options: RunOptions) -> dict[str, int]:
                 why = "looks like an earlier photo (--near)" if copy else one.failure.message
                 refused["skipped" if one.failure.skipped else "unusable", why] += 1
             elif isinstance(one, Sample):
-                usable[one.task] += 1
-                begun_by[one.task] += not one.after
+                usable.add(one)
                 own_words[one.task] += one.words_of_graph
-        totals = usable.total(), begun_by.total()
         labels = source.labels([workflow.aim for workflow in workflows])
         version = workflows[0].agreement.stats["system"]["comfyui_version"]
         show("server", f"{', '.join(host.name for host in workflows[0].hosts)} (ComfyUI {version})")
@@ -91,12 +89,13 @@ def dry_run(options: RunOptions) -> dict[str, int]:
             _show_licences(first)
         for workflow in workflows:
             task = workflow.graph.task
-            number = scope.edited(usable[task], begun_by[task]) if len(workflows) > 1 else scope.edited(*totals)
+            own = usable.of(task) if len(workflows) > 1 else usable
+            number = own.edited(scope)
             for name, text in {**graph_lines(workflow), **estimates(workflow, number, options.kinds or "")}.items():
                 show(name, text)
             _show_licences(workflow)
             if len(workflows) > 1:
-                show("samples", f"{scope.about}{number} to edit")
+                show("samples", f"{scope.about}{number} to edit{own.told(scope)}")
             if without := own_words[workflow.graph.task]:
                 without = scope.whole(without)
                 show(
@@ -104,10 +103,13 @@ def dry_run(options: RunOptions) -> dict[str, int]:
                     f"{scope.about}{without} bring none: they get the workflow's own, {(workflow.words or '')[:60]!r}",
                 )
         found = Counter(what for what, _ in refused.elements())
-        edited = scope.edited(*totals)
+        edited, talks = usable.edited(scope), usable.told(scope)
         skipped, unusable = scope.whole(found["skipped"]), scope.whole(found["unusable"])
         more = f" and those of {bare} photos without regions" if bare else ""
-        show("all samples", f"{scope.about}{edited} to edit{more}, {skipped} skipped, {unusable} unusable{scope.told}")
+        show(
+            "all samples",
+            f"{scope.about}{edited} to edit{talks}{more}, {skipped} skipped, {unusable} unusable{scope.told}",
+        )
         if begun:
             show("of these", begun)
         if labels:
@@ -115,7 +117,8 @@ def dry_run(options: RunOptions) -> dict[str, int]:
         show("output", str(options.output))
         for (what, why), number in refused.most_common(20):
             print(plain(f"{what:>14}: {why}" + (f" (and {number - 1} more)" if number > 1 else "")))
-    return {"to_edit": edited, "skipped": skipped, "unusable": unusable, "without_regions": bare}
+    counts = {"to_edit": edited, "skipped": skipped, "unusable": unusable, "without_regions": bare}
+    return {**counts, **({"dialogues": usable.talks(scope)} if talks else {})}
 
 
 @contextmanager
@@ -189,15 +192,54 @@ class Scope:
         """How many there are in the run of what was counted."""
         return round(number * self.times)
 
-    def edited(self, number: int, counted: int | None = None) -> int:
+    def edited(self, number: int, begun: int) -> int:
         """The same of samples to edit, of which a limit may allow fewer.
 
         Args:
-            counted: how many of them count for the limit, as a dialogue's turns are one; None for all.
+            begun: how many samples were planned that count for the limit.
         """
         if self.limit is None:
             return self.whole(number)
-        return round(number * min(self.times, self.limit / max(1, number if counted is None else counted)))
+        return round(number * min(self.times, self.limit / max(1, begun)))
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Samples that were planned, by their task."""
+
+    samples: Counter[str] = field(default_factory=Counter)
+    begun: Counter[str] = field(default_factory=Counter)
+    """Those that count for a limit: of the turns of a dialogue the first."""
+    dialogues: Counter[str] = field(default_factory=Counter)
+
+    def add(self, one: Sample) -> None:
+        self.samples[one.task] += 1
+        self.begun[one.task] += not one.after
+        if one.turn and not one.after:
+            self.dialogues[one.task] += 1
+
+    def of(self, task: str) -> Tally:
+        """Those of one task."""
+        samples, begun, dialogues = (
+            Counter({task: one[task]}) if one[task] else Counter() for one in (self.samples, self.begun, self.dialogues)
+        )
+        return Tally(samples, begun, dialogues)
+
+    def edited(self, scope: Scope) -> int:
+        """How many there are in the run."""
+        return scope.edited(self.samples.total(), self.begun.total())
+
+    def talks(self, scope: Scope) -> int:
+        """How many dialogues there are in the run."""
+        return scope.edited(self.dialogues.total(), self.begun.total())
+
+    def told(self, scope: Scope) -> str:
+        """How many dialogues they make, behind their number; "" where they are no turns."""
+        if not self.dialogues:
+            return ""
+        turns = sum(self.samples[task] for task in self.dialogues)
+        some = "" if turns == self.samples.total() else f"{scope.edited(turns, self.begun.total())} of them "
+        return f" ({some}turns of {counted(self.talks(scope), 'dialogue')})"
 
 
 def taken(found: Iterator[Planned], limit: int | None) -> Iterator[Planned]:

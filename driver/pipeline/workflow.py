@@ -142,11 +142,12 @@ def look_at(options: RunOptions, names: Sequence[str]) -> None:
     """Says what is wrong with a file before a server is started for it, where its profile is known by then.
 
     Raises:
-        RunError: there is no such workflow.
+        RunError: there is no such workflow, or `--turns` is given and none has turns.
     """
     if wanted := _profile(options):
-        for name in names:
-            WorkflowFile.read(find_workflow(name, wanted)[0], "--workflow")
+        found = [WorkflowFile.read(find_workflow(name, wanted)[0], "--workflow") for name in names]
+        if options.turns and not any({TURN_CLASS, INSTRUCTION_SINK} & one.classes() for one in found):
+            raise _no_turns(found)
 
 
 def bound(options: RunOptions, names: Sequence[str], hosts: Sequence[Host]) -> list[Workflow]:
@@ -270,8 +271,12 @@ def _give_turns(turns: int, apis: list[Api], files: list[WorkflowFile]) -> None:
             if takes and not is_link(node["inputs"].get("turns")):
                 node["inputs"]["turns"], made = turns, True
     if not made:
-        names = ", ".join(file.path.name for file in files)
-        raise RunError(f"--turns: {names} makes no dialogues, and writes none; leave it out")
+        raise _no_turns(files)
+
+
+def _no_turns(files: Sequence[WorkflowFile]) -> RunError:
+    names = ", ".join(file.path.name for file in files)
+    return RunError(f"--turns: {names} makes no dialogues, and writes none; leave it out")
 
 
 def _check_turns(graph: BatchGraph, file: WorkflowFile, at_once: int) -> None:

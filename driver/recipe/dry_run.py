@@ -18,7 +18,7 @@ from ..deriving.deriving import INSIDE
 from ..errors import RunError
 from ..inputs.source import Source
 from ..options import RunOptions
-from ..pipeline.dry_run import Scope, estimates, licences_of, show, taken
+from ..pipeline.dry_run import Scope, Tally, estimates, licences_of, show, taken
 from ..pipeline.plan import look_for_near, open_source, workflow_names
 from ..pipeline.servers import running_hosts
 from ..pipeline.workflow import Workflow
@@ -145,6 +145,8 @@ class _First:
     """What the first stage makes of the user's input."""
 
     samples: int
+    talks: str
+    """How many dialogues they make, in words."""
     bare: int
     """Photos without a region, in which it finds some first."""
     refused: Counter[tuple[str, str]]
@@ -154,15 +156,15 @@ class _First:
     def of(cls, asked: RunOptions, source: Source, workflows: Sequence[Workflow]) -> _First:
         scope = Scope.of(asked, source, [workflow.aim for workflow in workflows])
         refused: Counter[tuple[str, str]] = Counter()
-        usable = bare = 0
+        usable, bare = Tally(), 0
         for one in taken(scope.planned(asked, source, workflows, Unavailable(_FOUND_FIRST)), asked.limit):
             if isinstance(one, Unusable) and one.failure.error_type == NOT_ANNOTATED:
                 bare += 1
             elif isinstance(one, Unusable):
                 refused["skipped" if one.failure.skipped else "unusable", one.failure.message] += 1
             elif isinstance(one, Sample):
-                usable += 1
-        return cls(scope.edited(usable), scope.whole(bare), refused, scope)
+                usable.add(one)
+        return cls(usable.edited(scope), usable.told(scope), scope.whole(bare), refused, scope)
 
     def show(self, name: str, workflows: Sequence[Workflow], measured: bool) -> None:
         """
@@ -172,7 +174,10 @@ class _First:
         counts = Counter(what for what, _ in self.refused.elements())
         lost = "".join(f", {self.scope.whole(number)} {what}" for what, number in sorted(counts.items()))
         more = f" and those of {self.bare} photos without regions" if self.bare else ""
-        show("input", f"{self.scope.about}{self.samples} samples for stage {name}{more}{lost}{self.scope.told}")
+        show(
+            "input",
+            f"{self.scope.about}{self.samples} samples{self.talks} for stage {name}{more}{lost}{self.scope.told}",
+        )
         for (what, why), number in self.refused.most_common(MOST_REASONS):
             show(what, why + (f" (and {number - 1} more)" if number > 1 else ""))
         for workflow in workflows if not measured else ():

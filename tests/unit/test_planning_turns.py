@@ -20,8 +20,9 @@ from driver.graph.bound import BatchGraph
 from driver.graph.file import WorkflowFile
 from driver.inputs.dialogues import whole_plan
 from driver.inputs.source import Source
-from driver.pipeline.dry_run import taken
-from driver.pipeline.workflow import _give_turns
+from driver.options import RunOptions
+from driver.pipeline.dry_run import Scope, Tally, taken
+from driver.pipeline.workflow import _give_turns, look_at
 from driver.places import State
 from driver.samples import Aim, Plans, Sample, Spare, Unusable
 from tests.unit.graphs import WORKFLOWS
@@ -214,6 +215,15 @@ def test_a_dialogue_that_stands_there_twice_is_made_once(tmp_path: Path) -> None
 def test_a_dry_run_counts_a_dialogue_as_one(tmp_path: Path) -> None:
     found = planned(source(tmp_path, line()))
     assert len(list(taken(iter(found), 1))) == 3
+    tally = Tally()
+    for one in found:
+        tally.add(one)
+    assert (tally.edited(Scope()), tally.told(Scope())) == (6, " (turns of 2 dialogues)")
+    limited = Scope(times=10, limit=5)
+    assert (tally.edited(limited), tally.talks(limited)) == (15, 5)
+    tally.add(Sample("a" * 20, "a.png", found[0].annotation, task="remove"))
+    assert (tally.told(Scope()), tally.of("remove").told(Scope())) == (" (6 of them turns of 2 dialogues)", "")
+    assert tally.of(UNDERSTANDING.name).edited(Scope()) == 6
 
 
 class TestGraph:
@@ -248,3 +258,14 @@ class TestGraph:
         del api["2"]
         with pytest.raises(RunError, match=r"^--turns: dialogue.json makes no dialogues, and writes none"):
             _give_turns(4, [api], [file])
+
+    @pytest.mark.parametrize("names", [["remove"], ["remove", "replace"], ["remove", "content_memory"], ["write"]])
+    def test_is_refused_before_a_server_starts_where_nothing_has_turns(self, names: list[str], tmp_path: Path) -> None:
+        options = RunOptions(",".join(names), tmp_path, profile="full", turns=3)
+        if {"content_memory", "write"} & {*names}:
+            look_at(options, names)
+            return
+        with pytest.raises(
+            RunError, match=r"^--turns: remove.json.* makes no dialogues, and writes none; leave it out"
+        ):
+            look_at(options, names)
