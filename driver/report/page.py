@@ -17,7 +17,7 @@ from ..dataset.configs import beside, configs_of
 from ..dataset.dataset import finished_parts, part_facts
 from ..dataset.groups import STREAMS, grouped
 from ..dataset.layouts.layout import Layout, layout_named
-from ..dataset.ownership import JOURNAL
+from ..dataset.ownership import JOURNAL, SHARDS
 from ..dataset.parts import Part
 from ..dataset.shards import CONFIGS
 from ..disk import write_text
@@ -98,7 +98,7 @@ def write_report(
         ranking=gallery.statistics.ranking() if gallery.statistics else None,
         photos=gallery.photos,
         environment=environment,
-        opens=(output / JOURNAL).exists(),  # `open.py` takes what made a row from there
+        opens=(output / JOURNAL).exists() or (output / SHARDS).is_dir(),  # `open.py` reads a row's sample there
         folder=output.resolve().name,  # no path of this machine stands in what a run leaves
     )
     write_text(output / "report.html", page)
