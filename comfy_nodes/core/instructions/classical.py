@@ -169,10 +169,9 @@ def colour_in(target: str) -> str:
 def colours_in(text: str) -> set[str]:
     """The colours that words name, English or Chinese, as keys of `COLOURS`."""
     english = set(re.findall("[a-z]+", text.casefold())) & set(COLOURS)
-    # One colour's Chinese name may stand in another's.
-    chinese = "|".join(sorted(COLOURS.values(), key=len, reverse=True))
-    found = re.findall(chinese, text)
-    return english | {name for name, called in COLOURS.items() if called in found}
+    # Read from the left, so that no name is found within another one's end.
+    chinese = re.findall("|".join(COLOURS.values()), text)
+    return english | {name for name, called in COLOURS.items() if called in chinese}
 
 
 def thing_in(target: str) -> str:
