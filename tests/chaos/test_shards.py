@@ -499,11 +499,11 @@ def test_a_dry_run_counts_the_first_shard_and_estimates_the_rest(source: Path) -
     scope = Scope.of(options, photos, [used.aim])
     found = list(scope.planned(options, photos, [used], None))
     assert [len(found), sum(isinstance(one, Sample) for one in found)] == [10, 9]
-    assert (scope.edited(9), scope.about) == (22, "about ")
+    assert (scope.edited(9, 9), scope.about) == (22, "about ")
     assert scope.told == ", estimated: shard 0 was planned, of 3; the input has 25 photos"
-    assert Scope.of(replace(options, limit=12), photos, [used.aim]).edited(9) == 12
+    assert Scope.of(replace(options, limit=12), photos, [used.aim]).edited(9, 9) == 12
     last = Scope.of(replace(options, shard=(2, 3)), photos, [used.aim])
-    assert (len(list(last.planned(options, photos, [used], None))), last.edited(5), last.about) == (5, 5, "")
+    assert (len(list(last.planned(options, photos, [used], None))), last.edited(5, 5), last.about) == (5, 5, "")
 
 
 def killed(driver: Patched, server: ServerProcess, place: str, call: int, when: str, *options: object) -> None:
