@@ -76,7 +76,7 @@ def test_an_answer_without_an_end(driver: Patched, fake: Fakes, tmp_path: Path, 
 
     with Proxy(fake("--seconds", 0.1).url, rule) as odd:
         run = ("--input", source, "--output", tmp_path / "out", *AT_ONCE)
-        bounds = {"driver.comfyui.client.QUICK": {"seconds": 3}}
+        bounds = {"driver.comfyui.client.QUICK": {"seconds": 5}}
         process = driver.begin(bounds, *run, server=f"{good.url},{odd.url}", workflow=EDIT)
         largest = _largest_memory(process)
         ended = driver.end(process, timeout=60)
